@@ -4,6 +4,7 @@
 
 struct lookup {
 	struct dns_query query;
+	struct loop loop;
 	struct text *records;
 	size_t max, count;
 	enum lookup_status status;
@@ -16,6 +17,7 @@ lookup_done(struct dns_query *query, const struct dns_answer *answer)
 	struct lookup *lookup = CONTAINER(query, struct lookup, query);
 
 	lookup->is_done = true;
+	uv_stop(&lookup->loop.uv);
 	switch (answer->status) {
 	case DNS_FOUND:
 		lookup->status = LOOKUP_FOUND;
@@ -44,20 +46,19 @@ lookup_txt(void *owner, struct slice name, struct text *records, size_t max,
 				.max = max,
 				.status = LOOKUP_FAILED};
 	struct fault fault;
-	struct loop loop;
 	struct dns *dns;
 
 	*count_out = 0;
-	if (!loop_init(&loop, 0, &fault))
+	if (!loop_init(&lookup.loop, 0, &fault))
 		return LOOKUP_FAILED;
-	if (dns_new(&loop, options->dns.resolvers,
+	if (dns_new(&lookup.loop, options->dns.resolvers,
 		    options->dns.resolvers_count, &dns, &fault)) {
 		dns_start(dns, &lookup.query, name, DNS_TXT);
 		while (!lookup.is_done)
-			uv_run(&loop.uv, UV_RUN_ONCE);
+			uv_run(&lookup.loop.uv, UV_RUN_DEFAULT);
 		dns_close(dns);
 	}
-	loop_done(&loop);
+	loop_done(&lookup.loop);
 	*count_out = lookup.count;
 	return lookup.status;
 }

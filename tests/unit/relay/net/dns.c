@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,6 +92,7 @@ struct asked {
 	char first[4096], reason[64];
 	uint16_t preference;
 	bool is_inside; /* inside dns_start() */
+	uv_loop_t *uv;
 };
 
 static void
@@ -101,6 +103,7 @@ asked_done(struct dns_query *query, const struct dns_answer *answer)
 	cr_assert_not(asked->is_done, "answered twice");
 	cr_assert_not(asked->is_inside, "answered from inside dns_start()");
 	asked->is_done = true;
+	uv_stop(asked->uv);
 	asked->status = answer->status;
 	asked->count = answer->count;
 	if (answer->reason != NULL)
@@ -147,7 +150,9 @@ static void
 ask_start(struct resolver *resolver, struct asked *asked, const char *name,
 	  enum dns_type type)
 {
-	*asked = (struct asked){.query.done = asked_done, .is_inside = true};
+	*asked = (struct asked){.query.done = asked_done,
+				.is_inside = true,
+				.uv = &resolver->loop.uv};
 	dns_start(resolver->dns, &asked->query, SLICE(name), type);
 	asked->is_inside = false;
 }
@@ -156,7 +161,7 @@ static void
 ask_wait(struct resolver *resolver, const struct asked *asked)
 {
 	while (!asked->is_done)
-		uv_run(&resolver->loop.uv, UV_RUN_ONCE);
+		uv_run(&resolver->loop.uv, UV_RUN_DEFAULT);
 }
 
 static void
@@ -259,6 +264,7 @@ nsd_start(struct nsd *nsd)
 	cr_assert_eq(pipe(log), 0);
 	nsd->pid = fork();
 	if (nsd->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		dup2(log[1], 2);
 		close(log[0]);
 		close(log[1]);
@@ -513,7 +519,7 @@ trickster_tcp(struct trickster *trickster)
 	ssize_t len = fd < 0 ? -1 : recv(fd, question, sizeof(question), 0);
 	size_t size;
 
-	if (len > 19 && trickster->trick != TRICK_SILENT) {
+	if (len > 19 && trickster->trick != TRICK_SERVFAIL) {
 		size = honest(question + 2, (size_t)len - 2, out + 2);
 		out[0] = (uint8_t)(size >> 8);
 		out[1] = (uint8_t)size;
