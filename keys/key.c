@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
@@ -85,6 +86,20 @@ fault_openssl(struct fault *fault, enum fault_kind kind, const char *what)
 	if (reason == NULL)
 		return fault_set(fault, kind, "%s", what);
 	return fault_set(fault, kind, "%s (%s)", what, reason);
+}
+
+void
+key_prepare(void)
+{
+	unsigned char byte;
+
+	OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG |
+				    OPENSSL_INIT_LOAD_CRYPTO_STRINGS |
+				    OPENSSL_INIT_ADD_ALL_DIGESTS |
+				    OPENSSL_INIT_ADD_ALL_CIPHERS,
+			    NULL);
+	ASSERT(RAND_bytes(&byte, 1) == 1);
+	ASSERT(RAND_priv_bytes(&byte, 1) == 1);
 }
 
 static bool

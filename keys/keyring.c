@@ -17,6 +17,17 @@ struct keyring {
 	const struct keyring_domain **by_name; /* sorted */
 };
 
+void
+keys_path_write(const struct keys_options *options, struct slice key_path,
+		struct text *out)
+{
+	if (key_path.len == 0 || key_path.bytes[0] != '/') {
+		text_add(out, options->keys_dir);
+		text_add_byte(out, '/');
+	}
+	text_add(out, key_path);
+}
+
 static int
 compare_nocase(struct slice a, struct slice b)
 {
