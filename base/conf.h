@@ -51,12 +51,13 @@ struct conf_errors {
 	struct conf_error *first, *last;
 	size_t count;
 	bool is_denied; /* one of them is a file that may not be read */
+	bool is_absent; /* or one that is not there */
 };
 
 void conf_errors_done(struct conf_errors *errors);
 void conf_error(struct conf_errors *errors, struct conf_place place,
 		const char *format, ...) PRINTF_LIKE(3, 4);
-/* The same of a fault; its kind decides is_denied. */
+/* The same of a fault; its kind decides is_denied and is_absent. */
 void conf_error_fault(struct conf_errors *errors, struct conf_place place,
 		      const struct fault *fault);
 /* Appends a line "FILE:LINE: what" for each, in the order of the files read

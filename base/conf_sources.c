@@ -86,6 +86,8 @@ conf_error_fault(struct conf_errors *errors, struct conf_place place,
 {
 	if (fault->kind == FAULT_DENIED)
 		errors->is_denied = true;
+	if (fault->kind == FAULT_ABSENT)
+		errors->is_absent = true;
 	conf_error(errors, place, "%s", fault->text);
 }
 
