@@ -108,8 +108,7 @@ server:
   pidfile: "{directory}/unbound.pid"
   module-config: "iterator"
   num-threads: 1
-  local-zone: "example." nodefault
-  local-zone: "test." nodefault
+  local-zone: "ready.example." static
 remote-control:
   control-enable: no
 {zones}
