@@ -1,0 +1,118 @@
+#include "base/arena.h"
+
+#include <stdalign.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Small enough that an idle session costs little, large enough that a usual
+ * envelope fits into one block. */
+#define ARENA_BLOCK_SIZE 2048
+
+struct arena_block {
+	struct arena_block *next;
+	size_t used, size;
+	alignas(max_align_t) char bytes[];
+};
+
+struct arena_cleanup {
+	struct arena_cleanup *next;
+	void (*run)(void *);
+	void *argument;
+};
+
+void
+arena_done(struct arena *arena)
+{
+	struct arena_block *block, *next;
+
+	for (struct arena_cleanup *cleanup = arena->cleanups; cleanup != NULL;
+	     cleanup = cleanup->next)
+		cleanup->run(cleanup->argument);
+	for (block = arena->blocks; block != NULL; block = next) {
+		next = block->next;
+		free(block);
+	}
+	*arena = (struct arena){0};
+}
+
+static struct arena_block *
+arena_block_with(struct arena *arena, size_t size)
+{
+	struct arena_block *block = arena->blocks;
+	size_t block_size = ARENA_BLOCK_SIZE - sizeof(*block);
+
+	if (block != NULL && block->size - block->used >= size)
+		return block;
+	if (block_size < size)
+		block_size = size;
+	block = memory_new(sizeof(*block) + block_size);
+	block->size = block_size;
+	block->next = arena->blocks;
+	arena->blocks = block;
+	return block;
+}
+
+void *
+arena_new(struct arena *arena, size_t size)
+{
+	size_t rounded;
+	struct arena_block *block;
+	void *memory;
+
+	ASSERT(size < SIZE_MAX / 2);
+	rounded = (size + alignof(max_align_t) - 1) &
+		  ~(alignof(max_align_t) - 1);
+	block = arena_block_with(arena, rounded);
+	memory = block->bytes + block->used;
+	block->used += rounded;
+	arena->used_bytes += rounded;
+	return memory;
+}
+
+void *
+arena_array(struct arena *arena, size_t count, size_t size)
+{
+	size_t bytes;
+
+	ASSERT(!__builtin_mul_overflow(count, size, &bytes));
+	return arena_new(arena, bytes);
+}
+
+struct slice
+arena_copy(struct arena *arena, struct slice bytes)
+{
+	char *copy = arena_new(arena, bytes.len + 1);
+
+	if (bytes.len > 0)
+		memcpy(copy, bytes.bytes, bytes.len);
+	return slice_of(copy, bytes.len);
+}
+
+struct slice
+arena_printf(struct arena *arena, const char *format, ...)
+{
+	va_list args, again;
+	int length;
+	char *bytes;
+
+	ASSERT(format != NULL);
+	va_start(args, format);
+	va_copy(again, args);
+	length = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	ASSERT(length >= 0);
+	bytes = arena_new(arena, (size_t)length + 1);
+	vsnprintf(bytes, (size_t)length + 1, format, again);
+	va_end(again);
+	return slice_of(bytes, (size_t)length);
+}
+
+void
+arena_at_end(struct arena *arena, void (*run)(void *), void *argument)
+{
+	struct arena_cleanup *cleanup = arena_new(arena, sizeof(*cleanup));
+
+	*cleanup = (struct arena_cleanup){arena->cleanups, run, argument};
+	arena->cleanups = cleanup;
+}

@@ -1,0 +1,64 @@
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/check.h"
+
+static uint64_t
+clock_read_ms(clockid_t id)
+{
+	struct timespec now;
+
+	ASSERT(clock_gettime(id, &now) == 0);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t
+clock_now_ms(void)
+{
+	return clock_read_ms(CLOCK_MONOTONIC);
+}
+
+uint64_t
+clock_wall_ms(void)
+{
+	return clock_read_ms(CLOCK_REALTIME);
+}
+
+void
+clock_write_iso(uint64_t wall_ms, char *out)
+{
+	time_t seconds = (time_t)(wall_ms / 1000);
+	struct tm parts;
+	char whole[CLOCK_ISO_SIZE];
+
+	gmtime_r(&seconds, &parts);
+	strftime(whole, sizeof(whole), "%Y-%m-%dT%H:%M:%S", &parts);
+	snprintf(out, CLOCK_ISO_SIZE, "%.19s.%03uZ", whole,
+		 (unsigned)(wall_ms % 1000));
+}
+
+void
+clock_write_date(uint64_t wall_ms, char *out)
+{
+	/* Not strftime's %a and %b: the locale must not show. */
+	static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed",
+					"Thu", "Fri", "Sat"};
+	static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr",
+					   "May", "Jun", "Jul", "Aug",
+					   "Sep", "Oct", "Nov", "Dec"};
+	time_t seconds = (time_t)(wall_ms / 1000);
+	struct tm parts;
+	long east_min;
+
+	localtime_r(&seconds, &parts);
+	east_min = parts.tm_gmtoff / 60;
+	snprintf(out, CLOCK_DATE_SIZE,
+		 "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld",
+		 days[parts.tm_wday], parts.tm_mday, months[parts.tm_mon],
+		 parts.tm_year + 1900, parts.tm_hour, parts.tm_min,
+		 parts.tm_sec, east_min < 0 ? '-' : '+',
+		 labs(east_min) / 60, labs(east_min) % 60);
+}

@@ -1,0 +1,282 @@
+#include "base/slice.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TEXT_SIZE_MIN 64
+
+struct slice
+slice_from(struct slice slice, size_t from)
+{
+	if (from >= slice.len)
+		return (struct slice){slice.bytes == NULL
+					      ? NULL
+					      : slice.bytes + slice.len,
+				      0};
+	return (struct slice){slice.bytes + from, slice.len - from};
+}
+
+struct slice
+slice_sub(struct slice slice, size_t from, size_t len)
+{
+	struct slice rest = slice_from(slice, from);
+
+	if (rest.len > len)
+		rest.len = len;
+	return rest;
+}
+
+bool
+slice_eq(struct slice a, struct slice b)
+{
+	return a.len == b.len &&
+	       (a.len == 0 || memcmp(a.bytes, b.bytes, a.len) == 0);
+}
+
+bool
+slice_eq_nocase(struct slice a, struct slice b)
+{
+	if (a.len != b.len)
+		return false;
+	for (size_t i = 0; i < a.len; i++)
+		if (ascii_lower(a.bytes[i]) != ascii_lower(b.bytes[i]))
+			return false;
+	return true;
+}
+
+bool
+slice_starts(struct slice slice, struct slice prefix)
+{
+	return slice.len >= prefix.len &&
+	       slice_eq(slice_sub(slice, 0, prefix.len), prefix);
+}
+
+bool
+slice_starts_nocase(struct slice slice, struct slice prefix)
+{
+	return slice.len >= prefix.len &&
+	       slice_eq_nocase(slice_sub(slice, 0, prefix.len), prefix);
+}
+
+bool
+slice_ends_nocase(struct slice slice, struct slice suffix)
+{
+	return slice.len >= suffix.len &&
+	       slice_eq_nocase(slice_from(slice, slice.len - suffix.len),
+			       suffix);
+}
+
+int
+slice_compare(struct slice a, struct slice b)
+{
+	size_t common = a.len < b.len ? a.len : b.len;
+	int order = common == 0 ? 0 : memcmp(a.bytes, b.bytes, common);
+
+	if (order != 0)
+		return order;
+	return a.len < b.len ? -1 : a.len > b.len;
+}
+
+ptrdiff_t
+slice_find(struct slice slice, char byte)
+{
+	const char *at = slice.len == 0
+				 ? NULL
+				 : memchr(slice.bytes, byte, slice.len);
+
+	return at == NULL ? -1 : at - slice.bytes;
+}
+
+ptrdiff_t
+slice_find_last(struct slice slice, char byte)
+{
+	const char *at = slice.len == 0
+				 ? NULL
+				 : memrchr(slice.bytes, byte, slice.len);
+
+	return at == NULL ? -1 : at - slice.bytes;
+}
+
+static bool
+is_space(char c)
+{
+	return ascii_is_wsp(c) || c == '\r' || c == '\n';
+}
+
+struct slice
+slice_trim(struct slice slice)
+{
+	while (slice.len > 0 && is_space(slice.bytes[0]))
+		slice = slice_from(slice, 1);
+	while (slice.len > 0 && is_space(slice.bytes[slice.len - 1]))
+		slice.len--;
+	return slice;
+}
+
+bool
+slice_split(struct slice *rest, char separator, struct slice *part)
+{
+	ptrdiff_t at;
+
+	if (rest->len == 0)
+		return false;
+	at = slice_find(*rest, separator);
+	if (at < 0) {
+		*part = *rest;
+		*rest = slice_from(*rest, rest->len);
+	} else {
+		*part = slice_sub(*rest, 0, (size_t)at);
+		*rest = slice_from(*rest, (size_t)at + 1);
+	}
+	return true;
+}
+
+bool
+slice_number(struct slice slice, uint64_t *number_out)
+{
+	uint64_t number = 0;
+
+	if (slice.len == 0)
+		return false;
+	for (size_t i = 0; i < slice.len; i++) {
+		if (!ascii_is_digit(slice.bytes[i]))
+			return false;
+		if (__builtin_mul_overflow(number, 10u, &number) ||
+		    __builtin_add_overflow(
+			    number, (uint64_t)(slice.bytes[i] - '0'), &number))
+			return false;
+	}
+	*number_out = number;
+	return true;
+}
+
+uint64_t
+slice_hash(struct slice slice)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	for (size_t i = 0; i < slice.len; i++)
+		hash = (hash ^ (unsigned char)slice.bytes[i]) *
+		       0x100000001b3u;
+	return hash;
+}
+
+char *
+slice_dup(struct slice slice)
+{
+	char *copy = memory_new(slice.len + 1);
+
+	if (slice.len > 0)
+		memcpy(copy, slice.bytes, slice.len);
+	return copy;
+}
+
+void
+text_done(struct text *text)
+{
+	free(text->bytes);
+	*text = (struct text){0};
+}
+
+void
+text_clear(struct text *text)
+{
+	text->len = 0;
+	if (text->bytes != NULL)
+		text->bytes[0] = '\0';
+}
+
+char *
+text_room(struct text *text, size_t len)
+{
+	size_t needed;
+
+	ASSERT(!__builtin_add_overflow(text->len, len, &needed));
+	ASSERT(!__builtin_add_overflow(needed, 1u, &needed));
+	if (needed > text->size) {
+		size_t size = text->size * 2;
+
+		if (size < TEXT_SIZE_MIN)
+			size = TEXT_SIZE_MIN;
+		if (size < needed)
+			size = needed;
+		text->bytes = memory_grow(text->bytes, size);
+		text->size = size;
+	}
+	return text->bytes + text->len;
+}
+
+void
+text_added(struct text *text, size_t len)
+{
+	ASSERT(text->len + len < text->size);
+	text->len += len;
+	text->bytes[text->len] = '\0';
+}
+
+void
+text_add(struct text *text, struct slice bytes)
+{
+	if (bytes.len == 0)
+		return;
+	memcpy(text_room(text, bytes.len), bytes.bytes, bytes.len);
+	text_added(text, bytes.len);
+}
+
+void
+text_add_byte(struct text *text, char byte)
+{
+	*text_room(text, 1) = byte;
+	text_added(text, 1);
+}
+
+void
+text_add_string(struct text *text, const char *string)
+{
+	text_add(text, slice_of_string(string));
+}
+
+void
+text_addf(struct text *text, const char *format, ...)
+{
+	va_list args, again;
+	int length;
+
+	ASSERT(format != NULL);
+	va_start(args, format);
+	va_copy(again, args);
+	length = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	ASSERT(length >= 0);
+	vsnprintf(text_room(text, (size_t)length), (size_t)length + 1, format,
+		  again);
+	va_end(again);
+	text_added(text, (size_t)length);
+}
+
+void
+text_drop_front(struct text *text, size_t len)
+{
+	ASSERT(len <= text->len);
+	if (len == 0)
+		return;
+	memmove(text->bytes, text->bytes + len, text->len - len);
+	text->len -= len;
+	text->bytes[text->len] = '\0';
+}
+
+const char *
+text_string(struct text *text)
+{
+	return text->bytes == NULL ? "" : text->bytes;
+}
+
+char *
+text_take(struct text *text)
+{
+	char *bytes = text->bytes == NULL ? memory_new(1) : text->bytes;
+
+	*text = (struct text){0};
+	return bytes;
+}

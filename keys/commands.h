@@ -1,0 +1,16 @@
+/*
+ * commands - the subcommands of keys/: `signet key …` and the hidden
+ * `signer-process`.
+ *
+ * run gets the arguments after the subcommand's own name (argv[0] is the
+ * first word behind `key`) and returns a sysexits(3) code; errors go to
+ * stderr as "signet: what".
+ */
+#ifndef KEYS_COMMANDS_H
+#define KEYS_COMMANDS_H
+
+#include "keys/keyring.h"
+
+int keys_command(const struct keys_options *options, int argc, char **argv);
+
+#endif

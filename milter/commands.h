@@ -1,0 +1,36 @@
+/*
+ * commands - the subcommands of milter/: `signet sign`, `signet verify`.
+ *
+ * The stage asks no DNS: the verifier is handed a function that does.
+ */
+#ifndef MILTER_COMMANDS_H
+#define MILTER_COMMANDS_H
+
+#include "milter/policy.h"
+
+enum lookup_status {
+	LOOKUP_FOUND,
+	LOOKUP_ABSENT,   /* NXDOMAIN or no such record */
+	LOOKUP_FAILED,   /* no answer now: temperror */
+};
+
+/* Appends each TXT record of `name` to `records` as one text whose strings are
+ * joined; at most `max`. Blocks. */
+typedef enum lookup_status lookup_txt_fn(void *owner, struct slice name,
+					 struct text *records, size_t max,
+					 size_t *count_out);
+
+struct milter_options {
+	struct keys_options keys;
+	struct signing_options signing;
+	bool strict_modes;
+	lookup_txt_fn *lookup_txt;
+	void *lookup_owner;
+};
+
+/* argv[0] is "sign" or "verify"; returns a sysexits(3) code. */
+int sign_command(const struct milter_options *options, int argc, char **argv);
+int verify_command(const struct milter_options *options, int argc,
+		   char **argv);
+
+#endif
