@@ -1,8 +1,8 @@
-"""A private Postfix that receives mail over STARTTLS into maildirs.
+"""Private instances of Postfix, and one that receives mail over STARTTLS.
 
-Its configuration, queue and data directories lie below the test's directory;
-the machine's own Postfix, if it has one, is neither read nor touched. Master
-is started directly: postfix(1) would check and repair an installation.
+Configuration, queue and data directories lie below the test's directory; the
+machine's own Postfix, if it has one, is neither read nor touched. Master is
+started directly: postfix(1) would check and repair an installation.
 """
 
 import email
@@ -17,19 +17,19 @@ from .process import Server, accepts, wait_for
 QUEUES = ("active bounce corrupt defer deferred flush hold incoming private "
           "saved trace maildrop public pid").split()
 
-MAIN = """
+BASE = """
 compatibility_level = 3.6
-queue_directory = {queue}
-data_directory = {data}
+queue_directory = {directory}/queue
+data_directory = {directory}/data
 command_directory = {root}/usr/sbin
 daemon_directory = {root}/usr/lib/postfix/sbin
 shlib_directory = {root}/usr/lib/postfix
-meta_directory = {config}
-mail_owner = {owner}
-setgid_group = {group}
+meta_directory = {directory}/config
+mail_owner = daemon
+setgid_group = staff
 default_privs = nobody
 import_environment = MAIL_CONFIG MAIL_LOGTAG TZ LANG=C LD_LIBRARY_PATH POSTLOG_SERVICE POSTLOG_HOSTNAME
-maillog_file = {log}
+maillog_file = {directory}/maillog
 maillog_file_prefixes = {directory}
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
@@ -40,29 +40,12 @@ mynetworks = 127.0.0.0/8
 alias_maps =
 alias_database =
 local_recipient_maps =
-virtual_mailbox_domains = static:all
-virtual_mailbox_base = {mail}
-virtual_mailbox_maps = static:all/
-virtual_uid_maps = static:{uid}
-virtual_gid_maps = static:{gid}
-virtual_minimum_uid = 1
-virtual_mailbox_limit = 0
-message_size_limit = 104857600
-mailbox_size_limit = 0
 smtpd_recipient_restrictions = permit_mynetworks, reject
 smtpd_client_connection_count_limit = 0
-smtpd_tls_security_level = {tls_level}
-smtpd_tls_cert_file = {cert}
-smtpd_tls_key_file = {key}
-smtpd_tls_received_header = yes
-smtpd_tls_loglevel = 1
 smtputf8_enable = no
-in_flow_delay = 0
-{extra}
 """
 
 MASTER = """
-{listeners}
 cleanup   unix  n - n - 0 cleanup
 qmgr      unix  n - n 300 1 qmgr
 tlsmgr    unix  - - n 1000? 1 tlsmgr
@@ -79,6 +62,24 @@ discard   unix  - - n - - discard
 anvil     unix  - - n - 1 anvil
 scache    unix  - - n - 1 scache
 postlog   unix-dgram n - n - 1 postlogd
+"""
+
+RECEIVING = """
+virtual_mailbox_domains = static:all
+virtual_mailbox_base = {mail}
+virtual_mailbox_maps = static:all/
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+virtual_minimum_uid = 1
+virtual_mailbox_limit = 0
+message_size_limit = 104857600
+mailbox_size_limit = 0
+smtpd_tls_security_level = {tls_level}
+smtpd_tls_cert_file = {cert}
+smtpd_tls_key_file = {key}
+smtpd_tls_received_header = yes
+smtpd_tls_loglevel = 1
+in_flow_delay = 0
 """
 
 
@@ -104,67 +105,53 @@ def self_signed(directory, hostname):
     return cert, key
 
 
-class Postfix:
-    """addresses: where it listens, all on one port."""
+class Instance:
+    """A Postfix of one's own: main is put behind BASE, listeners are
+    (address, port) for smtpd."""
 
-    def __init__(self, directory, port, addresses=("127.0.0.1",),
-                 hostname="mx.example.net", tls=True, extra=""):
-        self.directory = os.path.join(directory, "postfix")
-        self.port = port
-        self.address = addresses[0]
-        self.mail = os.path.join(self.directory, "mail")
-        root, env = unpacked("/usr/lib/postfix/sbin/master")
-        owner = pwd.getpwnam("daemon")
-        receiver = pwd.getpwnam("mail")
-        config = os.path.join(self.directory, "config")
+    def __init__(self, directory, listeners, hostname, main):
+        self.directory = directory
+        self.listeners = list(listeners)
+        self._root, self._env = unpacked("/usr/lib/postfix/sbin/master")
+        self.config = os.path.join(directory, "config")
+        self.log_path = os.path.join(directory, "maillog")
+        self.server = None
+        self._make_directories()
+        with open(os.path.join(self.config, "main.cf"), "w") as file:
+            file.write(BASE.format(directory=directory, root=self._root,
+                                   hostname=hostname) + main)
+        with open(os.path.join(self.config, "master.cf"), "w") as file:
+            file.write("".join("%s:%d inet n - n - - smtpd\n" % listener
+                               for listener in self.listeners) + MASTER)
+        self._env["MAIL_CONFIG"] = self.config
+
+    def _make_directories(self):
+        owner = pwd.getpwnam("daemon").pw_uid
         queue = os.path.join(self.directory, "queue")
         data = os.path.join(self.directory, "data")
-        for path in (self.directory, config, queue, data, self.mail):
+        for path in (self.directory, self.config, queue, data):
             os.makedirs(path, exist_ok=True)
             os.chmod(path, 0o755)
-        self._open_the_way()
+        os.chown(data, owner, -1)
         for name in QUEUES:
             path = os.path.join(queue, name)
             os.makedirs(path, exist_ok=True)
             if name != "pid":
-                os.chown(path, owner.pw_uid, -1)
+                os.chown(path, owner, -1)
                 os.chmod(path, 0o755 if name == "public" else 0o700)
-        os.chown(data, owner.pw_uid, owner.pw_gid)
-        os.chown(self.mail, receiver.pw_uid, receiver.pw_gid)
-        cert, key = self_signed(config, hostname) if tls else ("", "")
-        self.log_path = os.path.join(self.directory, "maillog")
-        with open(os.path.join(config, "main.cf"), "w") as file:
-            file.write(MAIN.format(
-                queue=queue, data=data, config=config, root=root,
-                owner="daemon", group="staff", log=self.log_path,
-                directory=self.directory, hostname=hostname, mail=self.mail,
-                uid=receiver.pw_uid, gid=receiver.pw_gid, cert=cert, key=key,
-                tls_level="may" if tls else "none", extra=extra))
-        with open(os.path.join(config, "master.cf"), "w") as file:
-            file.write(MASTER.format(listeners="\n".join(
-                "%s:%d inet n - n - - smtpd" % (address, port)
-                for address in addresses)))
-        env["MAIL_CONFIG"] = config
-        self._root, self._env, self._config = root, env, config
-        self.server = None
-        self.start()
-
-    def _open_the_way(self):
-        """Postfix's unprivileged parts walk down to their files."""
+        # Its unprivileged parts walk down to their files.
         path = os.path.dirname(self.directory)
-        while path.startswith("/tmp/") or path.startswith("/var/tmp/"):
-            mode = os.stat(path).st_mode & 0o7777
-            if mode & 0o011 != 0o011:
-                os.chmod(path, mode | 0o011)
+        while path.startswith(("/tmp/", "/var/tmp/")):
+            os.chmod(path, os.stat(path).st_mode & 0o7777 | 0o011)
             path = os.path.dirname(path)
 
     def start(self):
         self.server = Server(
             [self._root + "/usr/lib/postfix/sbin/master", "-d",
-             "-c", self._config],
-            self.directory, "master", env=self._env)
-        self.server.wait_until(lambda: accepts(self.address, self.port),
-                               10, "port %d\n%s" % (self.port, self.maillog()))
+             "-c", self.config], self.directory, "master", env=self._env)
+        self.server.wait_until(
+            lambda: all(accepts(*listener) for listener in self.listeners),
+            15, lambda: "its listeners\n" + self.maillog())
 
     def stop(self):
         self.server.stop()
@@ -174,6 +161,25 @@ class Postfix:
             return ""
         with open(self.log_path, errors="replace") as file:
             return file.read()
+
+
+class Postfix(Instance):
+    """Receives for everybody, at addresses that share one port."""
+
+    def __init__(self, directory, port, addresses=("127.0.0.1",),
+                 hostname="mx.example.net", tls=True, extra=""):
+        directory = os.path.join(directory, "postfix")
+        receiver = pwd.getpwnam("mail")
+        self.mail = os.path.join(directory, "mail")
+        os.makedirs(self.mail, exist_ok=True)
+        os.chown(self.mail, receiver.pw_uid, receiver.pw_gid)
+        cert, key = self_signed(directory, hostname) if tls else ("", "")
+        super().__init__(
+            directory, [(address, port) for address in addresses], hostname,
+            RECEIVING.format(mail=self.mail, uid=receiver.pw_uid,
+                             gid=receiver.pw_gid, cert=cert, key=key,
+                             tls_level="may" if tls else "none") + extra)
+        self.start()
 
     def raw_messages(self):
         """Every delivered message, as bytes, in order of arrival."""

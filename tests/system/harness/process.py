@@ -54,7 +54,9 @@ class Server:
                     self.name, self.process.returncode, self.log()))
             return condition()
         wait_for(check, seconds,
-                 lambda: "%s: %s\n%s" % (self.name, what, self.log()))
+                 lambda: "%s: %s\n%s" % (
+                     self.name, what() if callable(what) else what,
+                     self.log()))
 
     def stop(self, seconds=10):
         if self.process.poll() is None:
