@@ -23,6 +23,7 @@
 
 #include "relay/net/loop.h"
 #include "relay/queue/message.h"
+#include "relay/queue/outcome.h"
 
 struct store;
 struct worker;
@@ -38,10 +39,6 @@ void store_close(struct store *store);
 /* Whether puts would be refused now (low on space, too many waiting): the
  * session asks before it says 354 and answers 452 4.3.1. Any thread. */
 bool store_accepts(struct store *store, uint64_t size_bytes);
-
-/* Fate of a recipient in one delivery. */
-enum outcome { OUTCOME_NONE, OUTCOME_DELIVERED, OUTCOME_DEFERRED,
-	       OUTCOME_FAILED };
 
 /* A recipient's state, in a delivery. */
 struct delivery_recipient {
