@@ -14,14 +14,11 @@
  * NULL: all are filled in. */
 struct signing_order {
 	void (*done)(struct signing_order *order, const struct fault *fault);
-	struct signature *signatures;
-	size_t count;
 	/* its own */
 	struct signing *signing;
-	struct signer_call *calls;
-	size_t waiting;
+	struct signing_call *calls;
+	size_t count, waiting;
 	struct fault fault;
-	struct post post;
 };
 
 bool signing_new(struct loop *loop, int descriptor,
@@ -29,7 +26,8 @@ bool signing_new(struct loop *loop, int descriptor,
 void signing_close(struct signing *signing); /* no order may be open */
 /* A new signer's descriptor: unanswered calls are sent again. */
 void signing_replace(struct signing *signing, int descriptor);
-/* Called on the loop when the signer's end closes, until _replace(). */
+/* count is not 0: without signatures there is nothing to wait for. The
+ * signatures are the pipeline's; it must live until done or cancel. */
 void signing_start(struct signing *signing, struct signing_order *order,
 		   struct signature *signatures, size_t count);
 void signing_cancel(struct signing_order *order);
