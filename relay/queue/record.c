@@ -95,13 +95,11 @@ record_key_delivery_read(struct slice key, struct message_id *id_out,
 
 /* --- checksums --- */
 
+/* Of the bytes behind the checksum's own place. */
 static uint64_t
-record_sum(const struct record_key *key, const void *record, size_t len)
+record_sum(const struct record_key *key, struct slice bytes)
 {
-	const uint8_t *bytes = record;
-
-	return XXH3_64bits_withSeed(bytes + RECORD_SUM_SIZE,
-				    len - RECORD_SUM_SIZE,
+	return XXH3_64bits_withSeed(bytes.bytes, bytes.len,
 				    XXH3_64bits(key->bytes, key->len));
 }
 
@@ -111,7 +109,8 @@ record_seal(const struct record_key *key, uint8_t *record, size_t len)
 	uint64_t sum;
 
 	ASSERT(len >= RECORD_SUM_SIZE);
-	sum = htole64(record_sum(key, record, len));
+	sum = htole64(record_sum(key, slice_of(record + RECORD_SUM_SIZE,
+					       len - RECORD_SUM_SIZE)));
 	memcpy(record, &sum, sizeof(sum));
 }
 
@@ -123,7 +122,8 @@ record_is_whole(const struct record_key *key, struct slice record)
 	if (record.len < RECORD_SUM_SIZE)
 		return false;
 	memcpy(&sum, record.bytes, sizeof(sum));
-	return le64toh(sum) == record_sum(key, record.bytes, record.len);
+	return le64toh(sum) ==
+	       record_sum(key, slice_from(record, RECORD_SUM_SIZE));
 }
 
 /* --- fields --- */
@@ -422,30 +422,6 @@ record_message_read(const struct message_id *id, struct slice record,
 	return true;
 }
 
-bool
-record_message_body(const struct message_id *id, struct slice record,
-		    uint32_t *chunks_out, bool *is_file_out)
-{
-	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
-	struct record_key key;
-	unsigned flags;
-	uint64_t size;
-
-	record_key_message(&key, id, 0);
-	if (!record_is_whole(&key, record))
-		return false;
-	take_8(&reader);
-	flags = take_8(&reader);
-	take_32(&reader);
-	take_64(&reader);
-	size = take_64(&reader);
-	if (reader.is_bad || size / BODY_CHUNK >= UINT32_MAX - 1)
-		return false;
-	*is_file_out = (flags & MESSAGE_IS_FILE) != 0;
-	*chunks_out = *is_file_out ? 0 : record_chunks(size);
-	return true;
-}
-
 /* --- the delivery --- */
 
 /* sum, version, flags, recipients, due, last attempt */
@@ -618,15 +594,24 @@ record_delivery_due(const struct message_id *id, struct slice destination,
 /* --- chunks --- */
 
 void
+record_chunk_sum(const struct message_id *id, uint32_t number,
+		 struct slice bytes, uint8_t out[RECORD_SUM_SIZE])
+{
+	struct record_key key;
+	uint64_t sum;
+
+	ASSERT(number > 0);
+	record_key_message(&key, id, number);
+	sum = htole64(record_sum(&key, bytes));
+	memcpy(out, &sum, sizeof(sum));
+}
+
+void
 record_chunk_write(const struct message_id *id, uint32_t number,
 		   struct slice bytes, uint8_t *out)
 {
-	struct record_key key;
-
-	ASSERT(number > 0);
+	record_chunk_sum(id, number, bytes, out);
 	put_bytes(out + RECORD_SUM_SIZE, bytes);
-	record_key_message(&key, id, number);
-	record_seal(&key, out, RECORD_SUM_SIZE + bytes.len);
 }
 
 bool

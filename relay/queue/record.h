@@ -61,9 +61,6 @@ void record_message_write(const struct message *message, uint8_t *out);
 bool record_message_read(const struct message_id *id, struct slice record,
 			 struct message **message_out,
 			 struct fault *fault) MUST_USE;
-/* Only what deleting it takes: from a record that may be damaged elsewhere. */
-bool record_message_body(const struct message_id *id, struct slice record,
-			 uint32_t *chunks_out, bool *is_file_out) MUST_USE;
 /* How many chunks a body has. */
 uint32_t record_chunks(uint64_t body_size);
 
@@ -81,6 +78,9 @@ bool record_delivery_due(const struct message_id *id, struct slice destination,
 			 struct slice record, uint64_t *due_ms_out,
 			 bool *is_held_out) MUST_USE;
 
+/* What stands before a chunk's bytes. */
+void record_chunk_sum(const struct message_id *id, uint32_t number,
+		      struct slice bytes, uint8_t out[RECORD_SUM_SIZE]);
 /* out has RECORD_SUM_SIZE + bytes.len bytes. */
 void record_chunk_write(const struct message_id *id, uint32_t number,
 			struct slice bytes, uint8_t *out);
