@@ -1,6 +1,7 @@
 #include "relay/queue/bounce.h"
 
 #include "base/clock.h"
+#include "milter/idn.h"
 #include "relay/limits.h"
 
 /* RFC 5322 2.1.1, without CRLF. */
@@ -222,16 +223,20 @@ add_parts(struct text *out, const struct delivery *delivery,
 
 /* --- the message --- */
 
-/* The domain of a path, in lower case; "" where it has none. */
+/* Where mail for the path goes: its domain in A-labels, or an address literal
+ * in lower case; "" where it has neither. */
 static struct slice
 path_destination(struct arena *arena, struct slice path)
 {
 	ptrdiff_t at = slice_find_last(path, '@');
-	struct slice domain = slice_from(path, (size_t)(at + 1));
+	struct slice domain = slice_from(path, (size_t)(at + 1)), ascii;
 	char *lower;
 
 	if (at < 0 || domain.len == 0 || domain.len > DOMAIN_MAX)
 		return SLICE_NONE;
+	if (domain.bytes[0] != '[')
+		return idn_to_ascii(domain, arena, &ascii, NULL) ? ascii
+								 : SLICE_NONE;
 	lower = arena_new(arena, domain.len);
 	for (size_t i = 0; i < domain.len; i++)
 		lower[i] = ascii_lower(domain.bytes[i]);
