@@ -174,7 +174,8 @@ read_chain(SSL_CTX *ssl, BIO *pem, struct fault *fault)
 static bool
 use_certificate(SSL_CTX *ssl, struct slice pem, struct fault *fault)
 {
-	BIO *bio = BIO_new_mem_buf(pem.bytes, (int)pem.len);
+	BIO *bio = BIO_new_mem_buf(pem.len > 0 ? pem.bytes : "",
+				   (int)pem.len);
 	X509 *certificate;
 	bool ok;
 
@@ -194,7 +195,8 @@ use_certificate(SSL_CTX *ssl, struct slice pem, struct fault *fault)
 static bool
 use_key(SSL_CTX *ssl, struct slice pem, struct fault *fault)
 {
-	BIO *bio = BIO_new_mem_buf(pem.bytes, (int)pem.len);
+	BIO *bio = BIO_new_mem_buf(pem.len > 0 ? pem.bytes : "",
+				   (int)pem.len);
 	EVP_PKEY *key;
 	bool ok;
 
