@@ -40,7 +40,6 @@ struct delivery_destination {
 	/* Back-off. */
 	uint64_t backoff_ms;
 	uint64_t retry_ms;       /* least delay that a deferred one waits */
-	unsigned opened;         /* connections so far, for their loops */
 };
 
 /* The part of the service that one loop has. */
@@ -113,12 +112,36 @@ attempt_settle(struct delivery_destination *destination,
 	attempt_free(attempt);
 }
 
+/* Untried: due again. Where some recipients have their results already, those
+ * count, and the others are deferred. */
 static void
 attempt_give_back(struct delivery_destination *destination,
 		  struct attempt *attempt)
 {
+	struct fate fate = outcome_of_trouble(TROUBLE_CONNECTION_LOST);
+	struct recipient_result result = {
+		.outcome = fate.outcome,
+		.reply = SLICE(fate.words),
+		.status = SLICE(fate.status),
+	};
+
+	if (attempt_has_begun(attempt)) {
+		attempt_fill(attempt, &result);
+		attempt_settle(destination, attempt);
+		return;
+	}
 	schedule_give_back(destination->schedule, attempt->delivery);
 	attempt_free(attempt);
+}
+
+static void
+returned_give_back(struct delivery_destination *destination)
+{
+	struct list *item;
+
+	while ((item = list_take_first(&destination->returned)) != NULL)
+		attempt_give_back(destination,
+				  CONTAINER(item, struct attempt, link));
 }
 
 /* The whole destination is out of reach: longer each time, but never longer
@@ -138,6 +161,11 @@ destination_back_off(struct delivery_destination *destination)
 		pause_ms = destination->retry_ms;
 	destination->retry_ms = 0;
 	schedule_pause(destination->schedule, pause_ms);
+	returned_give_back(destination);
+	/* The due callback comes again only after a take that gave nothing. */
+	if (destination->is_due)
+		ASSERT(schedule_take(destination->schedule) == NULL);
+	destination->is_due = false;
 }
 
 static struct attempt *
@@ -278,7 +306,6 @@ destination_connect(struct delivery_destination *destination)
 			.returned = connection_returned,
 			.ended = connection_ended});
 
-	destination->opened++;
 	destination->connections_count++;
 	list_add_last(&destination->connections, &connection->link);
 	return connection;
@@ -539,16 +566,11 @@ delivery_service_stop(struct delivery_service *service, struct loop *loop)
 	LIST_EACH (item, &place->destinations) {
 		struct delivery_destination *destination =
 			CONTAINER(item, struct delivery_destination, link);
-		struct list *returned;
 
 		if (destination->is_resolving) {
 			hosts_cancel(&destination->query);
 			destination->is_resolving = false;
 		}
-		while ((returned = list_take_first(&destination->returned)) !=
-		       NULL)
-			attempt_give_back(destination,
-					  CONTAINER(returned, struct attempt,
-						    link));
+		returned_give_back(destination);
 	}
 }
