@@ -28,6 +28,9 @@ struct invocation {
 	char **argv;
 };
 
+/* Each command judges its arguments before it reads the configuration: a
+ * mistake there is to be told first. */
+
 static int
 relay_run(const struct invocation *invocation)
 {
@@ -48,6 +51,8 @@ milter_options_read(const struct invocation *invocation, bool may_default,
 			.keys = (*options_out)->keys,
 			.signing = (*options_out)->signing,
 			.strict_modes = (*options_out)->strict_key_modes,
+			.max_header_size =
+				(*options_out)->limits.max_header_size,
 			.lookup_txt = lookup_txt,
 			.lookup_owner = *options_out,
 		};
@@ -59,11 +64,15 @@ sign_run(const struct invocation *invocation)
 {
 	CLEAN(options_free_clean) struct options *options = NULL;
 	struct milter_options milter;
-	int code = milter_options_read(invocation, false, &options, &milter);
+	int code = sign_command(NULL, invocation->argc, invocation->argv);
 
-	return code != EX_OK ? code
-			     : sign_command(&milter, invocation->argc,
-					    invocation->argv);
+	if (code == EX_OK)
+		code = milter_options_read(invocation, false, &options,
+					   &milter);
+	if (code == EX_OK)
+		code = sign_command(&milter, invocation->argc,
+				    invocation->argv);
+	return code;
 }
 
 /* Needs no configuration: who verifies has perhaps nothing to sign. */
@@ -72,25 +81,31 @@ verify_run(const struct invocation *invocation)
 {
 	CLEAN(options_free_clean) struct options *options = NULL;
 	struct milter_options milter;
-	int code = milter_options_read(invocation,
-				       !invocation->is_config_given, &options,
-				       &milter);
+	int code = verify_command(NULL, invocation->argc, invocation->argv);
 
-	return code != EX_OK ? code
-			     : verify_command(&milter, invocation->argc,
-					      invocation->argv);
+	if (code == EX_OK)
+		code = milter_options_read(invocation,
+					   !invocation->is_config_given,
+					   &options, &milter);
+	if (code == EX_OK)
+		code = verify_command(&milter, invocation->argc,
+				      invocation->argv);
+	return code;
 }
 
 static int
 key_run(const struct invocation *invocation)
 {
 	CLEAN(options_free_clean) struct options *options = NULL;
-	int code = options_read(invocation->config_path, false, &options);
+	int argc = invocation->argc - 1;
+	char **argv = invocation->argv + 1;
+	int code = keys_command(NULL, argc, argv);
 
-	return code != EX_OK ? code
-			     : keys_command(&options->keys,
-					    invocation->argc - 1,
-					    invocation->argv + 1);
+	if (code == EX_OK)
+		code = options_read(invocation->config_path, false, &options);
+	if (code == EX_OK)
+		code = keys_command(&options->keys, argc, argv);
+	return code;
 }
 
 static int

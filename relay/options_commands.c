@@ -116,13 +116,50 @@ warning_ignore(void *owner, const char *text)
 	(void)text;
 }
 
-/* As the relay would load them. The fault names the file and its line. */
+static bool
+keys_load(struct signer_process *signer, const struct options *options,
+	  const struct keys_options *keys, struct fault *fault)
+{
+	struct keyring *keyring;
+
+	if (!signer_load(signer, keys, options->strict_key_modes,
+			 warning_ignore, NULL, &keyring, fault))
+		return false;
+	keyring_unref(keyring);
+	return true;
+}
+
+/* One key at a time, since loading them all ends at the first fault. */
+static void
+keys_check_each(struct signer_process *signer, const struct options *options,
+		struct conf_errors *errors)
+{
+	struct conf_place nowhere = {0}; /* the fault names it */
+	struct fault fault;
+
+	for (size_t i = 0; i < options->keys.domains_count; i++) {
+		struct domain_options domain = options->keys.domains[i];
+		size_t count = domain.selectors_count;
+
+		domain.selectors_count = 1;
+		for (size_t j = 0; j < count; j++, domain.selectors++) {
+			struct keys_options keys = {options->keys.keys_dir,
+						    &domain, 1};
+
+			if (errors->count < CONF_ERRORS_MAX &&
+			    !keys_load(signer, options, &keys, &fault))
+				conf_error_fault(errors, nowhere, &fault);
+		}
+	}
+}
+
+/* As the relay would load them. */
 static void
 keys_check(const struct options *options, struct conf_errors *errors)
 {
+	size_t before = errors->count;
 	struct conf_place nowhere = {0};
 	struct signer_process signer;
-	struct keyring *keyring;
 	struct fault fault;
 
 	if (options->keys.domains_count == 0)
@@ -131,11 +168,11 @@ keys_check(const struct options *options, struct conf_errors *errors)
 		conf_error_fault(errors, nowhere, &fault);
 		return;
 	}
-	if (signer_load(&signer, &options->keys, options->strict_key_modes,
-			warning_ignore, NULL, &keyring, &fault))
-		keyring_unref(keyring);
-	else
-		conf_error_fault(errors, nowhere, &fault);
+	if (!keys_load(&signer, options, &options->keys, &fault)) {
+		keys_check_each(&signer, options, errors);
+		if (errors->count == before)
+			conf_error_fault(errors, nowhere, &fault);
+	}
 	signer_stop(&signer);
 }
 
