@@ -66,6 +66,20 @@
 /* Scheduler: leases held in memory at once. */
 #define LEASES_MAX_PER_DESTINATION 256
 #define LEASE_READ_BATCH 64
+#define LEASE_READ_BATCH_FIRST 2 /* of a destination that has yet to take any;
+				    it doubles with each batch taken */
+#define LEASES_MAX 16384         /* all destinations together */
+/* A settlement that cannot be stored or signed now is tried again. */
+#define SETTLE_RETRY_MS (1 * SECOND)
+#define SETTLE_RETRY_MAX_MS (1 * MINUTE)
+/* Due times are wall time: look again at least this often. */
+#define SCHEDULE_SLEEP_MAX_MS (5 * MINUTE)
+#define SCHEDULE_READ_RETRY_MS (5 * SECOND)
+/* delivery/ was not ready to let a destination go. */
+#define SCHEDULE_GONE_RETRY_MS (1 * SECOND)
+#define SCHEDULE_STOPPING_MS 50 /* the same, at a stop */
+/* LEASES_MAX is reached: look again. */
+#define SCHEDULE_STARVED_MS (1 * SECOND)
 
 /* DNS. */
 #define DNS_TRIES 3
