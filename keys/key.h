@@ -42,6 +42,11 @@ struct key_id {
 };
 bool key_id_eq(const struct key_id *a, const struct key_id *b);
 
+/* Has OpenSSL do now what it would do with the first key: read its
+ * configuration, seed its random numbers. For a process that gives up opening
+ * files. */
+void key_prepare(void);
+
 struct key;
 struct key_public;
 

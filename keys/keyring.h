@@ -39,6 +39,11 @@ struct keys_options {
 	size_t domains_count;
 };
 
+/* Appends the path of a key file: key_path, below keys_dir where it is
+ * relative. */
+void keys_path_write(const struct keys_options *options, struct slice key_path,
+		     struct text *out);
+
 struct keyring_selector {
 	struct slice name;
 	enum selector_state state;

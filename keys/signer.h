@@ -9,7 +9,7 @@
  * filter, is not dumpable, and ends when its control socket does.
  *
  * Three parts: signer_process (start, load, attach, stop: for the supervisor
- * and for commands such as `signet sign`; blocking, each call bounded by
+ * and for commands such as `signet sign`; blocking, each answer within
  * SIGNER_CONTROL_TIMEOUT_MS), signer_client (asks; never blocks; for loops),
  * and signer_main (the process itself).
  */
@@ -34,6 +34,7 @@ struct signer_process {
 	pid_t pid;
 	int control;
 	int pid_status; /* waitpid()'s, once signer_stop has run */
+	uint64_t serial; /* its own: of the last control message */
 };
 
 /* Starts the signer: fork, then exec of this program's own file with the
@@ -56,7 +57,8 @@ bool signer_load(struct signer_process *process,
  * caller: nonblocking, close-on-exec. */
 bool signer_attach(struct signer_process *process, int *client_out,
 		   struct fault *fault) MUST_USE;
-/* Closes the control socket and reaps it. */
+/* Closes the control socket and reaps it: at its end, or after 5 s by
+ * SIGKILL. Who has reaped it already sets pid to -1 first. */
 void signer_stop(struct signer_process *process);
 
 /* Never returns; what `signet signer-process` runs. control is descriptor 3. */
@@ -70,7 +72,9 @@ struct signer_call {
 	struct key_id key;
 	uint8_t digest[KEY_DIGEST_SIZE];
 	/* Exactly once, from signer_client_read() or _tick(), never from inside
-	 * _start(), never after _cancel(). fault NULL: the signature is there. */
+	 * _start(), never after _cancel(). fault NULL: the signature is there.
+	 * It may start and cancel calls, and free this one, but not the
+	 * client. */
 	void (*done)(struct signer_call *call, const struct fault *fault);
 	uint8_t signature[KEY_SIGNATURE_MAX];
 	size_t signature_len;

@@ -24,11 +24,16 @@ struct milter_options {
 	struct keys_options keys;
 	struct signing_options signing;
 	bool strict_modes;
+	size_t max_header_size; /* bytes; 0: HEADER_SIZE_DEFAULT */
 	lookup_txt_fn *lookup_txt;
 	void *lookup_owner;
 };
 
-/* argv[0] is "sign" or "verify"; returns a sysexits(3) code. */
+/* argv[0] is "sign" or "verify"; returns a sysexits(3) code.
+ *
+ * A message that cannot be read safely (a bare CR, a NUL, a header over its
+ * size) is refused, 65, and nothing is written. `sign` writes nothing before
+ * all signatures are there. */
 int sign_command(const struct milter_options *options, int argc, char **argv);
 int verify_command(const struct milter_options *options, int argc,
 		   char **argv);

@@ -9,6 +9,7 @@
 #define RELAY_OPTIONS_H
 
 #include "base/arena.h"
+#include "base/conf.h"
 #include "base/log.h"
 #include "milter/policy.h"
 #include "relay/net/address.h"
@@ -84,28 +85,35 @@ struct options {
 	bool strict_key_modes;
 	struct signing_options signing;
 	struct keys_options keys;
+	const struct conf_item *items; /* as parsed: the places of options */
 };
-
-/* The bytes of the configuration file and of all that it includes, as read
- * once by the supervisor: what is parsed again elsewhere is the same. */
-struct conf_sources;
 
 void options_free(struct options *options);
 CLEAN_POINTER(struct options, options_free)
 
 /* Reads the file, parses and validates. Every error goes to `errors` as a line
- * "FILE:LINE: what"; the fault then says how many, its kind INPUT (exit 78) or
- * DENIED (exit 77). sources_out may be NULL. */
+ * "FILE:LINE: what"; the fault then says how many. Its kind is DENIED where a
+ * file may not be read, ABSENT where `path` does not exist, else INPUT;
+ * options_exit_code() has the exit code. sources_out may be NULL: it gets the
+ * bytes of the file, of all that it includes, and what was taken from the
+ * machine (its name, its resolvers, the current directory). */
 bool options_load(const char *path, struct text *errors,
 		  struct options **options_out, struct text *sources_out,
 		  struct fault *fault) MUST_USE;
-/* The same from sources_out's bytes; touches no file but for resolv.conf and
- * the host's name, which are settled in the sources too. */
+/* The same from sources_out's bytes, in whatever process: touches no file. */
 bool options_parse(struct slice sources, struct options **options_out,
 		   struct fault *fault) MUST_USE;
+/* Whether each file that the options name can be read. Reports as
+ * options_load() does; opens and closes them, reads none. */
+bool options_check_files(const struct options *options, struct text *errors,
+			 struct fault *fault) MUST_USE;
+/* 77 or 78 (sysexits(3)) for a fault of the above. */
+int options_exit_code(const struct fault *fault);
 /* The defaults alone, for commands that need no configuration. */
 struct options *options_default(void);
 /* The reference configuration, for `signet options`. */
 void options_write(struct text *out);
+/* The table itself, for tests. */
+extern const struct conf_table options_table;
 
 #endif

@@ -1,0 +1,265 @@
+#include "keys/signer_worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "keys/signer_keys.h"
+#include "keys/signer_wire.h"
+
+/* Requests taken at once: more save little beside the signatures, and would
+ * keep the other threads from helping. */
+#define BATCH_MAX 4
+#define STACK_SIZE ((size_t)1 << 20)
+
+/* One client. epoll's EPOLLONESHOT gives it to one thread at a time; a thread
+ * that still has answers to send holds a reference beside that. */
+struct peer {
+	atomic_uint references;
+	int descriptor;
+};
+
+struct batch {
+	struct signer_request requests[BATCH_MAX];
+	struct signer_answer answers[BATCH_MAX];
+	bool is_whole[BATCH_MAX];
+	unsigned count;
+};
+
+static struct {
+	int poll;
+	size_t threads;
+	atomic_size_t peers;
+	pthread_barrier_t started;
+} workers = {.poll = -1};
+
+static void
+peer_unref(struct peer *peer)
+{
+	if (atomic_fetch_sub(&peer->references, 1) > 1)
+		return;
+	close(peer->descriptor);
+	free(peer);
+	atomic_fetch_sub(&workers.peers, 1);
+}
+
+static void
+peer_drop(struct peer *peer)
+{
+	epoll_ctl(workers.poll, EPOLL_CTL_DEL, peer->descriptor, NULL);
+	peer_unref(peer);
+}
+
+static bool
+peer_arm(struct peer *peer, int operation)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
+				    .data.ptr = peer};
+
+	return epoll_ctl(workers.poll, operation, peer->descriptor, &event) ==
+	       0;
+}
+
+/* Takes what is there, up to BATCH_MAX. False at the client's end. */
+static bool
+batch_receive(struct peer *peer, struct batch *batch)
+{
+	struct mmsghdr headers[BATCH_MAX] = {0};
+	struct iovec bytes[BATCH_MAX];
+	int count;
+
+	for (size_t i = 0; i < BATCH_MAX; i++) {
+		bytes[i] = (struct iovec){&batch->requests[i],
+					  sizeof(batch->requests[i])};
+		headers[i].msg_hdr.msg_iov = &bytes[i];
+		headers[i].msg_hdr.msg_iovlen = 1;
+	}
+	batch->count = 0;
+	count = recvmmsg(peer->descriptor, headers, BATCH_MAX, MSG_DONTWAIT,
+			 NULL);
+	if (count < 0)
+		return errno == EAGAIN || errno == EINTR;
+	for (int i = 0; i < count; i++) {
+		if (headers[i].msg_len == 0)
+			return i > 0; /* the end; seen again next time */
+		batch->is_whole[i] =
+			headers[i].msg_len == sizeof(struct signer_request) &&
+			(headers[i].msg_hdr.msg_flags & MSG_TRUNC) == 0;
+		batch->count++;
+	}
+	return true;
+}
+
+static void
+request_answer(const struct signer_request *request, bool is_whole,
+	       struct generations *keys, size_t thread,
+	       struct signer_answer *answer)
+{
+	struct key *key;
+	size_t len = 0;
+
+	*answer = (struct signer_answer){.magic = ANSWER_MAGIC};
+	if (!is_whole || request->magic != REQUEST_MAGIC ||
+	    request->zero != 0 || request->tag == 0) {
+		answer->status = ANSWER_MALFORMED;
+		return;
+	}
+	answer->tag = request->tag;
+	key = generation_key(keys->current, thread, &request->key);
+	if (key == NULL)
+		key = generation_key(keys->previous, thread, &request->key);
+	if (key == NULL)
+		answer->status = ANSWER_UNKNOWN_KEY;
+	else if (key_sign(key, request->digest, answer->signature, &len, NULL))
+		answer->status = ANSWER_SIGNED;
+	else
+		answer->status = ANSWER_FAILED;
+	answer->len = (uint32_t)len;
+}
+
+/* A client's socket holds the answers to all the calls that it may have open
+ * (signer_attach sees to that). One that is full belongs to a client that
+ * does not read, and nobody waits for it. */
+static void
+batch_send(struct peer *peer, struct batch *batch)
+{
+	struct mmsghdr headers[BATCH_MAX] = {0};
+	struct iovec bytes[BATCH_MAX];
+	unsigned sent = 0;
+
+	for (unsigned i = 0; i < batch->count; i++) {
+		bytes[i] = (struct iovec){&batch->answers[i],
+					  ANSWER_HEAD + batch->answers[i].len};
+		headers[i].msg_hdr.msg_iov = &bytes[i];
+		headers[i].msg_hdr.msg_iovlen = 1;
+	}
+	while (sent < batch->count) {
+		int more = sendmmsg(peer->descriptor, headers + sent,
+				    batch->count - sent,
+				    MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (more < 0 && errno == EINTR)
+			continue;
+		if (more <= 0) {
+			/* Its thread then reads the end, and drops it. */
+			shutdown(peer->descriptor, SHUT_RDWR);
+			return;
+		}
+		sent += (unsigned)more;
+	}
+}
+
+static void
+peer_serve(struct peer *peer, size_t thread)
+{
+	struct generations keys;
+	struct batch batch;
+
+	if (!batch_receive(peer, &batch)) {
+		peer_drop(peer);
+		return;
+	}
+	atomic_fetch_add(&peer->references, 1);
+	if (!peer_arm(peer, EPOLL_CTL_MOD))
+		peer_drop(peer);
+	keys = generations_hold();
+	for (unsigned i = 0; i < batch.count; i++)
+		request_answer(&batch.requests[i], batch.is_whole[i], &keys,
+			       thread, &batch.answers[i]);
+	generations_release(&keys);
+	batch_send(peer, &batch);
+	peer_unref(peer);
+}
+
+static void *
+worker_run(void *argument)
+{
+	size_t thread = (size_t)argument;
+
+	pthread_barrier_wait(&workers.started);
+	for (;;) {
+		struct epoll_event event;
+		int count = epoll_wait(workers.poll, &event, 1, -1);
+
+		if (count == 1)
+			peer_serve(event.data.ptr, thread);
+		else
+			ASSERT(count == 0 || errno == EINTR);
+	}
+	return NULL;
+}
+
+static size_t
+cores_count(void)
+{
+	cpu_set_t cores;
+	int count;
+
+	/* Fails where there are more than 1024. */
+	if (sched_getaffinity(0, sizeof(cores), &cores) < 0)
+		return SIGNER_THREADS_MAX;
+	count = CPU_COUNT(&cores);
+	return count > SIGNER_THREADS_MAX ? SIGNER_THREADS_MAX : (size_t)count;
+}
+
+bool
+workers_start(struct fault *fault)
+{
+	pthread_attr_t attributes;
+	int result = 0;
+
+	workers.threads = cores_count();
+	workers.poll = epoll_create1(EPOLL_CLOEXEC);
+	if (workers.poll < 0)
+		return fault_errno(fault, "epoll");
+	ASSERT(pthread_barrier_init(&workers.started, NULL,
+				    (unsigned)workers.threads + 1) == 0);
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, STACK_SIZE);
+	for (size_t i = 0; i < workers.threads && result == 0; i++) {
+		pthread_t thread;
+
+		result = pthread_create(&thread, &attributes, worker_run,
+					(void *)i);
+	}
+	pthread_attr_destroy(&attributes);
+	if (result != 0) {
+		errno = result;
+		return fault_errno(fault, "starting a thread");
+	}
+	pthread_barrier_wait(&workers.started);
+	return true;
+}
+
+size_t
+workers_count(void)
+{
+	return workers.threads;
+}
+
+bool
+workers_attach(int descriptor, struct fault *fault)
+{
+	struct peer *peer;
+
+	if (atomic_fetch_add(&workers.peers, 1) >= SIGNER_CLIENTS_MAX) {
+		atomic_fetch_sub(&workers.peers, 1);
+		return fault_set(fault, FAULT_LIMIT, "more than %d clients",
+				 SIGNER_CLIENTS_MAX);
+	}
+	peer = memory_new(sizeof(*peer));
+	peer->descriptor = descriptor;
+	atomic_init(&peer->references, 1);
+	if (!peer_arm(peer, EPOLL_CTL_ADD)) {
+		fault_errno(fault, "attaching a client");
+		free(peer);
+		atomic_fetch_sub(&workers.peers, 1);
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,378 @@
+#include "milter/author.h"
+
+#include "milter/idn.h"
+
+enum token_kind {
+	TOKEN_END,
+	TOKEN_ATOM,
+	TOKEN_QUOTED,
+	TOKEN_LITERAL, /* with its brackets */
+	TOKEN_SPECIAL, /* one of <>@,;:. */
+};
+
+struct token {
+	enum token_kind kind;
+	struct slice bytes;
+};
+
+struct reader {
+	struct slice rest;
+	struct token token; /* the one in hand */
+	struct arena *arena;
+	struct authors *authors;
+	struct fault *fault;
+	bool in_group;
+};
+
+static bool
+refuse(struct reader *reader, const char *why)
+{
+	return fault_set(reader->fault, FAULT_INPUT, "%s", why);
+}
+
+static bool
+is_space(char c)
+{
+	return ascii_is_wsp(c) || c == '\r' || c == '\n';
+}
+
+/* RFC 5322 3.2.3 atext, and the bytes of UTF-8. */
+static bool
+is_atom_byte(char c)
+{
+	return (unsigned char)c >= 0x80 || ascii_is_alpha(c) ||
+	       ascii_is_digit(c) ||
+	       (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+}
+
+/* The length up to and with the byte that closes what the first byte opens; 0
+ * where none does. A backslash makes the next byte an ordinary one. Comments
+ * nest (open is not 0): counted, so that depth costs nothing. */
+static size_t
+enclosed_len(struct slice text, char open, char close)
+{
+	size_t depth = 1;
+
+	for (size_t i = 1; i < text.len; i++) {
+		char c = text.bytes[i];
+
+		if (c == '\\')
+			i++;
+		else if (c == close && --depth == 0)
+			return i + 1;
+		else if (c == open && open != '\0')
+			depth++;
+	}
+	return 0;
+}
+
+static bool
+space_skip(struct reader *reader)
+{
+	while (reader->rest.len > 0) {
+		size_t len = 1;
+
+		if (reader->rest.bytes[0] == '(')
+			len = enclosed_len(reader->rest, '(', ')');
+		else if (!is_space(reader->rest.bytes[0]))
+			return true;
+		if (len == 0)
+			return refuse(reader, "a comment does not end");
+		reader->rest = slice_from(reader->rest, len);
+	}
+	return true;
+}
+
+static bool
+token_take(struct reader *reader, enum token_kind kind, size_t len)
+{
+	reader->token.kind = kind;
+	reader->token.bytes = slice_sub(reader->rest, 0, len);
+	reader->rest = slice_from(reader->rest, len);
+	return true;
+}
+
+static bool
+token_next(struct reader *reader)
+{
+	struct slice rest;
+	size_t len = 0;
+
+	if (!space_skip(reader))
+		return false;
+	rest = reader->rest;
+	if (rest.len == 0)
+		return token_take(reader, TOKEN_END, 0);
+	if (rest.bytes[0] == '"') {
+		len = enclosed_len(rest, '\0', '"');
+		return len == 0 ? refuse(reader, "a quoted string does not end")
+				: token_take(reader, TOKEN_QUOTED, len);
+	}
+	if (rest.bytes[0] == '[') {
+		len = enclosed_len(rest, '\0', ']');
+		return len == 0 ? refuse(reader, "a domain literal does not end")
+				: token_take(reader, TOKEN_LITERAL, len);
+	}
+	if (rest.bytes[0] != '\0' && strchr("<>@,;:.", rest.bytes[0]) != NULL)
+		return token_take(reader, TOKEN_SPECIAL, 1);
+	while (len < rest.len && is_atom_byte(rest.bytes[len]))
+		len++;
+	return len == 0 ? refuse(reader, "a character that may not stand there")
+			: token_take(reader, TOKEN_ATOM, len);
+}
+
+static bool
+token_is(const struct reader *reader, char special)
+{
+	return reader->token.kind == TOKEN_SPECIAL &&
+	       reader->token.bytes.bytes[0] == special;
+}
+
+static bool
+token_is_word(const struct reader *reader)
+{
+	return reader->token.kind == TOKEN_ATOM ||
+	       reader->token.kind == TOKEN_QUOTED;
+}
+
+/* domain, with the token behind "@" in hand: atoms between dots, or a literal.
+ * Leaves the token behind it in hand. */
+static bool
+domain_read(struct reader *reader, struct slice *domain_out)
+{
+	CLEAN(text_done) struct text domain = {0};
+
+	if (reader->token.kind == TOKEN_LITERAL) {
+		*domain_out = reader->token.bytes;
+		return token_next(reader);
+	}
+	for (;;) {
+		if (reader->token.kind != TOKEN_ATOM)
+			return refuse(reader, "an address without a domain");
+		text_add(&domain, reader->token.bytes);
+		if (!token_next(reader))
+			return false;
+		if (!token_is(reader, '.'))
+			break;
+		text_add_byte(&domain, '.');
+		if (!token_next(reader))
+			return false;
+	}
+	*domain_out = arena_copy(reader->arena, text_slice(&domain));
+	return true;
+}
+
+static bool
+author_add(struct reader *reader, struct slice domain)
+{
+	struct authors *authors = reader->authors;
+
+	if (authors->count == AUTHORS_MAX)
+		return refuse(reader, "too many addresses");
+	if (domain.bytes[0] == '[')
+		domain = arena_copy(reader->arena, domain);
+	else if (!idn_to_ascii(domain, reader->arena, &domain, reader->fault))
+		return false;
+	authors->domains[authors->count++] = domain;
+	return true;
+}
+
+/* obs-route, with the "@" in hand: passed over, up to and with its ":". */
+static bool
+route_skip(struct reader *reader)
+{
+	while (!token_is(reader, ':')) {
+		bool is_fitting = token_is(reader, '@') ||
+				  token_is(reader, ',') ||
+				  token_is(reader, '.') ||
+				  reader->token.kind == TOKEN_ATOM ||
+				  reader->token.kind == TOKEN_LITERAL;
+
+		if (!is_fitting)
+			return refuse(reader, "a route without its end");
+		if (!token_next(reader))
+			return false;
+	}
+	return token_next(reader);
+}
+
+/* word *("." word), with its first token in hand. */
+static bool
+local_skip(struct reader *reader)
+{
+	for (;;) {
+		if (!token_is_word(reader))
+			return refuse(reader, "an address without a local part");
+		if (!token_next(reader))
+			return false;
+		if (!token_is(reader, '.'))
+			return true;
+		if (!token_next(reader))
+			return false;
+	}
+}
+
+/* angle-addr, with "<" in hand; leaves the token behind ">" in hand. */
+static bool
+angle_read(struct reader *reader)
+{
+	struct slice domain;
+
+	if (!token_next(reader))
+		return false;
+	if (token_is(reader, '@') && !route_skip(reader))
+		return false;
+	if (token_is(reader, '>'))
+		return refuse(reader, "an empty address");
+	if (!local_skip(reader))
+		return false;
+	if (!token_is(reader, '@'))
+		return refuse(reader, "an address without a domain");
+	if (!token_next(reader) || !domain_read(reader, &domain))
+		return false;
+	if (!token_is(reader, '>'))
+		return refuse(reader, "an address without its '>'");
+	return author_add(reader, domain) && token_next(reader);
+}
+
+static bool
+token_ends_address(const struct reader *reader)
+{
+	return reader->token.kind == TOKEN_END || token_is(reader, ',') ||
+	       token_is(reader, ';');
+}
+
+/*
+ * What stands before "<", "@" or ":" is a display name or a local part; which
+ * one shows only there. is_local stays true while it may be word *("." word).
+ */
+struct words {
+	size_t count;
+	bool is_local, dot_last, has_at;
+	struct slice domain; /* behind the first "@" */
+};
+
+/* addr-spec behind its words, with "@" in hand; it may still turn out to be
+ * part of a display name. */
+static bool
+words_at(struct reader *reader, struct words *words)
+{
+	if (words->has_at || !words->is_local || words->dot_last ||
+	    words->count == 0)
+		words->is_local = false;
+	words->has_at = true;
+	if (!token_next(reader))
+		return false;
+	if (reader->token.kind != TOKEN_ATOM &&
+	    reader->token.kind != TOKEN_LITERAL) {
+		words->is_local = false;
+		return true;
+	}
+	return domain_read(reader, &words->domain);
+}
+
+static bool
+words_read(struct reader *reader, struct words *words)
+{
+	*words = (struct words){.is_local = true};
+	for (;;) {
+		if (token_is(reader, '@')) {
+			if (!words_at(reader, words))
+				return false;
+			continue;
+		}
+		if (token_is_word(reader)) {
+			if (words->has_at || (words->count > 0 &&
+					      !words->dot_last))
+				words->is_local = false;
+			words->dot_last = false;
+			words->count++;
+		} else if (token_is(reader, '.')) {
+			if (words->has_at || words->count == 0 ||
+			    words->dot_last)
+				words->is_local = false;
+			words->dot_last = true;
+		} else {
+			return true;
+		}
+		if (!token_next(reader))
+			return false;
+	}
+}
+
+/* What stands between two commas of the list, or ends a group; leaves the
+ * token that ends it in hand. */
+static bool
+element_read(struct reader *reader)
+{
+	struct words words;
+
+	if (!words_read(reader, &words))
+		return false;
+	if (token_is(reader, '<')) {
+		if (!angle_read(reader))
+			return false;
+	} else if (token_is(reader, ':')) {
+		if (reader->in_group || words.count == 0 || words.has_at)
+			return refuse(reader, "a ':' that may not stand there");
+		reader->in_group = true;
+		return token_next(reader) && element_read(reader);
+	} else if (words.has_at) {
+		if (!words.is_local)
+			return refuse(reader, "not an address");
+		if (!author_add(reader, words.domain))
+			return false;
+	} else if (words.count > 0 || words.dot_last) {
+		return refuse(reader, "words that are no address");
+	}
+	if (!token_ends_address(reader))
+		return refuse(reader, "something behind an address");
+	return true;
+}
+
+static bool
+list_read(struct reader *reader)
+{
+	if (!token_next(reader))
+		return false;
+	for (;;) {
+		if (!element_read(reader))
+			return false;
+		if (token_is(reader, ';')) {
+			if (!reader->in_group)
+				return refuse(reader, "a ';' without a group");
+			reader->in_group = false;
+			if (!token_next(reader))
+				return false;
+			if (!token_is(reader, ',') &&
+			    reader->token.kind != TOKEN_END)
+				return refuse(reader,
+					      "something behind a group");
+		}
+		if (reader->token.kind == TOKEN_END)
+			break;
+		if (!token_next(reader))
+			return false;
+	}
+	if (reader->in_group)
+		return refuse(reader, "a group without its ';'");
+	return true;
+}
+
+bool
+authors_parse(struct slice value, struct arena *arena,
+	      struct authors *authors_out, struct fault *fault)
+{
+	struct authors authors = {0};
+	struct reader reader = {.rest = value,
+				.arena = arena,
+				.authors = &authors,
+				.fault = fault};
+
+	authors.domains =
+		arena_array(arena, AUTHORS_MAX, sizeof(*authors.domains));
+	if (!list_read(&reader))
+		return false;
+	*authors_out = authors;
+	return true;
+}

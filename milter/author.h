@@ -1,0 +1,33 @@
+/*
+ * author - the addresses that a From field names (RFC 5322 3.4, 4.4; groups by
+ * RFC 6854; UTF-8 by RFC 6532), as far as signing needs them: their domains.
+ *
+ * Read as the grammar has it: quoted strings, nested comments, display names,
+ * groups, routes, encoded words (they are atoms here), and the obsolete forms:
+ * white space and comments around dots, dots in display names, empty list
+ * elements. 8-bit bytes may stand wherever an atom may.
+ *
+ * One common mistake is taken, because every reader of mail agrees on what it
+ * means: an unquoted "@" in a display name before <address>. Whatever else does
+ * not fit is refused with the reason: an author that two readers may see
+ * differently is nobody.
+ */
+#ifndef MILTER_AUTHOR_H
+#define MILTER_AUTHOR_H
+
+#include "base/arena.h"
+#include "base/fault.h"
+
+/* More addresses in one From are refused. */
+#define AUTHORS_MAX 100
+
+struct authors {
+	struct slice *domains; /* A-labels, lower case; or "[literal]" */
+	size_t count;          /* of addresses; 0: only empty groups */
+};
+
+/* value: of the From field. The result lives in the arena. */
+bool authors_parse(struct slice value, struct arena *arena,
+		   struct authors *authors_out, struct fault *fault) MUST_USE;
+
+#endif

@@ -1,0 +1,133 @@
+#include "milter/fields.h"
+
+#include <stdlib.h>
+
+void
+fields_done(struct fields *fields)
+{
+	free(fields->items);
+	*fields = (struct fields){0};
+}
+
+void
+fields_add(struct fields *fields, struct slice name, struct slice whole)
+{
+	ASSERT(!fields->is_sorted);
+	if (fields->count == fields->size) {
+		fields->size = fields->size == 0 ? 32 : fields->size * 2;
+		fields->items = memory_grow(
+			fields->items, fields->size * sizeof(*fields->items));
+	}
+	fields->items[fields->count] = (struct field){
+		.name = name, .whole = whole, .position = fields->count};
+	fields->count++;
+}
+
+static int
+name_compare(struct slice a, struct slice b)
+{
+	size_t common = a.len < b.len ? a.len : b.len;
+
+	for (size_t i = 0; i < common; i++) {
+		int left = (unsigned char)ascii_lower(a.bytes[i]);
+		int right = (unsigned char)ascii_lower(b.bytes[i]);
+
+		if (left != right)
+			return left - right;
+	}
+	return a.len < b.len ? -1 : a.len > b.len;
+}
+
+/* By name, and of one name the lowest first. */
+static int
+field_compare(const void *a, const void *b)
+{
+	const struct field *left = a, *right = b;
+	int order = name_compare(left->name, right->name);
+
+	if (order != 0)
+		return order;
+	return left->position > right->position
+		       ? -1
+		       : left->position < right->position;
+}
+
+static void
+fields_sort(struct fields *fields)
+{
+	if (!fields->is_sorted && fields->count > 0)
+		qsort(fields->items, fields->count, sizeof(*fields->items),
+		      field_compare);
+	fields->is_sorted = true;
+}
+
+/* Position of the first one in sorted order whose name is not less, or, with
+ * `behind`, is greater. */
+static size_t
+name_bound(const struct fields *fields, struct slice name, bool behind)
+{
+	size_t low = 0, high = fields->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = name_compare(fields->items[middle].name, name);
+
+		if (order < 0 || (behind && order == 0))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+bool
+fields_take(struct fields *fields, struct slice name, struct slice *whole_out)
+{
+	size_t first, at;
+
+	fields_sort(fields);
+	first = name_bound(fields, name, false);
+	if (first == fields->count)
+		return false;
+	at = first + fields->items[first].taken;
+	if (at >= fields->count ||
+	    name_compare(fields->items[at].name, name) != 0)
+		return false;
+	fields->items[first].taken++;
+	*whole_out = fields->items[at].whole;
+	return true;
+}
+
+size_t
+fields_count(struct fields *fields, struct slice name)
+{
+	fields_sort(fields);
+	return name_bound(fields, name, true) - name_bound(fields, name, false);
+}
+
+void
+fields_rewind(struct fields *fields)
+{
+	for (size_t i = 0; i < fields->count; i++)
+		fields->items[i].taken = 0;
+}
+
+struct digest *
+fields_digest(struct fields *fields, const struct slice *names, size_t count,
+	      enum canonicalization canon)
+{
+	struct digest *digest = digest_new();
+	CLEAN(text_done) struct text canonical = {0};
+	struct slice whole;
+
+	fields_rewind(fields);
+	for (size_t i = 0; i < count; i++) {
+		if (!fields_take(fields, names[i], &whole))
+			continue;
+		text_clear(&canonical);
+		canon_header(canon, whole, &canonical);
+		text_add_string(&canonical, "\r\n");
+		digest_feed(digest, text_slice(&canonical));
+	}
+	return digest;
+}

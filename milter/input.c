@@ -1,0 +1,217 @@
+#include "milter/input.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define READ_SIZE ((size_t)64 << 10)
+
+struct input {
+	const char *name;
+	int descriptor; /* what is read */
+	int spool;      /* -1 while memory is enough */
+	bool owns_descriptor, is_kept, held_cr, is_ended;
+	uint64_t line;
+	struct text raw, piece, kept;
+};
+
+bool
+input_open(const char *path, bool is_kept, struct input **input_out,
+	   struct fault *fault)
+{
+	CLEAN(input_free_clean) struct input *input =
+		memory_new(sizeof(*input));
+
+	input->is_kept = is_kept;
+	input->spool = -1;
+	input->line = 1;
+	if (path == NULL || strcmp(path, "-") == 0) {
+		input->name = "standard input";
+		input->descriptor = STDIN_FILENO;
+	} else {
+		input->name = path;
+		input->owns_descriptor = true;
+		input->descriptor = open(path, O_RDONLY | O_CLOEXEC);
+		if (input->descriptor < 0)
+			return fault_errno(fault, "%s", path);
+	}
+	*input_out = TAKE(input);
+	return true;
+}
+
+void
+input_free(struct input *input)
+{
+	if (input == NULL)
+		return;
+	if (input->owns_descriptor)
+		clean_descriptor(&input->descriptor);
+	clean_descriptor(&input->spool);
+	text_done(&input->raw);
+	text_done(&input->piece);
+	text_done(&input->kept);
+	free(input);
+}
+
+bool
+input_write_bytes(int descriptor, struct slice bytes, struct fault *fault)
+{
+	while (bytes.len > 0) {
+		ssize_t written = write(descriptor, bytes.bytes, bytes.len);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return fault_errno(fault, "writing the message");
+		bytes = slice_from(bytes, (size_t)written);
+	}
+	return true;
+}
+
+static bool
+spool_open(struct input *input, struct fault *fault)
+{
+	const char *directory = getenv("TMPDIR");
+	CLEAN(text_done) struct text path = {0};
+
+	if (directory == NULL || directory[0] == '\0')
+		directory = "/tmp";
+	text_addf(&path, "%s/signet-XXXXXX", directory);
+	input->spool = mkostemp(path.bytes, O_CLOEXEC);
+	if (input->spool < 0)
+		return fault_errno(fault, "temporary file in %s", directory);
+	if (unlink(text_string(&path)) != 0)
+		return fault_errno(fault, "%s", text_string(&path));
+	return true;
+}
+
+static bool
+piece_keep(struct input *input, struct fault *fault)
+{
+	text_add(&input->kept, text_slice(&input->piece));
+	if (input->kept.len <= INPUT_MEMORY_MAX)
+		return true;
+	if (input->spool < 0 && !spool_open(input, fault))
+		return false;
+	if (!input_write_bytes(input->spool, text_slice(&input->kept), fault))
+		return fault_within(fault, "temporary file");
+	text_clear(&input->kept);
+	return true;
+}
+
+static bool
+refuse(const struct input *input, const char *what, struct fault *fault)
+{
+	return fault_set(fault, FAULT_INPUT, "%s:%llu: %s", input->name,
+			 (unsigned long long)input->line, what);
+}
+
+/* One LF, or what stands before one. */
+static bool
+line_add(struct input *input, struct slice line, bool has_lf,
+	 struct fault *fault)
+{
+	if (input->held_cr && (line.len > 0 || !has_lf))
+		return refuse(input, "a bare CR in the message", fault);
+	input->held_cr = false;
+	if (slice_find(line, '\0') >= 0)
+		return refuse(input, "a NUL in the message", fault);
+	if (line.len > 0 && line.bytes[line.len - 1] == '\r') {
+		line.len--;
+		input->held_cr = !has_lf;
+	}
+	if (slice_find(line, '\r') >= 0)
+		return refuse(input, "a bare CR in the message", fault);
+	text_add(&input->piece, line);
+	if (has_lf) {
+		text_add_string(&input->piece, "\r\n");
+		input->line++;
+	}
+	return true;
+}
+
+static bool
+raw_read(struct input *input, struct fault *fault)
+{
+	ssize_t len;
+
+	text_clear(&input->raw);
+	do
+		len = read(input->descriptor, text_room(&input->raw, READ_SIZE),
+			   READ_SIZE);
+	while (len < 0 && errno == EINTR);
+	if (len < 0)
+		return fault_errno(fault, "%s", input->name);
+	text_added(&input->raw, (size_t)len);
+	return true;
+}
+
+/* Turns what was read into CRLF lines. */
+static bool
+raw_convert(struct input *input, struct fault *fault)
+{
+	struct slice rest = text_slice(&input->raw);
+
+	while (rest.len > 0) {
+		ptrdiff_t lf = slice_find(rest, '\n');
+		size_t len = lf < 0 ? rest.len : (size_t)lf;
+
+		if (!line_add(input, slice_sub(rest, 0, len), lf >= 0, fault))
+			return false;
+		rest = slice_from(rest, lf < 0 ? len : len + 1);
+	}
+	return true;
+}
+
+bool
+input_read(struct input *input, struct slice *piece_out, struct fault *fault)
+{
+	text_clear(&input->piece);
+	while (input->piece.len == 0 && !input->is_ended) {
+		if (!raw_read(input, fault) || !raw_convert(input, fault))
+			return false;
+		input->is_ended = input->raw.len == 0;
+	}
+	if (input->is_ended && input->held_cr)
+		return refuse(input, "a bare CR in the message", fault);
+	if (input->is_kept && !piece_keep(input, fault))
+		return false;
+	*piece_out = text_slice(&input->piece);
+	return true;
+}
+
+static bool
+spool_copy(struct input *input, int descriptor, struct fault *fault)
+{
+	struct text *buffer = &input->raw;
+
+	if (lseek(input->spool, 0, SEEK_SET) != 0)
+		return fault_errno(fault, "temporary file");
+	for (;;) {
+		ssize_t len;
+
+		text_clear(buffer);
+		len = read(input->spool, text_room(buffer, READ_SIZE),
+			   READ_SIZE);
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (len < 0)
+			return fault_errno(fault, "temporary file");
+		if (len == 0)
+			return true;
+		if (!input_write_bytes(descriptor,
+				       slice_of(buffer->bytes, (size_t)len),
+				       fault))
+			return false;
+	}
+}
+
+bool
+input_write(struct input *input, int descriptor, struct fault *fault)
+{
+	ASSERT(input->is_kept);
+	if (input->spool >= 0 && !spool_copy(input, descriptor, fault))
+		return false;
+	return input_write_bytes(descriptor, text_slice(&input->kept), fault);
+}

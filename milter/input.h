@@ -1,0 +1,39 @@
+/*
+ * input - one message read from a file or standard input, as CRLF lines.
+ *
+ * The message is read once. Where a line ends in LF alone it is given CRLF; a
+ * bare CR or a NUL is refused with its line, because no MTA passes either on
+ * unchanged. What was read is kept for writing it out again: up to
+ * INPUT_MEMORY_MAX in memory, beyond that in an unlinked temporary file (in
+ * TMPDIR, or /tmp), so memory does not grow with the message and what is
+ * written is what was read.
+ */
+#ifndef MILTER_INPUT_H
+#define MILTER_INPUT_H
+
+#include "base/fault.h"
+#include "base/slice.h"
+
+#define INPUT_MEMORY_MAX ((size_t)1 << 20)
+
+struct input;
+
+/* path NULL or "-": standard input. is_kept: input_write() will follow. */
+bool input_open(const char *path, bool is_kept, struct input **input_out,
+		struct fault *fault) MUST_USE;
+void input_free(struct input *input);
+CLEAN_POINTER(struct input, input_free)
+
+/* The next piece of the message; empty at its end. It lives until the next
+ * call. */
+bool input_read(struct input *input, struct slice *piece_out,
+		struct fault *fault) MUST_USE;
+/* Writes all that was read to a descriptor. */
+bool input_write(struct input *input, int descriptor,
+		 struct fault *fault) MUST_USE;
+
+/* All of the bytes, whatever write() takes at once. */
+bool input_write_bytes(int descriptor, struct slice bytes,
+		       struct fault *fault) MUST_USE;
+
+#endif

@@ -1,0 +1,354 @@
+#include "milter/verify.h"
+
+#include <stdlib.h>
+
+#include "keys/record.h"
+#include "milter/bodyhash.h"
+#include "milter/claim.h"
+#include "milter/fields.h"
+#include "milter/header.h"
+#include "milter/sign.h"
+
+enum stage { STAGE_HEADER, STAGE_BODY, STAGE_END };
+
+struct body {
+	enum canonicalization canon;
+	uint64_t limit;
+	struct bodyhash *hash;
+	uint64_t len; /* of the canonical body */
+	uint8_t result[DIGEST_SIZE];
+};
+
+struct item {
+	struct claim claim;
+	size_t body; /* which of verifier->bodies */
+	uint8_t digest[DIGEST_SIZE];
+};
+
+struct verifier {
+	enum stage stage;
+	uint64_t time_s;
+	struct arena arena;
+	struct fields fields;
+	const char *malformed; /* of the header; NULL: nothing */
+	size_t count, ignored, bodies_count;
+	struct item items[VERIFY_SIGNATURES_MAX];
+	struct verification results[VERIFY_SIGNATURES_MAX];
+	struct body bodies[VERIFY_SIGNATURES_MAX];
+};
+
+struct verifier *
+verifier_new(uint64_t time_s)
+{
+	struct verifier *verifier = memory_new(sizeof(*verifier));
+
+	verifier->time_s = time_s;
+	return verifier;
+}
+
+void
+verifier_free(struct verifier *verifier)
+{
+	if (verifier == NULL)
+		return;
+	for (size_t i = 0; i < verifier->bodies_count; i++)
+		bodyhash_free(verifier->bodies[i].hash);
+	fields_done(&verifier->fields);
+	arena_done(&verifier->arena);
+	free(verifier);
+}
+
+const char *
+verify_status_name(enum verify_status status)
+{
+	static const char *const names[] = {
+		[VERIFY_PENDING] = "pending",
+		[VERIFY_PASS] = "pass",
+		[VERIFY_FAIL] = "fail",
+		[VERIFY_TEMPERROR] = "temperror",
+		[VERIFY_PERMERROR] = "permerror",
+	};
+
+	return names[status];
+}
+
+size_t
+verifier_ignored(const struct verifier *verifier)
+{
+	return verifier->ignored;
+}
+
+static void
+result_set(struct verifier *verifier, size_t i, enum verify_status status,
+	   struct slice reason)
+{
+	struct verification *result = &verifier->results[i];
+
+	ASSERT(result->status == VERIFY_PENDING);
+	ASSERT(reason.len > 0);
+	result->status = status;
+	result->reason = arena_copy(&verifier->arena, reason);
+}
+
+/* ---- the header ---- */
+
+static void
+query_make(struct verifier *verifier, size_t i)
+{
+	CLEAN(text_done) struct text query = {0};
+
+	record_name_write(verifier->items[i].claim.selector,
+			  verifier->items[i].claim.domain, &query);
+	verifier->results[i].query =
+		arena_copy(&verifier->arena, text_slice(&query));
+}
+
+static void
+signature_add(struct verifier *verifier, struct slice field,
+	      struct slice value)
+{
+	size_t i = verifier->count;
+	struct item *item = &verifier->items[i];
+	struct verification *result = &verifier->results[i];
+	struct fault fault = {0};
+	bool is_good;
+
+	if (i == VERIFY_SIGNATURES_MAX) {
+		verifier->ignored++;
+		return;
+	}
+	verifier->count++;
+	is_good = claim_parse(field, value, verifier->time_s, &verifier->arena,
+			      &item->claim, &fault);
+	result->domain = item->claim.domain_text;
+	result->selector = item->claim.selector_text;
+	result->algorithm = item->claim.algorithm_text;
+	if (is_good)
+		query_make(verifier, i);
+	else
+		result_set(verifier, i, VERIFY_PERMERROR, SLICE(fault.text));
+}
+
+void
+verifier_header(struct verifier *verifier, struct slice field)
+{
+	struct slice name, value, whole;
+	const char *problem = header_field_parse(field, &name, &value);
+
+	ASSERT(verifier->stage == STAGE_HEADER);
+	if (problem != NULL) {
+		verifier->malformed = problem;
+		return;
+	}
+	whole = arena_copy(&verifier->arena, field);
+	fields_add(&verifier->fields, slice_sub(whole, 0, name.len), whole);
+	if (slice_eq_nocase(name, SLICE("DKIM-Signature")))
+		signature_add(verifier, whole,
+			      slice_from(whole,
+					 (size_t)(value.bytes - field.bytes)));
+}
+
+/* Each pair of canonicalization and l= is hashed once. */
+static size_t
+body_find(struct verifier *verifier, const struct claim *claim)
+{
+	size_t i;
+
+	for (i = 0; i < verifier->bodies_count; i++)
+		if (verifier->bodies[i].canon == claim->body_canon &&
+		    verifier->bodies[i].limit == claim->body_limit)
+			return i;
+	ASSERT(i < COUNT(verifier->bodies));
+	verifier->bodies[i].canon = claim->body_canon;
+	verifier->bodies[i].limit = claim->body_limit;
+	verifier->bodies[i].hash =
+		bodyhash_new(claim->body_canon, claim->body_limit);
+	verifier->bodies_count++;
+	return i;
+}
+
+/* RFC 6376 3.7: the fields of h=, then this one without its b=. The field
+ * itself is not taken for a name DKIM-Signature in h=, nor one above it: the
+ * selection counts from the bottom, as the signer did. */
+static void
+item_digest(struct verifier *verifier, struct item *item)
+{
+	const struct claim *claim = &item->claim;
+	CLEAN(digest_free_clean) struct digest *digest =
+		fields_digest(&verifier->fields, claim->names,
+			      claim->names_count, claim->header_canon);
+
+	sign_digest(digest, claim->header_canon, claim->unfinished,
+		    item->digest);
+}
+
+void
+verifier_end_of_header(struct verifier *verifier)
+{
+	ASSERT(verifier->stage == STAGE_HEADER);
+	verifier->stage = STAGE_BODY;
+	for (size_t i = 0; i < verifier->count; i++) {
+		struct item *item = &verifier->items[i];
+
+		if (verifier->results[i].status != VERIFY_PENDING)
+			continue;
+		if (verifier->malformed != NULL) {
+			result_set(verifier, i, VERIFY_PERMERROR,
+				   SLICE(verifier->malformed));
+			continue;
+		}
+		item->body = body_find(verifier, &item->claim);
+		item_digest(verifier, item);
+	}
+}
+
+/* ---- the body ---- */
+
+void
+verifier_body(struct verifier *verifier, struct slice bytes)
+{
+	ASSERT(verifier->stage == STAGE_BODY);
+	for (size_t i = 0; i < verifier->bodies_count; i++)
+		bodyhash_feed(verifier->bodies[i].hash, bytes);
+}
+
+const struct verification *
+verifier_end(struct verifier *verifier, size_t *count_out)
+{
+	ASSERT(verifier->stage == STAGE_BODY);
+	verifier->stage = STAGE_END;
+	for (size_t i = 0; i < verifier->bodies_count; i++) {
+		struct body *body = &verifier->bodies[i];
+
+		body->len = bodyhash_finish(body->hash, body->result);
+	}
+	for (size_t i = 0; i < verifier->count; i++) {
+		const struct claim *claim = &verifier->items[i].claim;
+		const struct body *body =
+			&verifier->bodies[verifier->items[i].body];
+
+		if (verifier->results[i].status != VERIFY_PENDING)
+			continue;
+		if (claim->body_limit != BODYHASH_WHOLE &&
+		    claim->body_limit > body->len)
+			result_set(verifier, i, VERIFY_PERMERROR,
+				   SLICE("the body is shorter than l="));
+		else if (memcmp(body->result, claim->body_hash, DIGEST_SIZE) !=
+			 0)
+			result_set(verifier, i, VERIFY_FAIL,
+				   SLICE("the body is not what was signed"));
+	}
+	*count_out = verifier->count;
+	return verifier->results;
+}
+
+/* ---- the key ---- */
+
+static enum verify_status
+refuse(struct fault *fault, const char *why)
+{
+	fault_set(fault, FAULT_INPUT, "%s", why);
+	return VERIFY_PERMERROR;
+}
+
+static enum verify_status
+key_judge(const struct item *item, const struct record *record,
+	  struct fault *fault)
+{
+	const struct claim *claim = &item->claim;
+	CLEAN(key_public_free_clean) struct key_public *key = NULL;
+	const char *mode = record->is_testing ? " (the key is in test mode)"
+					      : "";
+
+	if (!key_public_read(record->algorithm, text_slice(&record->key), &key,
+			     fault)) {
+		fault_within(fault, "the key");
+		return VERIFY_PERMERROR;
+	}
+	if (record->algorithm == KEY_RSA_SHA256 &&
+	    key_public_bits(key) < KEY_RSA_BITS_MIN)
+		return refuse(fault,
+			      "the key is too short, RFC 8301 asks for 1024 "
+			      "bits at least");
+	if (!key_public_verify(key, item->digest, claim->signature)) {
+		fault_set(fault, FAULT_INPUT,
+			  "the header is not what was signed, or another key "
+			  "signed it%s",
+			  mode);
+		return VERIFY_FAIL;
+	}
+	fault_set(fault, FAULT_NONE, "verified with a key of %u bits%s",
+		  key_public_bits(key), mode);
+	return VERIFY_PASS;
+}
+
+/* RFC 6376 6.1.2. fault gets the reason, whatever the status. */
+static enum verify_status
+record_judge(const struct item *item, struct slice text, struct fault *fault)
+{
+	const struct claim *claim = &item->claim;
+	CLEAN(record_done) struct record record = {0};
+
+	if (!record_parse(text, &record, fault)) {
+		fault_within(fault, "the key record");
+		return VERIFY_PERMERROR;
+	}
+	if (!record.is_known || record.algorithm != claim->algorithm)
+		return refuse(fault, "the key is not of the kind that a= says");
+	if (!record.takes_sha256)
+		return refuse(fault, "the key record does not allow sha256");
+	if (!record.for_email)
+		return refuse(fault, "the key record is not for mail");
+	if (record.is_revoked)
+		return refuse(fault, "the key was revoked");
+	if (record.is_strict &&
+	    !slice_eq(claim->identity_domain, claim->domain))
+		return refuse(fault, "the key record allows no subdomain in "
+				     "i=");
+	return key_judge(item, &record, fault);
+}
+
+static void
+records_judge(struct verifier *verifier, size_t i, const struct slice *records,
+	      size_t count)
+{
+	enum verify_status best = VERIFY_PENDING;
+	struct fault reason = {0};
+
+	for (size_t k = 0; k < count && k < VERIFY_RECORDS_MAX; k++) {
+		struct fault fault = {0};
+		enum verify_status status =
+			record_judge(&verifier->items[i], records[k], &fault);
+
+		if (best == VERIFY_PENDING || status == VERIFY_PASS ||
+		    (best == VERIFY_PERMERROR && status == VERIFY_FAIL)) {
+			best = status;
+			reason = fault;
+		}
+		if (status == VERIFY_PASS)
+			break;
+	}
+	result_set(verifier, i, best, SLICE(reason.text));
+}
+
+void
+verifier_answer(struct verifier *verifier, size_t i, enum verify_answer answer,
+		const struct slice *records, size_t count)
+{
+	ASSERT(verifier->stage == STAGE_END);
+	ASSERT(i < verifier->count);
+	switch (answer) {
+	case VERIFY_ANSWER_FOUND:
+		ASSERT(count > 0);
+		records_judge(verifier, i, records, count);
+		return;
+	case VERIFY_ANSWER_ABSENT:
+		result_set(verifier, i, VERIFY_PERMERROR,
+			   SLICE("there is no key record"));
+		return;
+	case VERIFY_ANSWER_FAILED:
+		result_set(verifier, i, VERIFY_TEMPERROR,
+			   SLICE("the key cannot be asked for now"));
+		return;
+	}
+}

@@ -1,0 +1,161 @@
+#include <criterion/criterion.h>
+
+#include "milter/author.h"
+
+/* domains: separated by spaces; NULL: refused. */
+static const struct {
+	const char *name, *value, *domains;
+} rows[] = {
+	{"bare address", " joe@example.com", "example.com"},
+	{"angle brackets", "<joe@example.com>", "example.com"},
+	{"display name", "Joe Six <joe@example.com>", "example.com"},
+	{"quoted display name", "\"Joe, <x@y> Six\" <joe@example.com>",
+	 "example.com"},
+	{"escaped quote", "\"a\\\"b\\\\\" <joe@example.com>", "example.com"},
+	{"dots in the display name", "J. R. Six <joe@example.com>",
+	 "example.com"},
+	{"encoded word", "=?utf-8?Q?J=C3=B6?= <joe@example.com>",
+	 "example.com"},
+	{"8-bit display name", "J\xf6 <joe@example.com>", "example.com"},
+	{"folded", "\r\n Joe\r\n\t<joe@example.com>\r\n ", "example.com"},
+	{"case", "Joe@EXAMPLE.Com", "example.com"},
+	{"comments everywhere",
+	 "(a) joe (b(c)) @ (d) example (e) . (f) com (g)", "example.com"},
+	{"comment with brackets", "Joe (<x@y>) <joe@example.com>",
+	 "example.com"},
+	{"comment with an escape", "(a\\)b) joe@example.com", "example.com"},
+	{"quoted local part", "\"joe @ home\"@example.com", "example.com"},
+	{"quoted local part, partly", "a.\"b c\".d@example.com",
+	 "example.com"},
+	{"obs-route", "Joe <@a.example,@b.example:joe@example.com>",
+	 "example.com"},
+	{"domain literal", "joe@[192.0.2.1]", "[192.0.2.1]"},
+	{"domain literal in brackets", "<joe@[IPv6:2001:db8::1]>",
+	 "[IPv6:2001:db8::1]"},
+	{"one label", "root@localhost", "localhost"},
+	{"U-label", "joe@b\xc3\xbc" "cher.example", "xn--bcher-kva.example"},
+	{"U-label in upper case", "joe@B\xc3\x9c" "CHER.example",
+	 "xn--bcher-kva.example"},
+	{"8-bit local part", "j\xc3\xb6@example.com", "example.com"},
+	{"two addresses", "a@example.com, b@example.net",
+	 "example.com example.net"},
+	{"two with names", "A <a@example.com>,\r\n B <b@example.net>",
+	 "example.com example.net"},
+	{"empty elements", ",, a@example.com, , ", "example.com"},
+	{"group", "Team: a@example.com, B <b@example.net>;",
+	 "example.com example.net"},
+	{"group and address", "Team: a@example.com;, b@example.net",
+	 "example.com example.net"},
+	{"empty group", "undisclosed-recipients:;", ""},
+	{"unquoted @ in the display name", "b@example.net <a@example.com>",
+	 "example.com"},
+	{"more behind the unquoted @",
+	 "b@example.net via List <a@example.com>", "example.com"},
+	{"lone @ in the display name", "Joe @ Home <a@example.com>",
+	 "example.com"},
+	{"nothing", "", ""},
+	{"only a comment", "(nobody)", ""},
+	{"no address", "Joe Six", NULL},
+	{"empty address", "<>", NULL},
+	{"name without brackets", "Joe Six joe@example.com", NULL},
+	{"no domain", "joe@", NULL},
+	{"no domain in brackets", "<joe@>", NULL},
+	{"no local part", "@example.com", NULL},
+	{"no local part in brackets", "<@example.com>", NULL},
+	{"two @", "a@b@example.com", NULL},
+	{"two @ in brackets", "<a@b@example.com>", NULL},
+	{"dot at the front", ".a@example.com", NULL},
+	{"two dots", "a..b@example.com", NULL},
+	{"dot before the @", "a.@example.com", NULL},
+	{"dot behind the domain", "a@example.com.", NULL},
+	{"dot behind a literal", "a@[192.0.2.1].", NULL},
+	{"unquoted comma in the display name", "Six, Joe <a@example.com>",
+	 NULL},
+	{"no closing bracket", "<a@example.com", NULL},
+	{"something behind the bracket", "<a@example.com> x", NULL},
+	{"two brackets", "<a@example.com> <b@example.com>", NULL},
+	{"comment without end", "a@example.com (x", NULL},
+	{"comment that ends twice", "a@example.com )", NULL},
+	{"quote without end", "\"a@example.com", NULL},
+	{"quote that ends in an escape", "\"a\\", NULL},
+	{"literal without end", "a@[192.0.2.1", NULL},
+	{"group without end", "Team: a@example.com", NULL},
+	{"group in a group", "A: B: a@example.com;;", NULL},
+	{"group without a name", ": a@example.com;", NULL},
+	{"end without a group", "a@example.com;", NULL},
+	{"something behind a group", "A:;a@example.com", NULL},
+	{"route without an address", "<@a.example:>", NULL},
+	{"route without a colon", "<@a.example a@example.com>", NULL},
+	{"control character", "a\x01@example.com", NULL},
+	{"underscore is taken", "a@_x.example.com", "_x.example.com"},
+	{"a slash is none", "a@x/y.example.com", NULL},
+	{"broken UTF-8 in the domain", "a@\xff.example.com", NULL},
+	{"label of 64", "a@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	 "aaaaaaaaaaaaa.example", NULL},
+};
+
+static void
+domains_join(const struct authors *authors, struct text *out)
+{
+	for (size_t i = 0; i < authors->count; i++) {
+		if (i > 0)
+			text_add_byte(out, ' ');
+		text_add(out, authors->domains[i]);
+	}
+}
+
+Test(author, parse)
+{
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		CLEAN(arena_done) struct arena arena = {0};
+		CLEAN(text_done) struct text domains = {0};
+		struct authors authors = {0};
+		struct fault fault = {0};
+		bool ok = authors_parse(SLICE(rows[i].value), &arena, &authors,
+					&fault);
+
+		cr_expect_eq(ok, rows[i].domains != NULL, "%s: %s",
+			     rows[i].name, ok ? "taken" : fault.text);
+		if (!ok)
+			cr_expect_neq(fault.text[0], '\0', "%s", rows[i].name);
+		if (!ok || rows[i].domains == NULL)
+			continue;
+		domains_join(&authors, &domains);
+		cr_expect_str_eq(text_string(&domains), rows[i].domains, "%s",
+				 rows[i].name);
+	}
+}
+
+Test(author, bounds)
+{
+	CLEAN(arena_done) struct arena arena = {0};
+	CLEAN(text_done) struct text value = {0};
+	struct authors authors = {0};
+	struct fault fault = {0};
+
+	for (int i = 0; i < AUTHORS_MAX; i++)
+		text_addf(&value, "a%d@example.com,", i);
+	cr_expect(authors_parse(text_slice(&value), &arena, &authors, &fault));
+	cr_expect_eq(authors.count, AUTHORS_MAX);
+	text_add_string(&value, "b@example.com");
+	cr_expect_not(authors_parse(text_slice(&value), &arena, &authors,
+				    &fault));
+}
+
+/* Depth costs no stack and no time beyond its length. */
+Test(author, deep_comments)
+{
+	CLEAN(arena_done) struct arena arena = {0};
+	CLEAN(text_done) struct text value = {0};
+	struct authors authors = {0};
+	struct fault fault = {0};
+
+	for (int i = 0; i < 500000; i++)
+		text_add_byte(&value, '(');
+	cr_expect_not(authors_parse(text_slice(&value), &arena, &authors,
+				    &fault));
+	for (int i = 0; i < 500000; i++)
+		text_add_byte(&value, ')');
+	text_add_string(&value, "a@example.com");
+	cr_expect(authors_parse(text_slice(&value), &arena, &authors, &fault));
+}

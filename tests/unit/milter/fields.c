@@ -1,0 +1,93 @@
+#include <criterion/criterion.h>
+
+#include "milter/fields.h"
+
+static const char *const header[] = {
+	"From: a", "To: 1", "Received: 1", "to: 2", "Received: 2", "TO: 3",
+};
+
+static void
+header_fill(struct fields *fields)
+{
+	for (size_t i = 0; i < COUNT(header); i++) {
+		struct slice whole = SLICE(header[i]);
+
+		fields_add(fields,
+			   slice_sub(whole, 0, (size_t)slice_find(whole, ':')),
+			   whole);
+	}
+}
+
+/* RFC 6376 5.4.2. */
+Test(fields, taken_from_the_bottom_up)
+{
+	static const struct {
+		const char *name, *whole;
+	} rows[] = {
+		{"To", "TO: 3"},	  {"received", "Received: 2"},
+		{"tO", "to: 2"},	  {"From", "From: a"},
+		{"To", "To: 1"},	  {"To", NULL},
+		{"To", NULL},		  {"RECEIVED", "Received: 1"},
+		{"Received", NULL},	  {"From", NULL},
+		{"Subject", NULL},	  {"", NULL},
+		{"Zzz", NULL},
+	};
+	CLEAN(fields_done) struct fields fields = {0};
+
+	header_fill(&fields);
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < COUNT(rows); i++) {
+			struct slice whole = SLICE_NONE;
+			bool ok = fields_take(&fields, SLICE(rows[i].name),
+					      &whole);
+
+			cr_expect_eq(ok, rows[i].whole != NULL, "row %zu", i);
+			cr_expect(slice_eq(whole, SLICE(rows[i].whole)),
+				  "row %zu: %.*s", i, SLICE_ARG(whole));
+		}
+		fields_rewind(&fields);
+	}
+}
+
+Test(fields, count)
+{
+	CLEAN(fields_done) struct fields fields = {0}, none = {0};
+
+	header_fill(&fields);
+	cr_expect_eq(fields_count(&fields, SLICE("to")), 3);
+	cr_expect_eq(fields_count(&fields, SLICE("From")), 1);
+	cr_expect_eq(fields_count(&fields, SLICE("Cc")), 0);
+	cr_expect_eq(fields_count(&none, SLICE("From")), 0);
+}
+
+/* A header of many equal names and an h= of many take no square of time. */
+Test(fields, many, .timeout = 20)
+{
+	CLEAN(fields_done) struct fields fields = {0};
+	struct slice whole;
+
+	for (int i = 0; i < 200000; i++)
+		fields_add(&fields, SLICE("To"), SLICE("To:"));
+	for (int i = 0; i < 200000; i++)
+		cr_assert(fields_take(&fields, SLICE("to"), &whole));
+	cr_expect_not(fields_take(&fields, SLICE("to"), &whole));
+}
+
+Test(fields, digest_is_of_the_canonical_fields)
+{
+	static const struct slice names[] = {SLICE_LITERAL("to"),
+					     SLICE_LITERAL("to"),
+					     SLICE_LITERAL("x"),
+					     SLICE_LITERAL("from")};
+	CLEAN(fields_done) struct fields fields = {0};
+	CLEAN(digest_free_clean) struct digest *expected = digest_new();
+	CLEAN(digest_free_clean) struct digest *digest = NULL;
+	uint8_t a[DIGEST_SIZE], b[DIGEST_SIZE];
+
+	header_fill(&fields);
+	digest = fields_digest(&fields, names, COUNT(names), CANON_RELAXED);
+	digest_feed(expected, SLICE("to:3\r\nto:2\r\nfrom:a\r\n"));
+	digest_finish(digest, a);
+	digest_finish(expected, b);
+	cr_expect_arr_eq(a, b, DIGEST_SIZE);
+}

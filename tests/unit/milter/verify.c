@@ -1,0 +1,477 @@
+#include "tests/unit/milter/stage.h"
+
+#include "base/base64.h"
+#include "milter/bodyhash.h"
+#include "milter/claim.h"
+#include "milter/fields.h"
+#include "milter/header.h"
+#include "milter/sign.h"
+#include "milter/verify.h"
+
+#define NOW 1763760000
+
+static struct verifier *
+verifier_fed(const char *header, const char *body, size_t step)
+{
+	struct verifier *verifier = verifier_new(NOW);
+	struct header_reader reader;
+	struct slice input = SLICE(header), rest = SLICE(body), field;
+
+	header_reader_init(&reader, HEADER_SIZE_DEFAULT);
+	while (header_read(&reader, &input, &field) == HEADER_FIELD)
+		verifier_header(verifier, field);
+	while (header_read_last(&reader, &field) == HEADER_FIELD)
+		verifier_header(verifier, field);
+	header_reader_done(&reader);
+	verifier_end_of_header(verifier);
+	for (; rest.len > 0; rest = slice_from(rest, step))
+		verifier_body(verifier, slice_sub(rest, 0, step));
+	return verifier;
+}
+
+/* ---- the messages that the RFCs print ---- */
+
+static const struct {
+	const char *name, *signature, *fields, *body, *query, *record;
+} vectors[] = {
+	{"RFC 6376 A.2", RFC6376_SIGNATURE, RFC6376_FIELDS, RFC6376_BODY,
+	 "brisbane._domainkey.example.com", RFC6376_RECORD},
+	{"RFC 8463 A.3, Ed25519", RFC8463_SIGNATURE_ED25519, RFC8463_FIELDS,
+	 RFC8463_BODY, "brisbane._domainkey.football.example.com",
+	 RFC8463_RECORD_ED25519},
+	{"RFC 8463 A.3, RSA", RFC8463_SIGNATURE_RSA, RFC8463_FIELDS,
+	 RFC8463_BODY, "test._domainkey.football.example.com",
+	 RFC8463_RECORD_RSA},
+	{"RFC 8463 A.3, both", RFC8463_SIGNATURE_RSA,
+	 RFC8463_SIGNATURE_ED25519 "\r\n" RFC8463_FIELDS, RFC8463_BODY,
+	 "test._domainkey.football.example.com", RFC8463_RECORD_RSA},
+};
+
+static enum verify_status
+vector_verify(size_t i, const char *fields, const char *body, size_t step)
+{
+	CLEAN(text_done) struct text header = {0};
+	CLEAN(verifier_free_clean) struct verifier *verifier = NULL;
+	const struct verification *results;
+	struct slice record = SLICE(vectors[i].record);
+	size_t count;
+
+	text_addf(&header, "%s\r\n%s", vectors[i].signature, fields);
+	verifier = verifier_fed(text_string(&header), body, step);
+	results = verifier_end(verifier, &count);
+	cr_assert_geq(count, 1);
+	if (results[0].status == VERIFY_PENDING) {
+		cr_expect(slice_eq(results[0].query, SLICE(vectors[i].query)),
+			  "%s: '%.*s'", vectors[i].name,
+			  SLICE_ARG(results[0].query));
+		verifier_answer(verifier, 0, VERIFY_ANSWER_FOUND, &record, 1);
+	}
+	return results[0].status;
+}
+
+Test(verify, messages_of_the_rfcs)
+{
+	for (size_t i = 0; i < COUNT(vectors); i++)
+		for (size_t step = 1; step < 80; step++)
+			cr_expect_eq(vector_verify(i, vectors[i].fields,
+						   vectors[i].body, step),
+				     VERIFY_PASS, "%s", vectors[i].name);
+}
+
+Test(verify, changed_messages_fail)
+{
+	for (size_t i = 0; i < COUNT(vectors); i++) {
+		CLEAN(text_done) struct text fields = {0}, body = {0};
+		char *at;
+
+		text_add_string(&fields, vectors[i].fields);
+		text_add_string(&body, vectors[i].body);
+		at = strstr(body.bytes, "game");
+		*at = 'n';
+		cr_expect_eq(vector_verify(i, vectors[i].fields, body.bytes,
+					   9),
+			     VERIFY_FAIL, "%s: body", vectors[i].name);
+		at = strstr(fields.bytes, "dinner");
+		*at = 'w';
+		cr_expect_eq(vector_verify(i, fields.bytes, vectors[i].body,
+					   9),
+			     VERIFY_FAIL, "%s: header", vectors[i].name);
+	}
+}
+
+/* ---- one rule after the other ---- */
+
+#define TAGS                                                                   \
+	"v=1; a=ed25519-sha256; c=relaxed/relaxed; d=example.com; s=sel; "     \
+	"h=From:Subject; bh=%s; "
+#define RECORD(more)                                                           \
+	"v=DKIM1; k=ed25519; " more                                            \
+	"p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+
+/* The signature is made over the tags as they stand, with bh= filled in, so
+ * that only what the row is about is wrong. */
+static const struct {
+	const char *name, *tags, *record;
+	enum verify_status status;
+	const char *reason; /* a part of it */
+} rows[] = {
+	{"good", TAGS "b=", RECORD(""), VERIFY_PASS, "verified"},
+	{"b= in the middle", "b=; " TAGS "t=1", RECORD(""), VERIFY_PASS, ""},
+	{"b= with space behind it", TAGS "b= ; t=1", RECORD(""), VERIFY_PASS,
+	 ""},
+	{"folded everywhere",
+	 "v = 1 ;\r\n a = ed25519-sha256; c = relaxed/relaxed ; d = "
+	 "example.com;\r\n\ts=sel; h = From\r\n : Subject ; bh = %s ; b =",
+	 RECORD(""), VERIFY_PASS, ""},
+	{"simple by default",
+	 "v=1; a=ed25519-sha256; d=example.com; s=sel; h=From; bh=%s; b=",
+	 RECORD(""), VERIFY_PASS, ""},
+	{"body simple by default", "v=1; a=ed25519-sha256; c=relaxed; "
+	 "d=example.com; s=sel; h=From; bh=%s; b=", RECORD(""), VERIFY_PASS,
+	 ""},
+	{"unknown tag", TAGS "zz=top; b=", RECORD(""), VERIFY_PASS, ""},
+	{"last semicolon", TAGS "t=1; b=;", RECORD(""), VERIFY_PASS, ""},
+	{"absent field in h=", "v=1; a=ed25519-sha256; c=relaxed/relaxed; "
+	 "d=example.com; s=sel; h=From:X-No:From; bh=%s; b=", RECORD(""),
+	 VERIFY_PASS, ""},
+	{"upper case domain", "v=1; a=ed25519-sha256; c=relaxed/relaxed; "
+	 "d=EXAMPLE.com; s=SEL; h=From; bh=%s; b=", RECORD(""), VERIFY_PASS,
+	 ""},
+	{"not expired", TAGS "t=1; x=1763760000; b=", RECORD(""), VERIFY_PASS,
+	 ""},
+	{"expired", TAGS "x=1763759999; b=", RECORD(""), VERIFY_PERMERROR,
+	 "expired"},
+	{"x= before t=", TAGS "t=9999999999; x=9999999999; b=", RECORD(""),
+	 VERIFY_PERMERROR, "x= is not behind t="},
+	{"bad t=", TAGS "t=soon; b=", RECORD(""), VERIFY_PERMERROR, "t="},
+	{"t= of 13 digits", TAGS "t=1234567890123; b=", RECORD(""),
+	 VERIFY_PERMERROR, "t="},
+	{"identity", TAGS "i=joe@example.com; b=", RECORD(""), VERIFY_PASS,
+	 ""},
+	{"identity without local part", TAGS "i=@news.Example.com; b=",
+	 RECORD(""), VERIFY_PASS, ""},
+	{"identity elsewhere", TAGS "i=@example.net; b=", RECORD(""),
+	 VERIFY_PERMERROR, "not within d="},
+	{"identity that only ends alike", TAGS "i=@badexample.com; b=",
+	 RECORD(""), VERIFY_PERMERROR, "not within d="},
+	{"identity above", TAGS "i=@com; b=", RECORD(""), VERIFY_PERMERROR,
+	 "not within d="},
+	{"identity without @", TAGS "i=example.com; b=", RECORD(""),
+	 VERIFY_PERMERROR, "i= is malformed"},
+	{"query method", TAGS "q=dns/txt; b=", RECORD(""), VERIFY_PASS, ""},
+	{"one of the query methods", TAGS "q=x/y : dns/txt; b=", RECORD(""),
+	 VERIFY_PASS, ""},
+	{"unknown query method", TAGS "q=x/y; b=", RECORD(""),
+	 VERIFY_PERMERROR, "query method"},
+	{"wrong version", "v=2; a=ed25519-sha256; d=example.com; s=sel; "
+	 "h=From; bh=%s; b=", RECORD(""), VERIFY_PERMERROR, "v= is not 1"},
+	{"no version", "a=ed25519-sha256; d=example.com; s=sel; h=From; "
+	 "bh=%s; b=", RECORD(""), VERIFY_PERMERROR, "v= is missing"},
+	{"no h=", "v=1; a=ed25519-sha256; d=example.com; s=sel; bh=%s; b=",
+	 RECORD(""), VERIFY_PERMERROR, "h= is missing"},
+	{"From not signed", "v=1; a=ed25519-sha256; d=example.com; s=sel; "
+	 "h=Subject; bh=%s; b=", RECORD(""), VERIFY_PERMERROR,
+	 "From is not signed"},
+	{"empty name in h=", "v=1; a=ed25519-sha256; d=example.com; s=sel; "
+	 "h=From::To; bh=%s; b=", RECORD(""), VERIFY_PERMERROR,
+	 "h= is malformed"},
+	{"rsa-sha1", "v=1; a=rsa-sha1; d=example.com; s=sel; h=From; bh=%s; "
+	 "b=", RECORD(""), VERIFY_PERMERROR, "rsa-sha1"},
+	{"unknown algorithm", "v=1; a=dsa-sha256; d=example.com; s=sel; "
+	 "h=From; bh=%s; b=", RECORD(""), VERIFY_PERMERROR, "algorithm"},
+	{"unknown canonicalization", "v=1; a=ed25519-sha256; c=nowsp; "
+	 "d=example.com; s=sel; h=From; bh=%s; b=", RECORD(""),
+	 VERIFY_PERMERROR, "canonicalization"},
+	{"two of one tag", TAGS "d=example.com; b=", RECORD(""),
+	 VERIFY_PERMERROR, ""},
+	{"no tag list", "hello", RECORD(""), VERIFY_PERMERROR, ""},
+	{"domain that is none", "v=1; a=ed25519-sha256; d=exa mple.com; "
+	 "s=sel; h=From; bh=%s; b=", RECORD(""), VERIFY_PERMERROR,
+	 "d= is not a domain"},
+	{"selector that is none", "v=1; a=ed25519-sha256; d=example.com; "
+	 "s=a/b; h=From; bh=%s; b=", RECORD(""), VERIFY_PERMERROR,
+	 "s= is not a selector"},
+	{"bh= of another length", "v=1; a=ed25519-sha256; d=example.com; "
+	 "s=sel; h=From; bh=AAAA; b=", RECORD(""), VERIFY_PERMERROR, "bh="},
+	{"bh= of another body", "v=1; a=ed25519-sha256; d=example.com; "
+	 "s=sel; h=From; bh=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=; b=",
+	 RECORD(""), VERIFY_FAIL, "body"},
+	{"l= of all", TAGS "l=7; b=", RECORD(""), VERIFY_PASS, ""},
+	{"l= of a part", TAGS "l=3; b=", RECORD(""), VERIFY_PASS, ""},
+	{"l= of nothing", TAGS "l=0; b=", RECORD(""), VERIFY_PASS, ""},
+	{"l= beyond the body", TAGS "l=8; b=", RECORD(""), VERIFY_PERMERROR,
+	 "shorter than l="},
+	{"l= beyond all numbers", TAGS "l=99999999999999999999999; b=",
+	 RECORD(""), VERIFY_PERMERROR, "l="},
+	{"l= negative", TAGS "l=-1; b=", RECORD(""), VERIFY_PERMERROR, "l="},
+	{"no version in the record", TAGS "b=", "k=ed25519; "
+	 "p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", VERIFY_PASS, ""},
+	{"another version in the record", TAGS "b=", "v=DKIM2; k=ed25519; "
+	 "p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", VERIFY_PERMERROR,
+	 "key record"},
+	{"a record of something else", TAGS "b=", "v=spf1 -all",
+	 VERIFY_PERMERROR, "key record"},
+	{"no p=", TAGS "b=", "v=DKIM1; k=ed25519", VERIFY_PERMERROR,
+	 "key record"},
+	{"revoked", TAGS "b=", "v=DKIM1; k=ed25519; p=", VERIFY_PERMERROR,
+	 "revoked"},
+	{"key of another kind", TAGS "b=", RFC8463_RECORD_RSA,
+	 VERIFY_PERMERROR, "kind"},
+	{"key of an unknown kind", TAGS "b=", "v=DKIM1; k=dsa; p=AAAA",
+	 VERIFY_PERMERROR, "kind"},
+	{"key that is none", TAGS "b=", "v=DKIM1; k=ed25519; p=AAAA",
+	 VERIFY_PERMERROR, "the key"},
+	{"another key", TAGS "b=", "v=DKIM1; k=ed25519; "
+	 "p=PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=", VERIFY_FAIL,
+	 "another key"},
+	{"sha256 allowed", TAGS "b=", RECORD("h=sha1:sha256; "), VERIFY_PASS,
+	 ""},
+	{"sha256 not allowed", TAGS "b=", RECORD("h=sha1; "),
+	 VERIFY_PERMERROR, "sha256"},
+	{"service email", TAGS "b=", RECORD("s=tlsrpt:email; "), VERIFY_PASS,
+	 ""},
+	{"any service", TAGS "b=", RECORD("s=*; "), VERIFY_PASS, ""},
+	{"another service", TAGS "b=", RECORD("s=tlsrpt; "), VERIFY_PERMERROR,
+	 "not for mail"},
+	{"test mode", TAGS "b=", RECORD("t=y; "), VERIFY_PASS, "test mode"},
+	{"strict, exact", TAGS "i=@example.com; b=", RECORD("t=s; "),
+	 VERIFY_PASS, ""},
+	{"strict, below", TAGS "i=@news.example.com; b=", RECORD("t=y:s; "),
+	 VERIFY_PERMERROR, "no subdomain"},
+	{"notes", TAGS "b=", RECORD("n=hello=20there; "), VERIFY_PASS, ""},
+};
+
+static const char fields_example[] = "Subject: one\r\n"
+				     "From: Joe <joe@example.com>\r\n"
+				     "subject:two \r\n"
+				     "\tlines\r\n";
+static const char body_example[] = "hello\r\n\r\n";
+
+static void
+claim_body_hash(const char *tags, struct text *out)
+{
+	enum canonicalization canon = strstr(tags, "relaxed/relaxed") != NULL
+					      ? CANON_RELAXED
+					      : CANON_SIMPLE;
+	const char *limit = strstr(tags, " l=");
+	CLEAN(bodyhash_free_clean) struct bodyhash *hash = bodyhash_new(
+		canon, limit == NULL ? BODYHASH_WHOLE
+				     : strtoull(limit + 3, NULL, 10));
+	uint8_t digest[DIGEST_SIZE];
+
+	bodyhash_feed(hash, SLICE(body_example));
+	bodyhash_finish(hash, digest);
+	base64_write(out, slice_of(digest, sizeof(digest)));
+}
+
+/* What the verifier hashes of a header with this one signature. */
+static void
+header_hash(const char *field, uint8_t out[DIGEST_SIZE])
+{
+	static const struct slice all[] = {SLICE_LITERAL("From"),
+					   SLICE_LITERAL("Subject")};
+	CLEAN(fields_done) struct fields fields = {0};
+	bool is_relaxed = strstr(field, "relaxed") != NULL;
+	enum canonicalization canon = is_relaxed ? CANON_RELAXED
+						 : CANON_SIMPLE;
+	size_t names = strstr(field, "Subject") != NULL ? 2 : 1;
+	CLEAN(digest_free_clean) struct digest *digest = NULL;
+
+	fields_add(&fields, SLICE("Subject"), SLICE("Subject: one"));
+	fields_add(&fields, SLICE("From"),
+		   SLICE("From: Joe <joe@example.com>"));
+	fields_add(&fields, SLICE("subject"),
+		   SLICE("subject:two \r\n\tlines"));
+	digest = fields_digest(&fields, all, names, canon);
+	sign_digest(digest, canon, SLICE(field), out);
+}
+
+/* "b=" is where the signature goes; RFC 6376 3.7 has all white space around
+ * it go too. */
+static void
+field_sign(const char *tags, struct text *out)
+{
+	CLEAN(text_done) struct text value = {0}, bare = {0}, hash = {0};
+	CLEAN(key_free_clean) struct key *key = stage_key(KEY_ED25519_SHA256);
+	uint8_t digest[DIGEST_SIZE], signature[KEY_SIGNATURE_MAX];
+	const char *b, *end;
+	size_t len;
+
+	claim_body_hash(tags, &hash);
+	end = strstr(tags, "%s");
+	text_add_string(&value, "DKIM-Signature: ");
+	text_add(&value, slice_of(tags, end == NULL ? strlen(tags)
+						    : (size_t)(end - tags)));
+	if (end != NULL) {
+		text_add(&value, text_slice(&hash));
+		text_add_string(&value, end + 2);
+	}
+	b = strstr(value.bytes, " b=");
+	if (b == NULL)
+		b = strstr(value.bytes, " b =");
+	if (b == NULL) {
+		text_add(out, text_slice(&value));
+		return;
+	}
+	b = strchr(b, '=') + 1;
+	end = *b == '\0' ? b : strchr(b, ';');
+	text_add(&bare, slice_of(value.bytes, (size_t)(b - value.bytes)));
+	text_add_string(&bare, end);
+	header_hash(text_string(&bare), digest);
+	cr_assert(key_sign(key, digest, signature, &len, NULL));
+	text_add(out, slice_of(value.bytes, (size_t)(b - value.bytes)));
+	base64_write(out, slice_of(signature, len));
+	text_add_string(out, b);
+}
+
+Test(verify, rules)
+{
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		CLEAN(text_done) struct text header = {0};
+		CLEAN(verifier_free_clean) struct verifier *verifier = NULL;
+		const struct verification *result;
+		struct slice record = SLICE(rows[i].record);
+		size_t count;
+
+		field_sign(rows[i].tags, &header);
+		text_addf(&header, "\r\n%s", fields_example);
+		verifier = verifier_fed(text_string(&header), body_example,
+					3);
+		result = verifier_end(verifier, &count);
+		cr_assert_eq(count, 1);
+		if (result->status == VERIFY_PENDING) {
+			cr_expect(slice_eq(result->query,
+					   SLICE("sel._domainkey.example."
+						 "com")),
+				  "%s", rows[i].name);
+			verifier_answer(verifier, 0, VERIFY_ANSWER_FOUND,
+					&record, 1);
+		}
+		cr_expect_eq(result->status, rows[i].status, "%s: %s: %.*s",
+			     rows[i].name, verify_status_name(result->status),
+			     SLICE_ARG(result->reason));
+		cr_expect_not_null(memmem(result->reason.bytes,
+					  result->reason.len, rows[i].reason,
+					  strlen(rows[i].reason)),
+				   "%s: '%.*s'", rows[i].name,
+				   SLICE_ARG(result->reason));
+	}
+}
+
+static const struct {
+	const char *name;
+	enum verify_answer answer;
+	struct slice records[3];
+	size_t count;
+	enum verify_status status;
+} answer_rows[] = {
+	{"no such record", VERIFY_ANSWER_ABSENT, {{0}}, 0, VERIFY_PERMERROR},
+	{"no answer", VERIFY_ANSWER_FAILED, {{0}}, 0, VERIFY_TEMPERROR},
+	{"the second one fits", VERIFY_ANSWER_FOUND,
+	 {SLICE_LITERAL("v=spf1 -all"), SLICE_LITERAL(RECORD(""))}, 2,
+	 VERIFY_PASS},
+	{"none fits", VERIFY_ANSWER_FOUND,
+	 {SLICE_LITERAL("v=spf1 -all"), SLICE_LITERAL("v=DKIM1; p=")}, 2,
+	 VERIFY_PERMERROR},
+	{"another key and the right one", VERIFY_ANSWER_FOUND,
+	 {SLICE_LITERAL("k=ed25519; "
+			"p=PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="),
+	  SLICE_LITERAL("v=DKIM1; p="), SLICE_LITERAL(RECORD(""))}, 3,
+	 VERIFY_PASS},
+	{"nonsense and another key", VERIFY_ANSWER_FOUND,
+	 {SLICE_LITERAL("x"),
+	  SLICE_LITERAL("k=ed25519; "
+			"p=PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=")},
+	 2, VERIFY_FAIL},
+};
+
+Test(verify, answers)
+{
+	for (size_t i = 0; i < COUNT(answer_rows); i++) {
+		CLEAN(text_done) struct text header = {0};
+		CLEAN(verifier_free_clean) struct verifier *verifier = NULL;
+		const struct verification *result;
+		size_t count;
+
+		field_sign(TAGS "b=", &header);
+		text_addf(&header, "\r\n%s", fields_example);
+		verifier = verifier_fed(text_string(&header), body_example,
+					3);
+		result = verifier_end(verifier, &count);
+		cr_assert_eq(result->status, VERIFY_PENDING);
+		verifier_answer(verifier, 0, answer_rows[i].answer,
+				answer_rows[i].records, answer_rows[i].count);
+		cr_expect_eq(result->status, answer_rows[i].status, "%s: %.*s",
+			     answer_rows[i].name, SLICE_ARG(result->reason));
+	}
+}
+
+/* A malformed header verifies nothing: readers differ over what it is. */
+Test(verify, malformed_header)
+{
+	CLEAN(text_done) struct text header = {0};
+	CLEAN(verifier_free_clean) struct verifier *verifier = NULL;
+	const struct verification *result;
+	size_t count;
+
+	field_sign(TAGS "b=", &header);
+	text_addf(&header, "\r\nno field\r\n%s", fields_example);
+	verifier = verifier_fed(text_string(&header), body_example, 3);
+	result = verifier_end(verifier, &count);
+	cr_expect_eq(result->status, VERIFY_PERMERROR);
+}
+
+Test(verify, no_signature)
+{
+	CLEAN(verifier_free_clean) struct verifier *verifier =
+		verifier_fed(fields_example, body_example, 3);
+	size_t count = 1;
+
+	verifier_end(verifier, &count);
+	cr_expect_eq(count, 0);
+}
+
+Test(verify, signatures_are_bounded)
+{
+	CLEAN(text_done) struct text header = {0};
+	CLEAN(verifier_free_clean) struct verifier *verifier = NULL;
+	size_t count;
+
+	for (int i = 0; i < VERIFY_SIGNATURES_MAX + 5; i++)
+		text_addf(&header,
+			  "DKIM-Signature: v=1; a=rsa-sha256; c=%s; l=%d; "
+			  "d=example.com; s=s; h=From; b=AAAA; bh="
+			  "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n",
+			  i % 2 == 0 ? "simple/simple" : "relaxed/relaxed", i);
+	text_add_string(&header, fields_example);
+	verifier = verifier_fed(text_string(&header), body_example, 1);
+	verifier_end(verifier, &count);
+	cr_expect_eq(count, VERIFY_SIGNATURES_MAX);
+	cr_expect_eq(verifier_ignored(verifier), 5);
+}
+
+Test(verify, names_are_bounded)
+{
+	for (size_t names = CLAIM_NAMES_MAX; names <= CLAIM_NAMES_MAX + 1;
+	     names++) {
+		CLEAN(text_done) struct text header = {0};
+		CLEAN(verifier_free_clean) struct verifier *verifier = NULL;
+		const struct verification *result;
+		size_t count;
+
+		text_add_string(&header,
+				"DKIM-Signature: v=1; a=rsa-sha256; "
+				"d=example.com; s=s; b=AAAA; bh="
+				"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=; "
+				"h=From");
+		for (size_t i = 1; i < names; i++)
+			text_add_string(&header, ":To");
+		text_addf(&header, "\r\n%s", fields_example);
+		verifier = verifier_fed(text_string(&header), body_example,
+					1);
+		result = verifier_end(verifier, &count);
+		cr_expect_eq(result->status, names <= CLAIM_NAMES_MAX
+						     ? VERIFY_FAIL
+						     : VERIFY_PERMERROR);
+	}
+}
