@@ -4,10 +4,16 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "keys/signer_sandbox.h"
+#include "keys/signer_wire.h"
 #include "tests/unit/keys/signer_stage.h"
 
 static void
@@ -182,4 +188,105 @@ Test(signer_sandbox, ends_with_the_process_that_started_it)
 	cr_assert_eq(waitpid(parent, NULL, 0), parent);
 	close(ends[0]);
 	files_done(&stage.files);
+}
+
+/* ---- what the filter refuses ---- */
+
+static int
+try_socket(void)
+{
+	return socket(AF_INET, SOCK_STREAM, 0);
+}
+
+static int
+try_unix_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static int
+try_open(void)
+{
+	return open("/dev/null", O_RDONLY);
+}
+
+static int
+try_execve(void)
+{
+	static char name[] = "true";
+	char *arguments[] = {name, NULL};
+
+	return execve("/bin/true", arguments, arguments + 1);
+}
+
+static int
+try_fork(void)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	return child;
+}
+
+static int
+try_executable_memory(void)
+{
+	return mmap(NULL, 4096, PROT_READ | PROT_EXEC,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED
+		       ? -1
+		       : 0;
+}
+
+static int
+try_ptrace(void)
+{
+	return (int)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+}
+
+static int
+try_write_elsewhere(void)
+{
+	return (int)write(SIGNER_CONTROL, "x", 1);
+}
+
+static int
+try_dumpable(void)
+{
+	return prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+}
+
+static const struct {
+	const char *name;
+	int (*run)(void);
+} forbidden[] = {
+	{"an Internet socket", try_socket},
+	{"a local socket", try_unix_socket},
+	{"opening a file", try_open},
+	{"another program", try_execve},
+	{"another process", try_fork},
+	{"executable memory", try_executable_memory},
+	{"tracing", try_ptrace},
+	{"writing to the control socket", try_write_elsewhere},
+	{"being dumpable again", try_dumpable},
+};
+
+/* Killed by SIGSYS; with sanitizers some are refused instead. */
+Test(signer_sandbox, other_calls_end_the_process)
+{
+	for (size_t i = 0; i < COUNT(forbidden); i++) {
+		pid_t child = fork();
+		int status = 0;
+
+		if (child == 0) {
+			if (!sandbox_process(NULL) || !sandbox_calls(NULL))
+				_exit(1);
+			_exit(forbidden[i].run() < 0 ? 0 : 2);
+		}
+		cr_assert_eq(waitpid(child, &status, 0), child);
+		cr_expect((WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) ||
+				  (SIGNER_SANITIZED && WIFEXITED(status) &&
+				   WEXITSTATUS(status) == 0),
+			  "%s: %x", forbidden[i].name, status);
+	}
 }
