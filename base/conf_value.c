@@ -155,7 +155,7 @@ number_read(const struct conf_option *option, struct slice text, void *field,
 {
 	size_t size = option->kind == CONF_DURATIONS ? sizeof(uint64_t)
 						     : option->size;
-	uint64_t number;
+	uint64_t number = 0;
 
 	if (!number_parse(option, text, &number, fault))
 		return false;
