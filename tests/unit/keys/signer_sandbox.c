@@ -88,8 +88,10 @@ Test(signer_sandbox, holds_no_descriptors_but_its_own)
 	client = attach(&stage);
 	proc_path(&stage, "fd", path, sizeof(path));
 	directory = opendir(path);
-	cr_assert_not_null(directory);
-	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+	/* What is not dumpable shows them to root only. */
+	cr_expect_eq(directory != NULL, geteuid() == 0);
+	for (struct dirent *entry;
+	     directory != NULL && (entry = readdir(directory)) != NULL;) {
 		const char *target = descriptor_target(&stage, entry->d_name);
 
 		if (entry->d_name[0] == '.' ||
@@ -102,9 +104,11 @@ Test(signer_sandbox, holds_no_descriptors_but_its_own)
 		else
 			others++;
 	}
-	closedir(directory);
-	cr_expect_eq(sockets, 2, "%zu sockets: control and one client",
-		     sockets);
+	if (directory != NULL) {
+		closedir(directory);
+		cr_expect_eq(sockets, 2, "%zu sockets: control and one client",
+			     sockets);
+	}
 	cr_expect_eq(others, 0);
 	signer_client_free(client);
 	stage_stop(&stage, false);
@@ -119,7 +123,7 @@ Test(signer_sandbox, becomes_another_user_and_is_not_dumpable)
 
 	stage_init(&stage);
 	if (geteuid() != 0) {
-		cr_expect_not(signer_start(65534, 65534, &stage.process,
+		cr_expect_not(signer_start(geteuid() + 1, 0, &stage.process,
 					   &fault));
 		cr_expect_eq(fault.kind, FAULT_DENIED);
 		files_done(&stage.files);
