@@ -10,7 +10,6 @@
 #include "milter/header.h"
 #include "milter/input.h"
 #include "milter/pipeline.h"
-#include "milter/verify.h"
 
 static int
 complain(const struct fault *fault)
@@ -358,21 +357,13 @@ key_ask(const struct milter_options *options, struct verifier *verifier,
 	enum lookup_status status =
 		options->lookup_txt(options->lookup_owner, query, texts,
 				    VERIFY_RECORDS_MAX, &count);
-	enum verify_answer answer = VERIFY_ANSWER_FAILED;
 
-	switch (status) {
-	case LOOKUP_FOUND:
-		answer = count > 0 ? VERIFY_ANSWER_FOUND : VERIFY_ANSWER_ABSENT;
-		break;
-	case LOOKUP_ABSENT:
-		answer = VERIFY_ANSWER_ABSENT;
-		break;
-	case LOOKUP_FAILED:
-		break;
-	}
+	ASSERT(count <= VERIFY_RECORDS_MAX);
+	if (status == LOOKUP_FOUND && count == 0)
+		status = LOOKUP_ABSENT;
 	for (size_t k = 0; k < count; k++)
 		records[k] = text_slice(&texts[k]);
-	verifier_answer(verifier, i, answer, records, count);
+	verifier_answer(verifier, i, status, records, count);
 	for (size_t k = 0; k < VERIFY_RECORDS_MAX; k++)
 		text_done(&texts[k]);
 }
@@ -424,8 +415,7 @@ results_report(const struct milter_options *options, struct verifier *verifier)
 	if (count == 0)
 		fputs("signet: the message has no DKIM-Signature\n", stderr);
 	if (ignored > 0)
-		fprintf(stderr, "signet: %zu more signatures are not looked "
-				"at\n",
+		fprintf(stderr, "signet: %zu more are not looked at\n",
 			ignored);
 	if (fflush(stdout) != 0)
 		return EX_TEMPFAIL;
