@@ -51,14 +51,14 @@ clock_write_date(uint64_t wall_ms, char *out)
 					   "Sep", "Oct", "Nov", "Dec"};
 	time_t seconds = (time_t)(wall_ms / 1000);
 	struct tm parts;
-	long east_min;
+	unsigned offset_min;
 
 	localtime_r(&seconds, &parts);
-	east_min = parts.tm_gmtoff / 60;
+	offset_min = (unsigned)(labs(parts.tm_gmtoff) / 60 % (24 * 60));
 	snprintf(out, CLOCK_DATE_SIZE,
-		 "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld",
+		 "%s, %d %s %d %02d:%02d:%02d %c%02u%02u",
 		 days[parts.tm_wday], parts.tm_mday, months[parts.tm_mon],
 		 parts.tm_year + 1900, parts.tm_hour, parts.tm_min,
-		 parts.tm_sec, east_min < 0 ? '-' : '+',
-		 labs(east_min) / 60, labs(east_min) % 60);
+		 parts.tm_sec, parts.tm_gmtoff < 0 ? '-' : '+', offset_min / 60,
+		 offset_min % 60);
 }

@@ -19,7 +19,7 @@ uint64_t clock_wall_ms(void);
 #define CLOCK_ISO_SIZE 25
 void clock_write_iso(uint64_t wall_ms, char *out);
 /* "Sat, 21 Nov 2026 20:00:00 +0000" (RFC 5322 3.3), in the local zone. */
-#define CLOCK_DATE_SIZE 40
+#define CLOCK_DATE_SIZE 96
 void clock_write_date(uint64_t wall_ms, char *out);
 
 #endif

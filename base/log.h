@@ -29,7 +29,9 @@
 #include "base/slice.h"
 
 #define LOG_RING_BYTES ((size_t)4 << 20)
-/* A field's value is cut at this length, a line's lists at LOG_LINE_MAX. */
+/* A field's value is cut at this length and then ends in U+2026. A line's
+ * lists take no more items beyond LOG_LINE_MAX; "NAME_omitted" then counts
+ * those left out. */
 #define LOG_VALUE_MAX ((size_t)8192)
 #define LOG_LINE_MAX ((size_t)256 << 10)
 
@@ -41,14 +43,17 @@ struct log {
 	struct text text;
 	enum log_format format;
 	enum log_level level;
-	bool in_list, in_object, needs_comma, is_wanted;
+	bool in_list, in_object, needs_comma, is_wanted, is_omitting;
+	const char *list_name;
+	uint64_t items_omitted;
 };
 
 /* Format and least level; may be changed at any time (reload). */
 void log_configure(enum log_format format, enum log_level least);
 /* Starts the thread; once per process, after the last fork. */
 bool log_start(struct fault *fault) MUST_USE;
-/* Writes out what is in the ring and ends the thread. */
+/* Writes out what is in the ring and ends the thread; gives up after five
+ * seconds when nobody reads stderr. */
 void log_stop(void);
 uint64_t log_dropped(void);
 

@@ -136,7 +136,7 @@ number_read(const struct tags *tags, const char *name, size_t digits_max,
 static bool
 times_check(const struct tags *tags, uint64_t time_s, struct fault *fault)
 {
-	uint64_t made, expires;
+	uint64_t made = 0, expires = 0;
 
 	if (!number_read(tags, "t", TIME_DIGITS_MAX, 0, &made, fault) ||
 	    !number_read(tags, "x", TIME_DIGITS_MAX, UINT64_MAX, &expires,

@@ -1,0 +1,194 @@
+#include "relay/configuration.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "relay/listen.h"
+
+#define TLS_FILE_MAX ((size_t)1 << 20)
+
+void
+configuration_free(struct configuration *configuration)
+{
+	if (configuration == NULL)
+		return;
+	for (size_t i = 0; i < configuration->listeners_count; i++) {
+		clean_descriptor(&configuration->listeners[i]);
+		text_done(&configuration->tls_files[2 * i]);
+		key_cleanse(&configuration->tls_files[2 * i + 1]);
+		text_done(&configuration->tls_files[2 * i + 1]);
+	}
+	free(configuration->listeners);
+	free(configuration->tls_files);
+	text_done(&configuration->sources);
+	text_done(&configuration->publics);
+	options_free(configuration->options);
+	free(configuration);
+}
+
+bool
+configuration_load(const char *path, struct text *errors,
+		   struct configuration **configuration_out,
+		   struct fault *fault)
+{
+	CLEAN(configuration_free_clean)
+	struct configuration *configuration =
+		memory_new(sizeof(*configuration));
+
+	if (!options_load(path, errors, &configuration->options,
+			  &configuration->sources, fault))
+		return false;
+	configuration->listeners_count =
+		configuration->options->listeners_count;
+	if (configuration->listeners_count > HANDOVER_LISTENERS_MAX)
+		return fault_set(fault, FAULT_LIMIT,
+				 "%zu listeners, at most %d are possible",
+				 configuration->listeners_count,
+				 HANDOVER_LISTENERS_MAX);
+	configuration->listeners =
+		memory_array(configuration->listeners_count, sizeof(int));
+	for (size_t i = 0; i < configuration->listeners_count; i++)
+		configuration->listeners[i] = -1;
+	configuration->tls_files =
+		memory_array(2 * configuration->listeners_count,
+			     sizeof(struct text));
+	*configuration_out = TAKE(configuration);
+	return true;
+}
+
+static bool
+file_read(struct slice path, struct text *out, struct fault *fault)
+{
+	CLEAN(text_done) struct text name = {0};
+	CLEAN(clean_descriptor) int descriptor = -1;
+
+	text_add(&name, path);
+	descriptor = open(text_string(&name), O_RDONLY | O_CLOEXEC);
+	if (descriptor < 0)
+		return fault_errno(fault, "'%s'", text_string(&name));
+	for (;;) {
+		ssize_t count = read(descriptor, text_room(out, 4096), 4096);
+
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0)
+			return fault_errno(fault, "'%s'", text_string(&name));
+		if (count == 0)
+			return true;
+		text_added(out, (size_t)count);
+		if (out->len > TLS_FILE_MAX)
+			return fault_set(fault, FAULT_LIMIT,
+					 "'%s': larger than %zu bytes",
+					 text_string(&name), TLS_FILE_MAX);
+	}
+}
+
+static void
+warn_of_key(void *owner, const char *text)
+{
+	(void)owner;
+	log_note(LOG_LEVEL_WARNING, "key", "%s", text);
+}
+
+bool
+configuration_load_keys(struct configuration *configuration,
+			struct signer_process *signer, struct fault *fault)
+{
+	struct keyring *keyring;
+
+	if (!signer_load(signer, &configuration->options->keys,
+			 configuration->options->strict_key_modes, warn_of_key,
+			 NULL, &keyring, fault))
+		return false;
+	text_clear(&configuration->publics);
+	keyring_write_publics(keyring, &configuration->publics);
+	keyring_unref(keyring);
+	return true;
+}
+
+static bool
+configuration_read_tls(struct configuration *configuration,
+		       struct fault *fault)
+{
+	for (size_t i = 0; i < configuration->listeners_count; i++) {
+		const struct listener_options *listener =
+			&configuration->options->listeners[i];
+
+		if (listener->tls == LISTENER_TLS_NONE)
+			continue;
+		if (!file_read(listener->tls_cert,
+			       &configuration->tls_files[2 * i], fault) ||
+		    !file_read(listener->tls_key,
+			       &configuration->tls_files[2 * i + 1], fault))
+			return fault_within(fault, "listener \"%.*s\"",
+					    SLICE_ARG(listener->name));
+	}
+	return true;
+}
+
+static int
+previous_listener(const struct configuration *previous,
+		  const struct listener_options *listener)
+{
+	for (size_t i = 0; previous != NULL && i < previous->listeners_count;
+	     i++) {
+		const struct listener_options *other =
+			&previous->options->listeners[i];
+
+		if (address_eq(&other->address, &listener->address) &&
+		    other->is_any == listener->is_any)
+			return fcntl(previous->listeners[i], F_DUPFD_CLOEXEC,
+				     0);
+	}
+	return -1;
+}
+
+static bool
+configuration_listen(struct configuration *configuration,
+		     const struct configuration *previous,
+		     struct fault *fault)
+{
+	for (size_t i = 0; i < configuration->listeners_count; i++) {
+		const struct listener_options *listener =
+			&configuration->options->listeners[i];
+
+		configuration->listeners[i] =
+			previous_listener(previous, listener);
+		if (configuration->listeners[i] < 0 &&
+		    !listen_open(listener, &configuration->listeners[i],
+				 fault))
+			return false;
+	}
+	return true;
+}
+
+bool
+configuration_complete(struct configuration *configuration,
+		       const struct configuration *previous,
+		       struct signer_process *signer, struct fault *fault)
+{
+	return configuration_load_keys(configuration, signer, fault) &&
+	       configuration_read_tls(configuration, fault) &&
+	       configuration_listen(configuration, previous, fault);
+}
+
+void
+configuration_hand_over(const struct configuration *configuration,
+			struct handover *handover_out)
+{
+	*handover_out = (struct handover){
+		.kind = HANDOVER_GENERATION,
+		.sources = text_slice(&configuration->sources),
+		.publics = text_slice(&configuration->publics),
+		.listeners_count = configuration->listeners_count,
+	};
+	for (size_t i = 0; i < configuration->listeners_count; i++) {
+		handover_out->listeners[i] = configuration->listeners[i];
+		handover_out->tls_files[2 * i] =
+			text_slice(&configuration->tls_files[2 * i]);
+		handover_out->tls_files[2 * i + 1] =
+			text_slice(&configuration->tls_files[2 * i + 1]);
+	}
+}

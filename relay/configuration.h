@@ -1,0 +1,45 @@
+/*
+ * configuration - one generation, as the supervisor has it: read from files
+ * while it may still read them, and handed over as bytes and descriptors.
+ *
+ * Ownership   configuration_load() hands over; a listening socket that stays
+ *             the same from one generation to the next is duplicated, so each
+ *             configuration closes its own.
+ */
+#ifndef RELAY_CONFIGURATION_H
+#define RELAY_CONFIGURATION_H
+
+#include "keys/signer.h"
+#include "relay/handover.h"
+#include "relay/options.h"
+
+struct configuration {
+	struct options *options;
+	struct text sources, publics;
+	struct text *tls_files; /* two per listener; keys are cleansed */
+	int *listeners;         /* one per listener */
+	size_t listeners_count;
+};
+
+/* Parses and checks the file; then configuration_complete() has the signer
+ * load the keys, reads the certificates and opens the sockets (those of
+ * `previous`, which may be NULL, are kept where the address is the same).
+ * Errors of the file go to `errors`, a line each. */
+bool configuration_load(const char *path, struct text *errors,
+			struct configuration **configuration_out,
+			struct fault *fault) MUST_USE;
+bool configuration_complete(struct configuration *configuration,
+			    const struct configuration *previous,
+			    struct signer_process *signer,
+			    struct fault *fault) MUST_USE;
+void configuration_free(struct configuration *configuration);
+CLEAN_POINTER(struct configuration, configuration_free)
+/* Has the signer load the keys alone, as after its death. */
+bool configuration_load_keys(struct configuration *configuration,
+			     struct signer_process *signer,
+			     struct fault *fault) MUST_USE;
+/* Points a handover at this configuration (signers: the caller's). */
+void configuration_hand_over(const struct configuration *configuration,
+			     struct handover *handover_out);
+
+#endif

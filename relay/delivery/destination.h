@@ -1,0 +1,27 @@
+/*
+ * destination - how mail gets to one destination: MX order, connections,
+ * back-off. Runs on the destination's owning loop; its conversations may run
+ * on any.
+ */
+#ifndef RELAY_DELIVERY_DESTINATION_H
+#define RELAY_DELIVERY_DESTINATION_H
+
+#include "relay/queue/schedule.h"
+
+struct delivery_service;
+
+/* One per process: the loops that conversations run on, and our own listeners
+ * (for loop detection, by address and port). */
+struct delivery_service *delivery_service_new(struct loop *loops,
+					      size_t loops_count,
+					      struct store *store);
+void delivery_service_free(struct delivery_service *service);
+/* The schedule's callbacks; the service is process-wide state handed over by
+ * delivery_service_new(). */
+void destination_due(struct schedule_destination *destination);
+bool destination_gone(struct schedule_destination *destination);
+/* On each loop at a stop: closes idle connections, lets conversations end. */
+void delivery_service_stop(struct delivery_service *service,
+			   struct loop *loop);
+
+#endif

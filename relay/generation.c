@@ -1,0 +1,76 @@
+#include "relay/generation.h"
+
+#include <stdlib.h>
+
+#include "relay/net/tls.h"
+
+static bool
+generation_tls(struct generation *generation, const struct slice *tls_files,
+	       struct fault *fault)
+{
+	struct options *options = generation->options;
+
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		struct listener_options *listener = &options->listeners[i];
+
+		if (listener->tls == LISTENER_TLS_NONE)
+			continue;
+		if (!tls_context_server(tls_files[2 * i], tls_files[2 * i + 1],
+					&generation->listener_tls[i], fault))
+			return fault_within(
+				fault, "listener \"%.*s\", certificate '%.*s'",
+				SLICE_ARG(listener->name),
+				SLICE_ARG(listener->tls_cert));
+	}
+	return tls_context_client(false, &generation->client_tls, fault) &&
+	       tls_context_client(true, &generation->client_tls_verify, fault);
+}
+
+bool
+generation_new(struct options *options, struct keyring *keyring,
+	       const struct slice *tls_files,
+	       struct generation **generation_out, struct fault *fault)
+{
+	struct generation *generation = memory_new(sizeof(*generation));
+
+	generation->references = 1;
+	generation->options = options;
+	generation->policy = policy_new(keyring, &options->signing);
+	keyring_unref(keyring); /* the policy holds its own reference */
+	generation->listener_tls =
+		memory_array(options->listeners_count,
+			     sizeof(*generation->listener_tls));
+	if (!generation_tls(generation, tls_files, fault)) {
+		generation_unref(generation);
+		return false;
+	}
+	*generation_out = generation;
+	return true;
+}
+
+struct generation *
+generation_ref(struct generation *generation)
+{
+	__atomic_add_fetch(&generation->references, 1, __ATOMIC_RELAXED);
+	return generation;
+}
+
+void
+generation_unref(struct generation *generation)
+{
+	if (generation == NULL ||
+	    __atomic_sub_fetch(&generation->references, 1, __ATOMIC_ACQ_REL) >
+		    0)
+		return;
+	for (size_t i = 0; i < generation->options->listeners_count; i++)
+		if (generation->listener_tls[i] != NULL)
+			tls_context_free(generation->listener_tls[i]);
+	if (generation->client_tls != NULL)
+		tls_context_free(generation->client_tls);
+	if (generation->client_tls_verify != NULL)
+		tls_context_free(generation->client_tls_verify);
+	free(generation->listener_tls);
+	policy_unref(generation->policy);
+	options_free(generation->options);
+	free(generation);
+}

@@ -1,0 +1,37 @@
+/*
+ * generation - one configuration with its keys and certificates, as one
+ * immutable snapshot.
+ *
+ * A reload makes a new one. A session takes its reference at the start of each
+ * transaction, so no message ever mixes two. The reference count is atomic;
+ * the last user frees it, on whatever thread.
+ */
+#ifndef RELAY_GENERATION_H
+#define RELAY_GENERATION_H
+
+#include "milter/policy.h"
+#include "relay/options.h"
+
+struct tls_context;
+
+struct generation {
+	struct options *options;
+	struct policy *policy;
+	/* One per listener, NULL where it has no TLS; then the client's. */
+	struct tls_context **listener_tls;
+	struct tls_context *client_tls;        /* takes any certificate */
+	struct tls_context *client_tls_verify; /* chain against the system's store */
+	int references; /* atomic */
+};
+
+/* Takes all it is given; fills the certificates in. tls_files: PEM bytes, two
+ * per listener (certificate, key), empty where it has none. */
+bool generation_new(struct options *options, struct keyring *keyring,
+		    const struct slice *tls_files,
+		    struct generation **generation_out,
+		    struct fault *fault) MUST_USE;
+struct generation *generation_ref(struct generation *generation);
+void generation_unref(struct generation *generation);
+CLEAN_POINTER(struct generation, generation_unref)
+
+#endif

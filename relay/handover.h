@@ -1,0 +1,57 @@
+/*
+ * handover - what supervisor and relay process say to each other.
+ *
+ * Over one socketpair (AF_UNIX, SOCK_SEQPACKET). The supervisor hands over
+ * whole generations: the configuration's bytes, the public halves of the keys
+ * and the TLS certificates in a sealed memory file, the listening sockets and
+ * the relay's ends of the signer's sockets as descriptors. The relay answers
+ * that it is ready, or why not. Both sides are ours: a message that does not
+ * parse is a fault, never guessed at.
+ */
+#ifndef RELAY_HANDOVER_H
+#define RELAY_HANDOVER_H
+
+#include "base/fault.h"
+#include "base/slice.h"
+
+/* Listeners and loops together stay below the kernel's SCM_MAX_FD (253). */
+#define HANDOVER_LISTENERS_MAX 128
+#define HANDOVER_SIGNERS_MAX 64
+#define HANDOVER_TEXT_MAX 1024
+#define HANDOVER_BYTES_MAX ((size_t)256 << 20)
+
+enum handover_kind {
+	HANDOVER_GENERATION = 1, /* supervisor: all of it */
+	HANDOVER_STOP,           /* supervisor: stop within the grace period */
+	HANDOVER_READY,          /* relay: the generation is in use */
+	HANDOVER_REFUSED,        /* relay: it is not, the old one stays; text */
+};
+
+struct handover {
+	enum handover_kind kind;
+	struct text text;                 /* of REFUSED */
+	/* of GENERATION; the slices point into bytes */
+	struct text bytes;
+	struct slice sources, publics;
+	struct slice tls_files[2 * HANDOVER_LISTENERS_MAX];
+	size_t listeners_count, signers_count;
+	int listeners[HANDOVER_LISTENERS_MAX];
+	int signers[HANDOVER_SIGNERS_MAX];
+	bool is_first;                    /* not a reload */
+};
+
+/* A supervisor's generation: sources, publics and tls_files (two per listener)
+ * are set; descriptors stay the caller's. */
+bool handover_send_generation(int control, const struct handover *handover,
+			      struct fault *fault) MUST_USE;
+/* STOP, READY, REFUSED (with its text). */
+bool handover_send(int control, enum handover_kind kind, struct slice text,
+		   struct fault *fault) MUST_USE;
+/* Blocks when the socket does. FAULT_ABSENT: the other end is gone; FAULT_BUSY:
+ * nothing there (nonblocking). Descriptors become the caller's. */
+bool handover_receive(int control, struct handover *handover_out,
+		      struct fault *fault) MUST_USE;
+/* Frees the bytes and closes descriptors that were not taken (-1). */
+void handover_done(struct handover *handover);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * identity - which user a child process becomes, and the directory it gets.
+ */
+#ifndef RELAY_IDENTITY_H
+#define RELAY_IDENTITY_H
+
+#include <sys/types.h>
+
+#include "relay/options.h"
+
+/* Without root nothing changes: both are 0. */
+struct identity {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* The relay's and the signer's users by the options. `warning` gets a sentence
+ * where something was not as it should be, else stays empty. */
+bool identity_find(const struct options *options, struct identity *relay_out,
+		   struct identity *signer_out, struct text *warning,
+		   struct fault *fault) MUST_USE;
+/* In a forked child, before exec: becomes that user for good, with no other
+ * groups and no way to new privileges. */
+bool identity_become(const struct identity *identity,
+		     struct fault *fault) MUST_USE;
+/* Makes the state directory if missing, gives it (and the queue in it, where
+ * the user has changed) to the identity, and opens it. A directory that holds
+ * what is not ours is left alone and refused. */
+bool identity_state_dir(const struct identity *identity, const char *path,
+			int *descriptor_out, struct fault *fault) MUST_USE;
+
+#endif

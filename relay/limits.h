@@ -1,0 +1,109 @@
+/*
+ * limits - every bound of the program that no option sets, and how they
+ * relate. What is a matter of taste is an option; what keeps the program
+ * standing is here.
+ */
+#ifndef RELAY_LIMITS_H
+#define RELAY_LIMITS_H
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "base/clock.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+/* One loop per core, within reason. */
+#define LOOPS_MAX 64
+
+/* Streams. Above the high mark the producer stops until the low mark. */
+#define STREAM_INPUT_MAX (64 * KIB)
+#define STREAM_OUTPUT_HIGH (256 * KIB)
+#define STREAM_OUTPUT_LOW (64 * KIB)
+/* How long a finished stream may take to hand over its last bytes. */
+#define STREAM_FINISH_MS (10 * SECOND)
+
+/* RFC 5321 4.5.3.1 asks for at least 512 octets of command line and 1000 of
+ * text line; extensions add to the former (RFC 1870, 3461, 6531). */
+#define COMMAND_LINE_MAX (4 * KIB)
+#define REPLY_LINE_MAX (4 * KIB)
+#define REPLY_LINES_MAX 128
+#define REPLY_TEXT_MAX (8 * KIB) /* kept of one whole reply */
+/* RFC 5321 4.5.3.1.1 to .3. */
+#define LOCAL_PART_MAX 64
+#define DOMAIN_MAX 255
+#define PATH_MAX_OCTETS 256
+/* Errors of a client until it is told to go. */
+#define SESSION_ERRORS_MAX 20
+/* A body's deadline moves by what arrives: at least this rate. */
+#define BODY_RATE_MIN 512 /* octets a second */
+
+/* Bodies up to this size are values in the store, in chunks; larger ones are a
+ * file each. A chunk, its checksum (8) and the engine's page header (16) fill
+ * whole pages. */
+#define BODY_CHUNK (16 * KIB - 24)
+#define BODY_INLINE_MAX (16 * BODY_CHUNK)
+
+/* Store: operations waiting for the store thread; beyond, 452. */
+#define STORE_OPERATIONS_MAX 65536
+#define STORE_GROUP_MAX 1024
+#define STORE_MAP_SIZE ((size_t)1 << 40)
+/* Where the address space does not allow that, half of it, and so on down to
+ * this. */
+#define STORE_MAP_SIZE_MIN ((size_t)1 << 30)
+#define STORE_READERS 2           /* threads for reads of the store */
+#define STORE_READS_MAX 16384     /* waiting for them */
+#define STORE_SPACE_CHECK_MS 200  /* how long a look at the disk is good for */
+#define STORE_CHECK_MS (1 * SECOND) /* of the check at start */
+
+/* Spool: bytes of one message under way to its file, then the writer waits;
+ * threads for all files, and files that may wait for them. */
+#define SPOOL_BATCH (16 * BODY_CHUNK)
+#define SPOOL_THREADS 4
+#define SPOOL_JOBS_MAX 16384
+
+/* Scheduler: leases held in memory at once. */
+#define LEASES_MAX_PER_DESTINATION 256
+#define LEASE_READ_BATCH 64
+#define LEASE_READ_BATCH_FIRST 2 /* of a destination that has yet to take any;
+				    it doubles with each batch taken */
+#define LEASES_MAX 16384         /* all destinations together */
+/* A settlement that cannot be stored or signed now is tried again. */
+#define SETTLE_RETRY_MS (1 * SECOND)
+#define SETTLE_RETRY_MAX_MS (1 * MINUTE)
+/* Due times are wall time: look again at least this often. */
+#define SCHEDULE_SLEEP_MAX_MS (5 * MINUTE)
+#define SCHEDULE_READ_RETRY_MS (5 * SECOND)
+/* delivery/ was not ready to let a destination go. */
+#define SCHEDULE_GONE_RETRY_MS (1 * SECOND)
+#define SCHEDULE_STOPPING_MS 50 /* the same, at a stop */
+/* LEASES_MAX is reached: look again. */
+#define SCHEDULE_STARVED_MS (1 * SECOND)
+
+/* DNS. */
+#define DNS_TRIES 3
+#define DNS_TIMEOUT_MS (3 * SECOND)
+#define DNS_QUERIES_MAX 4096
+#define DNS_CACHE_MAX 65536 /* entries per loop */
+#define DNS_TTL_MAX_MS (1 * HOUR)
+#define DNS_NEGATIVE_TTL_MAX_MS (5 * MINUTE)
+#define MX_HOSTS_MAX 32
+#define MX_ADDRESSES_MAX 32
+
+/* Delivery. */
+#define CONNECT_TIMEOUT_MS (30 * SECOND)
+#define CONNECTION_IDLE_MS (2 * SECOND) /* kept for the next message */
+#define CONNECTION_MESSAGES_MAX 100     /* transactions on one connection */
+
+#define STOP_GRACE_MS (30 * SECOND)
+
+static_assert(STREAM_OUTPUT_HIGH > STREAM_OUTPUT_LOW,
+	      "the high mark lies above the low mark");
+static_assert(STREAM_OUTPUT_LOW > REPLY_TEXT_MAX,
+	      "a reply never stops a session");
+static_assert(STREAM_INPUT_MAX > COMMAND_LINE_MAX,
+	      "a whole command fits into the input");
+static_assert(BODY_INLINE_MAX % BODY_CHUNK == 0, "whole chunks");
+
+#endif

@@ -1,0 +1,122 @@
+#include "relay/machine.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/conf.h"
+
+#define HOSTS_MAX ((size_t)1 << 20)
+#define RESOLV_CONF_MAX ((size_t)64 << 10)
+#define NAME_SIZE 256
+
+/* Takes a line without its comment, with one kind of space. */
+static bool
+line_take(struct slice *rest, const char *comments, struct text *line)
+{
+	struct slice raw;
+
+	if (!slice_split(rest, '\n', &raw))
+		return false;
+	text_clear(line);
+	for (size_t i = 0; i < raw.len; i++) {
+		char c = raw.bytes[i];
+
+		if (c != '\0' && strchr(comments, c) != NULL)
+			break;
+		text_add_byte(line, c == '\t' || c == '\r' ? ' ' : c);
+	}
+	return true;
+}
+
+static bool
+word_take(struct slice *rest, struct slice *word)
+{
+	while (slice_split(rest, ' ', word))
+		if (word->len > 0)
+			return true;
+	return false;
+}
+
+/* The first name with a dot in a line that has the name; hosts(5). */
+static bool
+full_name_in(struct slice line, struct slice name, struct slice *full_out)
+{
+	struct slice word;
+	bool is_named = false;
+
+	*full_out = SLICE_NONE;
+	if (!word_take(&line, &word)) /* the address */
+		return false;
+	while (word_take(&line, &word)) {
+		is_named = is_named || slice_eq_nocase(word, name);
+		if (full_out->len == 0 && slice_find(word, '.') > 0)
+			*full_out = word;
+	}
+	return is_named && full_out->len > 0;
+}
+
+void
+machine_full_name(struct slice name, struct slice hosts, struct text *out)
+{
+	CLEAN(text_done) struct text line = {0};
+	struct slice full;
+
+	while (slice_find(name, '.') < 0 && line_take(&hosts, "#", &line))
+		if (full_name_in(text_slice(&line), name, &full)) {
+			text_add(out, full);
+			return;
+		}
+	text_add(out, name);
+}
+
+void
+machine_hostname(struct text *out)
+{
+	CLEAN(text_done) struct text hosts = {0};
+	char name[NAME_SIZE] = "";
+
+	if (gethostname(name, sizeof(name) - 1) != 0)
+		return;
+	/* Without the file the bare name is all there is. */
+	if (!conf_file_read("/etc/hosts", HOSTS_MAX, &hosts, NULL))
+		text_clear(&hosts);
+	machine_full_name(SLICE(name), text_slice(&hosts), out);
+}
+
+void
+machine_resolv_conf(struct text *out)
+{
+	if (!conf_file_read("/etc/resolv.conf", RESOLV_CONF_MAX, out, NULL))
+		text_add_string(out, "");
+}
+
+bool
+machine_next_resolver(struct slice *resolv_conf, struct slice *address_out)
+{
+	CLEAN(text_done) struct text line = {0};
+	struct slice before = *resolv_conf, rest, word;
+
+	while (line_take(resolv_conf, "#;", &line)) {
+		rest = text_slice(&line);
+		if (word_take(&rest, &word) &&
+		    slice_eq(word, SLICE("nameserver")) &&
+		    word_take(&rest, &word)) {
+			/* The line is a copy: point into the file. */
+			*address_out = slice_sub(
+				before, (size_t)(word.bytes - line.bytes),
+				word.len);
+			return true;
+		}
+		before = *resolv_conf;
+	}
+	return false;
+}
+
+void
+machine_directory(struct text *out)
+{
+	CLEAN(clean_memory) char *directory = getcwd(NULL, 0);
+
+	if (directory != NULL)
+		text_add_string(out, directory);
+}

@@ -1,0 +1,24 @@
+/*
+ * machine - what the configuration takes from the machine where it is silent.
+ * Reads local files only; asks no network.
+ */
+#ifndef RELAY_MACHINE_H
+#define RELAY_MACHINE_H
+
+#include "base/slice.h"
+
+/* Appends the machine's full name: its host name if that has a dot, else the
+ * name with a dot that /etc/hosts has for it, else the bare host name. */
+void machine_hostname(struct text *out);
+/* The same from an /etc/hosts at hand. */
+void machine_full_name(struct slice name, struct slice hosts,
+		       struct text *out);
+/* Appends the contents of /etc/resolv.conf; nothing if there is none. */
+void machine_resolv_conf(struct text *out);
+/* Takes the address of the next "nameserver" line off *resolv_conf. */
+bool machine_next_resolver(struct slice *resolv_conf,
+			   struct slice *address_out);
+/* Appends the current directory; nothing if it cannot be told. */
+void machine_directory(struct text *out);
+
+#endif

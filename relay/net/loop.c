@@ -1,0 +1,158 @@
+#include "relay/net/loop.h"
+
+static void
+loop_on_wake(uv_async_t *wake)
+{
+	struct loop *loop = wake->data;
+	struct post *post, *next;
+	bool is_stopping;
+
+	uv_mutex_lock(&loop->mutex);
+	post = loop->posted_first;
+	loop->posted_first = NULL;
+	loop->posted_last = &loop->posted_first;
+	is_stopping = loop->is_stopping;
+	uv_mutex_unlock(&loop->mutex);
+
+	for (; post != NULL; post = next) {
+		next = post->next; /* run() may free or post it again */
+		post->next = NULL;
+		post->run(post);
+	}
+	if (is_stopping)
+		uv_unref((uv_handle_t *)wake);
+}
+
+bool
+loop_init(struct loop *loop, unsigned index, struct fault *fault)
+{
+	int status;
+
+	*loop = (struct loop){.index = index};
+	loop->posted_last = &loop->posted_first;
+	status = uv_loop_init(&loop->uv);
+	if (status != 0)
+		return fault_set(fault, FAULT_SYSTEM, "event loop: %s",
+				 uv_strerror(status));
+	loop->uv.data = loop;
+	status = uv_async_init(&loop->uv, &loop->wake, loop_on_wake);
+	if (status != 0) {
+		uv_loop_close(&loop->uv);
+		return fault_set(fault, FAULT_SYSTEM, "event loop: %s",
+				 uv_strerror(status));
+	}
+	loop->wake.data = loop;
+	ASSERT(uv_mutex_init(&loop->mutex) == 0);
+	return true;
+}
+
+void
+loop_done(struct loop *loop)
+{
+	uv_close((uv_handle_t *)&loop->wake, NULL);
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+	ASSERT(loop->posted_first == NULL);
+	ASSERT(uv_loop_close(&loop->uv) == 0);
+	uv_mutex_destroy(&loop->mutex);
+}
+
+static void
+loop_thread(void *argument)
+{
+	struct loop *loop = argument;
+
+	uv_run(&loop->uv, UV_RUN_DEFAULT);
+}
+
+bool
+loop_start(struct loop *loop, struct fault *fault)
+{
+	int status = uv_thread_create(&loop->thread, loop_thread, loop);
+
+	if (status != 0)
+		return fault_set(fault, FAULT_SYSTEM, "thread: %s",
+				 uv_strerror(status));
+	loop->has_thread = true;
+	return true;
+}
+
+void
+loop_stop(struct loop *loop)
+{
+	uv_mutex_lock(&loop->mutex);
+	loop->is_stopping = true;
+	uv_mutex_unlock(&loop->mutex);
+	uv_async_send(&loop->wake);
+}
+
+void
+loop_join(struct loop *loop)
+{
+	ASSERT(loop->has_thread);
+	uv_thread_join(&loop->thread);
+	loop->has_thread = false;
+}
+
+void
+loop_post(struct loop *loop, struct post *post, post_fn *run)
+{
+	bool is_first;
+
+	post->run = run;
+	post->next = NULL;
+	uv_mutex_lock(&loop->mutex);
+	is_first = loop->posted_first == NULL;
+	*loop->posted_last = post;
+	loop->posted_last = &post->next;
+	uv_mutex_unlock(&loop->mutex);
+	/* Whoever finds the list empty wakes the loop; the others ride along. */
+	if (is_first)
+		uv_async_send(&loop->wake);
+}
+
+static void
+alarm_on_timer(uv_timer_t *timer)
+{
+	struct alarm *alarm = timer->data;
+
+	alarm->fired(alarm);
+}
+
+void
+alarm_init(struct alarm *alarm, struct loop *loop,
+	   void (*fired)(struct alarm *alarm))
+{
+	ASSERT(uv_timer_init(&loop->uv, &alarm->timer) == 0);
+	alarm->timer.data = alarm;
+	alarm->fired = fired;
+	alarm->closed = NULL;
+}
+
+void
+alarm_set(struct alarm *alarm, uint64_t delay_ms)
+{
+	ASSERT(uv_timer_start(&alarm->timer, alarm_on_timer, delay_ms, 0) ==
+	       0);
+}
+
+void
+alarm_clear(struct alarm *alarm)
+{
+	uv_timer_stop(&alarm->timer);
+}
+
+static void
+alarm_on_close(uv_handle_t *handle)
+{
+	struct alarm *alarm = handle->data;
+
+	if (alarm->closed != NULL)
+		alarm->closed(alarm);
+}
+
+void
+alarm_close(struct alarm *alarm, void (*closed)(struct alarm *alarm))
+{
+	alarm->closed = closed;
+	uv_close((uv_handle_t *)&alarm->timer, alarm_on_close);
+}

@@ -1,0 +1,69 @@
+/*
+ * loop - one event loop, its thread, and how other threads reach it.
+ *
+ * What belongs to one loop (sessions, connections, resolver, the owner's part
+ * of the scheduler) is touched by its thread only. Everybody else posts.
+ */
+#ifndef RELAY_NET_LOOP_H
+#define RELAY_NET_LOOP_H
+
+#include <uv.h>
+
+#include "base/fault.h"
+#include "base/list.h"
+#include "relay/generation.h"
+
+struct post;
+typedef void post_fn(struct post *post);
+
+/* Embedded in what is being sent; belongs to the receiver until run. */
+struct post {
+	post_fn *run;
+	struct post *next;
+};
+
+struct signing;
+struct dns;
+
+struct loop {
+	uv_loop_t uv;
+	unsigned index;
+	/* Services of this loop, for everything that runs on it. */
+	struct signing *signing;
+	struct dns *dns;
+	struct generation *generation; /* the current one; changed by a post */
+	/* the loop's own */
+	uv_async_t wake;
+	uv_mutex_t mutex;
+	struct post *posted_first, **posted_last;
+	uv_thread_t thread;
+	bool has_thread, is_stopping;
+};
+
+bool loop_init(struct loop *loop, unsigned index,
+	       struct fault *fault) MUST_USE;
+/* Every handle must be closed; asserts it. */
+void loop_done(struct loop *loop);
+/* Starts a thread that runs the loop until loop_stop(). */
+bool loop_start(struct loop *loop, struct fault *fault) MUST_USE;
+/* From any thread: the loop ends once no handle but its own is left. */
+void loop_stop(struct loop *loop);
+void loop_join(struct loop *loop);
+/* From any thread, never blocks: run(post) will be called once on the loop's
+ * thread, in the order of posting, never from inside loop_post(). */
+void loop_post(struct loop *loop, struct post *post, post_fn *run);
+
+/* A timer that a struct can embed: one shot, set again at will. Memory may go
+ * only after alarm_close()'s callback (NULL: none wanted) has run. */
+struct alarm {
+	uv_timer_t timer;
+	void (*fired)(struct alarm *alarm);
+	void (*closed)(struct alarm *alarm);
+};
+void alarm_init(struct alarm *alarm, struct loop *loop,
+		void (*fired)(struct alarm *alarm));
+void alarm_set(struct alarm *alarm, uint64_t delay_ms);
+void alarm_clear(struct alarm *alarm);
+void alarm_close(struct alarm *alarm, void (*closed)(struct alarm *alarm));
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * wire - SMTP lines and the end of data. Pure.
+ *
+ * Only CRLF ends a line and only CRLF.CRLF ends data: RFC 5321 2.3.8, 4.1.1.4;
+ * whatever else lets somebody smuggle a second message past the next server.
+ */
+#ifndef RELAY_NET_WIRE_H
+#define RELAY_NET_WIRE_H
+
+#include "base/slice.h"
+
+enum wire_status {
+	WIRE_LINE,
+	WIRE_MORE,
+	WIRE_BARE_LF,
+	WIRE_BARE_CR,
+	WIRE_TOO_LONG,
+};
+
+/* The first line of input without its CRLF, and what follows. On anything but
+ * WIRE_LINE line is empty and rest is the input. max counts without CRLF. */
+enum wire_status wire_line(struct slice input, size_t max, struct slice *line,
+			   struct slice *rest);
+
+/* The data phase: removes dot-stuffing and finds the end, in one pass. */
+enum wire_data_status {
+	WIRE_DATA_MORE,
+	WIRE_DATA_END,      /* CRLF.CRLF came; used_out is just behind it */
+};
+struct wire_data {
+	unsigned state;
+	bool has_bare_cr, has_bare_lf, has_nul; /* seen anywhere: refuse at the
+						   end, with the input still in
+						   step */
+	bool has_8bit, has_long_line;
+	size_t line_len;
+};
+void wire_data_init(struct wire_data *data);
+/* Calls take() with runs of message bytes (CRLF line ends, as received but for
+ * the stuffing), as long as it returns true. Once it returned false the reading
+ * stops behind that run, with used_out there: call again with the rest when
+ * more can be taken. After END the data must be initialised again. */
+enum wire_data_status wire_data_read(struct wire_data *data,
+				     struct slice input, size_t *used_out,
+				     bool (*take)(void *owner,
+						  struct slice bytes),
+				     void *owner);
+
+/* The other way, for the client: dot-stuffs; *at_line_start carries between
+ * calls (true at first). */
+void wire_stuff(struct text *out, struct slice bytes, bool *at_line_start);
+
+#endif

@@ -1,0 +1,118 @@
+#include "relay/net/worker.h"
+
+#include <stdlib.h>
+
+#define WORKER_THREADS_MAX 64
+
+struct worker {
+	uv_mutex_t mutex;
+	uv_cond_t wake;
+	struct job *first, **last;
+	size_t waiting, jobs_max;
+	unsigned threads;
+	bool is_stopping;
+	uv_thread_t thread[WORKER_THREADS_MAX];
+};
+
+static void
+job_post(struct post *post)
+{
+	struct job *job = CONTAINER(post, struct job, post);
+
+	job->done(job);
+}
+
+/* NULL: the worker stops and nothing is left. */
+static struct job *
+worker_next(struct worker *worker)
+{
+	struct job *job;
+
+	uv_mutex_lock(&worker->mutex);
+	while (worker->first == NULL && !worker->is_stopping)
+		uv_cond_wait(&worker->wake, &worker->mutex);
+	job = worker->first;
+	if (job != NULL) {
+		worker->first = job->next;
+		if (worker->first == NULL)
+			worker->last = &worker->first;
+		worker->waiting--;
+	}
+	uv_mutex_unlock(&worker->mutex);
+	return job;
+}
+
+static void
+worker_thread(void *argument)
+{
+	struct worker *worker = argument;
+	struct job *job;
+
+	while ((job = worker_next(worker)) != NULL) {
+		job->run(job);
+		loop_post(job->loop, &job->post, job_post);
+	}
+}
+
+bool
+worker_new(const char *name, unsigned threads, size_t jobs_max,
+	   struct worker **worker_out, struct fault *fault)
+{
+	struct worker *worker;
+
+	ASSERT(threads > 0);
+	ASSERT(threads <= WORKER_THREADS_MAX);
+	worker = memory_new(sizeof(*worker));
+	worker->last = &worker->first;
+	worker->jobs_max = jobs_max;
+	ASSERT(uv_mutex_init(&worker->mutex) == 0);
+	ASSERT(uv_cond_init(&worker->wake) == 0);
+	while (worker->threads < threads) {
+		int status = uv_thread_create(&worker->thread[worker->threads],
+					      worker_thread, worker);
+
+		if (status != 0) {
+			worker_free(worker);
+			return fault_set(fault, FAULT_SYSTEM,
+					 "%s threads: %s", name,
+					 uv_strerror(status));
+		}
+		worker->threads++;
+	}
+	*worker_out = worker;
+	return true;
+}
+
+void
+worker_free(struct worker *worker)
+{
+	uv_mutex_lock(&worker->mutex);
+	worker->is_stopping = true;
+	uv_cond_broadcast(&worker->wake);
+	uv_mutex_unlock(&worker->mutex);
+	for (unsigned i = 0; i < worker->threads; i++)
+		uv_thread_join(&worker->thread[i]);
+	ASSERT(worker->first == NULL);
+	uv_cond_destroy(&worker->wake);
+	uv_mutex_destroy(&worker->mutex);
+	free(worker);
+}
+
+bool
+worker_submit(struct worker *worker, struct job *job)
+{
+	bool has_room;
+
+	job->next = NULL;
+	uv_mutex_lock(&worker->mutex);
+	ASSERT(!worker->is_stopping);
+	has_room = worker->waiting < worker->jobs_max;
+	if (has_room) {
+		*worker->last = job;
+		worker->last = &job->next;
+		worker->waiting++;
+		uv_cond_signal(&worker->wake);
+	}
+	uv_mutex_unlock(&worker->mutex);
+	return has_room;
+}

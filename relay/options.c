@@ -1,0 +1,356 @@
+#include "relay/options.h"
+
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "relay/limits.h"
+#include "relay/machine.h"
+#include "relay/options_check.h"
+#include "relay/options_values.h"
+
+/* ---- the table ---- */
+
+/* In order of enum log_format, log_level, listener_tls, auth_mode, tls_policy,
+ * unsigned_action, selector_state. */
+static const char *const format_words[] = {"text", "json", NULL};
+static const char *const level_words[] = {"error", "warning", "info", "debug",
+					  NULL};
+static const char *const listener_tls_words[] = {"none", "starttls",
+						 "implicit", NULL};
+static const char *const auth_words[] = {"none", "optional", "required", NULL};
+static const char *const tls_words[] = {"none", "opportunistic", "required",
+					"verify", NULL};
+static const char *const unsigned_words[] = {"relay", "reject", NULL};
+static const char *const state_words[] = {"active", "publish", "retired",
+					  NULL};
+
+#define FIELD(f) offsetof(struct options, f), sizeof(((struct options *)0)->f)
+#define IN(type, f) offsetof(type, f), sizeof(((type *)0)->f)
+/* For values that fill several fields. */
+#define WHOLE(type) 0, sizeof(type)
+#define COUNT_AT(f) .count_offset = offsetof(struct options, f)
+
+/* clang-format off */
+static const struct conf_option rows[] = {
+	{ "hostname", CONF_TEXT, FIELD(hostname), "", 0, 0,
+	  "The name that the relay gives itself, in its greeting, in EHLO and in Received fields; empty: the machine's full name." },
+	{ "state_dir", CONF_TEXT, FIELD(state_dir), "/var/lib/signet", 1, 0,
+	  "Where the queue is kept; it belongs to one relay." },
+	{ "keys_dir", CONF_TEXT, FIELD(keys.keys_dir), "/etc/signet/keys", 1, 0,
+	  "Where relative paths of keys start." },
+	{ "user", CONF_TEXT, FIELD(user), "signet", 1, 32,
+	  "The relay's user, when started as root." },
+	{ "signer_user", CONF_TEXT, FIELD(signer_user), "", 0, 32,
+	  "The user of the process that holds the keys, when started as root; empty: \"signet-signer\" where that user exists, else the relay's." },
+
+	{ "log", CONF_SECTION, 0, 0, NULL, 0, 0,
+	  "The log goes to stderr, one line per event." },
+	{ "log.format", CONF_WORD, FIELD(log.format), "text", 0, 0,
+	  "How a line is written.", .words = format_words },
+	{ "log.level", CONF_WORD, FIELD(log.level), "info", 0, 0,
+	  "The least urgent events that are written.", .words = level_words },
+
+	{ "dns", CONF_SECTION, 0, 0, NULL, 0, 0,
+	  "Whom the relay asks for names." },
+	{ "dns.resolvers", CONF_LIST, FIELD(dns.resolvers), "", 0, 16,
+	  "Addresses of resolvers, such as \"127.0.0.1:5353\"; none: those of /etc/resolv.conf.",
+	  .parse = resolver_value, .each = sizeof(struct address),
+	  COUNT_AT(dns.resolvers_count) },
+
+	{ "listener", CONF_TITLED, FIELD(listeners), "apps", 0, 0,
+	  "A socket that takes mail; any number of them. Without any there is one with these defaults.",
+	  .each = sizeof(struct listener_options), COUNT_AT(listeners_count),
+	  .title_offset = offsetof(struct listener_options, name) },
+	{ "listener.address", CONF_PARSED, WHOLE(struct listener_options),
+	  "127.0.0.1:2525", 0, 0,
+	  "Address and port; also \"[::1]:2525\", \"*:25\" for every address, or \"unix:/run/signet/submit\".",
+	  .parse = listener_address_value },
+	{ "listener.allow_from", CONF_LIST,
+	  IN(struct listener_options, allow_from), "127.0.0.0/8 ::1/128", 0, CONF_LIST_MAX,
+	  "Networks whose clients may relay without AUTH.",
+	  .parse = network_value, .each = sizeof(struct network),
+	  .count_offset = offsetof(struct listener_options, allow_from_count) },
+	{ "listener.tls", CONF_WORD, IN(struct listener_options, tls), "none", 0, 0,
+	  "Whether clients are offered TLS by STARTTLS, begin with it, or do without.",
+	  .words = listener_tls_words },
+	{ "listener.tls_cert", CONF_TEXT, IN(struct listener_options, tls_cert), "", 0, 0,
+	  "PEM file of the certificate and its chain." },
+	{ "listener.tls_key", CONF_TEXT, IN(struct listener_options, tls_key), "", 0, 0,
+	  "PEM file of the certificate's private key." },
+	{ "listener.auth", CONF_WORD, IN(struct listener_options, auth), "none", 0, 0,
+	  "Whether clients may or have to log in; required asks those of allow_from, too.",
+	  .words = auth_words },
+	{ "listener.auth_file", CONF_TEXT, IN(struct listener_options, auth_file), "", 0, 0,
+	  "File of the users, USER:HASH a line, with hashes of crypt(3) or {SCRAM-SHA-256}." },
+	{ "listener.auth_without_tls", CONF_BOOL,
+	  IN(struct listener_options, auth_without_tls), "false", 0, 0,
+	  "Offer AUTH where passwords travel in clear." },
+
+	{ "limits", CONF_SECTION, 0, 0, NULL, 0, 0,
+	  "What one client may ask for, and all of them together." },
+	{ "limits.max_message_size", CONF_SIZE, FIELD(limits.max_message_size),
+	  "50M", 1024, (uint64_t)4 << 30,
+	  "The largest message; EHLO's SIZE says this number." },
+	{ "limits.max_recipients", CONF_COUNT, FIELD(limits.max_recipients),
+	  "1000", 1, 100000,
+	  "Recipients of one message; those beyond are told to come again (RFC 5321 4.5.3.1.10)." },
+	{ "limits.max_hops", CONF_COUNT, FIELD(limits.max_hops), "100", 1, 1000,
+	  "Received fields in a message until it counts as looping (RFC 5321 6.3)." },
+	{ "limits.max_header_size", CONF_SIZE, FIELD(limits.max_header_size),
+	  "1M", 1024, (uint64_t)64 << 20,
+	  "The largest header of a message." },
+	{ "limits.max_sessions", CONF_COUNT, FIELD(limits.max_sessions),
+	  "20000", 1, 200000,
+	  "Clients served at once, on all listeners together; the next one is told 421." },
+	{ "limits.command_timeout", CONF_DURATION, FIELD(limits.command_timeout_ms),
+	  "5m", 1 * SECOND, 1 * HOUR,
+	  "How long a client may take over one command (RFC 5321 4.5.3.2.7)." },
+	{ "limits.max_memory", CONF_SIZE, FIELD(limits.max_memory),
+	  "256M", (uint64_t)1 << 20, (uint64_t)1 << 40,
+	  "Memory for messages being received, all clients together; beyond it bodies go to files." },
+	{ "limits.min_free_space", CONF_SIZE, FIELD(limits.min_free_space),
+	  "8M", (uint64_t)1 << 20, (uint64_t)1 << 40,
+	  "Free space in state_dir below which no message is taken (452), so that outcomes can still be written." },
+
+	{ "delivery", CONF_SECTION, 0, 0, NULL, 0, 0,
+	  "How mail goes out." },
+	{ "delivery.port", CONF_COUNT, FIELD(delivery.port), "25", 1, 65535,
+	  "The port of the hosts that MX records name." },
+	{ "delivery.smarthost", CONF_PARSED, FIELD(delivery.smarthost), "", 0, 0,
+	  "\"host:port\" that takes all mail; empty: the recipients' MX hosts.",
+	  .parse = next_hop_value },
+	{ "delivery.tls", CONF_WORD, FIELD(delivery.tls), "opportunistic", TLS_NONE, TLS_REQUIRED,
+	  "Opportunistic goes on in clear where TLS is not offered or fails, required waits instead; both take any certificate.",
+	  .words = tls_words },
+	{ "delivery.retry", CONF_DURATIONS, FIELD(delivery.retry_ms),
+	  "5m 15m 30m 1h", 1 * SECOND, 7 * DAY,
+	  "The delay before each further attempt; the last one repeats.",
+	  COUNT_AT(delivery.retry_count) },
+	{ "delivery.expire", CONF_DURATION, FIELD(delivery.expire_ms),
+	  "5d", 1 * SECOND, 365 * DAY,
+	  "When a message that could not be delivered goes back to its sender." },
+	{ "delivery.bounce_from", CONF_PARSED, FIELD(delivery.bounce_from), "", 0, 0,
+	  "From of our reports; empty: MAILER-DAEMON@hostname.",
+	  .parse = mailbox_value },
+	{ "delivery.max_connections", CONF_COUNT, FIELD(delivery.max_connections),
+	  "20", 1, 256,
+	  "Connections to one destination at once." },
+
+	{ "route", CONF_TITLED, FIELD(routes), "example.net", 0, 0,
+	  "Where mail for a domain goes instead; any number of them: \"example.net\", \"*.example.net\", \"*\". The closest wins.",
+	  .each = sizeof(struct route_options), COUNT_AT(routes_count),
+	  .title_offset = offsetof(struct route_options, pattern) },
+	{ "route.via", CONF_PARSED, IN(struct route_options, via), "", 0, 0,
+	  "\"host:port\", looked up as an address, never as MX; empty: the recipients' MX hosts.",
+	  .parse = next_hop_value },
+	{ "route.tls", CONF_WORD, IN(struct route_options, tls), "opportunistic", 0, 0,
+	  "As delivery.tls; verify also checks the certificate's chain and name.",
+	  .words = tls_words },
+	{ "route.auth_user", CONF_TEXT, IN(struct route_options, auth_user), "", 0, 0,
+	  "The user to log in as; empty: no AUTH." },
+	{ "route.auth_password_file", CONF_TEXT,
+	  IN(struct route_options, auth_password_file), "", 0, 0,
+	  "File whose first line is that user's password." },
+
+	{ "milter", CONF_SECTION, 0, 0, NULL, 0, 0,
+	  "For `signet milter`." },
+	{ "milter.socket", CONF_PARSED, FIELD(milter_socket),
+	  "inet:8891@127.0.0.1", 0, 0,
+	  "Where the MTA finds us: \"inet:PORT@HOST\" or \"unix:/PATH\".",
+	  .parse = milter_socket_value },
+
+	{ "signing", CONF_SECTION, 0, 0, NULL, 0, 0,
+	  "How messages are signed." },
+	{ "signing.canonicalization", CONF_PARSED, FIELD(signing),
+	  "relaxed/relaxed", 0, 0,
+	  "What may happen to header and body on the way: relaxed or simple for each (RFC 6376 3.4).",
+	  .parse = canonicalization_value },
+	{ "signing.unsigned", CONF_WORD, FIELD(signing.unsigned_action), "relay", 0, 0,
+	  "What becomes of mail whose From domain has no key.",
+	  .words = unsigned_words },
+	{ "signing.strict_key_modes", CONF_BOOL, FIELD(strict_key_modes), "false", 0, 0,
+	  "Refuse a key file that others can read, instead of warning." },
+
+	{ "domain", CONF_TITLED, FIELD(keys.domains), "example.com", 0, 0,
+	  "A domain to sign for; any number of them. A message is signed with each active selector of its author's domain.",
+	  .each = sizeof(struct domain_options), COUNT_AT(keys.domains_count),
+	  .title_offset = offsetof(struct domain_options, name) },
+	{ "domain.subdomains", CONF_BOOL, IN(struct domain_options, subdomains), "false", 0, 0,
+	  "Sign for the domains below it, too." },
+	{ "domain.selector", CONF_TITLED, IN(struct domain_options, selectors), "2026a", 0, 0,
+	  "A key; its title is the selector under which DNS publishes it.",
+	  .each = sizeof(struct selector_options),
+	  .count_offset = offsetof(struct domain_options, selectors_count),
+	  .title_offset = offsetof(struct selector_options, name) },
+	{ "domain.selector.key", CONF_TEXT, IN(struct selector_options, key_path), NULL, 1, 0,
+	  "PEM file of the private key; relative to keys_dir.",
+	  .example = "example.com/2026a.pem" },
+	{ "domain.selector.state", CONF_WORD, IN(struct selector_options, state), "active", 0, 0,
+	  "Active keys sign; a key to be used later, or used before, is only published.",
+	  .words = state_words },
+};
+/* clang-format on */
+
+const struct conf_table options_table = {rows, COUNT(rows)};
+
+/* ---- loading ---- */
+
+void
+options_free(struct options *options)
+{
+	struct arena arena;
+
+	if (options == NULL)
+		return;
+	/* The options lie in their own arena. */
+	arena = options->arena;
+	arena_done(&arena);
+}
+
+static void
+machine_add(struct conf_sources *sources)
+{
+	static const struct {
+		const char *name;
+		void (*append)(struct text *out);
+	} settled[] = {
+		{SOURCE_HOSTNAME, machine_hostname},
+		{SOURCE_RESOLV_CONF, machine_resolv_conf},
+		{SOURCE_DIRECTORY, machine_directory},
+	};
+
+	for (size_t i = 0; i < COUNT(settled); i++) {
+		CLEAN(text_done) struct text value = {0};
+
+		settled[i].append(&value);
+		conf_sources_add(sources, SLICE(settled[i].name),
+				 text_slice(&value));
+	}
+}
+
+/* From items, or from the sources alone where there are none yet. */
+static struct options *
+options_build(struct arena *arena, const struct conf_item *items,
+	      const struct conf_sources *sources, struct conf_errors *errors)
+{
+	struct options *options = arena_new(arena, sizeof(*options));
+
+	if (items == NULL)
+		items = conf_parse(sources, arena, errors);
+	conf_fill(&options_table, items, options, arena, errors);
+	options->items = items;
+	options->arena = *arena;
+	if (options->listeners_count == 0) {
+		options->listeners = arena_new(&options->arena,
+					       sizeof(*options->listeners));
+		options->listeners_count = 1;
+		conf_fill_default(&options_table, "listener",
+				  options->listeners, &options->arena);
+		options->listeners->name = SLICE("default");
+	}
+	options_settle(options, sources, errors);
+	options_check(options, errors);
+	return options;
+}
+
+bool
+options_errors_report(const struct conf_errors *errors, const char *path,
+		      struct text *text, struct fault *fault)
+{
+	if (errors->count == 0)
+		return true;
+	if (text != NULL)
+		conf_errors_write(errors, text);
+	return fault_set(fault, errors->is_denied ? FAULT_DENIED : FAULT_INPUT,
+			 "%s: %zu %s", path, errors->count,
+			 errors->count == 1 ? "error" : "errors");
+}
+
+bool
+options_load(const char *path, struct text *errors_text,
+	     struct options **options_out, struct text *sources_out,
+	     struct fault *fault)
+{
+	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	CLEAN(conf_sources_done) struct conf_sources sources = {0};
+	CLEAN(options_free_clean) struct options *options = NULL;
+	struct arena arena = {0};
+	const struct conf_item *items;
+
+	items = conf_read(path, &sources, &arena, &errors);
+	if (sources.count == 0) { /* not even the first file */
+		bool is_good = options_errors_report(&errors, path,
+						     errors_text, fault);
+
+		if (fault != NULL && errors.is_absent)
+			fault->kind = FAULT_ABSENT;
+		arena_done(&arena);
+		return is_good;
+	}
+	machine_add(&sources);
+	options = options_build(&arena, items, &sources, &errors);
+	if (!options_errors_report(&errors, path, errors_text, fault))
+		return false;
+	*options_out = TAKE(options);
+	if (sources_out != NULL)
+		text_add(sources_out, text_slice(&sources.bytes));
+	return true;
+}
+
+bool
+options_parse(struct slice bytes, struct options **options_out,
+	      struct fault *fault)
+{
+	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	CLEAN(conf_sources_done) struct conf_sources sources = {0};
+	CLEAN(options_free_clean) struct options *options = NULL;
+	struct arena arena = {0};
+
+	if (!conf_sources_copy(bytes, &sources, fault))
+		return false;
+	options = options_build(&arena, NULL, &sources, &errors);
+	if (!options_errors_report(&errors, "the configuration handed over",
+				   NULL, fault))
+		return false;
+	*options_out = TAKE(options);
+	return true;
+}
+
+struct options *
+options_default(void)
+{
+	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	CLEAN(conf_sources_done) struct conf_sources sources = {0};
+	struct arena arena = {0};
+	struct options *options;
+
+	conf_sources_add(&sources, SLICE("(defaults)"), SLICE_NONE);
+	machine_add(&sources);
+	options = options_build(&arena, NULL, &sources, &errors);
+	/* Only the machine's own name can be wrong here. */
+	if (errors.count > 0)
+		options->hostname = SLICE("localhost");
+	return options;
+}
+
+int
+options_exit_code(const struct fault *fault)
+{
+	return fault->kind == FAULT_DENIED ? EX_NOPERM : EX_CONFIG;
+}
+
+void
+options_write(struct text *out)
+{
+	text_add_string(
+		out,
+		"# signet.conf: every option of signet, with its default "
+		"behind it.\n"
+		"#\n"
+		"# Texts stand in double quotes, lists in braces. Sizes take "
+		"K, M and G, times\n"
+		"# s, m, h and d. include \"FILE\" reads another file. "
+		"Relative paths start at\n"
+		"# the directory of the file that they stand in.\n\n");
+	conf_write(&options_table, out);
+}

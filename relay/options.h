@@ -1,0 +1,119 @@
+/*
+ * options - the whole configuration, parsed and checked, as one immutable
+ * struct; and THE option table (options.c), from which come the parser, the
+ * reference text of `signet options`, the range errors and the hints.
+ *
+ * Ownership   One arena holds everything; options_free() ends it.
+ */
+#ifndef RELAY_OPTIONS_H
+#define RELAY_OPTIONS_H
+
+#include "base/arena.h"
+#include "base/conf.h"
+#include "base/log.h"
+#include "milter/policy.h"
+#include "relay/net/address.h"
+
+enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS,
+		    LISTENER_TLS_IMPLICIT };
+enum auth_mode { AUTH_NONE, AUTH_OPTIONAL, AUTH_REQUIRED };
+enum tls_policy { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRED, TLS_VERIFY };
+
+struct listener_options {
+	struct slice name;         /* its title */
+	struct slice address_text; /* as written */
+	struct address address;
+	bool is_any;               /* "*:port": dual-stack [::] */
+	struct network *allow_from;
+	size_t allow_from_count;
+	enum listener_tls tls;
+	struct slice tls_cert, tls_key; /* paths */
+	enum auth_mode auth;
+	struct slice auth_file;
+	bool auth_without_tls;
+};
+
+struct limits_options {
+	uint64_t max_message_size; /* bytes */
+	uint64_t max_recipients;   /* per transaction */
+	uint64_t max_hops;         /* Received fields */
+	uint64_t max_header_size;  /* bytes */
+	uint64_t max_sessions;     /* inbound, all listeners together */
+	uint64_t command_timeout_ms; /* RFC 5321 4.5.3.2.7 */
+	uint64_t max_memory;       /* message bytes in flight, all sessions */
+	uint64_t min_free_space;   /* of state_dir; below it 452 */
+};
+
+struct delivery_options {
+	uint16_t port;
+	struct slice smarthost;    /* "" or host:port */
+	enum tls_policy tls;
+	uint64_t *retry_ms;        /* delay before each further attempt */
+	size_t retry_count;        /* at least 1; the last one repeats */
+	uint64_t expire_ms;
+	struct slice bounce_from;  /* "" : MAILER-DAEMON@hostname */
+	uint64_t max_connections;  /* at once to one destination */
+};
+
+struct route_options {
+	struct slice pattern;      /* "example.net", "*.example.net", "*" */
+	struct slice via;          /* "" or host:port */
+	enum tls_policy tls;
+	struct slice auth_user, auth_password_file;
+};
+
+struct options {
+	struct arena arena;
+	struct slice hostname;     /* never empty once loaded */
+	struct slice state_dir;
+	struct slice user, signer_user;
+	struct {
+		enum log_format format;
+		enum log_level level;
+	} log;
+	struct {
+		struct address *resolvers; /* from resolv.conf where not set */
+		size_t resolvers_count;
+	} dns;
+	struct listener_options *listeners;
+	size_t listeners_count;
+	struct limits_options limits;
+	struct delivery_options delivery;
+	struct route_options *routes;
+	size_t routes_count;
+	struct slice milter_socket;
+	bool strict_key_modes;
+	struct signing_options signing;
+	struct keys_options keys;
+	const struct conf_item *items; /* as parsed: the places of options */
+};
+
+void options_free(struct options *options);
+CLEAN_POINTER(struct options, options_free)
+
+/* Reads the file, parses and validates. Every error goes to `errors` as a line
+ * "FILE:LINE: what"; the fault then says how many. Its kind is DENIED where a
+ * file may not be read, ABSENT where `path` does not exist, else INPUT;
+ * options_exit_code() has the exit code. sources_out may be NULL: it gets the
+ * bytes of the file, of all that it includes, and what was taken from the
+ * machine (its name, its resolvers, the current directory). */
+bool options_load(const char *path, struct text *errors,
+		  struct options **options_out, struct text *sources_out,
+		  struct fault *fault) MUST_USE;
+/* The same from sources_out's bytes, in whatever process: touches no file. */
+bool options_parse(struct slice sources, struct options **options_out,
+		   struct fault *fault) MUST_USE;
+/* Whether each file that the options name can be read. Reports as
+ * options_load() does; opens and closes them, reads none. */
+bool options_check_files(const struct options *options, struct text *errors,
+			 struct fault *fault) MUST_USE;
+/* 77 or 78 (sysexits(3)) for a fault of the above. */
+int options_exit_code(const struct fault *fault);
+/* The defaults alone, for commands that need no configuration. */
+struct options *options_default(void);
+/* The reference configuration, for `signet options`. */
+void options_write(struct text *out);
+/* The table itself, for tests. */
+extern const struct conf_table options_table;
+
+#endif

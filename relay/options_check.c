@@ -1,0 +1,476 @@
+#include "relay/options_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "milter/idn.h"
+#include "relay/machine.h"
+#include "relay/options_values.h"
+
+#define RESOLVERS_MAX 16
+
+/* ---- places ---- */
+
+/* The n-th section of that name; an empty one for the default listener. */
+static const struct conf_item *
+section_at(const struct conf_item *section, const char *name, size_t n)
+{
+	static const struct conf_item nothing = {.is_section = true};
+	const struct conf_item *item = conf_item_find(section, name, n);
+
+	return item == NULL ? &nothing : item;
+}
+
+/* ---- settling ---- */
+
+struct settler {
+	struct options *options;
+	const struct conf_sources *sources;
+	struct conf_errors *errors;
+};
+
+static struct slice
+source_of(const struct settler *settler, const char *name)
+{
+	struct slice contents;
+
+	return conf_sources_find(settler->sources, SLICE(name), &contents)
+		       ? contents
+		       : SLICE_NONE;
+}
+
+/* Relative paths start at the directory of the file they stand in. */
+static void
+path_settle(const struct settler *settler, const struct conf_item *section,
+	    const char *name, struct slice *path)
+{
+	struct conf_place place = conf_item_place(section, name);
+	struct arena *arena = &settler->options->arena;
+	struct slice file = SLICE(place.file), directory;
+	ptrdiff_t slash = slice_find_last(file, '/');
+
+	if (path->len == 0 || path->bytes[0] == '/')
+		return;
+	directory = slice_sub(file, 0, slash < 0 ? 0 : (size_t)slash);
+	if (slash != 0 && !slice_starts(file, SLICE("/"))) {
+		struct slice current = source_of(settler, SOURCE_DIRECTORY);
+
+		directory = arena_printf(arena, "%.*s%s%.*s",
+					 SLICE_ARG(current),
+					 directory.len > 0 ? "/" : "",
+					 SLICE_ARG(directory));
+	}
+	*path = arena_printf(arena, "%.*s/%.*s", SLICE_ARG(directory),
+			     SLICE_ARG(*path));
+}
+
+/* As DNS has it: A-labels, in lower case. What is no domain name stays as it
+ * is, for the checks to say so. */
+static struct slice
+name_settle(struct arena *arena, struct slice name)
+{
+	struct slice ascii, rest = name;
+	bool is_pattern = slice_starts(name, SLICE("*."));
+
+	if (is_pattern)
+		rest = slice_from(name, 2);
+	if (!idn_to_ascii(rest, arena, &ascii, NULL))
+		return name;
+	return is_pattern ? arena_printf(arena, "*.%.*s", SLICE_ARG(ascii))
+			  : ascii;
+}
+
+static void
+hostname_settle(const struct settler *settler)
+{
+	struct options *options = settler->options;
+	struct slice name = source_of(settler, SOURCE_HOSTNAME);
+	struct fault fault;
+
+	if (options->hostname.len > 0) {
+		options->hostname = name_settle(&options->arena,
+						options->hostname);
+		if (!domain_check(options->hostname, &fault))
+			conf_error_fault(settler->errors,
+					 conf_item_place(options->items,
+							 "hostname"),
+					 &fault);
+		return;
+	}
+	if (!domain_check(name, &fault)) {
+		fault_within(&fault, "'hostname' has to be set, because the "
+				     "machine's own will not do");
+		conf_error_fault(settler->errors, options->items->place,
+				 &fault);
+		return;
+	}
+	options->hostname = arena_copy(&options->arena, name);
+}
+
+static void
+resolvers_settle(const struct settler *settler)
+{
+	struct options *options = settler->options;
+	struct slice rest = source_of(settler, SOURCE_RESOLV_CONF), text;
+	struct address *resolvers;
+	size_t count = 0;
+
+	if (options->dns.resolvers_count > 0)
+		return;
+	resolvers = arena_array(&options->arena, RESOLVERS_MAX,
+				sizeof(*resolvers));
+	/* resolv.conf(5); what cannot be asked, such as a link-local address
+	 * with a zone, is passed over. */
+	while (count < RESOLVERS_MAX && machine_next_resolver(&rest, &text))
+		count += address_parse_host(text, 53, &resolvers[count]);
+	if (count == 0)
+		count += address_parse_host(SLICE("127.0.0.1"), 53,
+					    &resolvers[0]);
+	options->dns.resolvers = resolvers;
+	options->dns.resolvers_count = count;
+}
+
+static void
+domains_settle(const struct settler *settler)
+{
+	struct options *options = settler->options;
+	const struct conf_item *item = options->items->items;
+
+	for (size_t i = 0; i < options->keys.domains_count; i++) {
+		struct domain_options *domain = &options->keys.domains[i];
+
+		while (!slice_eq(item->name, SLICE("domain")))
+			item = item->next;
+		domain->name = name_settle(&options->arena, domain->name);
+		domain->file = item->place.file;
+		domain->line = item->place.line;
+		for (size_t j = 0; j < domain->selectors_count; j++) {
+			struct selector_options *selector =
+				&domain->selectors[j];
+			const struct conf_item *section =
+				section_at(item, "selector", j);
+			struct conf_place place =
+				conf_item_place(section, "key");
+
+			selector->file = place.file;
+			selector->line = place.line;
+		}
+		item = item->next;
+	}
+}
+
+void
+options_settle(struct options *options, const struct conf_sources *sources,
+	       struct conf_errors *errors)
+{
+	struct settler settler = {options, sources, errors};
+	const struct conf_item *root = options->items;
+
+	hostname_settle(&settler);
+	resolvers_settle(&settler);
+	domains_settle(&settler);
+	path_settle(&settler, root, "state_dir", &options->state_dir);
+	path_settle(&settler, root, "keys_dir", &options->keys.keys_dir);
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		struct listener_options *listener = &options->listeners[i];
+		const struct conf_item *item = section_at(root, "listener", i);
+
+		path_settle(&settler, item, "tls_cert", &listener->tls_cert);
+		path_settle(&settler, item, "tls_key", &listener->tls_key);
+		path_settle(&settler, item, "auth_file", &listener->auth_file);
+	}
+	for (size_t i = 0; i < options->routes_count; i++) {
+		struct route_options *route = &options->routes[i];
+
+		path_settle(&settler, section_at(root, "route", i),
+			    "auth_password_file", &route->auth_password_file);
+		route->pattern = name_settle(&options->arena, route->pattern);
+	}
+}
+
+/* ---- checks ---- */
+
+static void
+fault_report(struct conf_errors *errors, struct conf_place place, bool is_good,
+	     const struct fault *fault)
+{
+	if (!is_good)
+		conf_error_fault(errors, place, fault);
+}
+
+static void
+listener_check(const struct listener_options *listener,
+	       const struct conf_item *item, struct conf_errors *errors)
+{
+	if (listener->tls != LISTENER_TLS_NONE && listener->tls_cert.len == 0)
+		conf_error(errors, conf_item_place(item, "tls"),
+			   "'tls' needs 'tls_cert' in the listener \"%.*s\"",
+			   SLICE_ARG(listener->name));
+	if (listener->tls != LISTENER_TLS_NONE && listener->tls_key.len == 0)
+		conf_error(errors, conf_item_place(item, "tls"),
+			   "'tls' needs 'tls_key' in the listener \"%.*s\"",
+			   SLICE_ARG(listener->name));
+	if (listener->auth != AUTH_NONE && listener->auth_file.len == 0)
+		conf_error(errors, conf_item_place(item, "auth"),
+			   "'auth' needs 'auth_file' in the listener \"%.*s\"",
+			   SLICE_ARG(listener->name));
+}
+
+static void
+listeners_check(const struct options *options, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		const struct listener_options *listener =
+			&options->listeners[i];
+		const struct conf_item *item =
+			section_at(options->items, "listener", i);
+
+		listener_check(listener, item, errors);
+		for (size_t j = 0; j < i && listener->address.len > 0; j++) {
+			const struct listener_options *other =
+				&options->listeners[j];
+
+			if (other->address.len > 0 &&
+			    address_eq(&other->address, &listener->address))
+				conf_error(errors,
+					   conf_item_place(item, "address"),
+					   "the listeners \"%.*s\" and "
+					   "\"%.*s\" have the same address",
+					   SLICE_ARG(other->name),
+					   SLICE_ARG(listener->name));
+		}
+	}
+}
+
+static void
+routes_check(const struct options *options, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < options->routes_count; i++) {
+		const struct route_options *route = &options->routes[i];
+		const struct conf_item *item =
+			section_at(options->items, "route", i);
+		struct fault fault;
+
+		if (route->pattern.len > 0)
+			fault_report(errors, item->place,
+				     pattern_check(route->pattern, &fault),
+				     &fault);
+		if (route->auth_user.len > 0 &&
+		    route->auth_password_file.len == 0)
+			conf_error(errors, conf_item_place(item, "auth_user"),
+				   "'auth_user' needs 'auth_password_file'");
+		if (route->auth_user.len == 0 &&
+		    route->auth_password_file.len > 0)
+			conf_error(errors,
+				   conf_item_place(item,
+						   "auth_password_file"),
+				   "'auth_password_file' needs 'auth_user'");
+	}
+}
+
+static void
+domain_sections_check(const struct domain_options *domain,
+		      const struct conf_item *item,
+		      struct conf_errors *errors)
+{
+	struct fault fault;
+
+	if (domain->name.len == 0)
+		return; /* reported already */
+	fault_report(errors, item->place, domain_check(domain->name, &fault),
+		     &fault);
+	if (domain->selectors_count == 0)
+		conf_error(errors, item->place,
+			   "the domain \"%.*s\" has no selector",
+			   SLICE_ARG(domain->name));
+	for (size_t i = 0; i < domain->selectors_count; i++) {
+		struct slice name = domain->selectors[i].name;
+
+		if (name.len > 0)
+			fault_report(errors,
+				     section_at(item, "selector", i)->place,
+				     selector_check(name, &fault), &fault);
+	}
+}
+
+static void
+domains_check(const struct options *options, struct conf_errors *errors)
+{
+	const struct conf_item *item = options->items->items;
+
+	for (size_t i = 0; i < options->keys.domains_count; i++) {
+		while (!slice_eq(item->name, SLICE("domain")))
+			item = item->next;
+		domain_sections_check(&options->keys.domains[i], item, errors);
+		item = item->next;
+	}
+}
+
+/* Two ways to write one name, which as titles differ. */
+struct named {
+	struct slice name;
+	const struct conf_item *item;
+};
+
+static int
+named_compare(const void *a, const void *b)
+{
+	const struct named *x = a, *y = b;
+	int order = slice_compare(x->name, y->name);
+
+	if (order != 0)
+		return order;
+	return x->item->place.line < y->item->place.line ? -1 : 1;
+}
+
+static void
+names_check(struct named *named, size_t count, struct conf_errors *errors)
+{
+	if (count > 1)
+		qsort(named, count, sizeof(*named), named_compare);
+	for (size_t i = 1; i < count; i++) {
+		const struct conf_item *first = named[i - 1].item;
+		const struct conf_item *item = named[i].item;
+
+		if (!slice_eq(named[i - 1].name, named[i].name) ||
+		    slice_eq_nocase(first->title, item->title))
+			continue;
+		conf_error(errors, item->place,
+			   "\"%.*s\" is the same name as \"%.*s\" in %s, "
+			   "line %u", SLICE_ARG(item->title),
+			   SLICE_ARG(first->title), first->place.file,
+			   first->place.line);
+	}
+}
+
+static struct slice
+domain_name_at(const struct options *options, size_t i)
+{
+	return options->keys.domains[i].name;
+}
+
+static struct slice
+route_name_at(const struct options *options, size_t i)
+{
+	return options->routes[i].pattern;
+}
+
+static void
+same_names_check(const struct options *options, const char *section,
+		 size_t count,
+		 struct slice name_at(const struct options *options, size_t i),
+		 struct conf_errors *errors)
+{
+	CLEAN(clean_memory) struct named *named =
+		memory_array(count, sizeof(*named));
+	const struct conf_item *item = options->items->items;
+
+	for (size_t i = 0; i < count; i++, item = item->next) {
+		while (!slice_eq(item->name, SLICE(section)))
+			item = item->next;
+		named[i] = (struct named){name_at(options, i), item};
+	}
+	names_check(named, count, errors);
+}
+
+static void
+limits_check(const struct options *options, struct conf_errors *errors)
+{
+	const struct conf_item *item = section_at(options->items, "limits", 0);
+
+	if (options->limits.max_message_size > 0 && /* else reported already */
+	    options->limits.max_header_size > options->limits.max_message_size)
+		conf_error(errors, conf_item_place(item, "max_header_size"),
+			   "'max_header_size' is larger than "
+			   "'max_message_size'");
+}
+
+void
+options_check(const struct options *options, struct conf_errors *errors)
+{
+	limits_check(options, errors);
+	listeners_check(options, errors);
+	routes_check(options, errors);
+	domains_check(options, errors);
+	same_names_check(options, "domain", options->keys.domains_count,
+			 domain_name_at, errors);
+	same_names_check(options, "route", options->routes_count,
+			 route_name_at, errors);
+}
+
+/* ---- files ---- */
+
+static void
+file_check(struct slice path, struct conf_place place, const char *option,
+	   struct conf_errors *errors)
+{
+	CLEAN(clean_descriptor) int descriptor = -1;
+	CLEAN(text_done) struct text name = {0};
+	struct fault fault;
+
+	if (path.len == 0)
+		return;
+	text_add(&name, path);
+	descriptor = open(text_string(&name),
+			  O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (descriptor >= 0)
+		return;
+	fault_errno(&fault, "'%s': '%s'", option, text_string(&name));
+	conf_error_fault(errors, place, &fault);
+}
+
+static void
+keys_check(const struct options *options, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < options->keys.domains_count; i++) {
+		const struct domain_options *domain =
+			&options->keys.domains[i];
+
+		for (size_t j = 0; j < domain->selectors_count; j++) {
+			const struct selector_options *selector =
+				&domain->selectors[j];
+			CLEAN(text_done) struct text path = {0};
+			struct conf_place place = {selector->file,
+						   selector->line};
+
+			if (selector->key_path.bytes[0] != '/')
+				text_addf(&path, "%.*s/",
+					  SLICE_ARG(options->keys.keys_dir));
+			text_add(&path, selector->key_path);
+			file_check(text_slice(&path), place, "key", errors);
+		}
+	}
+}
+
+bool
+options_check_files(const struct options *options, struct text *text,
+		    struct fault *fault)
+{
+	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	const struct conf_item *root = options->items;
+
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		const struct listener_options *listener =
+			&options->listeners[i];
+		const struct conf_item *item = section_at(root, "listener", i);
+
+		file_check(listener->tls_cert,
+			   conf_item_place(item, "tls_cert"), "tls_cert",
+			   &errors);
+		file_check(listener->tls_key,
+			   conf_item_place(item, "tls_key"), "tls_key",
+			   &errors);
+		file_check(listener->auth_file,
+			   conf_item_place(item, "auth_file"), "auth_file",
+			   &errors);
+	}
+	for (size_t i = 0; i < options->routes_count; i++)
+		file_check(options->routes[i].auth_password_file,
+			   conf_item_place(section_at(root, "route", i),
+					   "auth_password_file"),
+			   "auth_password_file", &errors);
+	keys_check(options, &errors);
+	return options_errors_report(&errors, root->place.file, text, fault);
+}

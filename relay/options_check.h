@@ -1,0 +1,27 @@
+/*
+ * options_check - what the table cannot say: how options relate to each other,
+ * to the machine and to the file they stand in. A part of options.
+ */
+#ifndef RELAY_OPTIONS_CHECK_H
+#define RELAY_OPTIONS_CHECK_H
+
+#include "relay/options.h"
+
+/* Sources that are no files; no include can name them, since no text of the
+ * configuration holds a control character. */
+#define SOURCE_HOSTNAME "\1hostname"
+#define SOURCE_RESOLV_CONF "\1resolv.conf"
+#define SOURCE_DIRECTORY "\1directory"
+
+/* Fills in what the configuration leaves to the machine, makes paths absolute
+ * and domains lower case. */
+void options_settle(struct options *options,
+		    const struct conf_sources *sources,
+		    struct conf_errors *errors);
+void options_check(const struct options *options, struct conf_errors *errors);
+/* True without errors; else the fault says how many, and `text` (which may be
+ * NULL) gets them. */
+bool options_errors_report(const struct conf_errors *errors, const char *path,
+			   struct text *text, struct fault *fault) MUST_USE;
+
+#endif

@@ -1,0 +1,218 @@
+#include "relay/options_values.h"
+
+#include "relay/options.h"
+
+#define LABEL_MAX 63
+#define NAME_MAX_OCTETS 253
+
+/* ---- names ---- */
+
+static bool
+is_alphanumeric(char c)
+{
+	return ascii_is_alpha(c) || ascii_is_digit(c);
+}
+
+static bool
+label_check(struct slice label, struct fault *fault)
+{
+	if (label.len == 0)
+		return fault_set(fault, FAULT_INPUT, "has an empty label");
+	if (label.len > LABEL_MAX)
+		return fault_set(fault, FAULT_INPUT,
+				 "has a label of more than %d characters",
+				 LABEL_MAX);
+	for (size_t i = 0; i < label.len; i++) {
+		if ((unsigned char)label.bytes[i] >= 0x80)
+			return fault_set(fault, FAULT_INPUT,
+					 "has letters beyond ASCII that no "
+					 "domain name may have");
+		if (!is_alphanumeric(label.bytes[i]) && label.bytes[i] != '-')
+			return fault_set(fault, FAULT_INPUT,
+					 "holds '%c', which no domain name may",
+					 label.bytes[i]);
+	}
+	if (label.bytes[0] == '-' || label.bytes[label.len - 1] == '-')
+		return fault_set(fault, FAULT_INPUT,
+				 "has a label that begins or ends with '-'");
+	return true;
+}
+
+static bool
+name_check(struct slice text, struct fault *fault)
+{
+	struct slice rest = text, label;
+
+	if (text.len == 0)
+		return fault_set(fault, FAULT_INPUT, "is empty");
+	if (text.len > NAME_MAX_OCTETS)
+		return fault_set(fault, FAULT_INPUT,
+				 "is longer than %d characters",
+				 NAME_MAX_OCTETS);
+	if (text.bytes[text.len - 1] == '.')
+		return fault_set(fault, FAULT_INPUT,
+				 "ends with a dot: write it without");
+	while (slice_split(&rest, '.', &label))
+		if (!label_check(label, fault))
+			return false;
+	return true;
+}
+
+bool
+domain_check(struct slice text, struct fault *fault)
+{
+	return name_check(text, fault) ||
+	       fault_within(fault, "the domain name '%.*s'", SLICE_ARG(text));
+}
+
+bool
+selector_check(struct slice text, struct fault *fault)
+{
+	return name_check(text, fault) ||
+	       fault_within(fault, "the selector '%.*s'", SLICE_ARG(text));
+}
+
+bool
+pattern_check(struct slice text, struct fault *fault)
+{
+	if (slice_eq(text, SLICE("*")))
+		return true;
+	if (slice_starts(text, SLICE("*.")))
+		text = slice_from(text, 2);
+	return domain_check(text, fault);
+}
+
+/* ---- addresses ---- */
+
+bool
+listener_address_value(struct slice text, struct arena *arena, void *element,
+		       struct fault *fault)
+{
+	struct listener_options *listener = element;
+
+	if (!address_parse(text, 0, &listener->address, fault))
+		return false;
+	listener->address_text = arena_copy(arena, text);
+	listener->is_any = slice_starts(text, SLICE("*"));
+	return true;
+}
+
+bool
+network_value(struct slice text, struct arena *arena, void *element,
+	      struct fault *fault)
+{
+	(void)arena;
+	return network_parse(text, element, fault);
+}
+
+bool
+resolver_value(struct slice text, struct arena *arena, void *element,
+	       struct fault *fault)
+{
+	struct address *address = element;
+
+	(void)arena;
+	if (address_parse_host(text, 53, address))
+		return true;
+	if (slice_starts(text, SLICE("unix:")) ||
+	    slice_starts(text, SLICE("*")))
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s' is not an address", SLICE_ARG(text));
+	return address_parse(text, 53, address, fault);
+}
+
+bool
+next_hop_value(struct slice text, struct arena *arena, void *element,
+	       struct fault *fault)
+{
+	struct address address;
+	struct slice host;
+	uint16_t port;
+
+	/* The documented sample is a valid file, whose placeholder names
+	 * nobody: as if nothing were written. */
+	if (slice_eq(text, SLICE("host:port")))
+		text = SLICE("");
+	*(struct slice *)element = arena_copy(arena, text);
+	if (text.len == 0)
+		return true;
+	if (!address_split(text, 25, &host, &port))
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s' is not host:port", SLICE_ARG(text));
+	return address_parse_host(host, port, &address) ||
+	       domain_check(host, fault);
+}
+
+bool
+mailbox_value(struct slice text, struct arena *arena, void *element,
+	      struct fault *fault)
+{
+	ptrdiff_t at = slice_find_last(text, '@');
+	struct slice local = slice_sub(text, 0, at < 0 ? 0 : (size_t)at);
+
+	*(struct slice *)element = arena_copy(arena, text);
+	if (text.len == 0)
+		return true;
+	if (local.len == 0 || local.len > 64)
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s' is not an address such as "
+				 "\"mailer-daemon@example.com\"",
+				 SLICE_ARG(text));
+	for (size_t i = 0; i < local.len; i++)
+		if (!is_alphanumeric(local.bytes[i]) &&
+		    strchr("!#$%&'*+-/=?^_`{|}~.", local.bytes[i]) == NULL)
+			return fault_set(fault, FAULT_INPUT,
+					 "'%.*s' has '%c' before its '@'",
+					 SLICE_ARG(text), local.bytes[i]);
+	return domain_check(slice_from(text, (size_t)at + 1), fault);
+}
+
+/* As libmilter takes it: smfi_setconn(3). */
+bool
+milter_socket_value(struct slice text, struct arena *arena, void *element,
+		    struct fault *fault)
+{
+	struct slice rest = text, kind, port;
+	uint64_t number;
+	bool is_inet;
+
+	*(struct slice *)element = arena_copy(arena, text);
+	if (!slice_split(&rest, ':', &kind) || rest.len == 0)
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s' is neither \"inet:port@host\" nor "
+				 "\"unix:/path\"", SLICE_ARG(text));
+	if (slice_eq(kind, SLICE("unix")) || slice_eq(kind, SLICE("local")))
+		return rest.bytes[0] == '/' ||
+		       fault_set(fault, FAULT_INPUT,
+				 "'%.*s' has no absolute path",
+				 SLICE_ARG(text));
+	is_inet = slice_eq(kind, SLICE("inet")) ||
+		  slice_eq(kind, SLICE("inet6"));
+	if (!is_inet || !slice_split(&rest, '@', &port) ||
+	    !slice_number(port, &number) || number == 0 || number > UINT16_MAX)
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s' is neither \"inet:port@host\" nor "
+				 "\"unix:/path\"", SLICE_ARG(text));
+	return true;
+}
+
+/* ---- signing ---- */
+
+bool
+canonicalization_value(struct slice text, struct arena *arena, void *element,
+		       struct fault *fault)
+{
+	struct signing_options *signing = element;
+	struct slice body = text, header;
+
+	(void)arena;
+	/* RFC 6376 3.5: a c= without body means simple for it. Asking for both
+	 * leaves nobody guessing. */
+	if (slice_split(&body, '/', &header) &&
+	    canon_find(header, &signing->header_canon) &&
+	    canon_find(body, &signing->body_canon))
+		return true;
+	return fault_set(fault, FAULT_INPUT,
+			 "'%.*s' is none of: relaxed/relaxed, relaxed/simple, "
+			 "simple/relaxed, simple/simple", SLICE_ARG(text));
+}

@@ -1,0 +1,26 @@
+/*
+ * options_values - what single values of the configuration mean: addresses,
+ * networks, names. Pure.
+ */
+#ifndef RELAY_OPTIONS_VALUES_H
+#define RELAY_OPTIONS_VALUES_H
+
+#include "base/conf.h"
+
+/* A domain name (RFC 1123 2.1) in ASCII, without the last dot. */
+bool domain_check(struct slice text, struct fault *fault) MUST_USE;
+/* A selector: labels, as a domain name (RFC 6376 3.1). */
+bool selector_check(struct slice text, struct fault *fault) MUST_USE;
+/* "example.net", "*.example.net" or "*". */
+bool pattern_check(struct slice text, struct fault *fault) MUST_USE;
+
+/* Each a conf_parse_fn; the element is named behind it. */
+conf_parse_fn listener_address_value; /* struct listener_options, whole */
+conf_parse_fn network_value;          /* struct network */
+conf_parse_fn resolver_value;         /* struct address */
+conf_parse_fn next_hop_value;         /* struct slice; may be empty */
+conf_parse_fn mailbox_value;          /* struct slice; may be empty */
+conf_parse_fn milter_socket_value;    /* struct slice */
+conf_parse_fn canonicalization_value; /* struct signing_options, whole */
+
+#endif

@@ -1,0 +1,408 @@
+#include "relay/process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "relay/delivery/destination.h"
+#include "relay/handover.h"
+#include "relay/net/dns.h"
+#include "relay/net/signing.h"
+#include "relay/server/server.h"
+
+/* A relay that was killed a moment ago may still hold the store's lock. */
+#define STORE_BUSY_TRIES 50
+#define STORE_BUSY_WAIT_US 100000
+
+struct process {
+	int control;
+	struct loop main_loop;
+	uv_poll_t control_poll;
+	struct alarm stop_alarm;
+	struct loop *loops;
+	size_t loops_count;
+	struct generation *generation;
+	struct store *store;
+	struct schedule *schedule;
+	struct delivery_service *delivery;
+	struct server *server;
+	bool is_stopping;
+};
+
+/* ---- a generation ---- */
+
+static bool
+generation_receive(struct handover *handover,
+		   struct generation **generation_out, struct fault *fault)
+{
+	struct options *options;
+	struct keyring *keyring;
+
+	if (!options_parse(handover->sources, &options, fault))
+		return false;
+	if (!keyring_read_publics(&options->keys, handover->publics, &keyring,
+				  fault)) {
+		options_free(options);
+		return false;
+	}
+	if (options->listeners_count != handover->listeners_count) {
+		keyring_unref(keyring);
+		options_free(options);
+		return fault_set(fault, FAULT_INPUT,
+				 "%zu listeners configured, %zu handed over",
+				 options->listeners_count,
+				 handover->listeners_count);
+	}
+	return generation_new(options, keyring, handover->tls_files,
+			      generation_out, fault);
+}
+
+static void
+log_listeners(const char *event, const struct generation *generation)
+{
+	struct log line;
+
+	log_begin(&line, LOG_LEVEL_INFO, event);
+	log_string(&line, "version", SIGNET_VERSION);
+	log_list_begin(&line, "listeners");
+	for (size_t i = 0; i < generation->options->listeners_count; i++)
+		log_item(&line,
+			 generation->options->listeners[i].address_text);
+	log_list_end(&line);
+	log_send(&line);
+}
+
+/* What a loop is sent on a reload. */
+struct loop_update {
+	struct post post;
+	struct loop *loop;
+	struct generation *generation;
+	int signer;
+};
+
+static void
+loop_update_run(struct post *post)
+{
+	struct loop_update *update =
+		CONTAINER(post, struct loop_update, post);
+	struct loop *loop = update->loop;
+	struct options *options = update->generation->options;
+
+	generation_unref(loop->generation);
+	loop->generation = update->generation;
+	dns_reconfigure(loop->dns, options->dns.resolvers,
+			options->dns.resolvers_count);
+	signing_replace(loop->signing, update->signer);
+	free(update);
+}
+
+static bool
+reload_try(struct process *process, struct handover *handover,
+	   struct fault *fault)
+{
+	struct generation *generation;
+
+	if (handover->signers_count != process->loops_count)
+		return fault_set(fault, FAULT_INPUT,
+				 "%zu loops, %zu sockets of the signer",
+				 process->loops_count,
+				 handover->signers_count);
+	if (!generation_receive(handover, &generation, fault))
+		return false;
+	log_configure(generation->options->log.format,
+		      generation->options->log.level);
+	for (size_t i = 0; i < process->loops_count; i++) {
+		struct loop_update *update = memory_new(sizeof(*update));
+
+		update->loop = &process->loops[i];
+		update->generation = generation_ref(generation);
+		update->signer = handover->signers[i];
+		handover->signers[i] = -1;
+		loop_post(update->loop, &update->post, loop_update_run);
+	}
+	server_listen(process->server, generation, handover->listeners);
+	for (size_t i = 0; i < handover->listeners_count; i++)
+		handover->listeners[i] = -1;
+	generation_unref(process->generation);
+	process->generation = generation;
+	return true;
+}
+
+static void
+reload(struct process *process, struct handover *handover)
+{
+	struct fault fault = {0};
+
+	if (reload_try(process, handover, &fault)) {
+		log_listeners("reload", process->generation);
+		if (handover_send(process->control, HANDOVER_READY, SLICE_NONE,
+				  NULL))
+			return;
+	} else if (handover_send(process->control, HANDOVER_REFUSED,
+				 SLICE(fault.text), NULL)) {
+		return;
+	}
+	_exit(EX_UNAVAILABLE); /* the supervisor is gone */
+}
+
+/* ---- stop ---- */
+
+static void
+loop_shut(struct post *post)
+{
+	struct loop_update *update =
+		CONTAINER(post, struct loop_update, post);
+	struct loop *loop = update->loop;
+
+	signing_close(loop->signing);
+	dns_close(loop->dns);
+	generation_unref(loop->generation);
+	loop_stop(loop);
+	free(update);
+}
+
+static void
+leases_settled(void *owner)
+{
+	struct process *process = owner;
+
+	for (size_t i = 0; i < process->loops_count; i++) {
+		struct loop_update *update = memory_new(sizeof(*update));
+
+		update->loop = &process->loops[i];
+		loop_post(update->loop, &update->post, loop_shut);
+	}
+	uv_close((uv_handle_t *)&process->control_poll, NULL);
+	alarm_close(&process->stop_alarm, NULL);
+	loop_stop(&process->main_loop);
+}
+
+struct delivery_stop {
+	struct post post;
+	struct process *process;
+	struct loop *loop;
+};
+
+static void
+delivery_stop_run(struct post *post)
+{
+	struct delivery_stop *stop =
+		CONTAINER(post, struct delivery_stop, post);
+
+	delivery_service_stop(stop->process->delivery, stop->loop);
+	free(stop);
+}
+
+static void
+sessions_ended(void *owner)
+{
+	struct process *process = owner;
+
+	for (size_t i = 0; i < process->loops_count; i++) {
+		struct delivery_stop *stop = memory_new(sizeof(*stop));
+
+		stop->process = process;
+		stop->loop = &process->loops[i];
+		loop_post(stop->loop, &stop->post, delivery_stop_run);
+	}
+	schedule_stop(process->schedule, &process->main_loop, leases_settled,
+		      process);
+}
+
+/* The grace period is over. Whatever is under way is in the queue: ending here
+ * is what a crash would be, and loses nothing. */
+static void
+stop_expired(struct alarm *alarm)
+{
+	(void)alarm;
+	log_note(LOG_LEVEL_WARNING, "stopping",
+		 "the grace period is over; deliveries under way will be tried "
+		 "again after the next start");
+	log_stop();
+	_exit(EX_OK);
+}
+
+static void
+stop(struct process *process)
+{
+	if (process->is_stopping)
+		return;
+	process->is_stopping = true;
+	log_listeners("stopping", process->generation);
+	alarm_set(&process->stop_alarm, STOP_GRACE_MS);
+	server_stop(process->server, STOP_GRACE_MS, sessions_ended, process);
+}
+
+/* ---- the control socket ---- */
+
+static void
+control_on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct process *process = poll->data;
+	struct handover handover;
+	struct fault fault = {0};
+
+	(void)events;
+	if (status < 0 ||
+	    !handover_receive(process->control, &handover, &fault)) {
+		if (status == 0 && fault.kind == FAULT_BUSY)
+			return;
+		_exit(EX_UNAVAILABLE); /* the supervisor is gone */
+	}
+	if (handover.kind == HANDOVER_STOP)
+		stop(process);
+	else if (handover.kind == HANDOVER_GENERATION && !process->is_stopping)
+		reload(process, &handover);
+	handover_done(&handover);
+}
+
+/* ---- start ---- */
+
+static bool
+store_open_patiently(struct process *process, struct fault *fault)
+{
+	uint64_t min_free =
+		process->generation->options->limits.min_free_space;
+
+	for (int tries = 0; tries < STORE_BUSY_TRIES; tries++) {
+		if (store_open(".", min_free, &process->store, fault))
+			return true;
+		if (fault->kind != FAULT_BUSY)
+			break;
+		usleep(STORE_BUSY_WAIT_US);
+	}
+	return fault_within(
+		fault, "state_dir '%.*s'",
+		SLICE_ARG(process->generation->options->state_dir));
+}
+
+static bool
+loops_start(struct process *process, struct handover *handover,
+	    struct fault *fault)
+{
+	struct options *options = process->generation->options;
+
+	process->loops_count = handover->signers_count;
+	process->loops =
+		memory_array(process->loops_count, sizeof(*process->loops));
+	for (size_t i = 0; i < process->loops_count; i++) {
+		struct loop *loop = &process->loops[i];
+
+		if (!loop_init(loop, (unsigned)i, fault))
+			return false;
+		loop->generation = generation_ref(process->generation);
+		if (!signing_new(loop, handover->signers[i], &loop->signing,
+				 fault) ||
+		    !dns_new(loop, options->dns.resolvers,
+			     options->dns.resolvers_count, &loop->dns, fault))
+			return false;
+		handover->signers[i] = -1;
+	}
+	return true;
+}
+
+static bool
+process_start(struct process *process, struct handover *handover,
+	      struct fault *fault)
+{
+	if (!generation_receive(handover, &process->generation, fault))
+		return false;
+	log_configure(process->generation->options->log.format,
+		      process->generation->options->log.level);
+	/* Before any thread is there: the store's check forks. */
+	if (!store_open_patiently(process, fault) || !log_start(fault) ||
+	    !loop_init(&process->main_loop, LOOPS_MAX, fault) ||
+	    !loops_start(process, handover, fault))
+		return false;
+	process->delivery = delivery_service_new(
+		process->loops, process->loops_count, process->store);
+	if (!schedule_new(process->store, process->loops, process->loops_count,
+			  destination_due, destination_gone,
+			  &process->schedule, fault) ||
+	    !server_new(&process->main_loop, process->loops,
+			process->loops_count, process->store,
+			process->schedule, &process->server, fault))
+		return false;
+	for (size_t i = 0; i < process->loops_count; i++)
+		if (!loop_start(&process->loops[i], fault))
+			return false;
+	server_listen(process->server, process->generation,
+		      handover->listeners);
+	for (size_t i = 0; i < handover->listeners_count; i++)
+		handover->listeners[i] = -1;
+	return true;
+}
+
+static void
+process_end(struct process *process)
+{
+	for (size_t i = 0; i < process->loops_count; i++)
+		loop_join(&process->loops[i]);
+	server_free(process->server);
+	schedule_free(process->schedule);
+	delivery_service_free(process->delivery);
+	store_close(process->store);
+	for (size_t i = 0; i < process->loops_count; i++)
+		loop_done(&process->loops[i]);
+	loop_done(&process->main_loop);
+	generation_unref(process->generation);
+	free(process->loops);
+	log_stop();
+}
+
+static int
+start_exit_code(const struct fault *fault)
+{
+	return fault->kind == FAULT_BUSY || fault->kind == FAULT_SYSTEM
+		       ? EX_TEMPFAIL
+		       : EX_CONFIG;
+}
+
+static void
+signals_ignore(void)
+{
+	/* The supervisor gets them and says what to do; a terminal and a
+	 * service manager send them to every process of the family. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+void
+relay_process_main(int control)
+{
+	struct process process = {.control = control};
+	struct handover handover;
+	struct fault fault = {0};
+
+	signals_ignore();
+	umask(077);
+	if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0 ||
+	    !handover_receive(control, &handover, &fault))
+		_exit(EX_USAGE); /* not started by a supervisor */
+	if (!process_start(&process, &handover, &fault)) {
+		if (!handover_send(control, HANDOVER_REFUSED,
+				   SLICE(fault.text), NULL))
+			_exit(EX_UNAVAILABLE);
+		_exit(start_exit_code(&fault));
+	}
+	handover_done(&handover);
+	fcntl(control, F_SETFL, O_NONBLOCK);
+	ASSERT(uv_poll_init(&process.main_loop.uv, &process.control_poll,
+			    control) == 0);
+	process.control_poll.data = &process;
+	ASSERT(uv_poll_start(&process.control_poll, UV_READABLE | UV_DISCONNECT,
+			     control_on_poll) == 0);
+	alarm_init(&process.stop_alarm, &process.main_loop, stop_expired);
+	log_listeners("ready", process.generation);
+	if (!handover_send(control, HANDOVER_READY, SLICE_NONE, NULL))
+		_exit(EX_UNAVAILABLE);
+	uv_run(&process.main_loop.uv, UV_RUN_DEFAULT);
+	/* The stop's rest is bounded too: the default action ends us. */
+	alarm((unsigned)(STOP_GRACE_MS / SECOND));
+	process_end(&process);
+	exit(EX_OK);
+}

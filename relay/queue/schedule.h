@@ -1,0 +1,77 @@
+/*
+ * schedule - what is due, per destination.
+ *
+ * A destination (a recipient's domain, in A-labels) has one owning loop,
+ * chosen by its name. Only destinations are in memory; deliveries are read
+ * from the store when due, a batch at a time; what was just accepted is handed
+ * over with its body still in memory, within LEASES_MAX_PER_DESTINATION.
+ *
+ * delivery/ takes leases and settles them. A lease is in memory only: after a
+ * crash everything stored is simply due.
+ */
+#ifndef RELAY_QUEUE_SCHEDULE_H
+#define RELAY_QUEUE_SCHEDULE_H
+
+#include "relay/net/reply.h"
+#include "relay/queue/store.h"
+
+struct schedule;
+
+/* One destination; lives on its owning loop, goes when it has nothing. */
+struct schedule_destination {
+	struct slice name;
+	struct loop *loop;      /* the owner */
+	void *delivery;         /* for delivery/'s own state; NULL at first */
+};
+
+/* On the owning loop: there is at least one lease to take. Called again only
+ * after schedule_take() has given NULL once. */
+typedef void schedule_due_fn(struct schedule_destination *destination);
+/* On the owning loop: the destination is about to go (nothing stored, nothing
+ * leased): delivery/ frees its state; false: not now, ask again after a
+ * while. */
+typedef bool schedule_gone_fn(struct schedule_destination *destination);
+
+bool schedule_new(struct store *store, struct loop *loops, size_t loops_count,
+		  schedule_due_fn *due, schedule_gone_fn *gone,
+		  struct schedule **schedule_out,
+		  struct fault *fault) MUST_USE;
+/* Takes over the deliveries of a finished put or settle; from any loop. */
+void schedule_add(struct schedule *schedule, struct list *deliveries);
+
+/* The next delivery that is due, leased to the caller; NULL: none now, the due
+ * callback will come. On the owning loop. */
+struct delivery *schedule_take(struct schedule_destination *destination);
+
+/* What the delivery says of one recipient. */
+struct recipient_result {
+	enum outcome outcome;
+	struct slice reply;     /* the remote's reply, or our own words */
+	struct slice status;    /* enhanced code "5.1.10"; "" : from the reply */
+	struct slice mx;        /* host asked; "" where none was reached */
+	struct slice address;   /* "192.0.2.1:25" */
+	struct slice tls;       /* "TLSv1.3 CIPHER", "none", "" */
+};
+
+/* Ends a lease. results[i] belongs to delivery->recipients[i] (copied). Logs
+ * one event per recipient; a deferral past `expire` becomes a failure; failures
+ * make a report (queue/bounce), signed and stored in the same transaction;
+ * takes the delivery. On the owning loop. */
+void schedule_settle(struct schedule_destination *destination,
+		     struct delivery *delivery,
+		     const struct recipient_result *results);
+/* Gives a lease back untried: due again at once (or after the hold). */
+void schedule_give_back(struct schedule_destination *destination,
+			struct delivery *delivery);
+/* No lease is given for this long: the destination's back-off. */
+void schedule_pause(struct schedule_destination *destination,
+		    uint64_t delay_ms);
+
+/* From the main thread: no lease is given any more; `stopped` is called there
+ * once every lease has been settled or given back. */
+void schedule_stop(struct schedule *schedule, struct loop *main_loop,
+		   void (*stopped)(void *owner), void *owner);
+/* After the loops have ended. */
+void schedule_free(struct schedule *schedule);
+
+#endif

@@ -1,0 +1,168 @@
+/*
+ * store - the durable queue. Only store_engine.c knows the engine (LMDB).
+ *
+ * One store thread is the only writer. Operations queue up for it; while one
+ * group is being synced, whoever comes waits for the next: group commit
+ * without a timer. Callbacks come on the loop named in the operation, once the
+ * group is durable. Reads of stored messages and bodies run on the reader
+ * worker.
+ *
+ * The interface is to carry another engine later, so no caller may assume that
+ * the store is a file of this machine or that it is alone.
+ *
+ * State kept   message (envelope, prefix, body as chunks or file), and per
+ *              (message, destination) one delivery: its recipients with
+ *              attempts and last reply, and when it is due. Every record and
+ *              chunk carries a checksum.
+ * Errors       A put that fails alone (too big, no space) fails alone. A
+ *              failed sync is fatal: the process ends (exit 75), the
+ *              supervisor starts it again, nothing was acknowledged.
+ */
+#ifndef RELAY_QUEUE_STORE_H
+#define RELAY_QUEUE_STORE_H
+
+#include "relay/net/worker.h"
+#include "relay/queue/message.h"
+#include "relay/queue/outcome.h"
+
+struct store;
+struct spool_room;
+
+/* state_dir is the current directory of the process (the supervisor sees to
+ * it), else `path` is a directory to open, made if missing. Takes the lock: a
+ * second relay on it gets FAULT_BUSY. Checks the store in a child process
+ * first. min_free_bytes: below it puts fail with FAULT_LIMIT. */
+bool store_open(const char *path, uint64_t min_free_bytes,
+		struct store **store_out, struct fault *fault) MUST_USE;
+/* Bounds that options set; at any time (a reload). memory_bytes: of message
+ * bytes in memory, all messages together; what is beyond goes to files. */
+void store_set_limits(struct store *store, uint64_t memory_bytes,
+		      uint64_t min_free_bytes);
+/* Writes out every operation queued, then closes. No read may be open. */
+void store_close(struct store *store);
+/* Whether puts would be refused now (low on space, too many waiting): the
+ * session asks before it says 354 and answers 452 4.3.1. Any thread. */
+bool store_accepts(struct store *store, uint64_t size_bytes);
+
+/* A recipient's state, in a delivery. */
+struct delivery_recipient {
+	unsigned index;        /* in message->recipients */
+	unsigned attempts;     /* so far */
+	struct slice reply;    /* last one, or fault; "" at first */
+	struct slice status;   /* RFC 3463, of the last attempt; may be "" */
+	struct slice mx;       /* the host asked last; "" : none */
+	/* set by the delivery for settling */
+	enum outcome outcome;
+};
+
+/* One message's recipients at one destination. */
+struct delivery {
+	struct list link;
+	struct message *message;    /* a reference */
+	struct slice destination;
+	struct arena arena;         /* of all slices in here */
+	struct delivery_recipient *recipients;
+	size_t recipients_count;
+	uint64_t due_ms;            /* wall; as stored */
+	uint64_t last_attempt_ms;   /* wall; 0: none yet */
+	bool is_held;
+	void *lease;                /* the schedule's */
+};
+
+/* The store's own part of an operation. */
+struct store_operation {
+	struct list link;
+	struct store *store;
+	int kind;
+	bool has_dead_file;
+	struct fault fault;
+	struct post post;
+	struct job job;
+};
+
+/* --- put: message and its deliveries, durable on done --- */
+struct store_put {
+	struct message *message;    /* a reference is held until done */
+	struct loop *loop;
+	/* On the loop. fault NULL: durable. LIMIT: 452; else 451. Where it is
+	 * NULL, `deliveries` holds one struct delivery per destination, due
+	 * now, for the scheduler to take over. */
+	void (*done)(struct store_put *put, const struct fault *fault);
+	struct list deliveries;
+	void *private;              /* the caller's */
+	struct store_operation operation;
+};
+void store_put(struct store *store, struct store_put *put);
+
+/* --- settle: what became of a delivery --- */
+struct store_settle {
+	/* With the outcome of each recipient set: DELIVERED and FAILED ones
+	 * go, DEFERRED ones stay with attempts and reply, due at due_ms. A
+	 * message without deliveries left goes whole. */
+	struct delivery *delivery;
+	uint64_t due_ms;            /* wall */
+	/* A report to queue in the same transaction; may be NULL. */
+	struct message *report;
+	struct loop *loop;
+	void (*done)(struct store_settle *settle, const struct fault *fault);
+	struct list deliveries;     /* of the report, as in store_put */
+	void *private;
+	struct store_operation operation;
+};
+void store_settle(struct store *store, struct store_settle *settle);
+
+/* --- reading, on the reader worker --- */
+struct store_read_due {
+	struct slice destination;
+	uint64_t until_ms;          /* due at or before this, wall */
+	struct { uint64_t due_ms; struct message_id id; } after; /* zero: from
+				       the first */
+	size_t max;
+	struct loop *loop;
+	void (*done)(struct store_read_due *read, const struct fault *fault);
+	struct list deliveries;     /* struct delivery, bodies not in memory */
+	bool has_more;
+	uint64_t next_due_ms;       /* of the first not read; 0: none */
+	void *private;
+	struct store_operation operation;
+};
+void store_read_due(struct store *store, struct store_read_due *read);
+
+/* Part of a message's received bytes. */
+struct store_read_body {
+	struct message *message;
+	uint64_t offset;
+	size_t max;                 /* at most BODY_CHUNK are read */
+	struct text bytes;          /* the caller's to free */
+	struct loop *loop;
+	void (*done)(struct store_read_body *read, const struct fault *fault);
+	void *private;
+	struct store_operation operation;
+};
+void store_read_body(struct store *store, struct store_read_body *read);
+
+/* Every destination that has deliveries, with the earliest due time; at start,
+ * before any loop runs. Not linear in the number of messages. */
+bool store_each_destination(struct store *store,
+			    void (*each)(void *owner, struct slice destination,
+					 uint64_t due_ms),
+			    void *owner, struct fault *fault) MUST_USE;
+
+/* What the store has done since it was opened; any thread. */
+struct store_counters {
+	uint64_t puts, settles; /* durable */
+	uint64_t commits;       /* groups, so puts and settles per commit tell
+				   how well they group */
+	uint64_t refused;       /* puts that failed */
+	uint64_t damaged;       /* records found damaged */
+	uint64_t waiting;       /* operations, now */
+};
+void store_count(const struct store *store, struct store_counters *out);
+
+/* For the spool. */
+struct spool_room *store_spool_room(struct store *store);
+
+void delivery_free(struct delivery *delivery);
+CLEAN_POINTER(struct delivery, delivery_free)
+
+#endif

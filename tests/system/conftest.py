@@ -1,0 +1,157 @@
+"""Fixtures: each test has its own directory, ports, servers and relay."""
+
+import os
+import shutil
+import tempfile
+
+import pytest
+
+from harness import signet
+from harness.faulty import Receiver
+from harness.judge import Keys
+from harness.names import NameServer, Recursor
+from harness.ports import free_port
+from harness.postfix import Postfix, self_signed
+
+KEYS = (("example.com", "rsa", "rsa"), ("example.com", "ed", "ed25519"),
+        ("example.org", "rsa", "rsa"), ("example.org", "ed", "ed25519"))
+
+
+@pytest.fixture(scope="session")
+def binary():
+    return signet.binary()
+
+
+@pytest.fixture(scope="session")
+def session_directory():
+    path = tempfile.mkdtemp(prefix="signet-tests.")
+    os.chmod(path, 0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def keys(session_directory):
+    """Shared; a test that changes keys makes its own Keys."""
+    made = Keys(os.path.join(session_directory, "keys"))
+    for domain, selector, algorithm in KEYS:
+        made.make(domain, selector, algorithm)
+    return made
+
+
+@pytest.fixture(scope="session")
+def certificate(session_directory):
+    return self_signed(session_directory, "mx.example.net")
+
+
+@pytest.fixture
+def directory():
+    path = tempfile.mkdtemp(prefix="signet-test.")
+    os.chmod(path, 0o711)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def started():
+    """Whatever a test starts, stopped in reverse order."""
+    servers = []
+    yield servers.append
+    for server in reversed(servers):
+        server.stop()
+
+
+@pytest.fixture
+def name_server(directory, keys, started):
+    """name_server({"example.net": "@ MX 10 mx\\nmx A 127.0.0.2"}); the zones
+    with the keys are always there."""
+    def make(zones=None):
+        all_zones = {domain: keys.zone(domain)
+                     for domain in ("example.com", "example.org")}
+        for domain, records in (zones or {}).items():
+            all_zones[domain] = all_zones.get(domain, "") + "\n" + records
+        server = NameServer(directory, all_zones)
+        started(server)
+        return server
+    return make
+
+
+@pytest.fixture
+def recursor(directory, started):
+    def make(upstream):
+        server = Recursor(directory, upstream)
+        started(server)
+        return server
+    return make
+
+
+@pytest.fixture
+def postfix(directory, started):
+    def make(port, **options):
+        server = Postfix(directory, port, **options)
+        started(server)
+        return server
+    return make
+
+
+@pytest.fixture
+def receiver(started, certificate):
+    def make(port, address="127.0.0.1", **options):
+        server = Receiver(port, address, certificate=certificate, **options)
+        started(server)
+        return server
+    return make
+
+
+@pytest.fixture
+def setup(directory, keys):
+    """A configuration whose resolver nobody is: for tests without delivery."""
+    def make(resolver="127.0.0.1:1", **options):
+        return signet.Setup(directory, options.pop("keys", keys), resolver,
+                            **options)
+    return make
+
+
+@pytest.fixture
+def relay(binary):
+    """relay(setup) starts one; what still runs is stopped, and must stop
+    well, at the end."""
+    running = []
+
+    def make(configured, **options):
+        made = signet.Relay(configured, start=False, **options)
+        running.append(made)
+        if options.get("start", True):
+            made.start()
+        return made
+    yield make
+    for made in running:
+        try:
+            if made.process is not None and made.process.poll() is None:
+                made.stop()
+        finally:
+            made.discard()
+
+
+@pytest.fixture
+def world(setup, name_server, receiver, relay):
+    """The usual arrangement: example.net has one MX, a Receiver."""
+    class World:
+        def __init__(self):
+            self.setup = setup(mx_port=free_port())
+            self.names = None
+            self.receiver = None
+            self.relay = None
+
+        def start(self, zones=None, receiver_options=None):
+            self.names = name_server(zones or {
+                "example.net": "@ IN MX 10 mx\nmx IN A 127.0.0.2"})
+            self.setup.resolver = self.names.resolver
+            if receiver_options is not False:
+                self.receiver = receiver(self.setup.mx_port, "127.0.0.2",
+                                         **(receiver_options or {}))
+            self.relay = relay(self.setup)
+            return self
+    return World()
+
+

@@ -1,0 +1,127 @@
+"""Real name servers: NSD with zones written from Python, Unbound before it."""
+
+import os
+
+import dns.exception
+import dns.message
+import dns.query
+
+from .ports import free_port
+from .process import Server
+
+SOA = "@ IN SOA ns hostmaster 1 3600 600 86400 5\n@ IN NS ns\nns IN A 127.0.0.1\n"
+
+
+def txt_strings(text):
+    """TXT data in the strings of at most 255 bytes that a zone file wants."""
+    pieces = [text[i:i + 255] for i in range(0, len(text), 255)]
+    return " ".join('"%s"' % piece for piece in pieces)
+
+
+def _answers(port):
+    query = dns.message.make_query("ready.example.", "SOA")
+    try:
+        dns.query.udp(query, "127.0.0.1", timeout=0.2, port=port)
+    except (dns.exception.DNSException, OSError):
+        return False
+    return True
+
+
+class NameServer:
+    """A private NSD. zones: {"example.com": "@ MX 10 mx\\nmx A 127.0.0.2"}"""
+
+    def __init__(self, directory, zones, port=None):
+        self.directory = os.path.join(directory, "nsd")
+        os.makedirs(self.directory, exist_ok=True)
+        self.port = port or free_port()
+        self.zones = dict(zones)
+        self._write()
+        self.server = None
+        self.start()
+
+    @property
+    def resolver(self):
+        return "127.0.0.1:%d" % self.port
+
+    def start(self):
+        self.server = Server(
+            ["nsd", "-d", "-c", os.path.join(self.directory, "nsd.conf")],
+            self.directory, "nsd")
+        self.server.wait_until(lambda: _answers(self.port), 10, "an answer")
+
+    def stop(self):
+        self.server.stop()
+
+    def replace(self, zones):
+        self.stop()
+        self.zones = dict(zones)
+        self._write()
+        self.start()
+
+    def _write(self):
+        lines = [
+            "server:",
+            "  ip-address: 127.0.0.1@%d" % self.port,
+            "  server-count: 1",
+            '  username: ""',
+            '  chroot: ""',
+            '  zonesdir: "%s"' % self.directory,
+            '  pidfile: "%s/nsd.pid"' % self.directory,
+            '  database: ""',
+            '  zonelistfile: "%s/zone.list"' % self.directory,
+            '  xfrdfile: "%s/xfrd.state"' % self.directory,
+            '  xfrdir: "%s"' % self.directory,
+            "  rrl-ratelimit: 0",
+            "  rrl-whitelist-ratelimit: 0",
+            "remote-control:",
+            "  control-enable: no",
+        ]
+        for name, records in self.zones.items():
+            path = os.path.join(self.directory, name + ".zone")
+            with open(path, "w") as file:
+                file.write("$ORIGIN %s.\n$TTL 60\n%s%s\n" %
+                           (name, SOA, records))
+            lines += ["zone:", "  name: %s" % name, '  zonefile: "%s"' % path]
+        with open(os.path.join(self.directory, "nsd.conf"), "w") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+class Recursor:
+    """A private Unbound that asks one NameServer for everything."""
+
+    def __init__(self, directory, upstream):
+        self.directory = os.path.join(directory, "unbound")
+        os.makedirs(self.directory, exist_ok=True)
+        self.port = free_port()
+        path = os.path.join(self.directory, "unbound.conf")
+        with open(path, "w") as file:
+            file.write("""
+server:
+  interface: 127.0.0.1@{port}
+  access-control: 127.0.0.0/8 allow
+  do-not-query-localhost: no
+  do-daemonize: no
+  use-syslog: no
+  username: ""
+  chroot: ""
+  directory: "{directory}"
+  pidfile: "{directory}/unbound.pid"
+  module-config: "iterator"
+  num-threads: 1
+  local-zone: "ready.example." static
+remote-control:
+  control-enable: no
+{zones}
+""".format(port=self.port, directory=self.directory, zones="\n".join(
+                "stub-zone:\n  name: %s\n  stub-addr: 127.0.0.1@%d" %
+                (name, upstream.port) for name in upstream.zones)))
+        self.server = Server(["unbound", "-d", "-c", path],
+                             self.directory, "unbound")
+        self.server.wait_until(lambda: _answers(self.port), 10, "an answer")
+
+    @property
+    def resolver(self):
+        return "127.0.0.1:%d" % self.port
+
+    def stop(self):
+        self.server.stop()

@@ -1,0 +1,96 @@
+"""Starting, watching and stopping programs."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+
+class TimedOut(AssertionError):
+    """Something did not happen within its bound."""
+
+
+def wait_for(condition, seconds, what):
+    """The first true value of condition(), or TimedOut."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            what = what() if callable(what) else what
+            raise TimedOut("waited %g s for %s" % (seconds, what))
+        time.sleep(0.01)
+
+
+def accepts(address, port):
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+class Server:
+    """A program in the foreground; its output goes to a file."""
+
+    def __init__(self, command, directory, name, env=None):
+        self.name = name
+        self.log_path = os.path.join(directory, name + ".log")
+        self._log = open(self.log_path, "ab")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self._log,
+            stderr=self._log, cwd=directory, env=env, start_new_session=True)
+
+    def log(self):
+        with open(self.log_path, errors="replace") as file:
+            return file.read()
+
+    def wait_until(self, condition, seconds, what):
+        def check():
+            if self.process.poll() is not None:
+                raise AssertionError("%s ended with %d:\n%s" % (
+                    self.name, self.process.returncode, self.log()))
+            return condition()
+        wait_for(check, seconds,
+                 lambda: "%s: %s\n%s" % (
+                     self.name, what() if callable(what) else what,
+                     self.log()))
+
+    def stop(self, seconds=10):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._log.close()
+
+
+def children_of(pid):
+    """The living children of a process, by /proc."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and parent_of(int(entry)) == pid:
+            found.append(int(entry))
+    return sorted(found)
+
+
+def parent_of(pid):
+    fields = _stat(pid)
+    return int(fields[1]) if fields else None
+
+
+def is_alive(pid):
+    fields = _stat(pid)
+    return fields is not None and fields[0] != "Z"
+
+
+def _stat(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return None

@@ -1,0 +1,340 @@
+"""The program under test: its configuration, its commands, its relay."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+from .ports import free_port
+from .process import TimedOut, children_of, is_alive, wait_for
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
+
+
+def binary():
+    path = os.environ.get("SIGNET")
+    if path:
+        return path
+    for directory in ("build-tests", "build"):
+        path = os.path.join(ROOT, directory, "signet")
+        if os.path.exists(path):
+            return path
+    raise RuntimeError("no signet; set SIGNET to the program")
+
+
+def run(*arguments, stdin=b"", check=None, timeout=30, config=None, env=None):
+    """One command, with -c before it."""
+    command = [binary()] + (["-c", config] if config else []) + \
+        list(arguments)
+    environment = dict(os.environ)
+    environment.update(env or {})
+    done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=timeout,
+                          env=environment)
+    if check is not None:
+        assert done.returncode == check, \
+            "%s: exit %d, not %d\n%s" % (" ".join(command), done.returncode,
+                                         check, done.stderr.decode())
+    return done
+
+
+class Setup:
+    """One configuration and its directories, for one test."""
+
+    def __init__(self, directory, keys, resolver="127.0.0.1:1", mx_port=None):
+        self.directory = str(directory)
+        self.keys = keys
+        self.port = free_port()
+        self.mx_port = mx_port or free_port()
+        self.resolver = resolver
+        self.state_dir = os.path.join(self.directory, "state")
+        self.path = os.path.join(self.directory, "signet.conf")
+        os.makedirs(self.state_dir, exist_ok=True)
+        os.chmod(self.directory, 0o711)
+        os.chmod(self.state_dir, 0o700)
+        if os.getuid() == 0:
+            import pwd
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self.state_dir, nobody.pw_uid, nobody.pw_gid)
+        self.top = ""
+        self.listener = ""
+        self.delivery = ""
+        self.signing = ""
+        self.limits = ""
+        self.extra = ""
+        self.domains = {"example.com": ["rsa", "ed"]}
+        self.subdomains = False
+
+    def text(self):
+        domains = "\n".join(
+            'domain "%s" {\n    subdomains = %s\n%s\n}' % (
+                domain, "true" if self.subdomains else "false", "\n".join(
+                    '    selector "%s" { key = "%s/%s.pem" }' %
+                    (selector, domain, selector) for selector in selectors))
+            for domain, selectors in self.domains.items())
+        return """
+hostname  = "relay.example.com"
+state_dir = "{state}"
+keys_dir  = "{keys}"
+user      = "nobody"
+{top}
+log {{ format = "json" }}
+dns {{ resolvers = {{"{resolver}"}} }}
+listener "apps" {{
+    address = "127.0.0.1:{port}"
+    {listener}
+}}
+limits {{
+    {limits}
+}}
+delivery {{
+    port = {mx_port}
+    {delivery}
+}}
+signing {{
+    {signing}
+}}
+{domains}
+{extra}
+""".format(state=self.state_dir, keys=self.keys.directory, top=self.top,
+           resolver=self.resolver, port=self.port, listener=self.listener,
+           limits=self.limits, mx_port=self.mx_port, delivery=self.delivery,
+           signing=self.signing, domains=domains, extra=self.extra)
+
+    def write(self):
+        with open(self.path, "w") as file:
+            file.write(self.text())
+        return self.path
+
+
+# What contract.md promises of each event. A trailing ? marks what may be null.
+COMMON = {"time": str, "level": str, "event": str}
+SIGNATURE = {"domain": str, "selector": str, "algorithm": str}
+EVENTS = {
+    "ready": {"version": str, "listeners": list},
+    "reload": {"version": str, "listeners": list},
+    "stopping": {"version": str, "listeners": list},
+    "accepted": {"id": str, "listener": str, "client": str, "from": str,
+                 "recipients": list, "size": int, "signatures": list,
+                 "reason": str, "changed": list},
+    "rejected": {"listener": str, "client": str, "reply": str, "reason": str},
+    "delivered": {"id": str, "to": str, "domain": str, "mx": str,
+                  "address": str, "tls": object, "reply": str,
+                  "delay": (int, float)},
+    "deferred": {"id": str, "to": str, "domain": str, "reply": str,
+                 "delay": (int, float), "next": object},
+    "bounced": {"id": str, "to": str, "domain": str, "reply": str,
+                "delay": (int, float)},
+}
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def check_event(event):
+    """Asserts that an event is what those who parse it expect."""
+    for name, kind in COMMON.items():
+        assert isinstance(event.get(name), kind), (name, event)
+    assert TIME.fullmatch(event["time"]), event
+    for name, kind in EVENTS.get(event["event"], {}).items():
+        assert name in event, "%s is missing in %s" % (name, event)
+        assert isinstance(event[name], kind), \
+            "%s is a %s in %s" % (name, type(event[name]), event)
+    for signature in event.get("signatures", []):
+        for name, kind in SIGNATURE.items():
+            assert isinstance(signature.get(name), kind), event
+
+
+class Relay:
+    """A running `signet relay`; every line that it logs, parsed."""
+
+    def __init__(self, setup, start=True, env=None, prefix=()):
+        self.setup = setup
+        self.port = setup.port
+        self.events = []
+        self.strays = []
+        self.process = None
+        self._env = dict(os.environ)
+        self._env.update(env or {})
+        self._prefix = list(prefix)
+        self._reader = None
+        self._family = set()
+        setup.write()
+        if start:
+            self.start()
+
+    def start(self, seconds=20):
+        seen = len(self.named("ready"))
+        self.launch()
+        self.wait("ready", count=seen + 1, seconds=seconds)
+        self.family()
+        return self
+
+    def launch(self):
+        """Starts without waiting for anything."""
+        self.process = subprocess.Popen(
+            self._prefix + [binary(), "-c", self.setup.path, "relay"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, env=self._env)
+        self._reader = threading.Thread(
+            target=self._read, args=(self.process.stderr,), daemon=True)
+        self._reader.start()
+        return self
+
+    def _read(self, pipe):
+        for raw in pipe:
+            line = raw.decode(errors="replace").rstrip("\n")
+            try:
+                event = json.loads(line)
+                check = event["event"]  # an object with an event
+                assert isinstance(check, str)
+            except (ValueError, KeyError, TypeError, AssertionError):
+                self.strays.append(line)
+            else:
+                self.events.append(event)
+        pipe.close()
+
+    # -- what it said ------------------------------------------------------
+
+    def named(self, name, **fields):
+        return [event for event in list(self.events)
+                if event["event"] == name and
+                all(event.get(key) == value for key, value in fields.items())]
+
+    def wait(self, name, count=1, seconds=20, **fields):
+        """The count-th such event; the process may not end meanwhile."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.named(name, **fields)
+            if len(found) >= count:
+                return found[count - 1]
+            if self.process.poll() is not None:
+                self._reader.join(5)
+                found = self.named(name, **fields)
+                if len(found) >= count:
+                    return found[count - 1]
+                raise AssertionError("signet ended with %d; it said:\n%s" % (
+                    self.process.returncode, self.tail()))
+            if time.monotonic() > deadline:
+                raise TimedOut("waited %g s for %d × %s %s; signet said:\n%s" %
+                               (seconds, count, name, fields, self.tail()))
+            time.sleep(0.01)
+
+    def tail(self):
+        return "\n".join([json.dumps(event) for event in self.events[-30:]] +
+                         self.strays[-30:])
+
+    # -- its processes -----------------------------------------------------
+
+    def family(self):
+        """{"supervisor": pid, "relay": pid, "signer": pid}: the relay is
+        the child that holds the listening socket, the signer the other."""
+        supervisor = self._supervisor()
+
+        def both():
+            children = children_of(supervisor)
+            relays = [pid for pid in children if _listens(pid, self.port)]
+            others = [pid for pid in children if pid not in relays]
+            return (relays[0], others[0]) if relays and others else None
+
+        relay, signer = wait_for(both, 10, "a relay and a signer process")
+        self._family |= {supervisor, relay, signer}
+        return {"supervisor": supervisor, "relay": relay, "signer": signer}
+
+    def _supervisor(self):
+        pid = self.process.pid
+        if self._prefix:
+            return wait_for(lambda: (children_of(pid) or [None])[0], 10,
+                            "the supervisor below %s" % self._prefix[0])
+        return pid
+
+    def hang_up(self):
+        """SIGHUP: reload."""
+        os.kill(self._supervisor(), signal.SIGHUP)
+
+    def stop(self, seconds=40, code=0):
+        """SIGTERM, and what must hold at every end of every test."""
+        if self.process.poll() is None:
+            os.kill(self._supervisor(), signal.SIGTERM)
+        self.process.wait(seconds)
+        self._reader.join(5)
+        assert self.process.returncode == code, \
+            "exit %d; signet said:\n%s" % (self.process.returncode,
+                                           self.tail())
+        self._gone()
+        self.check_log()
+
+    def check_log(self):
+        for event in self.events:
+            check_event(event)
+        assert not self.strays, "not JSON: %s" % self.strays
+
+    def kill(self, whole_family=False):
+        """SIGKILL. Without its supervisor the family ends by itself."""
+        pids = [self._supervisor()]
+        if whole_family:
+            pids += children_of(pids[0])
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait(10)
+        self._gone()
+        self._reader.join(5)
+
+    def _gone(self):
+        wait_for(lambda: not any(is_alive(pid) for pid in self._family), 10,
+                 "the children to follow their supervisor: %s" % self._family)
+        self._family.clear()
+
+    def discard(self):
+        """For fixtures: whatever state a failed test left behind."""
+        if self.process is not None and self.process.poll() is None:
+            pids = children_of(self.process.pid)
+            for pid in [self.process.pid] + pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            self.process.wait(10)
+
+
+def _listens(pid, port):
+    return any(state == "0A" and local == port
+               for _, local, state in tcp_sockets(pid))
+
+
+def tcp_sockets(pid):
+    """(inode, local port, state) of every TCP socket a process holds."""
+    mine = socket_inodes(pid)
+    found = []
+    for table in ("tcp", "tcp6"):
+        try:
+            with open("/proc/%d/net/%s" % (pid, table)) as file:
+                rows = [line.split() for line in file.readlines()[1:]]
+        except OSError:
+            continue
+        for row in rows:
+            if row[9] in mine:
+                found.append((row[9], int(row[1].rpartition(":")[2], 16),
+                              row[3]))
+    return found
+
+
+def socket_inodes(pid):
+    directory = "/proc/%d/fd" % pid
+    found = set()
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return found
+    for name in names:
+        try:
+            target = os.readlink(os.path.join(directory, name))
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
+    return found

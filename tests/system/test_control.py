@@ -1,0 +1,482 @@
+"""Starting, stopping, reloading, and what it says about bad configuration."""
+
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import judge, signet
+from harness.judge import Keys
+from harness.smtp import Client, message, submit
+
+
+@pytest.fixture
+def own_keys(directory):
+    made = Keys(os.path.join(directory, "keys"))
+    made.make("example.com", "rsa", "rsa")
+    made.make("example.com", "ed", "ed25519")
+    return made
+
+
+def refused_to_start(configured, code, *words, config=None):
+    """The relay ends at once with this code and says all these words."""
+    done = subprocess.run(
+        [signet.binary(), "relay", "-c", config or configured.write()],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+    said = done.stderr.decode(errors="replace")
+    assert done.returncode == code, said
+    for word in words:
+        assert word in said, "%r is not in: %s" % (word, said)
+    return said
+
+
+# -- stopping ---------------------------------------------------------------
+
+def test_term_is_graceful(world):
+    """What is in flight is finished; the next client is not served."""
+    world.start()
+    with Client(world.relay.port) as client, Client(world.relay.port) as idle:
+        client.ehlo()
+        idle.ehlo()
+        client.expect("MAIL FROM:<alice@example.com>", 250)
+        client.expect("RCPT TO:<bob@example.net>", 250)
+        client.expect("DATA", 354)
+        client.send(message("in flight"))
+        os.kill(world.relay.process.pid, signal.SIGTERM)
+        world.relay.wait("stopping")
+        code, _ = idle.reply()  # told, without having asked
+        assert code == 421
+        client.send(b".\r\n")
+        assert client.reply()[0] == 250
+    begun = time.monotonic()
+    world.relay.stop()
+    assert time.monotonic() - begun < 31
+    with pytest.raises(OSError):
+        Client(world.relay.port)
+    # Delivered before the end, or kept for the next start.
+    if not world.receiver.deliveries:
+        world.relay.start()
+        world.receiver.wait_deliveries(1)
+
+
+def test_term_without_work_is_quick(world):
+    world.start()
+    begun = time.monotonic()
+    world.relay.stop()
+    assert time.monotonic() - begun < 10
+    assert world.relay.named("stopping")
+
+
+def test_interrupt_is_a_stop(world):
+    world.start()
+    os.kill(world.relay.process.pid, signal.SIGINT)
+    assert world.relay.process.wait(35) == 0
+
+
+def test_restart_takes_the_port_again(world):
+    world.start()
+    for _ in range(3):
+        with Client(world.relay.port) as client:
+            client.ehlo()
+            world.relay.stop()
+            world.relay.start()
+
+
+# -- reloading --------------------------------------------------------------
+
+def test_reload_brings_a_domain(world, keys):
+    world.start()
+    submit(world.relay.port, message(sender="a@example.org"))
+    world.setup.domains["example.org"] = ["rsa", "ed"]
+    world.setup.write()
+    with Client(world.relay.port) as client:  # survives the reload
+        client.ehlo()
+        world.relay.hang_up()
+        world.relay.wait("reload")
+        assert client.transaction("a@example.org", ["bob@example.net"],
+                                  message(sender="a@example.org"))[0] == 250
+    first, second = (event["signatures"] for event in
+                     [world.relay.wait("accepted", count=n) for n in (1, 2)])
+    assert first == []
+    assert [one["domain"] for one in second] == ["example.org"] * 2
+    world.receiver.wait_deliveries(2)
+    verdicts = judge.dkimpy(world.receiver.deliveries[-1].data,
+                            judge.lookup_in(keys.records))
+    assert verdicts and all(verdict.passed for verdict in verdicts)
+
+
+def test_reload_brings_a_key(world, own_keys):
+    """The same selectors, another RSA key behind one of them."""
+    world.setup.keys = own_keys
+    world.start()
+    submit(world.relay.port, message())
+    os.unlink(own_keys.path("example.com", "rsa"))
+    own_keys.make("example.com", "rsa", "rsa")
+    world.relay.hang_up()
+    world.relay.wait("reload")
+    submit(world.relay.port, message())
+    one, two = world.receiver.wait_deliveries(2)
+    lookup = judge.lookup_in(own_keys.records)
+    assert [v.passed for v in judge.dkimpy(one.data, lookup)
+            if v.selector == "rsa"] == [False]
+    assert [v.passed for v in judge.dkimpy(two.data, lookup)] == [True, True]
+
+
+@pytest.mark.parametrize("spoil", ("syntax", "key", "unknown"))
+def test_a_bad_reload_changes_nothing(world, own_keys, spoil):
+    world.setup.keys = own_keys
+    world.start()
+    if spoil == "key":
+        with open(own_keys.path("example.com", "rsa"), "w") as file:
+            file.write("not a key\n")
+    else:
+        world.setup.extra = {"syntax": "domain \"x",
+                             "unknown": "nonsense = 1"}[spoil]
+        world.setup.write()
+    seen = len(world.relay.events)
+    world.relay.hang_up()
+    # Some event names the trouble; it is an error, and not "reload".
+    deadline = time.monotonic() + 15
+    while not any(event["level"] == "error"
+                  for event in world.relay.events[seen:]):
+        assert time.monotonic() < deadline, world.relay.tail()
+        time.sleep(0.02)
+    text = str([event for event in world.relay.events[seen:]
+                if event["level"] == "error"])
+    assert ("rsa.pem" if spoil == "key" else "signet.conf") in text
+    assert not world.relay.named("reload")
+    submit(world.relay.port, message())
+    assert len(world.relay.wait("accepted")["signatures"]) == 2
+
+
+def test_reloads_under_load(world, keys):
+    """No message fails or mixes two generations while keys are exchanged."""
+    world.start()
+    stop = threading.Event()
+    failures = []
+
+    def load():
+        while not stop.is_set():
+            try:
+                submit(world.relay.port, message())
+            except Exception as error:
+                failures.append(repr(error))
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for turn in range(8):
+        world.setup.domains["example.org"] = ["rsa"] if turn % 2 else ["ed"]
+        world.setup.write()
+        world.relay.hang_up()
+        world.relay.wait("reload", count=turn + 1)
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    assert not failures, failures[:3]
+    for event in world.relay.named("accepted"):
+        assert len(event["signatures"]) == 2
+
+
+# -- refusing to start -------------------------------------------------------
+
+def test_unreadable_key(setup, own_keys):
+    """Named, exit 78 (missing) or 77 or 78 (no key inside)."""
+    configured = setup(keys=own_keys)
+    os.unlink(own_keys.path("example.com", "rsa"))
+    refused_to_start(configured, 78, "example.com/rsa.pem")
+    for content in ("", "not a key\n", "-----BEGIN PRIVATE KEY-----\nAAAA\n"
+                    "-----END PRIVATE KEY-----\n"):
+        with open(own_keys.path("example.com", "rsa"), "w") as file:
+            file.write(content)
+        os.chmod(own_keys.path("example.com", "rsa"), 0o600)
+        said = refused_to_start(configured, 78, "example.com/rsa.pem")
+        assert "BEGIN" not in said
+
+
+def test_a_key_too_small(setup, own_keys):
+    configured = setup(keys=own_keys)
+    os.unlink(own_keys.path("example.com", "rsa"))
+    own_keys.make("example.com", "rsa", "rsa", bits=768)
+    refused_to_start(configured, 78, "example.com/rsa.pem", "768")
+
+
+def test_a_small_key_is_a_warning(world, own_keys):
+    os.unlink(own_keys.path("example.com", "rsa"))
+    own_keys.make("example.com", "rsa", "rsa", bits=1024)
+    world.setup.keys = own_keys
+    world.start()
+    warnings = [event for event in world.relay.events
+                if event["level"] == "warning"]
+    assert any("rsa.pem" in str(event) and "1024" in str(event)
+               for event in warnings), world.relay.tail()
+
+
+def test_a_key_that_others_read_is_a_warning(world, own_keys):
+    path = own_keys.path("example.com", "rsa")
+    os.chmod(path, 0o644)
+    world.setup.keys = own_keys
+    world.start()
+    warnings = [str(event) for event in world.relay.events
+                if event["level"] == "warning"]
+    assert any(path in text and "644" in text for text in warnings), \
+        world.relay.tail()
+    submit(world.relay.port, message())
+    assert len(world.relay.wait("accepted")["signatures"]) == 2
+
+
+def test_pkcs1(world, own_keys):
+    path = own_keys.path("example.com", "rsa")
+    subprocess.run(["openssl", "rsa", "-in", path, "-traditional", "-out",
+                    path + ".new"], check=True, stderr=subprocess.DEVNULL)
+    os.replace(path + ".new", path)
+    os.chmod(path, 0o600)
+    with open(path) as file:
+        assert "BEGIN RSA PRIVATE KEY" in file.read()
+    world.setup.keys = own_keys
+    world.start()
+    submit(world.relay.port, message())
+    data = world.receiver.wait_deliveries(1)[0].data
+    verdicts = judge.dkimpy(data, judge.lookup_in(own_keys.records))
+    assert [verdict.passed for verdict in verdicts] == [True, True]
+
+
+def test_second_relay_on_the_same_state(world, setup):
+    world.start()
+    with open(world.setup.path) as file:
+        text = file.read()
+    from harness.ports import free_port
+    path = world.setup.path + ".second"
+    with open(path, "w") as file:
+        file.write(text.replace(":%d" % world.setup.port,
+                                ":%d" % free_port()))
+    refused_to_start(None, 75, "state", config=path)
+    submit(world.relay.port, message())  # the first does not mind
+    world.receiver.wait_deliveries(1)
+
+
+def test_port_in_use(world, setup, directory):
+    world.start()
+    path = os.path.join(directory, "second.conf")
+    other = os.path.join(directory, "other-state")
+    os.mkdir(other)
+    shutil.chown(other, "nobody")
+    with open(path, "w") as file:
+        file.write(world.setup.text().replace(world.setup.state_dir, other))
+    done = subprocess.run([signet.binary(), "relay", "-c", path], timeout=30,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert done.returncode in (69, 71, 75, 78)
+    assert str(world.setup.port) in done.stderr.decode()
+
+
+def test_a_store_that_cannot_be_opened(world):
+    """Not a database: exit 78 or 75 and the reason, never a silent start."""
+    world.start()
+    submit(world.relay.port, message())
+    world.receiver.wait_deliveries(1)
+    world.relay.stop()
+    stores = [os.path.join(folder, name)
+              for folder, _, names in os.walk(world.setup.state_dir)
+              for name in names if name.endswith("mdb") and "lock" not in name]
+    assert stores, "no store in %s" % world.setup.state_dir
+    for path in stores:
+        with open(path, "r+b") as file:
+            file.write(b"this is not a database" * 2000)
+    done = subprocess.run(
+        [signet.binary(), "relay", "-c", world.setup.path],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+    assert done.returncode in (75, 78), done.stderr.decode()
+    assert world.setup.state_dir in done.stderr.decode()
+
+
+def test_a_state_dir_that_is_none(setup):
+    configured = setup()
+    os.rmdir(configured.state_dir)
+    open(configured.state_dir, "w").close()
+    done = subprocess.run(
+        [signet.binary(), "relay", "-c", configured.write()],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+    assert done.returncode in (73, 75, 77, 78), done.stderr.decode()
+    assert configured.state_dir in done.stderr.decode()
+
+
+def test_a_state_dir_is_made(world):
+    os.rmdir(world.setup.state_dir)
+    world.setup.state_dir += "/not/there"
+    world.start()
+    mode = os.stat(world.setup.state_dir).st_mode
+    assert stat.S_IMODE(mode) == 0o700
+    submit(world.relay.port, message())
+    world.receiver.wait_deliveries(1)
+
+
+def test_a_state_dir_of_somebody_else(setup):
+    """It is not taken over when there is something in it that is not ours."""
+    if os.getuid() != 0:
+        pytest.skip("only root gives directories away")
+    configured = setup()
+    precious = os.path.join(configured.state_dir, "precious")
+    open(precious, "w").close()
+    os.chown(configured.state_dir, 0, 0)
+    refused_to_start(configured, 78, configured.state_dir, "precious")
+    assert os.stat(precious).st_uid == 0
+
+
+def test_an_unknown_user(setup):
+    if os.getuid() != 0:
+        pytest.skip("only root changes its user")
+    configured = setup()
+    text = configured.text()
+    configured.text = lambda: text.replace('"nobody"', '"nobody-of-this-name"')
+    refused_to_start(configured, 78, "nobody-of-this-name")
+
+
+# -- the file ----------------------------------------------------------------
+
+BAD_FILES = {
+    # name: (lines put at the end, line of the error counted from there, words)
+    "unknown option": ("nonsense = 1\n", 1, ["nonsense"]),
+    "near miss": ('hostnam = "x"\n', 1, ["hostnam", "hostname"]),
+    "unknown section": ("deliverry { port = 1 }\n", 1, ["deliverry"]),
+    "unknown in section": ("milter {\n sockett = \"x\"\n}\n", 2, ["sockett"]),
+    "duplicate option": ('user = "b"\n', 1, ["user"]),
+    "duplicate domain": ('domain "example.com" {\n selector "x" {'
+                         ' key = "example.com/rsa.pem" }\n}\n', 1,
+                         ["example.com"]),
+    "duplicate in section": ('milter { socket = "inet:1@127.0.0.1"\n'
+                             ' socket = "inet:2@127.0.0.1" }\n', 2,
+                             ["socket"]),
+    "no last brace": ('milter {\n socket = "inet:1@127.0.0.1"\n', None, []),
+    "no value": ("milter { socket = }\n", 1, []),
+    "unterminated string": ('milter { socket = "inet\n', None, []),
+    "bad time": ('route "a.example" { tls = "sometimes" }\n', 1,
+                 ["sometimes"]),
+    "selector without key": ('domain "example.org" {\n selector "x" { }\n}\n',
+                             2, ["key"]),
+    "missing include": ('include "/nonexistent/more.conf"\n', 1,
+                        ["/nonexistent/more.conf"]),
+    "include of a directory": ('include "/etc"\n', 1, ["/etc"]),
+    "include of itself": ('include "signet.conf"\n', None, []),
+    "missing key": ('domain "example.org" {\n selector "x" {'
+                    ' key = "example.org/gone.pem" }\n}\n', None,
+                    ["example.org/gone.pem"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_configuration(setup, name):
+    """Exit 78; file and line; the relay refuses exactly as the check does."""
+    added, line, words = BAD_FILES[name]
+    configured = setup()
+    configured.write()
+    with open(configured.path) as file:
+        before = file.read().count("\n")
+    with open(configured.path, "a") as file:
+        file.write(added)
+    done = signet.run("check-config", config=configured.path, check=78)
+    said = done.stderr.decode()
+    assert done.stdout == b""
+    if line is not None:
+        place = "%s:%d:" % (configured.path, before + line)
+        assert "signet: " + place in said, said
+    else:
+        assert re.search(r"^signet: ", said, re.M), said
+    for word in words:
+        assert word in said, said
+    refused_to_start(None, 78, *words, config=configured.path)
+
+
+def test_every_error_at_once(setup):
+    configured = setup()
+    configured.extra = 'one = 1\nmilter { two = 2 }\nthree { }\nlog { x = 1 }'
+    done = signet.run("check-config", config=configured.write(), check=78)
+    said = done.stderr.decode()
+    for word in ("one", "two", "three"):
+        assert re.search(r"signet\.conf:\d+: .*%s" % word, said), said
+
+
+def test_a_good_configuration(setup):
+    done = signet.run("check-config", config=setup().write(), check=0)
+    assert done.stdout == b"" and done.stderr == b""
+
+
+def test_missing_files(setup, directory):
+    done = signet.run("check-config", config=directory + "/none.conf")
+    assert done.returncode in (77, 78)
+    assert "none.conf" in done.stderr.decode()
+    configured = setup()
+    configured.listener = ('tls = "starttls"\n tls_cert = "/nonexistent/c.pem"'
+                           '\n tls_key = "/nonexistent/k.pem"')
+    done = signet.run("check-config", config=configured.write(), check=78)
+    assert "/nonexistent/c.pem" in done.stderr.decode()
+
+
+def test_include(setup, directory):
+    configured = setup()
+    with open(os.path.join(directory, "more.conf"), "w") as file:
+        file.write('domain "example.org" {\n'
+                   ' selector "rsa" { key = "example.org/rsa.pem" }\n}\n')
+    configured.extra = 'include "%s/more.conf"' % directory
+    signet.run("check-config", config=configured.write(), check=0)
+    with open(os.path.join(directory, "more.conf"), "a") as file:
+        file.write("\nnonsense = 1\n")
+    done = signet.run("check-config", config=configured.path, check=78)
+    assert "more.conf:5:" in done.stderr.decode()
+
+
+def test_usage():
+    for arguments in ((), ("nonsense",), ("relay", "--nonsense"),
+                      ("sign", "--time"), ("key",), ("key", "nonsense"),
+                      ("key", "generate")):
+        done = signet.run(*arguments)
+        assert done.returncode == 64, (arguments, done)
+        assert done.stderr, arguments
+
+
+def test_options_are_a_configuration(directory):
+    """What `signet options` writes can be read again."""
+    path = os.path.join(directory, "options.conf")
+    text = signet.run("options", check=0).stdout
+    with open(path, "wb") as file:
+        file.write(text)
+    for name in ("hostname", "state_dir", "keys_dir", "user", "resolvers",
+                 "address", "allow_from", "max_message_size", "retry",
+                 "expire", "bounce_from", "canonicalization", "unsigned",
+                 "subdomains", "socket"):
+        assert re.search(r"\b%s\s*=" % name, text.decode()), name
+    done = signet.run("check-config", config=path)
+    assert b":" not in done.stderr.replace(b"signet: ", b"") or \
+        b"unknown" not in done.stderr, done.stderr.decode()
+
+
+# -- what it leaves behind ----------------------------------------------------
+
+def test_state_is_private(world):
+    world.start()
+    submit(world.relay.port, message())
+    world.receiver.wait_deliveries(1)
+    for folder, _, names in os.walk(world.setup.state_dir):
+        for name in names + ["."]:
+            mode = os.stat(os.path.join(folder, name)).st_mode
+            if stat.S_ISREG(mode):
+                assert mode & 0o077 == 0, os.path.join(folder, name)
+
+
+def test_nothing_remains_of_delivered_mail(world):
+    """Spool files and records go when the last recipient is settled."""
+    world.start()
+    for _ in range(3):
+        submit(world.relay.port, message(body="x" * 70 + "\r\n" * 200000))
+    world.receiver.wait_deliveries(3)
+    world.relay.wait("delivered", count=3)
+    world.relay.stop()
+    left = [os.path.join(folder, name)
+            for folder, _, names in os.walk(world.setup.state_dir)
+            for name in names if not name.endswith(".mdb")
+            and os.path.getsize(os.path.join(folder, name)) > 100000]
+    assert not left, left

@@ -1,0 +1,195 @@
+"""SIGKILL at any moment loses no accepted message."""
+
+import os
+import random
+import re
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import judge
+from harness.faulty import Receiver
+from harness.process import wait_for
+from harness.smtp import Client, Closed, message, submit
+
+SHORT = 'retry = {"1s"}\n expire = "300s"'
+
+
+def token_of(data):
+    return re.search(rb"^Subject: (load-\S+)\r$", data, re.M).group(1).decode()
+
+
+@pytest.mark.parametrize("whole_family", (False, True))
+def test_killed_between_the_250_and_delivery(world, whole_family):
+    world.setup.delivery = SHORT
+    world.start(receiver_options=False)  # nobody takes the mail yet
+    sizes = (10, 3000, 40000, 400000, 2000000)
+    for number, size in enumerate(sizes):
+        submit(world.relay.port, message("load-%d" % number,
+                                         "0123456789abc\r\n" * (size // 15)))
+    world.relay.kill(whole_family)
+    late = Receiver(world.setup.mx_port, "127.0.0.2")
+    try:
+        world.relay.start()
+        late.wait_deliveries(len(sizes), seconds=30)
+        assert {token_of(one.data) for one in late.deliveries} == \
+            {"load-%d" % number for number in range(len(sizes))}
+        for one in late.deliveries:
+            size = sizes[int(token_of(one.data)[5:])]
+            body = one.data.split(b"\r\n\r\n", 1)[1]
+            assert body == b"0123456789abc\r\n" * (size // 15)
+        ids = [event["id"] for event in world.relay.named("accepted")]
+        for identity in ids:
+            assert world.relay.wait("delivered", id=identity)
+    finally:
+        late.stop()
+
+
+def test_killed_before_the_250(world):
+    """What was never acknowledged may be gone, and disturbs nothing."""
+    world.setup.delivery = SHORT
+    world.start()
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        client.expect("MAIL FROM:<alice@example.com>", 250)
+        client.expect("RCPT TO:<bob@example.net>", 250)
+        client.expect("DATA", 354)
+        client.send(message() + b"half\r\n" * 200000)
+        world.relay.kill()
+    world.relay.start()
+    submit(world.relay.port, message("load-whole"))
+    world.receiver.wait_deliveries(1)
+    world.relay.stop()
+    assert [token_of(one.data) for one in world.receiver.deliveries] == \
+        ["load-whole"]
+
+
+class Load(threading.Thread):
+    """Submits until told to stop; notes what was acknowledged."""
+
+    def __init__(self, port, name, acknowledged):
+        super().__init__(daemon=True)
+        self.port, self.label = port, name
+        self.acknowledged = acknowledged
+        self.stopping = threading.Event()
+        self.random = random.Random(name)
+
+    def run(self):
+        number = 0
+        while not self.stopping.is_set():
+            try:
+                with Client(self.port, timeout=5) as client:
+                    client.ehlo()
+                    while not self.stopping.is_set():
+                        number += 1
+                        token = "load-%s-%d" % (self.label, number)
+                        size = self.random.choice((1, 50, 3000, 30000))
+                        code, _ = client.transaction(
+                            "alice@example.com", ["bob@example.net"],
+                            message(token, "0123456789abc\r\n" * size))
+                        if code == 250:
+                            self.acknowledged.append(token)
+            except (OSError, Closed, AssertionError):
+                time.sleep(0.02)
+
+
+def test_killed_under_load_again_and_again(world):
+    """Every acknowledged message arrives; the store opens every time."""
+    world.setup.delivery = SHORT
+    world.start()
+    acknowledged = []
+    loads = [Load(world.relay.port, str(number), acknowledged)
+             for number in range(4)]
+    for load in loads:
+        load.start()
+    chance = random.Random(20261121)
+    for turn in range(6):
+        enough = len(acknowledged) + 15
+        wait_for(lambda: len(acknowledged) >= enough, 30,
+                 "load to get through")
+        time.sleep(chance.random() / 4)  # anywhere in what it does
+        world.relay.kill(whole_family=turn % 2 == 0)
+        world.relay.start()
+    for load in loads:
+        load.stopping.set()
+    for load in loads:
+        load.join(20)
+
+    def missing():
+        arrived = {token_of(one.data) for one in world.receiver.deliveries}
+        return set(acknowledged) - arrived
+    wait_for(lambda: not missing(), 60,
+             lambda: "%d of %d acknowledged messages, such as %s; signet:\n%s"
+             % (len(missing()), len(acknowledged), sorted(missing())[:3],
+                world.relay.tail()))
+    assert len(acknowledged) > 80
+    # Duplicates only of what was in flight when it was killed.
+    assert len(world.receiver.deliveries) <= len(acknowledged) + 6 * 100
+
+
+def test_ids_are_unique_across_restarts(world):
+    world.start()
+    for _ in range(3):
+        for _ in range(5):
+            submit(world.relay.port, message())
+        world.relay.kill()
+        world.relay.start()
+    for _ in range(5):
+        submit(world.relay.port, message())
+    world.relay.wait("accepted", count=20)
+    ids = [event["id"] for event in world.relay.named("accepted")]
+    assert len(set(ids)) == len(ids) == 20
+
+
+@pytest.mark.parametrize("which", ("signer", "relay"))
+def test_a_dead_child_is_replaced(world, keys, which):
+    """Killed while mail waits; what comes next is signed and arrives."""
+    world.setup.delivery = SHORT
+    world.start(receiver_options=False)
+    submit(world.relay.port, message("load-before"))
+    before = world.relay.family()
+    os.kill(before[which], signal.SIGKILL)
+
+    def replaced():
+        try:
+            now = world.relay.family()
+        except AssertionError:
+            return None
+        return now if now[which] != before[which] else None
+    wait_for(replaced, 20, lambda: "a new %s\n%s" % (which,
+                                                     world.relay.tail()))
+    late = Receiver(world.setup.mx_port, "127.0.0.2")
+    try:
+        def accepted():
+            try:
+                return submit(world.relay.port, message("load-after"))
+            except (OSError, Closed, AssertionError):
+                return None
+        wait_for(accepted, 20, "a 250 from the renewed family")
+        late.wait_deliveries(2, seconds=30)
+        for one in late.deliveries:
+            verdicts = judge.dkimpy(one.data, judge.lookup_in(keys.records))
+            assert [verdict.passed for verdict in verdicts] == [True, True]
+    finally:
+        late.stop()
+
+
+def test_signing_that_fails_is_never_unsigned(world):
+    """While the signer is dead the answer is 4yz or a signature."""
+    world.start()
+    for _ in range(3):
+        os.kill(world.relay.family()["signer"], signal.SIGKILL)
+        for _ in range(5):
+            with Client(world.relay.port) as client:
+                client.ehlo()
+                code, lines = client.transaction(
+                    "alice@example.com", ["bob@example.net"], message())
+                assert code == 250 or 400 <= code < 500, lines
+    world.relay.stop()
+    assert world.relay.named("accepted")
+    for event in world.relay.named("accepted"):
+        assert len(event["signatures"]) == 2, event
+    for one in world.receiver.deliveries:
+        assert one.data.count(b"DKIM-Signature:") == 2

@@ -1,0 +1,129 @@
+"""A full disk: 452, deliveries go on, and it recovers."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from harness.process import wait_for
+from harness.smtp import Client, message, submit
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0,
+                                reason="only root mounts a small disk")
+
+
+@pytest.fixture
+def small_disk(world):
+    """state_dir on 48 MiB of tmpfs, gone with the test."""
+    path = world.setup.state_dir
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m,mode=0700,uid=%d,gid=%d" % (
+            os.stat(path).st_uid, os.stat(path).st_gid), "tmpfs", path],
+        stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        pytest.skip("cannot mount: " + done.stderr.decode())
+    yield path
+    world.relay.discard()
+    subprocess.run(["umount", path], check=True)
+
+
+def fill(path, leave):
+    """A file that takes all but `leave` bytes."""
+    name = os.path.join(path, "ballast")
+    room = shutil.disk_usage(path).free - leave
+    with open(name, "wb") as file:
+        while room > 0:
+            file.write(b"\0" * min(room, 1 << 20))
+            room -= 1 << 20
+    return name
+
+
+def offer(world, text="x", size=20000):
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        code, lines = client.say("MAIL FROM:<alice@example.com>")
+        if code != 250:
+            return code, lines
+        client.expect("RCPT TO:<bob@example.net>", 250)
+        code, lines = client.say("DATA")
+        if code != 354:
+            return code, lines
+        client.send(message(text, "0123456789abc\r\n" * (size // 15)) +
+                    b".\r\n")
+        return client.reply()
+
+
+def test_full_disk(world, small_disk):
+    world.setup.delivery = 'retry = {"1s"}\n expire = "300s"'
+    world.setup.limits = 'max_message_size = "8M"'
+    world.start(receiver_options=False)
+    assert offer(world)[0] == 250
+    accepted = 1
+    ballast = fill(small_disk, 512 * 1024)
+
+    answers = []
+    for number in range(60):
+        code, lines = offer(world, "fill-%d" % number, 100000)
+        answers.append(code)
+        if code == 250:
+            accepted += 1
+        else:
+            assert code == 452, lines
+            assert lines[-1].startswith("4.3.1"), lines
+    assert 452 in answers
+    assert answers[-1] == 452
+    assert world.relay.named("rejected")
+
+    # Deliveries go on, their outcomes can be written.
+    from harness.faulty import Receiver
+    late = Receiver(world.setup.mx_port, "127.0.0.2")
+    try:
+        late.wait_deliveries(accepted, seconds=40)
+        for event in world.relay.named("accepted"):
+            world.relay.wait("delivered", id=event["id"], seconds=30)
+        # Room again: it takes mail again, by itself.
+        os.unlink(ballast)
+        wait_for(lambda: offer(world)[0] == 250, 30, "a 250")
+        late.wait_deliveries(accepted + 1)
+        # And nothing comes twice after a restart.
+        world.relay.stop()
+        world.relay.start()
+        submit(world.relay.port, message("the last"))
+        late.wait_deliveries(accepted + 2)
+        subjects = [re.search(rb"Subject: (.*)\r", one.data).group(1)
+                    for one in late.deliveries]
+        assert len(late.deliveries) == accepted + 2, subjects
+    finally:
+        late.stop()
+
+
+def test_killed_while_the_disk_is_full(world, small_disk):
+    world.setup.delivery = 'retry = {"1s"}\n expire = "300s"'
+    world.setup.limits = 'max_message_size = "8M"'
+    world.start(receiver_options=False)
+    accepted = sum(offer(world)[0] == 250 for _ in range(10))
+    ballast = fill(small_disk, 300 * 1024)
+    accepted += sum(offer(world, size=150000)[0] == 250 for _ in range(10))
+    world.relay.kill(whole_family=True)
+    os.unlink(ballast)
+    from harness.faulty import Receiver
+    late = Receiver(world.setup.mx_port, "127.0.0.2")
+    try:
+        world.relay.start()
+        late.wait_deliveries(accepted, seconds=30)
+    finally:
+        late.stop()
+
+
+def test_a_large_body_on_a_full_disk(world, small_disk):
+    """One message too big for what is left fails alone."""
+    world.setup.limits = 'max_message_size = "40M"'
+    world.start()
+    ballast = fill(small_disk, 12 << 20)
+    code, lines = offer(world, size=30 << 20)
+    assert code == 452, lines
+    assert offer(world, size=1000)[0] in (250, 452)
+    os.unlink(ballast)
+    wait_for(lambda: offer(world, size=1000)[0] == 250, 30, "a 250")

@@ -1,0 +1,144 @@
+"""What the relay adds to a message before it signs, and what it never does."""
+
+import pytest
+
+from harness import judge
+from harness.smtp import Client, message, submit
+
+
+def fields(data, name):
+    head = data.split(b"\r\n\r\n", 1)[0].replace(b"\r\n ", b" ") \
+        .replace(b"\r\n\t", b" ")
+    return [line for line in head.split(b"\r\n")
+            if line.lower().startswith(name.lower() + b":")]
+
+
+def without(data, name):
+    return b"\r\n".join(line for line in data.split(b"\r\n")
+                        if not line.startswith(name + b":"))
+
+
+@pytest.mark.parametrize("missing", ([b"Date"], [b"Message-ID"],
+                                     [b"Date", b"Message-ID"]))
+def test_missing_fields_are_added_and_signed(world, keys, missing):
+    world.start()
+    sent = message(body="x\r\n" * 50000)
+    for name in missing:
+        sent = without(sent, name)
+    submit(world.relay.port, sent)
+    data = world.receiver.wait_deliveries(1)[0].data
+    for name in (b"Date", b"Message-ID"):
+        assert len(fields(data, name)) == 1, name
+    verdicts = judge.dkimpy(data, judge.lookup_in(keys.records))
+    assert [verdict.passed for verdict in verdicts] == [True, True]
+    for tags in judge.signature_tags(data):
+        signed = [name.strip().lower() for name in tags["h"].split(":")]
+        assert "date" in signed and "message-id" in signed
+    changed = world.relay.wait("accepted")["changed"]
+    assert changed, "the event does not say what was changed"
+
+
+def test_a_whole_message_is_not_changed(world):
+    world.start()
+    sent = message(body="Grüße\r\n\r\n")
+    submit(world.relay.port, sent)
+    data = world.receiver.wait_deliveries(1)[0].data
+    assert data.endswith(sent)
+    assert world.relay.wait("accepted")["changed"] == []
+    added = data[:-len(sent)]
+    assert {line.split(b":")[0] for line in added.split(b"\r\n")
+            if line[:1] not in (b" ", b"\t", b"")} == \
+        {b"DKIM-Signature", b"Received"}
+    assert len(fields(added + b"\r\n", b"Received")) == 1
+
+
+def test_two_from(world):
+    """Nobody's author: not signed, so not ours to send either way."""
+    world.setup.signing = 'unsigned = "reject"'
+    world.start()
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        code, lines = client.transaction(
+            "alice@example.com", ["bob@example.net"],
+            b"From: mallory@example.net\r\n" + message())
+        assert 500 <= code < 600, lines
+        code, lines = client.transaction(
+            "alice@example.com", ["bob@example.net"],
+            without(message(), b"From"))
+        assert 500 <= code < 600, lines
+    assert len(world.relay.named("rejected")) == 2
+
+
+def test_two_from_where_unsigned_is_relayed(world):
+    """Never a signature for a message with a second author."""
+    world.start()
+    for sent in (b"From: mallory@example.net\r\n" + message(),
+                 b"From: eve@example.com\r\n" + message(),
+                 without(message(), b"From")):
+        with Client(world.relay.port) as client:
+            client.ehlo()
+            code, lines = client.transaction(
+                "alice@example.com", ["bob@example.net"], sent)
+            assert code == 250 or 500 <= code < 600, lines
+    world.relay.stop()
+    for one in world.receiver.deliveries:
+        assert not fields(one.data, b"DKIM-Signature"), one.data
+    for event in world.relay.named("accepted"):
+        assert event["signatures"] == [] and event["reason"]
+
+
+def test_unsigned_relay_and_reject(world):
+    world.start()
+    foreign = message(sender="a@other.example")
+    submit(world.relay.port, foreign, sender="a@other.example")
+    event = world.relay.wait("accepted")
+    assert event["signatures"] == []
+    assert event["reason"]
+    assert not fields(world.receiver.wait_deliveries(1)[0].data,
+                      b"DKIM-Signature")
+    world.setup.signing = 'unsigned = "reject"'
+    world.setup.write()
+    world.relay.hang_up()
+    world.relay.wait("reload")
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        code, lines = client.transaction("a@other.example",
+                                         ["bob@example.net"], foreign)
+        assert 500 <= code < 600, lines
+        assert lines[-1].startswith("5.7."), lines
+
+
+def test_two_domains_sign_for_themselves(world, keys):
+    world.setup.domains["example.org"] = ["rsa", "ed"]
+    world.start()
+    for domain in ("example.com", "example.org"):
+        submit(world.relay.port, message(sender="a@" + domain),
+               sender="bounces@example.com")
+    for one in world.receiver.wait_deliveries(2):
+        verdicts = judge.dkimpy(one.data, judge.lookup_in(keys.records))
+        author = fields(one.data, b"From")[0]
+        assert len(verdicts) == 2
+        for verdict in verdicts:
+            assert verdict.passed
+            assert b"@" + verdict.domain.encode() in author
+
+
+def test_received_says_where_from(world):
+    world.start()
+    with Client(world.relay.port) as client:
+        client.ehlo("printer.example.com")
+        client.transaction("alice@example.com", ["bob@example.net"],
+                           message())
+    with Client(world.relay.port) as client:
+        client.expect("HELO printer.example.com", 250)
+        client.transaction("alice@example.com", ["bob@example.net"],
+                           message())
+    world.receiver.wait_deliveries(2)
+    received = sorted(fields(one.data, b"Received")[0]
+                      for one in world.receiver.deliveries)
+    for field in received:
+        assert b"printer.example.com" in field
+        assert b"127.0.0.1" in field
+        assert b"by relay.example.com" in field
+    assert any(b"with ESMTP " in field for field in received)
+    assert any(b"with SMTP " in field for field in received)

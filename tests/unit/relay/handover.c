@@ -1,0 +1,144 @@
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "relay/handover.h"
+
+static int ends[2];
+
+static void
+open_pair(void)
+{
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+				ends),
+		     0);
+}
+
+static void
+close_pair(void)
+{
+	close(ends[0]);
+	close(ends[1]);
+}
+
+TestSuite(handover, .init = open_pair, .fini = close_pair);
+
+static int
+pipe_with(char byte)
+{
+	int both[2];
+
+	cr_assert_eq(pipe(both), 0);
+	cr_assert_eq(write(both[1], &byte, 1), 1);
+	close(both[1]);
+	return both[0];
+}
+
+static char
+read_one(int descriptor)
+{
+	char byte = 0;
+
+	cr_assert_eq(read(descriptor, &byte, 1), 1);
+	return byte;
+}
+
+Test(handover, a_generation_arrives_whole)
+{
+	CLEAN(text_done) struct text large = {0};
+	struct handover sent = {.is_first = true}, got;
+	struct fault fault = {0};
+
+	for (int i = 0; i < 100000; i++)
+		text_addf(&large, "line %d\n", i);
+	sent.sources = text_slice(&large);
+	sent.publics = slice_of("a\0b", 3);
+	sent.listeners_count = 2;
+	sent.listeners[0] = pipe_with('a');
+	sent.listeners[1] = pipe_with('b');
+	sent.tls_files[2] = SLICE("certificate");
+	sent.tls_files[3] = SLICE("key");
+	sent.signers_count = 1;
+	sent.signers[0] = pipe_with('c');
+	cr_assert(handover_send_generation(ends[0], &sent, &fault), "%s",
+		  fault.text);
+	cr_assert(handover_receive(ends[1], &got, &fault), "%s", fault.text);
+
+	cr_expect_eq(got.kind, HANDOVER_GENERATION);
+	cr_expect(got.is_first);
+	cr_expect(slice_eq(got.sources, text_slice(&large)));
+	cr_expect(slice_eq(got.publics, sent.publics));
+	cr_assert_eq(got.listeners_count, 2);
+	cr_assert_eq(got.signers_count, 1);
+	cr_expect_eq(read_one(got.listeners[0]), 'a');
+	cr_expect_eq(read_one(got.listeners[1]), 'b');
+	cr_expect_eq(read_one(got.signers[0]), 'c');
+	cr_expect_neq(fcntl(got.signers[0], F_GETFD) & FD_CLOEXEC, 0);
+	cr_expect_eq(got.tls_files[0].len, 0);
+	cr_expect(slice_eq(got.tls_files[2], SLICE("certificate")));
+	cr_expect(slice_eq(got.tls_files[3], SLICE("key")));
+	handover_done(&got);
+	close(sent.listeners[0]);
+	close(sent.listeners[1]);
+	close(sent.signers[0]);
+}
+
+Test(handover, words_arrive)
+{
+	struct handover got;
+
+	cr_assert(handover_send(ends[1], HANDOVER_REFUSED, SLICE("because"),
+				NULL));
+	cr_assert(handover_receive(ends[0], &got, NULL));
+	cr_expect_eq(got.kind, HANDOVER_REFUSED);
+	cr_expect_str_eq(text_string(&got.text), "because");
+	handover_done(&got);
+}
+
+Test(handover, a_closed_end_is_absent_and_an_empty_one_busy)
+{
+	struct handover got;
+	struct fault fault = {0};
+
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	cr_expect_not(handover_receive(ends[0], &got, &fault));
+	cr_expect_eq(fault.kind, FAULT_BUSY);
+	close(ends[1]);
+	cr_expect_not(handover_receive(ends[0], &got, &fault));
+	cr_expect_eq(fault.kind, FAULT_ABSENT);
+	ends[1] = dup(ends[0]); /* for close_pair() */
+}
+
+static const struct {
+	const char *name;
+	struct slice bytes;
+} garbage_rows[] = {
+	{"one byte", SLICE_LITERAL("x")},
+	{"a head of zeros",
+	 SLICE_LITERAL("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
+	{"the magic, but cut", SLICE_LITERAL("1ngs\1\0\0\0")},
+	{"a generation without its descriptors",
+	 SLICE_LITERAL("1ngs\1\0\0\0\1\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0")},
+	{"a text that is not there",
+	 SLICE_LITERAL("1ngs\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0")},
+	{"more listeners than can be",
+	 SLICE_LITERAL("1ngs\1\0\0\0\xff\xff\xff\xff\1\0\0\0\0\0\0\0\0\0\0"
+		       "\0")},
+};
+
+Test(handover, garbage_is_refused)
+{
+	for (size_t i = 0; i < COUNT(garbage_rows); i++) {
+		struct handover got;
+		struct fault fault = {0};
+		struct slice bytes = garbage_rows[i].bytes;
+
+		cr_assert_eq(send(ends[0], bytes.bytes, bytes.len, 0),
+			     (ssize_t)bytes.len);
+		cr_expect_not(handover_receive(ends[1], &got, &fault), "%s",
+			      garbage_rows[i].name);
+		cr_expect_eq(fault.kind, FAULT_INPUT, "%s: %s",
+			     garbage_rows[i].name, fault.text);
+	}
+}

@@ -1,0 +1,174 @@
+#include <criterion/criterion.h>
+
+#include "relay/net/loop.h"
+#include "relay/net/worker.h"
+
+#define POSTS 10000
+
+struct numbered {
+	struct post post;
+	unsigned number;
+};
+
+static unsigned next_number, out_of_order;
+static uv_thread_t ran_on;
+static struct loop *posting_loop;
+
+static void
+count(struct post *post)
+{
+	struct numbered *numbered = CONTAINER(post, struct numbered, post);
+
+	if (numbered->number != next_number++)
+		out_of_order++;
+	ran_on = uv_thread_self();
+	if (numbered->number == POSTS - 1)
+		loop_stop(posting_loop);
+}
+
+Test(loop, posts_from_another_thread_come_in_order)
+{
+	static struct numbered posts[POSTS];
+	struct loop loop;
+	uv_thread_t thread, self = uv_thread_self();
+
+	posting_loop = &loop;
+	cr_assert(loop_init(&loop, 0, NULL));
+	cr_assert(loop_start(&loop, NULL));
+	thread = loop.thread;
+	for (unsigned i = 0; i < POSTS; i++) {
+		posts[i].number = i;
+		loop_post(&loop, &posts[i].post, count);
+	}
+	loop_join(&loop);
+	cr_expect_eq(next_number, POSTS);
+	cr_expect_eq(out_of_order, 0);
+	cr_expect(uv_thread_equal(&ran_on, &thread));
+	cr_expect_not(uv_thread_equal(&ran_on, &self));
+	loop_done(&loop);
+}
+
+struct again {
+	struct post post;
+	struct loop *loop;
+	unsigned times;
+	bool is_inside;
+};
+
+static void
+post_again(struct post *post)
+{
+	struct again *again = CONTAINER(post, struct again, post);
+
+	cr_assert_not(again->is_inside, "run from inside loop_post()");
+	if (++again->times == 100) {
+		loop_stop(again->loop);
+		return;
+	}
+	again->is_inside = true;
+	loop_post(again->loop, &again->post, post_again);
+	again->is_inside = false;
+}
+
+Test(loop, a_post_may_be_posted_again_while_it_runs)
+{
+	struct loop loop;
+	struct again again = {.loop = &loop};
+
+	cr_assert(loop_init(&loop, 0, NULL));
+	loop_post(&loop, &again.post, post_again);
+	uv_run(&loop.uv, UV_RUN_DEFAULT);
+	cr_expect_eq(again.times, 100);
+	loop_done(&loop);
+}
+
+struct work {
+	struct job job;
+	uv_thread_t ran, ended;
+	bool is_done;
+};
+
+static unsigned works_left;
+
+static void
+work_run(struct job *job)
+{
+	CONTAINER(job, struct work, job)->ran = uv_thread_self();
+}
+
+static void
+work_done(struct job *job)
+{
+	struct work *work = CONTAINER(job, struct work, job);
+
+	work->is_done = true;
+	work->ended = uv_thread_self();
+	if (--works_left == 0)
+		loop_stop(job->loop);
+}
+
+Test(worker, runs_elsewhere_and_ends_on_the_loop)
+{
+	static struct work works[100];
+	struct loop loop;
+	struct worker *worker;
+	uv_thread_t self = uv_thread_self();
+
+	cr_assert(loop_init(&loop, 0, NULL));
+	cr_assert(worker_new("test", 3, COUNT(works), &worker, NULL));
+	works_left = COUNT(works);
+	for (size_t i = 0; i < COUNT(works); i++) {
+		works[i].job = (struct job){.run = work_run,
+					    .done = work_done,
+					    .loop = &loop};
+		cr_assert(worker_submit(worker, &works[i].job));
+	}
+	uv_run(&loop.uv, UV_RUN_DEFAULT);
+	for (size_t i = 0; i < COUNT(works); i++) {
+		cr_expect(works[i].is_done);
+		cr_expect_not(uv_thread_equal(&works[i].ran, &self));
+		cr_expect(uv_thread_equal(&works[i].ended, &self));
+	}
+	worker_free(worker);
+	loop_done(&loop);
+}
+
+static uv_sem_t gate, entered;
+
+static void
+work_wait(struct job *job)
+{
+	uv_sem_post(&entered);
+	uv_sem_wait(&gate);
+	work_run(job);
+}
+
+Test(worker, refuses_beyond_its_bound)
+{
+	static struct work works[4];
+	struct loop loop;
+	struct worker *worker;
+
+	uv_sem_init(&gate, 0);
+	uv_sem_init(&entered, 0);
+	cr_assert(loop_init(&loop, 0, NULL));
+	cr_assert(worker_new("test", 1, 2, &worker, NULL));
+	works_left = 3;
+	for (size_t i = 0; i < COUNT(works); i++) {
+		works[i].job = (struct job){.run = work_wait,
+					    .done = work_done,
+					    .loop = &loop};
+		/* the first is in hand, two wait, the fourth is too much */
+		cr_expect_eq(worker_submit(worker, &works[i].job), i < 3);
+		if (i == 0)
+			uv_sem_wait(&entered);
+	}
+	for (int i = 0; i < 3; i++)
+		uv_sem_post(&gate);
+	uv_run(&loop.uv, UV_RUN_DEFAULT);
+	cr_expect_eq(works_left, 0);
+	worker_free(worker);
+	loop_done(&loop);
+	uv_sem_destroy(&gate);
+	uv_sem_destroy(&entered);
+}

@@ -1,0 +1,606 @@
+#include "relay/options.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "relay/machine.h"
+#include "relay/options_check.h"
+
+/* The documented configuration, word for word. */
+static const char sample[] =
+	"hostname  = \"\"                               # default: the machine's full name\n"
+	"state_dir = \"/var/lib/signet\"\n"
+	"keys_dir  = \"/etc/signet/keys\"               # relative `key` paths start here\n"
+	"user      = \"signet\"                         # the relay's, when started as root\n"
+	"log { format = \"text\" }                      # text | json\n"
+	"\n"
+	"dns { resolvers = {} }                       # default: /etc/resolv.conf; \"127.0.0.1:5353\"\n"
+	"\n"
+	"listener \"apps\" {                            # default: one, on 127.0.0.1:2525\n"
+	"    address    = \"127.0.0.1:2525\"            # also \"[::1]:2525\", \"*:25\", \"unix:/run/…\"\n"
+	"    allow_from = {\"127.0.0.0/8\", \"::1/128\"}  # who may relay without AUTH\n"
+	"    tls        = \"none\"                      # none | starttls | implicit\n"
+	"    tls_cert   = \"\"\n"
+	"    tls_key    = \"\"\n"
+	"    auth       = \"none\"                      # none | optional | required\n"
+	"    auth_file  = \"\"                          # USER:HASH a line, crypt(3) or {SCRAM-SHA-256}…\n"
+	"    auth_without_tls = false\n"
+	"}\n"
+	"\n"
+	"limits { max_message_size = \"50M\"  max_recipients = 1000  max_hops = 100  max_header_size = \"1M\" }\n"
+	"\n"
+	"delivery {\n"
+	"    port      = 25\n"
+	"    smarthost = \"\"                           # \"\" = direct to MX, or \"host:port\"\n"
+	"    tls       = \"opportunistic\"              # none | opportunistic | required\n"
+	"    retry     = {\"5m\", \"15m\", \"30m\", \"1h\"}   # the last one repeats\n"
+	"    expire    = \"5d\"\n"
+	"    bounce_from = \"\"                         # From of our reports; default MAILER-DAEMON@hostname\n"
+	"}\n"
+	"\n"
+	"route \"example.net\" {                        # any number; \"*.example.net\", \"*\"; the closest wins\n"
+	"    via  = \"host:port\"                       # as smarthost; \"\" = direct to MX\n"
+	"    tls  = \"opportunistic\"                   # none | opportunistic | required | verify\n"
+	"    auth_user = \"\"  auth_password_file = \"\"\n"
+	"}\n"
+	"\n"
+	"milter { socket = \"inet:8891@127.0.0.1\" }    # or \"unix:/run/signet/milter.sock\"\n"
+	"\n"
+	"signing {\n"
+	"    canonicalization = \"relaxed/relaxed\"\n"
+	"    unsigned         = \"relay\"               # relay | reject: mail whose From domain has no key\n"
+	"}\n"
+	"\n"
+	"domain \"example.com\" {\n"
+	"    subdomains = false\n"
+	"    selector \"2026a\" { key = \"example.com/2026a.pem\" }\n"
+	"    selector \"2026e\" { key = \"example.com/2026e.pem\" }\n"
+	"}\n";
+
+struct fixture {
+	struct conf_sources sources;
+	struct options *options;
+	struct fault fault;
+	struct text said;
+};
+
+static void
+fixture_done(struct fixture *fixture)
+{
+	conf_sources_done(&fixture->sources);
+	options_free(fixture->options);
+	text_done(&fixture->said);
+}
+
+static char directory[] = "/tmp/signet-options-XXXXXX";
+
+static void
+directory_make(void)
+{
+	cr_assert_neq(mkdtemp(directory), NULL);
+	cr_assert_eq(chdir(directory), 0);
+}
+
+static void
+directory_remove(void)
+{
+	CLEAN(text_done) struct text command = {0};
+
+	text_addf(&command, "rm -r '%s'", directory);
+	cr_expect_eq(system(text_string(&command)), 0);
+}
+
+TestSuite(options, .init = directory_make, .fini = directory_remove);
+
+static void
+file_write(const char *name, const char *contents)
+{
+	FILE *file = fopen(name, "w");
+
+	cr_assert_neq(file, NULL);
+	fputs(contents, file);
+	fclose(file);
+}
+
+/* As options_load() of a file "c" in the current directory. */
+static bool
+fixture_of(struct fixture *fixture, const char *contents)
+{
+	*fixture = (struct fixture){0};
+	file_write("c", contents);
+	return options_load("c", &fixture->said, &fixture->options,
+			    &fixture->sources.bytes, &fixture->fault);
+}
+
+/* ---- defaults and the sample ---- */
+
+Test(options, every_default_fits)
+{
+	struct options *options = options_default();
+
+	cr_expect_gt(options->hostname.len, 0);
+	cr_expect(slice_eq(options->state_dir, SLICE("/var/lib/signet")));
+	cr_expect(slice_eq(options->keys.keys_dir, SLICE("/etc/signet/keys")));
+	cr_expect(slice_eq(options->user, SLICE("signet")));
+	cr_expect_eq(options->log.format, LOG_FORMAT_TEXT);
+	cr_expect_eq(options->log.level, LOG_LEVEL_INFO);
+	cr_expect_gt(options->dns.resolvers_count, 0);
+	cr_assert_eq(options->listeners_count, 1);
+	cr_expect(slice_eq(options->listeners[0].address_text,
+			   SLICE("127.0.0.1:2525")));
+	cr_expect_eq(address_port(&options->listeners[0].address), 2525);
+	cr_expect_eq(options->listeners[0].allow_from_count, 2);
+	cr_expect_eq(options->limits.max_message_size, 52428800);
+	cr_expect_eq(options->limits.max_recipients, 1000);
+	cr_expect_eq(options->limits.max_hops, 100);
+	cr_expect_eq(options->limits.max_header_size, 1048576);
+	cr_expect_eq(options->limits.command_timeout_ms, 5 * MINUTE);
+	cr_expect_eq(options->delivery.port, 25);
+	cr_expect_eq(options->delivery.tls, TLS_OPPORTUNISTIC);
+	cr_assert_eq(options->delivery.retry_count, 4);
+	cr_expect_eq(options->delivery.retry_ms[0], 5 * MINUTE);
+	cr_expect_eq(options->delivery.retry_ms[3], 1 * HOUR);
+	cr_expect_eq(options->delivery.expire_ms, 5 * DAY);
+	cr_expect(slice_eq(options->milter_socket,
+			   SLICE("inet:8891@127.0.0.1")));
+	cr_expect_eq(options->signing.header_canon, CANON_RELAXED);
+	cr_expect_eq(options->signing.body_canon, CANON_RELAXED);
+	cr_expect_eq(options->signing.unsigned_action, UNSIGNED_RELAY);
+	cr_expect_not(options->strict_key_modes);
+	cr_expect_eq(options->keys.domains_count, 0);
+	options_free(options);
+}
+
+Test(options, every_row_is_whole)
+{
+	for (size_t i = 0; i < options_table.count; i++) {
+		const struct conf_option *row = &options_table.options[i];
+		bool is_section = row->kind == CONF_SECTION ||
+				  row->kind == CONF_TITLED;
+		CLEAN(arena_done) struct arena arena = {0};
+		struct slice rest, part;
+		struct fault fault;
+		char field[512] = {0};
+		uint64_t most = row->size == 2 ? UINT16_MAX : UINT64_MAX;
+
+		cr_expect(slice_ends_nocase(SLICE(row->help), SLICE(".")),
+			  "%s: help", row->key);
+		cr_expect_leq(row->size, sizeof(field), "%s", row->key);
+		if (row->kind == CONF_COUNT)
+			cr_expect_leq(row->max, most, "%s", row->key);
+		if (row->kind == CONF_BOOL)
+			cr_expect_eq(row->size, sizeof(bool), "%s", row->key);
+		if (is_section)
+			continue;
+		cr_assert(row->fallback != NULL || row->example != NULL);
+		if (row->fallback == NULL)
+			continue;
+		rest = SLICE(row->fallback);
+		if (row->kind != CONF_LIST && row->kind != CONF_DURATIONS)
+			cr_expect(conf_value_read(row, rest, &arena, field,
+						  &fault),
+				  "%s", row->key);
+		else
+			while (slice_split(&rest, ' ', &part))
+				cr_expect(conf_value_read(row, part, &arena,
+							  field, &fault),
+					  "%s", row->key);
+	}
+}
+
+Test(options, the_documented_sample_parses)
+{
+	CLEAN(fixture_done) struct fixture f;
+
+	cr_assert(fixture_of(&f, sample), "%s", text_string(&f.said));
+	cr_assert_eq(f.options->listeners_count, 1);
+	cr_expect(slice_eq(f.options->listeners[0].name, SLICE("apps")));
+	cr_assert_eq(f.options->routes_count, 1);
+	cr_expect(slice_eq(f.options->routes[0].pattern,
+			   SLICE("example.net")));
+	cr_expect_eq(f.options->routes[0].via.len, 0);
+	cr_assert_eq(f.options->keys.domains_count, 1);
+	cr_assert_eq(f.options->keys.domains[0].selectors_count, 2);
+	cr_expect(slice_eq(f.options->keys.domains[0].selectors[1].key_path,
+			   SLICE("example.com/2026e.pem")));
+	cr_expect_eq(f.options->keys.domains[0].selectors[1].line,
+		     f.options->keys.domains[0].line + 3);
+	cr_expect_str_eq(f.options->keys.domains[0].file, "c");
+}
+
+static void
+same_expect(const struct options *a, const struct options *b)
+{
+	cr_expect(slice_eq(a->state_dir, b->state_dir));
+	cr_expect_eq(memcmp(&a->limits, &b->limits, sizeof(a->limits)), 0);
+	cr_expect_eq(a->delivery.retry_count, b->delivery.retry_count);
+	cr_expect_eq(a->delivery.expire_ms, b->delivery.expire_ms);
+	cr_expect_eq(a->listeners_count, b->listeners_count);
+	cr_expect(slice_eq(a->listeners[0].address_text,
+			   b->listeners[0].address_text));
+	cr_expect(slice_eq(a->hostname, b->hostname));
+	cr_expect_eq(a->dns.resolvers_count, b->dns.resolvers_count);
+}
+
+Test(options, the_reference_means_the_defaults)
+{
+	CLEAN(text_done) struct text reference = {0};
+	CLEAN(fixture_done) struct fixture f;
+	CLEAN(options_free_clean) struct options *defaults = options_default();
+
+	options_write(&reference);
+	cr_assert(fixture_of(&f, text_string(&reference)), "%s",
+		  text_string(&f.said));
+	same_expect(f.options, defaults);
+	cr_expect_eq(f.options->keys.domains_count, 0);
+	cr_expect_eq(f.options->routes_count, 0);
+}
+
+/* Every example of the reference is valid, too. */
+Test(options, the_reference_parses_without_its_comments)
+{
+	CLEAN(text_done) struct text reference = {0}, active = {0};
+	CLEAN(fixture_done) struct fixture f;
+	struct slice rest, line;
+
+	options_write(&reference);
+	rest = text_slice(&reference);
+	while (slice_split(&rest, '\n', &line)) {
+		struct slice bare = slice_trim(line);
+
+		if (slice_starts(bare, SLICE("#")) &&
+		    (!slice_starts(bare, SLICE("# ")) ||
+		     slice_starts(bare, SLICE("#    "))))
+			line = slice_from(bare, 1);
+		text_add(&active, line);
+		text_add_byte(&active, '\n');
+	}
+	cr_assert(fixture_of(&f, text_string(&active)), "%s",
+		  text_string(&f.said));
+	cr_expect_eq(f.options->keys.domains_count, 1);
+	cr_expect_eq(f.options->routes_count, 1);
+	cr_expect(slice_eq(f.options->listeners[0].name, SLICE("apps")));
+}
+
+/* ---- hand-over ---- */
+
+Test(options, what_was_loaded_parses_again_elsewhere)
+{
+	CLEAN(fixture_done) struct fixture f;
+	CLEAN(options_free_clean) struct options *again = NULL;
+	struct fault fault;
+
+	file_write("d", "state_dir = \"queue\"\n");
+	cr_assert(fixture_of(&f, "include \"d\"\n"
+				 "limits { max_hops = 7 }\n"), "%s",
+		  text_string(&f.said));
+	cr_assert_eq(unlink("c"), 0);
+	cr_assert_eq(unlink("d"), 0);
+	cr_assert_eq(chdir("/"), 0);
+	cr_assert(options_parse(text_slice(&f.sources.bytes), &again, &fault));
+	same_expect(again, f.options);
+	cr_expect_eq(again->limits.max_hops, 7);
+	cr_expect(slice_starts(again->state_dir, SLICE(directory)));
+	cr_expect(slice_ends_nocase(again->state_dir, SLICE("/queue")));
+}
+
+Test(options, damaged_sources_are_refused)
+{
+	struct options *options = NULL;
+	struct fault fault;
+
+	cr_expect_not(options_parse(SLICE("rubbish"), &options, &fault));
+	cr_expect_eq(options, NULL);
+}
+
+/* ---- what is refused ---- */
+
+static const struct {
+	const char *input, *said;
+} bad_rows[] = {
+	{"hostname = \"a b\"",
+	 "c:1: the domain name 'a b': holds ' ', which no domain "
+	 "name may\n"},
+	{"\nstate_dir = \"\"", "c:2: 'state_dir': must not be empty\n"},
+	{"listener \"a\" {\n address = \"127.0.0.1\" }",
+	 "c:2: 'address': "},
+	{"listener \"a\" {\n address = \"localhost:25\" }",
+	 "c:2: 'address': "},
+	{"listener \"a\" {\n allow_from = {\"10.0.0.0/8\",\n\"10.0.0.0/33\"} }",
+	 "c:3: 'allow_from': "},
+	{"listener \"a\" { adress = \"127.0.0.1:25\" }",
+	 "c:1: unknown option 'adress' in section 'listener'; did you mean "
+	 "'address'?\n"},
+	{"listener \"a\" { }\nlistener \"b\" { }",
+	 "c:2: the listeners \"a\" and \"b\" have the same address\n"},
+	{"listener \"a\" {\ntls = \"starttls\"\ntls_cert = \"x\" }",
+	 "c:2: 'tls' needs 'tls_key' in the listener \"a\"\n"},
+	{"listener \"a\" {\ntls = \"implicit\"\ntls_key = \"x\" }",
+	 "c:2: 'tls' needs 'tls_cert' in the listener \"a\"\n"},
+	{"listener \"a\" {\n\nauth = \"required\" }",
+	 "c:3: 'auth' needs 'auth_file' in the listener \"a\"\n"},
+	{"dns { resolvers = {\"127.0.0.1\", \"dns.example.com\"} }",
+	 "c:1: 'resolvers': "},
+	{"dns { resolvers = \"unix:/x\" }",
+	 "c:1: 'resolvers': 'unix:/x' is not an address\n"},
+	{"limits { max_message_size = \"2K\" }",
+	 "c:1: 'max_header_size' is larger than 'max_message_size'\n"},
+	{"limits { max_hops = 0 }",
+	 "c:1: 'max_hops': 0 is out of range: 1 to 1000\n"},
+	{"delivery { port = 65536 }",
+	 "c:1: 'port': 65536 is out of range: 1 to 65535\n"},
+	{"delivery { tls = \"verify\" }",
+	 "c:1: 'tls': 'verify' is none of: none, opportunistic, required\n"},
+	{"delivery { smarthost = \"mx.example.net:0\" }",
+	 "c:1: 'smarthost': 'mx.example.net:0' is not host:port\n"},
+	{"delivery { smarthost = \"-x.example.net:25\" }",
+	 "c:1: 'smarthost': the domain name '-x.example.net': has a label "
+	 "that begins or ends with '-'\n"},
+	{"delivery { retry = {} }", "c:1: 'retry': the list is empty\n"},
+	{"delivery { bounce_from = \"postmaster\" }",
+	 "c:1: 'bounce_from': 'postmaster' is not an address such as "
+	 "\"mailer-daemon@example.com\"\n"},
+	{"route \"*.*.example.net\" { }",
+	 "c:1: the domain name '*.example.net': holds '*', which no domain "
+	 "name may\n"},
+	{"route \"a.example\" { }\nroute \"A.EXAMPLE\" { }",
+	 "c:2: duplicate section 'route \"A.EXAMPLE\"': the first is in c, "
+	 "line 1\n"},
+	{"route \"*\" { auth_user = \"u\" }",
+	 "c:1: 'auth_user' needs 'auth_password_file'\n"},
+	{"milter { socket = \"inet:127.0.0.1\" }",
+	 "c:1: 'socket': 'inet:127.0.0.1' is neither \"inet:port@host\" nor "
+	 "\"unix:/path\"\n"},
+	{"signing { canonicalization = \"relaxed\" }",
+	 "c:1: 'canonicalization': 'relaxed' is none of: relaxed/relaxed, "
+	 "relaxed/simple, simple/relaxed, simple/simple\n"},
+	{"signing { unsigned = \"drop\" }",
+	 "c:1: 'unsigned': 'drop' is none of: relay, reject\n"},
+	{"domain \"example.com\" { }",
+	 "c:1: the domain \"example.com\" has no selector\n"},
+	{"domain \"example.com\" {\nselector \"s\" { } }",
+	 "c:2: 'key' is missing in the section 'selector \"s\"'\n"},
+	{"domain \"example.com\" {\nselector \"s_1\" { key = \"k\" } }",
+	 "c:2: the selector 's_1': holds '_', which no domain name may\n"},
+	{"domain \"example.com.\" { selector \"s\" { key = \"k\" } }",
+	 "c:1: the domain name 'example.com.': ends with a dot: write it "
+	 "without\n"},
+	{"domain \"b\xe2\x80\xae.example\" { selector \"s\" { key = \"k\" } }",
+	 "c:1: the domain name 'b\xe2\x80\xae.example': has letters beyond "
+	 "ASCII that no domain name may have\n"},
+	{"domain \"b\xc3\xbc.example\" { selector \"s\" { key = \"k\" } }\n"
+	 "domain \"xn--b-eha.example\" { selector \"s\" { key = \"k\" } }",
+	 "c:2: \"xn--b-eha.example\" is the same name as "
+	 "\"b\xc3\xbc.example\" in c, line 1\n"},
+	{"route \"*.b\xc3\xbc.example\" { }\n"
+	 "route \"*.xn--b-eha.example\" { }",
+	 "c:2: \"*.xn--b-eha.example\" is the same name as "
+	 "\"*.b\xc3\xbc.example\" in c, line 1\n"},
+	{"domain \"a.example\" { selector \"s\" { key = \"k\" } }\n"
+	 "domain \"A.example\" { selector \"s\" { key = \"k\" } }",
+	 "c:2: duplicate section 'domain \"A.example\"': the first is in c, "
+	 "line 1\n"},
+	{"domain = \"x\"",
+	 "c:1: 'domain' is a section with a title: domain \"…\" {…}\n"},
+	{"limits {\nmax_hops = 1\n",
+	 "c:3: the file ends inside the section 'limits' that begins on line "
+	 "1: a '}' is missing\n"},
+};
+
+Test(options, refuses)
+{
+	for (size_t i = 0; i < COUNT(bad_rows); i++) {
+		CLEAN(fixture_done) struct fixture f;
+		size_t len = strlen(bad_rows[i].said);
+
+		cr_expect_not(fixture_of(&f, bad_rows[i].input), "%s",
+			      bad_rows[i].input);
+		cr_expect_eq(f.options, NULL);
+		cr_expect_eq(strncmp(text_string(&f.said), bad_rows[i].said,
+				     len), 0, "%s\n%s", bad_rows[i].input,
+			     text_string(&f.said));
+		/* One mistake, one line. */
+		cr_expect_eq(slice_find(text_slice(&f.said), '\n'),
+			     (ptrdiff_t)f.said.len - 1, "%s\n%s",
+			     bad_rows[i].input, text_string(&f.said));
+		cr_expect_eq(options_exit_code(&f.fault), EX_CONFIG);
+	}
+}
+
+Test(options, names_every_error)
+{
+	CLEAN(fixture_done) struct fixture f;
+
+	cr_expect_not(fixture_of(&f, "bogus = 1\nlimits { max_hops = 0\n"
+				     "max_recipients = x }\n"
+				     "milter { socket = \"x\" }\n"));
+	cr_expect_str_eq(text_string(&f.said),
+			 "c:1: unknown option 'bogus'\n"
+			 "c:2: 'max_hops': 0 is out of range: 1 to 1000\n"
+			 "c:3: 'max_recipients': 'x' is not a number\n"
+			 "c:4: 'socket': 'x' is neither \"inet:port@host\" nor "
+			 "\"unix:/path\"\n");
+	cr_expect_str_eq(f.fault.text, "c: 4 errors");
+}
+
+Test(options, a_missing_file_is_absent)
+{
+	CLEAN(fixture_done) struct fixture f = {0};
+
+	cr_expect_not(options_load("none", &f.said, &f.options, NULL,
+				   &f.fault));
+	cr_expect_eq(f.fault.kind, FAULT_ABSENT);
+	cr_expect_eq(options_exit_code(&f.fault), EX_CONFIG);
+	cr_expect_str_eq(text_string(&f.said),
+			 "none: cannot open: No such file or directory\n");
+}
+
+/* ---- values ---- */
+
+Test(options, understands_addresses_and_routes)
+{
+	CLEAN(fixture_done) struct fixture f;
+
+	cr_assert(fixture_of(
+			  &f,
+			  "dns { resolvers = {\"127.0.0.1:5353\", \"::1\"} }\n"
+			  "listener \"a\" { address = \"*:25\" }\n"
+			  "listener \"b\" { address = \"[::1]:2525\" }\n"
+			  "listener \"c\" { address = \"unix:/run/s\" }\n"
+			  "route \"*.Example.NET\" { via = \"[::1]:26\" "
+			  "tls = \"verify\" }\n"
+			  "route \"*\" { via = \"mx.example.org\" }\n"),
+		  "%s", text_string(&f.said));
+	cr_expect_eq(address_port(&f.options->dns.resolvers[0]), 5353);
+	cr_expect_eq(address_port(&f.options->dns.resolvers[1]), 53);
+	cr_expect(f.options->listeners[0].is_any);
+	cr_expect_not(f.options->listeners[1].is_any);
+	cr_expect_eq(f.options->listeners[2].address.any.sa_family, AF_UNIX);
+	cr_expect(slice_eq(f.options->routes[0].pattern,
+			   SLICE("*.example.net")));
+	cr_expect_eq(f.options->routes[0].tls, TLS_VERIFY);
+}
+
+Test(options, names_become_a_labels)
+{
+	CLEAN(fixture_done) struct fixture f;
+
+	cr_assert(fixture_of(&f, "hostname = \"MX.b\xc3\xbc.example\"\n"
+				 "domain \"B\xc3\x9c.example\" {\n"
+				 "selector \"s\" { key = \"k\" } }\n"
+				 "route \"*.b\xc3\xbc.example\" { }\n"),
+		  "%s", text_string(&f.said));
+	cr_expect(slice_eq(f.options->hostname,
+			   SLICE("mx.xn--b-eha.example")));
+	cr_expect(slice_eq(f.options->keys.domains[0].name,
+			   SLICE("xn--b-eha.example")));
+	cr_expect(slice_eq(f.options->routes[0].pattern,
+			   SLICE("*.xn--b-eha.example")));
+}
+
+Test(options, the_reference_is_installed)
+{
+	const char *root = getenv("SIGNET_SOURCE_ROOT");
+	CLEAN(text_done) struct text path = {0}, reference = {0}, file = {0};
+
+	cr_assert_neq(root, NULL, "SIGNET_SOURCE_ROOT is not set");
+	text_addf(&path, "%s/etc/signet.conf", root);
+	cr_assert(conf_file_read(text_string(&path), CONF_FILE_MAX, &file,
+				 NULL));
+	options_write(&reference);
+	cr_expect_str_eq(text_string(&file), text_string(&reference),
+			 "run: signet options > etc/signet.conf");
+}
+
+Test(options, paths_start_at_their_file)
+{
+	CLEAN(fixture_done) struct fixture f;
+
+	cr_assert_eq(mkdir("sub", 0700), 0);
+	file_write("sub/d", "listener \"a\" { tls = \"starttls\"\n"
+			    "tls_cert = \"cert.pem\" tls_key = \"/k.pem\" }\n"
+			    "keys_dir = \"keys\"\n");
+	cr_assert(fixture_of(&f, "include \"sub/d\""), "%s",
+		  text_string(&f.said));
+	cr_expect(slice_starts(f.options->keys.keys_dir, SLICE(directory)));
+	cr_expect(slice_ends_nocase(f.options->keys.keys_dir,
+				    SLICE("/sub/keys")));
+	cr_expect(slice_ends_nocase(f.options->listeners[0].tls_cert,
+				    SLICE("/sub/cert.pem")));
+	cr_expect(slice_eq(f.options->listeners[0].tls_key, SLICE("/k.pem")));
+}
+
+Test(options, files_that_are_missing_are_named)
+{
+	CLEAN(text_done) struct text errors = {0}, expected = {0};
+	CLEAN(fixture_done) struct fixture f;
+
+	cr_assert(fixture_of(&f,
+			     "keys_dir = \"/nowhere\"\n"
+			     "listener \"a\" { tls = \"starttls\"\n"
+			     "tls_cert = \"c\"\n"
+			     "tls_key = \"/nowhere/tls.pem\" }\n"
+			     "domain \"example.com\" {\n"
+			     "  selector \"s\" {\n"
+			     "    key = \"example.com/s.pem\" } }\n"),
+		  "%s", text_string(&f.said));
+	cr_expect_not(options_check_files(f.options, &errors, &f.fault));
+	cr_expect_str_eq(text_string(&errors),
+			 "c:4: 'tls_key': '/nowhere/tls.pem': No such file or "
+			 "directory\n"
+			 "c:7: 'key': '/nowhere/example.com/s.pem': No such "
+			 "file or directory\n");
+	cr_expect_eq(options_exit_code(&f.fault), EX_CONFIG);
+}
+
+Test(options, a_file_that_may_not_be_read_is_denied)
+{
+	CLEAN(text_done) struct text errors = {0};
+	CLEAN(fixture_done) struct fixture f;
+
+	file_write("k", "");
+	cr_assert_eq(chmod("k", 0), 0);
+	cr_assert_eq(chmod(".", 0755), 0);
+	cr_assert(fixture_of(&f, "keys_dir = \".\"\ndomain \"a.example\" {\n"
+				 "selector \"s\" { key = \"k\" } }"));
+	if (geteuid() == 0)
+		cr_assert_eq(seteuid(65534), 0);
+	cr_expect_not(options_check_files(f.options, &errors, &f.fault));
+	cr_expect_eq(options_exit_code(&f.fault), EX_NOPERM);
+	cr_expect_eq(strncmp(text_string(&errors), "c:3: 'key': '", 13), 0);
+	if (getuid() == 0)
+		cr_assert_eq(seteuid(0), 0);
+}
+
+/* ---- the machine ---- */
+
+static const struct {
+	const char *name, *hosts, *full;
+} host_rows[] = {
+	{"mx.example.com", "127.0.0.1 other.example", "mx.example.com"},
+	{"mx", "", "mx"},
+	{"mx", "127.0.1.1\tmx.example.com\tmx\n", "mx.example.com"},
+	{"mx", "127.0.1.1 mx mx.example.com # x", "mx.example.com"},
+	{"mx", "127.0.1.1 a.example a\n::1 MX.example.com MX",
+	 "MX.example.com"},
+	{"mx", "# 127.0.1.1 mx.example.com mx\n", "mx"},
+	{"mx", "mx.example.com mx\n", "mx"},
+	{"mx", "127.0.1.1 mx.example.com mxx\n", "mx"},
+};
+
+Test(options, finds_the_full_name)
+{
+	for (size_t i = 0; i < COUNT(host_rows); i++) {
+		CLEAN(text_done) struct text out = {0};
+
+		machine_full_name(SLICE(host_rows[i].name),
+				  SLICE(host_rows[i].hosts), &out);
+		cr_expect_str_eq(text_string(&out), host_rows[i].full);
+	}
+}
+
+Test(options, reads_resolv_conf)
+{
+	struct slice rest = SLICE("# x\nsearch example.com\n"
+				  "nameserver 192.0.2.1 # no\n"
+				  "  nameserver\t2001:db8::1\r\n"
+				  ";nameserver 192.0.2.9\nnameserver\n"
+				  "nameservers 192.0.2.9\n"
+				  "nameserver fe80::1%eth0");
+	static const char *const found[] = {"192.0.2.1", "2001:db8::1",
+					    "fe80::1%eth0"};
+	struct slice address;
+
+	for (size_t i = 0; i < COUNT(found); i++) {
+		cr_assert(machine_next_resolver(&rest, &address));
+		cr_expect(slice_eq(address, SLICE(found[i])), "%.*s",
+			  SLICE_ARG(address));
+	}
+	cr_expect_not(machine_next_resolver(&rest, &address));
+}
