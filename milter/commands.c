@@ -11,6 +11,9 @@
 #include "milter/input.h"
 #include "milter/pipeline.h"
 
+/* t= has at most 12 digits (RFC 6376 3.5). */
+#define TIME_MAX_S 999999999999
+
 static int
 complain(const struct fault *fault)
 {
@@ -251,7 +254,7 @@ sign_with_signer(struct signing *signing)
 	struct fault fault = {0};
 
 	signing->pipeline = pipeline_new(signing->policy, signing->time_s);
-	if (!input_open(signing->path, true, &input, &fault) ||
+	if (!input_open(signing->path, INPUT_SIGN, &input, &fault) ||
 	    !feeder_run(&feeder, input, signing->options->max_header_size,
 			&fault))
 		return message_complain(&fault);
@@ -295,7 +298,8 @@ sign_arguments(struct signing *signing, int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--time") == 0) {
 			if (++i == argc ||
-			    !slice_number(SLICE(argv[i]), &signing->time_s))
+			    !slice_number(SLICE(argv[i]), &signing->time_s) ||
+			    signing->time_s > TIME_MAX_S)
 				return false;
 		} else if (has_path ||
 			   (argv[i][0] == '-' && argv[i][1] != '\0')) {
@@ -443,7 +447,7 @@ verify_command(const struct milter_options *options, int argc, char **argv)
 		return usage("verify [FILE]");
 	if (options == NULL)
 		return EX_OK;
-	if (!input_open(argc == 2 ? argv[1] : NULL, false, &input, &fault) ||
+	if (!input_open(argc == 2 ? argv[1] : NULL, INPUT_VERIFY, &input, &fault) ||
 	    !feeder_run(&feeder, input, options->max_header_size, &fault))
 		return message_complain(&fault);
 	return results_report(options, verifier);
