@@ -66,6 +66,20 @@
 /* Scheduler: leases held in memory at once. */
 #define LEASES_MAX_PER_DESTINATION 256
 #define LEASE_READ_BATCH 64
+#define LEASE_READ_BATCH_FIRST 2 /* of a destination that has yet to take any;
+				    it doubles with each batch taken */
+#define LEASES_MAX 16384         /* all destinations together */
+/* A settlement that cannot be stored or signed now is tried again. */
+#define SETTLE_RETRY_MS (1 * SECOND)
+#define SETTLE_RETRY_MAX_MS (1 * MINUTE)
+/* Due times are wall time: look again at least this often. */
+#define SCHEDULE_SLEEP_MAX_MS (5 * MINUTE)
+#define SCHEDULE_READ_RETRY_MS (5 * SECOND)
+/* delivery/ was not ready to let a destination go. */
+#define SCHEDULE_GONE_RETRY_MS (1 * SECOND)
+#define SCHEDULE_STOPPING_MS 50 /* the same, at a stop */
+/* LEASES_MAX is reached: look again. */
+#define SCHEDULE_STARVED_MS (1 * SECOND)
 
 /* DNS. */
 #define DNS_TRIES 3
@@ -74,6 +88,13 @@
 #define DNS_CACHE_MAX 65536 /* entries per loop */
 #define DNS_TTL_MAX_MS (1 * HOUR)
 #define DNS_NEGATIVE_TTL_MAX_MS (5 * MINUTE)
+#define DNS_CACHE_BYTES_MAX (32 * MIB) /* per loop */
+#define DNS_SOCKETS_MAX 512  /* questions on the wire at once, per loop; the
+				rest of DNS_QUERIES_MAX waits */
+#define DNS_EDNS_SIZE 1232   /* UDP payload that no path cuts (flag day 2020) */
+#define DNS_RECORDS_MAX 256  /* read of one answer */
+#define DNS_ALIASES_MAX 8    /* steps of CNAME */
+#define DNS_RESOLVERS_MAX 8
 #define MX_HOSTS_MAX 32
 #define MX_ADDRESSES_MAX 32
 

@@ -66,6 +66,7 @@ struct delivery {
 	uint64_t due_ms;            /* wall; as stored */
 	uint64_t last_attempt_ms;   /* wall; 0: none yet */
 	bool is_held;
+	void *lease;                /* the schedule's */
 };
 
 /* The store's own part of an operation. */
