@@ -279,7 +279,7 @@ engine_put_delivery(struct engine *engine, const struct delivery *delivery,
 		    uint64_t due_ms, struct fault *fault)
 {
 	struct record_key key;
-	uint8_t *out;
+	uint8_t *out = NULL;
 
 	record_key_delivery(&key, &delivery->message->id,
 			    delivery->destination);
@@ -297,7 +297,7 @@ engine_put_body(struct engine *engine, const struct message *message,
 		struct fault *fault)
 {
 	struct record_key key;
-	uint8_t *out;
+	uint8_t *out = NULL;
 
 	for (size_t i = 0; i < message->body.chunks_count; i++) {
 		uint32_t number = (uint32_t)i + 1;
@@ -317,7 +317,7 @@ engine_put(struct engine *engine, const struct message *message,
 	   const struct list *deliveries, struct fault *fault)
 {
 	struct record_key key;
-	uint8_t *out;
+	uint8_t *out = NULL;
 
 	ASSERT(engine->txn != NULL);
 	record_key_message(&key, &message->id, 0);
