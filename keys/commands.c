@@ -374,6 +374,8 @@ keys_command(const struct keys_options *options, int argc, char **argv)
 		return usage(NULL);
 	if (!arguments_read(command, argc, argv, &arguments))
 		return usage(command);
+	if (options == NULL)
+		return EX_OK;
 	domain_clean(&arguments.words[0], &domain);
 	return command->run(options, &arguments);
 }

@@ -40,18 +40,46 @@
 #define BODY_RATE_MIN 512 /* octets a second */
 
 /* Bodies up to this size are values in the store, in chunks; larger ones are a
- * file each. */
-#define BODY_CHUNK (16 * KIB)
-#define BODY_INLINE_MAX (256 * KIB)
+ * file each. A chunk, its checksum (8) and the engine's page header (16) fill
+ * whole pages. */
+#define BODY_CHUNK (16 * KIB - 24)
+#define BODY_INLINE_MAX (16 * BODY_CHUNK)
 
 /* Store: operations waiting for the store thread; beyond, 452. */
 #define STORE_OPERATIONS_MAX 65536
 #define STORE_GROUP_MAX 1024
 #define STORE_MAP_SIZE ((size_t)1 << 40)
+/* Where the address space does not allow that, half of it, and so on down to
+ * this. */
+#define STORE_MAP_SIZE_MIN ((size_t)1 << 30)
+#define STORE_READERS 2           /* threads for reads of the store */
+#define STORE_READS_MAX 16384     /* waiting for them */
+#define STORE_SPACE_CHECK_MS 200  /* how long a look at the disk is good for */
+#define STORE_CHECK_MS (1 * SECOND) /* of the check at start */
+
+/* Spool: bytes of one message under way to its file, then the writer waits;
+ * threads for all files, and files that may wait for them. */
+#define SPOOL_BATCH (16 * BODY_CHUNK)
+#define SPOOL_THREADS 4
+#define SPOOL_JOBS_MAX 16384
 
 /* Scheduler: leases held in memory at once. */
 #define LEASES_MAX_PER_DESTINATION 256
 #define LEASE_READ_BATCH 64
+#define LEASE_READ_BATCH_FIRST 2 /* of a destination that has yet to take any;
+				    it doubles with each batch taken */
+#define LEASES_MAX 16384         /* all destinations together */
+/* A settlement that cannot be stored or signed now is tried again. */
+#define SETTLE_RETRY_MS (1 * SECOND)
+#define SETTLE_RETRY_MAX_MS (1 * MINUTE)
+/* Due times are wall time: look again at least this often. */
+#define SCHEDULE_SLEEP_MAX_MS (5 * MINUTE)
+#define SCHEDULE_READ_RETRY_MS (5 * SECOND)
+/* delivery/ was not ready to let a destination go. */
+#define SCHEDULE_GONE_RETRY_MS (1 * SECOND)
+#define SCHEDULE_STOPPING_MS 50 /* the same, at a stop */
+/* LEASES_MAX is reached: look again. */
+#define SCHEDULE_STARVED_MS (1 * SECOND)
 
 /* DNS. */
 #define DNS_TRIES 3

@@ -40,6 +40,8 @@ struct recipient {
 	unsigned notify;
 };
 
+struct spool_file;
+
 /* The received bytes, header and body, CRLF line ends, without dot-stuffing.
  * Up to BODY_INLINE_MAX they are chunks in memory and in the store; above, a
  * file "spool/ID" of state_dir. */
@@ -53,6 +55,9 @@ struct body {
 	struct slice *chunks; /* BODY_CHUNK each but the last; NULL when not in
 				 memory */
 	size_t chunks_count;
+	struct spool_file *file; /* the spool's, of a message just received:
+				    removes the file with the message unless
+				    the store has taken it */
 };
 
 struct message {

@@ -10,11 +10,13 @@
 #ifndef RELAY_QUEUE_SPOOL_H
 #define RELAY_QUEUE_SPOOL_H
 
-#include "relay/net/loop.h"
+#include "relay/net/worker.h"
 #include "relay/queue/message.h"
+#include "relay/queue/space.h"
 
 struct store;
 struct spool;
+struct spool_room;
 
 enum spool_event {
 	SPOOL_DRAINED, /* write on */
@@ -37,5 +39,32 @@ void spool_finish(struct spool *spool);
 /* Drops all, in whatever state; no event follows. */
 void spool_cancel(struct spool **spool);
 const struct fault *spool_fault(const struct spool *spool);
+
+/* --- for the store --- */
+
+/* Makes "spool" in the directory where it is missing. `space` outlives it. */
+bool spool_room_new(int directory, struct space *space,
+		    struct spool_room **room_out,
+		    struct fault *fault) MUST_USE;
+/* Every spool must be gone, every message freed. */
+void spool_room_free(struct spool_room *room);
+/* Message bytes in memory, all together. */
+void spool_room_limit(struct spool_room *room, uint64_t memory_bytes);
+uint64_t spool_room_memory(const struct spool_room *room);
+/* The worker for files, also for removing them. */
+struct worker *spool_room_worker(struct spool_room *room);
+/* Removes every file that no stored message names. */
+void spool_sweep(struct spool_room *room,
+		 bool (*is_stored)(void *owner, const struct message_id *id),
+		 void *owner);
+/* Part of a stored file, appended: the rest of the chunk that holds the
+ * offset, at most max bytes. INPUT: damaged. Blocks. */
+bool spool_read(struct spool_room *room, const struct message *message,
+		uint64_t offset, size_t max, struct text *out,
+		struct fault *fault) MUST_USE;
+void spool_remove(struct spool_room *room, const struct message_id *id);
+/* The store has taken over the file of a message: it stays when the message
+ * is freed. */
+void spool_file_keep(struct message *message);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * store - the durable queue: the only file that knows the engine (LMDB).
+ * store - the durable queue. Only store_engine.c knows the engine (LMDB).
  *
  * One store thread is the only writer. Operations queue up for it; while one
  * group is being synced, whoever comes waits for the next: group commit
@@ -21,11 +21,12 @@
 #ifndef RELAY_QUEUE_STORE_H
 #define RELAY_QUEUE_STORE_H
 
-#include "relay/net/loop.h"
+#include "relay/net/worker.h"
 #include "relay/queue/message.h"
+#include "relay/queue/outcome.h"
 
 struct store;
-struct worker;
+struct spool_room;
 
 /* state_dir is the current directory of the process (the supervisor sees to
  * it), else `path` is a directory to open, made if missing. Takes the lock: a
@@ -33,21 +34,23 @@ struct worker;
  * first. min_free_bytes: below it puts fail with FAULT_LIMIT. */
 bool store_open(const char *path, uint64_t min_free_bytes,
 		struct store **store_out, struct fault *fault) MUST_USE;
-/* Writes out every operation queued, then closes. */
+/* Bounds that options set; at any time (a reload). memory_bytes: of message
+ * bytes in memory, all messages together; what is beyond goes to files. */
+void store_set_limits(struct store *store, uint64_t memory_bytes,
+		      uint64_t min_free_bytes);
+/* Writes out every operation queued, then closes. No read may be open. */
 void store_close(struct store *store);
 /* Whether puts would be refused now (low on space, too many waiting): the
  * session asks before it says 354 and answers 452 4.3.1. Any thread. */
 bool store_accepts(struct store *store, uint64_t size_bytes);
-
-/* Fate of a recipient in one delivery. */
-enum outcome { OUTCOME_NONE, OUTCOME_DELIVERED, OUTCOME_DEFERRED,
-	       OUTCOME_FAILED };
 
 /* A recipient's state, in a delivery. */
 struct delivery_recipient {
 	unsigned index;        /* in message->recipients */
 	unsigned attempts;     /* so far */
 	struct slice reply;    /* last one, or fault; "" at first */
+	struct slice status;   /* RFC 3463, of the last attempt; may be "" */
+	struct slice mx;       /* the host asked last; "" : none */
 	/* set by the delivery for settling */
 	enum outcome outcome;
 };
@@ -61,7 +64,20 @@ struct delivery {
 	struct delivery_recipient *recipients;
 	size_t recipients_count;
 	uint64_t due_ms;            /* wall; as stored */
+	uint64_t last_attempt_ms;   /* wall; 0: none yet */
 	bool is_held;
+	void *lease;                /* the schedule's */
+};
+
+/* The store's own part of an operation. */
+struct store_operation {
+	struct list link;
+	struct store *store;
+	int kind;
+	bool has_dead_file;
+	struct fault fault;
+	struct post post;
+	struct job job;
 };
 
 /* --- put: message and its deliveries, durable on done --- */
@@ -73,9 +89,8 @@ struct store_put {
 	 * now, for the scheduler to take over. */
 	void (*done)(struct store_put *put, const struct fault *fault);
 	struct list deliveries;
-	struct list link;           /* its own, like the rest */
-	struct post post;
-	struct fault fault;
+	void *private;              /* the caller's */
+	struct store_operation operation;
 };
 void store_put(struct store *store, struct store_put *put);
 
@@ -91,9 +106,8 @@ struct store_settle {
 	struct loop *loop;
 	void (*done)(struct store_settle *settle, const struct fault *fault);
 	struct list deliveries;     /* of the report, as in store_put */
-	struct list link;
-	struct post post;
-	struct fault fault;
+	void *private;
+	struct store_operation operation;
 };
 void store_settle(struct store *store, struct store_settle *settle);
 
@@ -110,8 +124,7 @@ struct store_read_due {
 	bool has_more;
 	uint64_t next_due_ms;       /* of the first not read; 0: none */
 	void *private;
-	struct post post;
-	struct fault fault;
+	struct store_operation operation;
 };
 void store_read_due(struct store *store, struct store_read_due *read);
 
@@ -124,8 +137,7 @@ struct store_read_body {
 	struct loop *loop;
 	void (*done)(struct store_read_body *read, const struct fault *fault);
 	void *private;
-	struct post post;
-	struct fault fault;
+	struct store_operation operation;
 };
 void store_read_body(struct store *store, struct store_read_body *read);
 
@@ -136,6 +148,21 @@ bool store_each_destination(struct store *store,
 					 uint64_t due_ms),
 			    void *owner, struct fault *fault) MUST_USE;
 
+/* What the store has done since it was opened; any thread. */
+struct store_counters {
+	uint64_t puts, settles; /* durable */
+	uint64_t commits;       /* groups, so puts and settles per commit tell
+				   how well they group */
+	uint64_t refused;       /* puts that failed */
+	uint64_t damaged;       /* records found damaged */
+	uint64_t waiting;       /* operations, now */
+};
+void store_count(const struct store *store, struct store_counters *out);
+
+/* For the spool. */
+struct spool_room *store_spool_room(struct store *store);
+
 void delivery_free(struct delivery *delivery);
+CLEAN_POINTER(struct delivery, delivery_free)
 
 #endif

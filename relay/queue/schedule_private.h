@@ -1,0 +1,92 @@
+/*
+ * schedule_private - what the files of the scheduler share.
+ *
+ *	schedule.c     destinations, leases, reading what is due, stopping
+ *	settlement.c   from a delivery's results to their being durable
+ */
+#ifndef RELAY_QUEUE_SCHEDULE_PRIVATE_H
+#define RELAY_QUEUE_SCHEDULE_PRIVATE_H
+
+#include "relay/queue/schedule.h"
+
+/*
+ * A delivery that is in memory. READY waits in its destination to be taken,
+ * OUT is with delivery/, SETTLING is being stored. OVER is settled or given up
+ * while a read was under way that may still bring what it was: it stays to be
+ * recognised until the read has ended.
+ */
+enum lease_state { LEASE_READY, LEASE_OUT, LEASE_SETTLING, LEASE_OVER };
+
+struct lease {
+	struct list link;  /* in the destination's leases */
+	struct list ready; /* in its ready ones, while READY */
+	struct message_id id;
+	enum lease_state state;
+	struct delivery *delivery; /* NULL once OVER */
+};
+
+/* A loop's part of the schedule. */
+struct schedule_loop {
+	struct schedule *schedule;
+	struct loop *loop;
+	void *tree;             /* destinations by name: tsearch(3) */
+	struct list destinations;
+	struct list starved;    /* wait for leases_count to fall */
+	size_t leases_count, leases_max;
+	struct post post;       /* the stop's */
+	bool is_stopping, has_stopped;
+};
+
+struct schedule {
+	struct store *store;
+	struct schedule_loop *loops;
+	size_t loops_count;
+	schedule_due_fn *due;
+	schedule_gone_fn *gone;
+	/* a stop */
+	struct loop *main_loop;
+	void (*stopped)(void *owner);
+	void *stopped_owner;
+	size_t loops_running; /* main loop only */
+};
+
+struct destination {
+	struct schedule_destination public;
+	struct schedule_loop *home;
+	struct list link, starved;
+	struct list leases, ready;
+	size_t leases_count, ready_count;
+	size_t batch;           /* to read at once */
+	uint64_t next_due_ms;   /* wall; of what is only stored; 0: nothing */
+	uint64_t paused_until_ms; /* clock_now_ms(); 0: not */
+	/* Where the next read begins: all that is due before is in memory. */
+	uint64_t after_ms;
+	struct message_id after_id;
+	struct store_read_due *read; /* NULL: none under way */
+	uint64_t rewind_ms;     /* while reading: go back to there; 0: no */
+	bool is_told;           /* due() was called, take() has not said NULL */
+	bool is_posted;
+	struct post post;
+	struct alarm alarm;
+	char name[];
+};
+
+/* --- settlement.c --- */
+
+/* From results to durable; takes the lease's delivery. results may be NULL: the
+ * delivery's own fields say it all (an expired one). Ends in
+ * destination_settled(), never from inside the call. */
+void settlement_start(struct destination *destination, struct lease *lease,
+		      const struct recipient_result *results);
+/* Whether it has been tried and its time is over. */
+bool settlement_has_expired(const struct destination *destination,
+			    const struct delivery *delivery);
+
+/* --- schedule.c --- */
+
+/* The lease is over. due_ms: when what is left of it is due again, 0: nothing
+ * is left. */
+void destination_settled(struct destination *destination, struct lease *lease,
+			 uint64_t due_ms);
+
+#endif

@@ -1,0 +1,500 @@
+#include "relay/queue/store_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "relay/queue/record.h"
+
+/* What a reader found damaged; frees itself. */
+struct set_aside {
+	struct store_operation operation;
+	struct arena arena;
+	struct slice destination, reason;
+	struct message_id id;
+	uint64_t due_ms;
+};
+
+static struct store_put *
+put_of(struct store_operation *operation)
+{
+	return CONTAINER(operation, struct store_put, operation);
+}
+
+static struct store_settle *
+settle_of(struct store_operation *operation)
+{
+	return CONTAINER(operation, struct store_settle, operation);
+}
+
+static struct store_operation *
+operation_of(struct list *item)
+{
+	return CONTAINER(item, struct store_operation, link);
+}
+
+/* --- one group, one transaction --- */
+
+/* A disk that loses what it was given: nothing of this group was acknowledged,
+ * and only a fresh start knows what is on it. */
+static _Noreturn void
+store_die(const struct fault *fault)
+{
+	struct log line;
+
+	log_begin(&line, LOG_LEVEL_ERROR, "store-failed");
+	log_fault(&line, fault);
+	log_send(&line);
+	log_stop();
+	_exit(EX_TEMPFAIL);
+}
+
+static bool
+settle_apply(struct engine *engine, struct store_settle *settle)
+{
+	struct fault *fault = &settle->operation.fault;
+	bool is_gone;
+
+	if (!engine_settle(engine, settle->delivery, settle->due_ms, &is_gone,
+			   fault))
+		return false;
+	settle->operation.has_dead_file =
+		is_gone && settle->delivery->message->body.is_file;
+	return settle->report == NULL ||
+	       engine_put(engine, settle->report, &settle->deliveries, fault);
+}
+
+static bool
+operation_apply(struct engine *engine, struct store_operation *operation)
+{
+	struct store_put *put;
+	struct set_aside *aside;
+
+	switch ((enum operation_kind)operation->kind) {
+	case OPERATION_PUT:
+		put = put_of(operation);
+		return engine_put(engine, put->message, &put->deliveries,
+				  &operation->fault);
+	case OPERATION_SETTLE:
+		return settle_apply(engine, settle_of(operation));
+	case OPERATION_SET_ASIDE:
+		aside = CONTAINER(operation, struct set_aside, operation);
+		return engine_set_aside(engine, aside->destination,
+					aside->due_ms, &aside->id,
+					aside->reason, &operation->fault);
+	}
+	return false;
+}
+
+/* All of the group in one transaction, or nothing: then fault says why. */
+static bool
+group_commit(struct store *store, struct list *group, struct fault *fault)
+{
+	if (!engine_begin(store->engine, fault))
+		return false;
+	LIST_EACH (item, group) {
+		struct store_operation *operation = operation_of(item);
+
+		if (!operation_apply(store->engine, operation)) {
+			*fault = operation->fault;
+			engine_abort(store->engine);
+			return false;
+		}
+	}
+	if (!engine_commit(store->engine, fault))
+		return false;
+	atomic_fetch_add(&store->commits, 1);
+	return true;
+}
+
+/* Whether the store can go on after this. A file that cannot grow may show as
+ * EIO (a short write), as a broken disk does; then the disk tells which. */
+static bool
+fault_is_survivable(struct store *store, struct fault *fault)
+{
+	if (fault->system == EIO && space_is_out(&store->space))
+		fault->kind = FAULT_LIMIT;
+	return fault->kind == FAULT_LIMIT || fault->kind == FAULT_INPUT;
+}
+
+/* What fails alone fails alone. */
+static void
+operation_commit_alone(struct store *store, struct store_operation *operation)
+{
+	struct list group;
+	struct fault fault = {0};
+
+	list_init(&group);
+	list_add_last(&group, &operation->link);
+	operation->fault = (struct fault){0};
+	if (!group_commit(store, &group, &fault)) {
+		if (!fault_is_survivable(store, &fault))
+			store_die(&fault);
+		/* To the caller damage is as good as a failing disk. */
+		if (fault.kind == FAULT_INPUT)
+			fault.kind = FAULT_SYSTEM;
+		operation->fault = fault;
+	}
+	list_remove(&operation->link);
+}
+
+static void
+group_commit_singly(struct store *store, struct list *group)
+{
+	struct list done, *item;
+
+	list_init(&done);
+	while ((item = list_take_first(group)) != NULL) {
+		operation_commit_alone(store, operation_of(item));
+		list_add_last(&done, item);
+	}
+	while ((item = list_take_first(&done)) != NULL)
+		list_add_last(group, item);
+}
+
+/* --- telling the callers --- */
+
+static void
+deliveries_free(struct list *deliveries)
+{
+	struct list *item;
+
+	while ((item = list_take_first(deliveries)) != NULL)
+		delivery_free(CONTAINER(item, struct delivery, link));
+}
+
+static void
+put_tell(struct post *post)
+{
+	struct store_operation *operation =
+		CONTAINER(post, struct store_operation, post);
+	struct store_put *put = put_of(operation);
+	struct message *message = put->message;
+	struct fault fault = operation->fault;
+
+	if (fault.kind != FAULT_NONE)
+		deliveries_free(&put->deliveries);
+	/* The put may be gone after this. */
+	put->done(put, fault.kind != FAULT_NONE ? &fault : NULL);
+	message_unref(message);
+}
+
+static void
+settle_tell(struct post *post)
+{
+	struct store_operation *operation =
+		CONTAINER(post, struct store_operation, post);
+	struct store_settle *settle = settle_of(operation);
+	struct fault fault = operation->fault;
+
+	if (fault.kind != FAULT_NONE)
+		deliveries_free(&settle->deliveries);
+	settle->done(settle, fault.kind != FAULT_NONE ? &fault : NULL);
+}
+
+static void
+dead_file_remove(struct job *job)
+{
+	struct store_operation *operation =
+		CONTAINER(job, struct store_operation, job);
+
+	spool_remove(operation->store->room,
+		     &settle_of(operation)->delivery->message->id);
+}
+
+static void
+dead_file_removed(struct job *job)
+{
+	struct store_operation *operation =
+		CONTAINER(job, struct store_operation, job);
+
+	settle_tell(&operation->post);
+}
+
+/* The file goes only now that no record names it any more. */
+static void
+settle_finish(struct store *store, struct store_settle *settle)
+{
+	struct store_operation *operation = &settle->operation;
+
+	atomic_fetch_add(&store->settles, 1);
+	if (operation->has_dead_file) {
+		operation->job = (struct job){.run = dead_file_remove,
+					      .done = dead_file_removed,
+					      .loop = settle->loop};
+		if (worker_submit(spool_room_worker(store->room),
+				  &operation->job))
+			return;
+		spool_remove(store->room, &settle->delivery->message->id);
+	}
+	loop_post(settle->loop, &operation->post, settle_tell);
+}
+
+static void
+put_finish(struct store *store, struct store_put *put)
+{
+	if (put->operation.fault.kind == FAULT_NONE) {
+		atomic_fetch_add(&store->puts, 1);
+		spool_file_keep(put->message);
+	} else {
+		atomic_fetch_add(&store->refused, 1);
+	}
+	loop_post(put->loop, &put->operation.post, put_tell);
+}
+
+static void
+set_aside_free(struct set_aside *aside)
+{
+	arena_done(&aside->arena);
+	free(aside);
+}
+
+static void
+operation_finish(struct store *store, struct store_operation *operation)
+{
+	switch ((enum operation_kind)operation->kind) {
+	case OPERATION_PUT:
+		put_finish(store, put_of(operation));
+		return;
+	case OPERATION_SETTLE:
+		if (operation->fault.kind == FAULT_NONE)
+			settle_finish(store, settle_of(operation));
+		else
+			loop_post(settle_of(operation)->loop,
+				  &operation->post, settle_tell);
+		return;
+	case OPERATION_SET_ASIDE:
+		set_aside_free(
+			CONTAINER(operation, struct set_aside, operation));
+		return;
+	}
+}
+
+/* --- the store thread --- */
+
+/* Waits for work; false once there is none and will be none. */
+static bool
+group_take(struct store *store, struct list *group)
+{
+	struct list *item;
+	size_t count = 0;
+
+	uv_mutex_lock(&store->mutex);
+	while (list_is_empty(&store->waiting) && !store->is_stopping)
+		uv_cond_wait(&store->wake, &store->mutex);
+	while (count < STORE_GROUP_MAX &&
+	       (item = list_take_first(&store->waiting)) != NULL) {
+		list_add_last(group, item);
+		count++;
+	}
+	uv_mutex_unlock(&store->mutex);
+	atomic_fetch_sub(&store->waiting_count, count);
+	return count > 0;
+}
+
+void
+store_thread(void *argument)
+{
+	struct store *store = argument;
+	struct list group, *item;
+	struct fault fault;
+
+	list_init(&group);
+	while (group_take(store, &group)) {
+		if (!group_commit(store, &group, &fault)) {
+			if (!fault_is_survivable(store, &fault))
+				store_die(&fault);
+			group_commit_singly(store, &group);
+		}
+		atomic_store(&store->space.reusable_bytes,
+			     engine_reusable_bytes(store->engine));
+		while ((item = list_take_first(&group)) != NULL)
+			operation_finish(store, operation_of(item));
+	}
+}
+
+void
+store_submit(struct store *store, struct store_operation *operation,
+	     enum operation_kind kind)
+{
+	operation->store = store;
+	operation->kind = (int)kind;
+	operation->has_dead_file = false;
+	operation->fault = (struct fault){0};
+	atomic_fetch_add(&store->waiting_count, 1);
+	uv_mutex_lock(&store->mutex);
+	ASSERT(!store->is_stopping);
+	list_add_last(&store->waiting, &operation->link);
+	uv_cond_signal(&store->wake);
+	uv_mutex_unlock(&store->mutex);
+}
+
+/* --- operations --- */
+
+struct by_destination {
+	struct slice destination;
+	unsigned index;
+};
+
+static int
+by_destination_compare(const void *a, const void *b)
+{
+	const struct by_destination *left = a, *right = b;
+	int order = slice_compare(left->destination, right->destination);
+
+	if (order != 0)
+		return order;
+	return left->index < right->index ? -1 : 1;
+}
+
+static struct delivery *
+delivery_new(struct message *message, const struct by_destination *rows,
+	     size_t count)
+{
+	struct delivery *delivery = memory_new(sizeof(*delivery));
+
+	delivery->message = message_ref(message);
+	delivery->destination = rows[0].destination; /* the message's */
+	delivery->due_ms = message->received_ms;
+	delivery->recipients = arena_array(&delivery->arena, count,
+					   sizeof(*delivery->recipients));
+	delivery->recipients_count = count;
+	for (size_t i = 0; i < count; i++)
+		delivery->recipients[i].index = rows[i].index;
+	return delivery;
+}
+
+/* One delivery per destination, each with its recipients in the order of their
+ * RCPTs. */
+static void
+deliveries_make(struct message *message, struct list *deliveries)
+{
+	size_t count = message->recipients_count, first = 0;
+	struct by_destination *rows = memory_array(count, sizeof(*rows));
+
+	for (size_t i = 0; i < count; i++)
+		rows[i] = (struct by_destination){
+			message->recipients[i].destination, (unsigned)i};
+	if (count > 1)
+		qsort(rows, count, sizeof(*rows), by_destination_compare);
+	for (size_t i = 1; i <= count; i++) {
+		struct delivery *delivery;
+
+		if (i < count && slice_eq(rows[i].destination,
+					  rows[first].destination))
+			continue;
+		delivery = delivery_new(message, &rows[first], i - first);
+		list_add_last(deliveries, &delivery->link);
+		first = i;
+	}
+	free(rows);
+}
+
+void
+delivery_free(struct delivery *delivery)
+{
+	struct message *message = delivery->message;
+
+	arena_done(&delivery->arena);
+	free(delivery);
+	if (message != NULL)
+		message_unref(message);
+}
+
+void
+store_put(struct store *store, struct store_put *put)
+{
+	struct message *message = put->message;
+	uint64_t size = message_size(message);
+	struct fault *fault = &put->operation.fault;
+
+	ASSERT(put->done != NULL);
+	ASSERT(message->body.is_file || message->body.size == 0 ||
+	       message->body.chunks != NULL);
+	message_ref(message);
+	list_init(&put->deliveries);
+	list_init(&put->operation.link);
+	*fault = (struct fault){0};
+	if (!record_message_check(message, fault) ||
+	    (!store_accepts(store, size) &&
+	     !fault_set(fault, FAULT_LIMIT, "no room in the queue"))) {
+		atomic_fetch_add(&store->refused, 1);
+		loop_post(put->loop, &put->operation.post, put_tell);
+		return;
+	}
+	deliveries_make(message, &put->deliveries);
+	space_take(&store->space, size);
+	store_submit(store, &put->operation, OPERATION_PUT);
+}
+
+void
+store_settle(struct store *store, struct store_settle *settle)
+{
+	ASSERT(settle->done != NULL);
+	for (size_t i = 0; i < settle->delivery->recipients_count; i++)
+		ASSERT(settle->delivery->recipients[i].outcome !=
+		       OUTCOME_NONE);
+	list_init(&settle->deliveries);
+	if (settle->report != NULL)
+		deliveries_make(settle->report, &settle->deliveries);
+	store_submit(store, &settle->operation, OPERATION_SETTLE);
+}
+
+void
+store_set_aside(struct store *store, struct slice destination, uint64_t due_ms,
+		const struct message_id *id, const struct fault *fault)
+{
+	struct set_aside *aside = memory_new(sizeof(*aside));
+	char text[MESSAGE_ID_TEXT + 1];
+	struct log line;
+
+	message_id_write(id, text);
+	log_begin(&line, LOG_LEVEL_ERROR, "damaged");
+	log_string(&line, "id", text);
+	log_text(&line, "domain", destination);
+	log_fault(&line, fault);
+	log_send(&line);
+	atomic_fetch_add(&store->damaged, 1);
+
+	aside->destination = arena_copy(&aside->arena, destination);
+	aside->reason = arena_copy(&aside->arena, SLICE(fault->text));
+	aside->id = *id;
+	aside->due_ms = due_ms;
+	store_submit(store, &aside->operation, OPERATION_SET_ASIDE);
+}
+
+bool
+store_accepts(struct store *store, uint64_t size_bytes)
+{
+	return atomic_load(&store->waiting_count) < STORE_OPERATIONS_MAX &&
+	       space_has(&store->space, size_bytes);
+}
+
+void
+store_count(const struct store *store, struct store_counters *out)
+{
+	*out = (struct store_counters){
+		.puts = atomic_load(&store->puts),
+		.settles = atomic_load(&store->settles),
+		.commits = atomic_load(&store->commits),
+		.refused = atomic_load(&store->refused),
+		.damaged = atomic_load(&store->damaged),
+		.waiting = atomic_load(&store->waiting_count),
+	};
+}
+
+struct spool_room *
+store_spool_room(struct store *store)
+{
+	return store->room;
+}
+
+void
+store_set_limits(struct store *store, uint64_t memory_bytes,
+		 uint64_t min_free_bytes)
+{
+	atomic_store(&store->space.min_free_bytes, min_free_bytes);
+	spool_room_limit(store->room, memory_bytes);
+}

@@ -1,0 +1,86 @@
+/*
+ * store_engine - the store's tables in LMDB: transactions, what a put and a
+ * settlement write, what reads give. Private to the store.
+ *
+ * Safe mode only: no MDB_NOSYNC, no MDB_WRITEMAP. Every read is a transaction
+ * of its own and short, because an open one pins pages.
+ *
+ * Faults      LIMIT: no space (map or disk); nothing was written, try later or
+ *             less. INPUT: a damaged record. SYSTEM: the engine or the disk
+ *             failed; for a writer that is the end.
+ * Thread      One writer. Reads: any, each with its own transaction.
+ */
+#ifndef RELAY_QUEUE_STORE_ENGINE_H
+#define RELAY_QUEUE_STORE_ENGINE_H
+
+#include "relay/queue/store.h"
+
+struct engine;
+
+/* `directory` is made if missing. */
+bool engine_open(const char *directory, struct engine **engine_out,
+		 struct fault *fault) MUST_USE;
+void engine_close(struct engine *engine);
+CLEAN_POINTER(struct engine, engine_close)
+
+/* --- the writer --- */
+
+bool engine_begin(struct engine *engine, struct fault *fault) MUST_USE;
+/* Ends the transaction, one way or the other. */
+bool engine_commit(struct engine *engine, struct fault *fault) MUST_USE;
+void engine_abort(struct engine *engine);
+/* After a fault of these the transaction can only be aborted. */
+bool engine_put(struct engine *engine, const struct message *message,
+		const struct list *deliveries, struct fault *fault) MUST_USE;
+/* message_gone: the message went with its last delivery. */
+bool engine_settle(struct engine *engine, const struct delivery *delivery,
+		   uint64_t due_ms, bool *message_gone_out,
+		   struct fault *fault) MUST_USE;
+/* Takes what is damaged out of what is due; the records stay. */
+bool engine_set_aside(struct engine *engine, struct slice destination,
+		      uint64_t due_ms, const struct message_id *id,
+		      struct slice reason, struct fault *fault) MUST_USE;
+/* Bytes of the store's file that hold nothing: what can be written without the
+ * file growing. As of the last commit. */
+uint64_t engine_reusable_bytes(const struct engine *engine);
+
+/* --- reads --- */
+
+/* Something that cannot be read; called inside a transaction. */
+typedef void engine_damaged_fn(void *owner, struct slice destination,
+			       uint64_t due_ms, const struct message_id *id,
+			       const struct fault *fault);
+
+struct engine_due {
+	struct slice destination;
+	uint64_t until_ms, after_ms;
+	struct message_id after_id;
+	size_t max;
+	/* out */
+	struct list deliveries;
+	bool has_more;
+	uint64_t next_due_ms;
+};
+bool engine_read_due(struct engine *engine, struct engine_due *due,
+		     engine_damaged_fn *damaged, void *owner,
+		     struct fault *fault) MUST_USE;
+/* Reads every record that is due, but no body, until clock_now_ms() is past
+ * the deadline. */
+bool engine_check(struct engine *engine, uint64_t deadline_ms,
+		  engine_damaged_fn *damaged, void *owner,
+		  struct fault *fault) MUST_USE;
+/* Appends part of the chunk: from `from`, at most max bytes. ABSENT: there is
+ * no such chunk. */
+bool engine_read_chunk(struct engine *engine, const struct message_id *id,
+		       uint32_t number, size_t from, size_t max,
+		       struct text *out, struct fault *fault) MUST_USE;
+bool engine_each_destination(struct engine *engine,
+			     void (*each)(void *owner,
+					  struct slice destination,
+					  uint64_t due_ms),
+			     void *owner, struct fault *fault) MUST_USE;
+/* Whether the store has this message. */
+bool engine_has_message(struct engine *engine, const struct message_id *id,
+			bool *has_out, struct fault *fault) MUST_USE;
+
+#endif

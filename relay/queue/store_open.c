@@ -1,0 +1,197 @@
+#include "relay/queue/store_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "relay/queue/store_check.h"
+
+/* --- one relay per directory --- */
+
+static long
+lock_holder(int lock)
+{
+	char text[24] = "";
+	ssize_t len = pread(lock, text, sizeof(text) - 1, 0);
+
+	return len > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+/* Held by the open file, so it goes with the process, however that ends. The
+ * process id inside is for whoever finds it taken. */
+static bool
+store_lock(struct store *store, const char *path, struct fault *fault)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char text[24];
+	int len;
+
+	store->lock = openat(store->directory, "lock",
+			     O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (store->lock < 0)
+		return fault_errno(fault, "%s/lock", path);
+	if (fcntl(store->lock, F_OFD_SETLK, &whole) != 0) {
+		if (errno != EAGAIN && errno != EACCES)
+			return fault_errno(fault, "%s/lock", path);
+		return fault_set(fault, FAULT_BUSY,
+				 "%s is in use by another relay (process %ld)",
+				 path, lock_holder(store->lock));
+	}
+	len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	if (ftruncate(store->lock, 0) != 0 ||
+	    pwrite(store->lock, text, (size_t)len, 0) != len)
+		log_note(LOG_LEVEL_WARNING, "store",
+			 "%s/lock: cannot be written: %s", path,
+			 strerror(errno));
+	return true;
+}
+
+static bool
+store_open_directory(struct store *store, const char *path,
+		     struct fault *fault)
+{
+	if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		return fault_errno(fault, "%s", path);
+	store->directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (store->directory < 0)
+		return fault_errno(fault, "%s", path);
+	return true;
+}
+
+/* --- the parts --- */
+
+static bool
+store_open_engine(struct store *store, const char *path,
+		  struct list *findings, struct fault *fault)
+{
+	CLEAN(text_done) struct text directory = {0};
+
+	text_addf(&directory, "%s/queue", path);
+	return store_check(text_string(&directory), findings, fault) &&
+	       engine_open(text_string(&directory), &store->engine, fault);
+}
+
+static bool
+store_start(struct store *store, struct fault *fault)
+{
+	int status;
+
+	if (!worker_new("store reader", STORE_READERS, STORE_READS_MAX,
+			&store->readers, fault))
+		return false;
+	status = uv_thread_create(&store->thread, store_thread, store);
+	if (status != 0)
+		return fault_set(fault, FAULT_SYSTEM, "store thread: %s",
+				 uv_strerror(status));
+	return true;
+}
+
+static bool
+store_has(void *owner, const struct message_id *id)
+{
+	struct store *store = owner;
+	bool has;
+
+	/* When in doubt the file stays. */
+	return !engine_has_message(store->engine, id, &has, NULL) || has;
+}
+
+static void
+store_free(struct store *store)
+{
+	if (store->readers != NULL)
+		worker_free(store->readers);
+	if (store->room != NULL)
+		spool_room_free(store->room);
+	if (store->engine != NULL)
+		engine_close(store->engine);
+	clean_descriptor(&store->lock);
+	clean_descriptor(&store->directory);
+	uv_cond_destroy(&store->wake);
+	uv_mutex_destroy(&store->mutex);
+	free(store);
+}
+CLEAN_POINTER(struct store, store_free)
+
+static struct store *
+store_new(void)
+{
+	struct store *store = memory_new(sizeof(*store));
+
+	store->directory = store->lock = -1;
+	list_init(&store->waiting);
+	ASSERT(uv_mutex_init(&store->mutex) == 0);
+	ASSERT(uv_cond_init(&store->wake) == 0);
+	return store;
+}
+
+static void
+findings_take(struct list *findings, struct store *store)
+{
+	struct list *item;
+
+	while ((item = list_take_first(findings)) != NULL) {
+		struct finding *finding =
+			CONTAINER(item, struct finding, link);
+
+		if (store != NULL)
+			store_set_aside(store,
+					slice_of(finding->destination,
+						 finding->destination_len),
+					finding->due_ms, &finding->id,
+					&finding->fault);
+		free(finding);
+	}
+}
+
+static bool
+store_open_parts(struct store *store, const char *path,
+		 uint64_t min_free_bytes, struct list *findings,
+		 struct fault *fault)
+{
+	if (!store_open_directory(store, path, fault) ||
+	    !store_lock(store, path, fault) ||
+	    !store_open_engine(store, path, findings, fault))
+		return false;
+	space_init(&store->space, store->directory, min_free_bytes);
+	atomic_store(&store->space.reusable_bytes,
+		     engine_reusable_bytes(store->engine));
+	if (!spool_room_new(store->directory, &store->space, &store->room,
+			    fault))
+		return fault_within(fault, "%s", path);
+	spool_sweep(store->room, store_has, store);
+	return store_start(store, fault);
+}
+
+bool
+store_open(const char *path, uint64_t min_free_bytes, struct store **store_out,
+	   struct fault *fault)
+{
+	CLEAN(store_free_clean) struct store *store = store_new();
+	struct list findings;
+
+	list_init(&findings);
+	if (!store_open_parts(store, path, min_free_bytes, &findings, fault)) {
+		findings_take(&findings, NULL);
+		return false;
+	}
+	findings_take(&findings, store);
+	*store_out = TAKE(store);
+	return true;
+}
+
+void
+store_close(struct store *store)
+{
+	uv_mutex_lock(&store->mutex);
+	store->is_stopping = true;
+	uv_cond_signal(&store->wake);
+	uv_mutex_unlock(&store->mutex);
+	uv_thread_join(&store->thread);
+	ASSERT(list_is_empty(&store->waiting));
+	store_free(store);
+}

@@ -1,0 +1,44 @@
+/*
+ * store_private - what the files of the store share: the store itself.
+ */
+#ifndef RELAY_QUEUE_STORE_PRIVATE_H
+#define RELAY_QUEUE_STORE_PRIVATE_H
+
+#include <stdatomic.h>
+
+#include "relay/queue/space.h"
+#include "relay/queue/spool.h"
+#include "relay/queue/store.h"
+#include "relay/queue/store_engine.h"
+
+enum operation_kind { OPERATION_PUT, OPERATION_SETTLE, OPERATION_SET_ASIDE };
+
+struct store {
+	int directory, lock;
+	struct engine *engine;
+	struct spool_room *room;
+	struct space space;
+	struct worker *readers;
+	uv_thread_t thread;
+	uv_mutex_t mutex;
+	uv_cond_t wake;
+	/* under the mutex */
+	struct list waiting;
+	bool is_stopping;
+	/* any thread */
+	atomic_size_t waiting_count;
+	atomic_uint_fast64_t puts, settles, commits, refused, damaged;
+};
+
+/* Gives an operation to the store thread. */
+void store_submit(struct store *store, struct store_operation *operation,
+		  enum operation_kind kind);
+/* The store thread. */
+void store_thread(void *store);
+
+/* Logs a damaged delivery and has it taken out of what is due. */
+void store_set_aside(struct store *store, struct slice destination,
+		     uint64_t due_ms, const struct message_id *id,
+		     const struct fault *fault);
+
+#endif

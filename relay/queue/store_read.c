@@ -1,0 +1,187 @@
+#include "relay/queue/store_private.h"
+
+#include "relay/queue/record.h"
+
+/* Reads run on threads of their own: a page fault on cold data must not stop a
+ * loop. */
+
+static struct store_read_due *
+read_due_of(struct store_operation *operation)
+{
+	return CONTAINER(operation, struct store_read_due, operation);
+}
+
+static struct store_read_body *
+read_body_of(struct store_operation *operation)
+{
+	return CONTAINER(operation, struct store_read_body, operation);
+}
+
+static struct store_operation *
+operation_of_job(struct job *job)
+{
+	return CONTAINER(job, struct store_operation, job);
+}
+
+/* The answer always comes from the loop, also where no thread took the job. */
+static void
+read_start(struct store *store, struct store_operation *operation,
+	   struct loop *loop, void (*run)(struct job *job),
+	   void (*done)(struct job *job), post_fn *refused)
+{
+	operation->store = store;
+	operation->fault = (struct fault){0};
+	operation->job = (struct job){.run = run, .done = done, .loop = loop};
+	if (worker_submit(store->readers, &operation->job))
+		return;
+	fault_set(&operation->fault, FAULT_BUSY,
+		  "too many reads of the store are waiting");
+	loop_post(loop, &operation->post, refused);
+}
+
+/* --- what is due --- */
+
+static void
+read_due_damaged(void *owner, struct slice destination, uint64_t due_ms,
+		 const struct message_id *id, const struct fault *fault)
+{
+	store_set_aside(owner, destination, due_ms, id, fault);
+}
+
+static void
+read_due_run(struct job *job)
+{
+	struct store_operation *operation = operation_of_job(job);
+	struct store_read_due *read = read_due_of(operation);
+	struct store *store = operation->store;
+	struct engine_due due = {.destination = read->destination,
+				 .until_ms = read->until_ms,
+				 .after_ms = read->after.due_ms,
+				 .after_id = read->after.id,
+				 .max = read->max};
+	struct list *item;
+
+	list_init(&due.deliveries);
+	if (!engine_read_due(store->engine, &due, read_due_damaged, store,
+			     &operation->fault))
+		ASSERT(operation->fault.kind != FAULT_NONE);
+	while ((item = list_take_first(&due.deliveries)) != NULL)
+		list_add_last(&read->deliveries, item);
+	read->has_more = due.has_more;
+	read->next_due_ms = due.next_due_ms;
+}
+
+static void
+read_due_tell(struct store_operation *operation)
+{
+	struct store_read_due *read = read_due_of(operation);
+	struct fault fault = operation->fault;
+
+	read->done(read, fault.kind != FAULT_NONE ? &fault : NULL);
+}
+
+static void
+read_due_done(struct job *job)
+{
+	read_due_tell(operation_of_job(job));
+}
+
+static void
+read_due_refused(struct post *post)
+{
+	read_due_tell(CONTAINER(post, struct store_operation, post));
+}
+
+void
+store_read_due(struct store *store, struct store_read_due *read)
+{
+	ASSERT(read->max > 0);
+	ASSERT(read->destination.len > 0);
+	list_init(&read->deliveries);
+	read->has_more = false;
+	read->next_due_ms = 0;
+	read_start(store, &read->operation, read->loop, read_due_run,
+		   read_due_done, read_due_refused);
+}
+
+/* --- bodies --- */
+
+static void
+read_body_memory(struct store_read_body *read)
+{
+	const struct body *body = &read->message->body;
+	struct slice chunk = body->chunks[read->offset / BODY_CHUNK];
+
+	text_add(&read->bytes, slice_sub(chunk, read->offset % BODY_CHUNK,
+					 read->max));
+}
+
+static void
+read_body_run(struct job *job)
+{
+	struct store_operation *operation = operation_of_job(job);
+	struct store_read_body *read = read_body_of(operation);
+	struct store *store = operation->store;
+	const struct message *message = read->message;
+	size_t before = read->bytes.len;
+	bool is_read = true;
+
+	if (read->offset >= message->body.size)
+		return;
+	if (message->body.is_file)
+		is_read = spool_read(store->room, message, read->offset,
+				     read->max, &read->bytes,
+				     &operation->fault);
+	else if (message->body.chunks != NULL)
+		read_body_memory(read);
+	else
+		is_read = engine_read_chunk(
+			store->engine, &message->id,
+			(uint32_t)(read->offset / BODY_CHUNK) + 1,
+			read->offset % BODY_CHUNK, read->max, &read->bytes,
+			&operation->fault);
+	if (is_read && read->bytes.len == before)
+		fault_set(&operation->fault, FAULT_INPUT,
+			  "the body is shorter than its record says");
+	if (operation->fault.kind == FAULT_INPUT ||
+	    operation->fault.kind == FAULT_ABSENT)
+		atomic_fetch_add(&store->damaged, 1);
+}
+
+static void
+read_body_tell(struct store_operation *operation)
+{
+	struct store_read_body *read = read_body_of(operation);
+	struct fault fault = operation->fault;
+
+	read->done(read, fault.kind != FAULT_NONE ? &fault : NULL);
+}
+
+static void
+read_body_done(struct job *job)
+{
+	read_body_tell(operation_of_job(job));
+}
+
+static void
+read_body_refused(struct post *post)
+{
+	read_body_tell(CONTAINER(post, struct store_operation, post));
+}
+
+void
+store_read_body(struct store *store, struct store_read_body *read)
+{
+	ASSERT(read->max > 0);
+	read_start(store, &read->operation, read->loop, read_body_run,
+		   read_body_done, read_body_refused);
+}
+
+bool
+store_each_destination(struct store *store,
+		       void (*each)(void *owner, struct slice destination,
+				    uint64_t due_ms),
+		       void *owner, struct fault *fault)
+{
+	return engine_each_destination(store->engine, each, owner, fault);
+}

@@ -1,0 +1,636 @@
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "relay/net/signing.h"
+#include "relay/queue/schedule.h"
+#include "tests/fake/log.h"
+#include "tests/unit/relay/queue/queue.h"
+
+/*
+ * The scheduler with a real store, real loops, and a delivery that does what
+ * the test says. Signing is a fake linked in place of the stage.
+ */
+
+#define LOOPS 2
+#define WAIT_MS (20 * SECOND) /* far longer than anything takes */
+
+/* --- the stage and the signer, as fakes --- */
+
+struct pipeline {
+	unsigned fields;
+	size_t body_bytes;
+};
+
+static unsigned signatures_wanted, signing_failures, fields_fed;
+static size_t body_fed;
+static struct signature one_signature;
+
+struct pipeline *
+pipeline_new(struct policy *policy, uint64_t time_s)
+{
+	(void)policy;
+	(void)time_s;
+	return memory_new(sizeof(struct pipeline));
+}
+
+void
+pipeline_free(struct pipeline *pipeline)
+{
+	fields_fed = pipeline->fields;
+	body_fed = pipeline->body_bytes;
+	free(pipeline);
+}
+
+void
+pipeline_header(struct pipeline *pipeline, struct slice field)
+{
+	cr_expect_gt(field.len, 0);
+	cr_expect_not(slice_ends_nocase(field, SLICE("\r\n")));
+	pipeline->fields++;
+}
+
+const struct decision *
+pipeline_end_of_header(struct pipeline *pipeline)
+{
+	(void)pipeline;
+	return NULL;
+}
+
+void
+pipeline_body(struct pipeline *pipeline, struct slice bytes)
+{
+	pipeline->body_bytes += bytes.len;
+}
+
+struct signature *
+pipeline_end(struct pipeline *pipeline, size_t *count_out)
+{
+	(void)pipeline;
+	*count_out = signatures_wanted;
+	return &one_signature;
+}
+
+void
+pipeline_write(const struct pipeline *pipeline, struct text *out)
+{
+	(void)pipeline;
+	text_add_string(out, "DKIM-Signature: fake\r\n");
+}
+
+struct fake_answer {
+	struct post post;
+	struct signing_order *order;
+	bool has_failed;
+};
+
+static void
+fake_answer_run(struct post *post)
+{
+	struct fake_answer *answer = CONTAINER(post, struct fake_answer, post);
+	struct signing_order *order = answer->order;
+	struct fault fault = {FAULT_BUSY, 0, "no signer"};
+	bool has_failed = answer->has_failed;
+
+	free(answer);
+	order->done(order, has_failed ? &fault : NULL);
+}
+
+static struct loop loops[LOOPS], main_loop;
+
+void
+signing_start(struct signing *signing, struct signing_order *order,
+	      struct signature *signatures, size_t count)
+{
+	struct fake_answer *answer = memory_new(sizeof(*answer));
+
+	cr_expect_eq(signatures, &one_signature);
+	cr_expect_eq(count, 1);
+	answer->order = order;
+	answer->has_failed = signing_failures > 0;
+	if (signing_failures > 0)
+		signing_failures--;
+	loop_post((struct loop *)signing, &answer->post, fake_answer_run);
+}
+
+/* --- delivery, as a fake --- */
+
+struct attempt {
+	struct message_id id;
+	uint64_t at_ms;
+	char to[64];
+	bool is_report;
+	char reply[64];
+};
+
+#define ATTEMPTS_MAX 4096
+
+static struct store *store;
+static struct schedule *schedule;
+static struct generation generation;
+static struct options options;
+static uint64_t retry_ms[2];
+static char path[64];
+static uv_mutex_t mutex;
+static uv_cond_t cond;
+/* under the mutex */
+static struct attempt attempts[ATTEMPTS_MAX];
+static unsigned attempts_count, gone_count;
+static bool has_stopped, is_holding;
+static struct delivery *held;
+static struct schedule_destination *held_at;
+/* What becomes of the n-th attempt of a message; called on a loop. */
+static struct recipient_result (*decide)(const struct delivery *delivery,
+					 size_t recipient);
+static uint64_t pause_ms;
+
+static void
+attempt_note(const struct delivery *delivery)
+{
+	struct attempt *attempt;
+	const struct message *message = delivery->message;
+
+	uv_mutex_lock(&mutex);
+	if (attempts_count < ATTEMPTS_MAX) {
+		attempt = &attempts[attempts_count++];
+		attempt->id = message->id;
+		attempt->at_ms = clock_now_ms();
+		attempt->is_report = message->is_report;
+		snprintf(attempt->to, sizeof(attempt->to), "%.*s",
+			 SLICE_ARG(message->recipients
+					   [delivery->recipients[0].index]
+						   .address));
+	}
+	uv_cond_broadcast(&cond);
+	uv_mutex_unlock(&mutex);
+}
+
+static void
+settle(struct schedule_destination *destination, struct delivery *delivery)
+{
+	struct recipient_result results[16];
+
+	cr_assert_leq(delivery->recipients_count, COUNT(results));
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		results[i] = decide(delivery, i);
+	schedule_settle(destination, delivery, results);
+}
+
+static void
+on_due(struct schedule_destination *destination)
+{
+	struct delivery *delivery;
+
+	while ((delivery = schedule_take(destination)) != NULL) {
+		attempt_note(delivery);
+		if (is_holding) {
+			uv_mutex_lock(&mutex);
+			held = delivery;
+			held_at = destination;
+			uv_cond_broadcast(&cond);
+			uv_mutex_unlock(&mutex);
+			return;
+		}
+		if (pause_ms > 0) {
+			schedule_give_back(destination, delivery);
+			schedule_pause(destination, pause_ms);
+			pause_ms = 0;
+			continue;
+		}
+		settle(destination, delivery);
+	}
+}
+
+static bool
+on_gone(struct schedule_destination *destination)
+{
+	(void)destination;
+	uv_mutex_lock(&mutex);
+	gone_count++;
+	uv_cond_broadcast(&cond);
+	uv_mutex_unlock(&mutex);
+	return true;
+}
+
+/* --- outcomes --- */
+
+static struct recipient_result
+result(enum outcome outcome, const char *reply)
+{
+	return (struct recipient_result){
+		.outcome = outcome,
+		.reply = SLICE(reply),
+		.mx = SLICE("mx.example.net"),
+		.address = SLICE("192.0.2.1:25"),
+		.tls = SLICE("none"),
+	};
+}
+
+static struct recipient_result
+always_delivered(const struct delivery *delivery, size_t recipient)
+{
+	(void)delivery;
+	(void)recipient;
+	return result(OUTCOME_DELIVERED, "250 2.0.0 ok");
+}
+
+static struct recipient_result
+third_time(const struct delivery *delivery, size_t recipient)
+{
+	return delivery->recipients[recipient].attempts < 2
+		       ? result(OUTCOME_DEFERRED, "450 4.2.0 later")
+		       : result(OUTCOME_DELIVERED, "250 ok");
+}
+
+/* Reports arrive; the rest never does. */
+static struct recipient_result
+never(const struct delivery *delivery, size_t recipient)
+{
+	(void)recipient;
+	return delivery->message->is_report
+		       ? result(OUTCOME_DELIVERED, "250 ok")
+		       : result(OUTCOME_DEFERRED, "450 4.2.0 later");
+}
+
+static struct recipient_result
+refused(const struct delivery *delivery, size_t recipient)
+{
+	(void)recipient;
+	return delivery->message->is_report
+		       ? result(OUTCOME_DELIVERED, "250 ok")
+		       : result(OUTCOME_FAILED, "550 5.1.1 no such user");
+}
+
+/* --- start and end --- */
+
+static void
+begin_schedule(void)
+{
+	struct fault fault = {0};
+
+	cr_assert(schedule_new(store, loops, LOOPS, on_due, on_gone,
+			       &schedule, &fault),
+		  "%s", fault.text);
+}
+
+static void
+keep_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void
+on_keep(uv_async_t *handle)
+{
+	uv_close((uv_handle_t *)handle, keep_closed);
+}
+
+/* A loop ends once it has no handle; these keep them running. */
+static uv_async_t *keeps[LOOPS + 1];
+
+static void
+loop_begin(struct loop *loop, unsigned index)
+{
+	cr_assert(loop_init(loop, index, NULL));
+	loop->generation = &generation;
+	loop->signing = (struct signing *)loop;
+	keeps[index] = memory_new(sizeof(uv_async_t));
+	uv_async_init(&loop->uv, keeps[index], on_keep);
+}
+
+static void
+begin(void)
+{
+	struct fault fault = {0};
+
+	uv_mutex_init(&mutex);
+	uv_cond_init(&cond);
+	directory_make(path);
+	retry_ms[0] = 50;
+	retry_ms[1] = 100;
+	options.delivery.retry_ms = retry_ms;
+	options.delivery.retry_count = 2;
+	options.delivery.expire_ms = 10 * MINUTE;
+	options.hostname = SLICE("relay.example.com");
+	generation.options = &options;
+	decide = always_delivered;
+	cr_assert(store_open(path, 0, &store, &fault), "%s", fault.text);
+	for (unsigned i = 0; i < LOOPS; i++)
+		loop_begin(&loops[i], i);
+	loop_begin(&main_loop, LOOPS);
+}
+
+static void
+run_loops(void)
+{
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_assert(loop_start(&main_loop, NULL));
+}
+
+static void
+on_stopped(void *owner)
+{
+	(void)owner;
+	uv_mutex_lock(&mutex);
+	has_stopped = true;
+	uv_cond_broadcast(&cond);
+	uv_mutex_unlock(&mutex);
+}
+
+/* Waits until is_there(), with the mutex held; false: it took too long. */
+static bool
+wait_for(bool (*is_there)(void))
+{
+	uint64_t until_ms = clock_now_ms() + WAIT_MS;
+	bool is_done;
+
+	uv_mutex_lock(&mutex);
+	while (!(is_done = is_there()) && clock_now_ms() < until_ms)
+		uv_cond_timedwait(&cond, &mutex, 100 * 1000000ull);
+	uv_mutex_unlock(&mutex);
+	return is_done;
+}
+
+static bool
+stopped(void)
+{
+	return has_stopped;
+}
+
+static void
+stop_all(void)
+{
+	schedule_stop(schedule, &main_loop, on_stopped, NULL);
+	cr_expect(wait_for(stopped), "the schedule does not stop");
+	for (unsigned i = 0; i <= LOOPS; i++) {
+		struct loop *loop = i < LOOPS ? &loops[i] : &main_loop;
+
+		uv_async_send(keeps[i]);
+		loop_stop(loop);
+		loop_join(loop);
+	}
+	schedule_free(schedule);
+	store_close(store);
+	for (unsigned i = 0; i < LOOPS; i++)
+		loop_done(&loops[i]);
+	loop_done(&main_loop);
+	directory_remove(path);
+	fake_log_clear();
+}
+
+static struct message_id
+put(const char *from, const char *to, bool is_handed_over)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make(from, to, 500);
+	struct list deliveries;
+
+	list_init(&deliveries);
+	/* In the store's own time: the main loop answers. */
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	if (is_handed_over)
+		schedule_add(schedule, &deliveries);
+	else
+		deliveries_free_all(&deliveries);
+	return message->id;
+}
+
+static unsigned wanted_attempts;
+
+static bool
+attempted(void)
+{
+	return attempts_count >= wanted_attempts;
+}
+
+static bool
+wait_attempts(unsigned count)
+{
+	wanted_attempts = count;
+	return wait_for(attempted);
+}
+
+static unsigned wanted_delivered;
+
+static bool
+delivered(void)
+{
+	return fake_log_count("delivered ", NULL) >= wanted_delivered;
+}
+
+static bool
+wait_delivered(unsigned count)
+{
+	wanted_delivered = count;
+	return wait_for(delivered);
+}
+
+static unsigned wanted_gone;
+
+static bool
+gone(void)
+{
+	return gone_count >= wanted_gone;
+}
+
+static bool
+wait_gone(unsigned count)
+{
+	wanted_gone = count;
+	return wait_for(gone);
+}
+
+/* --- tests --- */
+
+Test(schedule, delivers_in_order_and_forgets, .init = begin, .fini = stop_all)
+{
+	struct message_id ids[20];
+
+	begin_schedule();
+	run_loops();
+	for (size_t i = 0; i < COUNT(ids); i++)
+		ids[i] = put("from@example.org", "a@x.example", true);
+	cr_expect(wait_attempts(COUNT(ids)));
+	for (size_t i = 0; i < COUNT(ids); i++)
+		cr_expect(message_id_eq(&attempts[i].id, &ids[i]),
+			  "attempt %zu is not the %zu-th message", i, i);
+	cr_expect(wait_delivered(COUNT(ids)));
+	cr_expect(wait_gone(1), "the destination stays");
+	cr_expect_eq(fake_log_count("delivered ", "domain=x.example"),
+		     COUNT(ids));
+	cr_expect_eq(fake_log_count("delivered ", "mx=mx.example.net "
+						  "address=192.0.2.1:25 "
+						  "tls=none"),
+		     COUNT(ids));
+}
+
+Test(schedule, tries_again_after_each_delay, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = third_time;
+	put("from@example.org", "a@x.example b@x.example", true);
+	cr_expect(wait_attempts(3));
+	cr_expect_geq(attempts[1].at_ms - attempts[0].at_ms, retry_ms[0] - 1);
+	cr_expect_geq(attempts[2].at_ms - attempts[1].at_ms, retry_ms[1] - 1);
+	cr_expect(wait_gone(1));
+	cr_expect_eq(fake_log_count("deferred ", " next="), 4);
+	cr_expect_eq(fake_log_count("delivered ", "to=b@x.example"), 1);
+	cr_expect_eq(attempts_count, 3);
+}
+
+Test(schedule, expires_and_reports, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = never;
+	options.delivery.expire_ms = 300;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "status=4.4.7"), 1);
+	cr_expect_eq(fake_log_count("bounced ", "reply=450 4.2.0 later"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect(attempts[attempts_count - 1].is_report);
+	cr_expect_geq(attempts_count, 4);
+}
+
+Test(schedule, a_failure_is_reported_and_signed, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "status=5.1.1"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(fields_fed, 8, "%u fields", fields_fed);
+	cr_expect_gt(body_fed, 500);
+}
+
+Test(schedule, the_settlement_waits_for_the_signer, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	signing_failures = 1;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+}
+
+Test(schedule, nobody_is_told_for_the_null_sender, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	put("", "a@x.example", true);
+	cr_expect(wait_gone(1));
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+	cr_expect_eq(attempts_count, 1);
+}
+
+#define MANY 700
+
+Test(schedule, after_a_start_everything_is_leased_once, .init = begin,
+     .fini = stop_all)
+{
+	static struct message_id ids[MANY];
+	unsigned twice = 0;
+
+	/* Stored by an earlier process. */
+	cr_assert(loop_start(&main_loop, NULL));
+	for (unsigned i = 0; i < MANY; i++)
+		ids[i] = put("from@example.org",
+			     i % 7 == 0 ? "a@y.example" : "a@x.example",
+			     false);
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_gone(2));
+	cr_expect_eq(attempts_count, MANY, "%u attempts", attempts_count);
+	for (unsigned i = 0; i < MANY; i++) {
+		unsigned times = 0;
+
+		for (unsigned j = 0; j < attempts_count; j++)
+			times += message_id_eq(&attempts[j].id, &ids[i]);
+		twice += times != 1;
+	}
+	cr_expect_eq(twice, 0, "%u messages not tried exactly once", twice);
+}
+
+Test(schedule, more_than_fits_is_read_back, .init = begin, .fini = stop_all)
+{
+	unsigned twice = 0;
+
+	begin_schedule();
+	run_loops();
+	/* Reads and hand-overs of the same messages race. */
+	for (unsigned i = 0; i < MANY; i++)
+		put("from@example.org", "a@x.example", i % 3 != 0);
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_attempts(MANY * 2 / 3));
+	for (unsigned i = 0; i < attempts_count; i++)
+		for (unsigned j = 0; j < i; j++)
+			twice += message_id_eq(&attempts[i].id,
+					       &attempts[j].id);
+	cr_expect_eq(twice, 0);
+}
+
+Test(schedule, a_pause_holds_everything_back, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	pause_ms = 300;
+	put("from@example.org", "a@x.example", true);
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_attempts(3));
+	cr_expect_geq(attempts[1].at_ms - attempts[0].at_ms, 295);
+	cr_expect(wait_gone(1));
+	cr_expect_eq(attempts_count, 3);
+}
+
+static bool
+is_held(void)
+{
+	return held != NULL;
+}
+
+struct late {
+	struct post post;
+};
+
+static void
+settle_late(struct post *post)
+{
+	(void)post;
+	cr_expect_not(has_stopped, "stopped with a lease out");
+	settle(held_at, held);
+}
+
+Test(schedule, a_stop_waits_for_leases, .init = begin, .fini = stop_all)
+{
+	static struct late late;
+
+	begin_schedule();
+	run_loops();
+	is_holding = true;
+	put("from@example.org", "a@x.example", true);
+	cr_assert(wait_for(is_held));
+	/* Behind the stop, which fini begins, in the loop's own order. */
+	schedule_stop(schedule, &main_loop, on_stopped, NULL);
+	loop_post(held_at->loop, &late.post, settle_late);
+	cr_expect(wait_for(stopped));
+	cr_expect_eq(fake_log_count("delivered ", NULL), 1);
+	has_stopped = false;
+	schedule_free(schedule);
+	begin_schedule();
+}

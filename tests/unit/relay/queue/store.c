@@ -1,0 +1,352 @@
+#include <criterion/criterion.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "relay/queue/spool.h"
+#include "tests/fake/log.h"
+#include "tests/unit/relay/queue/queue.h"
+
+static char path[64];
+static struct loop loop;
+static struct store *store;
+static uv_async_t keep;
+
+static void
+on_keep(uv_async_t *handle)
+{
+	uv_close((uv_handle_t *)handle, NULL);
+}
+
+static void
+open_store(void)
+{
+	struct fault fault = {0};
+
+	cr_assert(store_open(path, 0, &store, &fault), "%s", fault.text);
+}
+
+static void
+start(void)
+{
+	directory_make(path);
+	cr_assert(loop_init(&loop, 0, NULL));
+	uv_async_init(&loop.uv, &keep, on_keep);
+	open_store();
+	cr_assert(loop_start(&loop, NULL));
+}
+
+static void
+end(void)
+{
+	uv_async_send(&keep);
+	loop_stop(&loop);
+	loop_join(&loop);
+	store_close(store);
+	loop_done(&loop);
+	directory_remove(path);
+	fake_log_clear();
+}
+
+static void
+reopen(void)
+{
+	store_close(store);
+	open_store();
+}
+
+static struct delivery *
+first(struct list *deliveries)
+{
+	cr_assert_not(list_is_empty(deliveries));
+	return CONTAINER(deliveries->next, struct delivery, link);
+}
+
+static const struct put_row {
+	const char *name, *recipients;
+	size_t body_size, destinations;
+	const char *destination;
+	size_t there;
+} put_rows[] = {
+	{"one recipient", "a@x.example", 100, 1, "x.example", 1},
+	{"no body", "a@x.example", 0, 1, "x.example", 1},
+	{"two at one destination", "a@x.example b@x.example", 4096, 1,
+	 "x.example", 2},
+	{"two destinations, mixed",
+	 "a@x.example b@y.example c@x.example d@y.example e@x.example", 5000,
+	 2, "x.example", 3},
+	{"one chunk exactly", "a@x.example", BODY_CHUNK, 1, "x.example", 1},
+	{"a byte more", "a@x.example", BODY_CHUNK + 1, 1, "x.example", 1},
+	{"the largest in the store", "a@x.example", BODY_INLINE_MAX, 1,
+	 "x.example", 1},
+};
+
+static void
+expect_body(struct message *message, size_t size, const char *name)
+{
+	CLEAN(text_done) struct text body = {0};
+	struct fault fault = {0};
+	size_t wrong = 0;
+
+	cr_expect(body_wait(store, &loop, message, &body, &fault), "%s: %s",
+		  name, fault.text);
+	cr_expect_eq(body.len, size, "%s: body has %zu bytes", name, body.len);
+	for (size_t i = 0; i < body.len; i++)
+		wrong += body.bytes[i] != message_byte(i);
+	cr_expect_eq(wrong, 0, "%s: %zu bytes differ", name, wrong);
+}
+
+static void
+put_read_settle(const struct put_row *row)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("from@example.org", row->recipients,
+			     row->body_size);
+	struct list deliveries, read;
+	struct fault fault = {0};
+	struct delivery *delivery;
+
+	list_init(&deliveries);
+	list_init(&read);
+	cr_assert(put_wait(store, &loop, message, &deliveries, &fault),
+		  "%s: %s", row->name, fault.text);
+	cr_expect_eq(list_count(&deliveries), row->destinations, "%s",
+		     row->name);
+	reopen();
+	cr_assert(due_wait(store, &loop, row->destination, UINT64_MAX, 10,
+			   &read, NULL, &fault));
+	cr_expect_eq(list_count(&read), 1, "%s", row->name);
+	delivery = first(&read);
+	cr_expect(message_id_eq(&delivery->message->id, &message->id));
+	cr_expect_eq(delivery->recipients_count, row->there, "%s", row->name);
+	cr_expect(slice_eq(delivery->message->reverse_path,
+			   message->reverse_path));
+	cr_expect(slice_eq(delivery->message->prefix, message->prefix));
+	expect_body(delivery->message, row->body_size, row->name);
+
+	deliveries_free_all(&read);
+	LIST_EACH (item, &deliveries) {
+		delivery = CONTAINER(item, struct delivery, link);
+		for (size_t i = 0; i < delivery->recipients_count; i++)
+			delivery->recipients[i].outcome = OUTCOME_DELIVERED;
+		cr_expect(settle_wait(store, &loop, delivery, 0, NULL,
+				      &fault));
+	}
+	deliveries_free_all(&deliveries);
+	cr_assert(due_wait(store, &loop, row->destination, UINT64_MAX, 10,
+			   &read, NULL, &fault));
+	cr_expect(list_is_empty(&read), "%s: something is left", row->name);
+	deliveries_free_all(&read);
+}
+
+Test(store, put_read_settle, .init = start, .fini = end)
+{
+	for (size_t i = 0; i < COUNT(put_rows); i++)
+		put_read_settle(&put_rows[i]);
+}
+
+Test(store, deferred_recipients_stay_with_their_state, .init = start,
+     .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("", "a@x.example b@x.example c@x.example", 10);
+	struct list deliveries;
+	struct delivery *delivery;
+	uint64_t next_ms = 0;
+
+	list_init(&deliveries);
+	cr_assert(put_wait(store, &loop, message, &deliveries, NULL));
+	delivery = first(&deliveries);
+	delivery->recipients[0].outcome = OUTCOME_DELIVERED;
+	delivery->recipients[1].outcome = OUTCOME_DEFERRED;
+	delivery->recipients[1].attempts = 3;
+	delivery->recipients[1].reply = SLICE("450 4.2.0 later");
+	delivery->recipients[1].mx = SLICE("mx.example.net");
+	delivery->recipients[2].outcome = OUTCOME_FAILED;
+	cr_assert(settle_wait(store, &loop, delivery, 5000000000000, NULL,
+			      NULL));
+	deliveries_free_all(&deliveries);
+	reopen();
+	cr_assert(due_wait(store, &loop, "x.example", 4999999999999, 10,
+			   &deliveries, &next_ms, NULL));
+	cr_expect(list_is_empty(&deliveries));
+	cr_expect_eq(next_ms, 5000000000000);
+	cr_assert(due_wait(store, &loop, "x.example", 5000000000000, 10,
+			   &deliveries, &next_ms, NULL));
+	cr_assert_eq(list_count(&deliveries), 1);
+	cr_expect_eq(next_ms, 0);
+	delivery = first(&deliveries);
+	cr_assert_eq(delivery->recipients_count, 1);
+	cr_expect_eq(delivery->recipients[0].index, 1);
+	cr_expect_eq(delivery->recipients[0].attempts, 3);
+	cr_expect(slice_eq(delivery->recipients[0].reply,
+			   SLICE("450 4.2.0 later")));
+	cr_expect(slice_eq(delivery->recipients[0].mx,
+			   SLICE("mx.example.net")));
+	deliveries_free_all(&deliveries);
+}
+
+Test(store, a_report_comes_with_the_settlement, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("from@example.org", "a@x.example", 10);
+	CLEAN(message_unref_clean) struct message *report =
+		message_make("", "from@example.org", 2000);
+	struct list deliveries;
+
+	list_init(&deliveries);
+	report->is_report = true;
+	cr_assert(put_wait(store, &loop, message, &deliveries, NULL));
+	first(&deliveries)->recipients[0].outcome = OUTCOME_FAILED;
+	cr_assert(settle_wait(store, &loop, first(&deliveries), 0, report,
+			      NULL));
+	deliveries_free_all(&deliveries);
+	reopen();
+	cr_assert(due_wait(store, &loop, "x.example", UINT64_MAX, 10,
+			   &deliveries, NULL, NULL));
+	cr_expect(list_is_empty(&deliveries));
+	cr_assert(due_wait(store, &loop, "example.org", UINT64_MAX, 10,
+			   &deliveries, NULL, NULL));
+	cr_assert_eq(list_count(&deliveries), 1);
+	cr_expect(first(&deliveries)->message->is_report);
+	deliveries_free_all(&deliveries);
+}
+
+Test(store, pages_through_what_is_due, .init = start, .fini = end)
+{
+	struct list deliveries;
+	struct store_read_due *read;
+	size_t seen = 0;
+
+	list_init(&deliveries);
+	for (int i = 0; i < 25; i++) {
+		CLEAN(message_unref_clean) struct message *message =
+			message_make("", "a@x.example b@x.example.org", 10);
+
+		cr_assert(put_wait(store, &loop, message, NULL, NULL));
+	}
+	cr_assert(due_wait(store, &loop, "x.example", UINT64_MAX, 10,
+			   &deliveries, NULL, NULL));
+	seen = list_count(&deliveries);
+	cr_expect_eq(seen, 10);
+	read = NULL;
+	(void)read;
+	deliveries_free_all(&deliveries);
+	cr_assert(due_wait(store, &loop, "x.example", UINT64_MAX, 100,
+			   &deliveries, NULL, NULL));
+	cr_expect_eq(list_count(&deliveries), 25);
+	deliveries_free_all(&deliveries);
+}
+
+struct seen {
+	unsigned count;
+	char names[256];
+};
+
+static void
+see(void *owner, struct slice destination, uint64_t due_ms)
+{
+	struct seen *seen = owner;
+
+	cr_expect_gt(due_ms, 0);
+	seen->count++;
+	strncat(seen->names, destination.bytes, destination.len);
+	strcat(seen->names, " ");
+}
+
+Test(store, lists_each_destination_once, .init = start, .fini = end)
+{
+	struct seen seen = {0};
+
+	for (int i = 0; i < 5; i++) {
+		CLEAN(message_unref_clean) struct message *message =
+			message_make("", "a@x.example b@x.example.org "
+					 "c@xx.example d@[192.0.2.1]", 10);
+
+		cr_assert(put_wait(store, &loop, message, NULL, NULL));
+	}
+	reopen();
+	cr_assert(store_each_destination(store, see, &seen, NULL));
+	cr_expect_eq(seen.count, 4);
+	cr_expect_str_eq(seen.names,
+			 "[192.0.2.1] x.example x.example.org xx.example ");
+}
+
+Test(store, a_second_relay_is_refused, .init = start, .fini = end)
+{
+	struct store *second;
+	struct fault fault = {0};
+	char pid[32];
+
+	cr_assert_not(store_open(path, 0, &second, &fault));
+	cr_expect_eq(fault.kind, FAULT_BUSY);
+	snprintf(pid, sizeof(pid), "process %ld", (long)getpid());
+	cr_expect_neq(strstr(fault.text, pid), NULL, "%s", fault.text);
+}
+
+Test(store, refuses_below_the_low_water_mark, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("", "a@x.example", 10);
+	CLEAN(message_unref_clean) struct message *second =
+		message_make("", "a@x.example", 10);
+	struct list deliveries;
+	struct fault fault = {0};
+
+	list_init(&deliveries);
+	cr_assert(put_wait(store, &loop, message, &deliveries, &fault));
+	store_set_limits(store, 1 << 20, UINT64_MAX / 4);
+	cr_expect_not(store_accepts(store, 0));
+	cr_expect_not(put_wait(store, &loop, second, NULL, &fault));
+	cr_expect_eq(fault.kind, FAULT_LIMIT);
+	/* outcomes go on */
+	first(&deliveries)->recipients[0].outcome = OUTCOME_DELIVERED;
+	cr_expect(settle_wait(store, &loop, first(&deliveries), 0, NULL,
+			      &fault));
+	deliveries_free_all(&deliveries);
+	store_set_limits(store, 1 << 20, 0);
+	cr_expect(store_accepts(store, 0));
+	cr_expect(put_wait(store, &loop, second, NULL, &fault));
+}
+
+#define GROUP 500
+
+static struct store_put group_puts[GROUP];
+static uv_sem_t group_done;
+
+static void
+group_put_done(struct store_put *put, const struct fault *fault)
+{
+	cr_expect_eq(fault, NULL);
+	deliveries_free_all(&put->deliveries);
+	uv_sem_post(&group_done);
+}
+
+Test(store, commits_group_themselves, .init = start, .fini = end)
+{
+	struct store_counters counters;
+
+	uv_sem_init(&group_done, 0);
+	for (int i = 0; i < GROUP; i++) {
+		struct message *message =
+			message_make("", "a@x.example", 1000);
+
+		group_puts[i] = (struct store_put){.message = message,
+						   .loop = &loop,
+						   .done = group_put_done};
+		store_put(store, &group_puts[i]);
+		message_unref(message);
+	}
+	for (int i = 0; i < GROUP; i++)
+		uv_sem_wait(&group_done);
+	store_count(store, &counters);
+	cr_expect_eq(counters.puts, GROUP);
+	cr_expect_lt(counters.commits, GROUP / 2, "%lu commits",
+		     (unsigned long)counters.commits);
+	uv_sem_destroy(&group_done);
+}
