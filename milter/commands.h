@@ -7,12 +7,7 @@
 #define MILTER_COMMANDS_H
 
 #include "milter/policy.h"
-
-enum lookup_status {
-	LOOKUP_FOUND,
-	LOOKUP_ABSENT,   /* NXDOMAIN or no such record */
-	LOOKUP_FAILED,   /* no answer now: temperror */
-};
+#include "milter/verify.h"
 
 /* Appends each TXT record of `name` to `records` as one text whose strings are
  * joined; at most `max`. Blocks. */
@@ -29,7 +24,8 @@ struct milter_options {
 	void *lookup_owner;
 };
 
-/* argv[0] is "sign" or "verify"; returns a sysexits(3) code.
+/* argv[0] is "sign" or "verify"; returns a sysexits(3) code. With
+ * options NULL they only judge the arguments: 0 or 64.
  *
  * A message that cannot be read safely (a bare CR, a NUL, a header over its
  * size) is refused, 65, and nothing is written. `sign` writes nothing before

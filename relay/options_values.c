@@ -25,8 +25,8 @@ label_check(struct slice label, struct fault *fault)
 	for (size_t i = 0; i < label.len; i++) {
 		if ((unsigned char)label.bytes[i] >= 0x80)
 			return fault_set(fault, FAULT_INPUT,
-					 "has letters beyond ASCII: write it "
-					 "in its A-label form (xn--…)");
+					 "has letters beyond ASCII that no "
+					 "domain name may have");
 		if (!is_alphanumeric(label.bytes[i]) && label.bytes[i] != '-')
 			return fault_set(fault, FAULT_INPUT,
 					 "holds '%c', which no domain name may",
@@ -82,26 +82,6 @@ pattern_check(struct slice text, struct fault *fault)
 	return domain_check(text, fault);
 }
 
-struct slice
-lower_case(struct arena *arena, struct slice text)
-{
-	char *bytes = arena_new(arena, text.len + 1);
-
-	for (size_t i = 0; i < text.len; i++)
-		bytes[i] = ascii_lower(text.bytes[i]);
-	return slice_of(bytes, text.len);
-}
-
-bool
-hostname_value(struct slice text, struct arena *arena, void *element,
-	       struct fault *fault)
-{
-	if (text.len > 0 && !domain_check(text, fault))
-		return false;
-	*(struct slice *)element = arena_copy(arena, text);
-	return true;
-}
-
 /* ---- addresses ---- */
 
 bool
@@ -136,8 +116,8 @@ resolver_value(struct slice text, struct arena *arena, void *element,
 		return true;
 	if (slice_starts(text, SLICE("unix:")) ||
 	    slice_starts(text, SLICE("*")))
-		return fault_set(fault, FAULT_INPUT,
-				 "'%.*s' is not an address", SLICE_ARG(text));
+		return fault_set(fault, FAULT_INPUT, "'%.*s' is not an address",
+				 SLICE_ARG(text));
 	return address_parse(text, 53, address, fault);
 }
 
@@ -157,8 +137,8 @@ next_hop_value(struct slice text, struct arena *arena, void *element,
 	if (text.len == 0)
 		return true;
 	if (!address_split(text, 25, &host, &port))
-		return fault_set(fault, FAULT_INPUT,
-				 "'%.*s' is not host:port", SLICE_ARG(text));
+		return fault_set(fault, FAULT_INPUT, "'%.*s' is not host:port",
+				 SLICE_ARG(text));
 	return address_parse_host(host, port, &address) ||
 	       domain_check(host, fault);
 }
@@ -200,34 +180,25 @@ milter_socket_value(struct slice text, struct arena *arena, void *element,
 	if (!slice_split(&rest, ':', &kind) || rest.len == 0)
 		return fault_set(fault, FAULT_INPUT,
 				 "'%.*s' is neither \"inet:port@host\" nor "
-				 "\"unix:/path\"", SLICE_ARG(text));
+				 "\"unix:/path\"",
+				 SLICE_ARG(text));
 	if (slice_eq(kind, SLICE("unix")) || slice_eq(kind, SLICE("local")))
 		return rest.bytes[0] == '/' ||
 		       fault_set(fault, FAULT_INPUT,
 				 "'%.*s' has no absolute path",
 				 SLICE_ARG(text));
-	is_inet = slice_eq(kind, SLICE("inet")) ||
-		  slice_eq(kind, SLICE("inet6"));
+	is_inet =
+		slice_eq(kind, SLICE("inet")) || slice_eq(kind, SLICE("inet6"));
 	if (!is_inet || !slice_split(&rest, '@', &port) ||
 	    !slice_number(port, &number) || number == 0 || number > UINT16_MAX)
 		return fault_set(fault, FAULT_INPUT,
 				 "'%.*s' is neither \"inet:port@host\" nor "
-				 "\"unix:/path\"", SLICE_ARG(text));
+				 "\"unix:/path\"",
+				 SLICE_ARG(text));
 	return true;
 }
 
 /* ---- signing ---- */
-
-static bool
-canon_find(struct slice word, enum canonicalization *canon_out)
-{
-	bool is_relaxed = slice_eq(word, SLICE("relaxed"));
-
-	if (!is_relaxed && !slice_eq(word, SLICE("simple")))
-		return false;
-	*canon_out = is_relaxed ? CANON_RELAXED : CANON_SIMPLE;
-	return true;
-}
 
 bool
 canonicalization_value(struct slice text, struct arena *arena, void *element,
@@ -245,5 +216,6 @@ canonicalization_value(struct slice text, struct arena *arena, void *element,
 		return true;
 	return fault_set(fault, FAULT_INPUT,
 			 "'%.*s' is none of: relaxed/relaxed, relaxed/simple, "
-			 "simple/relaxed, simple/simple", SLICE_ARG(text));
+			 "simple/relaxed, simple/simple",
+			 SLICE_ARG(text));
 }
