@@ -162,6 +162,36 @@ slice_hash(struct slice slice)
 	return hash;
 }
 
+static bool
+is_continuation(struct slice slice, size_t at)
+{
+	return at < slice.len && ((unsigned char)slice.bytes[at] & 0xc0) == 0x80;
+}
+
+size_t
+slice_utf8_length(struct slice slice, size_t at)
+{
+	unsigned char lead = (unsigned char)slice.bytes[at];
+	unsigned char second = at + 1 < slice.len
+				       ? (unsigned char)slice.bytes[at + 1]
+				       : 0;
+	size_t len = lead < 0x80	    ? 1
+		     : lead < 0xc2	    ? 0
+		     : lead < 0xe0	    ? 2
+		     : lead < 0xf0	    ? 3
+		     : lead < 0xf5	    ? 4
+					    : 0;
+
+	for (size_t i = 1; i < len; i++)
+		if (!is_continuation(slice, at + i))
+			return 0;
+	if ((lead == 0xe0 && second < 0xa0) ||
+	    (lead == 0xed && second > 0x9f) ||
+	    (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f))
+		return 0;
+	return len;
+}
+
 char *
 slice_dup(struct slice slice)
 {

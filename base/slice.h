@@ -70,6 +70,10 @@ bool slice_number(struct slice slice, uint64_t *number_out) MUST_USE;
 /* FNV-1a. Not for tables that a stranger fills. */
 uint64_t slice_hash(struct slice slice);
 
+/* RFC 3629 4: how many bytes the UTF-8 character at `at` has, which must be
+ * inside; 0 where there is none. */
+size_t slice_utf8_length(struct slice slice, size_t at);
+
 /* malloc'd, NUL-terminated. The slice must hold no NUL where that matters. */
 char *slice_dup(struct slice slice);
 

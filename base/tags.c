@@ -17,45 +17,14 @@ fws_length(struct slice list, size_t at)
 	return folded - at;
 }
 
-static bool
-is_continuation(struct slice list, size_t at)
-{
-	return at < list.len && ((unsigned char)list.bytes[at] & 0xc0) == 0x80;
-}
-
-/* RFC 3629 4: the length of the non-ASCII character at `at`, or 0. */
-static size_t
-utf8_length(struct slice list, size_t at)
-{
-	unsigned char lead = (unsigned char)list.bytes[at];
-	unsigned char second = at + 1 < list.len
-				       ? (unsigned char)list.bytes[at + 1]
-				       : 0;
-	size_t len = lead < 0xc2	    ? 0
-		     : lead < 0xe0	    ? 2
-		     : lead < 0xf0	    ? 3
-		     : lead < 0xf5	    ? 4
-					    : 0;
-
-	for (size_t i = 1; i < len; i++)
-		if (!is_continuation(list, at + i))
-			return 0;
-	if ((lead == 0xe0 && second < 0xa0) ||
-	    (lead == 0xed && second > 0x9f) ||
-	    (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f))
-		return 0;
-	return len;
-}
-
 /* The length of the VALCHAR at `at`, or 0. */
 static size_t
 valchar_length(struct slice list, size_t at)
 {
-	unsigned char c = (unsigned char)list.bytes[at];
+	char c = list.bytes[at];
+	size_t len = slice_utf8_length(list, at);
 
-	if (c >= 0x80)
-		return utf8_length(list, at);
-	return c > ' ' && c < 0x7f && c != ';' ? 1 : 0;
+	return len == 1 && (c <= ' ' || c == 0x7f || c == ';') ? 0 : len;
 }
 
 static size_t

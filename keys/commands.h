@@ -4,7 +4,8 @@
  *
  * run gets the arguments after the subcommand's own name (argv[0] is the
  * first word behind `key`) and returns a sysexits(3) code; errors go to
- * stderr as "signet: what".
+ * stderr as "signet: what". With options NULL it only judges the arguments,
+ * for who has yet to read the configuration: 0 or 64.
  */
 #ifndef KEYS_COMMANDS_H
 #define KEYS_COMMANDS_H

@@ -17,6 +17,19 @@ struct keyring {
 	const struct keyring_domain **by_name; /* sorted */
 };
 
+const char *
+selector_state_name(enum selector_state state)
+{
+	static const char *const names[] = {
+		[SELECTOR_ACTIVE] = "active",
+		[SELECTOR_PUBLISH] = "publish",
+		[SELECTOR_RETIRED] = "retired",
+	};
+
+	ASSERT(state < COUNT(names));
+	return names[state];
+}
+
 void
 keys_path_write(const struct keys_options *options, struct slice key_path,
 		struct text *out)

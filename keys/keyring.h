@@ -14,6 +14,9 @@
 
 enum selector_state { SELECTOR_ACTIVE, SELECTOR_PUBLISH, SELECTOR_RETIRED };
 
+/* "active", "publish", "retired". */
+const char *selector_state_name(enum selector_state state);
+
 /* As configured; fills from the configuration file. */
 struct selector_options {
 	struct slice name;

@@ -39,7 +39,7 @@ struct signer_process {
 
 /* Starts the signer: fork, then exec of this program's own file with the
  * argument "signer-process". With root it becomes uid and gid (0: unchanged)
- * first. */
+ * first. It ends with the thread that starts it: let that be the main one. */
 bool signer_start(uid_t uid, gid_t gid, struct signer_process *process_out,
 		  struct fault *fault) MUST_USE;
 /* Opens every key file of the options, has the signer load them all, and

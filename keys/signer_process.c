@@ -131,6 +131,9 @@ child_run(int control, int null, uid_t uid, gid_t gid)
 	if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
 	    dup2(control, SIGNER_CONTROL) < 0)
 		child_fail(control, "dup2");
+	/* No descriptor of the signer's own may come to be its stderr. */
+	if (fcntl(STDERR_FILENO, F_GETFD) < 0 && dup2(null, STDERR_FILENO) < 0)
+		child_fail(control, "dup2");
 	closefrom(SIGNER_CONTROL + 1);
 	control = SIGNER_CONTROL;
 	if (chdir("/") < 0)

@@ -1,6 +1,7 @@
 #include "keys/signer_sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -8,10 +9,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "keys/signer_wire.h"
+
 #if SIGNER_SANITIZED
-/* Reports go to the descriptor that is open already, and end the process, so
- * that its exit status tells. */
-void __sanitizer_set_report_fd(void *descriptor);
+/* A report ends the process, so that its exit status tells. */
 const char *__ubsan_default_options(void);
 
 const char *
@@ -46,8 +47,9 @@ static const int allowed_calls[] = {
 };
 
 #if SIGNER_SANITIZED
-/* What a report is made with. Opening and forking is refused without an end to
- * the process: the report then comes without source lines. */
+/* What a report is made with. The file that it goes to may be made; nothing
+ * that is there may be opened, nor another process started: the report comes
+ * without source lines then. */
 static const int sanitizer_calls[] = {
 	SCMP_SYS(sigaltstack), SCMP_SYS(getuid), SCMP_SYS(geteuid),
 	SCMP_SYS(getppid), SCMP_SYS(fstat), SCMP_SYS(lseek),
@@ -55,14 +57,13 @@ static const int sanitizer_calls[] = {
 	SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
 };
 static const int sanitizer_refused_calls[] = {
-	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink),
-	SCMP_SYS(readlinkat), SCMP_SYS(stat), SCMP_SYS(newfstatat),
-	SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(pipe), SCMP_SYS(pipe2),
-	SCMP_SYS(fork), SCMP_SYS(vfork), SCMP_SYS(clone), SCMP_SYS(clone3),
-	SCMP_SYS(ioctl), SCMP_SYS(prctl), SCMP_SYS(personality),
-	SCMP_SYS(getcwd), SCMP_SYS(statx), SCMP_SYS(getdents64),
-	SCMP_SYS(wait4), SCMP_SYS(process_vm_readv), SCMP_SYS(uname),
-	SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(fcntl),
+	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(stat),
+	SCMP_SYS(newfstatat), SCMP_SYS(access), SCMP_SYS(faccessat),
+	SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(fork), SCMP_SYS(vfork),
+	SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(ioctl), SCMP_SYS(prctl),
+	SCMP_SYS(personality), SCMP_SYS(getcwd), SCMP_SYS(statx),
+	SCMP_SYS(getdents64), SCMP_SYS(wait4), SCMP_SYS(process_vm_readv),
+	SCMP_SYS(uname), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(fcntl),
 };
 #endif
 
@@ -110,27 +111,18 @@ allow_all(scmp_filter_ctx filter, const int *calls, size_t count,
 	return 0;
 }
 
-/* Memory is never made executable, and nothing is written but to stderr. */
-static int
-allow_with_conditions(scmp_filter_ctx filter)
-{
-	const struct scmp_arg_cmp not_executable =
-		SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-	const struct scmp_arg_cmp to_stderr =
-		SCMP_A0(SCMP_CMP_EQ, STDERR_FILENO);
-	const struct conditional {
-		int call;
-		struct scmp_arg_cmp condition;
-	} rows[] = {
-		{SCMP_SYS(mmap), not_executable},
-		{SCMP_SYS(mmap2), not_executable},
-		{SCMP_SYS(mprotect), not_executable},
-		{SCMP_SYS(write), to_stderr},
-		{SCMP_SYS(writev), to_stderr},
-	};
+struct conditional {
+	int call;
+	uint32_t action;
+	struct scmp_arg_cmp condition;
+};
 
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		int result = seccomp_rule_add(filter, SCMP_ACT_ALLOW,
+static int
+add_conditional(scmp_filter_ctx filter, const struct conditional *rows,
+		size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int result = seccomp_rule_add(filter, rows[i].action,
 					      rows[i].call, 1,
 					      rows[i].condition);
 
@@ -139,6 +131,54 @@ allow_with_conditions(scmp_filter_ctx filter)
 	}
 	return 0;
 }
+
+/* Memory is never made executable, and nothing is written but to stderr. */
+static int
+allow_with_conditions(scmp_filter_ctx filter)
+{
+	const struct scmp_arg_cmp not_executable =
+		SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
+	const struct scmp_arg_cmp to_stderr =
+		SCMP_A0(SCMP_CMP_EQ, STDERR_FILENO);
+	const struct conditional rows[] = {
+		{SCMP_SYS(mmap), SCMP_ACT_ALLOW, not_executable},
+		{SCMP_SYS(mmap2), SCMP_ACT_ALLOW, not_executable},
+		{SCMP_SYS(mprotect), SCMP_ACT_ALLOW, not_executable},
+		{SCMP_SYS(write), SCMP_ACT_ALLOW, to_stderr},
+		{SCMP_SYS(writev), SCMP_ACT_ALLOW, to_stderr},
+	};
+
+	return add_conditional(filter, rows, COUNT(rows));
+}
+
+#if SIGNER_SANITIZED
+static int
+allow_sanitizer(scmp_filter_ctx filter)
+{
+	const uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
+	const struct conditional rows[] = {
+		{SCMP_SYS(write), SCMP_ACT_ALLOW,
+		 SCMP_A0(SCMP_CMP_GT, SIGNER_CONTROL)},
+		{SCMP_SYS(open), SCMP_ACT_ALLOW,
+		 SCMP_A1(SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT)},
+		{SCMP_SYS(openat), SCMP_ACT_ALLOW,
+		 SCMP_A2(SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT)},
+		{SCMP_SYS(open), refuse,
+		 SCMP_A1(SCMP_CMP_MASKED_EQ, O_CREAT, 0)},
+		{SCMP_SYS(openat), refuse,
+		 SCMP_A2(SCMP_CMP_MASKED_EQ, O_CREAT, 0)},
+	};
+	int result = allow_all(filter, sanitizer_calls, COUNT(sanitizer_calls),
+			       SCMP_ACT_ALLOW);
+
+	if (result == 0)
+		result = allow_all(filter, sanitizer_refused_calls,
+				   COUNT(sanitizer_refused_calls), refuse);
+	if (result == 0)
+		result = add_conditional(filter, rows, COUNT(rows));
+	return result;
+}
+#endif
 
 static int
 filter_fill(scmp_filter_ctx filter)
@@ -152,12 +192,7 @@ filter_fill(scmp_filter_ctx filter)
 		result = allow_with_conditions(filter);
 #if SIGNER_SANITIZED
 	if (result == 0)
-		result = allow_all(filter, sanitizer_calls,
-				   COUNT(sanitizer_calls), SCMP_ACT_ALLOW);
-	if (result == 0)
-		result = allow_all(filter, sanitizer_refused_calls,
-				   COUNT(sanitizer_refused_calls),
-				   SCMP_ACT_ERRNO(EPERM));
+		result = allow_sanitizer(filter);
 #endif
 	return result;
 }
@@ -170,9 +205,6 @@ sandbox_calls(struct fault *fault)
 
 	if (filter == NULL)
 		return fault_set(fault, FAULT_SYSTEM, "seccomp filter");
-#if SIGNER_SANITIZED
-	__sanitizer_set_report_fd((void *)(intptr_t)STDERR_FILENO);
-#endif
 	result = filter_fill(filter);
 	if (result == 0)
 		result = seccomp_load(filter);

@@ -160,6 +160,8 @@ is_held_byte(char c)
 	return ascii_is_wsp(c) || c == '\r' || c == '\n';
 }
 
+/* The compiler's own vectors: SSE2, NEON or plain code, as there is. */
+#define LANES ((size_t)16)
 typedef signed char lanes __attribute__((vector_size(16)));
 
 static inline lanes
@@ -183,30 +185,43 @@ lanes_changed(const char *bytes)
 		((next == ' ') | (next == '\t') | (next == '\r')));
 }
 
-static inline bool
-lanes_any(lanes value)
+/* The first lane that is true, or LANES. */
+static inline size_t
+lanes_first(lanes value)
 {
 	uint64_t halves[2];
 
 	memcpy(halves, &value, sizeof(halves));
-	return (halves[0] | halves[1]) != 0;
+	for (size_t i = 0; i < COUNT(halves); i++)
+		if (halves[i] != 0) {
+			bool is_little =
+				__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+			int bits = is_little ? __builtin_ctzll(halves[i])
+					     : __builtin_clzll(halves[i]);
+
+			return i * sizeof(halves[0]) + (size_t)bits / 8;
+		}
+	return LANES;
 }
 
 /* How many bytes at the front stay as they are. The last byte is no white
  * space. */
-static size_t
+static inline size_t
 unchanged_len(const char *bytes, size_t len)
 {
-	size_t i = 0;
+	size_t i = 0, first;
 
-	while (i + 64 < len &&
-	       !lanes_any(lanes_changed(bytes + i) |
-			  lanes_changed(bytes + i + 16) |
-			  lanes_changed(bytes + i + 32) |
-			  lanes_changed(bytes + i + 48)))
-		i += 64;
-	while (i + 16 < len && !lanes_any(lanes_changed(bytes + i)))
-		i += 16;
+	while (i + 4 * LANES < len &&
+	       lanes_first(lanes_changed(bytes + i) |
+			   lanes_changed(bytes + i + LANES) |
+			   lanes_changed(bytes + i + 2 * LANES) |
+			   lanes_changed(bytes + i + 3 * LANES)) == LANES)
+		i += 4 * LANES;
+	for (; i + LANES < len; i += LANES) {
+		first = lanes_first(lanes_changed(bytes + i));
+		if (first < LANES)
+			return i + first;
+	}
 	for (; i + 1 < len; i++) {
 		char next = bytes[i + 1];
 
@@ -223,17 +238,28 @@ static void
 relaxed_emit(struct canon_body *body, const char *bytes, size_t len)
 {
 	while (len > 0) {
-		size_t run = unchanged_len(bytes, len), i = run;
+		size_t run = LANES;
 
-		run_emit(body, bytes, run);
-		if (run == len)
+		if (len > LANES)
+			run = lanes_first(lanes_changed(bytes));
+		if (run == LANES) {
+			run = unchanged_len(bytes, len);
+			run_emit(body, bytes, run);
+		} else {
+			/* A short run: a fixed size costs no call. */
+			if (sizeof(body->buffer) - body->used < LANES)
+				buffer_flush(body);
+			memcpy(body->buffer + body->used, bytes, LANES);
+			body->used += run;
+		}
+		bytes += run;
+		len -= run;
+		if (len == 0)
 			return;
-		while (ascii_is_wsp(bytes[i]))
-			i++;
-		if (bytes[i] != '\r' || bytes[i + 1] != '\n')
+		for (; ascii_is_wsp(*bytes); bytes++)
+			len--;
+		if (bytes[0] != '\r' || bytes[1] != '\n')
 			run_emit(body, " ", 1);
-		bytes += i;
-		len -= i;
 	}
 }
 

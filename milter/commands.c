@@ -318,6 +318,8 @@ sign_command(const struct milter_options *options, int argc, char **argv)
 
 	if (!sign_arguments(&signing, argc, argv))
 		return usage("sign [--time UNIX] [FILE]");
+	if (options == NULL)
+		return EX_OK;
 	if (!signer_start(0, 0, &signing.signer, &fault))
 		return complain(&fault);
 	code = sign_run(&signing);
@@ -449,6 +451,8 @@ verify_command(const struct milter_options *options, int argc, char **argv)
 	if (argc > 2 ||
 	    (argc == 2 && argv[1][0] == '-' && argv[1][1] != '\0'))
 		return usage("verify [FILE]");
+	if (options == NULL)
+		return EX_OK;
 	if (!input_open(argc == 2 ? argv[1] : NULL, false, &input, &fault) ||
 	    !feeder_run(&feeder, input, options->max_header_size, &fault))
 		return message_complain(&fault);

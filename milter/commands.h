@@ -29,7 +29,8 @@ struct milter_options {
 	void *lookup_owner;
 };
 
-/* argv[0] is "sign" or "verify"; returns a sysexits(3) code.
+/* argv[0] is "sign" or "verify"; returns a sysexits(3) code. With
+ * options NULL they only judge the arguments: 0 or 64.
  *
  * A message that cannot be read safely (a bare CR, a NUL, a header over its
  * size) is refused, 65, and nothing is written. `sign` writes nothing before

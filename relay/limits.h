@@ -88,6 +88,13 @@
 #define DNS_CACHE_MAX 65536 /* entries per loop */
 #define DNS_TTL_MAX_MS (1 * HOUR)
 #define DNS_NEGATIVE_TTL_MAX_MS (5 * MINUTE)
+#define DNS_CACHE_BYTES_MAX (32 * MIB) /* per loop */
+#define DNS_SOCKETS_MAX 512  /* questions on the wire at once, per loop; the
+				rest of DNS_QUERIES_MAX waits */
+#define DNS_EDNS_SIZE 1232   /* UDP payload that no path cuts (flag day 2020) */
+#define DNS_RECORDS_MAX 256  /* read of one answer */
+#define DNS_ALIASES_MAX 8    /* steps of CNAME */
+#define DNS_RESOLVERS_MAX 8
 #define MX_HOSTS_MAX 32
 #define MX_ADDRESSES_MAX 32
 

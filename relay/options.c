@@ -32,9 +32,8 @@ static const char *const state_words[] = {"active", "publish", "retired",
 
 /* clang-format off */
 static const struct conf_option rows[] = {
-	{ "hostname", CONF_PARSED, FIELD(hostname), "", 0, 0,
-	  "The name that the relay gives itself, in its greeting, in EHLO and in Received fields; empty: the machine's full name.",
-	  .parse = hostname_value },
+	{ "hostname", CONF_TEXT, FIELD(hostname), "", 0, 0,
+	  "The name that the relay gives itself, in its greeting, in EHLO and in Received fields; empty: the machine's full name." },
 	{ "state_dir", CONF_TEXT, FIELD(state_dir), "/var/lib/signet", 1, 0,
 	  "Where the queue is kept; it belongs to one relay." },
 	{ "keys_dir", CONF_TEXT, FIELD(keys.keys_dir), "/etc/signet/keys", 1, 0,

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "milter/idn.h"
 #include "relay/machine.h"
 #include "relay/options_values.h"
 
@@ -64,6 +66,22 @@ path_settle(const struct settler *settler, const struct conf_item *section,
 			     SLICE_ARG(*path));
 }
 
+/* As DNS has it: A-labels, in lower case. What is no domain name stays as it
+ * is, for the checks to say so. */
+static struct slice
+name_settle(struct arena *arena, struct slice name)
+{
+	struct slice ascii, rest = name;
+	bool is_pattern = slice_starts(name, SLICE("*."));
+
+	if (is_pattern)
+		rest = slice_from(name, 2);
+	if (!idn_to_ascii(rest, arena, &ascii, NULL))
+		return name;
+	return is_pattern ? arena_printf(arena, "*.%.*s", SLICE_ARG(ascii))
+			  : ascii;
+}
+
 static void
 hostname_settle(const struct settler *settler)
 {
@@ -71,8 +89,16 @@ hostname_settle(const struct settler *settler)
 	struct slice name = source_of(settler, SOURCE_HOSTNAME);
 	struct fault fault;
 
-	if (options->hostname.len > 0)
+	if (options->hostname.len > 0) {
+		options->hostname = name_settle(&options->arena,
+						options->hostname);
+		if (!domain_check(options->hostname, &fault))
+			conf_error_fault(settler->errors,
+					 conf_item_place(options->items,
+							 "hostname"),
+					 &fault);
 		return;
+	}
 	if (!domain_check(name, &fault)) {
 		fault_within(&fault, "'hostname' has to be set, because the "
 				     "machine's own will not do");
@@ -117,7 +143,7 @@ domains_settle(const struct settler *settler)
 
 		while (!slice_eq(item->name, SLICE("domain")))
 			item = item->next;
-		domain->name = lower_case(&options->arena, domain->name);
+		domain->name = name_settle(&options->arena, domain->name);
 		domain->file = item->place.file;
 		domain->line = item->place.line;
 		for (size_t j = 0; j < domain->selectors_count; j++) {
@@ -160,7 +186,7 @@ options_settle(struct options *options, const struct conf_sources *sources,
 
 		path_settle(&settler, section_at(root, "route", i),
 			    "auth_password_file", &route->auth_password_file);
-		route->pattern = lower_case(&options->arena, route->pattern);
+		route->pattern = name_settle(&options->arena, route->pattern);
 	}
 }
 
@@ -282,6 +308,73 @@ domains_check(const struct options *options, struct conf_errors *errors)
 	}
 }
 
+/* Two ways to write one name, which as titles differ. */
+struct named {
+	struct slice name;
+	const struct conf_item *item;
+};
+
+static int
+named_compare(const void *a, const void *b)
+{
+	const struct named *x = a, *y = b;
+	int order = slice_compare(x->name, y->name);
+
+	if (order != 0)
+		return order;
+	return x->item->place.line < y->item->place.line ? -1 : 1;
+}
+
+static void
+names_check(struct named *named, size_t count, struct conf_errors *errors)
+{
+	if (count > 1)
+		qsort(named, count, sizeof(*named), named_compare);
+	for (size_t i = 1; i < count; i++) {
+		const struct conf_item *first = named[i - 1].item;
+		const struct conf_item *item = named[i].item;
+
+		if (!slice_eq(named[i - 1].name, named[i].name) ||
+		    slice_eq_nocase(first->title, item->title))
+			continue;
+		conf_error(errors, item->place,
+			   "\"%.*s\" is the same name as \"%.*s\" in %s, "
+			   "line %u", SLICE_ARG(item->title),
+			   SLICE_ARG(first->title), first->place.file,
+			   first->place.line);
+	}
+}
+
+static struct slice
+domain_name_at(const struct options *options, size_t i)
+{
+	return options->keys.domains[i].name;
+}
+
+static struct slice
+route_name_at(const struct options *options, size_t i)
+{
+	return options->routes[i].pattern;
+}
+
+static void
+same_names_check(const struct options *options, const char *section,
+		 size_t count,
+		 struct slice name_at(const struct options *options, size_t i),
+		 struct conf_errors *errors)
+{
+	CLEAN(clean_memory) struct named *named =
+		memory_array(count, sizeof(*named));
+	const struct conf_item *item = options->items->items;
+
+	for (size_t i = 0; i < count; i++, item = item->next) {
+		while (!slice_eq(item->name, SLICE(section)))
+			item = item->next;
+		named[i] = (struct named){name_at(options, i), item};
+	}
+	names_check(named, count, errors);
+}
+
 static void
 limits_check(const struct options *options, struct conf_errors *errors)
 {
@@ -301,6 +394,10 @@ options_check(const struct options *options, struct conf_errors *errors)
 	listeners_check(options, errors);
 	routes_check(options, errors);
 	domains_check(options, errors);
+	same_names_check(options, "domain", options->keys.domains_count,
+			 domain_name_at, errors);
+	same_names_check(options, "route", options->routes_count,
+			 route_name_at, errors);
 }
 
 /* ---- files ---- */

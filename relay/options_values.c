@@ -25,8 +25,8 @@ label_check(struct slice label, struct fault *fault)
 	for (size_t i = 0; i < label.len; i++) {
 		if ((unsigned char)label.bytes[i] >= 0x80)
 			return fault_set(fault, FAULT_INPUT,
-					 "has letters beyond ASCII: write it "
-					 "in its A-label form (xn--…)");
+					 "has letters beyond ASCII that no "
+					 "domain name may have");
 		if (!is_alphanumeric(label.bytes[i]) && label.bytes[i] != '-')
 			return fault_set(fault, FAULT_INPUT,
 					 "holds '%c', which no domain name may",
@@ -80,26 +80,6 @@ pattern_check(struct slice text, struct fault *fault)
 	if (slice_starts(text, SLICE("*.")))
 		text = slice_from(text, 2);
 	return domain_check(text, fault);
-}
-
-struct slice
-lower_case(struct arena *arena, struct slice text)
-{
-	char *bytes = arena_new(arena, text.len + 1);
-
-	for (size_t i = 0; i < text.len; i++)
-		bytes[i] = ascii_lower(text.bytes[i]);
-	return slice_of(bytes, text.len);
-}
-
-bool
-hostname_value(struct slice text, struct arena *arena, void *element,
-	       struct fault *fault)
-{
-	if (text.len > 0 && !domain_check(text, fault))
-		return false;
-	*(struct slice *)element = arena_copy(arena, text);
-	return true;
 }
 
 /* ---- addresses ---- */
@@ -217,17 +197,6 @@ milter_socket_value(struct slice text, struct arena *arena, void *element,
 }
 
 /* ---- signing ---- */
-
-static bool
-canon_find(struct slice word, enum canonicalization *canon_out)
-{
-	bool is_relaxed = slice_eq(word, SLICE("relaxed"));
-
-	if (!is_relaxed && !slice_eq(word, SLICE("simple")))
-		return false;
-	*canon_out = is_relaxed ? CANON_RELAXED : CANON_SIMPLE;
-	return true;
-}
 
 bool
 canonicalization_value(struct slice text, struct arena *arena, void *element,

@@ -13,10 +13,8 @@ bool domain_check(struct slice text, struct fault *fault) MUST_USE;
 bool selector_check(struct slice text, struct fault *fault) MUST_USE;
 /* "example.net", "*.example.net" or "*". */
 bool pattern_check(struct slice text, struct fault *fault) MUST_USE;
-struct slice lower_case(struct arena *arena, struct slice text);
 
 /* Each a conf_parse_fn; the element is named behind it. */
-conf_parse_fn hostname_value;         /* struct slice; may be empty */
 conf_parse_fn listener_address_value; /* struct listener_options, whole */
 conf_parse_fn network_value;          /* struct network */
 conf_parse_fn resolver_value;         /* struct address */

@@ -33,14 +33,18 @@ struct network {
  * default_port (0: required) where none is written; "unix:/path". */
 bool address_parse(struct slice text, uint16_t default_port,
 		   struct address *address_out, struct fault *fault) MUST_USE;
-/* An address without a port, "192.0.2.1" or "2001:db8::1" (also in []). */
+/* An address without a port, "192.0.2.1" or "2001:db8::1", also in [] and as
+ * "[IPv6:2001:db8::1]" (RFC 5321 4.1.3). */
 bool address_parse_host(struct slice text, uint16_t port,
 			struct address *address_out) MUST_USE;
-/* Splits "host:port" (host a name or an address, [] for IPv6). */
+/* Splits "host:port" (host a name or an address, [] for IPv6; handed out
+ * without them). */
 bool address_split(struct slice text, uint16_t default_port,
 		   struct slice *host_out, uint16_t *port_out) MUST_USE;
 uint16_t address_port(const struct address *address);
 void address_set_port(struct address *address, uint16_t port);
+/* An IPv4-mapped IPv6 address becomes the IPv4 address that it is. */
+void address_unmap(struct address *address);
 bool address_eq(const struct address *a, const struct address *b);
 /* "192.0.2.1:25", "[2001:db8::1]:25", "unix:/path", "unix:" for a nameless
  * peer; _host without the port and brackets. */

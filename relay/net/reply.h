@@ -15,17 +15,20 @@ struct reply {
 	const char *text;
 };
 
-/* Appends "CODE-…CRLF" and "CODE …CRLF". extra is put behind the text where it
- * is not empty. */
+/* Appends "CODE-…CRLF" and "CODE …CRLF". extra is put right behind the text; it
+ * may hold LF too. Octets that are not printable ASCII become '?'; a line of
+ * more than 512 octets (RFC 5321 4.5.3.1.5) becomes several. */
 void reply_write(struct text *out, const struct reply *reply,
 		 struct slice extra);
 
 /* One that we got: read line by line. */
 struct reply_in {
 	unsigned code;
-	struct slice text;   /* all lines without their codes, LF between,
-				printable, cut at REPLY_TEXT_MAX */
-	struct slice status; /* enhanced code where there is one, else "" */
+	struct slice text;   /* all lines without "CODE-" and "CODE ", LF
+				between, printable ASCII, cut at
+				REPLY_TEXT_MAX */
+	struct slice status; /* enhanced code where the text begins with one,
+				else ""; it stays in the text */
 };
 
 enum reply_status { REPLY_MORE, REPLY_COMPLETE, REPLY_BROKEN };
@@ -35,6 +38,7 @@ struct reply_reader {
 	unsigned code, lines;
 	bool is_complete;
 };
+/* A zeroed one is ready. */
 void reply_reader_done(struct reply_reader *reader);
 /* Reads from `input`; *used_out bytes are consumed. COMPLETE: `reply` is valid
  * until the next call. BROKEN: not SMTP, or over a bound. */

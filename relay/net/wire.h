@@ -37,7 +37,9 @@ struct wire_data {
 };
 void wire_data_init(struct wire_data *data);
 /* Calls take() with runs of message bytes (CRLF line ends, as received but for
- * the stuffing), as long as it returns true. */
+ * the stuffing), as long as it returns true. Once it returned false the reading
+ * stops behind that run, with used_out there: call again with the rest when
+ * more can be taken. After END the data must be initialised again. */
 enum wire_data_status wire_data_read(struct wire_data *data,
 				     struct slice input, size_t *used_out,
 				     bool (*take)(void *owner,

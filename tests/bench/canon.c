@@ -56,6 +56,17 @@ base64_body(struct text *body, size_t len)
 	body->len = len;
 }
 
+/* As HTML written by a program. */
+static void
+indent_body(struct text *body, size_t len)
+{
+	for (int depth = 0; body->len < len; depth = (depth + 2) % 24)
+		text_addf(body, "%*s<td class=\"cell\">some text</td>\r\n",
+			  depth, "");
+	body->len = len;
+}
+
+/* As bad as it can be. */
 static void
 blank_body(struct text *body, size_t len)
 {
@@ -132,6 +143,7 @@ main(int argc, char **argv)
 	printf("%-8s %13s  %6s  %6s\n", "body", "alone", "simple", "relaxed");
 	measure("text", text_body, len, piece);
 	measure("base64", base64_body, len, piece);
+	measure("indent", indent_body, len, piece);
 	measure("blanks", blank_body, len, piece);
 	return 0;
 }

@@ -181,7 +181,7 @@ class Signet:
         setup.domains = {"example.com": ["rsa", "ed"] if bench.options.ed25519
                          else ["rsa"]}
         self.port = setup.port
-        self.server = Server([signet.binary(), "relay", "-c", setup.write()],
+        self.server = Server([signet.binary(), "-c", setup.write(), "relay"],
                              directory, "relay")
         self.server.wait_until(lambda: '"ready"' in self.server.log(), 20,
                                "the event ready")

@@ -26,11 +26,9 @@ def binary():
 
 
 def run(*arguments, stdin=b"", check=None, timeout=30, config=None, env=None):
-    """One command; -c goes where options of a subcommand go: after it."""
-    command = [binary()] + list(arguments)
-    if config is not None:
-        words = 2 if arguments[0] in ("key", "queue", "import") else 1
-        command[1 + words:1 + words] = ["-c", config]
+    """One command, with -c before it."""
+    command = [binary()] + (["-c", config] if config else []) + \
+        list(arguments)
     environment = dict(os.environ)
     environment.update(env or {})
     done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE,
@@ -176,7 +174,7 @@ class Relay:
     def launch(self):
         """Starts without waiting for anything."""
         self.process = subprocess.Popen(
-            self._prefix + [binary(), "relay", "-c", self.setup.path],
+            self._prefix + [binary(), "-c", self.setup.path, "relay"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, env=self._env)
         self._reader = threading.Thread(

@@ -53,7 +53,7 @@ static const struct {
 	{"deep.lists.example.org", "deep.lists.example.org"},
 	{"a.deep.lists.example.org", "deep.lists.example.org"},
 	{"b.lists.example.org", "example.org"},
-	{"badexample.org", NULL},
+	{"adeep.lists.example.org", "example.org"},
 	{"org", NULL},
 	{"", NULL},
 	{".", NULL},

@@ -305,7 +305,7 @@ static const struct {
 	const char *input, *said;
 } bad_rows[] = {
 	{"hostname = \"a b\"",
-	 "c:1: 'hostname': the domain name 'a b': holds ' ', which no domain "
+	 "c:1: the domain name 'a b': holds ' ', which no domain "
 	 "name may\n"},
 	{"\nstate_dir = \"\"", "c:2: 'state_dir': must not be empty\n"},
 	{"listener \"a\" {\n address = \"127.0.0.1\" }",
@@ -371,9 +371,17 @@ static const struct {
 	{"domain \"example.com.\" { selector \"s\" { key = \"k\" } }",
 	 "c:1: the domain name 'example.com.': ends with a dot: write it "
 	 "without\n"},
-	{"domain \"b\xc3\xbc.example\" { selector \"s\" { key = \"k\" } }",
-	 "c:1: the domain name 'b\xc3\xbc.example': has letters beyond ASCII: "
-	 "write it in its A-label form (xn--…)\n"},
+	{"domain \"b\xe2\x80\xae.example\" { selector \"s\" { key = \"k\" } }",
+	 "c:1: the domain name 'b\xe2\x80\xae.example': has letters beyond "
+	 "ASCII that no domain name may have\n"},
+	{"domain \"b\xc3\xbc.example\" { selector \"s\" { key = \"k\" } }\n"
+	 "domain \"xn--b-eha.example\" { selector \"s\" { key = \"k\" } }",
+	 "c:2: \"xn--b-eha.example\" is the same name as "
+	 "\"b\xc3\xbc.example\" in c, line 1\n"},
+	{"route \"*.b\xc3\xbc.example\" { }\n"
+	 "route \"*.xn--b-eha.example\" { }",
+	 "c:2: \"*.xn--b-eha.example\" is the same name as "
+	 "\"*.b\xc3\xbc.example\" in c, line 1\n"},
 	{"domain \"a.example\" { selector \"s\" { key = \"k\" } }\n"
 	 "domain \"A.example\" { selector \"s\" { key = \"k\" } }",
 	 "c:2: duplicate section 'domain \"A.example\"': the first is in c, "
@@ -457,6 +465,37 @@ Test(options, understands_addresses_and_routes)
 	cr_expect(slice_eq(f.options->routes[0].pattern,
 			   SLICE("*.example.net")));
 	cr_expect_eq(f.options->routes[0].tls, TLS_VERIFY);
+}
+
+Test(options, names_become_a_labels)
+{
+	CLEAN(fixture_done) struct fixture f;
+
+	cr_assert(fixture_of(&f, "hostname = \"MX.b\xc3\xbc.example\"\n"
+				 "domain \"B\xc3\x9c.example\" {\n"
+				 "selector \"s\" { key = \"k\" } }\n"
+				 "route \"*.b\xc3\xbc.example\" { }\n"),
+		  "%s", text_string(&f.said));
+	cr_expect(slice_eq(f.options->hostname,
+			   SLICE("mx.xn--b-eha.example")));
+	cr_expect(slice_eq(f.options->keys.domains[0].name,
+			   SLICE("xn--b-eha.example")));
+	cr_expect(slice_eq(f.options->routes[0].pattern,
+			   SLICE("*.xn--b-eha.example")));
+}
+
+Test(options, the_reference_is_installed)
+{
+	const char *root = getenv("SIGNET_SOURCE_ROOT");
+	CLEAN(text_done) struct text path = {0}, reference = {0}, file = {0};
+
+	cr_assert_neq(root, NULL, "SIGNET_SOURCE_ROOT is not set");
+	text_addf(&path, "%s/etc/signet.conf", root);
+	cr_assert(conf_file_read(text_string(&path), CONF_FILE_MAX, &file,
+				 NULL));
+	options_write(&reference);
+	cr_expect_str_eq(text_string(&file), text_string(&reference),
+			 "run: signet options > etc/signet.conf");
 }
 
 Test(options, paths_start_at_their_file)

@@ -1,0 +1,381 @@
+#include "keys/commands.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "keys/generate.h"
+#include "keys/record.h"
+#include "keys/signer.h"
+
+/* What a subcommand was given. */
+struct arguments {
+	enum key_algorithm algorithm;
+	unsigned bits; /* 0: not given */
+	bool as_json;
+	struct slice words[2];
+};
+
+struct command {
+	const char *name;
+	int words;           /* how many must come */
+	const char *options; /* for getopt_long(); 'j' is --json */
+	int (*run)(const struct keys_options *options,
+		   const struct arguments *arguments);
+	const char *usage;
+};
+
+static void
+say(const char *text)
+{
+	fprintf(stderr, "signet: %s\n", text);
+}
+
+/* A key that is missing or of no use is a bad configuration. */
+static int
+fail(const struct fault *fault)
+{
+	say(fault->text);
+	switch (fault->kind) {
+	case FAULT_INPUT:
+	case FAULT_ABSENT:
+	case FAULT_LIMIT:
+		return EX_CONFIG;
+	case FAULT_NONE:
+	case FAULT_DENIED:
+	case FAULT_BUSY:
+	case FAULT_SYSTEM:
+		break;
+	}
+	return fault_exit_code(fault);
+}
+
+static int
+print(const struct text *text)
+{
+	if (fwrite(text->bytes, 1, text->len, stdout) == text->len &&
+	    fflush(stdout) == 0)
+		return EX_OK;
+	say("writing the output failed");
+	return EX_TEMPFAIL;
+}
+
+/* ---- generate ---- */
+
+static int
+generate_run(const struct keys_options *options,
+	     const struct arguments *arguments)
+{
+	CLEAN(key_public_free_clean) struct key_public *public = NULL;
+	CLEAN(text_done) struct text path = {0}, record = {0};
+	struct slice domain = arguments->words[0];
+	struct slice selector = arguments->words[1];
+	unsigned bits = arguments->bits > 0 ? arguments->bits
+					    : KEY_RSA_BITS_ADVISED;
+	struct fault fault = {0};
+
+	if (!record_names_check(selector, domain, &fault)) {
+		say(fault.text);
+		return EX_DATAERR;
+	}
+	if (!generate_file(options->keys_dir, domain, selector,
+			   arguments->algorithm, bits, &public, &path,
+			   &fault)) {
+		say(fault.text);
+		return fault.kind == FAULT_ABSENT ? EX_CONFIG
+						  : fault_exit_code(&fault);
+	}
+	fprintf(stderr, "signet: wrote %s\n", text_string(&path));
+	if (arguments->algorithm == KEY_RSA_SHA256 &&
+	    bits < KEY_RSA_BITS_ADVISED)
+		fprintf(stderr, "signet: an RSA key of %u bits; %d are "
+			"advised\n", bits, KEY_RSA_BITS_ADVISED);
+	record_write_zone(selector, domain, public, &record);
+	return print(&record);
+}
+
+/* ---- list, dns: the keys are read by a signer process, never here ---- */
+
+static void
+warn(void *owner, const char *text)
+{
+	(void)owner;
+	say(text);
+}
+
+static bool
+keyring_load(const struct keys_options *options, struct keyring **keyring_out,
+	     struct fault *fault)
+{
+	struct signer_process process;
+	bool ok;
+
+	if (!signer_start(0, 0, &process, fault))
+		return false;
+	ok = signer_load(&process, options, false, warn, NULL, keyring_out,
+			 fault);
+	signer_stop(&process);
+	return ok;
+}
+
+/* RFC 8259 7; what is not UTF-8 becomes U+FFFD. */
+static void
+json_string(struct text *out, struct slice value)
+{
+	text_add_byte(out, '"');
+	for (size_t i = 0; i < value.len;) {
+		size_t len = slice_utf8_length(value, i);
+		char c = value.bytes[i];
+
+		if (len == 0)
+			text_add_string(out, "\\ufffd");
+		else if (c == '"' || c == '\\')
+			text_addf(out, "\\%c", c);
+		else if (len == 1 && ((unsigned char)c < ' ' || c == 0x7f))
+			text_addf(out, "\\u%04x", (unsigned)c);
+		else
+			text_add(out, slice_sub(value, i, len));
+		i += len > 0 ? len : 1;
+	}
+	text_add_byte(out, '"');
+}
+
+static void
+json_field(struct text *out, const char *name, struct slice value)
+{
+	text_addf(out, ", \"%s\": ", name);
+	json_string(out, value);
+}
+
+/* One line of the list. */
+struct row {
+	struct slice domain, selector, file, id;
+	const char *algorithm, *state;
+	unsigned bits;
+};
+
+static void
+row_write_text(const struct row *row, struct text *out)
+{
+	text_addf(out, "%-24.*s %-12.*s %-14s %4u %-7s %.*s %.*s\n",
+		  SLICE_ARG(row->domain), SLICE_ARG(row->selector),
+		  row->algorithm, row->bits, row->state, SLICE_ARG(row->file),
+		  SLICE_ARG(row->id));
+}
+
+static void
+row_write_json(const struct row *row, struct text *out)
+{
+	text_add_string(out, out->len > 1 ? ",\n {\"domain\": "
+					  : "\n {\"domain\": ");
+	json_string(out, row->domain);
+	json_field(out, "selector", row->selector);
+	json_field(out, "algorithm", SLICE(row->algorithm));
+	text_addf(out, ", \"bits\": %u", row->bits);
+	json_field(out, "state", SLICE(row->state));
+	json_field(out, "file", row->file);
+	json_field(out, "id", row->id);
+	text_add_byte(out, '}');
+}
+
+static void
+selector_write(const struct keys_options *options,
+	       const struct selector_options *selector,
+	       const struct keyring_domain *domain, size_t i, bool as_json,
+	       struct text *out)
+{
+	CLEAN(text_done) struct text path = {0}, id = {0};
+	const struct key_public *public = domain->selectors[i].key;
+	struct row row = {
+		.domain = domain->name,
+		.selector = domain->selectors[i].name,
+		.algorithm = key_algorithm_name(key_public_algorithm(public)),
+		.state = selector_state_name(domain->selectors[i].state),
+		.bits = key_public_bits(public),
+	};
+
+	for (size_t j = 0; j < sizeof(struct key_id); j++)
+		text_addf(&id, "%02x", key_public_id(public)->bytes[j]);
+	keys_path_write(options, selector->key_path, &path);
+	row.file = text_slice(&path);
+	row.id = text_slice(&id);
+	if (as_json)
+		row_write_json(&row, out);
+	else
+		row_write_text(&row, out);
+}
+
+static int
+list_run(const struct keys_options *options,
+	 const struct arguments *arguments)
+{
+	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
+	CLEAN(text_done) struct text out = {0};
+	struct fault fault = {0};
+
+	if (!keyring_load(options, &keyring, &fault))
+		return fail(&fault);
+	if (arguments->as_json)
+		text_add_byte(&out, '[');
+	for (size_t i = 0; i < options->domains_count; i++) {
+		const struct domain_options *from = &options->domains[i];
+
+		for (size_t j = 0; j < from->selectors_count; j++)
+			selector_write(options, &from->selectors[j],
+				       keyring_domain_at(keyring, i), j,
+				       arguments->as_json, &out);
+	}
+	if (arguments->as_json)
+		text_add_string(&out, out.len > 1 ? "\n]\n" : "]\n");
+	return print(&out);
+}
+
+static int
+dns_run(const struct keys_options *options, const struct arguments *arguments)
+{
+	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
+	CLEAN(text_done) struct text out = {0};
+	struct keys_options only = *options;
+	const struct keyring_domain *domain;
+	struct fault fault = {0};
+	size_t i = 0;
+
+	while (i < options->domains_count &&
+	       !slice_eq_nocase(options->domains[i].name, arguments->words[0]))
+		i++;
+	if (i == options->domains_count) {
+		fprintf(stderr, "signet: no section for the domain '%.*s'\n",
+			SLICE_ARG(arguments->words[0]));
+		return EX_DATAERR;
+	}
+	/* The keys of other domains are of no concern here. */
+	only.domains = &options->domains[i];
+	only.domains_count = 1;
+	if (!keyring_load(&only, &keyring, &fault))
+		return fail(&fault);
+	domain = keyring_domain_at(keyring, 0);
+	for (size_t j = 0; j < domain->selectors_count; j++) {
+		const struct keyring_selector *selector = &domain->selectors[j];
+
+		/* RFC 6376 6.1.2: mail already sent needs it for a while. */
+		if (selector->state == SELECTOR_RETIRED)
+			text_addf(&out, "; %.*s is retired: keep it until all "
+				  "mail signed with it has arrived\n",
+				  SLICE_ARG(selector->name));
+		record_write_zone(selector->name, domain->name, selector->key,
+				  &out);
+	}
+	return print(&out);
+}
+
+/* ---- which one, and with what ---- */
+
+static const struct command commands[] = {
+	{"generate", 2, "a:b:", generate_run,
+	 "key generate DOMAIN SELECTOR [-a rsa-sha256|ed25519-sha256] "
+	 "[-b BITS]"},
+	{"list", 0, "j", list_run, "key list [--json]"},
+	{"dns", 1, "", dns_run, "key dns DOMAIN"},
+};
+
+static const struct command *
+command_find(const char *name)
+{
+	for (size_t i = 0; i < COUNT(commands); i++)
+		if (name != NULL && strcmp(name, commands[i].name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static int
+usage(const struct command *command)
+{
+	for (size_t i = 0; i < COUNT(commands); i++)
+		if (command == NULL || command == &commands[i])
+			fprintf(stderr, "usage: signet %s\n",
+				commands[i].usage);
+	return EX_USAGE;
+}
+
+static bool
+bits_read(const char *word, unsigned *bits)
+{
+	uint64_t number;
+
+	if (!slice_number(SLICE(word), &number) || number < KEY_RSA_BITS_MIN ||
+	    number > KEY_RSA_BITS_MAX) {
+		fprintf(stderr, "signet: -b: an RSA key has %d to %d bits\n",
+			KEY_RSA_BITS_MIN, KEY_RSA_BITS_MAX);
+		return false;
+	}
+	*bits = (unsigned)number;
+	return true;
+}
+
+static bool
+option_read(const struct command *command, int option,
+	    struct arguments *arguments)
+{
+	if (option == 'a' &&
+	    key_algorithm_find(SLICE(optarg), &arguments->algorithm))
+		return true;
+	if (option == 'b')
+		return bits_read(optarg, &arguments->bits);
+	if (option == 'j' && strchr(command->options, 'j') != NULL) {
+		arguments->as_json = true;
+		return true;
+	}
+	return false;
+}
+
+static bool
+arguments_read(const struct command *command, int argc, char **argv,
+	       struct arguments *arguments)
+{
+	static const struct option long_options[] = {
+		{"json", no_argument, NULL, 'j'}, {0}};
+	int option;
+
+	opterr = 0;
+	optind = 0; /* it may have read other arguments before */
+	while ((option = getopt_long(argc, argv, command->options,
+				     long_options, NULL)) != -1)
+		if (!option_read(command, option, arguments))
+			return false;
+	if (argc - optind != command->words)
+		return false;
+	for (int i = 0; i < command->words; i++)
+		arguments->words[i] = SLICE(argv[optind + i]);
+	return arguments->algorithm == KEY_RSA_SHA256 || arguments->bits == 0;
+}
+
+/* Domains are written in lower case, and without the last dot that zone files
+ * give them. */
+static void
+domain_clean(struct slice *domain, struct text *memory)
+{
+	if (domain->len > 1 && domain->bytes[domain->len - 1] == '.')
+		domain->len--;
+	for (size_t i = 0; i < domain->len; i++)
+		text_add_byte(memory, ascii_lower(domain->bytes[i]));
+	*domain = text_slice(memory);
+}
+
+int
+keys_command(const struct keys_options *options, int argc, char **argv)
+{
+	const struct command *command =
+		argc > 0 ? command_find(argv[0]) : NULL;
+	struct arguments arguments = {.algorithm = KEY_RSA_SHA256};
+	CLEAN(text_done) struct text domain = {0};
+
+	if (command == NULL)
+		return usage(NULL);
+	if (!arguments_read(command, argc, argv, &arguments))
+		return usage(command);
+	if (options == NULL)
+		return EX_OK;
+	domain_clean(&arguments.words[0], &domain);
+	return command->run(options, &arguments);
+}

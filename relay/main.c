@@ -1,0 +1,313 @@
+/*
+ * main - reads the command line as far as all commands share it, and
+ * dispatches.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "keys/commands.h"
+#include "keys/signer.h"
+#include "milter/commands.h"
+#include "relay/lookup.h"
+#include "relay/options_commands.h"
+#include "relay/process.h"
+#include "relay/supervisor.h"
+
+#define CONFIG_DEFAULT "/etc/signet/signet.conf"
+/* Where a child process finds the socket to whoever started it. */
+#define CONTROL_DESCRIPTOR 3
+
+struct invocation {
+	const char *config_path;
+	bool is_config_given; /* by -c */
+	int argc;             /* argv[0] is the command's name */
+	char **argv;
+};
+
+/* Each command judges its arguments before it reads the configuration: a
+ * mistake there is to be told first. */
+
+static int
+relay_run(const struct invocation *invocation)
+{
+	return relay_command(invocation->config_path, invocation->argc,
+			     invocation->argv);
+}
+
+static int
+milter_options_read(const struct invocation *invocation, bool may_default,
+		    struct options **options_out,
+		    struct milter_options *milter_out)
+{
+	int code = options_read(invocation->config_path, may_default,
+				options_out);
+
+	if (code == EX_OK)
+		*milter_out = (struct milter_options){
+			.keys = (*options_out)->keys,
+			.signing = (*options_out)->signing,
+			.strict_modes = (*options_out)->strict_key_modes,
+			.max_header_size =
+				(*options_out)->limits.max_header_size,
+			.lookup_txt = lookup_txt,
+			.lookup_owner = *options_out,
+		};
+	return code;
+}
+
+static int
+sign_run(const struct invocation *invocation)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	struct milter_options milter;
+	int code = sign_command(NULL, invocation->argc, invocation->argv);
+
+	if (code == EX_OK)
+		code = milter_options_read(invocation, false, &options,
+					   &milter);
+	if (code == EX_OK)
+		code = sign_command(&milter, invocation->argc,
+				    invocation->argv);
+	return code;
+}
+
+/* Needs no configuration: who verifies has perhaps nothing to sign. */
+static int
+verify_run(const struct invocation *invocation)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	struct milter_options milter;
+	int code = verify_command(NULL, invocation->argc, invocation->argv);
+
+	if (code == EX_OK)
+		code = milter_options_read(invocation,
+					   !invocation->is_config_given,
+					   &options, &milter);
+	if (code == EX_OK)
+		code = verify_command(&milter, invocation->argc,
+				      invocation->argv);
+	return code;
+}
+
+static int
+key_run(const struct invocation *invocation)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	int argc = invocation->argc - 1;
+	char **argv = invocation->argv + 1;
+	int code = keys_command(NULL, argc, argv);
+
+	if (code == EX_OK)
+		code = options_read(invocation->config_path, false, &options);
+	if (code == EX_OK)
+		code = keys_command(&options->keys, argc, argv);
+	return code;
+}
+
+static int
+check_config_run(const struct invocation *invocation)
+{
+	return check_config_command(invocation->config_path, invocation->argc,
+				    invocation->argv);
+}
+
+static int
+options_run(const struct invocation *invocation)
+{
+	return options_command(invocation->argc, invocation->argv);
+}
+
+static int
+relay_process_run(const struct invocation *invocation)
+{
+	(void)invocation;
+	relay_process_main(CONTROL_DESCRIPTOR);
+}
+
+static int
+signer_process_run(const struct invocation *invocation)
+{
+	(void)invocation;
+	signer_main(CONTROL_DESCRIPTOR);
+}
+
+static const struct command {
+	const char *name;
+	int (*run)(const struct invocation *invocation);
+	const char *usage; /* NULL: not for people */
+	const char *help;
+} commands[] = {
+	{"relay", relay_run, "relay",
+	 "runs the SMTP relay in the foreground"},
+	{"sign", sign_run, "sign [--time UNIX] [FILE]",
+	 "signs one message, from FILE or stdin to stdout"},
+	{"verify", verify_run, "verify [FILE]",
+	 "verifies each DKIM-Signature of a message"},
+	{"key", key_run,
+	 "key generate DOMAIN SELECTOR [-a rsa-sha256|ed25519-sha256] "
+	 "[-b BITS]\n"
+	 "       signet [-c FILE] key list [--json]\n"
+	 "       signet [-c FILE] key dns DOMAIN",
+	 "makes keys, lists them, prints their DNS records"},
+	{"check-config", check_config_run, "check-config",
+	 "names every error of the configuration"},
+	{"options", options_run, "options",
+	 "writes the reference configuration to stdout"},
+	{"relay-process", relay_process_run, NULL, NULL},
+	{"signer-process", signer_process_run, NULL, NULL},
+};
+
+static const struct command *
+command_find(const char *name)
+{
+	for (size_t i = 0; i < COUNT(commands); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static void
+usage_print(FILE *to)
+{
+	fputs("usage: signet [-c FILE] COMMAND [ARGUMENTS]\n\n", to);
+	for (size_t i = 0; i < COUNT(commands); i++)
+		if (commands[i].usage != NULL)
+			fprintf(to, "  %-13s %s\n", commands[i].name,
+				commands[i].help);
+	fputs("\n  -c, --config FILE   instead of " CONFIG_DEFAULT "\n"
+	      "      --help          of signet, or of a command\n"
+	      "      --version\n", to);
+}
+
+static int
+command_help(const struct command *command)
+{
+	printf("usage: signet [-c FILE] %s\n\n%s\n", command->usage,
+	       command->help);
+	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+}
+
+/* A word of ours, as -c FILE is, may stand behind the command, too: takes all
+ * such words out of its arguments. False: -c without a file. */
+static bool
+arguments_take(struct invocation *invocation, bool *wants_help_out)
+{
+	int kept = 1;
+
+	for (int i = 1; i < invocation->argc; i++) {
+		char *word = invocation->argv[i];
+		bool is_config = strcmp(word, "-c") == 0 ||
+				 strcmp(word, "--config") == 0;
+
+		if (strcmp(word, "--") == 0) {
+			while (i < invocation->argc)
+				invocation->argv[kept++] =
+					invocation->argv[i++];
+		} else if (is_config && i + 1 == invocation->argc) {
+			return false;
+		} else if (is_config) {
+			invocation->config_path = invocation->argv[++i];
+			invocation->is_config_given = true;
+		} else if (strncmp(word, "--config=", 9) == 0) {
+			invocation->config_path = word + 9;
+			invocation->is_config_given = true;
+		} else if (strcmp(word, "--help") == 0) {
+			*wants_help_out = true;
+		} else {
+			invocation->argv[kept++] = word;
+		}
+	}
+	invocation->argc = kept;
+	invocation->argv[kept] = NULL;
+	return true;
+}
+
+/* What a file is opened as must never be 0, 1 or 2: it would be taken for the
+ * terminal. Of the processes that we start ourselves, 3 is open as well. */
+static void
+standard_descriptors_open(void)
+{
+	int descriptor;
+
+	for (descriptor = 0; descriptor <= 2; descriptor++)
+		if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", O_RDWR) != descriptor)
+			exit(EX_OSERR);
+}
+
+enum { OPTION_HELP = 256, OPTION_VERSION };
+
+/* What stands before the command. Returns an exit code, or -1: go on. */
+static int
+options_before(struct invocation *invocation, int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"help", no_argument, NULL, OPTION_HELP},
+		{"version", no_argument, NULL, OPTION_VERSION},
+		{0},
+	};
+	int option;
+
+	/* '+': the command's own options are not ours. */
+	while ((option = getopt_long(argc, argv, "+c:", long_options,
+				     NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			invocation->config_path = optarg;
+			invocation->is_config_given = true;
+			break;
+		case OPTION_HELP:
+			usage_print(stdout);
+			return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+		case OPTION_VERSION:
+			puts("signet " SIGNET_VERSION);
+			return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+		default: /* getopt_long() has said what is wrong */
+			usage_print(stderr);
+			return EX_USAGE;
+		}
+	}
+	return -1;
+}
+
+int
+main(int argc, char **argv)
+{
+	static char name[] = "signet"; /* for getopt_long()'s messages */
+	struct invocation invocation = {.config_path = CONFIG_DEFAULT};
+	const struct command *command;
+	bool wants_help = false;
+	int code;
+
+	standard_descriptors_open();
+	if (argc > 0)
+		argv[0] = name;
+	code = options_before(&invocation, argc, argv);
+	if (code >= 0)
+		return code;
+	if (optind >= argc) {
+		usage_print(stderr);
+		return EX_USAGE;
+	}
+	command = command_find(argv[optind]);
+	if (command == NULL) {
+		fprintf(stderr, "signet: unknown command '%s'\n",
+			argv[optind]);
+		usage_print(stderr);
+		return EX_USAGE;
+	}
+	invocation.argc = argc - optind;
+	invocation.argv = argv + optind;
+	if (!arguments_take(&invocation, &wants_help)) {
+		fputs("signet: -c needs a file\n", stderr);
+		return EX_USAGE;
+	}
+	if (wants_help && command->usage != NULL)
+		return command_help(command);
+	return command->run(&invocation);
+}

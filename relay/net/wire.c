@@ -1,0 +1,202 @@
+#include "relay/net/wire.h"
+
+/* RFC 5322 2.1.1, without the CRLF. */
+#define LINE_OCTETS_MAX 998
+
+enum wire_status
+wire_line(struct slice input, size_t max, struct slice *line,
+	  struct slice *rest)
+{
+	size_t seen = input.len < max + 2 ? input.len : max + 2;
+	struct slice head = slice_sub(input, 0, seen);
+	ptrdiff_t lf = slice_find(head, '\n');
+	ptrdiff_t cr = slice_find(
+		slice_sub(head, 0, lf >= 0 ? (size_t)lf : seen), '\r');
+
+	*line = SLICE_NONE;
+	*rest = input;
+	if (cr < 0 && lf < 0)
+		return input.len > max ? WIRE_TOO_LONG : WIRE_MORE;
+	if (cr < 0)
+		return (size_t)lf > max ? WIRE_TOO_LONG : WIRE_BARE_LF;
+	if ((size_t)cr > max)
+		return WIRE_TOO_LONG;
+	if ((size_t)cr + 1 == input.len)
+		return WIRE_MORE;
+	if (lf != cr + 1)
+		return WIRE_BARE_CR;
+	*line = slice_sub(input, 0, (size_t)cr);
+	*rest = slice_from(input, (size_t)lf + 1);
+	return WIRE_LINE;
+}
+
+/*
+ * Where the reader stands between two bytes. A CR is handed on at once, since
+ * it belongs to the message whatever follows, but for the one behind a dot that
+ * began a line: with an LF it is the end of data, else both a stuffed dot and a
+ * bare CR were there.
+ */
+enum {
+	AT_LINE_START,
+	BEHIND_DOT,    /* a dot began the line; it is not handed on */
+	BEHIND_DOT_CR, /* and a CR follows; not handed on yet */
+	IN_LINE,
+	BEHIND_CR,
+};
+
+void
+wire_data_init(struct wire_data *data)
+{
+	*data = (struct wire_data){.state = AT_LINE_START};
+}
+
+static void
+count_line(struct wire_data *data, size_t len)
+{
+	data->line_len += len;
+	if (data->line_len > LINE_OCTETS_MAX)
+		data->has_long_line = true;
+}
+
+/* What may stand anywhere, but has to be known of. Eight at a time. */
+static void
+note_octets(struct wire_data *data, struct slice bytes)
+{
+	uint64_t all = 0, word;
+	size_t i = 0;
+
+	if (!data->has_nul && slice_find(bytes, '\0') >= 0)
+		data->has_nul = true;
+	if (data->has_8bit)
+		return;
+	for (; i + sizeof(word) <= bytes.len; i += sizeof(word)) {
+		memcpy(&word, bytes.bytes + i, sizeof(word));
+		all |= word;
+	}
+	for (; i < bytes.len; i++)
+		all |= (unsigned char)bytes.bytes[i];
+	data->has_8bit = (all & 0x8080808080808080u) != 0;
+}
+
+/* The rest of a line, from anywhere within it; gives its length with the CRLF
+ * where that is there. Bare CR and LF are noted and are part of the line. */
+static size_t
+read_line(struct wire_data *data, struct slice input)
+{
+	size_t at = 0;
+
+	while (at < input.len) {
+		struct slice rest = slice_from(input, at);
+		ptrdiff_t lf = slice_find(rest, '\n');
+		size_t upto = lf < 0 ? rest.len : (size_t)lf;
+		ptrdiff_t cr = slice_find(slice_sub(rest, 0, upto), '\r');
+
+		if (cr >= 0 && (size_t)cr + 1 < upto) {
+			/* A CR, and then neither LF nor the end of input. */
+			data->has_bare_cr = true;
+			count_line(data, (size_t)cr + 1);
+			at += (size_t)cr + 1;
+		} else if (lf < 0) {
+			data->state = cr >= 0 ? BEHIND_CR : IN_LINE;
+			count_line(data, cr >= 0 ? (size_t)cr : rest.len);
+			return input.len;
+		} else if (cr >= 0) {
+			count_line(data, (size_t)cr);
+			data->line_len = 0;
+			data->state = AT_LINE_START;
+			return at + (size_t)lf + 1;
+		} else {
+			data->has_bare_lf = true;
+			count_line(data, (size_t)lf + 1);
+			at += (size_t)lf + 1;
+		}
+	}
+	data->state = IN_LINE;
+	return input.len;
+}
+
+/* One byte behind a CR. */
+static size_t
+read_behind_cr(struct wire_data *data, struct slice input)
+{
+	if (input.bytes[0] == '\n') {
+		data->line_len = 0;
+		data->state = AT_LINE_START;
+		return 1;
+	}
+	data->has_bare_cr = true;
+	count_line(data, 1);
+	data->state = IN_LINE;
+	return read_line(data, input);
+}
+
+/* Lines that need no change, as many as there are; stops before a dot that
+ * begins a line. */
+static size_t
+read_run(struct wire_data *data, struct slice input)
+{
+	size_t at = 0;
+
+	while (at < input.len) {
+		struct slice rest = slice_from(input, at);
+
+		if (data->state == AT_LINE_START && rest.bytes[0] == '.')
+			break;
+		if (data->state == BEHIND_CR)
+			at += read_behind_cr(data, rest);
+		else
+			at += read_line(data, rest);
+	}
+	return at;
+}
+
+enum wire_data_status
+wire_data_read(struct wire_data *data, struct slice input, size_t *used_out,
+	       bool (*take)(void *owner, struct slice bytes), void *owner)
+{
+	enum wire_data_status status = WIRE_DATA_MORE;
+	bool goes_on = true;
+	size_t used = 0, run;
+
+	while (goes_on && used < input.len) {
+		struct slice rest = slice_from(input, used);
+		char byte = rest.bytes[0];
+
+		if (data->state == AT_LINE_START && byte == '.') {
+			data->state = BEHIND_DOT;
+			used++;
+		} else if (data->state == BEHIND_DOT) {
+			data->state = byte == '\r' ? BEHIND_DOT_CR : IN_LINE;
+			used += byte == '\r';
+		} else if (data->state == BEHIND_DOT_CR && byte == '\n') {
+			used++;
+			status = WIRE_DATA_END;
+			goes_on = false;
+		} else if (data->state == BEHIND_DOT_CR) {
+			data->state = BEHIND_CR;
+			goes_on = take(owner, SLICE("\r"));
+		} else {
+			run = read_run(data, rest);
+			used += run;
+			goes_on = take(owner, slice_sub(rest, 0, run));
+		}
+	}
+	note_octets(data, slice_sub(input, 0, used));
+	*used_out = used;
+	return status;
+}
+
+void
+wire_stuff(struct text *out, struct slice bytes, bool *at_line_start)
+{
+	while (bytes.len > 0) {
+		ptrdiff_t lf = slice_find(bytes, '\n');
+		size_t len = lf < 0 ? bytes.len : (size_t)lf + 1;
+
+		if (*at_line_start && bytes.bytes[0] == '.')
+			text_add_byte(out, '.');
+		text_add(out, slice_sub(bytes, 0, len));
+		*at_line_start = lf >= 0;
+		bytes = slice_from(bytes, len);
+	}
+}

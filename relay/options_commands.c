@@ -1,0 +1,204 @@
+#include "relay/options_commands.h"
+
+#include <stdio.h>
+#include <sysexits.h>
+
+#include "keys/signer.h"
+#include "relay/net/tls.h"
+
+#define TLS_FILE_MAX ((size_t)1 << 20)
+
+static int
+arguments_refuse(const char *command, const char *argument)
+{
+	fprintf(stderr, "signet: %s: unexpected '%s'\n", command, argument);
+	return EX_USAGE;
+}
+
+static void
+lines_print(struct slice lines)
+{
+	struct slice line;
+
+	while (slice_split(&lines, '\n', &line))
+		fprintf(stderr, "signet: %.*s\n", SLICE_ARG(line));
+}
+
+int
+options_command(int argc, char **argv)
+{
+	CLEAN(text_done) struct text reference = {0};
+
+	if (argc > 1)
+		return arguments_refuse("options", argv[1]);
+	options_write(&reference);
+	if (fwrite(reference.bytes, 1, reference.len, stdout) ==
+		    reference.len &&
+	    fflush(stdout) == 0)
+		return EX_OK;
+	fputs("signet: cannot write the reference\n", stderr);
+	return EX_IOERR;
+}
+
+int
+options_read(const char *path, bool may_default, struct options **options_out)
+{
+	CLEAN(text_done) struct text errors = {0};
+	struct fault fault = {0};
+
+	if (options_load(path, &errors, options_out, NULL, &fault))
+		return EX_OK;
+	if (fault.kind == FAULT_ABSENT && may_default) {
+		*options_out = options_default();
+		return EX_OK;
+	}
+	lines_print(text_slice(&errors));
+	if (fault.kind == FAULT_ABSENT)
+		fputs("signet: `signet options` prints a configuration to "
+		      "begin with; -c FILE names another one\n", stderr);
+	return options_exit_code(&fault);
+}
+
+/* ---- check-config ---- */
+
+static bool
+file_read(struct slice path, const char *option, struct text *out,
+	  struct fault *fault)
+{
+	CLEAN(text_done) struct text name = {0};
+
+	text_add(&name, path);
+	return conf_file_read(text_string(&name), TLS_FILE_MAX, out, fault) ||
+	       fault_within(fault, "'%s': '%s'", option, text_string(&name));
+}
+
+static bool
+certificate_check(const struct listener_options *listener, struct fault *fault)
+{
+	CLEAN(text_done) struct text certificate = {0};
+	CLEAN(text_done) struct text key = {0};
+	struct tls_context *context;
+	bool is_good;
+
+	if (listener->tls == LISTENER_TLS_NONE)
+		return true;
+	is_good = file_read(listener->tls_cert, "tls_cert", &certificate,
+			    fault) &&
+		  file_read(listener->tls_key, "tls_key", &key, fault) &&
+		  tls_context_server(text_slice(&certificate),
+				     text_slice(&key), &context, fault);
+	if (is_good)
+		tls_context_free(context);
+	key_cleanse(&key);
+	return is_good;
+}
+
+static void
+certificates_check(const struct options *options, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		const struct conf_item *item =
+			conf_item_find(options->items, "listener", i);
+		struct fault fault;
+
+		if (item == NULL ||
+		    certificate_check(&options->listeners[i], &fault))
+			continue;
+		conf_error_fault(errors, conf_item_place(item, "tls_cert"),
+				 &fault);
+	}
+}
+
+static void
+warning_ignore(void *owner, const char *text)
+{
+	(void)owner;
+	(void)text;
+}
+
+static bool
+keys_load(struct signer_process *signer, const struct options *options,
+	  const struct keys_options *keys, struct fault *fault)
+{
+	struct keyring *keyring;
+
+	if (!signer_load(signer, keys, options->strict_key_modes,
+			 warning_ignore, NULL, &keyring, fault))
+		return false;
+	keyring_unref(keyring);
+	return true;
+}
+
+/* One key at a time, since loading them all ends at the first fault. */
+static void
+keys_check_each(struct signer_process *signer, const struct options *options,
+		struct conf_errors *errors)
+{
+	struct conf_place nowhere = {0}; /* the fault names it */
+	struct fault fault;
+
+	for (size_t i = 0; i < options->keys.domains_count; i++) {
+		struct domain_options domain = options->keys.domains[i];
+		size_t count = domain.selectors_count;
+
+		domain.selectors_count = 1;
+		for (size_t j = 0; j < count; j++, domain.selectors++) {
+			struct keys_options keys = {options->keys.keys_dir,
+						    &domain, 1};
+
+			if (errors->count < CONF_ERRORS_MAX &&
+			    !keys_load(signer, options, &keys, &fault))
+				conf_error_fault(errors, nowhere, &fault);
+		}
+	}
+}
+
+/* As the relay would load them. */
+static void
+keys_check(const struct options *options, struct conf_errors *errors)
+{
+	size_t before = errors->count;
+	struct conf_place nowhere = {0};
+	struct signer_process signer;
+	struct fault fault;
+
+	if (options->keys.domains_count == 0)
+		return;
+	if (!signer_start(0, 0, &signer, &fault)) {
+		conf_error_fault(errors, nowhere, &fault);
+		return;
+	}
+	if (!keys_load(&signer, options, &options->keys, &fault)) {
+		keys_check_each(&signer, options, errors);
+		if (errors->count == before)
+			conf_error_fault(errors, nowhere, &fault);
+	}
+	signer_stop(&signer);
+}
+
+int
+check_config_command(const char *path, int argc, char **argv)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	CLEAN(text_done) struct text said = {0};
+	struct fault fault = {0};
+	int code;
+
+	if (argc > 1)
+		return arguments_refuse("check-config", argv[1]);
+	code = options_read(path, false, &options);
+	if (code != EX_OK)
+		return code;
+	if (!options_check_files(options, &said, &fault)) {
+		lines_print(text_slice(&said));
+		return options_exit_code(&fault);
+	}
+	certificates_check(options, &errors);
+	keys_check(options, &errors);
+	if (errors.count == 0)
+		return EX_OK;
+	conf_errors_write(&errors, &said);
+	lines_print(text_slice(&said));
+	return errors.is_denied ? EX_NOPERM : EX_CONFIG;
+}

@@ -1,0 +1,569 @@
+#include "relay/server/commands.h"
+
+#include "relay/server/path.h"
+
+#define IN(state) (1u << SESSION_##state)
+#define ANYWHERE (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT))
+
+/* What check has found out for run. */
+struct parsed {
+	struct path path;
+	struct slice word;
+	uint64_t size;
+	bool declared_8bit, is_postmaster;
+};
+
+struct command {
+	const char *verb;
+	unsigned allowed; /* IN() bits of the states it is legal in */
+	/* Judges without changing anything. NULL: no objection. */
+	const struct reply *(*check)(const struct session *session,
+				     struct slice args, struct parsed *out);
+	/* Acts. Only ever called after check had no objection. */
+	enum step (*run)(struct session *session, const struct parsed *parsed);
+	/* Whether its refusal is one of mail or of a recipient: an event. */
+	bool is_mail;
+};
+
+static const struct reply reply_ok = {250, "2.0.0", "Ok"};
+static const struct reply reply_sender_ok = {250, "2.1.0", "Sender ok"};
+static const struct reply reply_rcpt_ok = {250, "2.1.5", "Recipient ok"};
+static const struct reply reply_go_on = {
+	354, NULL, "End data with <CR><LF>.<CR><LF>"};
+static const struct reply reply_bye = {221, "2.0.0", "Bye"};
+static const struct reply reply_start_tls = {220, "2.0.0", "Ready to start TLS"};
+static const struct reply reply_vrfy = {
+	252, "2.5.0", "Cannot say, but will take the message and try"};
+static const struct reply reply_help = {
+	214, "2.0.0",
+	"EHLO HELO STARTTLS MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\n"
+	"RFC 5321 has the rest"};
+
+static const struct reply reply_unknown = {500, "5.5.2",
+					   "Command not recognized"};
+static const struct reply reply_not_done = {502, "5.5.1",
+					    "Command not implemented"};
+static const struct reply reply_sequence = {503, "5.5.1",
+					    "Bad sequence of commands"};
+static const struct reply reply_nested = {
+	503, "5.5.1", "A transaction is open already: RSET ends it"};
+static const struct reply reply_greet_first = {503, "5.5.1",
+					       "Say EHLO or HELO first"};
+static const struct reply reply_no_args = {501, "5.5.4",
+					   "No parameters are allowed here"};
+static const struct reply reply_bad_helo = {
+	501, "5.5.4", "Give a host name or an address in brackets"};
+static const struct reply reply_need_arg = {501, "5.5.4",
+					    "A parameter is missing"};
+static const struct reply reply_mail_syntax = {
+	501, "5.5.4", "Syntax: MAIL FROM:<address>"};
+static const struct reply reply_rcpt_syntax = {
+	501, "5.5.4", "Syntax: RCPT TO:<address>"};
+static const struct reply reply_bad_param = {501, "5.5.4",
+					     "Malformed parameter"};
+static const struct reply reply_unknown_param = {
+	555, "5.5.4", "Parameter not recognized or not implemented"};
+static const struct reply reply_not_ascii = {
+	553, "5.6.7", "Addresses outside ASCII are not supported"};
+static const struct reply reply_sender_bad = {
+	553, "5.1.7", "The sender's address is malformed"};
+static const struct reply reply_sender_no_domain = {
+	553, "5.1.7", "The sender's address has no domain"};
+static const struct reply reply_sender_long = {
+	553, "5.1.7", "The sender's address is too long"};
+static const struct reply reply_rcpt_bad = {
+	553, "5.1.3", "The recipient's address is malformed"};
+static const struct reply reply_rcpt_no_domain = {
+	553, "5.1.3", "The recipient's address has no domain"};
+static const struct reply reply_rcpt_long = {
+	553, "5.1.3", "The recipient's address is too long"};
+static const struct reply reply_no_rcpt = {554, "5.5.1",
+					   "No valid recipients"};
+static const struct reply reply_too_many_rcpt = {452, "4.5.3",
+						 "Too many recipients"};
+static const struct reply reply_too_big = {
+	552, "5.3.4", "Message size exceeds the limit"};
+static const struct reply reply_no_room = {
+	452, "4.3.1", "Insufficient system storage, try again later"};
+static const struct reply reply_not_allowed = {
+	550, "5.7.1",
+	"Relaying is not allowed from your address: the listener's allow_from "
+	"has to name it"};
+static const struct reply reply_auth_first = {530, "5.7.0",
+					      "Authentication required"};
+static const struct reply reply_no_tls = {502, "5.5.1",
+					  "STARTTLS is not offered here"};
+static const struct reply reply_has_tls = {503, "5.5.1",
+					   "TLS is in use already"};
+static const struct reply reply_injection = {
+	501, "5.5.0", "Nothing may follow STARTTLS before the handshake"};
+
+/* --- EHLO, HELO: RFC 5321 4.1.1.1 --- */
+
+static const struct reply *
+helo_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	(void)session;
+	if (args.len == 0 || args.len > DOMAIN_MAX)
+		return &reply_bad_helo;
+	/* Names with underscores and worse are in use: RFC 5321 4.1.4 wants
+	 * no refusal for that. */
+	for (size_t i = 0; i < args.len; i++)
+		if (args.bytes[i] <= ' ' || args.bytes[i] > '~')
+			return &reply_bad_helo;
+	out->word = args;
+	return NULL;
+}
+
+static void
+greet(struct session *session, const struct parsed *parsed, bool is_esmtp)
+{
+	session_reset(session);
+	text_clear(&session->helo);
+	text_add(&session->helo, parsed->word);
+	session->is_esmtp = is_esmtp;
+	if (session->state != SESSION_READY)
+		session_enter(session, SESSION_READY);
+}
+
+static bool
+offers_starttls(const struct session *session)
+{
+	return session->tls != NULL && !session->is_secured &&
+	       session->listener->tls == LISTENER_TLS_STARTTLS;
+}
+
+static enum step
+ehlo_run(struct session *session, const struct parsed *parsed)
+{
+	static const struct reply extensions = {250, NULL, ""};
+	CLEAN(text_done) struct text lines = {0};
+	const struct options *options = session_options(session);
+
+	greet(session, parsed, true);
+	text_addf(&lines, "%.*s\nPIPELINING\nSIZE %llu\n8BITMIME\n",
+		  SLICE_ARG(options->hostname),
+		  (unsigned long long)options->limits.max_message_size);
+	if (offers_starttls(session))
+		text_add_string(&lines, "STARTTLS\n");
+	text_add_string(&lines, "ENHANCEDSTATUSCODES");
+	return session_reply(session, &extensions, text_slice(&lines));
+}
+
+static enum step
+helo_run(struct session *session, const struct parsed *parsed)
+{
+	static const struct reply hello = {250, NULL, ""};
+
+	greet(session, parsed, false);
+	return session_reply(session, &hello,
+			     session_options(session)->hostname);
+}
+
+/* --- STARTTLS: RFC 3207 --- */
+
+static const struct reply *
+starttls_check(const struct session *session, struct slice args,
+	       struct parsed *out)
+{
+	(void)out;
+	if (session->is_secured)
+		return &reply_has_tls;
+	if (!offers_starttls(session))
+		return &reply_no_tls;
+	if (args.len > 0)
+		return &reply_no_args;
+	return NULL;
+}
+
+static enum step
+starttls_run(struct session *session, const struct parsed *parsed)
+{
+	(void)parsed;
+	if (session->has_more) {
+		/* RFC 3207 4.2: what was said in clear must not count as said
+		 * over TLS. */
+		session_refuse(session, &reply_injection, SLICE_NONE);
+		return STEP_CLOSE;
+	}
+	session_reply(session, &reply_start_tls, SLICE_NONE);
+	return STEP_SECURE;
+}
+
+/* --- MAIL: RFC 5321 4.1.1.2, SIZE: RFC 1870, BODY: RFC 6152 --- */
+
+static const struct reply *
+mail_param(const struct session *session, struct slice keyword,
+	   struct slice value, unsigned *seen, struct parsed *out)
+{
+	enum { SIZE = 1, BODY = 2 };
+
+	if (slice_eq_nocase(keyword, SLICE("SIZE"))) {
+		if ((*seen & SIZE) != 0 || value.len > 20 ||
+		    !slice_number(value, &out->size))
+			return &reply_bad_param;
+		*seen |= SIZE;
+		if (out->size >
+		    session_options(session)->limits.max_message_size)
+			return &reply_too_big;
+		return NULL;
+	}
+	if (slice_eq_nocase(keyword, SLICE("BODY"))) {
+		out->declared_8bit = slice_eq_nocase(value, SLICE("8BITMIME"));
+		if ((*seen & BODY) != 0 ||
+		    (!out->declared_8bit &&
+		     !slice_eq_nocase(value, SLICE("7BIT"))))
+			return &reply_bad_param;
+		*seen |= BODY;
+		return NULL;
+	}
+	return &reply_unknown_param;
+}
+
+static const struct reply *
+mail_params(const struct session *session, struct slice rest,
+	    struct parsed *out)
+{
+	const struct reply *refusal = NULL;
+	struct slice keyword, value;
+	unsigned seen = 0;
+
+	while (refusal == NULL) {
+		switch (param_next(&rest, &keyword, &value)) {
+		case PARAM_NONE:
+			return NULL;
+		case PARAM_MALFORMED:
+			return &reply_bad_param;
+		case PARAM_ONE:
+			refusal = mail_param(session, keyword, value, &seen,
+					     out);
+			break;
+		}
+	}
+	return refusal;
+}
+
+/* Takes "FROM:" or "TO:" off; spaces behind the colon are not RFC 5321, but
+ * many devices put them there. */
+static bool
+take_prefix(struct slice *args, const char *prefix)
+{
+	if (!slice_starts_nocase(*args, SLICE(prefix)))
+		return false;
+	*args = slice_from(*args, strlen(prefix));
+	while (args->len > 0 && args->bytes[0] == ' ')
+		*args = slice_from(*args, 1);
+	return true;
+}
+
+static const struct reply *
+mail_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	const struct reply *refusal = NULL;
+	struct slice rest;
+
+	if (session->listener->auth == AUTH_REQUIRED &&
+	    !session->is_authenticated)
+		return &reply_auth_first;
+	if (!take_prefix(&args, "FROM:"))
+		return &reply_mail_syntax;
+	switch (path_parse(args, &out->path, &rest)) {
+	case PATH_OK:
+		break;
+	case PATH_MALFORMED:
+		return &reply_sender_bad;
+	case PATH_NO_DOMAIN:
+		return &reply_sender_no_domain;
+	case PATH_TOO_LONG:
+		return &reply_sender_long;
+	case PATH_NOT_ASCII:
+		return &reply_not_ascii;
+	}
+	refusal = mail_params(session, rest, out);
+	if (refusal == NULL && !store_accepts(session->share->store, out->size))
+		return &reply_no_room;
+	return refusal;
+}
+
+static enum step
+mail_run(struct session *session, const struct parsed *mail)
+{
+	session_begin(session, mail->path.address, mail->declared_8bit);
+	session_enter(session, SESSION_MAIL);
+	return session_reply(session, &reply_sender_ok, SLICE_NONE);
+}
+
+/* --- RCPT: RFC 5321 4.1.1.3 --- */
+
+static const struct reply *
+rcpt_path(struct slice args, struct parsed *out, struct slice *rest)
+{
+	switch (path_parse(args, &out->path, rest)) {
+	case PATH_OK:
+		/* The null path is a sender only. */
+		return out->path.address.len > 0 ? NULL : &reply_rcpt_bad;
+	case PATH_MALFORMED:
+		return &reply_rcpt_bad;
+	case PATH_NO_DOMAIN:
+		out->is_postmaster = slice_eq_nocase(out->path.local,
+						     SLICE("postmaster"));
+		return out->is_postmaster ? NULL : &reply_rcpt_no_domain;
+	case PATH_TOO_LONG:
+		return &reply_rcpt_long;
+	case PATH_NOT_ASCII:
+		return &reply_not_ascii;
+	}
+	return &reply_rcpt_bad;
+}
+
+static const struct reply *
+rcpt_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	const struct reply *refusal = NULL;
+	struct slice rest, keyword, value;
+
+	if (!take_prefix(&args, "TO:"))
+		return &reply_rcpt_syntax;
+	refusal = rcpt_path(args, out, &rest);
+	if (refusal != NULL)
+		return refusal;
+	switch (param_next(&rest, &keyword, &value)) {
+	case PARAM_NONE:
+		break;
+	case PARAM_ONE:
+		return &reply_unknown_param;
+	case PARAM_MALFORMED:
+		return &reply_bad_param;
+	}
+	if (!session->is_allowed && !session->is_authenticated)
+		return &reply_not_allowed;
+	if (transaction_recipients(session->transaction) >=
+	    transaction_options(session->transaction)->limits.max_recipients)
+		return &reply_too_many_rcpt;
+	return NULL;
+}
+
+/* The domain in lower case; a literal as it stands. */
+static void
+add_destination(struct text *out, struct slice domain, bool is_literal)
+{
+	for (size_t i = 0; i < domain.len; i++)
+		text_add_byte(out, is_literal ? domain.bytes[i]
+					      : ascii_lower(domain.bytes[i]));
+}
+
+static enum step
+rcpt_run(struct session *session, const struct parsed *rcpt)
+{
+	CLEAN(text_done) struct text address = {0}, destination = {0};
+	struct slice domain = rcpt->path.domain;
+
+	text_add(&address, rcpt->path.address);
+	if (rcpt->is_postmaster) {
+		domain = transaction_options(session->transaction)->hostname;
+		text_addf(&address, "@%.*s", SLICE_ARG(domain));
+	}
+	add_destination(&destination, domain, rcpt->path.is_literal);
+	transaction_recipient(session->transaction, text_slice(&address),
+			      text_slice(&destination));
+	if (session->state == SESSION_MAIL)
+		session_enter(session, SESSION_RCPT);
+	return session_reply(session, &reply_rcpt_ok, SLICE_NONE);
+}
+
+/* --- DATA: RFC 5321 4.1.1.4 --- */
+
+static const struct reply *
+data_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	(void)out;
+	if (args.len > 0)
+		return &reply_no_args;
+	if (transaction_recipients(session->transaction) == 0)
+		return &reply_no_rcpt;
+	if (!store_accepts(session->share->store, 0))
+		return &reply_no_room;
+	return NULL;
+}
+
+static enum step
+data_run(struct session *session, const struct parsed *parsed)
+{
+	(void)parsed;
+	transaction_data(session->transaction);
+	session_enter(session, SESSION_DATA);
+	return session_reply(session, &reply_go_on, SLICE_NONE);
+}
+
+/* --- the rest --- */
+
+static const struct reply *
+bare_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	(void)session;
+	(void)out;
+	return args.len > 0 ? &reply_no_args : NULL;
+}
+
+static const struct reply *
+any_check(const struct session *session, struct slice args, struct parsed *out)
+{
+	(void)session;
+	(void)args;
+	(void)out;
+	return NULL;
+}
+
+static const struct reply *
+vrfy_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	(void)session;
+	(void)out;
+	return args.len == 0 ? &reply_need_arg : NULL;
+}
+
+static const struct reply *
+expn_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	(void)session;
+	(void)args;
+	(void)out;
+	return &reply_not_done;
+}
+
+static enum step
+rset_run(struct session *session, const struct parsed *parsed)
+{
+	(void)parsed;
+	session_reset(session);
+	return session_reply(session, &reply_ok, SLICE_NONE);
+}
+
+static enum step
+noop_run(struct session *session, const struct parsed *parsed)
+{
+	(void)parsed;
+	return session_reply(session, &reply_ok, SLICE_NONE);
+}
+
+static enum step
+vrfy_run(struct session *session, const struct parsed *parsed)
+{
+	(void)parsed;
+	return session_reply(session, &reply_vrfy, SLICE_NONE);
+}
+
+static enum step
+help_run(struct session *session, const struct parsed *parsed)
+{
+	(void)parsed;
+	return session_reply(session, &reply_help, SLICE_NONE);
+}
+
+static enum step
+quit_run(struct session *session, const struct parsed *parsed)
+{
+	(void)parsed;
+	session_reply(session, &reply_bye, SLICE_NONE);
+	return STEP_CLOSE;
+}
+
+/* clang-format off */
+static const struct command commands[] = {
+	/* verb       legal in             check           run           mail */
+	{ "EHLO",     ANYWHERE,            helo_check,     ehlo_run,     false },
+	{ "HELO",     ANYWHERE,            helo_check,     helo_run,     false },
+	{ "STARTTLS", IN(READY),           starttls_check, starttls_run, false },
+	{ "MAIL",     IN(READY),           mail_check,     mail_run,     true  },
+	{ "RCPT",     IN(MAIL) | IN(RCPT), rcpt_check,     rcpt_run,     true  },
+	{ "DATA",     IN(MAIL) | IN(RCPT), data_check,     data_run,     true  },
+	{ "RSET",     ANYWHERE,            bare_check,     rset_run,     false },
+	{ "VRFY",     ANYWHERE,            vrfy_check,     vrfy_run,     false },
+	{ "EXPN",     ANYWHERE,            expn_check,     NULL,         false },
+	{ "HELP",     ANYWHERE,            any_check,      help_run,     false },
+	{ "NOOP",     ANYWHERE,            any_check,      noop_run,     false },
+	{ "QUIT",     ANYWHERE,            bare_check,     quit_run,     false },
+};
+/* clang-format on */
+
+/* A browser that was talked into speaking to us: what it posts must not be
+ * taken for commands. */
+static const char *const foreign_verbs[] = {
+	"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH",
+};
+
+static bool
+is_foreign(struct slice verb)
+{
+	for (size_t i = 0; i < COUNT(foreign_verbs); i++)
+		if (slice_eq_nocase(verb, SLICE(foreign_verbs[i])))
+			return true;
+	return false;
+}
+
+static const struct command *
+command_find(struct slice line, struct slice *verb_out, struct slice *args_out)
+{
+	size_t len = 0;
+
+	while (len < line.len && line.bytes[len] != ' ')
+		len++;
+	*verb_out = slice_sub(line, 0, len);
+	*args_out = slice_from(line, len);
+	while (args_out->len > 0 && args_out->bytes[0] == ' ')
+		*args_out = slice_from(*args_out, 1);
+	while (args_out->len > 0 &&
+	       ascii_is_wsp(args_out->bytes[args_out->len - 1]))
+		args_out->len--;
+	for (size_t i = 0; i < COUNT(commands); i++)
+		if (slice_eq_nocase(*verb_out, SLICE(commands[i].verb)))
+			return &commands[i];
+	return NULL;
+}
+
+static const struct reply *
+out_of_place(const struct session *session, const struct command *command)
+{
+	if (session->state == SESSION_START)
+		return &reply_greet_first;
+	if (session->transaction != NULL &&
+	    (command->allowed & IN(READY)) != 0)
+		return &reply_nested;
+	return &reply_sequence;
+}
+
+enum step
+command_run(struct session *session, struct slice line)
+{
+	struct parsed parsed = {.size = 0};
+	const struct reply *refusal;
+	struct slice verb, args;
+	const struct command *command = command_find(line, &verb, &args);
+
+	if (command == NULL && is_foreign(verb)) {
+		session_refuse(session, &reply_unknown, SLICE_NONE);
+		return STEP_CLOSE;
+	}
+	if (command == NULL)
+		return session_refuse(session, &reply_unknown, SLICE_NONE);
+	if ((command->allowed & (1u << session->state)) == 0)
+		return session_refuse(session, out_of_place(session, command),
+				      SLICE_NONE);
+	refusal = command->check(session, args, &parsed);
+	if (refusal == NULL)
+		return command->run(session, &parsed);
+	if (command->is_mail)
+		return session_reject(session, refusal, SLICE_NONE,
+				      parsed.path.address.len > 0
+					      ? parsed.path.address
+					      : args,
+				      SLICE(refusal->text));
+	return session_refuse(session, refusal, SLICE_NONE);
+}

@@ -1,0 +1,247 @@
+#include "relay/server/path.h"
+
+#include "relay/limits.h"
+#include "relay/net/address.h"
+
+#define LABEL_MAX 63
+
+/* RFC 5322 3.2.3. */
+static bool
+is_atext(char c)
+{
+	return ascii_is_alpha(c) || ascii_is_digit(c) ||
+	       (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+}
+
+static bool
+is_let_dig(char c)
+{
+	return ascii_is_alpha(c) || ascii_is_digit(c);
+}
+
+bool
+path_domain_check(struct slice domain)
+{
+	struct slice rest = domain, label;
+
+	if (domain.len == 0 || domain.len > DOMAIN_MAX ||
+	    domain.bytes[domain.len - 1] == '.')
+		return false;
+	while (slice_split(&rest, '.', &label)) {
+		if (label.len == 0 || label.len > LABEL_MAX ||
+		    !is_let_dig(label.bytes[0]) ||
+		    !is_let_dig(label.bytes[label.len - 1]))
+			return false;
+		for (size_t i = 0; i < label.len; i++)
+			if (!is_let_dig(label.bytes[i]) &&
+			    label.bytes[i] != '-')
+				return false;
+	}
+	return true;
+}
+
+bool
+path_literal_check(struct slice literal)
+{
+	struct address address;
+
+	if (literal.len < 2 || literal.bytes[0] != '[' ||
+	    !address_parse_host(literal, 0, &address))
+		return false;
+	/* RFC 5321 4.1.3: IPv6 only with its tag. */
+	return address.any.sa_family == AF_INET ||
+	       slice_starts_nocase(literal, SLICE("[IPv6:"));
+}
+
+/* The length of a local part at the front, 0 where there is none. */
+static size_t
+dot_string_len(struct slice text)
+{
+	size_t at = 0;
+
+	while (at < text.len && (is_atext(text.bytes[at]) ||
+				 (text.bytes[at] == '.' && at > 0 &&
+				  text.bytes[at - 1] != '.')))
+		at++;
+	return at > 0 && text.bytes[at - 1] == '.' ? 0 : at;
+}
+
+static size_t
+quoted_string_len(struct slice text)
+{
+	size_t at = 1;
+
+	while (at < text.len && text.bytes[at] != '"') {
+		if (text.bytes[at] == '\\')
+			at++;
+		if (at >= text.len || text.bytes[at] < ' ' ||
+		    text.bytes[at] > '~')
+			return 0;
+		at++;
+	}
+	return at < text.len ? at + 1 : 0;
+}
+
+static size_t
+local_len(struct slice text)
+{
+	if (text.len == 0)
+		return 0;
+	return text.bytes[0] == '"' ? quoted_string_len(text)
+				    : dot_string_len(text);
+}
+
+static bool
+is_ascii(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if ((unsigned char)text.bytes[i] > 127)
+			return false;
+	return true;
+}
+
+/* "@one.example,@two.example:" */
+static bool
+skip_route(struct slice *text)
+{
+	struct slice route, hop;
+	ptrdiff_t colon;
+
+	if (text->len == 0 || text->bytes[0] != '@')
+		return true;
+	colon = slice_find(*text, ':');
+	if (colon < 0)
+		return false;
+	route = slice_sub(*text, 0, (size_t)colon);
+	*text = slice_from(*text, (size_t)colon + 1);
+	while (slice_split(&route, ',', &hop))
+		if (hop.len == 0 || hop.bytes[0] != '@' ||
+		    !path_domain_check(slice_from(hop, 1)))
+			return false;
+	return true;
+}
+
+/* What stands between the brackets. */
+static enum path_status
+parse_mailbox(struct slice text, struct path *path)
+{
+	size_t len;
+
+	if (!skip_route(&text))
+		return PATH_MALFORMED;
+	path->address = text;
+	len = local_len(text);
+	if (len == 0)
+		return PATH_MALFORMED;
+	path->local = slice_sub(text, 0, len);
+	if (len > LOCAL_PART_MAX)
+		return PATH_TOO_LONG;
+	text = slice_from(text, len);
+	if (text.len == 0)
+		return PATH_NO_DOMAIN;
+	if (text.bytes[0] != '@')
+		return PATH_MALFORMED;
+	path->domain = slice_from(text, 1);
+	if (path->domain.len > DOMAIN_MAX)
+		return PATH_TOO_LONG;
+	path->is_literal = path_literal_check(path->domain);
+	if (!path->is_literal && !path_domain_check(path->domain))
+		return PATH_MALFORMED;
+	return PATH_OK;
+}
+
+/* The position of the bracket that closes, quoted strings passed over; 0: it
+ * is not there. */
+static size_t
+closing_bracket(struct slice text)
+{
+	bool is_quoted = false;
+
+	for (size_t i = 1; i < text.len; i++) {
+		if (is_quoted && text.bytes[i] == '\\')
+			i++;
+		else if (text.bytes[i] == '"')
+			is_quoted = !is_quoted;
+		else if (!is_quoted && text.bytes[i] == '>')
+			return i;
+	}
+	return 0;
+}
+
+enum path_status
+path_parse(struct slice text, struct path *path_out, struct slice *rest_out)
+{
+	struct path path = {.address = SLICE_NONE};
+	enum path_status status;
+	struct slice inside;
+	size_t end;
+
+	if (text.len == 0 || text.bytes[0] != '<')
+		return PATH_MALFORMED;
+	end = closing_bracket(text);
+	if (end == 0)
+		return PATH_MALFORMED;
+	inside = slice_sub(text, 1, end - 1);
+	if (!is_ascii(inside))
+		return PATH_NOT_ASCII;
+	if (inside.len > 0) {
+		status = parse_mailbox(inside, &path);
+		if (status == PATH_NO_DOMAIN) {
+			*path_out = path;
+			*rest_out = slice_from(text, end + 1);
+		}
+		if (status != PATH_OK)
+			return status;
+	}
+	/* The brackets count. A source route, which is forgotten, does not. */
+	if (path.address.len + 2 > PATH_MAX_OCTETS)
+		return PATH_TOO_LONG;
+	*path_out = path;
+	*rest_out = slice_from(text, end + 1);
+	return PATH_OK;
+}
+
+static bool
+keyword_check(struct slice keyword)
+{
+	if (keyword.len == 0 || !is_let_dig(keyword.bytes[0]))
+		return false;
+	for (size_t i = 0; i < keyword.len; i++)
+		if (!is_let_dig(keyword.bytes[i]) && keyword.bytes[i] != '-')
+			return false;
+	return true;
+}
+
+enum param_status
+param_next(struct slice *rest, struct slice *keyword_out,
+	   struct slice *value_out)
+{
+	struct slice text = *rest, param, value = SLICE_NONE;
+	ptrdiff_t equals;
+
+	/* A parameter has a space before it. */
+	if (slice_trim(text).len == 0)
+		return PARAM_NONE;
+	if (text.bytes[0] != ' ')
+		return PARAM_MALFORMED;
+	while (text.len > 0 && text.bytes[0] == ' ')
+		text = slice_from(text, 1);
+	slice_split(&text, ' ', &param);
+	*rest = text.len > 0 ? slice_of(text.bytes - 1, text.len + 1) : text;
+	equals = slice_find(param, '=');
+	if (equals >= 0) {
+		value = slice_from(param, (size_t)equals + 1);
+		param = slice_sub(param, 0, (size_t)equals);
+		if (value.len == 0)
+			return PARAM_MALFORMED;
+	}
+	if (!keyword_check(param))
+		return PARAM_MALFORMED;
+	for (size_t i = 0; i < value.len; i++)
+		if (value.bytes[i] <= ' ' || value.bytes[i] > '~' ||
+		    value.bytes[i] == '=')
+			return PARAM_MALFORMED;
+	*keyword_out = param;
+	*value_out = value;
+	return PARAM_ONE;
+}

@@ -1,0 +1,41 @@
+/*
+ * path - mailboxes and parameters of MAIL and RCPT (RFC 5321 4.1.2, 4.1.3).
+ * Pure.
+ *
+ * Strict: what is taken here goes out again to somebody else's parser. Source
+ * routes are taken and forgotten (RFC 5321 appendix C).
+ */
+#ifndef RELAY_SERVER_PATH_H
+#define RELAY_SERVER_PATH_H
+
+#include "base/slice.h"
+
+enum path_status {
+	PATH_OK,
+	PATH_MALFORMED, /* not "<…>", or what stands in it is no mailbox */
+	PATH_NO_DOMAIN, /* a local part alone; local is set */
+	PATH_TOO_LONG,  /* RFC 5321 4.5.3.1.1 to .3 */
+	PATH_NOT_ASCII, /* needs SMTPUTF8, RFC 6531 */
+};
+
+struct path {
+	struct slice address; /* without <> and source route; "": null path */
+	struct slice local, domain;
+	bool is_literal;      /* the domain is an address in [] */
+};
+
+/* Reads "<…>" from the front; *rest_out is what follows. */
+enum path_status path_parse(struct slice text, struct path *path_out,
+			    struct slice *rest_out);
+/* A domain of LDH labels (RFC 1035 2.3.1, RFC 1123 2.1). */
+bool path_domain_check(struct slice domain);
+/* An address literal: "[192.0.2.1]", "[IPv6:2001:db8::1]". */
+bool path_literal_check(struct slice literal);
+
+enum param_status { PARAM_NONE, PARAM_ONE, PARAM_MALFORMED };
+
+/* The next "KEYWORD[=VALUE]" (RFC 5321 4.1.2, esmtp-param). */
+enum param_status param_next(struct slice *rest, struct slice *keyword_out,
+			     struct slice *value_out);
+
+#endif

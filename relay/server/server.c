@@ -1,0 +1,244 @@
+#include "relay/server/server.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "relay/limits.h"
+#include "relay/server/acceptor.h"
+#include "relay/server/session.h"
+
+/*
+ * Who is counted: each session from the moment it is dealt, and the server
+ * itself until server_stop() has told all loops. Whoever brings the count to
+ * zero says that the server has stopped.
+ */
+struct server {
+	struct loop *main_loop;
+	struct share *shares;
+	size_t shares_count;
+	size_t next_share;
+	struct acceptor *acceptor;
+	atomic_size_t count;
+	struct alarm grace;
+	struct post ended;
+	void (*stopped)(void *owner);
+	void *stopped_owner;
+	bool is_stopping;
+};
+
+/* One accepted connection on its way to its loop. */
+struct arrival {
+	struct post post;
+	struct share *share;
+	struct generation *generation;
+	size_t listener;
+	int descriptor;
+};
+
+bool
+server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
+	   struct store *store, struct schedule *schedule,
+	   struct server **server_out, struct fault *fault)
+{
+	struct server *server;
+
+	if (loops_count == 0)
+		return fault_set(fault, FAULT_INPUT, "no loop to serve on");
+	server = memory_new(sizeof(*server));
+	server->main_loop = main_loop;
+	server->shares = memory_array(loops_count, sizeof(*server->shares));
+	server->shares_count = loops_count;
+	atomic_init(&server->count, 1);
+	for (size_t i = 0; i < loops_count; i++) {
+		struct share *share = &server->shares[i];
+
+		share->server = server;
+		share->loop = &loops[i];
+		share->store = store;
+		share->schedule = schedule;
+		atomic_init(&share->count, 0);
+		list_init(&share->sessions);
+	}
+	*server_out = server;
+	return true;
+}
+
+void
+server_free(struct server *server)
+{
+	if (server == NULL)
+		return;
+	ASSERT(server->acceptor == NULL);
+	for (size_t i = 0; i < server->shares_count; i++)
+		ASSERT(list_is_empty(&server->shares[i].sessions));
+	free(server->shares);
+	free(server);
+}
+
+/* --- dealing --- */
+
+static void
+on_grace_closed(struct alarm *alarm)
+{
+	struct server *server = CONTAINER(alarm, struct server, grace);
+
+	server->stopped(server->stopped_owner);
+}
+
+static void
+all_ended(struct post *post)
+{
+	struct server *server = CONTAINER(post, struct server, ended);
+
+	alarm_close(&server->grace, on_grace_closed);
+}
+
+static void
+count_down(struct server *server)
+{
+	if (atomic_fetch_sub(&server->count, 1) == 1)
+		loop_post(server->main_loop, &server->ended, all_ended);
+}
+
+void
+share_session_ended(struct share *share)
+{
+	ASSERT(atomic_fetch_sub(&share->count, 1) > 0);
+	count_down(share->server);
+}
+
+static void
+arrive(struct post *post)
+{
+	struct arrival *arrival = CONTAINER(post, struct arrival, post);
+
+	session_start(arrival->share, arrival->descriptor, arrival->generation,
+		      arrival->listener);
+	generation_unref(arrival->generation);
+	free(arrival);
+}
+
+/* The one with the fewest; among equals they take turns. */
+static struct share *
+least_loaded(struct server *server)
+{
+	struct share *best = NULL;
+	size_t best_count = 0;
+
+	for (size_t i = 0; i < server->shares_count; i++) {
+		size_t at = (server->next_share + i) % server->shares_count;
+		size_t count = atomic_load(&server->shares[at].count);
+
+		if (best == NULL || count < best_count) {
+			best = &server->shares[at];
+			best_count = count;
+		}
+	}
+	server->next_share = (server->next_share + 1) % server->shares_count;
+	return best;
+}
+
+static void
+deal(void *owner, int descriptor, struct generation *generation,
+     size_t listener)
+{
+	struct server *server = owner;
+	struct share *share = least_loaded(server);
+	struct arrival *arrival;
+
+	if (atomic_load(&server->count) >
+	    generation->options->limits.max_sessions) {
+		acceptor_refuse(descriptor, generation, listener);
+		log_note(LOG_LEVEL_WARNING, "refused",
+			 "limits.max_sessions clients are connected");
+		return;
+	}
+	arrival = memory_new(sizeof(*arrival));
+	arrival->share = share;
+	arrival->generation = generation_ref(generation);
+	arrival->listener = listener;
+	arrival->descriptor = descriptor;
+	atomic_fetch_add(&share->count, 1);
+	atomic_fetch_add(&server->count, 1);
+	loop_post(share->loop, &arrival->post, arrive);
+}
+
+void
+server_listen(struct server *server, struct generation *generation,
+	      const int *descriptors)
+{
+	if (server->acceptor != NULL)
+		acceptor_close(&server->acceptor);
+	server->acceptor = acceptor_open(server->main_loop, generation,
+					 descriptors, deal, server);
+}
+
+/* --- stopping --- */
+
+static void
+share_stop(struct post *post)
+{
+	struct share *share = CONTAINER(post, struct share, stop);
+
+	share->is_stopping = true;
+	LIST_EACH(item, &share->sessions)
+		session_stop(CONTAINER(item, struct session, link));
+	count_down(share->server);
+}
+
+static void
+share_kill(struct post *post)
+{
+	struct share *share = CONTAINER(post, struct share, kill);
+
+	LIST_EACH(item, &share->sessions)
+		session_kill(CONTAINER(item, struct session, link));
+	count_down(share->server);
+}
+
+/* Each post is counted, so that none is under way when all has ended. */
+static void
+tell_shares(struct server *server, bool kills)
+{
+	for (size_t i = 0; i < server->shares_count; i++) {
+		struct share *share = &server->shares[i];
+
+		atomic_fetch_add(&server->count, 1);
+		if (kills)
+			loop_post(share->loop, &share->kill, share_kill);
+		else
+			loop_post(share->loop, &share->stop, share_stop);
+	}
+}
+
+static void
+on_grace_over(struct alarm *alarm)
+{
+	struct server *server = CONTAINER(alarm, struct server, grace);
+	size_t count = atomic_load(&server->count);
+
+	/* Count ourselves in, unless it is zero: all_ended() is on its way. */
+	while (count > 0 && !atomic_compare_exchange_weak(&server->count,
+							  &count, count + 1))
+		;
+	if (count == 0)
+		return;
+	tell_shares(server, true);
+	count_down(server);
+}
+
+void
+server_stop(struct server *server, uint64_t grace_ms,
+	    void (*stopped)(void *owner), void *owner)
+{
+	ASSERT(!server->is_stopping);
+	server->is_stopping = true;
+	server->stopped = stopped;
+	server->stopped_owner = owner;
+	if (server->acceptor != NULL)
+		acceptor_close(&server->acceptor);
+	alarm_init(&server->grace, server->main_loop, on_grace_over);
+	alarm_set(&server->grace, grace_ms);
+	tell_shares(server, false);
+	count_down(server);
+}

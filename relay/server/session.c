@@ -1,0 +1,598 @@
+#include "relay/server/session.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "relay/limits.h"
+#include "relay/net/wire.h"
+#include "relay/server/commands.h"
+
+#define IN(state) (1u << SESSION_##state)
+
+/* RFC 5321 4.5.3.2: in all states but these the time-out is the option's. */
+#define SECURING_MS (1 * MINUTE)
+#define COMMIT_MS (10 * MINUTE)
+
+static const struct reply reply_closing = {
+	421, "4.3.2", "Service is shutting down, try again later"};
+static const struct reply reply_timeout = {421, "4.4.2",
+					   "Timed out waiting for you"};
+static const struct reply reply_errors = {421, "4.7.0", "Too many errors"};
+static const struct reply reply_stuck = {
+	421, "4.3.0", "The message could not be stored in time"};
+static const struct reply reply_too_long = {500, "5.5.2", "Line too long"};
+static const struct reply reply_bare_line_end = {
+	500, "5.5.2", "Bare CR or LF: lines must end in CRLF"};
+
+static const char *const state_names[] = {
+#define X(name) #name,
+	SESSION_STATES(X)
+#undef X
+};
+
+/* Which states lead to this one. */
+static const unsigned entered_from[SESSION_STATES_COUNT] = {
+	[SESSION_START] = IN(SECURING),
+	[SESSION_READY] = IN(START) | IN(MAIL) | IN(RCPT) | IN(DATA) |
+			  IN(COMMIT),
+	[SESSION_MAIL] = IN(READY),
+	[SESSION_RCPT] = IN(MAIL),
+	[SESSION_DATA] = IN(RCPT),
+	[SESSION_COMMIT] = IN(DATA),
+	[SESSION_SECURING] = IN(START) | IN(READY),
+};
+
+const struct options *
+session_options(const struct session *session)
+{
+	return session->generation->options;
+}
+
+static uint64_t
+command_timeout(const struct session *session)
+{
+	return session_options(session)->limits.command_timeout_ms;
+}
+
+static void
+set_deadline(struct session *session)
+{
+	uint64_t timeout_ms = command_timeout(session);
+
+	if (session->state == SESSION_SECURING)
+		timeout_ms = SECURING_MS;
+	else if (session->state == SESSION_COMMIT)
+		timeout_ms = COMMIT_MS;
+	else if (session->state == SESSION_DATA)
+		session->data_until_ms = clock_now_ms() + timeout_ms;
+	stream_deadline(session->stream, timeout_ms);
+}
+
+void
+session_enter(struct session *session, enum session_state state)
+{
+	ASSERT((entered_from[state] & (1u << session->state)) != 0);
+	session->state = state;
+	set_deadline(session);
+}
+
+/* --- the end --- */
+
+static void
+session_end(struct session *session)
+{
+	struct share *share = session->share;
+
+	ASSERT(session->stream == NULL);
+	transaction_cancel(&session->transaction);
+	list_remove(&session->link);
+	generation_unref(session->generation);
+	text_done(&session->helo);
+	free(session);
+	share_session_ended(share);
+}
+
+/* With all that was replied. The session is gone: return at once. */
+static void
+session_close(struct session *session)
+{
+	stream_finish(&session->stream);
+	session_end(session);
+}
+
+void
+session_kill(struct session *session)
+{
+	stream_close(&session->stream);
+	session_end(session);
+}
+
+/* --- replies --- */
+
+enum step
+session_reply(struct session *session, const struct reply *reply,
+	      struct slice extra)
+{
+	CLEAN(text_done) struct text out = {0};
+
+	reply_write(&out, reply, extra);
+	/* The bound of limits.h: replies never stop a session, but a client
+	 * that reads none of them is not answered for ever. */
+	if (!stream_write(session->stream, text_slice(&out)))
+		return STEP_CLOSE;
+	return STEP_NEXT;
+}
+
+enum step
+session_refuse(struct session *session, const struct reply *reply,
+	       struct slice extra)
+{
+	enum step step = session_reply(session, reply, extra);
+
+	/* Room that is missing, or one recipient more than we take at once, is
+	 * no error of the client. */
+	if (reply->code == 452)
+		return step;
+	if (++session->errors < SESSION_ERRORS_MAX)
+		return step;
+	session_reply(session, &reply_errors, SLICE_NONE);
+	return STEP_CLOSE;
+}
+
+static void
+log_peer(struct log *line, const struct session *session)
+{
+	char client[ADDRESS_TEXT_SIZE];
+
+	address_write_host(&session->client, client);
+	log_text(line, "listener", session->listener->name);
+	log_string(line, "client", client);
+}
+
+static void
+log_reply(struct log *line, const struct reply *reply, struct slice extra)
+{
+	CLEAN(text_done) struct text text = {0};
+
+	text_addf(&text, "%u %s %s%.*s", reply->code,
+		  reply->status != NULL ? reply->status : "", reply->text,
+		  SLICE_ARG(extra));
+	log_text(line, "reply", text_slice(&text));
+}
+
+static void
+log_rejected(const struct session *session, const struct reply *reply,
+	     struct slice extra, struct slice argument, struct slice reason)
+{
+	const struct message *message = NULL;
+	struct log line;
+
+	if (session->transaction != NULL)
+		message = transaction_message(session->transaction);
+	log_begin(&line, LOG_LEVEL_INFO, "rejected");
+	log_peer(&line, session);
+	log_text(&line, "from",
+		 message != NULL ? message->reverse_path : argument);
+	log_text(&line, "to", message != NULL ? argument : SLICE_NONE);
+	log_reply(&line, reply, extra);
+	log_text(&line, "reason", reason);
+	log_send(&line);
+}
+
+enum step
+session_reject(struct session *session, const struct reply *reply,
+	       struct slice extra, struct slice argument, struct slice reason)
+{
+	log_rejected(session, reply, extra, argument, reason);
+	return session_refuse(session, reply, extra);
+}
+
+/* --- a transaction, as the session sees it --- */
+
+void
+session_reset(struct session *session)
+{
+	transaction_cancel(&session->transaction);
+	if (session->state == SESSION_MAIL || session->state == SESSION_RCPT)
+		session_enter(session, SESSION_READY);
+}
+
+/* "a@example.com", or the first of several and how many. */
+static void
+write_recipients(const struct message *message, struct text *out)
+{
+	if (message->recipients_count == 0)
+		return;
+	text_add(out, message->recipients[0].address);
+	if (message->recipients_count > 1)
+		text_addf(out, " and %zu more", message->recipients_count - 1);
+}
+
+/* Answers the end of data; the transaction is over. */
+static enum step
+answer(struct session *session, const struct reply *reply, struct slice extra,
+       struct slice reason)
+{
+	CLEAN(text_done) struct text to = {0};
+	enum step step;
+
+	if (reply->code < 300) {
+		session->errors = 0;
+		step = session_reply(session, reply, extra);
+	} else {
+		write_recipients(transaction_message(session->transaction),
+				 &to);
+		step = session_reject(session, reply, extra, text_slice(&to),
+				      reason);
+	}
+	if (session->share->is_stopping && step == STEP_NEXT) {
+		session_reply(session, &reply_closing, SLICE_NONE);
+		step = STEP_CLOSE;
+	}
+	return step;
+}
+
+static void
+on_finished(void *owner, const struct reply *reply, struct slice extra,
+	    struct slice reason)
+{
+	struct session *session = owner;
+	enum step step;
+
+	ASSERT(session->state == SESSION_COMMIT);
+	step = answer(session, reply, extra, reason);
+	session->transaction = NULL;
+	if (step == STEP_CLOSE) {
+		session_close(session);
+		return;
+	}
+	session_enter(session, SESSION_READY);
+	stream_resume(session->stream);
+}
+
+static void
+on_drained(void *owner)
+{
+	struct session *session = owner;
+
+	stream_resume(session->stream);
+}
+
+static void
+write_tls(const struct session *session, struct text *out)
+{
+	const struct tls *tls = stream_tls(session->stream);
+
+	if (tls != NULL)
+		text_addf(out, "%s %s", tls_version(tls), tls_cipher(tls));
+}
+
+void
+session_begin(struct session *session, struct slice reverse_path,
+	      bool declared_8bit)
+{
+	CLEAN(text_done) struct text tls = {0};
+	struct transaction_setup setup = {
+		.loop = session->loop,
+		.store = session->share->store,
+		.schedule = session->share->schedule,
+		.generation = session->loop->generation,
+		.listener = session->listener->name,
+		.finished = on_finished,
+		.drained = on_drained,
+		.owner = session,
+	};
+
+	ASSERT(session->transaction == NULL);
+	write_tls(session, &tls);
+	setup.trace = (struct trace){
+		.helo = text_slice(&session->helo),
+		.client = &session->client,
+		.is_esmtp = session->is_esmtp,
+		.is_secured = session->is_secured,
+		.is_authenticated = session->is_authenticated,
+		.tls = text_slice(&tls),
+	};
+	session->transaction = transaction_new(&setup, reverse_path,
+					       declared_8bit);
+}
+
+/* --- input --- */
+
+/* Progress buys time: BODY_RATE_MIN octets a second, and never more than one
+ * whole time-out ahead (RFC 5321 4.5.3.2.5 is for each block). */
+static void
+extend_deadline(struct session *session, size_t octets)
+{
+	uint64_t now_ms = clock_now_ms();
+	uint64_t latest_ms = now_ms + command_timeout(session);
+	uint64_t until_ms = session->data_until_ms +
+			    octets * SECOND / BODY_RATE_MIN;
+
+	if (until_ms > latest_ms)
+		until_ms = latest_ms;
+	session->data_until_ms = until_ms;
+	stream_deadline(session->stream,
+			until_ms > now_ms ? until_ms - now_ms : 1);
+}
+
+static enum step
+refused_data(struct session *session)
+{
+	const struct reply *reply;
+	struct slice extra, reason;
+	enum step step;
+
+	transaction_refusal(session->transaction, &reply, &extra, &reason);
+	step = answer(session, reply, extra, reason);
+	transaction_cancel(&session->transaction);
+	session_enter(session, SESSION_READY);
+	return step;
+}
+
+static enum step
+read_data(struct session *session)
+{
+	enum transaction_status status;
+	size_t used;
+
+	status = transaction_read(session->transaction,
+				  stream_input(session->stream), &used);
+	stream_consume(session->stream, used);
+	switch (status) {
+	case TRANSACTION_MORE:
+		extend_deadline(session, used);
+		return STEP_NEXT;
+	case TRANSACTION_BLOCKED:
+		extend_deadline(session, used);
+		return STEP_WAIT;
+	case TRANSACTION_ENDED:
+		session_enter(session, SESSION_COMMIT);
+		return STEP_WAIT;
+	case TRANSACTION_REFUSED:
+		return refused_data(session);
+	}
+	return STEP_CLOSE;
+}
+
+/* Up to the CRLF of a line that was too long. False: more has to come. */
+static bool
+skip_line(struct session *session, struct slice input)
+{
+	ptrdiff_t lf = slice_find(input, '\n');
+	size_t used = input.len;
+
+	if (lf >= 0)
+		used = (size_t)lf + 1;
+	else if (input.bytes[input.len - 1] == '\r')
+		used--; /* may be half of the CRLF */
+	session->is_skipping_line =
+		lf <= 0 || input.bytes[lf - 1] != '\r';
+	stream_consume(session->stream, used);
+	return lf >= 0;
+}
+
+static enum step
+read_line(struct session *session, bool *more_needed)
+{
+	struct slice input = stream_input(session->stream), line, rest;
+	enum step step;
+
+	switch (wire_line(input, COMMAND_LINE_MAX, &line, &rest)) {
+	case WIRE_LINE:
+		session->has_more = rest.len > 0;
+		step = command_run(session, line);
+		stream_consume(session->stream, input.len - rest.len);
+		if (step == STEP_NEXT)
+			set_deadline(session);
+		return step;
+	case WIRE_MORE:
+		*more_needed = true;
+		return STEP_NEXT;
+	case WIRE_TOO_LONG:
+		session->is_skipping_line = true;
+		return session_refuse(session, &reply_too_long, SLICE_NONE);
+	case WIRE_BARE_LF:
+	case WIRE_BARE_CR:
+		/* Two readers of these bytes may see different commands. */
+		session_refuse(session, &reply_bare_line_end, SLICE_NONE);
+		return STEP_CLOSE;
+	}
+	return STEP_CLOSE;
+}
+
+static enum step
+read_input(struct session *session)
+{
+	enum step step = STEP_NEXT;
+	bool more_needed = false;
+
+	while (step == STEP_NEXT && !more_needed) {
+		struct slice input = stream_input(session->stream);
+
+		if (input.len == 0)
+			break;
+		if (session->state == SESSION_DATA)
+			step = read_data(session);
+		else if (session->is_skipping_line)
+			more_needed = !skip_line(session, input);
+		else
+			step = read_line(session, &more_needed);
+	}
+	return step;
+}
+
+/* RFC 3207 4.2: whatever the client said before is forgotten. */
+static void
+secure(struct session *session)
+{
+	session_reset(session);
+	text_done(&session->helo);
+	session->is_esmtp = false;
+	session_enter(session, SESSION_SECURING);
+	stream_secure_server(session->stream, session->tls);
+}
+
+/* The one loop that consumes input and the one place that closes on it. */
+static void
+session_pump(struct session *session)
+{
+	switch (read_input(session)) {
+	case STEP_NEXT:
+		return;
+	case STEP_WAIT:
+		stream_pause(session->stream);
+		return;
+	case STEP_SECURE:
+		secure(session);
+		return;
+	case STEP_CLOSE:
+		session_close(session); /* it is gone: return at once */
+		return;
+	}
+}
+
+/* --- events --- */
+
+static void
+log_lost(const struct session *session, const char *reason)
+{
+	struct log line;
+
+	log_begin(&line,
+		  session->transaction != NULL ? LOG_LEVEL_INFO
+					       : LOG_LEVEL_DEBUG,
+		  "lost");
+	log_peer(&line, session);
+	log_string(&line, "state", state_names[session->state]);
+	log_string(&line, "reason", reason);
+	log_send(&line);
+}
+
+static void
+greeting(struct session *session)
+{
+	static const struct reply hello = {220, NULL, ""};
+	CLEAN(text_done) struct text text = {0};
+
+	text_addf(&text, "%.*s ESMTP signet",
+		  SLICE_ARG(session_options(session)->hostname));
+	session_reply(session, &hello, text_slice(&text));
+}
+
+static void
+on_secured(struct session *session)
+{
+	bool greets = session->listener->tls == LISTENER_TLS_IMPLICIT;
+
+	session->is_secured = true;
+	session_enter(session, SESSION_START);
+	if (greets)
+		greeting(session);
+}
+
+static void
+on_expired(struct session *session)
+{
+	if (session->state == SESSION_SECURING) {
+		log_lost(session, "timed out");
+		session_kill(session);
+		return;
+	}
+	log_lost(session, "timed out");
+	session_reply(session,
+		      session->state == SESSION_COMMIT ? &reply_stuck
+						       : &reply_timeout,
+		      SLICE_NONE);
+	session_close(session);
+}
+
+static void
+on_event(void *owner, enum stream_event event)
+{
+	struct session *session = owner;
+
+	switch (event) {
+	case STREAM_CONNECTED:
+	case STREAM_DRAINED:
+		break;
+	case STREAM_DATA:
+		session_pump(session);
+		break;
+	case STREAM_SECURED:
+		on_secured(session);
+		break;
+	case STREAM_ENDED:
+		if (session->transaction != NULL)
+			log_lost(session, "the client closed the connection");
+		session_close(session);
+		break;
+	case STREAM_EXPIRED:
+		on_expired(session);
+		break;
+	case STREAM_FAILED:
+		log_lost(session, stream_fault(session->stream)->text);
+		session_kill(session);
+		break;
+	}
+}
+
+void
+session_start(struct share *share, int descriptor,
+	      struct generation *generation, size_t listener)
+{
+	struct session *session = memory_new(sizeof(*session));
+	struct options *options = generation->options;
+	struct fault fault = {0};
+
+	list_init(&session->link);
+	session->share = share;
+	session->loop = share->loop;
+	session->generation = generation_ref(generation);
+	session->listener = &options->listeners[listener];
+	session->tls = generation->listener_tls[listener];
+	if (!stream_accept(share->loop, descriptor, on_event, session,
+			   &session->stream, &fault)) {
+		log_note(LOG_LEVEL_WARNING, "lost", "%s", fault.text);
+		session_end(session);
+		return;
+	}
+	list_add_last(&share->sessions, &session->link);
+	session->client = *stream_peer(session->stream);
+	session->is_allowed = networks_contain(
+		session->listener->allow_from,
+		session->listener->allow_from_count, &session->client);
+	set_deadline(session);
+	if (session->listener->tls == LISTENER_TLS_IMPLICIT) {
+		session_enter(session, SESSION_SECURING);
+		stream_secure_server(session->stream, session->tls);
+	} else {
+		greeting(session);
+	}
+	if (share->is_stopping)
+		session_stop(session);
+}
+
+void
+session_stop(struct session *session)
+{
+	switch (session->state) {
+	case SESSION_START:
+	case SESSION_READY:
+		session_reply(session, &reply_closing, SLICE_NONE);
+		session_close(session);
+		break;
+	case SESSION_SECURING:
+		session_kill(session);
+		break;
+	case SESSION_MAIL:
+	case SESSION_RCPT:
+	case SESSION_DATA:
+	case SESSION_COMMIT:
+		break; /* answer() says it behind the message */
+	case SESSION_STATES_COUNT:
+		ASSERT(!"a state");
+		break;
+	}
+}

@@ -1,0 +1,98 @@
+/*
+ * session - one inbound SMTP conversation (RFC 5321).
+ *
+ * It knows SMTP and nothing of files, keys or DNS. commands.c holds the table
+ * of verbs; here are the states, the one loop that consumes input and the one
+ * place that closes.
+ *
+ * Ownership   A session belongs to its share of the server (server.h), lives
+ *             on one loop and frees itself when it ends.
+ * Pipelining  One command is in hand at a time; while it waits, reading is
+ *             paused and what the client has sent stays in the stream's input.
+ *             Replies are corked by the stream.
+ * Adding      A new verb is a row in commands.c; one that needs a dialogue of
+ *             its own (AUTH, BDAT) is a state here with its own reader in
+ *             session_pump().
+ */
+#ifndef RELAY_SERVER_SESSION_H
+#define RELAY_SERVER_SESSION_H
+
+#include "base/arena.h"
+#include "relay/net/stream.h"
+#include "relay/server/share.h"
+#include "relay/server/transaction.h"
+
+/*
+ * START until EHLO or HELO, then READY. MAIL opens a transaction, the first
+ * recipient taken leads to RCPT, DATA to the state of that name; the end of
+ * data to COMMIT, where the answer is being made; then READY again. STARTTLS
+ * leads through SECURING back to START (RFC 3207 4.2).
+ */
+#define SESSION_STATES(X)                                                      \
+	X(START)                                                               \
+	X(READY)                                                               \
+	X(MAIL)                                                                \
+	X(RCPT)                                                                \
+	X(DATA)                                                                \
+	X(COMMIT)                                                              \
+	X(SECURING)
+
+#define X(name) SESSION_##name,
+enum session_state { SESSION_STATES(X) SESSION_STATES_COUNT };
+#undef X
+
+enum step {
+	STEP_NEXT,   /* replied; go on with the next line */
+	STEP_WAIT,   /* something is under way; session_resume() follows */
+	STEP_SECURE, /* replied; the TLS handshake comes next */
+	STEP_CLOSE,  /* replied; close once the output is out */
+};
+
+struct session {
+	struct list link; /* in the share */
+	struct share *share;
+	struct loop *loop;
+	struct stream *stream;
+	struct generation *generation; /* of the connection */
+	const struct listener_options *listener;
+	struct tls_context *tls; /* NULL: no TLS on this listener */
+	enum session_state state;
+
+	struct text helo;
+	struct address client;
+	bool is_allowed; /* may relay by its address */
+	bool is_esmtp, is_secured, is_authenticated;
+	bool has_more;         /* bytes behind the command in hand */
+	bool is_skipping_line; /* the rest of one that was too long */
+	unsigned errors;
+	uint64_t data_until_ms;
+	struct transaction *transaction;
+};
+
+/* Takes the connected socket and a reference of the generation. The session
+ * ends by itself and tells its share (share_session_ended()). */
+void session_start(struct share *share, int descriptor,
+		   struct generation *generation, size_t listener);
+/* 421 to who is idle; a transaction may finish, then 421. */
+void session_stop(struct session *session);
+/* At once, whatever it does. */
+void session_kill(struct session *session);
+
+/* For commands.c. */
+void session_enter(struct session *session, enum session_state state);
+enum step session_reply(struct session *session, const struct reply *reply,
+			struct slice extra);
+/* A refusal, which counts as an error unless its code is 452. */
+enum step session_refuse(struct session *session, const struct reply *reply,
+			 struct slice extra);
+/* The same for mail or a recipient, which is an event. argument: what the
+ * client gave, a recipient where a transaction is open, else the sender. */
+enum step session_reject(struct session *session, const struct reply *reply,
+			 struct slice extra, struct slice argument,
+			 struct slice reason);
+void session_reset(struct session *session); /* as RSET does */
+void session_begin(struct session *session, struct slice reverse_path,
+		   bool declared_8bit);
+const struct options *session_options(const struct session *session);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * share - one loop's part of the server: its sessions. Between acceptor and
+ * session, so that neither knows the other.
+ */
+#ifndef RELAY_SERVER_SHARE_H
+#define RELAY_SERVER_SHARE_H
+
+#include <stdatomic.h>
+
+#include "relay/server/server.h"
+
+struct session;
+
+struct share {
+	struct server *server;
+	struct loop *loop;
+	struct store *store;
+	struct schedule *schedule;
+	struct list sessions;     /* the loop's thread only */
+	bool is_stopping;         /* likewise */
+	atomic_size_t count;      /* sessions dealt to it and not ended */
+	struct post stop, kill;
+};
+
+/* On the share's loop, the last thing a session does. */
+void share_session_ended(struct share *share);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * transaction - one message on its way in: from MAIL to the answer behind the
+ * end of data.
+ *
+ *	transaction_new → transaction_recipient for each RCPT
+ *	                → transaction_data: from here on, bytes
+ *	                → transaction_read until TRANSACTION_ENDED: the
+ *	                  verdict comes by finished(), once; or until
+ *	                  TRANSACTION_REFUSED: transaction_refusal() says why
+ *
+ * The bytes stream once: line discipline, header, signing stage and spool in
+ * one pass. Whatever is wrong with them is remembered and told at the end of
+ * data, so that the conversation stays in step. Signing and the spool's last
+ * part go on side by side, then the store makes the message durable; only then
+ * is it accepted.
+ *
+ * Ownership   Holds a reference of its generation: a reload never mixes two.
+ *             transaction_cancel() ends it in any state; a message that the
+ *             store already has in hand is then finished without an owner,
+ *             since it may be durable.
+ * Events      From the loop, never from inside a call.
+ */
+#ifndef RELAY_SERVER_TRANSACTION_H
+#define RELAY_SERVER_TRANSACTION_H
+
+#include "relay/net/reply.h"
+#include "relay/queue/schedule.h"
+#include "relay/server/prepare.h"
+
+struct transaction;
+
+/* The reply that ends it; extra as in reply_write(). The transaction is gone
+ * when the call returns. */
+typedef void transaction_finished_fn(void *owner, const struct reply *reply,
+				     struct slice extra, struct slice reason);
+/* There is room again: call transaction_read(). */
+typedef void transaction_drained_fn(void *owner);
+
+struct transaction_setup {
+	struct loop *loop;
+	struct store *store;
+	struct schedule *schedule;
+	struct generation *generation; /* a reference is taken */
+	struct slice listener;         /* its name; copied */
+	struct trace trace;            /* slices copied */
+	transaction_finished_fn *finished;
+	transaction_drained_fn *drained;
+	void *owner;
+};
+
+struct transaction *transaction_new(const struct transaction_setup *setup,
+				    struct slice reverse_path,
+				    bool declared_8bit);
+void transaction_cancel(struct transaction **transaction);
+
+void transaction_recipient(struct transaction *transaction,
+			   struct slice address, struct slice destination);
+size_t transaction_recipients(const struct transaction *transaction);
+const struct message *
+transaction_message(const struct transaction *transaction);
+const struct options *
+transaction_options(const struct transaction *transaction);
+
+void transaction_data(struct transaction *transaction);
+
+enum transaction_status {
+	TRANSACTION_MORE,    /* all is taken */
+	TRANSACTION_BLOCKED, /* wait for drained() */
+	TRANSACTION_ENDED,   /* end of data; finished() will come */
+	TRANSACTION_REFUSED, /* end of data; cancel it */
+};
+enum transaction_status transaction_read(struct transaction *transaction,
+					 struct slice input, size_t *used_out);
+/* Lives as long as the transaction. */
+void transaction_refusal(const struct transaction *transaction,
+			 const struct reply **reply_out,
+			 struct slice *extra_out, struct slice *reason_out);
+
+#endif

@@ -1,0 +1,256 @@
+#include "tests/fake/stream.h"
+
+#include <stdlib.h>
+
+#include "relay/limits.h"
+#include "tests/fake/clock.h"
+
+struct stream {
+	stream_fn *event;
+	void *owner;
+	struct text input;
+	bool is_paused, has_data, has_ended, is_handshaking, is_secured;
+	bool in_event;
+	uint64_t deadline_ms;
+	struct address peer;
+	struct fault fault;
+};
+
+static struct stream *current;
+static struct text output;
+static struct address next_peer;
+
+void
+fake_stream_from(const char *address)
+{
+	ASSERT(address_parse_host(SLICE(address), 40000, &next_peer));
+}
+
+bool
+stream_accept(struct loop *loop, int descriptor, stream_fn *event, void *owner,
+	      struct stream **stream_out, struct fault *fault)
+{
+	struct stream *stream;
+
+	(void)loop;
+	if (descriptor < 0)
+		return fault_set(fault, FAULT_SYSTEM, "no descriptor");
+	ASSERT(current == NULL);
+	stream = memory_new(sizeof(*stream));
+	stream->event = event;
+	stream->owner = owner;
+	stream->peer = next_peer;
+	current = stream;
+	*stream_out = stream;
+	return true;
+}
+
+bool
+fake_stream_is_open(void)
+{
+	return current != NULL;
+}
+
+static void
+tell(enum stream_event event)
+{
+	struct stream *stream = current;
+
+	ASSERT(!stream->in_event);
+	stream->in_event = true;
+	stream->event(stream->owner, event);
+	if (current == stream)
+		stream->in_event = false;
+}
+
+void
+fake_stream_send(struct slice bytes)
+{
+	if (current == NULL)
+		return;
+	text_add(&current->input, bytes);
+	current->has_data = true;
+	fake_stream_turn();
+}
+
+bool
+fake_stream_turn(void)
+{
+	if (current == NULL || current->is_paused || current->is_handshaking)
+		return false;
+	if (current->has_data && current->input.len > 0) {
+		current->has_data = false;
+		tell(STREAM_DATA);
+		return true;
+	}
+	if (current->has_ended) {
+		current->has_ended = false;
+		tell(STREAM_ENDED);
+		return true;
+	}
+	return false;
+}
+
+void
+fake_stream_pass(uint64_t ms)
+{
+	fake_clock_pass(ms);
+	if (current == NULL || current->deadline_ms == 0 ||
+	    clock_now_ms() < current->deadline_ms)
+		return;
+	current->deadline_ms = 0;
+	tell(STREAM_EXPIRED);
+}
+
+void
+fake_stream_vanish(void)
+{
+	if (current == NULL)
+		return;
+	fault_set(&current->fault, FAULT_SYSTEM, "connection reset by peer");
+	tell(STREAM_FAILED);
+}
+
+void
+fake_stream_end(void)
+{
+	if (current == NULL)
+		return;
+	current->has_ended = true;
+	fake_stream_turn();
+}
+
+bool
+fake_stream_is_handshaking(void)
+{
+	return current != NULL && current->is_handshaking;
+}
+
+void
+fake_stream_secure(void)
+{
+	current->is_handshaking = false;
+	current->is_secured = true;
+	tell(STREAM_SECURED);
+	fake_stream_turn();
+}
+
+struct slice
+fake_stream_output(void)
+{
+	return text_slice(&output);
+}
+
+void
+fake_stream_consume(size_t len)
+{
+	text_drop_front(&output, len);
+}
+
+void
+fake_stream_forget(void)
+{
+	text_done(&output);
+}
+
+/* --- the interface --- */
+
+void
+stream_secure_server(struct stream *stream, struct tls_context *context)
+{
+	ASSERT(context != NULL);
+	ASSERT(stream->input.len == 0);
+	stream->is_handshaking = true;
+}
+
+const struct tls *
+stream_tls(const struct stream *stream)
+{
+	return stream->is_secured ? (const struct tls *)stream : NULL;
+}
+
+const char *
+tls_version(const struct tls *tls)
+{
+	(void)tls;
+	return "TLSv1.3";
+}
+
+const char *
+tls_cipher(const struct tls *tls)
+{
+	(void)tls;
+	return "TLS_AES_256_GCM_SHA384";
+}
+
+struct slice
+stream_input(const struct stream *stream)
+{
+	return text_slice(&stream->input);
+}
+
+void
+stream_consume(struct stream *stream, size_t count)
+{
+	ASSERT(stream == current);
+	text_drop_front(&stream->input, count);
+}
+
+bool
+stream_write(struct stream *stream, struct slice bytes)
+{
+	ASSERT(stream == current);
+	text_add(&output, bytes);
+	return output.len <= STREAM_OUTPUT_HIGH;
+}
+
+void
+stream_deadline(struct stream *stream, uint64_t timeout_ms)
+{
+	ASSERT(timeout_ms > 0);
+	stream->deadline_ms = clock_now_ms() + timeout_ms;
+}
+
+void
+stream_pause(struct stream *stream)
+{
+	stream->is_paused = true;
+}
+
+void
+stream_resume(struct stream *stream)
+{
+	if (!stream->is_paused)
+		return;
+	stream->is_paused = false;
+	stream->has_data = true;
+}
+
+const struct fault *
+stream_fault(const struct stream *stream)
+{
+	return &stream->fault;
+}
+
+const struct address *
+stream_peer(const struct stream *stream)
+{
+	return &stream->peer;
+}
+
+void
+stream_close(struct stream **stream)
+{
+	struct stream *closed = TAKE(*stream);
+
+	ASSERT(closed == current);
+	current = NULL;
+	text_done(&closed->input);
+	free(closed);
+}
+
+void
+stream_finish(struct stream **stream)
+{
+	stream_close(stream);
+}

@@ -1,0 +1,28 @@
+/*
+ * A stream whose other end is the test: one at a time.
+ */
+#ifndef TESTS_FAKE_STREAM_H
+#define TESTS_FAKE_STREAM_H
+
+#include "relay/net/stream.h"
+
+/* The next stream_accept() comes from there. */
+void fake_stream_from(const char *address);
+bool fake_stream_is_open(void);
+/* Arrive in one segment; what cannot be delivered yet waits. */
+void fake_stream_send(struct slice bytes);
+/* Tells what waits since stream_resume(). True if there was anything. */
+bool fake_stream_turn(void);
+/* The handshake that was asked for succeeds. */
+bool fake_stream_is_handshaking(void);
+void fake_stream_secure(void);
+/* Time passes; the deadline is told when it is over. */
+void fake_stream_pass(uint64_t ms);
+void fake_stream_vanish(void); /* reset by the peer */
+void fake_stream_end(void);    /* no more from the peer */
+/* What was written since the last call to _forget(). */
+struct slice fake_stream_output(void);
+void fake_stream_consume(size_t len);
+void fake_stream_forget(void);
+
+#endif

@@ -1,0 +1,425 @@
+#include <criterion/criterion.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "relay/limits.h"
+#include "relay/net/stream.h"
+#include "tests/unit/relay/net/certificate.h"
+
+/* One end: what it saw, and what it is to do about it. */
+struct end {
+	struct stream *stream;
+	struct text input;
+	char events[64]; /* one letter each */
+	size_t events_count;
+	bool takes_none; /* leaves its input */
+	enum { NOTHING, CLOSE, FINISH } when_it_comes;
+	enum stream_event then;
+	struct slice answer; /* written at DATA */
+};
+
+static const char letters[] = {
+	[STREAM_CONNECTED] = 'C', [STREAM_DATA] = 'D', [STREAM_DRAINED] = 'R',
+	[STREAM_SECURED] = 'S', [STREAM_ENDED] = 'E', [STREAM_EXPIRED] = 'X',
+	[STREAM_FAILED] = 'F',
+};
+
+static void
+on_event(void *owner, enum stream_event event)
+{
+	struct end *end = owner;
+
+	cr_assert_not_null(end->stream, "an event after the end");
+	if (end->events_count + 1 < sizeof(end->events) &&
+	    (event != STREAM_DATA || end->events_count == 0 ||
+	     end->events[end->events_count - 1] != 'D'))
+		end->events[end->events_count++] = letters[event];
+	if (event == STREAM_DATA && !end->takes_none) {
+		struct slice input = stream_input(end->stream);
+
+		text_add(&end->input, input);
+		stream_consume(end->stream, input.len);
+		stream_write(end->stream, end->answer);
+	}
+	if (end->when_it_comes == CLOSE && event == end->then)
+		stream_close(&end->stream);
+	else if (end->when_it_comes == FINISH && event == end->then)
+		stream_finish(&end->stream);
+}
+
+static struct loop loop;
+static struct end server, client;
+static struct text certificate, key;
+static struct tls_context *server_context, *client_context;
+
+static int
+listen_somewhere(struct address *address)
+{
+	int descriptor = socket(AF_INET, SOCK_STREAM, 0);
+
+	cr_assert(address_parse_host(SLICE("127.0.0.1"), 0, address));
+	cr_assert_eq(bind(descriptor, &address->any, address->len), 0);
+	cr_assert_eq(listen(descriptor, 8), 0);
+	cr_assert_eq(getsockname(descriptor, &address->any, &address->len),
+		     0);
+	return descriptor;
+}
+
+static void
+start(void)
+{
+	struct fault fault = {0};
+	struct address address;
+	int listener;
+
+	cr_assert(loop_init(&loop, 0, &fault));
+	listener = listen_somewhere(&address);
+	cr_assert(stream_connect(&loop, &address, on_event, &client,
+				 &client.stream, &fault));
+	cr_assert(stream_accept(&loop, accept(listener, NULL, NULL), on_event,
+				&server, &server.stream, &fault),
+		  "%s", fault.text);
+	close(listener);
+	certificate_make(&certificate, &key);
+	cr_assert(tls_context_server(text_slice(&certificate),
+				     text_slice(&key), &server_context,
+				     &fault));
+	cr_assert(tls_context_client(false, &client_context, &fault));
+}
+
+static void
+turn(unsigned times)
+{
+	for (unsigned i = 0; i < times; i++)
+		uv_run(&loop.uv, UV_RUN_NOWAIT);
+}
+
+#define UNTIL(condition)                                                       \
+	do {                                                                   \
+		for (unsigned i_ = 0; !(condition); i_++) {                    \
+			cr_assert_lt(i_, 100000, "never: " #condition);        \
+			uv_run(&loop.uv, UV_RUN_ONCE);                         \
+		}                                                              \
+	} while (0)
+
+static bool
+saw(const struct end *end, char letter)
+{
+	return strchr(end->events, letter) != NULL;
+}
+
+/* Every handle goes, or loop_done() asserts. */
+static void
+stop(void)
+{
+	if (server.stream != NULL)
+		stream_close(&server.stream);
+	if (client.stream != NULL)
+		stream_close(&client.stream);
+	loop_stop(&loop);
+	uv_run(&loop.uv, UV_RUN_DEFAULT);
+	loop_done(&loop);
+	tls_context_free(server_context);
+	tls_context_free(client_context);
+	text_done(&certificate);
+	text_done(&key);
+	text_done(&server.input);
+	text_done(&client.input);
+}
+
+static void
+secure_both(void)
+{
+	UNTIL(saw(&client, 'C'));
+	stream_secure_server(server.stream, server_context);
+	stream_secure_client(client.stream, client_context,
+			     SLICE("mail.example.com"));
+	UNTIL(saw(&client, 'S') && saw(&server, 'S'));
+}
+
+Test(stream, talks_and_ends)
+{
+	start();
+	server.answer = SLICE("250 Ok\r\n");
+	UNTIL(saw(&client, 'C'));
+	stream_write(client.stream, SLICE("NOOP\r\n"));
+	UNTIL(client.input.len == 8);
+	cr_expect_str_eq(text_string(&server.input), "NOOP\r\n");
+	cr_expect_str_eq(text_string(&client.input), "250 Ok\r\n");
+	cr_expect_eq(address_port(stream_peer(client.stream)),
+		     address_port(stream_local(server.stream)));
+	stream_finish(&client.stream);
+	UNTIL(saw(&server, 'E'));
+	cr_expect_str_eq(server.events, "DE");
+	cr_expect_str_eq(client.events, "CD");
+	stop();
+}
+
+Test(stream, talks_over_tls_and_ends)
+{
+	start();
+	secure_both();
+	cr_expect_not_null(stream_tls(server.stream));
+	server.answer = SLICE("250 Ok\r\n");
+	stream_write(client.stream, SLICE("NOOP\r\n"));
+	UNTIL(client.input.len == 8);
+	cr_expect_str_eq(text_string(&server.input), "NOOP\r\n");
+	stream_finish(&client.stream);
+	UNTIL(saw(&server, 'E'));
+	cr_expect_str_eq(server.events, "SDE");
+	stop();
+}
+
+Test(stream, what_was_written_before_tls_goes_in_clear)
+{
+	start();
+	UNTIL(saw(&client, 'C'));
+	stream_write(server.stream, SLICE("220 go\r\n"));
+	stream_secure_server(server.stream, server_context);
+	stream_write(server.stream, SLICE("250 later\r\n"));
+	UNTIL(client.input.len == 8);
+	stream_secure_client(client.stream, client_context, SLICE_NONE);
+	UNTIL(client.input.len == 19);
+	cr_expect_str_eq(text_string(&client.input),
+			 "220 go\r\n250 later\r\n");
+	stop();
+}
+
+Test(stream, a_failed_handshake_is_a_failure)
+{
+	start();
+	UNTIL(saw(&client, 'C'));
+	stream_secure_server(server.stream, server_context);
+	stream_write(client.stream, SLICE("EHLO client.example.com\r\n"));
+	UNTIL(saw(&server, 'F'));
+	cr_expect_str_eq(server.events, "F");
+	cr_expect_eq(strncmp(stream_fault(server.stream)->text, "TLS: ", 5),
+		     0, "%s", stream_fault(server.stream)->text);
+	turn(5);
+	cr_expect_str_eq(server.events, "F");
+	stop();
+}
+
+Test(stream, leaving_in_the_handshake_is_a_failure)
+{
+	start();
+	UNTIL(saw(&client, 'C'));
+	stream_secure_server(server.stream, server_context);
+	stream_close(&client.stream);
+	UNTIL(saw(&server, 'F'));
+	stop();
+}
+
+Test(stream, nothing_listens)
+{
+	struct fault fault = {0};
+	struct address address;
+
+	cr_assert(loop_init(&loop, 0, &fault));
+	close(listen_somewhere(&address));
+	cr_assert(stream_connect(&loop, &address, on_event, &client,
+				 &client.stream, &fault));
+	UNTIL(saw(&client, 'F'));
+	cr_expect_str_eq(client.events, "F");
+	cr_expect_eq(stream_fault(client.stream)->system, ECONNREFUSED);
+	stop();
+}
+
+Test(stream, paused_input_waits_and_is_bounded)
+{
+	CLEAN(text_done) struct text many = {0};
+
+	start();
+	UNTIL(saw(&client, 'C'));
+	stream_pause(server.stream);
+	memset(text_room(&many, 8000000), 'x', 8000000);
+	text_added(&many, 8000000);
+	cr_expect_not(stream_write(client.stream, text_slice(&many)));
+	turn(50);
+	cr_expect_str_eq(server.events, "");
+	cr_expect_eq(stream_input(server.stream).len, STREAM_INPUT_MAX);
+	stream_finish(&client.stream);
+	stream_resume(server.stream);
+	cr_expect_str_eq(server.events, "", "not from inside the call");
+	UNTIL(saw(&server, 'E'));
+	cr_expect_eq(server.input.len, 8000000);
+	cr_expect_str_eq(server.events, "DE");
+	stop();
+}
+
+Test(stream, input_that_is_left_waits_for_more)
+{
+	start();
+	UNTIL(saw(&client, 'C'));
+	server.takes_none = true;
+	stream_write(client.stream, SLICE("NO"));
+	UNTIL(saw(&server, 'D'));
+	turn(5);
+	cr_expect(slice_eq(stream_input(server.stream), SLICE("NO")));
+	stream_consume(server.stream, 1);
+	server.takes_none = false;
+	stream_write(client.stream, SLICE("OP\r\n"));
+	UNTIL(server.input.len == 5);
+	cr_expect_str_eq(text_string(&server.input), "OOP\r\n");
+	stop();
+}
+
+Test(stream, output_drains)
+{
+	CLEAN(text_done) struct text block = {0};
+	size_t written = 0;
+
+	start();
+	UNTIL(saw(&client, 'C'));
+	stream_pause(client.stream);
+	memset(text_room(&block, 65536), 'x', 65536);
+	text_added(&block, 65536);
+	do {
+		written += block.len;
+		turn(1);
+	} while (stream_write(server.stream, text_slice(&block)));
+	cr_expect_gt(stream_output_len(server.stream), STREAM_OUTPUT_HIGH);
+	stream_resume(client.stream);
+	UNTIL(saw(&server, 'R'));
+	cr_expect_leq(stream_output_len(server.stream), STREAM_OUTPUT_LOW);
+	UNTIL(client.input.len == written);
+	stop();
+}
+
+Test(stream, deadline)
+{
+	start();
+	UNTIL(saw(&client, 'C'));
+	stream_deadline(server.stream, 10000);
+	stream_deadline(server.stream, 1);
+	UNTIL(saw(&server, 'X'));
+	stream_deadline(client.stream, 1);
+	stream_deadline_clear(client.stream);
+	stream_deadline(server.stream, 30);
+	turn(1);
+	uv_run(&loop.uv, UV_RUN_ONCE);
+	cr_expect_not(saw(&client, 'X'));
+	stop();
+}
+
+Test(stream, a_finish_hands_over_all)
+{
+	CLEAN(text_done) struct text many = {0};
+
+	start();
+	UNTIL(saw(&client, 'C'));
+	memset(text_room(&many, 80000000), 'x', 80000000);
+	text_added(&many, 80000000);
+	/* Bytes that we do not read must not cost the peer our last words. */
+	stream_write(client.stream, SLICE("more commands\r\n"));
+	stream_write(server.stream, text_slice(&many));
+	stream_finish(&server.stream);
+	UNTIL(saw(&client, 'E') || saw(&client, 'F'));
+	cr_expect_eq(client.input.len, 80000000);
+	cr_expect(saw(&client, 'E'));
+	stop();
+}
+
+Test(stream, reset_by_the_peer_is_a_failure_even_when_paused)
+{
+	struct linger now = {.l_onoff = 1};
+	struct fault fault = {0};
+	struct address address;
+	int listener, peer;
+
+	cr_assert(loop_init(&loop, 0, &fault));
+	listener = listen_somewhere(&address);
+	peer = socket(AF_INET, SOCK_STREAM, 0);
+	cr_assert_eq(connect(peer, &address.any, address.len), 0);
+	cr_assert(stream_accept(&loop, accept(listener, NULL, NULL), on_event,
+				&server, &server.stream, &fault));
+	stream_pause(server.stream);
+	setsockopt(peer, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(peer);
+	close(listener);
+	UNTIL(saw(&server, 'F'));
+	stop();
+}
+
+Test(stream, local_sockets)
+{
+	struct fault fault = {0};
+	char text[ADDRESS_TEXT_SIZE];
+	int pair[2];
+
+	cr_assert(loop_init(&loop, 0, &fault));
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair),
+		     0);
+	cr_assert(stream_accept(&loop, pair[0], on_event, &server,
+				&server.stream, &fault));
+	cr_assert(stream_accept(&loop, pair[1], on_event, &client,
+				&client.stream, &fault));
+	stream_write(client.stream, SLICE("x"));
+	UNTIL(server.input.len == 1);
+	address_write(stream_peer(server.stream), text);
+	cr_expect_str_eq(text, "unix:");
+	stop();
+}
+
+/* Both ways out, from inside each event that an end can see. */
+Test(stream, ends_in_every_state)
+{
+	static const enum stream_event events[] = {
+		STREAM_CONNECTED, STREAM_DATA, STREAM_SECURED, STREAM_ENDED,
+		STREAM_EXPIRED, STREAM_FAILED,
+	};
+
+	for (size_t i = 0; i < COUNT(events) * 4; i++) {
+		bool with_tls = i % 2 != 0;
+
+		memset(&server, 0, sizeof(server));
+		memset(&client, 0, sizeof(client));
+		start();
+		client.when_it_comes = i / 2 % 2 == 0 ? CLOSE : FINISH;
+		client.then = events[i / 4];
+		server.answer = SLICE("250 Ok\r\n");
+		for (unsigned j = 0; j < 3; j++)
+			turn(1);
+		if (with_tls && client.stream != NULL) {
+			stream_secure_server(server.stream, server_context);
+			stream_secure_client(client.stream, client_context,
+					     SLICE("mail.example.com"));
+		}
+		if (client.stream != NULL)
+			stream_write(client.stream, SLICE("NOOP\r\n"));
+		for (unsigned j = 0; j < 12 && client.stream != NULL; j++) {
+			stream_deadline(client.stream, 2);
+			uv_run(&loop.uv, UV_RUN_ONCE);
+			if (j == 6 && server.stream != NULL)
+				stream_finish(&server.stream);
+		}
+		stop();
+	}
+}
+
+Test(stream, closing_at_each_turn_of_the_loop)
+{
+	for (unsigned turns = 0; turns < 24; turns++) {
+		memset(&server, 0, sizeof(server));
+		memset(&client, 0, sizeof(client));
+		start();
+		server.answer = SLICE("250 Ok\r\n");
+		stream_write(client.stream, SLICE("NOOP\r\n"));
+		for (unsigned j = 0; j < turns; j++) {
+			turn(1);
+			if (saw(&client, 'C') && client.input.len == 8 &&
+			    stream_tls(client.stream) == NULL && j == 10) {
+				stream_secure_server(server.stream,
+						     server_context);
+				stream_secure_client(client.stream,
+						     client_context,
+						     SLICE_NONE);
+			}
+		}
+		if (turns % 2 == 0)
+			stream_finish(&client.stream);
+		else
+			stream_close(&client.stream);
+		stop();
+	}
+}

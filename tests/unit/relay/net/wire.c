@@ -1,0 +1,227 @@
+#include <criterion/criterion.h>
+
+#include "relay/net/wire.h"
+
+static const struct line_row {
+	const char *name, *input;
+	enum wire_status status;
+	const char *line, *rest;
+} line_rows[] = {
+	{"one line", "NOOP\r\n", WIRE_LINE, "NOOP", ""},
+	{"first of two", "RSET\r\nQUIT\r\n", WIRE_LINE, "RSET", "QUIT\r\n"},
+	{"empty line", "\r\n", WIRE_LINE, "", ""},
+	{"nothing yet", "", WIRE_MORE, "", ""},
+	{"CR may become CRLF", "NOOP\r", WIRE_MORE, "", "NOOP\r"},
+	{"bare LF", "NOOP\nQUIT\r\n", WIRE_BARE_LF, "", "NOOP\nQUIT\r\n"},
+	{"bare LF first", "\n", WIRE_BARE_LF, "", "\n"},
+	{"bare CR", "NO\rOP\r\n", WIRE_BARE_CR, "", "NO\rOP\r\n"},
+	{"two CR", "NOOP\r\r\n", WIRE_BARE_CR, "", "NOOP\r\r\n"},
+	{"bare CR behind which nothing ends", "NO\rOP", WIRE_BARE_CR, "",
+	 "NO\rOP"},
+	{"at the limit", "12345678\r\n", WIRE_LINE, "12345678", ""},
+	{"at the limit, CR to come", "12345678", WIRE_MORE, "", "12345678"},
+	{"at the limit, LF to come", "12345678\r", WIRE_MORE, "",
+	 "12345678\r"},
+	{"over the limit", "123456789\r\n", WIRE_TOO_LONG, "",
+	 "123456789\r\n"},
+	{"over the limit, no end yet", "123456789", WIRE_TOO_LONG, "",
+	 "123456789"},
+	{"over the limit and CR", "123456789\r", WIRE_TOO_LONG, "",
+	 "123456789\r"},
+	{"far over the limit", "1234567890123\r\n", WIRE_TOO_LONG, "",
+	 "1234567890123\r\n"},
+	{"bare LF at the limit", "12345678\n", WIRE_BARE_LF, "",
+	 "12345678\n"},
+};
+
+Test(wire, line)
+{
+	for (size_t i = 0; i < COUNT(line_rows); i++) {
+		const struct line_row *row = &line_rows[i];
+		struct slice line = {0}, rest = {0};
+
+		cr_expect_eq(wire_line(SLICE(row->input), 8, &line, &rest),
+			     row->status, "%s: status", row->name);
+		cr_expect(slice_eq(line, SLICE(row->line)),
+			  "%s: line is '%.*s'", row->name, SLICE_ARG(line));
+		cr_expect(slice_eq(rest, SLICE(row->rest)),
+			  "%s: rest is '%.*s'", row->name, SLICE_ARG(rest));
+	}
+}
+
+enum { CR = 1, LF = 2, NUL = 4, EIGHT = 8, LONG = 16 };
+
+#define ROW(name, input, message, flags, rest)                                 \
+	{name, SLICE_LITERAL(input), SLICE_LITERAL(message), true, flags, rest}
+#define OPEN(name, input, message, flags)                                      \
+	{name, SLICE_LITERAL(input), SLICE_LITERAL(message), false, flags, ""}
+
+static const struct data_row {
+	const char *name;
+	struct slice input, message;
+	bool ends;
+	int flags;
+	const char *rest;
+} data_rows[] = {
+	ROW("a message", "a: b\r\n\r\nc\r\n.\r\n", "a: b\r\n\r\nc\r\n", 0, ""),
+	ROW("an empty one", ".\r\n", "", 0, ""),
+	ROW("commands behind it", "a\r\n.\r\nQUIT\r\n", "a\r\n", 0,
+	    "QUIT\r\n"),
+	ROW("a stuffed dot", "..\r\n.\r\n", ".\r\n", 0, ""),
+	ROW("stuffed text", "..a\r\n.b\r\n.\r\n", ".a\r\nb\r\n", 0, ""),
+	ROW("dots elsewhere", "a.\r\nb..c\r\n.\r\n", "a.\r\nb..c\r\n", 0, ""),
+	ROW("8-bit", "\xc3\xa4\r\n.\r\n", "\xc3\xa4\r\n", EIGHT, ""),
+	ROW("NUL", "a\0b\r\n.\r\n", "a\0b\r\n", NUL, ""),
+	ROW("LF.LF ends nothing", "a\n.\nb\r\n.\r\n", "a\n.\nb\r\n", LF, ""),
+	ROW("LF.CRLF ends nothing", "a\n.\r\nb\r\n.\r\n",
+	    "a\n.\r\nb\r\n", LF, ""),
+	ROW("CRLF.LF ends nothing", "a\r\n.\nb\r\n.\r\n", "a\r\n\nb\r\n", LF,
+	    ""),
+	ROW("CRLF.CR ends nothing", "a\r\n.\rb\r\n.\r\n", "a\r\n\rb\r\n", CR,
+	    ""),
+	ROW("CR.CR ends nothing", "a\r.\rb\r\n.\r\n", "a\r.\rb\r\n", CR, ""),
+	ROW("CR.CRLF ends nothing", "a\r.\r\nb\r\n.\r\n", "a\r.\r\nb\r\n", CR,
+	    ""),
+	ROW("CRLF.CRCRLF ends nothing", "a\r\n.\r\r\nb\r\n.\r\n",
+	    "a\r\n\r\r\nb\r\n", CR, ""),
+	ROW("CRCRLF is a bare CR", "a\r\r\nb\r\n.\r\n", "a\r\r\nb\r\n", CR,
+	    ""),
+	ROW("CRLF.NULCRLF ends nothing", "a\r\n.\0\r\n.\r\n", "a\r\n\0\r\n",
+	    NUL, ""),
+	ROW("LF first", "\n.\r\n.\r\n", "\n.\r\n", LF, ""),
+	ROW("flags stop at the end", "a\r\n.\r\n\n\xff", "a\r\n", 0, "\n\xff"),
+	OPEN("not over", "a\r\n.", "a\r\n", 0),
+	OPEN("not over, CR", "a\r\n.\r", "a\r\n", 0),
+	OPEN("not over, within a line", "a\r\nb", "a\r\nb", 0),
+	OPEN("not over, behind a CR", "a\r\nb\r", "a\r\nb\r", 0),
+};
+
+struct taker {
+	struct text text;
+	bool stops; /* false after each run */
+};
+
+static bool
+take(void *owner, struct slice bytes)
+{
+	struct taker *taker = owner;
+
+	text_add(&taker->text, bytes);
+	return !taker->stops;
+}
+
+static int
+flags_of(const struct wire_data *data)
+{
+	return (data->has_bare_cr ? CR : 0) | (data->has_bare_lf ? LF : 0) |
+	       (data->has_nul ? NUL : 0) | (data->has_8bit ? EIGHT : 0) |
+	       (data->has_long_line ? LONG : 0);
+}
+
+/* In pieces of `size` octets. */
+static void
+expect_data(const struct data_row *row, size_t size, bool stops)
+{
+	struct taker taker = {.stops = stops};
+	struct wire_data data;
+	struct slice rest = row->input;
+	enum wire_data_status status = WIRE_DATA_MORE;
+	size_t used;
+
+	wire_data_init(&data);
+	while (status == WIRE_DATA_MORE && rest.len > 0) {
+		status = wire_data_read(&data, slice_sub(rest, 0, size), &used,
+					take, &taker);
+		cr_assert(stops || status == WIRE_DATA_END || used > 0);
+		rest = slice_from(rest, used);
+	}
+	cr_expect_eq(status == WIRE_DATA_END, row->ends, "%s (by %zu)",
+		     row->name, size);
+	cr_expect(slice_eq(text_slice(&taker.text), row->message),
+		  "%s (by %zu): '%s'", row->name, size,
+		  text_string(&taker.text));
+	cr_expect(slice_eq(rest, SLICE(row->rest)), "%s (by %zu): rest",
+		  row->name, size);
+	cr_expect_eq(flags_of(&data), row->flags, "%s (by %zu): flags %d",
+		     row->name, size, flags_of(&data));
+	text_done(&taker.text);
+}
+
+Test(wire, data_in_any_pieces)
+{
+	for (size_t i = 0; i < COUNT(data_rows); i++)
+		for (size_t size = 1; size <= data_rows[i].input.len; size++) {
+			expect_data(&data_rows[i], size, false);
+			expect_data(&data_rows[i], size, true);
+		}
+}
+
+Test(wire, long_lines)
+{
+	static const struct {
+		size_t len;
+		bool is_long;
+	} rows[] = {{998, false}, {999, true}, {5000, true}};
+
+	for (size_t i = 0; i < COUNT(rows); i++)
+		for (size_t size = 1; size < 6000; size += 499) {
+			CLEAN(text_done) struct text input = {0};
+			struct taker taker = {0};
+			struct wire_data data;
+			struct slice rest;
+			size_t used;
+
+			text_add_string(&input, "..\r\n.");
+			for (size_t j = 0; j < rows[i].len; j++)
+				text_add_byte(&input, 'x');
+			text_add_string(&input, "\r\n.\r\n");
+			rest = text_slice(&input);
+			wire_data_init(&data);
+			while (wire_data_read(&data, slice_sub(rest, 0, size),
+					      &used, take, &taker) ==
+			       WIRE_DATA_MORE)
+				rest = slice_from(rest, used);
+			cr_expect_eq(data.has_long_line, rows[i].is_long,
+				     "%zu by %zu", rows[i].len, size);
+			text_done(&taker.text);
+		}
+}
+
+static const struct {
+	const char *message, *stuffed;
+} stuff_rows[] = {
+	{"a\r\n", "a\r\n"},
+	{".\r\n", "..\r\n"},
+	{".a\r\n..\r\nb.\r\n", "..a\r\n...\r\nb.\r\n"},
+	{"", ""},
+};
+
+Test(wire, stuffing_in_any_pieces_comes_back)
+{
+	for (size_t i = 0; i < COUNT(stuff_rows); i++)
+		for (size_t size = 1; size < 8; size++) {
+			CLEAN(text_done) struct text out = {0};
+			struct slice rest = SLICE(stuff_rows[i].message);
+			struct taker taker = {0};
+			struct wire_data data;
+			bool at_line_start = true;
+			size_t used;
+
+			while (rest.len > 0) {
+				wire_stuff(&out, slice_sub(rest, 0, size),
+					   &at_line_start);
+				rest = slice_from(rest, size);
+			}
+			cr_expect_str_eq(text_string(&out),
+					 stuff_rows[i].stuffed);
+			cr_expect(at_line_start);
+			text_add_string(&out, ".\r\n");
+			wire_data_init(&data);
+			cr_expect_eq(wire_data_read(&data, text_slice(&out),
+						    &used, take, &taker),
+				     WIRE_DATA_END);
+			cr_expect(slice_eq(text_slice(&taker.text),
+					   SLICE(stuff_rows[i].message)));
+			text_done(&taker.text);
+		}
+}

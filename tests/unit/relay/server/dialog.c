@@ -1,0 +1,530 @@
+/*
+ * Conversations with a session, as tests/dialog/NAME.dialog has them: whole,
+ * octet by octet, and cut at each octet with the client gone. Time and the
+ * queue behind are fakes.
+ *
+ *	set KEY VALUE    before connect: an option, see set_rows
+ *	from ADDRESS     the client's
+ *	connect
+ *	> LINE|LINE      we send, each with CRLF, in one segment
+ *	>> RAW           the same as it stands; \r \n \t \0 \xHH \\ and
+ *	                 \{COUNT,C} for a repeated character
+ *	< PREFIX         the next line of the reply begins so
+ *	tls              the handshake is done
+ *	~ 5m             time passes
+ *	! / end          the client is gone: by a reset, by a FIN
+ *	closed           we have closed
+ *	stop             the server is being stopped
+ *	fail PART KIND   store, spool or signer: limit, system, none
+ *	full yes|no      the store's answer to "do you accept?"
+ *	slow COUNT       the spool drains after so many octets
+ *	stored COUNT     messages in the store by now
+ *	= TEXT           stands in the message stored last
+ *	segments matter  not to be sent octet by octet
+ */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "keys/keyring.h"
+#include "relay/limits.h"
+#include "relay/server/session.h"
+#include "tests/fake/queue.h"
+#include "tests/fake/stream.h"
+
+enum mode { WHOLE, OCTETS, CUT };
+
+static struct run {
+	enum mode mode;
+	size_t cut, sent;
+	bool is_gone, has_connected;
+	const char *file;
+	unsigned line;
+} run;
+
+static struct share share;
+static struct loop loop;
+static struct generation generation;
+static struct options options;
+static struct listener_options listener;
+static struct network networks[2];
+static struct tls_context *contexts[1];
+static size_t sessions, acknowledged;
+
+/* --- what the session is linked with --- */
+
+void
+share_session_ended(struct share *ended)
+{
+	cr_assert_eq(ended, &share);
+	cr_assert_gt(sessions, 0);
+	sessions--;
+}
+
+struct generation *
+generation_ref(struct generation *used)
+{
+	used->references++;
+	return used;
+}
+
+void
+generation_unref(struct generation *used)
+{
+	used->references--;
+}
+
+/* --- set-up --- */
+
+static struct policy *
+make_policy(void)
+{
+	struct selector_options selector = {
+		.name = SLICE("one"), .key_path = SLICE("one.pem")};
+	struct domain_options domain = {
+		.name = SLICE("example.com"), .selectors = &selector,
+		.selectors_count = 1};
+	struct keys_options keys = {.domains = &domain, .domains_count = 1};
+	struct key_public *public;
+	struct keyring *keyring;
+	struct policy *policy;
+	struct key *key = NULL;
+
+	cr_assert(key_generate(KEY_ED25519_SHA256, 0, &key, NULL));
+	public = key_public_of(key);
+	keyring = keyring_new(&keys, &public, 1);
+	policy = policy_new(keyring, &options.signing);
+	keyring_unref(keyring);
+	key_free(key);
+	return policy;
+}
+
+static void
+begin(void)
+{
+	memset(&options, 0, sizeof(options));
+	memset(&listener, 0, sizeof(listener));
+	memset(&share, 0, sizeof(share));
+	fake_stream_forget();
+	fake_queue_forget();
+	fake_stream_from("127.0.0.1");
+	cr_assert(network_parse(SLICE("127.0.0.0/8"), &networks[0], NULL));
+	options.hostname = SLICE("mail.example.net");
+	options.listeners = &listener;
+	options.listeners_count = 1;
+	options.limits = (struct limits_options){
+		.max_message_size = 100000, .max_recipients = 3,
+		.max_hops = 3, .max_header_size = 2000,
+		.command_timeout_ms = 5 * MINUTE,
+	};
+	listener.name = SLICE("apps");
+	listener.allow_from = networks;
+	listener.allow_from_count = 1;
+	generation = (struct generation){
+		.options = &options, .listener_tls = contexts,
+		.references = 1};
+	contexts[0] = NULL;
+	loop.generation = &generation;
+	share.loop = &loop;
+	list_init(&share.sessions);
+	sessions = acknowledged = 0;
+	run.is_gone = run.has_connected = false;
+	run.sent = 0;
+}
+
+static const struct set_row {
+	const char *key;
+	uint64_t *number;
+} set_rows[] = {
+	{"max_message_size", &options.limits.max_message_size},
+	{"max_recipients", &options.limits.max_recipients},
+	{"max_hops", &options.limits.max_hops},
+	{"max_header_size", &options.limits.max_header_size},
+};
+
+static void
+set(struct slice key, struct slice value)
+{
+	uint64_t number;
+
+	for (size_t i = 0; i < COUNT(set_rows); i++)
+		if (slice_eq(key, SLICE(set_rows[i].key))) {
+			cr_assert(slice_number(value, &number));
+			*set_rows[i].number = number;
+			return;
+		}
+	if (slice_eq(key, SLICE("tls"))) {
+		listener.tls = slice_eq(value, SLICE("implicit"))
+				       ? LISTENER_TLS_IMPLICIT
+				       : LISTENER_TLS_STARTTLS;
+		contexts[0] = (struct tls_context *)contexts;
+	} else if (slice_eq(key, SLICE("auth"))) {
+		listener.auth = AUTH_REQUIRED;
+	} else if (slice_eq(key, SLICE("unsigned"))) {
+		options.signing.unsigned_action = UNSIGNED_REJECT;
+	} else {
+		cr_assert(false, "%s:%u: no such key", run.file, run.line);
+	}
+}
+
+/* --- going on --- */
+
+static void
+settle(void)
+{
+	while (fake_queue_turn() || fake_stream_turn())
+		;
+}
+
+static void
+send_octets(struct slice bytes)
+{
+	if (!run.has_connected)
+		return;
+	if (run.mode == OCTETS) {
+		for (size_t i = 0; i < bytes.len; i++) {
+			fake_stream_send(slice_sub(bytes, i, 1));
+			settle();
+		}
+		return;
+	}
+	if (run.mode == CUT && run.sent + bytes.len > run.cut) {
+		/* What is under way stays so: the reset comes first. */
+		fake_stream_send(slice_sub(bytes, 0, run.cut - run.sent));
+		if (run.cut % 2 == 0)
+			fake_stream_vanish();
+		else
+			fake_stream_end();
+		run.is_gone = true;
+		settle();
+		return;
+	}
+	run.sent += bytes.len;
+	fake_stream_send(bytes);
+}
+
+static void
+unescape(struct slice raw, struct text *out)
+{
+	for (size_t i = 0; i < raw.len; i++) {
+		unsigned value, count;
+		int used = 0;
+		char repeated;
+
+		if (raw.bytes[i] != '\\') {
+			text_add_byte(out, raw.bytes[i]);
+			continue;
+		}
+		switch (raw.bytes[++i]) {
+		case 'r':
+			text_add_byte(out, '\r');
+			break;
+		case 'n':
+			text_add_byte(out, '\n');
+			break;
+		case 't':
+			text_add_byte(out, '\t');
+			break;
+		case '0':
+			text_add_byte(out, '\0');
+			break;
+		case 'x':
+			cr_assert_eq(sscanf(raw.bytes + i, "x%2x", &value), 1);
+			text_add_byte(out, (char)value);
+			i += 2;
+			break;
+		case '{':
+			cr_assert_eq(sscanf(raw.bytes + i, "{%u,%c}%n", &count,
+					    &repeated, &used), 2);
+			while (count-- > 0)
+				text_add_byte(out, repeated);
+			i += (size_t)used - 1;
+			break;
+		default:
+			text_add_byte(out, raw.bytes[i]);
+		}
+	}
+}
+
+static void
+send_lines(struct slice lines)
+{
+	CLEAN(text_done) struct text bytes = {0};
+	struct slice line;
+
+	if (lines.len == 0)
+		text_add_string(&bytes, "\r\n");
+	while (slice_split(&lines, '|', &line)) {
+		text_add(&bytes, line);
+		text_add_string(&bytes, "\r\n");
+	}
+	send_octets(text_slice(&bytes));
+}
+
+static void
+expect(struct slice prefix)
+{
+	struct slice output = fake_stream_output(), line;
+	ptrdiff_t end = slice_find(output, '\n');
+
+	if (run.mode == CUT)
+		return;
+	cr_assert_geq(end, 1, "%s:%u: no reply (%s)", run.file, run.line,
+		      run.mode == OCTETS ? "octets" : "whole");
+	line = slice_sub(output, 0, (size_t)end - 1);
+	cr_expect(slice_starts(line, prefix), "%s:%u: reply '%.*s'", run.file,
+		  run.line, SLICE_ARG(line));
+	if (slice_starts(line, SLICE("250 2.0.0 Ok: queued")))
+		acknowledged++;
+	fake_stream_consume((size_t)end + 1);
+}
+
+static uint64_t
+duration(struct slice text)
+{
+	uint64_t number = 0;
+	size_t at = 0;
+
+	while (at < text.len && ascii_is_digit(text.bytes[at]))
+		number = number * 10 + (uint64_t)(text.bytes[at++] - '0');
+	if (slice_eq(slice_from(text, at), SLICE("m")))
+		return number * MINUTE;
+	if (slice_eq(slice_from(text, at), SLICE("s")))
+		return number * SECOND;
+	return number;
+}
+
+static void
+fail_part(struct slice part, struct slice kind)
+{
+	enum fault_kind fault = FAULT_NONE;
+
+	if (slice_eq(kind, SLICE("limit")))
+		fault = FAULT_LIMIT;
+	else if (slice_eq(kind, SLICE("system")))
+		fault = FAULT_SYSTEM;
+	if (slice_eq(part, SLICE("store")))
+		fake_queue_fail(FAKE_STORE, fault);
+	else if (slice_eq(part, SLICE("spool")))
+		fake_queue_fail(FAKE_SPOOL, fault);
+	else
+		fake_queue_fail(FAKE_SIGNER, fault);
+}
+
+static void
+connect_client(void)
+{
+	generation.policy = make_policy();
+	sessions++;
+	run.has_connected = true;
+	session_start(&share, 3, &generation, 0);
+}
+
+static void
+expect_stored(struct slice text)
+{
+	struct slice last = fake_queue_last();
+
+	if (run.mode != CUT)
+		cr_expect_not_null(memmem(last.bytes, last.len, text.bytes,
+					  text.len),
+				   "%s:%u: not in the message:\n%.*s",
+				   run.file, run.line, SLICE_ARG(last));
+}
+
+static void
+say(struct slice word, struct slice rest, struct slice whole)
+{
+	struct slice first;
+	uint64_t number = 0;
+
+	if (slice_eq(word, SLICE(">"))) {
+		send_lines(rest);
+	} else if (slice_eq(word, SLICE(">>"))) {
+		CLEAN(text_done) struct text bytes = {0};
+
+		unescape(rest, &bytes);
+		send_octets(text_slice(&bytes));
+	} else if (slice_eq(word, SLICE("<"))) {
+		expect(rest);
+	} else if (slice_eq(word, SLICE("="))) {
+		expect_stored(rest);
+	} else if (slice_eq(word, SLICE("~"))) {
+		fake_stream_pass(duration(rest));
+	} else if (slice_eq(word, SLICE("!"))) {
+		fake_stream_vanish();
+	} else if (slice_eq(word, SLICE("end"))) {
+		fake_stream_end();
+	} else if (slice_eq(word, SLICE("closed"))) {
+		cr_expect(run.mode == CUT || !fake_stream_is_open(),
+			  "%s:%u: still open", run.file, run.line);
+	} else if (slice_eq(word, SLICE("tls"))) {
+		if (fake_stream_is_handshaking())
+			fake_stream_secure();
+	} else if (slice_eq(word, SLICE("connect"))) {
+		connect_client();
+	} else if (slice_eq(word, SLICE("from"))) {
+		fake_stream_from(strndupa(rest.bytes, rest.len));
+	} else if (slice_eq(word, SLICE("stop"))) {
+		share.is_stopping = true;
+		LIST_EACH(item, &share.sessions)
+			session_stop(CONTAINER(item, struct session, link));
+	} else if (slice_eq(word, SLICE("full"))) {
+		fake_queue_is_full(slice_eq(rest, SLICE("yes")));
+	} else if (slice_eq(word, SLICE("stored"))) {
+		cr_assert(slice_number(rest, &number));
+		cr_expect(run.mode == CUT || fake_queue_stored() == number,
+			  "%s:%u: %zu stored", run.file, run.line,
+			  fake_queue_stored());
+	} else if (slice_eq(word, SLICE("slow"))) {
+		cr_assert(slice_number(rest, &number));
+		fake_queue_slow(number);
+	} else if (slice_split(&rest, ' ', &first) &&
+		   slice_eq(word, SLICE("set"))) {
+		set(first, rest);
+	} else if (slice_eq(word, SLICE("fail"))) {
+		fail_part(first, rest);
+	} else {
+		cr_assert(slice_eq(whole, SLICE("segments matter")),
+			  "%s:%u: '%.*s'?", run.file, run.line,
+			  SLICE_ARG(whole));
+	}
+}
+
+/* Afterwards: no session left, nothing held, nothing acknowledged that is not
+ * in the store. */
+static void
+end(void)
+{
+	settle();
+	if (run.mode != CUT)
+		cr_expect_eq(fake_stream_output().len, 0,
+			     "%s: a reply more: '%.*s'", run.file,
+			     SLICE_ARG(fake_stream_output()));
+	if (fake_stream_is_open())
+		fake_stream_vanish();
+	settle();
+	cr_expect_eq(sessions, 0, "%s: a session is left (cut at %zu)",
+		     run.file, run.cut);
+	cr_expect(list_is_empty(&share.sessions));
+	cr_expect_eq(generation.references, 1,
+		     "%s: %d references (cut at %zu)", run.file,
+		     generation.references, run.cut);
+	cr_expect_leq(acknowledged, fake_queue_stored());
+	if (generation.policy != NULL)
+		policy_unref(generation.policy);
+	generation.policy = NULL;
+	fake_queue_forget();
+	fake_stream_forget();
+}
+
+/* Returns how many octets the client has to send. */
+static size_t
+play(struct slice script, const char *file, enum mode mode, size_t cut)
+{
+	struct slice line, word, rest;
+
+	run.mode = mode;
+	run.cut = cut;
+	run.file = file;
+	run.line = 0;
+	begin();
+	while (slice_split(&script, '\n', &line) && !run.is_gone) {
+		const char *comment = memmem(line.bytes, line.len, "  #", 3);
+
+		run.line++;
+		if (comment != NULL)
+			line.len = (size_t)(comment - line.bytes);
+		line = slice_trim(line);
+		if (line.len == 0 || line.bytes[0] == '#')
+			continue;
+		rest = line;
+		slice_split(&rest, ' ', &word);
+		say(word, rest, line);
+		/* A reset may come while the queue is still at work. */
+		if (mode != CUT || run.sent < run.cut)
+			settle();
+	}
+	end();
+	return run.sent;
+}
+
+static void
+read_file(const char *path, struct text *out)
+{
+	FILE *file = fopen(path, "r");
+	size_t got;
+
+	cr_assert_not_null(file, "%s", path);
+	while ((got = fread(text_room(out, 4096), 1, 4096, file)) > 0)
+		text_added(out, got);
+	fclose(file);
+}
+
+static void
+each_dialog(void (*each)(struct slice script, const char *file))
+{
+	DIR *directory = opendir(DIALOGS);
+	struct dirent *entry;
+	size_t count = 0;
+
+	log_configure(LOG_FORMAT_TEXT, LOG_LEVEL_ERROR);
+	cr_assert_not_null(directory, "%s", DIALOGS);
+	while ((entry = readdir(directory)) != NULL) {
+		CLEAN(text_done) struct text path = {0}, script = {0};
+
+		if (!slice_ends_nocase(SLICE(entry->d_name),
+				       SLICE(".dialog")))
+			continue;
+		text_addf(&path, "%s/%s", DIALOGS, entry->d_name);
+		read_file(text_string(&path), &script);
+		each(text_slice(&script), entry->d_name);
+		count++;
+	}
+	closedir(directory);
+	cr_expect_gt(count, 0);
+}
+
+static void
+play_whole(struct slice script, const char *file)
+{
+	play(script, file, WHOLE, 0);
+}
+
+Test(dialog, whole)
+{
+	each_dialog(play_whole);
+}
+
+static void
+play_octets(struct slice script, const char *file)
+{
+	if (memmem(script.bytes, script.len, "segments matter", 15) == NULL)
+		play(script, file, OCTETS, 0);
+}
+
+Test(dialog, octet_by_octet)
+{
+	each_dialog(play_octets);
+}
+
+/* Beyond this, every so many octets only: nothing new is in them. */
+#define CUTS_MAX 1000
+
+static void
+play_cut(struct slice script, const char *file)
+{
+	size_t octets = play(script, file, WHOLE, 0);
+	size_t step = octets / CUTS_MAX + 1;
+
+	for (size_t cut = 0; cut < octets; cut += step)
+		play(script, file, CUT, cut);
+}
+
+Test(dialog, cut_at_each_octet)
+{
+	each_dialog(play_cut);
+}
