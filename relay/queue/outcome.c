@@ -92,8 +92,13 @@ outcome_of_reply(enum outcome_stage stage, const struct reply_in *reply)
 		}
 		return fate;
 	}
-	if (reply->code / 100 != 4 && reply->code / 100 != 5)
-		return outcome_of_trouble(TROUBLE_BROKEN_REPLY);
+	if (reply->code / 100 != 4 && reply->code / 100 != 5) {
+		fate = outcome_of_trouble(TROUBLE_BROKEN_REPLY);
+		/* It may have been taken: at least not twice in a row. */
+		if (stage == STAGE_END_OF_DATA)
+			fate.may_try_next_host = false;
+		return fate;
+	}
 
 	/* 421: the service is closing the channel, at any time. */
 	if (reply->code == 421) {

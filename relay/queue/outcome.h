@@ -51,7 +51,9 @@ struct fate {
 struct fate outcome_of_reply(enum outcome_stage stage,
 			     const struct reply_in *reply);
 
-/* What goes wrong without a reply: name, outcome, scope, next host, status,
+/* What goes wrong without a reply. Once the end of the data was sent the
+ * message may have been taken: then the caller must not go to the next host,
+ * whatever the table says. Name, outcome, scope, next host, status,
  * words. Details ("192.0.2.1:25: connection refused") are the caller's to put
  * behind the words. */
 #define OUTCOME_TROUBLES(X)                                                    \

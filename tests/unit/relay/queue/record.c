@@ -1,0 +1,280 @@
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+
+#include "relay/queue/record.h"
+#include "tests/unit/relay/queue/queue.h"
+
+static struct text
+message_record(const struct message *message)
+{
+	struct text out = {0};
+	size_t size = record_message_size(message);
+
+	record_message_write(message, (uint8_t *)text_room(&out, size));
+	text_added(&out, size);
+	return out;
+}
+
+static struct text
+delivery_record(const struct delivery *delivery, uint64_t due_ms)
+{
+	struct text out = {0};
+	size_t size = record_delivery_size(delivery);
+
+	record_delivery_write(delivery, due_ms,
+			      (uint8_t *)text_room(&out, size));
+	text_added(&out, size);
+	return out;
+}
+
+static struct message *
+message_full(void)
+{
+	struct message *message = message_make(
+		"from@example.org", "a@x.example b@y.example c@x.example",
+		70000);
+
+	message->declared_8bit = true;
+	message->body.has_long_line = true;
+	message->body.header_len = 1234;
+	message->recipients[1].orcpt = SLICE("rfc822;b@z.example");
+	message->recipients[1].notify = 5;
+	return message;
+}
+
+static struct delivery *
+delivery_full(struct message *message)
+{
+	struct delivery *delivery = memory_new(sizeof(*delivery));
+
+	delivery->message = message_ref(message);
+	delivery->destination = SLICE("x.example");
+	delivery->is_held = true;
+	delivery->last_attempt_ms = 77;
+	delivery->recipients_count = 2;
+	delivery->recipients = arena_array(&delivery->arena, 2,
+					   sizeof(*delivery->recipients));
+	delivery->recipients[0].reply = SLICE("450 4.2.0 later");
+	delivery->recipients[0].status = SLICE("4.2.0");
+	delivery->recipients[0].mx = SLICE("mx.example.net");
+	delivery->recipients[0].attempts = 3;
+	delivery->recipients[1].index = 2;
+	return delivery;
+}
+
+Test(record, message_and_back)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(message_unref_clean) struct message *back = NULL;
+	CLEAN(text_done) struct text record = message_record(message);
+
+	cr_assert(record_message_read(&message->id, text_slice(&record),
+				      &back, NULL));
+	cr_expect(slice_eq(back->reverse_path, message->reverse_path));
+	cr_expect(slice_eq(back->prefix, message->prefix));
+	cr_expect_eq(back->received_ms, message->received_ms);
+	cr_expect_eq(back->body.size, 70000);
+	cr_expect_eq(back->body.header_len, 1234);
+	cr_expect(back->declared_8bit);
+	cr_expect(back->body.has_long_line);
+	cr_expect_not(back->body.has_8bit);
+	cr_expect_not(back->body.is_file);
+	cr_expect_not(back->is_report);
+	cr_assert_eq(back->recipients_count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		cr_expect(slice_eq(back->recipients[i].address,
+				   message->recipients[i].address));
+		cr_expect(slice_eq(back->recipients[i].destination,
+				   message->recipients[i].destination));
+	}
+	cr_expect(slice_eq(back->recipients[1].orcpt,
+			   SLICE("rfc822;b@z.example")));
+	cr_expect_eq(back->recipients[1].notify, 5);
+}
+
+Test(record, delivery_and_back)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_full(message);
+	CLEAN(delivery_free_clean) struct delivery *back =
+		memory_new(sizeof(*back));
+	CLEAN(text_done) struct text record = delivery_record(delivery, 99);
+
+	back->message = message_ref(message);
+	cr_assert(record_delivery_read(SLICE("x.example"),
+				       text_slice(&record), back, NULL));
+	cr_expect_eq(back->due_ms, 99);
+	cr_expect_eq(back->last_attempt_ms, 77);
+	cr_expect(back->is_held);
+	cr_assert_eq(back->recipients_count, 2);
+	cr_expect_eq(back->recipients[0].attempts, 3);
+	cr_expect(slice_eq(back->recipients[0].reply,
+			   SLICE("450 4.2.0 later")));
+	cr_expect(slice_eq(back->recipients[0].status, SLICE("4.2.0")));
+	cr_expect(slice_eq(back->recipients[0].mx, SLICE("mx.example.net")));
+	cr_expect_eq(back->recipients[1].index, 2);
+}
+
+/* Every bit of both records, and every length. */
+Test(record, every_damaged_bit_is_seen)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_full(message);
+	CLEAN(text_done) struct text first = message_record(message);
+	CLEAN(text_done) struct text second = delivery_record(delivery, 99);
+	unsigned unseen = 0;
+
+	for (size_t bit = 0; bit < first.len * 8; bit++) {
+		struct message *back;
+
+		first.bytes[bit / 8] ^= (char)(1 << bit % 8);
+		unseen += record_message_read(&message->id,
+					      text_slice(&first), &back,
+					      NULL);
+		first.bytes[bit / 8] ^= (char)(1 << bit % 8);
+	}
+	for (size_t bit = 0; bit < second.len * 8; bit++) {
+		struct delivery back = {.message = message};
+
+		second.bytes[bit / 8] ^= (char)(1 << bit % 8);
+		unseen += record_delivery_read(SLICE("x.example"),
+					       text_slice(&second), &back,
+					       NULL);
+		arena_done(&back.arena);
+		second.bytes[bit / 8] ^= (char)(1 << bit % 8);
+	}
+	cr_expect_eq(unseen, 0, "%u flipped bits unseen", unseen);
+	for (size_t len = 0; len < first.len; len++) {
+		struct message *back;
+
+		cr_expect_not(record_message_read(
+			&message->id, slice_of(first.bytes, len), &back,
+			NULL));
+	}
+}
+
+Test(record, under_another_key_is_damage)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(text_done) struct text record = message_record(message);
+	struct message_id other = message_id_new();
+	struct message *back;
+	uint8_t chunk[RECORD_SUM_SIZE + 4];
+	struct slice bytes;
+
+	cr_expect_not(record_message_read(&other, text_slice(&record), &back,
+					  NULL));
+	record_chunk_write(&message->id, 3, SLICE("data"), chunk);
+	cr_expect(record_chunk_read(&message->id, 3,
+				    slice_of(chunk, sizeof(chunk)), &bytes));
+	cr_expect(slice_eq(bytes, SLICE("data")));
+	cr_expect_not(record_chunk_read(&message->id, 4,
+					slice_of(chunk, sizeof(chunk)),
+					&bytes));
+}
+
+/* A good checksum over nonsense: what a bug of ours could have written. */
+Test(record, malformed_but_sealed_is_refused)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(text_done) struct text record = message_record(message);
+	struct record_key key;
+	unsigned taken = 0;
+
+	record_key_message(&key, &message->id, 0);
+	for (size_t at = RECORD_SUM_SIZE; at < record.len; at++) {
+		char was = record.bytes[at];
+		struct message *back;
+
+		record.bytes[at] = (char)0xff;
+		record_seal(&key, (uint8_t *)record.bytes, record.len);
+		/* Text may hold anything; whatever is taken must be whole. */
+		if (record_message_read(&message->id, text_slice(&record),
+					&back, NULL)) {
+			taken++;
+			cr_expect_eq(record_message_size(back), record.len);
+			message_unref(back);
+		}
+		record.bytes[at] = was;
+	}
+	cr_expect_lt(taken, record.len);
+}
+
+static const struct due_row {
+	const char *name, *destination;
+	uint64_t due_ms;
+} due_rows[] = {
+	/* in the order that the keys must have */
+	{"literal", "[192.0.2.1]", 5},
+	{"early", "x.example", 1},
+	{"later", "x.example", 256},
+	{"much later", "x.example", 1ull << 40},
+	{"a longer name", "x.example.org", 0},
+	{"another", "y.example", 0},
+};
+
+Test(record, due_keys_order_by_destination_and_time)
+{
+	struct record_key before = {.len = 0};
+	struct message_id id = message_id_new();
+
+	for (size_t i = 0; i < COUNT(due_rows); i++) {
+		const struct due_row *row = &due_rows[i];
+		struct record_key key;
+		struct slice destination;
+		struct message_id back;
+		uint64_t due_ms;
+
+		record_key_due(&key, SLICE(row->destination), row->due_ms,
+			       &id);
+		cr_expect_lt(slice_compare(slice_of(before.bytes, before.len),
+					   slice_of(key.bytes, key.len)),
+			     0, "%s", row->name);
+		cr_expect(record_key_due_read(slice_of(key.bytes, key.len),
+					      &destination, &due_ms, &back));
+		cr_expect(slice_eq(destination, SLICE(row->destination)));
+		cr_expect_eq(due_ms, row->due_ms);
+		cr_expect(message_id_eq(&back, &id));
+		before = key;
+	}
+	for (size_t len = 0; len <= 25; len++) {
+		struct slice destination;
+		struct message_id back;
+		uint64_t due_ms;
+
+		cr_expect_not(record_key_due_read(
+			slice_of(before.bytes, len), &destination, &due_ms,
+			&back));
+	}
+}
+
+static const struct bad_row {
+	const char *name, *destination;
+	size_t path_len;
+} bad_rows[] = {
+	{"a NUL in the domain", "x\0y", 3},
+	{"a path of 70,000 bytes", "x.example", 70000},
+};
+
+Test(record, what_cannot_be_stored_is_refused)
+{
+	for (size_t i = 0; i < COUNT(bad_rows); i++) {
+		CLEAN(text_done) struct text path = {0};
+		struct message *message;
+
+		memset(text_room(&path, bad_rows[i].path_len), 'x',
+		       bad_rows[i].path_len);
+		text_added(&path, bad_rows[i].path_len);
+		message = message_new(text_slice(&path));
+		message_add_recipient(
+			message, SLICE("a"),
+			slice_of(bad_rows[i].destination,
+				 i == 0 ? 3 : strlen("x.example")));
+		cr_expect_not(record_message_check(message, NULL), "%s",
+			      bad_rows[i].name);
+		message_unref(message);
+	}
+}

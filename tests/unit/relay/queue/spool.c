@@ -1,0 +1,283 @@
+#include <criterion/criterion.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "relay/queue/spool.h"
+#include "tests/fake/log.h"
+#include "tests/unit/relay/queue/queue.h"
+
+static char path[64];
+static struct loop loop;
+static struct store *store;
+
+/* Runs on the test's own thread: uv_run() in steps. */
+static uv_timer_t keep;
+
+static void
+on_keep(uv_timer_t *timer)
+{
+	(void)timer;
+}
+
+static void
+begin(void)
+{
+	struct fault fault = {0};
+
+	directory_make(path);
+	cr_assert(store_open(path, 0, &store, &fault), "%s", fault.text);
+	cr_assert(loop_init(&loop, 0, NULL));
+	uv_timer_init(&loop.uv, &keep);
+	uv_timer_start(&keep, on_keep, 50, 50);
+}
+
+static void
+end(void)
+{
+	uv_close((uv_handle_t *)&keep, NULL);
+	cr_expect_eq(spool_room_memory(store_spool_room(store)), 0,
+		     "message bytes are still counted");
+	store_close(store);
+	loop_done(&loop);
+	directory_remove(path);
+}
+
+static struct {
+	unsigned drained, done, failed;
+} seen;
+
+static void
+on_event(void *owner, enum spool_event event)
+{
+	(void)owner;
+	switch (event) {
+	case SPOOL_DRAINED:
+		seen.drained++;
+		return;
+	case SPOOL_DONE:
+		seen.done++;
+		return;
+	case SPOOL_FAILED:
+		seen.failed++;
+		return;
+	}
+}
+
+static bool
+file_exists(const struct message *message)
+{
+	char name[160], id[MESSAGE_ID_TEXT + 1];
+
+	message_id_write(&message->id, id);
+	snprintf(name, sizeof(name), "%s/spool/%s", path, id);
+	return access(name, F_OK) == 0;
+}
+
+/* Writes pieces of this size, waiting whenever told to. */
+static struct spool *
+spool_fill(struct message *message, size_t size, size_t piece)
+{
+	struct spool *spool =
+		spool_new(store, &loop, message, on_event, NULL);
+	CLEAN(text_done) struct text bytes = {0};
+
+	for (size_t at = 0; at < size && seen.failed == 0;) {
+		size_t len = size - at < piece ? size - at : piece;
+		unsigned drained = seen.drained;
+
+		text_clear(&bytes);
+		for (size_t i = 0; i < len; i++)
+			text_add_byte(&bytes, message_byte(at + i));
+		at += len;
+		if (spool_write(spool, text_slice(&bytes)))
+			continue;
+		while (seen.drained == drained && seen.failed == 0)
+			uv_run(&loop.uv, UV_RUN_ONCE);
+	}
+	return spool;
+}
+
+static void
+expect_stored(struct message *message, size_t size, const char *name)
+{
+	size_t wrong = 0, at = 0;
+
+	if (!message->body.is_file) {
+		for (size_t i = 0; i < message->body.chunks_count; i++)
+			for (size_t j = 0; j < message->body.chunks[i].len; j++)
+				wrong += message->body.chunks[i].bytes[j] !=
+					 message_byte(at++);
+	} else {
+		CLEAN(text_done) struct text bytes = {0};
+		struct fault fault = {0};
+
+		while (bytes.len < size &&
+		       spool_read(store_spool_room(store), message, bytes.len,
+				  5000, &bytes, &fault))
+			;
+		cr_expect_eq(fault.kind, FAULT_NONE, "%s: %s", name,
+			     fault.text);
+		for (at = 0; at < bytes.len; at++)
+			wrong += bytes.bytes[at] != message_byte(at);
+	}
+	cr_expect_eq(at, size, "%s: %zu bytes", name, at);
+	cr_expect_eq(wrong, 0, "%s: %zu bytes differ", name, wrong);
+}
+
+static const struct spool_row {
+	const char *name;
+	size_t size, piece;
+	uint64_t memory;
+	bool is_file;
+} spool_rows[] = {
+	{"nothing", 0, 1, 1 << 20, false},
+	{"a byte", 1, 1, 1 << 20, false},
+	{"a small one in small pieces", 5000, 7, 1 << 20, false},
+	{"a chunk", BODY_CHUNK, 1000, 1 << 20, false},
+	{"the largest in memory", BODY_INLINE_MAX, 65536, 1 << 20, false},
+	{"a byte more", BODY_INLINE_MAX + 1, 65536, 1 << 20, true},
+	{"many chunks", 3000000, 65536, 1 << 20, true},
+	{"many chunks in small pieces", 1000000, 999, 1 << 20, true},
+	{"in one piece", 3000000, 3000000, 1 << 24, true},
+	{"no memory left", 5000, 500, 0, true},
+	{"little memory left", 100000, 500, 20000, true},
+};
+
+Test(spool, keeps_what_is_written, .init = begin, .fini = end)
+{
+	for (size_t i = 0; i < COUNT(spool_rows); i++) {
+		const struct spool_row *row = &spool_rows[i];
+		struct message *message = message_new(SLICE_NONE);
+		struct spool *spool;
+
+		memset(&seen, 0, sizeof(seen));
+		store_set_limits(store, row->memory, 0);
+		spool = spool_fill(message, row->size, row->piece);
+		spool_finish(spool);
+		cr_expect_eq(seen.done, 0, "%s: from inside", row->name);
+		while (seen.done + seen.failed == 0)
+			uv_run(&loop.uv, UV_RUN_ONCE);
+		cr_expect_eq(seen.done, 1, "%s", row->name);
+		cr_expect_eq(message->body.size, row->size, "%s", row->name);
+		cr_expect_eq(message->body.is_file, row->is_file, "%s",
+			     row->name);
+		expect_stored(message, row->size, row->name);
+		cr_expect_eq(file_exists(message), row->is_file);
+		/* Nobody stored it. */
+		message_ref(message);
+		message_unref(message);
+		{
+			struct message_id id = message->id;
+			struct message gone = {.id = id};
+
+			message_unref(message);
+			cr_expect_not(file_exists(&gone), "%s: file stays",
+				      row->name);
+		}
+	}
+}
+
+Test(spool, cancel_at_any_size, .init = begin, .fini = end)
+{
+	for (size_t i = 0; i < COUNT(spool_rows); i++) {
+		const struct spool_row *row = &spool_rows[i];
+
+		for (int finished = 0; finished < 2; finished++) {
+			struct message *message = message_new(SLICE_NONE);
+			struct message gone = {.id = message->id};
+			struct spool *spool;
+
+			memset(&seen, 0, sizeof(seen));
+			store_set_limits(store, row->memory, 0);
+			spool = spool_fill(message, row->size, row->piece);
+			if (finished)
+				spool_finish(spool);
+			memset(&seen, 0, sizeof(seen));
+			spool_cancel(&spool);
+			cr_expect_eq(spool, NULL);
+			message_unref(message);
+			/* Whatever was under way ends without an event. */
+			for (int turn = 0;
+			     turn < 100 &&
+			     (file_exists(&gone) ||
+			      spool_room_memory(store_spool_room(store)) > 0);
+			     turn++)
+				uv_run(&loop.uv, UV_RUN_ONCE);
+			cr_expect_not(file_exists(&gone), "%s: file stays",
+				      row->name);
+			cr_expect_eq(seen.drained + seen.done + seen.failed, 0,
+				     "%s: an event after the end", row->name);
+		}
+	}
+	/* The last job's answer may still be on its way. */
+	for (int turn = 0; turn < 5; turn++)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+}
+
+Test(spool, no_room_is_a_limit, .init = begin, .fini = end)
+{
+	struct message *message = message_new(SLICE_NONE);
+	struct spool *spool;
+
+	store_set_limits(store, 0, UINT64_MAX / 4);
+	spool = spool_fill(message, 1000000, 65536);
+	while (seen.failed == 0)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	cr_expect_eq(spool_fault(spool)->kind, FAULT_LIMIT);
+	spool_cancel(&spool);
+	message_unref(message);
+	for (int turn = 0; turn < 5; turn++)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+}
+
+Test(spool, a_damaged_file_is_seen, .init = begin, .fini = end)
+{
+	struct message *message = message_new(SLICE_NONE);
+	struct spool *spool;
+	CLEAN(text_done) struct text bytes = {0};
+	struct fault fault = {0};
+	char name[160], id[MESSAGE_ID_TEXT + 1];
+	int file;
+
+	store_set_limits(store, 1 << 20, 0);
+	spool = spool_fill(message, 1000000, 65536);
+	spool_finish(spool);
+	while (seen.done + seen.failed == 0)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	message_id_write(&message->id, id);
+	snprintf(name, sizeof(name), "%s/spool/%s", path, id);
+	file = open(name, O_WRONLY);
+	cr_assert_geq(file, 0);
+	cr_assert_eq(pwrite(file, "\x00", 1, 500000), 1);
+	close(file);
+	cr_expect(spool_read(store_spool_room(store), message, 0, 100, &bytes,
+			     &fault));
+	cr_expect_not(spool_read(store_spool_room(store), message, 499500,
+				 100, &bytes, &fault));
+	cr_expect_eq(fault.kind, FAULT_INPUT);
+	message_unref(message);
+}
+
+Test(spool, what_nobody_names_is_swept, .init = begin, .fini = end)
+{
+	struct message orphan = {.id = message_id_new()};
+	char name[160], id[MESSAGE_ID_TEXT + 1];
+	int file;
+
+	message_id_write(&orphan.id, id);
+	snprintf(name, sizeof(name), "%s/spool/%s", path, id);
+	file = open(name, O_WRONLY | O_CREAT, 0600);
+	cr_assert_geq(file, 0);
+	close(file);
+	snprintf(name, sizeof(name), "%s/spool/notes.txt", path);
+	file = open(name, O_WRONLY | O_CREAT, 0600);
+	cr_assert_geq(file, 0);
+	close(file);
+	store_close(store);
+	cr_assert(store_open(path, 0, &store, NULL));
+	cr_expect_not(file_exists(&orphan));
+	cr_expect_eq(access(name, F_OK), 0, "what is not ours was removed");
+}

@@ -1,0 +1,189 @@
+#include <criterion/criterion.h>
+
+#include "relay/server/path.h"
+
+#define X10 "xxxxxxxxxx"
+#define X60 X10 X10 X10 X10 X10 X10
+#define LABEL63 X60 "xxx"
+
+static const struct path_row {
+	const char *name, *input;
+	enum path_status status;
+	const char *address, *local, *domain, *rest;
+} path_rows[] = {
+	{"plain", "<a@example.com>", PATH_OK, "a@example.com", "a",
+	 "example.com", ""},
+	{"null", "<>", PATH_OK, "", "", "", ""},
+	{"parameters behind", "<a@example.com> SIZE=1", PATH_OK,
+	 "a@example.com", "a", "example.com", " SIZE=1"},
+	{"case is kept", "<A.B@Example.COM>", PATH_OK, "A.B@Example.COM",
+	 "A.B", "Example.COM", ""},
+	{"atext", "<!#$%&'*+-/=?^_`{|}~@example.com>", PATH_OK,
+	 "!#$%&'*+-/=?^_`{|}~@example.com", "!#$%&'*+-/=?^_`{|}~",
+	 "example.com", ""},
+	{"quoted", "<\"a b\"@example.com>", PATH_OK, "\"a b\"@example.com",
+	 "\"a b\"", "example.com", ""},
+	{"quoted specials", "<\"a>@\\\"<,\"@example.com>", PATH_OK,
+	 "\"a>@\\\"<,\"@example.com", "\"a>@\\\"<,\"", "example.com", ""},
+	{"empty quoted", "<\"\"@example.com>", PATH_OK, "\"\"@example.com",
+	 "\"\"", "example.com", ""},
+	{"one label", "<a@localhost>", PATH_OK, "a@localhost", "a",
+	 "localhost", ""},
+	{"IPv4 literal", "<a@[192.0.2.1]>", PATH_OK, "a@[192.0.2.1]", "a",
+	 "[192.0.2.1]", ""},
+	{"IPv6 literal", "<a@[IPv6:2001:db8::1]>", PATH_OK,
+	 "a@[IPv6:2001:db8::1]", "a", "[IPv6:2001:db8::1]", ""},
+	{"source route", "<@one.example,@two.example:a@example.com>", PATH_OK,
+	 "a@example.com", "a", "example.com", ""},
+	{"label of 63", "<a@" LABEL63 ".example>", PATH_OK,
+	 "a@" LABEL63 ".example", "a", LABEL63 ".example", ""},
+	{"local part of 64", "<" X60 "xxxx@example.com>", PATH_OK,
+	 X60 "xxxx@example.com", X60 "xxxx", "example.com", ""},
+	{"A-label", "<a@xn--bcher-kva.example>", PATH_OK,
+	 "a@xn--bcher-kva.example", "a", "xn--bcher-kva.example", ""},
+
+	{"no domain", "<postmaster>", PATH_NO_DOMAIN, "postmaster",
+	 "postmaster", "", ""},
+	{"no domain, parameters", "<Postmaster> X=1", PATH_NO_DOMAIN,
+	 "Postmaster", "Postmaster", "", " X=1"},
+
+	{"local part of 65", "<" X60 "xxxxx@example.com>", PATH_TOO_LONG, "",
+	 "", "", ""},
+	{"label of 64", "<a@" LABEL63 "x.example>", PATH_MALFORMED, "", "",
+	 "", ""},
+	{"path of 257", "<" X60 "@" LABEL63 "." LABEL63 "." X60 ".xxxxx>",
+	 PATH_TOO_LONG, "", "", "", ""},
+	{"domain of 256",
+	 "<a@" LABEL63 "." LABEL63 "." LABEL63 "." LABEL63 "x>",
+	 PATH_TOO_LONG, "", "", "", ""},
+	{"8-bit local", "<\xc3\xa4@example.com>", PATH_NOT_ASCII, "", "", "",
+	 ""},
+	{"8-bit domain", "<a@b\xc3\xbc" "cher.example>", PATH_NOT_ASCII, "",
+	 "", "", ""},
+
+	{"nothing", "", PATH_MALFORMED, "", "", "", ""},
+	{"no brackets", "a@example.com", PATH_MALFORMED, "", "", "", ""},
+	{"not closed", "<a@example.com", PATH_MALFORMED, "", "", "", ""},
+	{"not opened", "a@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"two", "<a@example.com,b@example.com>", PATH_MALFORMED, "", "", "",
+	 ""},
+	{"space", "<a @example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"space in front", "< a@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"tab", "<a\t@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"CR LF", "<a\r\n@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"CR LF in quotes", "<\"a\r\n\"@example.com>", PATH_MALFORMED, "", "",
+	 "", ""},
+	{"escaped CR", "<\"a\\\r\"@example.com>", PATH_MALFORMED, "", "", "",
+	 ""},
+	{"DEL", "<a\x7f@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"two at", "<a@b@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"empty local", "<@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"empty domain", "<a@>", PATH_MALFORMED, "", "", "", ""},
+	{"dot first", "<.a@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"dot last", "<a.@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"two dots", "<a..b@example.com>", PATH_MALFORMED, "", "", "", ""},
+	{"domain: dot last", "<a@example.com.>", PATH_MALFORMED, "", "", "",
+	 ""},
+	{"domain: two dots", "<a@example..com>", PATH_MALFORMED, "", "", "",
+	 ""},
+	{"domain: hyphen first", "<a@-example.com>", PATH_MALFORMED, "", "",
+	 "", ""},
+	{"domain: hyphen last", "<a@example-.com>", PATH_MALFORMED, "", "",
+	 "", ""},
+	{"domain: underscore", "<a@exa_mple.com>", PATH_MALFORMED, "", "", "",
+	 ""},
+	{"quote in the middle", "<a\"b\"@example.com>", PATH_MALFORMED, "",
+	 "", "", ""},
+	{"quote not closed", "<\"a@example.com>", PATH_MALFORMED, "", "", "",
+	 ""},
+	{"literal not closed", "<a@[192.0.2.1>", PATH_MALFORMED, "", "", "",
+	 ""},
+	{"IPv6 without its tag", "<a@[2001:db8::1]>", PATH_MALFORMED, "", "",
+	 "", ""},
+	{"other literal", "<a@[X400:x]>", PATH_MALFORMED, "", "", "", ""},
+	{"route without end", "<@one.example>", PATH_MALFORMED, "", "", "",
+	 ""},
+	{"bad route", "<one.example:a@example.com>", PATH_MALFORMED, "", "",
+	 "", ""},
+	{"route alone", "<@one.example:>", PATH_MALFORMED, "", "", "", ""},
+};
+
+Test(path, parse)
+{
+	for (size_t i = 0; i < COUNT(path_rows); i++) {
+		const struct path_row *row = &path_rows[i];
+		struct path path = {.address = SLICE_NONE};
+		struct slice rest = SLICE_NONE;
+
+		cr_expect_eq(path_parse(SLICE(row->input), &path, &rest),
+			     row->status, "%s: status", row->name);
+		cr_expect(slice_eq(path.address, SLICE(row->address)),
+			  "%s: address '%.*s'", row->name,
+			  SLICE_ARG(path.address));
+		cr_expect(slice_eq(path.local, SLICE(row->local)), "%s: local",
+			  row->name);
+		cr_expect(slice_eq(path.domain, SLICE(row->domain)),
+			  "%s: domain", row->name);
+		cr_expect(slice_eq(rest, SLICE(row->rest)), "%s: rest",
+			  row->name);
+	}
+}
+
+Test(path, nul_is_refused_wherever_it_stands)
+{
+	static const char whole[] = "<\"a\"@example.com>";
+
+	for (size_t i = 1; i < sizeof(whole) - 2; i++) {
+		char copy[sizeof(whole)];
+		struct path path;
+		struct slice rest;
+
+		memcpy(copy, whole, sizeof(whole));
+		copy[i] = '\0';
+		cr_expect_neq(path_parse(slice_of(copy, sizeof(copy) - 1),
+					 &path, &rest), PATH_OK, "at %zu", i);
+	}
+}
+
+static const struct {
+	const char *name, *input;
+	enum param_status status;
+	const char *keyword, *value, *rest;
+} param_rows[] = {
+	{"none", "", PARAM_NONE, "", "", ""},
+	{"spaces", "   ", PARAM_NONE, "", "", "   "},
+	{"keyword", " SMTPUTF8", PARAM_ONE, "SMTPUTF8", "", ""},
+	{"value", " SIZE=10", PARAM_ONE, "SIZE", "10", ""},
+	{"two", " SIZE=10 BODY=7BIT", PARAM_ONE, "SIZE", "10", " BODY=7BIT"},
+	{"more spaces", "  A=1   B", PARAM_ONE, "A", "1", "   B"},
+	{"hyphen", " X-A=1", PARAM_ONE, "X-A", "1", ""},
+	{"no space before", "SIZE=10", PARAM_MALFORMED, "", "", "SIZE=10"},
+	{"tab before", "\tSIZE=10", PARAM_MALFORMED, "", "", "\tSIZE=10"},
+	{"no keyword", " =10", PARAM_MALFORMED, "", "", ""},
+	{"no value", " SIZE=", PARAM_MALFORMED, "", "", ""},
+	{"hyphen first", " -A", PARAM_MALFORMED, "", "", ""},
+	{"two equals", " A=B=C", PARAM_MALFORMED, "", "", ""},
+	{"8-bit", " A=\xc3\xa4", PARAM_MALFORMED, "", "", ""},
+	{"control", " A=\x01", PARAM_MALFORMED, "", "", ""},
+	{"control in the keyword", " A\x01", PARAM_MALFORMED, "", "", ""},
+};
+
+Test(path, parameters)
+{
+	for (size_t i = 0; i < COUNT(param_rows); i++) {
+		struct slice rest = SLICE(param_rows[i].input);
+		struct slice keyword = SLICE_NONE, value = SLICE_NONE;
+
+		cr_expect_eq(param_next(&rest, &keyword, &value),
+			     param_rows[i].status, "%s: status",
+			     param_rows[i].name);
+		cr_expect(slice_eq(keyword, SLICE(param_rows[i].keyword)),
+			  "%s: keyword", param_rows[i].name);
+		cr_expect(slice_eq(value, SLICE(param_rows[i].value)),
+			  "%s: value", param_rows[i].name);
+		if (param_rows[i].status != PARAM_MALFORMED)
+			cr_expect(slice_eq(rest, SLICE(param_rows[i].rest)),
+				  "%s: rest '%.*s'", param_rows[i].name,
+				  SLICE_ARG(rest));
+	}
+}
