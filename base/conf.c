@@ -1,269 +1,17 @@
 #include "base/conf.h"
 
-#include <stdio.h>
-
-enum token_kind {
-	TOKEN_END,
-	TOKEN_WORD,
-	TOKEN_TEXT,
-	TOKEN_OPEN,
-	TOKEN_CLOSE,
-	TOKEN_EQUALS,
-	TOKEN_COMMA,
-};
-
-struct token {
-	enum token_kind kind;
-	struct slice text; /* of words and texts */
-	unsigned line;
-	bool is_first; /* on its line */
-};
+#include "base/conf_lexer.h"
 
 /* What all files of one configuration share. */
 struct parser {
 	struct arena *arena;
 	struct conf_errors *errors;
-	struct conf_sources *reading;       /* NULL: read no file */
+	struct conf_sources *reading; /* NULL: read no file */
 	const struct conf_sources *sources;
 	const char *files[CONF_DEPTH_MAX];  /* those being read */
 	size_t files_count, sections_count; /* how deep we are */
+	size_t files_opened;
 };
-
-/* One file; token is the one to be looked at next. */
-struct lexer {
-	struct parser *parser;
-	const char *file;
-	struct slice rest;
-	unsigned line;
-	bool is_first;
-	struct token token;
-};
-
-static struct conf_place
-lexer_place(const struct lexer *lexer)
-{
-	return (struct conf_place){lexer->file, lexer->token.line};
-}
-
-static struct conf_place
-line_place(const struct lexer *lexer)
-{
-	return (struct conf_place){lexer->file, lexer->line};
-}
-
-/* ---- tokens ---- */
-
-static bool
-is_word_byte(char c)
-{
-	return (unsigned char)c > ' ' && c != 0x7f &&
-	       strchr("\"'{}=,#;", c) == NULL;
-}
-
-static char
-next_byte(const struct lexer *lexer)
-{
-	return lexer->rest.len > 0 ? lexer->rest.bytes[0] : '\0';
-}
-
-static void
-skip(struct lexer *lexer, size_t len)
-{
-	lexer->rest = slice_from(lexer->rest, len);
-}
-
-static void
-bad_byte(struct lexer *lexer)
-{
-	struct conf_errors *errors = lexer->parser->errors;
-	char c = next_byte(lexer);
-
-	if (c == '\0') {
-		conf_error(errors, line_place(lexer),
-			   "a NUL byte: this is not a text file");
-		skip(lexer, lexer->rest.len);
-		return;
-	}
-	if (c == ';')
-		conf_error(errors, line_place(lexer),
-			   "unexpected ';': none is needed");
-	else
-		conf_error(errors, line_place(lexer),
-			   "unexpected byte 0x%02x", (unsigned char)c);
-	skip(lexer, 1);
-}
-
-/* To the next token's first byte, or the end. */
-static void
-skip_space(struct lexer *lexer)
-{
-	while (lexer->rest.len > 0) {
-		char c = next_byte(lexer);
-
-		if (c == '#') {
-			ptrdiff_t end = slice_find(lexer->rest, '\n');
-
-			skip(lexer, end < 0 ? lexer->rest.len : (size_t)end);
-		} else if (c == '\n') {
-			lexer->line++;
-			lexer->is_first = true;
-			skip(lexer, 1);
-		} else if (c == ' ' || c == '\t' || c == '\r') {
-			skip(lexer, 1);
-		} else if (is_word_byte(c) ||
-			   (c != '\0' && strchr("\"'{}=,", c) != NULL)) {
-			return;
-		} else {
-			bad_byte(lexer);
-		}
-	}
-}
-
-/* The length of a text with its quotes, or 0: it does not end on its line. */
-static size_t
-text_length(struct slice rest)
-{
-	for (size_t i = 1; i < rest.len && rest.bytes[i] != '\n'; i++) {
-		if (rest.bytes[i] == rest.bytes[0])
-			return i + 1;
-		if (rest.bytes[i] == '\\' && i + 1 < rest.len &&
-		    rest.bytes[i + 1] != '\n')
-			i++;
-	}
-	return 0;
-}
-
-static struct slice
-text_unescape(struct lexer *lexer, struct slice quoted)
-{
-	struct conf_errors *errors = lexer->parser->errors;
-	char *bytes = arena_new(lexer->parser->arena, quoted.len + 1);
-	size_t len = 0;
-
-	for (size_t i = 0; i < quoted.len; i++) {
-		char c = quoted.bytes[i];
-
-		if ((unsigned char)c < ' ' || c == 0x7f) {
-			conf_error(errors, line_place(lexer),
-				   "unexpected byte 0x%02x in a text",
-				   (unsigned char)c);
-			continue;
-		}
-		if (c == '\\') {
-			ASSERT(i + 1 < quoted.len);
-			c = quoted.bytes[++i];
-			if (c != '\\' && c != '"')
-				conf_error(errors, line_place(lexer),
-					   "unknown escape '\\%c' in a text: "
-					   "a backslash is written \\\\", c);
-		}
-		bytes[len++] = c;
-	}
-	return slice_of(bytes, len);
-}
-
-static void
-lex_text(struct lexer *lexer)
-{
-	struct conf_errors *errors = lexer->parser->errors;
-	size_t len = text_length(lexer->rest);
-	ptrdiff_t end;
-
-	if (next_byte(lexer) == '\'')
-		conf_error(errors, line_place(lexer),
-			   "a text stands in double quotes, not in single "
-			   "ones");
-	if (len == 0) {
-		if (next_byte(lexer) == '"')
-			conf_error(errors, line_place(lexer),
-				   "a text does not end on its line: a '\"' is "
-				   "missing");
-		end = slice_find(lexer->rest, '\n');
-		len = end < 0 ? lexer->rest.len : (size_t)end;
-		lexer->token.text = SLICE_NONE;
-	} else if (len - 2 > CONF_TEXT_MAX) {
-		conf_error(errors, line_place(lexer),
-			   "a text is longer than %d bytes", CONF_TEXT_MAX);
-		lexer->token.text = SLICE_NONE;
-	} else {
-		lexer->token.text =
-			text_unescape(lexer, slice_sub(lexer->rest, 1,
-						       len - 2));
-	}
-	lexer->token.kind = TOKEN_TEXT;
-	skip(lexer, len);
-}
-
-static void
-lex_word(struct lexer *lexer)
-{
-	size_t len = 0;
-
-	while (len < lexer->rest.len && is_word_byte(lexer->rest.bytes[len]))
-		len++;
-	ASSERT(len > 0);
-	if (len > CONF_TEXT_MAX)
-		conf_error(lexer->parser->errors, line_place(lexer),
-			   "a word is longer than %d bytes", CONF_TEXT_MAX);
-	lexer->token.kind = TOKEN_WORD;
-	lexer->token.text =
-		arena_copy(lexer->parser->arena,
-			   slice_sub(slice_sub(lexer->rest, 0, len), 0,
-				     CONF_TEXT_MAX));
-	skip(lexer, len);
-}
-
-static void
-advance(struct lexer *lexer)
-{
-	static const char marks[] = "{}=,";
-	static const enum token_kind kinds[] = {TOKEN_OPEN, TOKEN_CLOSE,
-						TOKEN_EQUALS, TOKEN_COMMA};
-	const char *mark;
-
-	skip_space(lexer);
-	lexer->token = (struct token){.kind = TOKEN_END,
-				      .line = lexer->line,
-				      .is_first = lexer->is_first};
-	lexer->is_first = false;
-	if (lexer->rest.len == 0)
-		return;
-	mark = strchr(marks, next_byte(lexer));
-	if (mark != NULL) {
-		lexer->token.kind = kinds[mark - marks];
-		skip(lexer, 1);
-	} else if (next_byte(lexer) == '"' || next_byte(lexer) == '\'') {
-		lex_text(lexer);
-	} else {
-		lex_word(lexer);
-	}
-}
-
-/* For "found …". */
-static struct slice
-token_words(struct lexer *lexer)
-{
-	struct arena *arena = lexer->parser->arena;
-	const struct token *token = &lexer->token;
-
-	switch (token->kind) {
-	case TOKEN_END:
-		return SLICE("the end of the file");
-	case TOKEN_WORD:
-		return arena_printf(arena, "'%.*s'", SLICE_ARG(token->text));
-	case TOKEN_TEXT:
-		return arena_printf(arena, "\"%.*s\"", SLICE_ARG(token->text));
-	case TOKEN_OPEN:
-		return SLICE("'{'");
-	case TOKEN_CLOSE:
-		return SLICE("'}'");
-	case TOKEN_EQUALS:
-		return SLICE("'='");
-	case TOKEN_COMMA:
-		return SLICE("','");
-	}
-	return SLICE_NONE;
-}
 
 /* ---- items ---- */
 
@@ -284,7 +32,7 @@ recover(struct lexer *lexer)
 			depth++;
 		else if (lexer->token.kind == TOKEN_CLOSE)
 			depth--;
-		advance(lexer);
+		conf_lexer_advance(lexer);
 	}
 }
 
@@ -292,8 +40,7 @@ static struct conf_item *
 item_add(struct lexer *lexer, struct conf_item *section,
 	 const struct token *name)
 {
-	struct conf_item *item = arena_new(lexer->parser->arena,
-					   sizeof(*item));
+	struct conf_item *item = arena_new(lexer->arena, sizeof(*item));
 
 	item->name = name->text;
 	item->place = (struct conf_place){lexer->file, name->line};
@@ -310,16 +57,15 @@ static void
 value_add(struct lexer *lexer, struct conf_item *item,
 	  struct conf_value ***last)
 {
-	struct conf_value *value = arena_new(lexer->parser->arena,
-					     sizeof(*value));
+	struct conf_value *value = arena_new(lexer->arena, sizeof(*value));
 
 	value->text = lexer->token.text;
-	value->place = lexer_place(lexer);
+	value->place = conf_lexer_place(lexer);
 	value->is_quoted = lexer->token.kind == TOKEN_TEXT;
 	**last = value;
 	*last = &value->next;
 	item->values_count++;
-	advance(lexer);
+	conf_lexer_advance(lexer);
 }
 
 static bool
@@ -332,12 +78,12 @@ is_value(const struct lexer *lexer)
 static void
 parse_list(struct lexer *lexer, struct conf_item *item)
 {
-	struct conf_errors *errors = lexer->parser->errors;
+	struct conf_errors *errors = lexer->errors;
 	struct conf_value **last = &item->values;
 	bool comma_allowed = false;
 
 	item->is_list = true;
-	for (advance(lexer); lexer->token.kind != TOKEN_CLOSE;) {
+	for (conf_lexer_advance(lexer); lexer->token.kind != TOKEN_CLOSE;) {
 		if (item->values_count == CONF_LIST_MAX) {
 			conf_error(errors, item->place,
 				   "the list '%.*s' has more than %d elements",
@@ -350,30 +96,30 @@ parse_list(struct lexer *lexer, struct conf_item *item)
 			comma_allowed = true;
 		} else if (lexer->token.kind == TOKEN_COMMA) {
 			if (!comma_allowed)
-				conf_error(errors, lexer_place(lexer),
+				conf_error(errors, conf_lexer_place(lexer),
 					   "nothing stands before ',' in the "
 					   "list '%.*s'",
 					   SLICE_ARG(item->name));
-			advance(lexer);
+			conf_lexer_advance(lexer);
 			comma_allowed = false;
 		} else {
-			conf_error(errors, lexer_place(lexer),
+			conf_error(errors, conf_lexer_place(lexer),
 				   "unexpected %s in the list '%.*s', which "
 				   "begins on line %u: is a '}' missing?",
-				   token_words(lexer).bytes,
+				   conf_lexer_found(lexer),
 				   SLICE_ARG(item->name), item->place.line);
 			recover(lexer);
 			return;
 		}
 	}
 	if (lexer->token.kind == TOKEN_CLOSE)
-		advance(lexer);
+		conf_lexer_advance(lexer);
 }
 
 static void
 parse_values(struct lexer *lexer, struct conf_item *item)
 {
-	struct conf_errors *errors = lexer->parser->errors;
+	struct conf_errors *errors = lexer->errors;
 	struct conf_value **last = &item->values;
 
 	if (lexer->token.kind == TOKEN_OPEN) {
@@ -389,35 +135,34 @@ parse_values(struct lexer *lexer, struct conf_item *item)
 	}
 	value_add(lexer, item, &last);
 	if (lexer->token.kind == TOKEN_COMMA) {
-		conf_error(errors, lexer_place(lexer),
+		conf_error(errors, conf_lexer_place(lexer),
 			   "several values stand in braces: %.*s = {…, …}",
 			   SLICE_ARG(item->name));
 		recover(lexer);
 	}
 }
 
-static void parse_items(struct lexer *lexer, struct conf_item *section,
-			bool is_file);
+static void parse_items(struct parser *parser, struct lexer *lexer,
+			struct conf_item *section, bool is_file);
 
 /* The token is the '{'. */
 static void
-parse_section(struct lexer *lexer, struct conf_item *item)
+parse_section(struct parser *parser, struct lexer *lexer,
+	      struct conf_item *item)
 {
-	struct parser *parser = lexer->parser;
-
 	item->is_section = true;
 	if (parser->sections_count == CONF_DEPTH_MAX) {
 		conf_error(parser->errors, item->place,
 			   "sections nest deeper than %d", CONF_DEPTH_MAX);
-		advance(lexer);
+		conf_lexer_advance(lexer);
 		recover(lexer);
 		if (lexer->token.kind == TOKEN_CLOSE)
-			advance(lexer);
+			conf_lexer_advance(lexer);
 		return;
 	}
 	parser->sections_count++;
-	advance(lexer);
-	parse_items(lexer, item, false);
+	conf_lexer_advance(lexer);
+	parse_items(parser, lexer, item, false);
 	parser->sections_count--;
 }
 
@@ -426,43 +171,42 @@ static void parse_file(struct parser *parser, struct conf_item *section,
 
 /* The token is the name of the file. */
 static void
-parse_include(struct lexer *lexer, struct conf_item *section)
+parse_include(struct parser *parser, struct lexer *lexer,
+	      struct conf_item *section)
 {
 	struct slice given = lexer->token.text, name = given;
 	ptrdiff_t slash = slice_find_last(SLICE(lexer->file), '/');
-	struct conf_place place = lexer_place(lexer);
+	struct conf_place place = conf_lexer_place(lexer);
 
 	while (slice_starts(given, SLICE("./")))
 		name = given = slice_from(given, 2);
 	if (given.len == 0) {
-		conf_error(lexer->parser->errors, place,
-			   "include names no file");
+		conf_error(lexer->errors, place, "include names no file");
 	} else {
 		if (given.bytes[0] != '/' && slash >= 0)
-			name = arena_printf(lexer->parser->arena, "%.*s/%.*s",
+			name = arena_printf(lexer->arena, "%.*s/%.*s",
 					    (int)slash, lexer->file,
 					    SLICE_ARG(given));
 		else
-			name = arena_copy(lexer->parser->arena, given);
-		parse_file(lexer->parser, section, name, place);
+			name = arena_copy(lexer->arena, given);
+		parse_file(parser, section, name, place);
 	}
-	advance(lexer);
+	conf_lexer_advance(lexer);
 }
 
 /* The token is what stands behind the name, and neither '=' nor '{'. */
 static void
-parse_titled(struct lexer *lexer, struct conf_item *section,
-	     const struct token *name)
+parse_titled(struct parser *parser, struct lexer *lexer,
+	     struct conf_item *section, const struct token *name)
 {
-	struct conf_errors *errors = lexer->parser->errors;
+	struct conf_errors *errors = lexer->errors;
 	struct token title = lexer->token;
-	struct conf_place place = lexer_place(lexer);
+	struct conf_place place = conf_lexer_place(lexer);
 	struct conf_item *item;
 
-	advance(lexer);
+	conf_lexer_advance(lexer);
 	if (lexer->token.kind != TOKEN_OPEN) {
-		conf_error(errors, place,
-			   "expected '=' or '{' behind '%.*s'",
+		conf_error(errors, place, "expected '=' or '{' behind '%.*s'",
 			   SLICE_ARG(name->text));
 		recover(lexer);
 		return;
@@ -470,40 +214,40 @@ parse_titled(struct lexer *lexer, struct conf_item *section,
 	if (title.kind == TOKEN_WORD)
 		conf_error(errors, place,
 			   "the title stands in double quotes: "
-			   "%.*s \"%.*s\" {…}", SLICE_ARG(name->text),
-			   SLICE_ARG(title.text));
+			   "%.*s \"%.*s\" {…}",
+			   SLICE_ARG(name->text), SLICE_ARG(title.text));
 	item = item_add(lexer, section, name);
 	item->has_title = true;
 	item->title = title.text;
-	parse_section(lexer, item);
+	parse_section(parser, lexer, item);
 }
 
 /* The token is a word. */
 static void
-parse_item(struct lexer *lexer, struct conf_item *section)
+parse_item(struct parser *parser, struct lexer *lexer,
+	   struct conf_item *section)
 {
-	struct conf_errors *errors = lexer->parser->errors;
+	struct conf_errors *errors = lexer->errors;
 	struct token name = lexer->token;
 
-	advance(lexer);
+	conf_lexer_advance(lexer);
 	if (slice_eq(name.text, SLICE("include"))) {
 		if (lexer->token.kind == TOKEN_TEXT) {
-			parse_include(lexer, section);
+			parse_include(parser, lexer, section);
 			return;
 		}
-		conf_error(errors, lexer_place(lexer),
+		conf_error(errors, conf_lexer_place(lexer),
 			   "a file is included by: include \"FILE\"");
 		recover(lexer);
 	} else if (lexer->token.kind == TOKEN_EQUALS) {
-		advance(lexer);
+		conf_lexer_advance(lexer);
 		parse_values(lexer, item_add(lexer, section, &name));
 	} else if (lexer->token.kind == TOKEN_OPEN) {
-		parse_section(lexer, item_add(lexer, section, &name));
+		parse_section(parser, lexer, item_add(lexer, section, &name));
 	} else if (is_value(lexer) && !lexer->token.is_first) {
-		parse_titled(lexer, section, &name);
+		parse_titled(parser, lexer, section, &name);
 	} else {
-		conf_error(errors,
-			   (struct conf_place){lexer->file, name.line},
+		conf_error(errors, (struct conf_place){lexer->file, name.line},
 			   "expected '=' or '{' behind '%.*s'",
 			   SLICE_ARG(name.text));
 		recover(lexer);
@@ -513,7 +257,7 @@ parse_item(struct lexer *lexer, struct conf_item *section)
 static void
 end_check(struct lexer *lexer, const struct conf_item *section)
 {
-	conf_error(lexer->parser->errors, lexer_place(lexer),
+	conf_error(lexer->errors, conf_lexer_place(lexer),
 		   "the file ends inside the section '%.*s' that begins on "
 		   "line %u: a '}' is missing",
 		   SLICE_ARG(section->name), section->place.line);
@@ -521,14 +265,15 @@ end_check(struct lexer *lexer, const struct conf_item *section)
 
 /* To the end of the section, or of the file. */
 static void
-parse_items(struct lexer *lexer, struct conf_item *section, bool is_file)
+parse_items(struct parser *parser, struct lexer *lexer,
+	    struct conf_item *section, bool is_file)
 {
-	struct conf_errors *errors = lexer->parser->errors;
+	struct conf_errors *errors = lexer->errors;
 
 	for (;;) {
 		switch (lexer->token.kind) {
 		case TOKEN_WORD:
-			parse_item(lexer, section);
+			parse_item(parser, lexer, section);
 			continue;
 		case TOKEN_END:
 			if (!is_file)
@@ -536,9 +281,9 @@ parse_items(struct lexer *lexer, struct conf_item *section, bool is_file)
 			return;
 		case TOKEN_CLOSE:
 			if (is_file)
-				conf_error(errors, lexer_place(lexer),
+				conf_error(errors, conf_lexer_place(lexer),
 					   "this '}' closes nothing");
-			advance(lexer);
+			conf_lexer_advance(lexer);
 			if (!is_file)
 				return;
 			continue;
@@ -546,10 +291,10 @@ parse_items(struct lexer *lexer, struct conf_item *section, bool is_file)
 		case TOKEN_OPEN:
 		case TOKEN_EQUALS:
 		case TOKEN_COMMA:
-			conf_error(errors, lexer_place(lexer),
+			conf_error(errors, conf_lexer_place(lexer),
 				   "expected the name of an option or a "
 				   "section, found %s",
-				   token_words(lexer).bytes);
+				   conf_lexer_found(lexer));
 			recover(lexer);
 		}
 	}
@@ -569,11 +314,7 @@ file_contents(struct parser *parser, struct slice name, struct text *out,
 		return true;
 	}
 	if (parser->reading == NULL)
-		return fault_set(fault, FAULT_ABSENT,
-				 "not among the sources");
-	if (parser->reading->count >= CONF_FILES_MAX)
-		return fault_set(fault, FAULT_LIMIT, "more than %d files",
-				 CONF_FILES_MAX);
+		return fault_set(fault, FAULT_ABSENT, "not among the sources");
 	if (!conf_file_read(name.bytes, CONF_FILE_MAX, out, fault))
 		return false;
 	if (parser->reading->bytes.len + out->len > CONF_TOTAL_MAX)
@@ -589,24 +330,29 @@ file_enter(struct parser *parser, const char *file, struct fault *fault)
 {
 	for (size_t i = 0; i < parser->files_count; i++)
 		if (strcmp(parser->files[i], file) == 0)
-			return fault_set(fault, FAULT_INPUT,
-					 "includes itself");
+			return fault_set(fault, FAULT_INPUT, "includes itself");
+	/* Files that include others twice must not take for ever. */
+	if (parser->files_opened == CONF_FILES_MAX)
+		return fault_set(fault, FAULT_LIMIT, "more than %d files",
+				 CONF_FILES_MAX);
 	if (parser->files_count == CONF_DEPTH_MAX)
 		return fault_set(fault, FAULT_LIMIT,
 				 "includes nest deeper than %d",
 				 CONF_DEPTH_MAX);
 	parser->files[parser->files_count++] = file;
+	parser->files_opened++;
 	return true;
 }
 
 /* The name has a NUL behind it and lives in the arena. */
 static void
-parse_file(struct parser *parser, struct conf_item *section,
-	   struct slice name, struct conf_place place)
+parse_file(struct parser *parser, struct conf_item *section, struct slice name,
+	   struct conf_place place)
 {
 	CLEAN(text_done) struct text contents = {0};
-	struct lexer lexer = {.parser = parser, .file = name.bytes,
-			      .line = 1, .is_first = true};
+	struct lexer lexer = {.file = name.bytes,
+			      .arena = parser->arena,
+			      .errors = parser->errors};
 	struct fault fault;
 
 	if (!file_enter(parser, lexer.file, &fault)) {
@@ -615,11 +361,8 @@ parse_file(struct parser *parser, struct conf_item *section,
 		return;
 	}
 	if (file_contents(parser, name, &contents, &fault)) {
-		lexer.rest = text_slice(&contents);
-		if (slice_starts(lexer.rest, SLICE("\xef\xbb\xbf")))
-			skip(&lexer, 3);
-		advance(&lexer);
-		parse_items(&lexer, section, true);
+		conf_lexer_open(&lexer, text_slice(&contents));
+		parse_items(parser, &lexer, section, true);
 	} else {
 		if (place.line > 0)
 			fault_within(&fault, "'%s'", lexer.file);
@@ -645,8 +388,10 @@ struct conf_item *
 conf_read(const char *path, struct conf_sources *sources, struct arena *arena,
 	  struct conf_errors *errors)
 {
-	struct parser parser = {.arena = arena, .errors = errors,
-				.reading = sources, .sources = sources};
+	struct parser parser = {.arena = arena,
+				.errors = errors,
+				.reading = sources,
+				.sources = sources};
 
 	ASSERT(sources->count == 0);
 	return parse_root(&parser, SLICE(path));
@@ -656,8 +401,8 @@ struct conf_item *
 conf_parse(const struct conf_sources *sources, struct arena *arena,
 	   struct conf_errors *errors)
 {
-	struct parser parser = {.arena = arena, .errors = errors,
-				.sources = sources};
+	struct parser parser = {
+		.arena = arena, .errors = errors, .sources = sources};
 	struct slice name, contents;
 
 	ASSERT(conf_sources_at(sources, 0, &name, &contents));
@@ -679,7 +424,7 @@ conf_item_place(const struct conf_item *section, const char *name)
 {
 	const struct conf_item *item = conf_item_find(section, name, 0);
 
-	return item == NULL ? section->place
+	return item == NULL           ? section->place
 	       : item->values == NULL ? item->place
 				      : item->values->place;
 }

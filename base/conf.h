@@ -31,7 +31,7 @@
 
 #define CONF_FILE_MAX ((size_t)8 << 20)
 #define CONF_TOTAL_MAX ((size_t)16 << 20)
-#define CONF_FILES_MAX 1024
+#define CONF_FILES_MAX 1024 /* each counts as often as it is included */
 #define CONF_DEPTH_MAX 16 /* of includes and of sections */
 #define CONF_TEXT_MAX 4096
 #define CONF_LIST_MAX 4096

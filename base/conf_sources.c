@@ -68,10 +68,10 @@ conf_error(struct conf_errors *errors, struct conf_place place,
 	error->file_number = file_number(errors, file);
 	/* What a file holds must not control the terminal. */
 	for (int i = 0; i < length; i++)
-		error->text[i] = (char)((unsigned char)text[i] < ' ' ||
-							text[i] == 0x7f
-						? '?'
-						: text[i]);
+		error->text[i] =
+			(char)((unsigned char)text[i] < ' ' || text[i] == 0x7f
+				       ? '?'
+				       : text[i]);
 	if (errors->last == NULL)
 		errors->first = error;
 	else
@@ -255,7 +255,8 @@ conf_file_read(const char *path, size_t max, struct text *out,
 	       struct fault *fault)
 {
 	/* Nonblocking: opening a FIFO must not wait for its writer. */
-	CLEAN(clean_descriptor) int descriptor =
+	CLEAN(clean_descriptor)
+	int descriptor =
 		open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct text text = {0};
 	struct stat status;

@@ -110,8 +110,7 @@ list_store(void *target, const struct conf_option *option, void *elements,
 static size_t
 element_size(const struct conf_option *option)
 {
-	return option->kind == CONF_DURATIONS ? sizeof(uint64_t)
-					      : option->each;
+	return option->kind == CONF_DURATIONS ? sizeof(uint64_t) : option->each;
 }
 
 static void
@@ -219,8 +218,8 @@ option_default(const struct filler *filler, const struct conf_option *option,
 		if (filler->errors != NULL)
 			conf_error(filler->errors, section->place,
 				   "'%.*s' is missing in the section '%.*s%s"
-				   "%.*s%s'", SLICE_ARG(key),
-				   SLICE_ARG(section->name),
+				   "%.*s%s'",
+				   SLICE_ARG(key), SLICE_ARG(section->name),
 				   section->has_title ? " \"" : "",
 				   SLICE_ARG(section->title),
 				   section->has_title ? "\"" : "");
@@ -229,10 +228,9 @@ option_default(const struct filler *filler, const struct conf_option *option,
 	if (conf_kind_is_list(option->kind))
 		list_default(filler, option, target);
 	else
-		ASSERT(conf_element_read(option, SLICE(option->fallback),
-					 filler->arena,
-					 field_at(target, option->offset),
-					 NULL));
+		ASSERT(conf_element_read(
+			option, SLICE(option->fallback), filler->arena,
+			field_at(target, option->offset), NULL));
 }
 
 /* ---- sections ---- */
@@ -285,8 +283,7 @@ titles_check(const struct filler *filler, struct titled *titled, size_t count)
 }
 
 static void
-titled_item_fill(const struct filler *filler,
-		 const struct conf_option *option,
+titled_item_fill(const struct filler *filler, const struct conf_option *option,
 		 const struct conf_item *item, void *element)
 {
 	if (!item->is_section || !item->has_title) {

@@ -64,10 +64,10 @@ conf_number_write(enum conf_kind kind, uint64_t number, struct text *out)
 
 	for (size_t i = 0; i < count && number > 0; i++)
 		if (number % units[i].factor == 0) {
-			text_addf(out, "%llu%c",
-				  (unsigned long long)(number /
-						       units[i].factor),
-				  units[i].letter);
+			text_addf(
+				out, "%llu%c",
+				(unsigned long long)(number / units[i].factor),
+				units[i].letter);
 			return;
 		}
 	text_addf(out, "%llu", (unsigned long long)number);
@@ -133,8 +133,7 @@ number_parse(const struct conf_option *option, struct slice text,
 		is_number = is_number && ascii_is_digit(digits.bytes[i]);
 	if (!is_number)
 		return fault_set(fault, FAULT_INPUT, "'%.*s' is not %s",
-				 SLICE_ARG(text),
-				 number_example(option->kind));
+				 SLICE_ARG(text), number_example(option->kind));
 	if (!slice_number(digits, &number) ||
 	    __builtin_mul_overflow(number, factor, &number))
 		return fault_set(fault, FAULT_INPUT, "'%.*s' is too large",
@@ -190,9 +189,9 @@ conf_distance(struct slice a, struct slice b)
 
 		row[0] = i;
 		for (size_t j = 1; j <= b.len; j++) {
-			size_t best = above[j - 1] +
-				      (ascii_lower(a.bytes[i - 1]) !=
-				       ascii_lower(b.bytes[j - 1]));
+			size_t best =
+				above[j - 1] + (ascii_lower(a.bytes[i - 1]) !=
+						ascii_lower(b.bytes[j - 1]));
 
 			if (above[j] + 1 < best)
 				best = above[j] + 1;
@@ -283,8 +282,7 @@ text_read(const struct conf_option *option, struct slice text,
 	if (text.len < option->min)
 		return fault_set(fault, FAULT_INPUT, "must not be empty");
 	if (option->max > 0 && text.len > option->max)
-		return fault_set(fault, FAULT_INPUT,
-				 "longer than %llu bytes",
+		return fault_set(fault, FAULT_INPUT, "longer than %llu bytes",
 				 (unsigned long long)option->max);
 	*field = arena_copy(arena, text);
 	return true;

@@ -17,19 +17,18 @@ fault_print(char *out, size_t size, const char *format, va_list args)
 		memcpy(out + size - 4, "...", 4);
 }
 
-bool
-fault_set(struct fault *fault, enum fault_kind kind, const char *format, ...)
+void
+fault_fill(struct fault *fault, enum fault_kind kind, const char *format, ...)
 {
 	va_list args;
 
 	if (fault == NULL)
-		return false;
+		return;
 	fault->kind = kind;
 	fault->system = 0;
 	va_start(args, format);
 	fault_print(fault->text, sizeof(fault->text), format, args);
 	va_end(args);
-	return false;
 }
 
 static enum fault_kind
@@ -54,33 +53,32 @@ fault_kind_of_errno(int system)
 	}
 }
 
-bool
-fault_errno(struct fault *fault, const char *format, ...)
+void
+fault_fill_errno(struct fault *fault, const char *format, ...)
 {
 	int system = errno;
 	char place[sizeof(fault->text)];
 	va_list args;
 
 	if (fault == NULL)
-		return false;
+		return;
 	va_start(args, format);
 	fault_print(place, sizeof(place), format, args);
 	va_end(args);
-	fault_set(fault, fault_kind_of_errno(system), "%s: %s", place,
-		  strerror(system));
+	fault_fill(fault, fault_kind_of_errno(system), "%s: %s", place,
+		   strerror(system));
 	fault->system = system;
-	return false;
 }
 
-bool
-fault_within(struct fault *fault, const char *format, ...)
+void
+fault_put_before(struct fault *fault, const char *format, ...)
 {
 	char place[sizeof(fault->text)], inner[sizeof(fault->text)];
 	va_list args;
 	int length;
 
 	if (fault == NULL)
-		return false;
+		return;
 	va_start(args, format);
 	fault_print(place, sizeof(place), format, args);
 	va_end(args);
@@ -89,7 +87,6 @@ fault_within(struct fault *fault, const char *format, ...)
 			  inner);
 	if (length < 0 || (size_t)length >= sizeof(fault->text))
 		memcpy(fault->text + sizeof(fault->text) - 4, "...", 4);
-	return false;
 }
 
 int

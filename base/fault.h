@@ -35,17 +35,35 @@ struct fault {
 	char text[512];
 };
 
-bool fault_set(struct fault *fault, enum fault_kind kind, const char *format,
-	       ...) PRINTF_LIKE(3, 4);
+void fault_fill(struct fault *fault, enum fault_kind kind, const char *format,
+		...) PRINTF_LIKE(3, 4);
+void fault_fill_errno(struct fault *fault, const char *format, ...)
+	PRINTF_LIKE(2, 3);
+void fault_put_before(struct fault *fault, const char *format, ...)
+	PRINTF_LIKE(2, 3);
+
+/* Macros, so that the compiler sees that they are false and does not think of
+ * a caller that goes on without its results. */
+#define fault_set(...)                                                         \
+	__extension__({                                                        \
+		fault_fill(__VA_ARGS__);                                       \
+		false;                                                         \
+	})
 
 /* The same from errno: its text is appended, and the kind follows from it
  * (ENOENT: ABSENT, EACCES and EPERM: DENIED, EAGAIN and the like: BUSY). */
-bool fault_errno(struct fault *fault, const char *format, ...)
-	PRINTF_LIKE(2, 3);
+#define fault_errno(...)                                                       \
+	__extension__({                                                        \
+		fault_fill_errno(__VA_ARGS__);                                 \
+		false;                                                         \
+	})
 
 /* Puts "PLACE: " before the text. */
-bool fault_within(struct fault *fault, const char *format, ...)
-	PRINTF_LIKE(2, 3);
+#define fault_within(...)                                                      \
+	__extension__({                                                        \
+		fault_put_before(__VA_ARGS__);                                 \
+		false;                                                         \
+	})
 
 /* The sysexits(3) code that a command ends with on this kind. */
 int fault_exit_code(const struct fault *fault);

@@ -19,6 +19,7 @@
  *             when the ring is full the line is dropped and counted, and the
  *             count is logged once there is room. Before log_start(), and in
  *             programs that never call it, log_send() writes to stderr itself.
+ *             What stderr does not take is lost and counted; no SIGPIPE.
  * Ownership   log_send() frees the line.
  * Secrets     No key, password or message body is ever handed to the log.
  */
@@ -35,8 +36,12 @@
 #define LOG_VALUE_MAX ((size_t)8192)
 #define LOG_LINE_MAX ((size_t)256 << 10)
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
-		 LOG_LEVEL_DEBUG };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARNING,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+};
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct log {

@@ -9,7 +9,7 @@ struct entry {
 	struct key *key; /* never signs; the threads' own are made from it */
 };
 
-struct generation {
+struct keyset {
 	atomic_uint references;
 	struct entry *table; /* open addressing, at most half full */
 	size_t mask, used, used_max, threads;
@@ -18,113 +18,113 @@ struct generation {
 
 static struct {
 	pthread_mutex_t lock;
-	struct generations both;
+	struct keysets both;
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-struct generation *
-generation_new(size_t keys, size_t threads)
+struct keyset *
+keyset_new(size_t keys, size_t threads)
 {
-	struct generation *generation = memory_new(sizeof(*generation));
+	struct keyset *keyset = memory_new(sizeof(*keyset));
 	size_t size = 2;
 
 	ASSERT(keys <= SIGNER_KEYS_MAX);
 	ASSERT(threads <= SIGNER_THREADS_MAX);
 	while (size < 2 * keys)
 		size *= 2;
-	atomic_init(&generation->references, 1);
-	generation->mask = size - 1;
-	generation->used_max = keys;
-	generation->threads = threads;
-	generation->table = memory_array(size, sizeof(*generation->table));
-	generation->own = memory_array(threads * size, sizeof(struct key *));
-	return generation;
+	atomic_init(&keyset->references, 1);
+	keyset->mask = size - 1;
+	keyset->used_max = keys;
+	keyset->threads = threads;
+	keyset->table = memory_array(size, sizeof(*keyset->table));
+	keyset->own = memory_array(threads * size, sizeof(struct key *));
+	return keyset;
 }
 
 void
-generation_unref(struct generation *generation)
+keyset_unref(struct keyset *keyset)
 {
 	size_t size;
 
-	if (generation == NULL ||
-	    atomic_fetch_sub(&generation->references, 1) > 1)
+	if (keyset == NULL ||
+	    atomic_fetch_sub(&keyset->references, 1) > 1)
 		return;
-	size = generation->mask + 1;
+	size = keyset->mask + 1;
 	for (size_t i = 0; i < size; i++)
-		key_free(generation->table[i].key);
-	for (size_t i = 0; i < generation->threads * size; i++)
-		key_free(generation->own[i]);
-	free(generation->table);
-	free(generation->own);
-	free(generation);
+		key_free(keyset->table[i].key);
+	for (size_t i = 0; i < keyset->threads * size; i++)
+		key_free(keyset->own[i]);
+	free(keyset->table);
+	free(keyset->own);
+	free(keyset);
 }
 
 /* Where the key is, or the free place where it would be. An id is a SHA-256:
  * any of its bytes are as good as a hash. */
 static size_t
-place_of(const struct generation *generation, const struct key_id *id)
+place_of(const struct keyset *keyset, const struct key_id *id)
 {
 	size_t place;
 
 	memcpy(&place, id->bytes, sizeof(place));
-	for (place &= generation->mask;
-	     generation->table[place].key != NULL &&
-	     !key_id_eq(&generation->table[place].id, id);
-	     place = (place + 1) & generation->mask)
+	for (place &= keyset->mask;
+	     keyset->table[place].key != NULL &&
+	     !key_id_eq(&keyset->table[place].id, id);
+	     place = (place + 1) & keyset->mask)
 		;
 	return place;
 }
 
 void
-generation_add(struct generation *generation, const struct key_id *id,
+keyset_add(struct keyset *keyset, const struct key_id *id,
 	       struct key *key)
 {
-	struct entry *entry = &generation->table[place_of(generation, id)];
+	struct entry *entry = &keyset->table[place_of(keyset, id)];
 
 	if (entry->key != NULL) {
 		key_free(key);
 		return;
 	}
-	ASSERT(generation->used < generation->used_max);
-	generation->used++;
+	ASSERT(keyset->used < keyset->used_max);
+	keyset->used++;
 	*entry = (struct entry){*id, key};
 }
 
 struct key *
-generation_key(struct generation *generation, size_t thread,
+keyset_key(struct keyset *keyset, size_t thread,
 	       const struct key_id *id)
 {
 	struct key **own;
 	size_t place;
 
-	if (generation == NULL)
+	if (keyset == NULL)
 		return NULL;
-	ASSERT(thread < generation->threads);
-	place = place_of(generation, id);
-	if (generation->table[place].key == NULL)
+	ASSERT(thread < keyset->threads);
+	place = place_of(keyset, id);
+	if (keyset->table[place].key == NULL)
 		return NULL;
-	own = &generation->own[thread * (generation->mask + 1) + place];
+	own = &keyset->own[thread * (keyset->mask + 1) + place];
 	if (*own == NULL)
-		*own = key_dup(generation->table[place].key);
+		*own = key_dup(keyset->table[place].key);
 	return *own;
 }
 
 void
-generations_advance(struct generation *generation)
+keysets_advance(struct keyset *keyset)
 {
-	struct generation *oldest;
+	struct keyset *oldest;
 
 	pthread_mutex_lock(&shared.lock);
 	oldest = shared.both.previous;
 	shared.both.previous = shared.both.current;
-	shared.both.current = generation;
+	shared.both.current = keyset;
 	pthread_mutex_unlock(&shared.lock);
-	generation_unref(oldest);
+	keyset_unref(oldest);
 }
 
-struct generations
-generations_hold(void)
+struct keysets
+keysets_hold(void)
 {
-	struct generations held;
+	struct keysets held;
 
 	pthread_mutex_lock(&shared.lock);
 	held = shared.both;
@@ -137,9 +137,9 @@ generations_hold(void)
 }
 
 void
-generations_release(struct generations *held)
+keysets_release(struct keysets *held)
 {
-	generation_unref(held->current);
-	generation_unref(held->previous);
-	*held = (struct generations){0};
+	keyset_unref(held->current);
+	keyset_unref(held->previous);
+	*held = (struct keysets){0};
 }

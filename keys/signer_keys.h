@@ -1,7 +1,7 @@
 /*
  * signer_keys - the private keys in the signer, as two generations.
  *
- * A load makes a new generation; the one before stays usable for messages
+ * A load makes a new keyset; the one before stays usable for messages
  * already begun; the third is dropped. A thread that signs holds a reference
  * of both while it does, so nothing is freed under it.
  */
@@ -11,29 +11,29 @@
 #include "keys/key.h"
 
 #define SIGNER_THREADS_MAX 64
-/* Keys of one generation: 256 bytes of table each, and two kilobytes for the
+/* Keys of one keyset: 256 bytes of table each, and two kilobytes for the
  * key in each thread that has used it. */
 #define SIGNER_KEYS_MAX 100000
 
-struct generation;
+struct keyset;
 
 /* For at most `keys` keys and `threads` threads. */
-struct generation *generation_new(size_t keys, size_t threads);
-void generation_unref(struct generation *generation);
+struct keyset *keyset_new(size_t keys, size_t threads);
+void keyset_unref(struct keyset *keyset);
 /* Takes the key. The same key may come for several selectors. */
-void generation_add(struct generation *generation, const struct key_id *id,
+void keyset_add(struct keyset *keyset, const struct key_id *id,
 		    struct key *key);
 /* This thread's own object of the key, NULL where there is no such key. */
-struct key *generation_key(struct generation *generation, size_t thread,
+struct key *keyset_key(struct keyset *keyset, size_t thread,
 			   const struct key_id *id);
 
 /* Any thread. */
-struct generations {
-	struct generation *current, *previous; /* either may be NULL */
+struct keysets {
+	struct keyset *current, *previous; /* either may be NULL */
 };
-/* Takes the generation. */
-void generations_advance(struct generation *generation);
-struct generations generations_hold(void);
-void generations_release(struct generations *held);
+/* Takes the keyset. */
+void keysets_advance(struct keyset *keyset);
+struct keysets keysets_hold(void);
+void keysets_release(struct keysets *held);
 
 #endif

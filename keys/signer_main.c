@@ -10,9 +10,9 @@
 #include "keys/signer_wire.h"
 #include "keys/signer_worker.h"
 
-/* The generation that is being loaded. */
+/* The keyset that is being loaded. */
 struct loading {
-	struct generation *generation;
+	struct keyset *keyset;
 	uint32_t expected, loaded;
 };
 
@@ -46,7 +46,7 @@ control_refuse(struct control *control, const struct fault *fault)
 static void
 loading_forget(struct loading *loading)
 {
-	generation_unref(loading->generation);
+	keyset_unref(loading->keyset);
 	*loading = (struct loading){0};
 }
 
@@ -60,8 +60,8 @@ load_begin(struct control *control, struct fault *fault)
 		return fault_set(fault, FAULT_LIMIT, "more than %d keys",
 				 SIGNER_KEYS_MAX);
 	loading->expected = control->message.count;
-	loading->generation =
-		generation_new(loading->expected, workers_count());
+	loading->keyset =
+		keyset_new(loading->expected, workers_count());
 	control_answer(control, CONTROL_DONE);
 	return true;
 }
@@ -104,7 +104,7 @@ key_take(struct control *control, int file, struct fault *fault)
 	    !key_read(text_slice(&pem), &key, fault))
 		return false;
 	public = key_public_of(key);
-	generation_add(loading->generation, key_public_id(public), TAKE(key));
+	keyset_add(loading->keyset, key_public_id(public), TAKE(key));
 	loading->loaded++;
 	record = key_public_record(public);
 	ASSERT(record.len <= CONTROL_BYTES_MAX);
@@ -121,7 +121,7 @@ load_keys(struct control *control, struct fault *fault)
 	struct loading *loading = &control->loading;
 	size_t count = control->files_count;
 
-	if (loading->generation == NULL || count == 0 ||
+	if (loading->keyset == NULL || count == 0 ||
 	    control->message.count != count ||
 	    control->message.index != loading->loaded ||
 	    count > loading->expected - loading->loaded)
@@ -141,10 +141,10 @@ load_commit(struct control *control, struct fault *fault)
 {
 	struct loading *loading = &control->loading;
 
-	if (loading->generation == NULL ||
+	if (loading->keyset == NULL ||
 	    loading->loaded != loading->expected)
 		return fault_set(fault, FAULT_INPUT, "keys are missing");
-	generations_advance(TAKE(loading->generation));
+	keysets_advance(TAKE(loading->keyset));
 	loading_forget(loading);
 	control_answer(control, CONTROL_DONE);
 	return true;

@@ -97,7 +97,7 @@ batch_receive(struct peer *peer, struct batch *batch)
 
 static void
 request_answer(const struct signer_request *request, bool is_whole,
-	       struct generations *keys, size_t thread,
+	       struct keysets *keys, size_t thread,
 	       struct signer_answer *answer)
 {
 	struct key *key;
@@ -110,9 +110,9 @@ request_answer(const struct signer_request *request, bool is_whole,
 		return;
 	}
 	answer->tag = request->tag;
-	key = generation_key(keys->current, thread, &request->key);
+	key = keyset_key(keys->current, thread, &request->key);
 	if (key == NULL)
-		key = generation_key(keys->previous, thread, &request->key);
+		key = keyset_key(keys->previous, thread, &request->key);
 	if (key == NULL)
 		answer->status = ANSWER_UNKNOWN_KEY;
 	else if (key_sign(key, request->digest, answer->signature, &len, NULL))
@@ -157,7 +157,7 @@ batch_send(struct peer *peer, struct batch *batch)
 static void
 peer_serve(struct peer *peer, size_t thread)
 {
-	struct generations keys;
+	struct keysets keys;
 	struct batch batch;
 
 	if (!batch_receive(peer, &batch)) {
@@ -167,11 +167,11 @@ peer_serve(struct peer *peer, size_t thread)
 	atomic_fetch_add(&peer->references, 1);
 	if (!peer_arm(peer, EPOLL_CTL_MOD))
 		peer_drop(peer);
-	keys = generations_hold();
+	keys = keysets_hold();
 	for (unsigned i = 0; i < batch.count; i++)
 		request_answer(&batch.requests[i], batch.is_whole[i], &keys,
 			       thread, &batch.answers[i]);
-	generations_release(&keys);
+	keysets_release(&keys);
 	batch_send(peer, &batch);
 	peer_unref(peer);
 }

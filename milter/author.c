@@ -110,8 +110,9 @@ token_next(struct reader *reader)
 	}
 	if (rest.bytes[0] == '[') {
 		len = enclosed_len(rest, '\0', ']');
-		return len == 0 ? refuse(reader, "a domain literal does not end")
-				: token_take(reader, TOKEN_LITERAL, len);
+		return len == 0
+			       ? refuse(reader, "a domain literal does not end")
+			       : token_take(reader, TOKEN_LITERAL, len);
 	}
 	if (rest.bytes[0] != '\0' && strchr("<>@,;:.", rest.bytes[0]) != NULL)
 		return token_take(reader, TOKEN_SPECIAL, 1);
@@ -202,7 +203,8 @@ local_skip(struct reader *reader)
 {
 	for (;;) {
 		if (!token_is_word(reader))
-			return refuse(reader, "an address without a local part");
+			return refuse(reader,
+				      "an address without a local part");
 		if (!token_next(reader))
 			return false;
 		if (!token_is(reader, '.'))

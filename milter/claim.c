@@ -52,16 +52,16 @@ algorithm_read(struct slice name, struct claim *claim, struct fault *fault)
 static bool
 canon_read(const struct tags *tags, struct claim *claim, struct fault *fault)
 {
-	struct slice rest = tag_value(tags, "c"), header, body = SLICE("simple");
+	struct slice header = tag_value(tags, "c"), body = SLICE("simple");
+	ptrdiff_t slash = slice_find(header, '/');
 
 	claim->header_canon = claim->body_canon = CANON_SIMPLE;
 	if (tags_find(tags, "c") == NULL)
 		return true;
-	if (slice_find(rest, '/') >= 0) {
-		body = slice_from(rest, (size_t)slice_find(rest, '/') + 1);
-		rest.len = (size_t)slice_find(rest, '/');
+	if (slash >= 0) {
+		body = slice_from(header, (size_t)slash + 1);
+		header.len = (size_t)slash;
 	}
-	header = rest;
 	if (!canon_find(header, &claim->header_canon) ||
 	    !canon_find(body, &claim->body_canon))
 		return refuse(fault, "the canonicalization of c= is not known");

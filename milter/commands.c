@@ -10,7 +10,9 @@
 #include "milter/header.h"
 #include "milter/input.h"
 #include "milter/pipeline.h"
-#include "milter/verify.h"
+
+/* t= has at most 12 digits (RFC 6376 3.5). */
+#define TIME_MAX_S 999999999999
 
 static int
 complain(const struct fault *fault)
@@ -252,7 +254,7 @@ sign_with_signer(struct signing *signing)
 	struct fault fault = {0};
 
 	signing->pipeline = pipeline_new(signing->policy, signing->time_s);
-	if (!input_open(signing->path, true, &input, &fault) ||
+	if (!input_open(signing->path, INPUT_SIGN, &input, &fault) ||
 	    !feeder_run(&feeder, input, signing->options->max_header_size,
 			&fault))
 		return message_complain(&fault);
@@ -296,7 +298,8 @@ sign_arguments(struct signing *signing, int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--time") == 0) {
 			if (++i == argc ||
-			    !slice_number(SLICE(argv[i]), &signing->time_s))
+			    !slice_number(SLICE(argv[i]), &signing->time_s) ||
+			    signing->time_s > TIME_MAX_S)
 				return false;
 		} else if (has_path ||
 			   (argv[i][0] == '-' && argv[i][1] != '\0')) {
@@ -360,21 +363,13 @@ key_ask(const struct milter_options *options, struct verifier *verifier,
 	enum lookup_status status =
 		options->lookup_txt(options->lookup_owner, query, texts,
 				    VERIFY_RECORDS_MAX, &count);
-	enum verify_answer answer = VERIFY_ANSWER_FAILED;
 
-	switch (status) {
-	case LOOKUP_FOUND:
-		answer = count > 0 ? VERIFY_ANSWER_FOUND : VERIFY_ANSWER_ABSENT;
-		break;
-	case LOOKUP_ABSENT:
-		answer = VERIFY_ANSWER_ABSENT;
-		break;
-	case LOOKUP_FAILED:
-		break;
-	}
+	ASSERT(count <= VERIFY_RECORDS_MAX);
+	if (status == LOOKUP_FOUND && count == 0)
+		status = LOOKUP_ABSENT;
 	for (size_t k = 0; k < count; k++)
 		records[k] = text_slice(&texts[k]);
-	verifier_answer(verifier, i, answer, records, count);
+	verifier_answer(verifier, i, status, records, count);
 	for (size_t k = 0; k < VERIFY_RECORDS_MAX; k++)
 		text_done(&texts[k]);
 }
@@ -426,8 +421,7 @@ results_report(const struct milter_options *options, struct verifier *verifier)
 	if (count == 0)
 		fputs("signet: the message has no DKIM-Signature\n", stderr);
 	if (ignored > 0)
-		fprintf(stderr, "signet: %zu more signatures are not looked "
-				"at\n",
+		fprintf(stderr, "signet: %zu more are not looked at\n",
 			ignored);
 	if (fflush(stdout) != 0)
 		return EX_TEMPFAIL;
@@ -453,7 +447,7 @@ verify_command(const struct milter_options *options, int argc, char **argv)
 		return usage("verify [FILE]");
 	if (options == NULL)
 		return EX_OK;
-	if (!input_open(argc == 2 ? argv[1] : NULL, false, &input, &fault) ||
+	if (!input_open(argc == 2 ? argv[1] : NULL, INPUT_VERIFY, &input, &fault) ||
 	    !feeder_run(&feeder, input, options->max_header_size, &fault))
 		return message_complain(&fault);
 	return results_report(options, verifier);

@@ -7,12 +7,7 @@
 #define MILTER_COMMANDS_H
 
 #include "milter/policy.h"
-
-enum lookup_status {
-	LOOKUP_FOUND,
-	LOOKUP_ABSENT,   /* NXDOMAIN or no such record */
-	LOOKUP_FAILED,   /* no answer now: temperror */
-};
+#include "milter/verify.h"
 
 /* Appends each TXT record of `name` to `records` as one text whose strings are
  * joined; at most `max`. Blocks. */

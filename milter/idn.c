@@ -2,8 +2,8 @@
 
 #include <idn2.h>
 
-/* UTS 46 maps some characters to several, never one to none but these bounds
- * keep libidn2 away from a header of a megabyte. */
+/* Bytes of UTF-8: far above what can become IDN_DOMAIN_MAX bytes, and far below
+ * a header of a megabyte, which libidn2 need not see. */
 #define IDN_INPUT_MAX 1024
 
 static bool

@@ -8,22 +8,23 @@
 #define READ_SIZE ((size_t)64 << 10)
 
 struct input {
+	enum input_use use;
 	const char *name;
 	int descriptor; /* what is read */
 	int spool;      /* -1 while memory is enough */
-	bool owns_descriptor, is_kept, held_cr, is_ended;
+	bool owns_descriptor, held_cr, is_ended;
 	uint64_t line;
 	struct text raw, piece, kept;
 };
 
 bool
-input_open(const char *path, bool is_kept, struct input **input_out,
+input_open(const char *path, enum input_use use, struct input **input_out,
 	   struct fault *fault)
 {
 	CLEAN(input_free_clean) struct input *input =
 		memory_new(sizeof(*input));
 
-	input->is_kept = is_kept;
+	input->use = use;
 	input->spool = -1;
 	input->line = 1;
 	if (path == NULL || strcmp(path, "-") == 0) {
@@ -107,22 +108,44 @@ refuse(const struct input *input, const char *what, struct fault *fault)
 			 (unsigned long long)input->line, what);
 }
 
-/* One LF, or what stands before one. */
+/* What stands in a line, or in a part of one. */
+static bool
+bytes_check(const struct input *input, struct slice bytes, struct fault *fault)
+{
+	if (input->use == INPUT_VERIFY)
+		return true;
+	if (slice_find(bytes, '\r') >= 0)
+		return refuse(input, "a bare CR in the message", fault);
+	if (slice_find(bytes, '\0') >= 0)
+		return refuse(input, "a NUL in the message", fault);
+	return true;
+}
+
+/* The CR at the end of the part before belongs to no line end. */
+static bool
+held_cr_add(struct input *input, struct fault *fault)
+{
+	if (!bytes_check(input, SLICE("\r"), fault))
+		return false;
+	text_add_byte(&input->piece, '\r');
+	input->held_cr = false;
+	return true;
+}
+
+/* A line up to its LF, or, without one, the part of it that was read. */
 static bool
 line_add(struct input *input, struct slice line, bool has_lf,
 	 struct fault *fault)
 {
-	if (input->held_cr && (line.len > 0 || !has_lf))
-		return refuse(input, "a bare CR in the message", fault);
-	input->held_cr = false;
-	if (slice_find(line, '\0') >= 0)
-		return refuse(input, "a NUL in the message", fault);
-	if (line.len > 0 && line.bytes[line.len - 1] == '\r') {
+	bool ends_in_cr = line.len > 0 && line.bytes[line.len - 1] == '\r';
+
+	if (input->held_cr && line.len > 0 && !held_cr_add(input, fault))
+		return false;
+	input->held_cr = ends_in_cr && !has_lf;
+	if (ends_in_cr)
 		line.len--;
-		input->held_cr = !has_lf;
-	}
-	if (slice_find(line, '\r') >= 0)
-		return refuse(input, "a bare CR in the message", fault);
+	if (!bytes_check(input, line, fault))
+		return false;
 	text_add(&input->piece, line);
 	if (has_lf) {
 		text_add_string(&input->piece, "\r\n");
@@ -173,9 +196,9 @@ input_read(struct input *input, struct slice *piece_out, struct fault *fault)
 			return false;
 		input->is_ended = input->raw.len == 0;
 	}
-	if (input->is_ended && input->held_cr)
-		return refuse(input, "a bare CR in the message", fault);
-	if (input->is_kept && !piece_keep(input, fault))
+	if (input->is_ended && input->held_cr && !held_cr_add(input, fault))
+		return false;
+	if (input->use == INPUT_SIGN && !piece_keep(input, fault))
 		return false;
 	*piece_out = text_slice(&input->piece);
 	return true;
@@ -210,7 +233,7 @@ spool_copy(struct input *input, int descriptor, struct fault *fault)
 bool
 input_write(struct input *input, int descriptor, struct fault *fault)
 {
-	ASSERT(input->is_kept);
+	ASSERT(input->use == INPUT_SIGN);
 	if (input->spool >= 0 && !spool_copy(input, descriptor, fault))
 		return false;
 	return input_write_bytes(descriptor, text_slice(&input->kept), fault);

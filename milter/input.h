@@ -1,12 +1,14 @@
 /*
  * input - one message read from a file or standard input, as CRLF lines.
  *
- * The message is read once. Where a line ends in LF alone it is given CRLF; a
- * bare CR or a NUL is refused with its line, because no MTA passes either on
- * unchanged. What was read is kept for writing it out again: up to
- * INPUT_MEMORY_MAX in memory, beyond that in an unlinked temporary file (in
- * TMPDIR, or /tmp), so memory does not grow with the message and what is
- * written is what was read.
+ * The message is read once. Where a line ends in LF alone it is given CRLF.
+ *
+ * INPUT_SIGN    A bare CR or a NUL is refused with its line, because no MTA
+ *               passes either on unchanged. What was read is kept for writing
+ *               it out again: up to INPUT_MEMORY_MAX in memory, beyond that in
+ *               an unlinked temporary file (in TMPDIR, or /tmp), so memory does
+ *               not grow with the message and what is written is what was read.
+ * INPUT_VERIFY  Every byte is taken as it is; nothing is kept.
  */
 #ifndef MILTER_INPUT_H
 #define MILTER_INPUT_H
@@ -16,10 +18,12 @@
 
 #define INPUT_MEMORY_MAX ((size_t)1 << 20)
 
+enum input_use { INPUT_SIGN, INPUT_VERIFY };
+
 struct input;
 
-/* path NULL or "-": standard input. is_kept: input_write() will follow. */
-bool input_open(const char *path, bool is_kept, struct input **input_out,
+/* path NULL or "-": standard input. */
+bool input_open(const char *path, enum input_use use, struct input **input_out,
 		struct fault *fault) MUST_USE;
 void input_free(struct input *input);
 CLEAN_POINTER(struct input, input_free)
@@ -28,7 +32,7 @@ CLEAN_POINTER(struct input, input_free)
  * call. */
 bool input_read(struct input *input, struct slice *piece_out,
 		struct fault *fault) MUST_USE;
-/* Writes all that was read to a descriptor. */
+/* Writes all that was read to a descriptor; INPUT_SIGN only. */
 bool input_write(struct input *input, int descriptor,
 		 struct fault *fault) MUST_USE;
 

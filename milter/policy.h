@@ -35,16 +35,17 @@ enum verdict {
 
 struct decision {
 	enum verdict verdict;
-	struct slice author_domain; /* A-labels, lower case; empty: none found */
+	/* Of the first address; A-labels, lower case. Empty: none found. */
+	struct slice author_domain;
 	const struct keyring_domain *domain; /* the section; NULL: none */
-	struct slice reason;        /* one sentence for log, explain and reply */
+	struct slice reason; /* one sentence for log, explain and reply */
 };
 
 /* What the header says about its author, as far as deciding needs it. */
 struct header_facts {
-	size_t from_count;      /* From fields */
-	struct slice from;      /* the value of the first */
-	const char *malformed;  /* what is wrong with some line; NULL: nothing */
+	size_t from_count;     /* From fields */
+	struct slice from;     /* the value of the first */
+	const char *malformed; /* what is wrong with a line; NULL: nothing */
 };
 
 /* Who signs. Only a well-formed header with exactly one From field is signed,

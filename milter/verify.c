@@ -260,16 +260,12 @@ key_judge(const struct item *item, const struct record *record,
 	const char *mode = record->is_testing ? " (the key is in test mode)"
 					      : "";
 
+	/* Refuses RSA keys below KEY_RSA_BITS_MIN (RFC 8301 3.2), too. */
 	if (!key_public_read(record->algorithm, text_slice(&record->key), &key,
 			     fault)) {
 		fault_within(fault, "the key");
 		return VERIFY_PERMERROR;
 	}
-	if (record->algorithm == KEY_RSA_SHA256 &&
-	    key_public_bits(key) < KEY_RSA_BITS_MIN)
-		return refuse(fault,
-			      "the key is too short, RFC 8301 asks for 1024 "
-			      "bits at least");
 	if (!key_public_verify(key, item->digest, claim->signature)) {
 		fault_set(fault, FAULT_INPUT,
 			  "the header is not what was signed, or another key "
@@ -332,21 +328,21 @@ records_judge(struct verifier *verifier, size_t i, const struct slice *records,
 }
 
 void
-verifier_answer(struct verifier *verifier, size_t i, enum verify_answer answer,
+verifier_answer(struct verifier *verifier, size_t i, enum lookup_status answer,
 		const struct slice *records, size_t count)
 {
 	ASSERT(verifier->stage == STAGE_END);
 	ASSERT(i < verifier->count);
 	switch (answer) {
-	case VERIFY_ANSWER_FOUND:
+	case LOOKUP_FOUND:
 		ASSERT(count > 0);
 		records_judge(verifier, i, records, count);
 		return;
-	case VERIFY_ANSWER_ABSENT:
+	case LOOKUP_ABSENT:
 		result_set(verifier, i, VERIFY_PERMERROR,
 			   SLICE("there is no key record"));
 		return;
-	case VERIFY_ANSWER_FAILED:
+	case LOOKUP_FAILED:
 		result_set(verifier, i, VERIFY_TEMPERROR,
 			   SLICE("the key cannot be asked for now"));
 		return;

@@ -4,10 +4,10 @@
  *	verifier_new → verifier_header for each field, in order
  *	             → verifier_end_of_header
  *	             → verifier_body with the body's bytes, cut anywhere
- *	             → verifier_end: one struct verification per DKIM-Signature,
+ *	             → verifier_end: a struct verification per DKIM-Signature,
  *	               top one first
- *	   for each that is VERIFY_PENDING the caller looks up the TXT records of
- *	   `query` and gives them to verifier_answer()
+ *	   for each that is VERIFY_PENDING the caller looks up the TXT records
+ *	   of `query` and gives them to verifier_answer()
  *
  * Pure: asks no DNS, no clock. Fields and bytes as in pipeline.h.
  *
@@ -50,10 +50,10 @@ struct verification {
 };
 
 /* What the DNS said. */
-enum verify_answer {
-	VERIFY_ANSWER_FOUND,
-	VERIFY_ANSWER_ABSENT, /* no such name or no such record */
-	VERIFY_ANSWER_FAILED, /* no answer now */
+enum lookup_status {
+	LOOKUP_FOUND,
+	LOOKUP_ABSENT, /* NXDOMAIN or no such record */
+	LOOKUP_FAILED, /* no answer now: temperror */
 };
 
 struct verifier;
@@ -74,7 +74,7 @@ size_t verifier_ignored(const struct verifier *verifier);
 /* Decides the i-th, which is pending. A record is one TXT record, its strings
  * joined. Of several the first that verifies counts, else the first reason. */
 void verifier_answer(struct verifier *verifier, size_t i,
-		     enum verify_answer answer, const struct slice *records,
+		     enum lookup_status answer, const struct slice *records,
 		     size_t count);
 
 /* "pass", "fail", "temperror", "permerror"; "pending". */

@@ -100,8 +100,13 @@ configuration_load_keys(struct configuration *configuration,
 
 	if (!signer_load(signer, &configuration->options->keys,
 			 configuration->options->strict_key_modes, warn_of_key,
-			 NULL, &keyring, fault))
+			 NULL, &keyring, fault)) {
+		/* For the relay a key that it may not read is a mistake of
+		 * the configuration. */
+		if (fault->kind == FAULT_DENIED)
+			fault->kind = FAULT_INPUT;
 		return false;
+	}
 	text_clear(&configuration->publics);
 	keyring_write_publics(keyring, &configuration->publics);
 	keyring_unref(keyring);

@@ -43,8 +43,8 @@ milter_options_read(const struct invocation *invocation, bool may_default,
 		    struct options **options_out,
 		    struct milter_options *milter_out)
 {
-	int code = options_read(invocation->config_path, may_default,
-				options_out);
+	int code =
+		options_read(invocation->config_path, may_default, options_out);
 
 	if (code == EX_OK)
 		*milter_out = (struct milter_options){
@@ -141,8 +141,7 @@ static const struct command {
 	const char *usage; /* NULL: not for people */
 	const char *help;
 } commands[] = {
-	{"relay", relay_run, "relay",
-	 "runs the SMTP relay in the foreground"},
+	{"relay", relay_run, "relay", "runs the SMTP relay in the foreground"},
 	{"sign", sign_run, "sign [--time UNIX] [FILE]",
 	 "signs one message, from FILE or stdin to stdout"},
 	{"verify", verify_run, "verify [FILE]",
@@ -180,7 +179,8 @@ usage_print(FILE *to)
 				commands[i].help);
 	fputs("\n  -c, --config FILE   instead of " CONFIG_DEFAULT "\n"
 	      "      --help          of signet, or of a command\n"
-	      "      --version\n", to);
+	      "      --version\n",
+	      to);
 }
 
 static int
@@ -254,8 +254,8 @@ options_before(struct invocation *invocation, int argc, char **argv)
 	int option;
 
 	/* '+': the command's own options are not ours. */
-	while ((option = getopt_long(argc, argv, "+c:", long_options,
-				     NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "+c:", long_options, NULL)) !=
+	       -1) {
 		switch (option) {
 		case 'c':
 			invocation->config_path = optarg;
@@ -296,8 +296,7 @@ main(int argc, char **argv)
 	}
 	command = command_find(argv[optind]);
 	if (command == NULL) {
-		fprintf(stderr, "signet: unknown command '%s'\n",
-			argv[optind]);
+		fprintf(stderr, "signet: unknown command '%s'\n", argv[optind]);
 		usage_print(stderr);
 		return EX_USAGE;
 	}

@@ -57,10 +57,9 @@ path_settle(const struct settler *settler, const struct conf_item *section,
 	if (slash != 0 && !slice_starts(file, SLICE("/"))) {
 		struct slice current = source_of(settler, SOURCE_DIRECTORY);
 
-		directory = arena_printf(arena, "%.*s%s%.*s",
-					 SLICE_ARG(current),
-					 directory.len > 0 ? "/" : "",
-					 SLICE_ARG(directory));
+		directory = arena_printf(
+			arena, "%.*s%s%.*s", SLICE_ARG(current),
+			directory.len > 0 ? "/" : "", SLICE_ARG(directory));
 	}
 	*path = arena_printf(arena, "%.*s/%.*s", SLICE_ARG(directory),
 			     SLICE_ARG(*path));
@@ -90,13 +89,13 @@ hostname_settle(const struct settler *settler)
 	struct fault fault;
 
 	if (options->hostname.len > 0) {
-		options->hostname = name_settle(&options->arena,
-						options->hostname);
+		options->hostname =
+			name_settle(&options->arena, options->hostname);
 		if (!domain_check(options->hostname, &fault))
-			conf_error_fault(settler->errors,
-					 conf_item_place(options->items,
-							 "hostname"),
-					 &fault);
+			conf_error_fault(
+				settler->errors,
+				conf_item_place(options->items, "hostname"),
+				&fault);
 		return;
 	}
 	if (!domain_check(name, &fault)) {
@@ -119,8 +118,8 @@ resolvers_settle(const struct settler *settler)
 
 	if (options->dns.resolvers_count > 0)
 		return;
-	resolvers = arena_array(&options->arena, RESOLVERS_MAX,
-				sizeof(*resolvers));
+	resolvers =
+		arena_array(&options->arena, RESOLVERS_MAX, sizeof(*resolvers));
 	/* resolv.conf(5); what cannot be asked, such as a link-local address
 	 * with a zone, is passed over. */
 	while (count < RESOLVERS_MAX && machine_next_resolver(&rest, &text))
@@ -264,16 +263,14 @@ routes_check(const struct options *options, struct conf_errors *errors)
 		if (route->auth_user.len == 0 &&
 		    route->auth_password_file.len > 0)
 			conf_error(errors,
-				   conf_item_place(item,
-						   "auth_password_file"),
+				   conf_item_place(item, "auth_password_file"),
 				   "'auth_password_file' needs 'auth_user'");
 	}
 }
 
 static void
 domain_sections_check(const struct domain_options *domain,
-		      const struct conf_item *item,
-		      struct conf_errors *errors)
+		      const struct conf_item *item, struct conf_errors *errors)
 {
 	struct fault fault;
 
@@ -339,9 +336,9 @@ names_check(struct named *named, size_t count, struct conf_errors *errors)
 			continue;
 		conf_error(errors, item->place,
 			   "\"%.*s\" is the same name as \"%.*s\" in %s, "
-			   "line %u", SLICE_ARG(item->title),
-			   SLICE_ARG(first->title), first->place.file,
-			   first->place.line);
+			   "line %u",
+			   SLICE_ARG(item->title), SLICE_ARG(first->title),
+			   first->place.file, first->place.line);
 	}
 }
 
@@ -363,8 +360,8 @@ same_names_check(const struct options *options, const char *section,
 		 struct slice name_at(const struct options *options, size_t i),
 		 struct conf_errors *errors)
 {
-	CLEAN(clean_memory) struct named *named =
-		memory_array(count, sizeof(*named));
+	CLEAN(clean_memory)
+	struct named *named = memory_array(count, sizeof(*named));
 	const struct conf_item *item = options->items->items;
 
 	for (size_t i = 0; i < count; i++, item = item->next) {
@@ -396,8 +393,8 @@ options_check(const struct options *options, struct conf_errors *errors)
 	domains_check(options, errors);
 	same_names_check(options, "domain", options->keys.domains_count,
 			 domain_name_at, errors);
-	same_names_check(options, "route", options->routes_count,
-			 route_name_at, errors);
+	same_names_check(options, "route", options->routes_count, route_name_at,
+			 errors);
 }
 
 /* ---- files ---- */
@@ -425,8 +422,7 @@ static void
 keys_check(const struct options *options, struct conf_errors *errors)
 {
 	for (size_t i = 0; i < options->keys.domains_count; i++) {
-		const struct domain_options *domain =
-			&options->keys.domains[i];
+		const struct domain_options *domain = &options->keys.domains[i];
 
 		for (size_t j = 0; j < domain->selectors_count; j++) {
 			const struct selector_options *selector =
@@ -459,9 +455,8 @@ options_check_files(const struct options *options, struct text *text,
 		file_check(listener->tls_cert,
 			   conf_item_place(item, "tls_cert"), "tls_cert",
 			   &errors);
-		file_check(listener->tls_key,
-			   conf_item_place(item, "tls_key"), "tls_key",
-			   &errors);
+		file_check(listener->tls_key, conf_item_place(item, "tls_key"),
+			   "tls_key", &errors);
 		file_check(listener->auth_file,
 			   conf_item_place(item, "auth_file"), "auth_file",
 			   &errors);

@@ -55,7 +55,8 @@ options_read(const char *path, bool may_default, struct options **options_out)
 	lines_print(text_slice(&errors));
 	if (fault.kind == FAULT_ABSENT)
 		fputs("signet: `signet options` prints a configuration to "
-		      "begin with; -c FILE names another one\n", stderr);
+		      "begin with; -c FILE names another one\n",
+		      stderr);
 	return options_exit_code(&fault);
 }
 
@@ -85,8 +86,8 @@ certificate_check(const struct listener_options *listener, struct fault *fault)
 	is_good = file_read(listener->tls_cert, "tls_cert", &certificate,
 			    fault) &&
 		  file_read(listener->tls_key, "tls_key", &key, fault) &&
-		  tls_context_server(text_slice(&certificate),
-				     text_slice(&key), &context, fault);
+		  tls_context_server(text_slice(&certificate), text_slice(&key),
+				     &context, fault);
 	if (is_good)
 		tls_context_free(context);
 	key_cleanse(&key);

@@ -116,8 +116,8 @@ resolver_value(struct slice text, struct arena *arena, void *element,
 		return true;
 	if (slice_starts(text, SLICE("unix:")) ||
 	    slice_starts(text, SLICE("*")))
-		return fault_set(fault, FAULT_INPUT,
-				 "'%.*s' is not an address", SLICE_ARG(text));
+		return fault_set(fault, FAULT_INPUT, "'%.*s' is not an address",
+				 SLICE_ARG(text));
 	return address_parse(text, 53, address, fault);
 }
 
@@ -137,8 +137,8 @@ next_hop_value(struct slice text, struct arena *arena, void *element,
 	if (text.len == 0)
 		return true;
 	if (!address_split(text, 25, &host, &port))
-		return fault_set(fault, FAULT_INPUT,
-				 "'%.*s' is not host:port", SLICE_ARG(text));
+		return fault_set(fault, FAULT_INPUT, "'%.*s' is not host:port",
+				 SLICE_ARG(text));
 	return address_parse_host(host, port, &address) ||
 	       domain_check(host, fault);
 }
@@ -180,19 +180,21 @@ milter_socket_value(struct slice text, struct arena *arena, void *element,
 	if (!slice_split(&rest, ':', &kind) || rest.len == 0)
 		return fault_set(fault, FAULT_INPUT,
 				 "'%.*s' is neither \"inet:port@host\" nor "
-				 "\"unix:/path\"", SLICE_ARG(text));
+				 "\"unix:/path\"",
+				 SLICE_ARG(text));
 	if (slice_eq(kind, SLICE("unix")) || slice_eq(kind, SLICE("local")))
 		return rest.bytes[0] == '/' ||
 		       fault_set(fault, FAULT_INPUT,
 				 "'%.*s' has no absolute path",
 				 SLICE_ARG(text));
-	is_inet = slice_eq(kind, SLICE("inet")) ||
-		  slice_eq(kind, SLICE("inet6"));
+	is_inet =
+		slice_eq(kind, SLICE("inet")) || slice_eq(kind, SLICE("inet6"));
 	if (!is_inet || !slice_split(&rest, '@', &port) ||
 	    !slice_number(port, &number) || number == 0 || number > UINT16_MAX)
 		return fault_set(fault, FAULT_INPUT,
 				 "'%.*s' is neither \"inet:port@host\" nor "
-				 "\"unix:/path\"", SLICE_ARG(text));
+				 "\"unix:/path\"",
+				 SLICE_ARG(text));
 	return true;
 }
 
@@ -214,5 +216,6 @@ canonicalization_value(struct slice text, struct arena *arena, void *element,
 		return true;
 	return fault_set(fault, FAULT_INPUT,
 			 "'%.*s' is none of: relaxed/relaxed, relaxed/simple, "
-			 "simple/relaxed, simple/simple", SLICE_ARG(text));
+			 "simple/relaxed, simple/simple",
+			 SLICE_ARG(text));
 }

@@ -467,22 +467,27 @@ signals_open(struct supervisor *supervisor, struct fault *fault)
 	return true;
 }
 
-/* As many descriptors as the sessions and deliveries may need. */
+/* As many descriptors as the sessions and deliveries may need; where the hard
+ * limit cannot be raised, as many as it allows. */
 static void
 descriptors_raise(const struct options *options)
 {
-	struct rlimit limit;
+	struct rlimit limit, raised;
 	rlim_t wanted = (rlim_t)(2 * options->limits.max_sessions + 4096);
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
 		return;
-	if (geteuid() == 0 && limit.rlim_max < wanted)
-		limit.rlim_max = wanted;
-	limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
+	raised.rlim_cur = wanted;
+	raised.rlim_max = limit.rlim_max < wanted ? wanted : limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+	    getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
 		log_note(LOG_LEVEL_WARNING, "limits",
-			 "the limit of open files is %llu, %llu are wanted for "
-			 "max_sessions",
+			 "%llu files may be open at once, %llu are wanted for "
+			 "max_sessions; raise the limit (LimitNOFILE=, ulimit "
+			 "-n)",
 			 (unsigned long long)limit.rlim_cur,
 			 (unsigned long long)wanted);
 }
@@ -506,8 +511,11 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 	const struct options *options;
 
 	if (!configuration_load(supervisor->config_path, errors,
-				&supervisor->configuration, fault))
+				&supervisor->configuration, fault)) {
+		if (fault->kind == FAULT_DENIED)
+			fault->kind = FAULT_INPUT;
 		return false;
+	}
 	options = supervisor->configuration->options;
 	log_configure(options->log.format, options->log.level);
 	if (!identity_find(options, &supervisor->relay_identity,

@@ -82,7 +82,7 @@ engine_check_layout(struct engine *engine, MDB_txn *txn, struct fault *fault)
 static bool
 engine_open_tables(struct engine *engine, struct fault *fault)
 {
-	MDB_txn *txn;
+	MDB_txn *txn = NULL;
 	int status = mdb_txn_begin(engine->env, NULL, 0, &txn);
 
 	if (status != 0)
@@ -141,7 +141,7 @@ engine_open(const char *directory, struct engine **engine_out,
 {
 	CLEAN(engine_close_clean) struct engine *engine = NULL;
 	MDB_stat stat;
-	MDB_txn *txn;
+	MDB_txn *txn = NULL;
 
 	if (mkdir(directory, 0700) != 0 && errno != EEXIST)
 		return fault_errno(fault, "%s", directory);
@@ -279,7 +279,7 @@ engine_put_delivery(struct engine *engine, const struct delivery *delivery,
 		    uint64_t due_ms, struct fault *fault)
 {
 	struct record_key key;
-	uint8_t *out;
+	uint8_t *out = NULL;
 
 	record_key_delivery(&key, &delivery->message->id,
 			    delivery->destination);
@@ -297,7 +297,7 @@ engine_put_body(struct engine *engine, const struct message *message,
 		struct fault *fault)
 {
 	struct record_key key;
-	uint8_t *out;
+	uint8_t *out = NULL;
 
 	for (size_t i = 0; i < message->body.chunks_count; i++) {
 		uint32_t number = (uint32_t)i + 1;
@@ -317,7 +317,7 @@ engine_put(struct engine *engine, const struct message *message,
 	   const struct list *deliveries, struct fault *fault)
 {
 	struct record_key key;
-	uint8_t *out;
+	uint8_t *out = NULL;
 
 	ASSERT(engine->txn != NULL);
 	record_key_message(&key, &message->id, 0);
@@ -382,7 +382,7 @@ engine_find_id(MDB_txn *txn, MDB_dbi table, const struct message_id *id,
 	       MDB_cursor **cursor_out, bool *found_out, struct fault *fault)
 {
 	MDB_val name = {MESSAGE_ID_SIZE, (void *)id->bytes}, value;
-	MDB_cursor *cursor;
+	MDB_cursor *cursor = NULL;
 	int status = mdb_cursor_open(txn, table, &cursor);
 
 	if (status == 0)
@@ -405,7 +405,7 @@ static bool
 engine_delete_message(struct engine *engine, const struct message_id *id,
 		      struct fault *fault)
 {
-	MDB_cursor *cursor;
+	MDB_cursor *cursor = NULL;
 	MDB_val name, value;
 	bool found;
 	int status = 0;
@@ -433,7 +433,7 @@ engine_settle(struct engine *engine, const struct delivery *delivery,
 	      uint64_t due_ms, bool *message_gone_out, struct fault *fault)
 {
 	struct record_key key;
-	MDB_cursor *cursor;
+	MDB_cursor *cursor = NULL;
 	bool others;
 
 	ASSERT(engine->txn != NULL);
@@ -583,7 +583,7 @@ static bool
 engine_open_due(struct engine *engine, MDB_txn **txn_out,
 		MDB_cursor **cursor_out, struct fault *fault)
 {
-	MDB_txn *txn;
+	MDB_txn *txn = NULL;
 	int status = mdb_txn_begin(engine->env, NULL, MDB_RDONLY, &txn);
 
 	if (status != 0)
@@ -613,8 +613,8 @@ bool
 engine_read_due(struct engine *engine, struct engine_due *due,
 		engine_damaged_fn *damaged, void *owner, struct fault *fault)
 {
-	MDB_txn *txn;
-	MDB_cursor *cursor;
+	MDB_txn *txn = NULL;
+	MDB_cursor *cursor = NULL;
 	int status;
 
 	if (!engine_open_due(engine, &txn, &cursor, fault))
@@ -655,8 +655,8 @@ bool
 engine_check(struct engine *engine, uint64_t deadline_ms,
 	     engine_damaged_fn *damaged, void *owner, struct fault *fault)
 {
-	MDB_txn *txn;
-	MDB_cursor *cursor;
+	MDB_txn *txn = NULL;
+	MDB_cursor *cursor = NULL;
 	int status;
 
 	if (!engine_open_due(engine, &txn, &cursor, fault))
@@ -674,7 +674,7 @@ engine_read_chunk(struct engine *engine, const struct message_id *id,
 	struct record_key key;
 	struct slice record, bytes;
 	bool is_done = false;
-	MDB_txn *txn;
+	MDB_txn *txn = NULL;
 	int status = mdb_txn_begin(engine->env, NULL, MDB_RDONLY, &txn);
 
 	if (status != 0)
@@ -731,8 +731,8 @@ engine_each_destination(struct engine *engine,
 				     uint64_t due_ms),
 			void *owner, struct fault *fault)
 {
-	MDB_txn *txn;
-	MDB_cursor *cursor;
+	MDB_txn *txn = NULL;
+	MDB_cursor *cursor = NULL;
 	int status;
 
 	if (!engine_open_due(engine, &txn, &cursor, fault))
@@ -745,8 +745,8 @@ bool
 engine_has_message(struct engine *engine, const struct message_id *id,
 		   bool *has_out, struct fault *fault)
 {
-	MDB_cursor *cursor;
-	MDB_txn *txn;
+	MDB_cursor *cursor = NULL;
+	MDB_txn *txn = NULL;
 	int status = mdb_txn_begin(engine->env, NULL, MDB_RDONLY, &txn);
 	bool is_done;
 

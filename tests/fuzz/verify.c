@@ -41,7 +41,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	results = verifier_end(verifier, &count);
 	for (size_t i = 0; i < count; i++) {
 		if (results[i].status == VERIFY_PENDING)
-			verifier_answer(verifier, i, VERIFY_ANSWER_FOUND,
+			verifier_answer(verifier, i, LOOKUP_FOUND,
 					&record, 1);
 		ASSERT(results[i].status != VERIFY_PENDING);
 		ASSERT(results[i].reason.len > 0);

@@ -459,6 +459,27 @@ Test(conf, bounds_the_depth_of_includes)
 			 "f15:1: 'f16': includes nest deeper than 16\n");
 }
 
+Test(conf, bounds_the_number_of_includes, .timeout = 20)
+{
+	CLEAN(fixture_done) struct fixture f = {0};
+
+	/* 4 to the power of 12 if nobody counted. */
+	for (unsigned i = 0; i < 12; i++) {
+		CLEAN(text_done) struct text name = {0}, contents = {0};
+
+		text_addf(&name, "f%u", i);
+		for (unsigned j = 0; j < 4; j++)
+			text_addf(&contents, "include \"f%u\"\n", i + 1);
+		conf_sources_add(&f.sources, text_slice(&name),
+				 text_slice(&contents));
+	}
+	conf_sources_add(&f.sources, SLICE("f12"), SLICE_NONE);
+	fixture_parse(&f);
+	cr_expect_neq(strstr(text_string(&f.said), "more than 1024 files"),
+		      NULL);
+	cr_expect_lt(f.errors.count, 100);
+}
+
 static char directory[] = "/tmp/signet-conf-XXXXXX";
 
 static void

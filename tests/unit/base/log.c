@@ -290,6 +290,7 @@ Test(log, a_full_ring_drops_and_counts, .timeout = 60)
 	unsigned long long told = 0, total = 0;
 	pthread_t reader;
 	void *result;
+	struct slice rest, line;
 	size_t lines = 0;
 
 	cr_assert_eq(pipe(ends), 0);
@@ -299,7 +300,7 @@ Test(log, a_full_ring_drops_and_counts, .timeout = 60)
 	fcntl(STDERR_FILENO, F_SETFL, O_NONBLOCK);
 	log_configure(LOG_FORMAT_TEXT, LOG_LEVEL_INFO);
 	cr_assert(log_start(NULL));
-	for (unsigned i = 0; i < 50000; i++)
+	for (unsigned i = 0; i < 20000; i++)
 		log_note(LOG_LEVEL_INFO, "flood", "%0200u", i);
 	cr_expect_gt(log_dropped(), 0);
 	/* Someone reads again, until the last writer is gone. */
@@ -308,12 +309,13 @@ Test(log, a_full_ring_drops_and_counts, .timeout = 60)
 	dup2(keep, STDERR_FILENO);
 	pthread_join(reader, &result);
 	text = result;
-	for (const char *at = text; (at = strstr(at, " flood ")); at++)
-		lines++;
+	rest = SLICE(text);
+	while (slice_split(&rest, '\n', &line))
+		lines += slice_find(line, '0') >= 0 && line.len > 200;
 	cr_assert_eq(sscanf(strstr(text, "log_dropped"),
 			    "log_dropped lines=%llu total=%llu", &told,
 			    &total), 2);
-	cr_expect_eq(lines + log_dropped(), 50000, "%zu + %llu", lines,
+	cr_expect_eq(lines + log_dropped(), 20000, "%zu + %llu", lines,
 		     (unsigned long long)log_dropped());
 }
 

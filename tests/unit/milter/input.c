@@ -27,7 +27,7 @@ file_make(struct file *file, struct slice bytes)
 }
 
 static bool
-file_read(const char *path, bool is_kept, struct text *got,
+file_read(const char *path, enum input_use use, struct text *got,
 	  struct text *written, struct fault *fault)
 {
 	CLEAN(input_free_clean) struct input *input = NULL;
@@ -36,14 +36,14 @@ file_read(const char *path, bool is_kept, struct text *got,
 	char buffer[4096];
 	ssize_t len;
 
-	if (!input_open(path, is_kept, &input, fault))
+	if (!input_open(path, use, &input, fault))
 		return false;
 	do {
 		if (!input_read(input, &piece, fault))
 			return false;
 		text_add(got, piece);
 	} while (piece.len > 0);
-	if (!is_kept)
+	if (use == INPUT_VERIFY)
 		return true;
 	file_make(&out, SLICE_NONE);
 	cr_assert(input_write(input, out.descriptor, NULL));
@@ -57,8 +57,9 @@ file_read(const char *path, bool is_kept, struct text *got,
 static const struct {
 	const char *name;
 	struct slice input;
-	const char *message; /* NULL: refused */
+	const char *message; /* NULL: refused for signing */
 	const char *fault;
+	struct slice verified; /* where that is something else */
 } rows[] = {
 	{"LF", SLICE_LITERAL("a\n\nb\n"), "a\r\n\r\nb\r\n", NULL},
 	{"CRLF", SLICE_LITERAL("a\r\n\r\nb\r\n"), "a\r\n\r\nb\r\n", NULL},
@@ -66,10 +67,14 @@ static const struct {
 	{"no last line end", SLICE_LITERAL("a\nb"), "a\r\nb", NULL},
 	{"nothing", SLICE_LITERAL(""), "", NULL},
 	{"8-bit", SLICE_LITERAL("\xff\xfe\n"), "\xff\xfe\r\n", NULL},
-	{"bare CR", SLICE_LITERAL("a\nb\rc\n"), NULL, ":2: a bare CR"},
-	{"CR CR LF", SLICE_LITERAL("a\r\r\n"), NULL, ":1: a bare CR"},
-	{"CR at the end", SLICE_LITERAL("a\n\r"), NULL, ":2: a bare CR"},
-	{"NUL", SLICE_LITERAL("a\n\nb\0c\n"), NULL, ":3: a NUL"},
+	{"bare CR", SLICE_LITERAL("a\nb\rc\n"), NULL, ":2: a bare CR",
+	 SLICE_LITERAL("a\r\nb\rc\r\n")},
+	{"CR CR LF", SLICE_LITERAL("a\r\r\n"), NULL, ":1: a bare CR",
+	 SLICE_LITERAL("a\r\r\n")},
+	{"CR at the end", SLICE_LITERAL("a\n\r"), NULL, ":2: a bare CR",
+	 SLICE_LITERAL("a\r\n\r")},
+	{"NUL", SLICE_LITERAL("a\n\nb\0c\n"), NULL, ":3: a NUL",
+	 SLICE_LITERAL("a\r\n\r\nb\0c\r\n")},
 };
 
 Test(input, lines)
@@ -81,7 +86,7 @@ Test(input, lines)
 		bool ok;
 
 		file_make(&file, rows[i].input);
-		ok = file_read(file.path, true, &read, &written, &fault);
+		ok = file_read(file.path, INPUT_SIGN, &read, &written, &fault);
 		cr_expect_eq(ok, rows[i].message != NULL, "%s: %s",
 			     rows[i].name, fault.text);
 		if (rows[i].message != NULL) {
@@ -98,6 +103,49 @@ Test(input, lines)
 	}
 }
 
+Test(input, verifying_takes_every_byte)
+{
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		CLEAN(text_done) struct text read = {0};
+		struct slice expected = rows[i].verified;
+		struct fault fault = {0};
+		struct file file;
+
+		if (rows[i].message != NULL)
+			expected = SLICE(rows[i].message);
+		file_make(&file, rows[i].input);
+		cr_expect(file_read(file.path, INPUT_VERIFY, &read, NULL,
+				    &fault));
+		cr_expect(slice_eq(text_slice(&read), expected), "%s",
+			  rows[i].name);
+		close(file.descriptor);
+	}
+}
+
+/* Whatever read() gives at a time. */
+Test(input, line_ends_in_pieces)
+{
+	static const char *const pieces[] = {"a\r", "\n\n", "b", "\r\nc\r",
+					     "\n"};
+	CLEAN(input_free_clean) struct input *input = NULL;
+	CLEAN(text_done) struct text got = {0};
+	struct slice piece;
+	char path[64];
+	int ends[2];
+
+	cr_assert_eq(pipe(ends), 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[0]);
+	cr_assert(input_open(path, INPUT_SIGN, &input, NULL));
+	for (size_t i = 0; i < COUNT(pieces); i++) {
+		cr_assert(input_write_bytes(ends[1], SLICE(pieces[i]), NULL));
+		cr_assert(input_read(input, &piece, NULL));
+		text_add(&got, piece);
+	}
+	cr_expect_str_eq(text_string(&got), "a\r\n\r\nb\r\nc\r\n");
+	close(ends[0]);
+	close(ends[1]);
+}
+
 /* Beyond what stays in memory, with CRLFs at every place of a read. */
 Test(input, large_messages_come_back)
 {
@@ -110,12 +158,12 @@ Test(input, large_messages_come_back)
 			  "------------------------------------------------"
 			  "----------------------");
 	file_make(&file, text_slice(&message));
-	cr_assert(file_read(file.path, true, &read, &written, &fault), "%s",
+	cr_assert(file_read(file.path, INPUT_SIGN, &read, &written, &fault), "%s",
 		  fault.text);
 	cr_expect(slice_eq(text_slice(&read), text_slice(&message)));
 	cr_expect(slice_eq(text_slice(&written), text_slice(&message)));
 	text_clear(&read);
-	cr_assert(file_read(file.path, false, &read, &written, &fault));
+	cr_assert(file_read(file.path, INPUT_VERIFY, &read, &written, &fault));
 	cr_expect(slice_eq(text_slice(&read), text_slice(&message)));
 	close(file.descriptor);
 }
@@ -125,9 +173,9 @@ Test(input, faults)
 	CLEAN(text_done) struct text read = {0}, written = {0};
 	struct fault fault = {0};
 
-	cr_expect_not(file_read("/nonexistent/message", true, &read, &written,
-				&fault));
+	cr_expect_not(file_read("/nonexistent/message", INPUT_SIGN, &read,
+				&written, &fault));
 	cr_expect_eq(fault.kind, FAULT_ABSENT);
-	cr_expect_not(file_read("/tmp", true, &read, &written, &fault));
+	cr_expect_not(file_read("/tmp", INPUT_SIGN, &read, &written, &fault));
 	cr_expect_not_null(strstr(fault.text, "/tmp"));
 }

@@ -99,7 +99,7 @@ expect_verified(const char *fields, const char *header, const char *body,
 	cr_assert_eq(count, signatures);
 	for (size_t i = 0; i < count; i++) {
 		if (results[i].status == VERIFY_PENDING)
-			verifier_answer(verifier, i, VERIFY_ANSWER_FOUND,
+			verifier_answer(verifier, i, LOOKUP_FOUND,
 					records, COUNT(records));
 		cr_expect_eq(results[i].status, VERIFY_PASS, "%zu: %.*s", i,
 			     SLICE_ARG(results[i].reason));

@@ -64,7 +64,7 @@ vector_verify(size_t i, const char *fields, const char *body, size_t step)
 		cr_expect(slice_eq(results[0].query, SLICE(vectors[i].query)),
 			  "%s: '%.*s'", vectors[i].name,
 			  SLICE_ARG(results[0].query));
-		verifier_answer(verifier, 0, VERIFY_ANSWER_FOUND, &record, 1);
+		verifier_answer(verifier, 0, LOOKUP_FOUND, &record, 1);
 	}
 	return results[0].status;
 }
@@ -224,6 +224,11 @@ static const struct {
 	{"another key", TAGS "b=", "v=DKIM1; k=ed25519; "
 	 "p=PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=", VERIFY_FAIL,
 	 "another key"},
+	{"key of 512 bits", "v=1; a=rsa-sha256; c=relaxed/relaxed; "
+	 "d=example.com; s=sel; h=From; bh=%s; b=",
+	 "v=DKIM1; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAMWs4/fj7jeYJBPUU3Q5XHkzo"
+	 "y0spcNDa1IUwOTQee6B+026Tf5MtSz9HxM561npwN0TEYJyKj6OsNT0ltIDUS8CAwEAA"
+	 "Q==", VERIFY_PERMERROR, "at least 1024"},
 	{"sha256 allowed", TAGS "b=", RECORD("h=sha1:sha256; "), VERIFY_PASS,
 	 ""},
 	{"sha256 not allowed", TAGS "b=", RECORD("h=sha1; "),
@@ -344,7 +349,7 @@ Test(verify, rules)
 					   SLICE("sel._domainkey.example."
 						 "com")),
 				  "%s", rows[i].name);
-			verifier_answer(verifier, 0, VERIFY_ANSWER_FOUND,
+			verifier_answer(verifier, 0, LOOKUP_FOUND,
 					&record, 1);
 		}
 		cr_expect_eq(result->status, rows[i].status, "%s: %s: %.*s",
@@ -360,25 +365,25 @@ Test(verify, rules)
 
 static const struct {
 	const char *name;
-	enum verify_answer answer;
+	enum lookup_status answer;
 	struct slice records[3];
 	size_t count;
 	enum verify_status status;
 } answer_rows[] = {
-	{"no such record", VERIFY_ANSWER_ABSENT, {{0}}, 0, VERIFY_PERMERROR},
-	{"no answer", VERIFY_ANSWER_FAILED, {{0}}, 0, VERIFY_TEMPERROR},
-	{"the second one fits", VERIFY_ANSWER_FOUND,
+	{"no such record", LOOKUP_ABSENT, {{0}}, 0, VERIFY_PERMERROR},
+	{"no answer", LOOKUP_FAILED, {{0}}, 0, VERIFY_TEMPERROR},
+	{"the second one fits", LOOKUP_FOUND,
 	 {SLICE_LITERAL("v=spf1 -all"), SLICE_LITERAL(RECORD(""))}, 2,
 	 VERIFY_PASS},
-	{"none fits", VERIFY_ANSWER_FOUND,
+	{"none fits", LOOKUP_FOUND,
 	 {SLICE_LITERAL("v=spf1 -all"), SLICE_LITERAL("v=DKIM1; p=")}, 2,
 	 VERIFY_PERMERROR},
-	{"another key and the right one", VERIFY_ANSWER_FOUND,
+	{"another key and the right one", LOOKUP_FOUND,
 	 {SLICE_LITERAL("k=ed25519; "
 			"p=PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw="),
 	  SLICE_LITERAL("v=DKIM1; p="), SLICE_LITERAL(RECORD(""))}, 3,
 	 VERIFY_PASS},
-	{"nonsense and another key", VERIFY_ANSWER_FOUND,
+	{"nonsense and another key", LOOKUP_FOUND,
 	 {SLICE_LITERAL("x"),
 	  SLICE_LITERAL("k=ed25519; "
 			"p=PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=")},

@@ -144,14 +144,15 @@ child_main(void)
 	uv_sem_init(&room, 32);
 	for (unsigned i = 0;; i++) {
 		struct store_put *put = memory_new(sizeof(*put));
+		CLEAN(message_unref_clean) struct message *message =
+			message_make("from@example.org", "a@x.example",
+				     i * 977 % 40000);
 
 		uv_sem_wait(&room);
-		put->message = message_make("from@example.org", "a@x.example",
-					    i * 977 % 40000);
+		put->message = message;
 		put->loop = &loop;
 		put->done = child_put;
 		store_put(store, put);
-		message_unref(put->message);
 	}
 }
 

@@ -1,0 +1,50 @@
+/*
+ * conf_lexer - one configuration file as a row of tokens. A part of conf.
+ *
+ * Reports what can be no token (bytes that have no place, texts without end)
+ * and goes on behind it. Texts and words live in the arena, with a NUL behind
+ * them.
+ */
+#ifndef BASE_CONF_LEXER_H
+#define BASE_CONF_LEXER_H
+
+#include "base/conf.h"
+
+enum token_kind {
+	TOKEN_END,
+	TOKEN_WORD,
+	TOKEN_TEXT,
+	TOKEN_OPEN,
+	TOKEN_CLOSE,
+	TOKEN_EQUALS,
+	TOKEN_COMMA,
+};
+
+struct token {
+	enum token_kind kind;
+	struct slice text; /* of words and texts */
+	unsigned line;
+	bool is_first; /* on its line */
+};
+
+/* Set file, arena and errors; then conf_lexer_open(). */
+struct lexer {
+	const char *file;
+	struct arena *arena;
+	struct conf_errors *errors;
+	struct token token; /* the one to be looked at next */
+	/* its own */
+	struct slice rest;
+	unsigned line;
+	bool is_first;
+};
+
+/* Goes to the first token. The contents stay the caller's, and in place. */
+void conf_lexer_open(struct lexer *lexer, struct slice contents);
+void conf_lexer_advance(struct lexer *lexer);
+/* Of the token. */
+struct conf_place conf_lexer_place(const struct lexer *lexer);
+/* The token in words, for "found …"; in the arena. */
+const char *conf_lexer_found(struct lexer *lexer);
+
+#endif

@@ -1,0 +1,87 @@
+#include <stdlib.h>
+
+#include "relay/delivery/attempt.h"
+
+struct attempt *
+attempt_new(struct delivery *delivery)
+{
+	struct attempt *attempt = memory_new(sizeof(*attempt));
+	size_t count = delivery->recipients_count;
+
+	ASSERT(count > 0);
+	list_init(&attempt->link);
+	attempt->delivery = delivery;
+	attempt->results = arena_array(&attempt->arena, count,
+				       sizeof(*attempt->results));
+	attempt->accepted = arena_array(&attempt->arena, count,
+					sizeof(*attempt->accepted));
+	return attempt;
+}
+
+void
+attempt_free(struct attempt *attempt)
+{
+	arena_done(&attempt->arena);
+	free(attempt);
+}
+
+bool
+attempt_is_complete(const struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->delivery->recipients_count; i++)
+		if (attempt->results[i].outcome == OUTCOME_NONE)
+			return false;
+	return true;
+}
+
+bool
+attempt_has_begun(const struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->delivery->recipients_count; i++)
+		if (attempt->results[i].outcome != OUTCOME_NONE)
+			return true;
+	return false;
+}
+
+void
+attempt_set(struct attempt *attempt, size_t i,
+	    const struct recipient_result *like)
+{
+	struct recipient_result *result = &attempt->results[i];
+
+	ASSERT(i < attempt->delivery->recipients_count);
+	ASSERT(like->outcome != OUTCOME_NONE);
+	result->outcome = like->outcome;
+	result->reply = arena_copy(&attempt->arena, like->reply);
+	result->status = arena_copy(&attempt->arena, like->status);
+	result->mx = arena_copy(&attempt->arena, like->mx);
+	result->address = arena_copy(&attempt->arena, like->address);
+	result->tls = arena_copy(&attempt->arena, like->tls);
+}
+
+void
+attempt_fill(struct attempt *attempt, const struct recipient_result *like)
+{
+	const struct recipient_result *first = NULL;
+
+	for (size_t i = 0; i < attempt->delivery->recipients_count; i++) {
+		if (attempt->results[i].outcome != OUTCOME_NONE)
+			continue;
+		if (first == NULL) {
+			attempt_set(attempt, i, like);
+			first = &attempt->results[i];
+		} else {
+			attempt->results[i] = *first;
+		}
+	}
+}
+
+void
+attempt_reset(struct attempt *attempt)
+{
+	size_t count = attempt->delivery->recipients_count;
+
+	memset(attempt->results, 0, count * sizeof(*attempt->results));
+	memset(attempt->accepted, 0, count * sizeof(*attempt->accepted));
+	attempt->is_unreached = false;
+}

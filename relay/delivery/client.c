@@ -1,0 +1,608 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "relay/delivery/client_private.h"
+
+typedef void send_fn(struct client *client);
+typedef enum client_state replied_fn(struct client *client,
+				     const struct reply_in *reply);
+
+static send_fn ehlo_send, helo_send, starttls_send, handshake_start, idle_enter,
+	rset_send, quit_send;
+static replied_fn greeting_replied, ehlo_replied, helo_replied,
+	starttls_replied, idle_replied, rset_replied, quit_replied;
+
+#define IN(state) (1u << CLIENT_##state)
+
+/*
+ * A conversation reads from top to bottom. Entering a state calls send and sets
+ * the deadline (RFC 5321 4.5.3.2); a complete reply calls replied, which
+ * returns the state to enter next. Where replied is NULL an event ends the
+ * state: CONNECTED, SECURED. In BODY a reply comes too early, and the last
+ * octet written ends it. States never run backwards, except that TLS leads to a
+ * second EHLO, RCPT repeats, and each transaction returns to IDLE (or, with
+ * recipients left over, to MAIL).
+ */
+static const struct client_step {
+	const char *doing; /* for logs and reports */
+	send_fn *send;
+	replied_fn *replied;
+	uint64_t timeout_ms;
+	unsigned from; /* states that lead here */
+} client_steps[CLIENT_STATES] = {
+/* clang-format off */
+[CLIENT_CONNECTING]  = { "connecting", NULL, NULL, CONNECT_TIMEOUT_MS, 0 },
+[CLIENT_GREETING]    = { "waiting for the greeting", NULL, greeting_replied,
+			 5 * MINUTE, IN(CONNECTING) },
+[CLIENT_EHLO]        = { "sending EHLO", ehlo_send, ehlo_replied, 5 * MINUTE,
+			 IN(GREETING) | IN(HANDSHAKE) },
+[CLIENT_HELO]        = { "sending HELO", helo_send, helo_replied, 5 * MINUTE,
+			 IN(EHLO) },
+[CLIENT_STARTTLS]    = { "sending STARTTLS", starttls_send, starttls_replied,
+			 2 * MINUTE, IN(EHLO) },
+[CLIENT_HANDSHAKE]   = { "negotiating TLS", handshake_start, NULL,
+			 1 * MINUTE, IN(STARTTLS) },
+[CLIENT_IDLE]        = { "waiting for a message", idle_enter, idle_replied,
+			 CONNECTION_IDLE_MS,
+			 IN(EHLO) | IN(HELO) | IN(STARTTLS) | IN(MAIL) |
+			 IN(END_OF_DATA) | IN(RSET) },
+[CLIENT_MAIL]        = { "sending MAIL", mail_send, mail_replied, 5 * MINUTE,
+			 IN(IDLE) | IN(END_OF_DATA) | IN(RSET) },
+[CLIENT_RCPT]        = { "sending RCPT", rcpt_send, rcpt_replied, 5 * MINUTE,
+			 IN(MAIL) | IN(RCPT) },
+[CLIENT_DATA]        = { "sending DATA", data_send, data_replied, 2 * MINUTE,
+			 IN(RCPT) },
+[CLIENT_BODY]        = { "sending the message", body_send, body_replied,
+			 3 * MINUTE, IN(DATA) | IN(BODY) },
+[CLIENT_END_OF_DATA] = { "waiting for the final reply; the message may be sent"
+			 " twice", end_send, end_replied, 10 * MINUTE,
+			 IN(BODY) | IN(DATA) },
+[CLIENT_RSET]        = { "sending RSET", rset_send, rset_replied, 1 * MINUTE,
+			 IN(MAIL) | IN(RCPT) | IN(DATA) },
+[CLIENT_QUIT]        = { "sending QUIT", quit_send, quit_replied, 10 * SECOND,
+			 IN(IDLE) },
+[CLIENT_OVER]        = { "over", NULL, NULL, 0, ~0u },
+/* clang-format on */
+};
+
+/* --- the end --- */
+
+static void
+client_command(struct client *client, const char *verb, struct slice argument)
+{
+	CLEAN(text_done) struct text line = {0};
+
+	text_add_string(&line, verb);
+	if (argument.len > 0) {
+		text_add_byte(&line, ' ');
+		text_add(&line, argument);
+	}
+	text_add_string(&line, "\r\n");
+	stream_write(client->stream, text_slice(&line));
+}
+
+static void
+client_free(struct client *client)
+{
+	if (client->stream != NULL)
+		stream_close(&client->stream);
+	transaction_done(client);
+	reply_reader_done(&client->reader);
+	text_done(&client->end_words);
+	text_done(&client->host_name);
+	free(client);
+}
+
+/* The only place that lets a client go; it may be gone afterwards. */
+void
+client_settle(struct client *client)
+{
+	client_fn *event = client->settings.event;
+
+	if (client->state != CLIENT_OVER || client->in_event)
+		return;
+	if (event != NULL)
+		event(client->settings.owner, CLIENT_ENDED);
+	client_free(client);
+}
+
+const struct client_end *
+client_end(const struct client *client)
+{
+	return &client->end;
+}
+
+static bool
+in_transaction(const struct client *client)
+{
+	return client->attempt != NULL;
+}
+
+static enum client_state
+end_with(struct client *client, const struct fate *fate)
+{
+	struct client_end *end = &client->end;
+
+	end->was_ready = client->was_ready;
+	end->has_answered = client->has_answered;
+	end->is_idle_end = client->state == CLIENT_IDLE ||
+			   client->state == CLIENT_QUIT;
+	client_result(client, fate, text_slice(&client->end_words),
+		      &end->result);
+	memcpy(client->end_status, fate->status, sizeof(client->end_status));
+	end->result.status = SLICE(client->end_status);
+	if (end->result.outcome == OUTCOME_NONE)
+		end->result.outcome = OUTCOME_DEFERRED;
+	if (in_transaction(client))
+		transaction_abort(client, fate,
+				  text_slice(&client->end_words));
+	return CLIENT_OVER;
+}
+
+enum client_state
+client_end_reply(struct client *client, const struct fate *fate,
+		 const struct reply_in *reply)
+{
+	text_clear(&client->end_words);
+	outcome_write_reply(&client->end_words, reply);
+	if (reply->code != 421 && client->state < CLIENT_MAIL &&
+	    client->state != CLIENT_IDLE)
+		client_command(client, "QUIT", SLICE_NONE);
+	return end_with(client, fate);
+}
+
+enum client_state
+client_end_trouble(struct client *client, enum outcome_trouble trouble,
+		   struct slice detail)
+{
+	struct fate fate = outcome_of_trouble(trouble);
+
+	text_clear(&client->end_words);
+	text_addf(&client->end_words, "%s while %s", fate.words,
+		  client_steps[client->state].doing);
+	if (detail.len > 0)
+		text_addf(&client->end_words, " (%.*s)", SLICE_ARG(detail));
+	return end_with(client, &fate);
+}
+
+void
+client_result(const struct client *client, const struct fate *fate,
+	      struct slice words, struct recipient_result *result_out)
+{
+	*result_out = (struct recipient_result){
+		.outcome = fate->outcome,
+		.reply = words,
+		.status = SLICE(fate->status),
+		.mx = text_slice(&client->host_name),
+		.address = SLICE(client->address),
+		.tls = SLICE(client->tls),
+	};
+}
+
+/* --- states --- */
+
+void
+client_enter(struct client *client, enum client_state state)
+{
+	const struct client_step *step = &client_steps[state];
+
+	ASSERT(client->state != CLIENT_OVER);
+	ASSERT((step->from & (1u << client->state)) != 0);
+	client->state = state;
+	if (state == CLIENT_OVER) {
+		if (client->stream != NULL)
+			stream_finish(&client->stream);
+		return;
+	}
+	stream_deadline(client->stream, step->timeout_ms);
+	if (step->send != NULL)
+		step->send(client);
+}
+
+/* --- greeting, EHLO, HELO --- */
+
+static enum client_state
+greeting_replied(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_reply(STAGE_GREETING, reply);
+
+	if (fate.outcome != OUTCOME_NONE)
+		return client_end_reply(client, &fate, reply);
+	return CLIENT_EHLO;
+}
+
+static void
+ehlo_send(struct client *client)
+{
+	/* What was said before TLS counts for nothing: RFC 3207 4.2. */
+	client->has_pipelining = client->has_8bitmime = false;
+	client->has_starttls = client->has_size = false;
+	client->size_max = 0;
+	client_command(client, "EHLO", client->settings.hostname);
+}
+
+static void
+keyword_take(struct client *client, struct slice line)
+{
+	struct slice keyword;
+
+	if (!slice_split(&line, ' ', &keyword))
+		return;
+	if (slice_eq_nocase(keyword, SLICE("PIPELINING")))
+		client->has_pipelining = true;
+	else if (slice_eq_nocase(keyword, SLICE("8BITMIME")))
+		client->has_8bitmime = true;
+	else if (slice_eq_nocase(keyword, SLICE("STARTTLS")))
+		client->has_starttls = true;
+	else if (slice_eq_nocase(keyword, SLICE("SIZE"))) {
+		client->has_size = true;
+		if (!slice_number(slice_trim(line), &client->size_max))
+			client->size_max = 0;
+	}
+}
+
+/* After EHLO or HELO: which way, as to TLS. */
+static enum client_state
+greeted(struct client *client)
+{
+	const struct client_settings *settings = &client->settings;
+	bool is_needed = settings->tls == TLS_REQUIRED ||
+			 settings->tls == TLS_VERIFY;
+
+	if (stream_tls(client->stream) != NULL || settings->tls == TLS_NONE)
+		return CLIENT_IDLE;
+	if (client->has_starttls && !settings->in_clear)
+		return CLIENT_STARTTLS;
+	if (is_needed)
+		return client_end_trouble(client, TROUBLE_NO_TLS, SLICE_NONE);
+	return CLIENT_IDLE;
+}
+
+static enum client_state
+ehlo_replied(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_reply(STAGE_EHLO, reply);
+	struct slice rest = reply->text, line;
+
+	/* RFC 5321 3.2: who does not know EHLO is asked with HELO. */
+	if (reply->code / 100 == 5)
+		return CLIENT_HELO;
+	if (fate.outcome != OUTCOME_NONE)
+		return client_end_reply(client, &fate, reply);
+	(void)slice_split(&rest, '\n', &line); /* its name */
+	while (slice_split(&rest, '\n', &line))
+		keyword_take(client, slice_trim(line));
+	return greeted(client);
+}
+
+static void
+helo_send(struct client *client)
+{
+	client_command(client, "HELO", client->settings.hostname);
+}
+
+static enum client_state
+helo_replied(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_reply(STAGE_EHLO, reply);
+
+	if (fate.outcome != OUTCOME_NONE)
+		return client_end_reply(client, &fate, reply);
+	return greeted(client);
+}
+
+/* --- STARTTLS --- */
+
+static void
+starttls_send(struct client *client)
+{
+	client_command(client, "STARTTLS", SLICE_NONE);
+}
+
+static enum client_state
+starttls_replied(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_reply(STAGE_STARTTLS, reply);
+
+	if (fate.outcome == OUTCOME_NONE && reply->code == 220) {
+		/* Bytes behind the reply were not said by whom we are about to
+		 * talk to securely. */
+		if (stream_input(client->stream).len == 0)
+			return CLIENT_HANDSHAKE;
+		client->end.is_tls_trouble = true;
+		return client_end_trouble(client, TROUBLE_TLS_FAILED,
+					  SLICE("bytes behind the reply to "
+						"STARTTLS"));
+	}
+	if (reply->code == 421 || client->settings.tls != TLS_OPPORTUNISTIC)
+		return client_end_reply(client, &fate, reply);
+	return CLIENT_IDLE; /* refused: in clear, on this connection */
+}
+
+static void
+handshake_start(struct client *client)
+{
+	const struct client_settings *settings = &client->settings;
+
+	stream_secure_client(client->stream, settings->tls_context,
+			     settings->host->is_name ||
+					     settings->tls == TLS_VERIFY
+				     ? settings->host->name
+				     : SLICE_NONE);
+}
+
+static void
+client_secured(struct client *client)
+{
+	const struct tls *tls = stream_tls(client->stream);
+
+	ASSERT(client->state == CLIENT_HANDSHAKE);
+	snprintf(client->tls, sizeof(client->tls), "%s %s", tls_version(tls),
+		 tls_cipher(tls));
+	client_enter(client, CLIENT_EHLO);
+}
+
+/* --- between transactions --- */
+
+static void
+idle_enter(struct client *client)
+{
+	struct attempt *attempt = client->attempt;
+	client_fn *event = client->settings.event;
+
+	if (!client->was_ready) {
+		client->was_ready = true;
+		event(client->settings.owner, CLIENT_READY);
+		return;
+	}
+	ASSERT(attempt_is_complete(attempt));
+	client->attempt = NULL;
+	client->carried++;
+	transaction_done(client);
+	event(client->settings.owner, CLIENT_CARRIED);
+}
+
+/* Nobody asked: 421 before a time-out of the peer's, most likely. */
+static enum client_state
+idle_replied(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_trouble(TROUBLE_CONNECTION_LOST);
+
+	return client_end_reply(client, &fate, reply);
+}
+
+static void
+rset_send(struct client *client)
+{
+	client_command(client, "RSET", SLICE_NONE);
+}
+
+static enum client_state
+rset_replied(struct client *client, const struct reply_in *reply)
+{
+	if (reply->code / 100 != 2) {
+		struct fate fate = outcome_of_trouble(TROUBLE_BROKEN_REPLY);
+
+		return client_end_reply(client, &fate, reply);
+	}
+	return attempt_is_complete(client->attempt) ? CLIENT_IDLE
+						    : CLIENT_MAIL;
+}
+
+static void
+quit_send(struct client *client)
+{
+	client_command(client, "QUIT", SLICE_NONE);
+}
+
+static enum client_state
+quit_replied(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_trouble(TROUBLE_CONNECTION_LOST);
+
+	return client_end_reply(client, &fate, reply);
+}
+
+/* --- events --- */
+
+/* A command is only sent once everything said before is answered; whatever has
+ * come beyond that answers nothing, and the two of us are out of step. */
+static bool
+is_out_of_step(const struct client *client, enum client_state next)
+{
+	bool is_ahead = client->transaction.is_ahead &&
+			(next == CLIENT_RCPT || next == CLIENT_DATA);
+
+	return stream_input(client->stream).len > 0 && !is_ahead &&
+	       next != CLIENT_IDLE && next != CLIENT_OVER;
+}
+
+static void
+client_replied(struct client *client, const struct reply_in *reply)
+{
+	enum client_state next;
+
+	client->has_answered |= in_transaction(client);
+	next = client_steps[client->state].replied(client, reply);
+	if (is_out_of_step(client, next))
+		next = client_end_trouble(client, TROUBLE_BROKEN_REPLY,
+					  SLICE("more replies than commands"));
+	client_enter(client, next);
+}
+
+static void
+client_read(struct client *client)
+{
+	while (client->state != CLIENT_OVER &&
+	       client_steps[client->state].replied != NULL) {
+		struct slice input = stream_input(client->stream);
+		struct reply_in reply;
+		size_t used = 0;
+
+		if (input.len == 0)
+			return;
+		switch (reply_read(&client->reader, input, &used, &reply)) {
+		case REPLY_MORE:
+			stream_consume(client->stream, used);
+			return;
+		case REPLY_COMPLETE:
+			stream_consume(client->stream, used);
+			client_replied(client, &reply);
+			break;
+		case REPLY_BROKEN:
+			client_enter(client,
+				     client_end_trouble(client,
+							TROUBLE_BROKEN_REPLY,
+							SLICE_NONE));
+			return;
+		}
+	}
+}
+
+static void
+client_failed(struct client *client)
+{
+	const struct fault *fault = stream_fault(client->stream);
+	enum outcome_trouble trouble = TROUBLE_CONNECTION_LOST;
+
+	if (client->state == CLIENT_CONNECTING) {
+		trouble = TROUBLE_NO_CONNECTION;
+	} else if (client->state == CLIENT_HANDSHAKE) {
+		client->end.is_tls_trouble = true;
+		trouble = client->settings.tls == TLS_VERIFY &&
+					  fault->kind == FAULT_DENIED
+				  ? TROUBLE_TLS_UNTRUSTED
+				  : TROUBLE_TLS_FAILED;
+	}
+	client_enter(client, client_end_trouble(client, trouble,
+						SLICE(fault->text)));
+}
+
+static void
+client_expired(struct client *client)
+{
+	if (client->state == CLIENT_HANDSHAKE)
+		client->end.is_tls_trouble = true;
+	if (client->state == CLIENT_IDLE) {
+		/* To the owner this is the end; QUIT is our own affair. */
+		client->end = (struct client_end){.was_ready = true,
+						  .is_idle_end = true};
+		client->settings.event(client->settings.owner, CLIENT_ENDED);
+		client->settings.event = NULL;
+		client_enter(client, CLIENT_QUIT);
+		return;
+	}
+	client_enter(client,
+		     client_end_trouble(client, TROUBLE_TIMED_OUT, SLICE_NONE));
+}
+
+static void
+client_on_event(void *owner, enum stream_event event)
+{
+	struct client *client = owner;
+
+	client->in_event = true;
+	switch (event) {
+	case STREAM_CONNECTED:
+		client_enter(client, CLIENT_GREETING);
+		break;
+	case STREAM_DATA:
+		client_read(client);
+		break;
+	case STREAM_DRAINED:
+		if (client->state == CLIENT_BODY)
+			client_enter(client, CLIENT_BODY);
+		break;
+	case STREAM_SECURED:
+		client_secured(client);
+		break;
+	case STREAM_ENDED:
+		client_enter(client, client_end_trouble(client,
+							TROUBLE_CONNECTION_LOST,
+							SLICE_NONE));
+		break;
+	case STREAM_EXPIRED:
+		client_expired(client);
+		break;
+	case STREAM_FAILED:
+		client_failed(client);
+		break;
+	}
+	client->in_event = false;
+	client_settle(client);
+}
+
+/* --- what the owner asks for --- */
+
+bool
+client_open(const struct client_settings *settings, struct client **client_out,
+	    struct fault *fault)
+{
+	struct client *client = memory_new(sizeof(*client));
+
+	ASSERT(settings->event != NULL);
+	client->settings = *settings;
+	client->state = CLIENT_CONNECTING;
+	text_add(&client->host_name, settings->host->name);
+	address_write(&settings->host->address, client->address);
+	memcpy(client->tls, "none", sizeof("none"));
+	if (!stream_connect(settings->loop, &settings->host->address,
+			    client_on_event, client, &client->stream, fault)) {
+		text_done(&client->host_name);
+		free(client);
+		return false;
+	}
+	stream_deadline(client->stream,
+			client_steps[CLIENT_CONNECTING].timeout_ms);
+	*client_out = client;
+	return true;
+}
+
+bool
+client_is_ready(const struct client *client)
+{
+	return client->state == CLIENT_IDLE && client->attempt == NULL &&
+	       stream_input(client->stream).len == 0;
+}
+
+bool
+client_carry(struct client *client, struct attempt *attempt)
+{
+	ASSERT(client_is_ready(client));
+	ASSERT(!attempt_is_complete(attempt));
+	client->attempt = attempt;
+	client->has_answered = false;
+	if (!transaction_check(client)) {
+		ASSERT(attempt_is_complete(attempt));
+		client->attempt = NULL;
+		return false;
+	}
+	client_enter(client, CLIENT_MAIL);
+	return true;
+}
+
+unsigned
+client_carried(const struct client *client)
+{
+	return client->carried;
+}
+
+void
+client_quit(struct client **handed_back)
+{
+	struct client *client = TAKE(*handed_back);
+
+	ASSERT(client->state == CLIENT_IDLE);
+	ASSERT(client->attempt == NULL);
+	client->settings.event = NULL;
+	client_enter(client, CLIENT_QUIT);
+}
+
+void
+client_close(struct client **handed_back)
+{
+	struct client *client = TAKE(*handed_back);
+
+	ASSERT(!client->in_event);
+	client_free(client);
+}

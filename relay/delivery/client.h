@@ -1,0 +1,72 @@
+/*
+ * client - one outbound SMTP conversation (RFC 5321) with one address of a
+ * host.
+ *
+ * It connects, greets, secures the connection as the policy says, and then
+ * carries attempts, one after the other, until it is told to quit or something
+ * ends it. It knows nothing of other hosts, of retries or of the queue's
+ * order.
+ *
+ * Ownership   client_open() hands a client out; client_quit() and
+ *             client_close() hand it back and clear the pointer. After
+ *             CLIENT_ENDED it is gone too.
+ * Events      Come from the loop. client_carry(), client_quit() may be called
+ *             from inside READY and CARRIED; nothing from inside ENDED.
+ * Thread      The loop's only.
+ */
+#ifndef RELAY_DELIVERY_CLIENT_H
+#define RELAY_DELIVERY_CLIENT_H
+
+#include "relay/delivery/attempt.h"
+#include "relay/delivery/hosts.h"
+#include "relay/net/stream.h"
+
+struct client;
+
+enum client_event {
+	CLIENT_READY,   /* greeted and secured: carry something, or quit */
+	CLIENT_CARRIED, /* the attempt has a result for each recipient; it is
+			   the owner's again, and the client ready */
+	CLIENT_ENDED,   /* over; client_end() says why. An attempt in hand is
+			   the owner's again; recipients without a result may
+			   be tried elsewhere. */
+};
+typedef void client_fn(void *owner, enum client_event event);
+
+/* How a conversation ended; valid during CLIENT_ENDED. */
+struct client_end {
+	struct recipient_result result; /* for whom it leaves without one */
+	bool was_ready;         /* got as far as CLIENT_READY */
+	bool has_answered;      /* the attempt in hand had a reply */
+	bool is_tls_trouble;    /* with TLS left out it may work */
+	bool is_idle_end;       /* nothing was in hand: no trouble */
+};
+
+struct client_settings {
+	struct loop *loop;
+	struct store *store;
+	const struct host *host;   /* must live until READY or ENDED */
+	struct slice hostname;     /* ours, for EHLO; likewise */
+	enum tls_policy tls;
+	bool in_clear;             /* opportunistic TLS has failed before */
+	struct tls_context *tls_context;
+	client_fn *event;
+	void *owner;
+};
+
+bool client_open(const struct client_settings *settings,
+		 struct client **client_out, struct fault *fault) MUST_USE;
+/* Whether it may carry something now. False after READY or CARRIED means that
+ * ENDED will follow. */
+bool client_is_ready(const struct client *client);
+/* The attempt is lent until CARRIED or ENDED. False: this peer takes none of it
+ * as it is; the attempt is complete and no event follows. */
+bool client_carry(struct client *client, struct attempt *attempt) MUST_USE;
+unsigned client_carried(const struct client *client); /* attempts so far */
+const struct client_end *client_end(const struct client *client);
+/* While nothing is carried: says QUIT and goes by itself; no event follows. */
+void client_quit(struct client **client);
+/* In any state, at once; no event follows. */
+void client_close(struct client **client);
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * What client.c (the conversation: states and events) and transaction.c (one
+ * message: MAIL to the final reply) share. For them only.
+ */
+#ifndef RELAY_DELIVERY_CLIENT_PRIVATE_H
+#define RELAY_DELIVERY_CLIENT_PRIVATE_H
+
+#include "relay/delivery/client.h"
+
+enum client_state {
+	CLIENT_CONNECTING,
+	CLIENT_GREETING,
+	CLIENT_EHLO,
+	CLIENT_HELO,
+	CLIENT_STARTTLS,
+	CLIENT_HANDSHAKE,
+	CLIENT_IDLE,
+	CLIENT_MAIL,
+	CLIENT_RCPT,
+	CLIENT_DATA,
+	CLIENT_BODY,
+	CLIENT_END_OF_DATA,
+	CLIENT_RSET,
+	CLIENT_QUIT,
+	CLIENT_OVER,
+	CLIENT_STATES,
+};
+
+/* RFC 5321 4.5.3.1.8: so many are always taken in one transaction. */
+#define TRANSACTION_RECIPIENTS_MAX 100
+
+/* A read of the stored body; outlives the client where that goes first. */
+struct body_read {
+	struct store_read_body read;
+	struct client *client; /* NULL: nobody waits for it any more */
+};
+
+struct transaction {
+	/* Recipients of this transaction, by their index in the attempt. */
+	unsigned recipients[TRANSACTION_RECIPIENTS_MAX];
+	unsigned count, next; /* next: whose RCPT is answered next */
+	unsigned accepted;
+	bool is_ahead;        /* commands up to DATA are written already */
+	bool is_empty;        /* 354 although nobody was accepted */
+	/* the body */
+	uint64_t offset;      /* of the stored bytes */
+	bool has_prefix, at_line_start;
+	struct body_read *reading;
+};
+
+struct client {
+	struct client_settings settings;
+	struct stream *stream;
+	enum client_state state;
+	bool in_event;
+	struct reply_reader reader;
+	/* what the peer said of itself */
+	bool has_pipelining, has_8bitmime, has_starttls, has_size;
+	uint64_t size_max; /* 0: no fixed limit */
+	bool was_ready;
+	unsigned carried;
+	struct attempt *attempt;
+	bool has_answered;
+	struct transaction transaction;
+	struct client_end end;
+	struct text end_words;
+	char end_status[OUTCOME_STATUS_SIZE];
+	struct text host_name;
+	char address[ADDRESS_TEXT_SIZE];
+	char tls[128];
+};
+
+/* --- client.c --- */
+
+/* The end, for a reply or for trouble on the way. */
+enum client_state client_end_reply(struct client *client,
+				   const struct fate *fate,
+				   const struct reply_in *reply);
+enum client_state client_end_trouble(struct client *client,
+				     enum outcome_trouble trouble,
+				     struct slice detail);
+/* The one road to another state. */
+void client_enter(struct client *client, enum client_state state);
+/* After client_enter() outside of a stream event. */
+void client_settle(struct client *client);
+void client_result(const struct client *client, const struct fate *fate,
+		   struct slice words, struct recipient_result *result_out);
+
+/* --- transaction.c --- */
+
+/* False: the peer will not take this message; every recipient has a result. */
+bool transaction_check(struct client *client);
+void mail_send(struct client *client);
+enum client_state mail_replied(struct client *client,
+			       const struct reply_in *reply);
+void rcpt_send(struct client *client);
+enum client_state rcpt_replied(struct client *client,
+			       const struct reply_in *reply);
+void data_send(struct client *client);
+enum client_state data_replied(struct client *client,
+			       const struct reply_in *reply);
+void body_send(struct client *client);
+enum client_state body_replied(struct client *client,
+			       const struct reply_in *reply);
+void end_send(struct client *client);
+enum client_state end_replied(struct client *client,
+			      const struct reply_in *reply);
+/* Lost in the middle: whom nothing is known of may be tried again. */
+void transaction_abort(struct client *client, const struct fate *fate,
+		       struct slice words);
+void transaction_done(struct client *client);
+
+#endif
