@@ -267,7 +267,39 @@ move_output(struct stream *stream)
 
 static void on_written(uv_write_t *write, int status);
 
-/* wire -> sending */
+/* Output fell to the low mark without the loop's help: it tells soon. */
+static void
+note_drained(struct stream *stream)
+{
+	if (!stream->is_above_high ||
+	    stream_output_len(stream) > STREAM_OUTPUT_LOW)
+		return;
+	stream->is_above_high = false;
+	stream->has_drained = true;
+	ASSERT(uv_timer_start(&stream->turn, on_turn, 0, 0) == 0);
+}
+
+/* What the kernel takes at once, straight from wire: nearly every reply goes
+ * this way, which saves the loop a round and an epoll_ctl(2). */
+static bool
+send_at_once(struct stream *stream)
+{
+	uv_buf_t buffer = uv_buf_init(stream->wire.bytes,
+				      (unsigned)stream->wire.len);
+	int status = uv_try_write(&stream->uv.stream, &buffer, 1);
+
+	if (status < 0 && status != UV_EAGAIN) {
+		fail(stream, "write", status);
+		text_clear(&stream->wire);
+	} else if (status > 0 && (size_t)status < stream->wire.len) {
+		text_drop_front(&stream->wire, (size_t)status);
+	} else if (status > 0) {
+		forget_sent(&stream->wire);
+	}
+	return stream->wire.len == 0;
+}
+
+/* wire -> sending, as far as the kernel does not take it right away */
 static void
 send_wire(struct stream *stream)
 {
@@ -277,6 +309,10 @@ send_wire(struct stream *stream)
 	if (stream->wire.len == 0 || stream->is_sending ||
 	    stream->is_connecting || stream->is_closed)
 		return;
+	if (send_at_once(stream)) {
+		note_drained(stream);
+		return;
+	}
 	swap(&stream->sending, &stream->wire);
 	buffer = uv_buf_init(stream->sending.bytes,
 			     (unsigned)stream->sending.len);
@@ -374,11 +410,7 @@ on_written(uv_write_t *write, int status)
 		finish_on(stream);
 		return;
 	}
-	if (stream->is_above_high &&
-	    stream_output_len(stream) <= STREAM_OUTPUT_LOW) {
-		stream->is_above_high = false;
-		stream->has_drained = true;
-	}
+	note_drained(stream);
 	deliver(stream);
 }
 
@@ -500,17 +532,13 @@ stream_new(struct loop *loop, int family, stream_fn *event, void *owner)
 }
 
 static void
-learn_addresses(struct stream *stream, int descriptor)
+learn_peer(struct stream *stream, int descriptor)
 {
-	struct address *local = &stream->local_address,
-		       *peer = &stream->peer_address;
+	struct address *peer = &stream->peer_address;
 
-	local->len = peer->len = sizeof(local->local);
-	if (getsockname(descriptor, &local->any, &local->len) != 0)
-		*local = (struct address){0};
+	peer->len = sizeof(peer->local);
 	if (getpeername(descriptor, &peer->any, &peer->len) != 0)
 		*peer = (struct address){0};
-	address_unmap(local);
 	address_unmap(peer);
 }
 
@@ -538,19 +566,33 @@ stream_accept(struct loop *loop, int descriptor, stream_fn *event, void *owner,
 		return fault_set(fault, FAULT_SYSTEM, "accepted socket: %s",
 				 uv_strerror(status));
 	}
-	learn_addresses(stream, descriptor);
 	if (local.any.sa_family != AF_UNIX)
 		uv_tcp_nodelay(&stream->uv.tcp, 1);
+	address_unmap(&local);
+	stream->local_address = local;
+	learn_peer(stream, descriptor);
 	update_reading(stream);
 	*stream_out = stream;
 	return true;
 }
 
 static void
+learn_local(struct stream *stream)
+{
+	struct address *local = &stream->local_address;
+	uv_os_fd_t descriptor;
+
+	local->len = sizeof(local->local);
+	if (uv_fileno(&stream->uv.handle, &descriptor) != 0 ||
+	    getsockname(descriptor, &local->any, &local->len) != 0)
+		*local = (struct address){0};
+	address_unmap(local);
+}
+
+static void
 on_connected(uv_connect_t *connect, int status)
 {
 	struct stream *stream = connect->handle->data;
-	uv_os_fd_t descriptor;
 
 	if (stream->is_closed)
 		return;
@@ -559,8 +601,7 @@ on_connected(uv_connect_t *connect, int status)
 		fail(stream, "connect", status);
 	} else {
 		stream->has_connected = true;
-		if (uv_fileno(&stream->uv.handle, &descriptor) == 0)
-			learn_addresses(stream, descriptor);
+		learn_local(stream);
 		if (stream->uv.handle.type == UV_TCP)
 			uv_tcp_nodelay(&stream->uv.tcp, 1);
 	}
@@ -747,6 +788,19 @@ on_shut_down(uv_shutdown_t *shutdown, int status)
 	finish_on(stream);
 }
 
+/* With nothing queued, without a round of the loop for it. */
+static void
+shut_down(struct stream *stream)
+{
+	uv_os_fd_t descriptor;
+
+	stream->is_shut_down = true;
+	if (stream->has_failed ||
+	    uv_fileno(&stream->uv.handle, &descriptor) != 0 ||
+	    shutdown(descriptor, SHUT_WR) != 0 || stream->has_ended)
+		stream_destroy(stream);
+}
+
 /* The next step of a finish: the rest of the output, close_notify, our FIN,
  * then the peer's. Closing before that, with bytes of the peer unread, would
  * reset the connection and could take our last reply with it. */
@@ -768,7 +822,11 @@ finish_on(struct stream *stream)
 		tls_finish(stream->tls, &stream->wire);
 		send_wire(stream);
 	}
-	/* libuv shuts down behind the writes that are queued. */
+	if (!stream->is_sending) {
+		shut_down(stream);
+		return;
+	}
+	/* libuv shuts down behind the write that is queued. */
 	status = uv_shutdown(&stream->request.shutdown, &stream->uv.stream,
 			     on_shut_down);
 	if (status != 0)
