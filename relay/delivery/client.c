@@ -131,8 +131,10 @@ end_with(struct client *client, const struct fate *fate)
 		      &end->result);
 	memcpy(client->end_status, fate->status, sizeof(client->end_status));
 	end->result.status = SLICE(client->end_status);
-	if (end->result.outcome == OUTCOME_NONE)
-		end->result.outcome = OUTCOME_DEFERRED;
+	/* Who was not spoken of is only deferred. */
+	end->result.outcome = OUTCOME_DEFERRED;
+	if (client->end_status[0] != '\0')
+		client->end_status[0] = '4';
 	if (in_transaction(client))
 		transaction_abort(client, fate,
 				  text_slice(&client->end_words));
@@ -470,7 +472,8 @@ client_failed(struct client *client)
 	} else if (client->state == CLIENT_HANDSHAKE) {
 		client->end.is_tls_trouble = true;
 		trouble = client->settings.tls == TLS_VERIFY &&
-					  fault->kind == FAULT_DENIED
+					  strstr(fault->text, "certificate") !=
+						  NULL
 				  ? TROUBLE_TLS_UNTRUSTED
 				  : TROUBLE_TLS_FAILED;
 	}

@@ -190,23 +190,15 @@ rcpt_send(struct client *client)
 }
 
 /* RFC 5321 4.5.3.1.10: the surplus goes in another transaction. Only where this
- * one has somebody, so that each makes progress. */
+ * one has somebody, so that each makes progress; and a full mailbox may use the
+ * same codes with a status of its own. */
 static bool
 rcpt_is_surplus(const struct client *client, const struct reply_in *reply)
 {
 	return client->transaction.accepted > 0 &&
-	       (reply->code == 452 ||
-		(reply->code == 552 &&
-		 (reply->status.len == 0 ||
-		  slice_eq(reply->status, SLICE("5.5.3")))));
-}
-
-/* Too many at once, which says nothing of the mailbox; a full one may use the
- * same code with a status of its own. */
-static bool
-status_is_of_mailbox(struct slice status)
-{
-	return status.len > 0 && !slice_ends_nocase(status, SLICE(".5.3"));
+	       (reply->code == 452 || reply->code == 552) &&
+	       (reply->status.len == 0 ||
+		slice_ends_nocase(reply->status, SLICE(".5.3")));
 }
 
 enum client_state
@@ -224,8 +216,7 @@ rcpt_replied(struct client *client, const struct reply_in *reply)
 	} else if (fate.outcome == OUTCOME_NONE) {
 		attempt->accepted[recipient] = true;
 		transaction->accepted++;
-	} else if (!rcpt_is_surplus(client, reply) ||
-		   status_is_of_mailbox(reply->status)) {
+	} else if (!rcpt_is_surplus(client, reply)) {
 		CLEAN(text_done) struct text words = {0};
 
 		outcome_write_reply(&words, reply);

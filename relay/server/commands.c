@@ -264,9 +264,6 @@ mail_check(const struct session *session, struct slice args,
 	const struct reply *refusal = NULL;
 	struct slice rest;
 
-	if (session->listener->auth == AUTH_REQUIRED &&
-	    !session->is_authenticated)
-		return &reply_auth_first;
 	if (!take_prefix(&args, "FROM:"))
 		return &reply_mail_syntax;
 	switch (path_parse(args, &out->path, &rest)) {
@@ -281,6 +278,9 @@ mail_check(const struct session *session, struct slice args,
 	case PATH_NOT_ASCII:
 		return &reply_not_ascii;
 	}
+	if (session->listener->auth == AUTH_REQUIRED &&
+	    !session->is_authenticated)
+		return &reply_auth_first;
 	refusal = mail_params(session, rest, out);
 	if (refusal == NULL && !store_accepts(session->share->store, out->size))
 		return &reply_no_room;

@@ -110,6 +110,37 @@ log_fault(struct log *line, const struct fault *fault)
 	log_string(line, "reason", fault->text);
 }
 
+/* Lists as name=[item item {name=value name=value}]. */
+void
+log_list_begin(struct log *line, const char *name)
+{
+	text_addf(&line->text, " %s=[", name);
+}
+
+void
+log_item(struct log *line, struct slice value)
+{
+	text_addf(&line->text, " %.*s", SLICE_ARG(value));
+}
+
+void
+log_object_begin(struct log *line)
+{
+	text_add_string(&line->text, " {");
+}
+
+void
+log_object_end(struct log *line)
+{
+	text_add_string(&line->text, " }");
+}
+
+void
+log_list_end(struct log *line)
+{
+	text_add_string(&line->text, " ]");
+}
+
 void
 log_send(struct log *line)
 {

@@ -20,6 +20,7 @@
  *	slow COUNT       the spool drains after so many octets
  *	stored COUNT     messages in the store by now
  *	= TEXT           stands in the message stored last
+ *	event TEXT       stands in an event logged since connect
  *	segments matter  not to be sent octet by octet
  */
 #include <criterion/criterion.h>
@@ -28,10 +29,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "keys/keyring.h"
 #include "relay/limits.h"
 #include "relay/server/session.h"
+#include "tests/fake/log.h"
 #include "tests/fake/queue.h"
 #include "tests/fake/stream.h"
 
@@ -53,6 +54,8 @@ static struct listener_options listener;
 static struct network networks[2];
 static struct tls_context *contexts[1];
 static size_t sessions, acknowledged;
+/* Made once: by unsigned_action. */
+static struct policy *policies[2];
 
 /* --- what the session is linked with --- */
 
@@ -317,7 +320,9 @@ fail_part(struct slice part, struct slice kind)
 static void
 connect_client(void)
 {
-	generation.policy = make_policy();
+	if (policies[options.signing.unsigned_action] == NULL)
+		policies[options.signing.unsigned_action] = make_policy();
+	generation.policy = policies[options.signing.unsigned_action];
 	sessions++;
 	run.has_connected = true;
 	session_start(&share, 3, &generation, 0);
@@ -333,6 +338,16 @@ expect_stored(struct slice text)
 					  text.len),
 				   "%s:%u: not in the message:\n%.*s",
 				   run.file, run.line, SLICE_ARG(last));
+}
+
+static void
+expect_event(struct slice text)
+{
+	const char *words = strndupa(text.bytes, text.len);
+
+	if (run.mode != CUT)
+		cr_expect_gt(fake_log_count(words, NULL), 0,
+			     "%s:%u: no such event", run.file, run.line);
 }
 
 static void
@@ -352,6 +367,8 @@ say(struct slice word, struct slice rest, struct slice whole)
 		expect(rest);
 	} else if (slice_eq(word, SLICE("="))) {
 		expect_stored(rest);
+	} else if (slice_eq(word, SLICE("event"))) {
+		expect_event(rest);
 	} else if (slice_eq(word, SLICE("~"))) {
 		fake_stream_pass(duration(rest));
 	} else if (slice_eq(word, SLICE("!"))) {
@@ -414,11 +431,9 @@ end(void)
 		     "%s: %d references (cut at %zu)", run.file,
 		     generation.references, run.cut);
 	cr_expect_leq(acknowledged, fake_queue_stored());
-	if (generation.policy != NULL)
-		policy_unref(generation.policy);
-	generation.policy = NULL;
 	fake_queue_forget();
 	fake_stream_forget();
+	fake_log_clear();
 }
 
 /* Returns how many octets the client has to send. */
@@ -471,7 +486,6 @@ each_dialog(void (*each)(struct slice script, const char *file))
 	struct dirent *entry;
 	size_t count = 0;
 
-	log_configure(LOG_FORMAT_TEXT, LOG_LEVEL_ERROR);
 	cr_assert_not_null(directory, "%s", DIALOGS);
 	while ((entry = readdir(directory)) != NULL) {
 		CLEAN(text_done) struct text path = {0}, script = {0};
@@ -485,6 +499,9 @@ each_dialog(void (*each)(struct slice script, const char *file))
 		count++;
 	}
 	closedir(directory);
+	for (size_t i = 0; i < COUNT(policies); i++)
+		if (policies[i] != NULL)
+			policy_unref(policies[i]);
 	cr_expect_gt(count, 0);
 }
 

@@ -1,0 +1,381 @@
+#include <stdlib.h>
+
+#include "relay/delivery/connection.h"
+#include "relay/generation.h"
+
+/* How long what we learn of a host is believed. */
+#define HOST_FAILED_MS (1 * MINUTE)
+#define HOST_CLEAR_MS (10 * MINUTE)
+
+static_assert(MX_ADDRESSES_MAX <= 64, "tried holds a bit for each");
+
+static void connection_next_host(struct connection *connection);
+
+/* --- back to the owner --- */
+
+static void
+attempt_on_return(struct post *post)
+{
+	struct attempt *attempt = CONTAINER(post, struct attempt, post);
+	struct connection *connection = attempt->connection;
+
+	connection->settings.returned(connection->settings.owner, connection,
+				      attempt);
+}
+
+static void
+attempt_return(struct connection *connection, struct attempt *attempt)
+{
+	loop_post(connection->settings.owner_loop, &attempt->post,
+		  attempt_on_return);
+}
+
+static void
+connection_on_end(struct post *post)
+{
+	struct connection *connection =
+		CONTAINER(post, struct connection, end_post);
+
+	connection->settings.ended(connection->settings.owner, connection);
+}
+
+/* The last thing that a connection does on its loop, but for giving back what
+ * is still on its way to it. */
+static void
+connection_end(struct connection *connection)
+{
+	struct list *item;
+
+	ASSERT(!connection->is_over);
+	ASSERT(connection->client == NULL);
+	ASSERT(connection->current == NULL);
+	connection->is_over = true;
+	while ((item = list_take_first(&connection->waiting)) != NULL)
+		attempt_return(connection,
+			       CONTAINER(item, struct attempt, link));
+	list_remove(&connection->place_link);
+	loop_post(connection->settings.owner_loop, &connection->end_post,
+		  connection_on_end);
+}
+
+/* --- carrying --- */
+
+static void
+current_return(struct connection *connection)
+{
+	if (connection->current != NULL)
+		attempt_return(connection, TAKE(connection->current));
+}
+
+static bool
+connection_is_worn(const struct connection *connection)
+{
+	return connection->settings.place->is_stopping ||
+	       client_carried(connection->client) >= CONNECTION_MESSAGES_MAX;
+}
+
+/* Gives the client the next attempt, if both are ready. May be called from
+ * inside its READY and CARRIED. */
+static void
+connection_pump(struct connection *connection)
+{
+	while (connection->client != NULL && connection->current == NULL &&
+	       client_is_ready(connection->client)) {
+		struct list *item;
+
+		if (connection_is_worn(connection)) {
+			client_quit(&connection->client);
+			connection_end(connection);
+			return;
+		}
+		item = list_take_first(&connection->waiting);
+		if (item == NULL)
+			return;
+		connection->current = CONTAINER(item, struct attempt, link);
+		if (!client_carry(connection->client, connection->current))
+			current_return(connection);
+	}
+}
+
+/* --- hosts --- */
+
+/* In order; those that failed lately only when all others have been tried. */
+static struct host *
+host_choose(struct connection *connection)
+{
+	struct hosts *hosts = connection->settings.hosts;
+
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < hosts->count; i++) {
+			struct host *host = &hosts->items[i];
+
+			if ((connection->tried & (1ull << i)) != 0 ||
+			    (pass == 0 &&
+			     host_is_before(&host->failed_until_ms)))
+				continue;
+			connection->tried |= 1ull << i;
+			return host;
+		}
+	}
+	return NULL;
+}
+
+static void
+last_set(struct connection *connection, const struct recipient_result *result)
+{
+	struct arena *arena = &connection->arena;
+
+	arena_done(arena);
+	*arena = (struct arena){.blocks = NULL};
+	connection->last = (struct recipient_result){
+		.outcome = result->outcome,
+		.reply = arena_copy(arena, result->reply),
+		.status = arena_copy(arena, result->status),
+		.mx = arena_copy(arena, result->mx),
+		.address = arena_copy(arena, result->address),
+		.tls = arena_copy(arena, result->tls),
+	};
+}
+
+/* No host is left: what was to be carried is deferred, with the last reason. */
+static void
+connection_fail(struct connection *connection)
+{
+	connection->has_failed = true;
+	if (connection->current != NULL)
+		list_add_first(&connection->waiting,
+			       &TAKE(connection->current)->link);
+	LIST_EACH (item, &connection->waiting) {
+		struct attempt *attempt = CONTAINER(item, struct attempt, link);
+
+		attempt->is_unreached = !attempt_has_begun(attempt);
+		attempt_fill(attempt, &connection->last);
+	}
+	connection_end(connection);
+}
+
+/* Whether the same host is worth another connection: TLS failed and may be left
+ * out, or the peer had closed a connection that was kept. */
+static bool
+host_deserves_another(struct connection *connection,
+		      const struct client_end *end)
+{
+	if (end->is_tls_trouble && !connection->in_clear &&
+	    connection->settings.tls == TLS_OPPORTUNISTIC) {
+		host_note(&connection->host->clear_until_ms, HOST_CLEAR_MS);
+		return true;
+	}
+	if (end->was_ready && !connection->retried_same &&
+	    (end->is_idle_end || (client_carried(connection->client) > 0 &&
+				  !end->has_answered))) {
+		connection->retried_same = true;
+		return true;
+	}
+	return false;
+}
+
+static void connection_try(struct connection *connection);
+
+static void
+connection_on_client_end(struct connection *connection)
+{
+	const struct client_end *end = client_end(connection->client);
+	bool try_same;
+
+	if (connection->current != NULL &&
+	    attempt_is_complete(connection->current))
+		current_return(connection);
+	try_same = host_deserves_another(connection, end);
+	if (!end->is_idle_end)
+		last_set(connection, &end->result);
+	/* It frees itself. */
+	connection->client = NULL;
+	if (connection->current == NULL && list_is_empty(&connection->waiting)) {
+		connection_end(connection);
+		return;
+	}
+	if (connection->settings.place->is_stopping &&
+	    connection->current == NULL) {
+		connection_end(connection);
+		return;
+	}
+	if (try_same) {
+		connection_try(connection);
+		return;
+	}
+	host_note(&connection->host->failed_until_ms, HOST_FAILED_MS);
+	connection_next_host(connection);
+}
+
+static void
+connection_on_client(void *owner, enum client_event event)
+{
+	struct connection *connection = owner;
+
+	switch (event) {
+	case CLIENT_READY:
+		host_note(&connection->host->failed_until_ms, 0);
+		if (connection->current == NULL) {
+			connection_pump(connection);
+		} else if (client_is_ready(connection->client) &&
+			   !client_carry(connection->client,
+					 connection->current)) {
+			current_return(connection);
+			connection_pump(connection);
+		}
+		return;
+	case CLIENT_CARRIED:
+		connection->retried_same = false;
+		current_return(connection);
+		connection_pump(connection);
+		return;
+	case CLIENT_ENDED:
+		connection_on_client_end(connection);
+		return;
+	}
+}
+
+/* Opens a conversation with connection->host. */
+static void
+connection_try(struct connection *connection)
+{
+	const struct connection_settings *settings = &connection->settings;
+	const struct generation *generation = settings->generation;
+	struct fate fate = outcome_of_trouble(TROUBLE_NO_CONNECTION);
+	struct fault fault;
+
+	connection->in_clear =
+		settings->tls == TLS_OPPORTUNISTIC &&
+		host_is_before(&connection->host->clear_until_ms);
+	if (client_open(&(struct client_settings){
+				.loop = settings->loop,
+				.store = settings->store,
+				.host = connection->host,
+				.hostname = generation->options->hostname,
+				.tls = settings->tls,
+				.in_clear = connection->in_clear,
+				.tls_context =
+					settings->tls == TLS_VERIFY
+						? generation->client_tls_verify
+						: generation->client_tls,
+				.event = connection_on_client,
+				.owner = connection},
+			&connection->client, &fault))
+		return;
+	last_set(connection, &(struct recipient_result){
+				     .outcome = fate.outcome,
+				     .reply = SLICE(fault.text),
+				     .status = SLICE(fate.status),
+				     .mx = connection->host->name});
+	connection_next_host(connection);
+}
+
+static void
+connection_next_host(struct connection *connection)
+{
+	connection->host = host_choose(connection);
+	connection->retried_same = false;
+	if (connection->host == NULL)
+		connection_fail(connection);
+	else
+		connection_try(connection);
+}
+
+/* --- from the owner --- */
+
+static void
+connection_on_open(struct post *post)
+{
+	struct connection *connection =
+		CONTAINER(post, struct connection, open_post);
+	struct connection_place *place = connection->settings.place;
+
+	list_add_last(&place->connections, &connection->place_link);
+	if (place->is_stopping)
+		connection_end(connection);
+	else
+		connection_next_host(connection);
+}
+
+struct connection *
+connection_open(const struct connection_settings *settings)
+{
+	struct connection *connection = memory_new(sizeof(*connection));
+
+	ASSERT(settings->hosts->count > 0);
+	connection->settings = *settings;
+	generation_ref(settings->generation);
+	hosts_ref(settings->hosts);
+	list_init(&connection->link);
+	list_init(&connection->place_link);
+	list_init(&connection->waiting);
+	loop_post(settings->loop, &connection->open_post, connection_on_open);
+	return connection;
+}
+
+static void
+attempt_on_carry(struct post *post)
+{
+	struct attempt *attempt = CONTAINER(post, struct attempt, post);
+	struct connection *connection = attempt->connection;
+
+	if (connection->is_over) {
+		attempt_return(connection, attempt);
+		return;
+	}
+	list_add_last(&connection->waiting, &attempt->link);
+	connection_pump(connection);
+}
+
+void
+connection_carry(struct connection *connection, struct attempt *attempt)
+{
+	ASSERT(!connection->has_ended);
+	connection->assigned++;
+	attempt->connection = connection;
+	loop_post(connection->settings.loop, &attempt->post, attempt_on_carry);
+}
+
+void
+connection_free(struct connection *connection)
+{
+	ASSERT(connection->has_ended);
+	ASSERT(connection->assigned == 0);
+	ASSERT(list_is_empty(&connection->waiting));
+	generation_unref(connection->settings.generation);
+	hosts_unref(connection->settings.hosts);
+	arena_done(&connection->arena);
+	free(connection);
+}
+
+void
+connection_place_init(struct connection_place *place)
+{
+	list_init(&place->connections);
+	place->is_stopping = false;
+}
+
+void
+connection_place_stop(struct connection_place *place)
+{
+	place->is_stopping = true;
+	LIST_EACH (item, &place->connections) {
+		struct connection *connection =
+			CONTAINER(item, struct connection, place_link);
+		struct list *waiting;
+
+		while ((waiting = list_take_first(&connection->waiting)) !=
+		       NULL)
+			attempt_return(connection,
+				       CONTAINER(waiting, struct attempt,
+						 link));
+		if (connection->current != NULL)
+			continue;
+		if (connection->client != NULL &&
+		    client_is_ready(connection->client))
+			client_quit(&connection->client);
+		else if (connection->client != NULL)
+			client_close(&connection->client);
+		connection_end(connection);
+	}
+}

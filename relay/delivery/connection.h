@@ -1,0 +1,73 @@
+/*
+ * connection - one of a destination's connections: goes through the hosts until
+ * one talks to it, then carries attempts for as long as there are some.
+ *
+ * It runs on a loop of its own choosing, not necessarily the destination's;
+ * between the two everything goes by post.
+ *
+ * Ownership   The destination owns it, and frees it once it has ended and every
+ *             attempt given to it has come back.
+ * Thread      connection_open(), _carry(), _free() and both callbacks: the
+ *             owner's loop. connection_stop(): the connection's loop.
+ */
+#ifndef RELAY_DELIVERY_CONNECTION_H
+#define RELAY_DELIVERY_CONNECTION_H
+
+#include "relay/delivery/client.h"
+
+struct connection_place;
+
+struct connection_settings {
+	struct loop *loop, *owner_loop;
+	struct connection_place *place; /* of its loop */
+	struct store *store;
+	struct generation *generation; /* a reference is taken */
+	struct hosts *hosts;           /* likewise */
+	enum tls_policy tls;
+	void *owner;
+	/* An attempt comes back: complete, or to be tried otherwise. */
+	void (*returned)(void *owner, struct connection *connection,
+			 struct attempt *attempt);
+	/* No attempt will be begun any more; what was given meanwhile still
+	 * comes back. */
+	void (*ended)(void *owner, struct connection *connection);
+};
+
+struct connection {
+	/* the owner's */
+	struct list link;
+	unsigned assigned; /* attempts given and not yet back */
+	bool has_ended;
+	bool has_worked;   /* delivered something */
+	/* constant */
+	struct connection_settings settings;
+	/* at the end: no host could be talked to */
+	bool has_failed;
+	/* its own loop's */
+	struct list place_link;
+	struct client *client;
+	struct host *host;
+	struct list waiting;     /* attempts not begun */
+	struct attempt *current; /* in the client's hands */
+	struct recipient_result last; /* of the last host that failed */
+	struct arena arena;      /* of `last` */
+	uint64_t tried;          /* hosts, by their index */
+	bool in_clear, retried_same, is_over;
+	struct post open_post, end_post;
+};
+
+/* All connections of one loop; its own thread's. */
+struct connection_place {
+	struct list connections;
+	bool is_stopping;
+};
+void connection_place_init(struct connection_place *place);
+/* Idle ones quit; what has not been begun goes back; the rest may end. */
+void connection_place_stop(struct connection_place *place);
+
+struct connection *connection_open(const struct connection_settings *settings);
+/* Adds one to `assigned`; whoever gets it back takes it off. */
+void connection_carry(struct connection *connection, struct attempt *attempt);
+void connection_free(struct connection *connection);
+
+#endif

@@ -1,0 +1,462 @@
+/*
+ * The server whole: real sockets, loops, TLS, spool and store; only what comes
+ * behind the store is cut off, and no key signs.
+ */
+#include <criterion/criterion.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "keys/keyring.h"
+#include "relay/limits.h"
+#include "relay/net/signing.h"
+#include "relay/queue/store.h"
+#include "relay/server/server.h"
+#include "tests/fake/log.h"
+#include "tests/unit/relay/queue/queue.h"
+
+#define LOOPS 2
+#define PATIENCE_S 20
+
+static struct loop main_loop, loops[LOOPS];
+static struct server *server;
+static struct store *store;
+static struct options options;
+static struct listener_options listener;
+static struct network network;
+static struct tls_context *contexts[1];
+static struct generation generation;
+static struct address address;
+static char path[64];
+static atomic_uint stored;
+
+/* --- what is cut off --- */
+
+void
+schedule_add(struct schedule *schedule, struct list *deliveries)
+{
+	struct list *item;
+
+	(void)schedule;
+	while ((item = list_take_first(deliveries)) != NULL)
+		delivery_free(CONTAINER(item, struct delivery, link));
+	atomic_fetch_add(&stored, 1);
+}
+
+void
+signing_start(struct signing *signing, struct signing_order *order,
+	      struct signature *signatures, size_t count)
+{
+	(void)signing;
+	(void)order;
+	(void)signatures;
+	cr_assert(false, "%zu signatures without a key", count);
+}
+
+void
+signing_cancel(struct signing_order *order)
+{
+	(void)order;
+	cr_assert(false);
+}
+
+struct generation *
+generation_ref(struct generation *used)
+{
+	__atomic_add_fetch(&used->references, 1, __ATOMIC_SEQ_CST);
+	return used;
+}
+
+void
+generation_unref(struct generation *used)
+{
+	__atomic_sub_fetch(&used->references, 1, __ATOMIC_SEQ_CST);
+}
+
+/* --- start and end --- */
+
+static int
+listen_socket(void)
+{
+	int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	cr_assert(address_parse_host(SLICE("127.0.0.1"), 0, &address));
+	cr_assert_eq(bind(descriptor, &address.any, address.len), 0);
+	cr_assert_eq(listen(descriptor, 512), 0);
+	cr_assert_eq(getsockname(descriptor, &address.any, &address.len), 0);
+	return descriptor;
+}
+
+static void
+configure(void)
+{
+	struct keyring *keyring = keyring_new(&(struct keys_options){0}, NULL,
+					      0);
+
+	options.hostname = SLICE("mail.example.net");
+	options.listeners = &listener;
+	options.listeners_count = 1;
+	options.limits = (struct limits_options){
+		.max_message_size = 20 * MIB, .max_recipients = 100,
+		.max_hops = 100, .max_header_size = 1 * MIB,
+		.max_sessions = 64, .command_timeout_ms = MINUTE,
+	};
+	listener.name = SLICE("apps");
+	cr_assert(network_parse(SLICE("127.0.0.0/8"), &network, NULL));
+	listener.allow_from = &network;
+	listener.allow_from_count = 1;
+	generation = (struct generation){
+		.options = &options, .listener_tls = contexts,
+		.policy = policy_new(keyring, &options.signing),
+		.references = 1};
+	keyring_unref(keyring);
+}
+
+static void
+start(void)
+{
+	struct fault fault = {0};
+	int descriptor = listen_socket();
+
+	configure();
+	directory_make(path);
+	cr_assert(store_open(path, 0, &store, &fault), "%s", fault.text);
+	cr_assert(loop_init(&main_loop, LOOPS_MAX, &fault));
+	for (unsigned i = 0; i < LOOPS; i++) {
+		cr_assert(loop_init(&loops[i], i, &fault));
+		loops[i].generation = &generation;
+	}
+	cr_assert(server_new(&main_loop, loops, LOOPS, store, NULL, &server,
+			     &fault));
+	server_listen(server, &generation, &descriptor);
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], &fault));
+	cr_assert(loop_start(&main_loop, &fault));
+}
+
+static void
+on_stopped(void *owner)
+{
+	(void)owner;
+	for (unsigned i = 0; i < LOOPS; i++)
+		loop_stop(&loops[i]);
+	loop_stop(&main_loop);
+}
+
+static uint64_t grace_ms = 10 * SECOND;
+
+static void
+stop_run(struct post *post)
+{
+	(void)post;
+	server_stop(server, grace_ms, on_stopped, NULL);
+}
+
+static void
+stop_begin(void)
+{
+	static struct post post;
+
+	loop_post(&main_loop, &post, stop_run);
+}
+
+static void
+stop_end(void)
+{
+	loop_join(&main_loop);
+	for (unsigned i = 0; i < LOOPS; i++)
+		loop_join(&loops[i]);
+	store_close(store);
+	server_free(server);
+	loop_done(&main_loop);
+	for (unsigned i = 0; i < LOOPS; i++)
+		loop_done(&loops[i]);
+	cr_expect_eq(generation.references, 1);
+	policy_unref(generation.policy);
+	directory_remove(path);
+}
+
+/* --- a client --- */
+
+static int
+client_open(void)
+{
+	struct timeval patience = {.tv_sec = PATIENCE_S};
+	int descriptor = socket(AF_INET, SOCK_STREAM, 0);
+
+	cr_assert_geq(descriptor, 0);
+	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience,
+		   sizeof(patience));
+	setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &(int){1},
+		   sizeof(int));
+	cr_assert_eq(connect(descriptor, &address.any, address.len), 0);
+	return descriptor;
+}
+
+static void
+say(int client, const char *bytes)
+{
+	cr_assert_eq(send(client, bytes, strlen(bytes), MSG_NOSIGNAL),
+		     (ssize_t)strlen(bytes));
+}
+
+/* Reads until a last line of a reply is there that begins so. */
+static void
+hear(int client, const char *code)
+{
+	CLEAN(text_done) struct text got = {0};
+	ssize_t count;
+
+	for (;;) {
+		struct slice all = text_slice(&got), line = SLICE_NONE;
+
+		while (slice_split(&all, '\n', &line) && line.len > 3 &&
+		       line.bytes[3] == '-')
+			;
+		if (got.len > 0 && got.bytes[got.len - 1] == '\n' &&
+		    line.len > 3 && line.bytes[3] != '-') {
+			cr_expect(slice_starts(line, SLICE(code)),
+				  "'%s', not %s", text_string(&got), code);
+			return;
+		}
+		count = recv(client, text_room(&got, 4096), 4096, 0);
+		cr_assert_gt(count, 0, "no reply %s", code);
+		text_added(&got, (size_t)count);
+	}
+}
+
+static void
+hear_end(int client)
+{
+	char byte;
+
+	cr_expect_eq(recv(client, &byte, 1, 0), 0);
+	close(client);
+}
+
+/* Up to the end: both stand in it. */
+static void
+hear_all(int client, const char *one, const char *other)
+{
+	CLEAN(text_done) struct text got = {0};
+	ssize_t count;
+
+	while ((count = recv(client, text_room(&got, 4096), 4096, 0)) > 0)
+		text_added(&got, (size_t)count);
+	cr_expect_eq(count, 0);
+	cr_expect_not_null(strstr(text_string(&got), one), "%s: %s", one,
+			   text_string(&got));
+	cr_expect_not_null(strstr(text_string(&got), other), "%s: %s", other,
+			   text_string(&got));
+	close(client);
+}
+
+static int
+client_greeted(void)
+{
+	int client = client_open();
+
+	hear(client, "220 ");
+	say(client, "EHLO client.example.com\r\n");
+	hear(client, "250 ");
+	return client;
+}
+
+static void
+send_message(int client, const char *body)
+{
+	say(client, "MAIL FROM:<a@example.com>\r\n");
+	hear(client, "250 2.1.0");
+	say(client, "RCPT TO:<b@example.org>\r\n");
+	hear(client, "250 2.1.5");
+	say(client, "DATA\r\n");
+	hear(client, "354 ");
+	say(client, "From: a@example.com\r\n\r\n");
+	say(client, body);
+	say(client, ".\r\n");
+	hear(client, "250 2.0.0 Ok: queued as ");
+}
+
+/* --- tests --- */
+
+Test(server, takes_messages)
+{
+	int client;
+
+	start();
+	client = client_greeted();
+	for (unsigned i = 0; i < 20; i++)
+		send_message(client, "text\r\n");
+	say(client, "QUIT\r\n");
+	hear(client, "221 ");
+	hear_end(client);
+	cr_expect_eq(stored, 20);
+	cr_expect_eq(fake_log_count("accepted", "a@example.com"), 20);
+	stop_begin();
+	stop_end();
+}
+
+Test(server, takes_large_messages)
+{
+	CLEAN(text_done) struct text body = {0};
+	int client;
+
+	start();
+	for (unsigned i = 0; i < 100000; i++)
+		text_addf(&body, "line %u of a large message\r\n", i);
+	client = client_greeted();
+	send_message(client, text_string(&body));
+	send_message(client, text_string(&body));
+	cr_expect_eq(stored, 2);
+	close(client);
+	stop_begin();
+	stop_end();
+}
+
+Test(server, many_at_once_and_each_gets_its_answer)
+{
+	int clients[60];
+
+	start();
+	for (size_t i = 0; i < COUNT(clients); i++)
+		clients[i] = client_open();
+	for (size_t i = 0; i < COUNT(clients); i++)
+		say(clients[i],
+		    "EHLO client.example.com\r\n"
+		    "MAIL FROM:<a@example.com>\r\n"
+		    "RCPT TO:<b@example.org>\r\n"
+		    "DATA\r\n");
+	for (size_t i = 0; i < COUNT(clients); i++)
+		say(clients[i],
+		    "From: a@example.com\r\n\r\ntext\r\n.\r\nQUIT\r\n");
+	for (size_t i = 0; i < COUNT(clients); i++)
+		hear_all(clients[i], "Ok: queued as ", "\r\n221 ");
+	cr_expect_eq(stored, COUNT(clients));
+	stop_begin();
+	stop_end();
+}
+
+Test(server, one_more_than_max_sessions_is_sent_away)
+{
+	int clients[4], refused;
+
+	start();
+	options.limits.max_sessions = COUNT(clients);
+	for (size_t i = 0; i < COUNT(clients); i++)
+		clients[i] = client_greeted();
+	refused = client_open();
+	hear(refused, "421 4.7.0");
+	hear_end(refused);
+	say(clients[0], "QUIT\r\n");
+	hear(clients[0], "221 ");
+	hear_end(clients[0]);
+	for (size_t i = 1; i < COUNT(clients); i++)
+		close(clients[i]);
+	stop_begin();
+	stop_end();
+}
+
+Test(server, without_descriptors_clients_are_sent_away)
+{
+	struct rlimit before, none;
+	int clients[3], spare;
+
+	start();
+	for (size_t i = 0; i < COUNT(clients); i++) {
+		clients[i] = socket(AF_INET, SOCK_STREAM, 0);
+		cr_assert_geq(clients[i], 0);
+	}
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	spare = dup(0);
+	close(spare);
+	none.rlim_cur = (rlim_t)spare;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (size_t i = 0; i < COUNT(clients); i++)
+		cr_assert_eq(connect(clients[i], &address.any, address.len),
+			     0);
+	for (size_t i = 0; i < COUNT(clients); i++) {
+		hear(clients[i], "421 4.7.0");
+		hear_end(clients[i]);
+	}
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	clients[0] = client_greeted();
+	close(clients[0]);
+	stop_begin();
+	stop_end();
+}
+
+Test(server, a_stop_tells_the_idle_and_lets_data_end)
+{
+	int idle, busy;
+
+	start();
+	idle = client_greeted();
+	busy = client_greeted();
+	say(busy, "MAIL FROM:<a@example.com>\r\n");
+	hear(busy, "250 ");
+	say(busy, "RCPT TO:<b@example.org>\r\n");
+	hear(busy, "250 ");
+	say(busy, "DATA\r\n");
+	hear(busy, "354 ");
+	stop_begin();
+	hear(idle, "421 4.3.2");
+	hear_end(idle);
+	say(busy, "From: a@example.com\r\n\r\ntext\r\n.\r\n");
+	hear_all(busy, "Ok: queued as", "\r\n421 4.3.2");
+	stop_end();
+	cr_expect_eq(stored, 1);
+}
+
+Test(server, a_stop_waits_no_longer_than_the_grace)
+{
+	int busy;
+
+	start();
+	busy = client_greeted();
+	say(busy, "MAIL FROM:<a@example.com>\r\n");
+	hear(busy, "250 ");
+	grace_ms = 50;
+	stop_begin();
+	stop_end();
+	close(busy);
+	cr_expect_eq(stored, 0);
+}
+
+struct listening {
+	struct post post;
+	int descriptor;
+};
+
+static void
+listen_run(struct post *post)
+{
+	struct listening *listening =
+		CONTAINER(post, struct listening, post);
+
+	server_listen(server, &generation, &listening->descriptor);
+}
+
+Test(server, a_reload_listens_anew_and_keeps_who_is_there)
+{
+	static struct listening listening;
+	struct address first;
+	int client, another;
+
+	start();
+	client = client_greeted();
+	first = address;
+	listening.descriptor = listen_socket();
+	loop_post(&main_loop, &listening.post, listen_run);
+	another = client_greeted();
+	cr_expect_not(address_eq(&first, &address));
+	send_message(client, "text\r\n");
+	send_message(another, "text\r\n");
+	close(client);
+	close(another);
+	stop_begin();
+	stop_end();
+}
