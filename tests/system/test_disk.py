@@ -27,7 +27,10 @@ def small_disk(world):
     yield path
     if world.relay is not None:
         world.relay.discard()
-    subprocess.run(["umount", path], check=True)
+    # The threads of a killed process may outlive it by a moment.
+    wait_for(lambda: subprocess.run(["umount", path], stderr=subprocess.
+                                    DEVNULL).returncode == 0, 20,
+             "%s to be unmounted" % path)
 
 
 def fill(path, leave):
