@@ -331,6 +331,14 @@ pipeline_end(struct pipeline *pipeline, size_t *count_out)
 	return pipeline->signatures;
 }
 
+const struct signature *
+pipeline_signatures(const struct pipeline *pipeline, size_t *count_out)
+{
+	ASSERT(pipeline->stage == STAGE_END);
+	*count_out = pipeline->count;
+	return pipeline->signatures;
+}
+
 void
 pipeline_write(const struct pipeline *pipeline, struct text *out)
 {

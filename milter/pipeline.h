@@ -70,6 +70,9 @@ struct signature *pipeline_end(struct pipeline *pipeline, size_t *count_out);
 const struct slice *pipeline_names(const struct pipeline *pipeline,
 				   const struct policy_rules *rules,
 				   size_t *count_out);
+/* What pipeline_end() gave. */
+const struct signature *pipeline_signatures(const struct pipeline *pipeline,
+					    size_t *count_out);
 /* Appends a DKIM-Signature field for each signature, each with its CRLF, the
  * first selector's on top. Asserts that every signature is filled in. */
 void pipeline_write(const struct pipeline *pipeline, struct text *out);

@@ -190,6 +190,16 @@ policy_rules_of(const struct policy *policy,
 	return policy->rules[domain_number(policy, domain)];
 }
 
+const struct keyring_domain *const *
+policy_also(const struct policy *policy, const struct keyring_domain *domain,
+	    size_t *count_out)
+{
+	size_t number = domain_number(policy, domain);
+
+	*count_out = policy->also_count[number];
+	return policy->also[number];
+}
+
 bool
 policy_signs_field(const struct policy *policy, struct slice name)
 {
@@ -464,11 +474,10 @@ static void
 signers_judge(struct judge *judge, const struct header_facts *facts)
 {
 	struct decision *decision = judge->decision;
-	struct slice domain;
 
 	if (judge->count == 0 || !names_fit(judge))
 		return;
-	if (is_signed_already(judge, facts, &domain)) {
+	if (is_signed_already(judge, facts, &decision->signed_by)) {
 		switch (judge->policy->options.existing_action) {
 		case EXISTING_KEEP:
 			break;
@@ -480,7 +489,7 @@ signers_judge(struct judge *judge, const struct header_facts *facts)
 			decision->reason = arena_printf(
 				judge->arena,
 				"it carries a signature of %.*s already",
-				SLICE_ARG(domain));
+				SLICE_ARG(decision->signed_by));
 			return;
 		}
 	}

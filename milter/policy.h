@@ -103,7 +103,9 @@ struct decision {
 	/* In the order of h=; none unless the verdict is VERDICT_SIGN. */
 	const struct policy_signer *signers;
 	size_t signers_count;
-	/* The signatures that it brings of these domains are to be removed. */
+	/* It brings a signature of this one of these domains; empty: of none.
+	 * strips: all such are to be removed. */
+	struct slice signed_by;
 	bool strips;
 	struct slice reason; /* one sentence for log, explain and reply */
 };
@@ -148,6 +150,11 @@ const struct signing_options *policy_options(const struct policy *policy);
 const struct keyring *policy_keyring(const struct policy *policy);
 const struct policy_rules *policy_rules_of(const struct policy *policy,
 					   const struct keyring_domain *domain);
+
+/* The sections that its also_sign names. */
+const struct keyring_domain *const *
+policy_also(const struct policy *policy, const struct keyring_domain *domain,
+	    size_t *count_out);
 
 /* True where some section signs fields of that name; From always. */
 bool policy_signs_field(const struct policy *policy, struct slice name);

@@ -19,14 +19,12 @@ struct proof {
 };
 
 struct proof *
-proof_new(const struct pipeline *pipeline, const struct signature *signatures,
-	  size_t count)
+proof_new(const struct pipeline *pipeline)
 {
 	struct proof *proof = memory_new(sizeof(*proof));
 
 	proof->pipeline = pipeline;
-	proof->signatures = signatures;
-	proof->count = count;
+	proof->signatures = pipeline_signatures(pipeline, &proof->count);
 	proof->verifier = verifier_new(pipeline_time(pipeline));
 	/* The message has passed its bounds already. */
 	header_reader_init(&proof->header, SIZE_MAX);

@@ -20,8 +20,7 @@
 
 struct proof;
 
-struct proof *proof_new(const struct pipeline *pipeline,
-			const struct signature *signatures, size_t count);
+struct proof *proof_new(const struct pipeline *pipeline);
 void proof_free(struct proof *proof);
 CLEAN_POINTER(struct proof, proof_free)
 

@@ -6,11 +6,13 @@
 #include "relay/net/signing.h"
 #include "relay/net/wire.h"
 #include "relay/queue/spool.h"
+#include "relay/server/recheck.h"
 
 /*
  * FIELDS → BODY, or → REFUSED from either: the rest is read and dropped, in
  * constant memory. At the end of data → FINISHING (spool and signer at work)
- * → STORING. ENVELOPE comes before them all.
+ * → STORING (looked at once more where that is due, then in the store's hands).
+ * ENVELOPE comes before them all.
  */
 enum phase {
 	PHASE_ENVELOPE,
@@ -41,6 +43,7 @@ struct transaction {
 	struct spool *spool;
 	struct signing_order order;
 	bool is_signing, is_blocked, has_spooled;
+	struct recheck recheck;
 	struct store_put put;
 
 	/* Set in PHASE_REFUSED. */
@@ -278,6 +281,69 @@ on_stored(struct store_put *put, const struct fault *fault)
 	tell(transaction, &reply_queued, SLICE(id));
 }
 
+static void
+put_message(struct transaction *transaction)
+{
+	transaction->put.message = transaction->message;
+	transaction->put.loop = transaction->setup.loop;
+	transaction->put.done = on_stored;
+	store_put(transaction->setup.store, &transaction->put);
+}
+
+/* A signature of ours that does not verify: our fault, never the client's. */
+static void
+recheck_failed(struct transaction *transaction, const struct fault *fault)
+{
+	char id[MESSAGE_ID_TEXT + 1];
+	struct log line;
+
+	message_id_write(&transaction->message->id, id);
+	log_begin(&line, LOG_LEVEL_ERROR, "error");
+	log_string(&line, "id", id);
+	log_string(&line, "what", "a signature does not verify");
+	log_fault(&line, fault);
+	log_send(&line);
+	give_up(transaction, &reply_signing_failed, fault);
+}
+
+static void
+on_rechecked(struct recheck *recheck, const struct fault *fault)
+{
+	struct transaction *transaction =
+		CONTAINER(recheck, struct transaction, recheck);
+
+	if (fault != NULL)
+		recheck_failed(transaction, fault);
+	else
+		put_message(transaction);
+}
+
+static void
+recheck_message(struct transaction *transaction)
+{
+	struct policy *policy = transaction->setup.generation->policy;
+	struct fault fault;
+
+	if (transaction->signatures_count == 0 ||
+	    !policy_proof_is_due(policy, transaction->decision)) {
+		put_message(transaction);
+		return;
+	}
+	transaction->recheck.done = on_rechecked;
+	switch (recheck_start(&transaction->recheck, transaction->setup.store,
+			      transaction->setup.loop, transaction->message,
+			      transaction->pipeline, &fault)) {
+	case RECHECK_GOOD:
+		put_message(transaction);
+		break;
+	case RECHECK_BAD:
+		recheck_failed(transaction, &fault);
+		break;
+	case RECHECK_LATER:
+		break;
+	}
+}
+
 /* Spool and signer are through: our fields on top, and into the store. */
 static void
 store_message(struct transaction *transaction)
@@ -300,10 +366,7 @@ store_message(struct transaction *transaction)
 	}
 	message->prefix = arena_copy(&message->arena, text_slice(&prefix));
 	transaction->phase = PHASE_STORING;
-	transaction->put.message = message;
-	transaction->put.loop = transaction->setup.loop;
-	transaction->put.done = on_stored;
-	store_put(transaction->setup.store, &transaction->put);
+	recheck_message(transaction);
 }
 
 static void
