@@ -193,7 +193,7 @@ control_loop(struct control *control)
 			while (control->files_count > 0)
 				close(control->files[--control->files_count]);
 		} else if (fault.kind == FAULT_INPUT) {
-			control->message = (struct control_message){0};
+			/* The serial that came, so that it is heard. */
 			control_refuse(control, &fault);
 		} else {
 			/* Not exit(): the threads are still at work. */

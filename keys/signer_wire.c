@@ -75,8 +75,6 @@ control_send(int control, struct control_message *message,
 	while (sendmsg(control, &header, flags) < 0) {
 		if (errno == EPIPE || errno == ECONNRESET)
 			return fault_gone(fault);
-		/* ETOOMANYREFS: more on their way than RLIMIT_NOFILE allows,
-		 * until the signer has taken them. */
 		if (errno == EAGAIN && deadline_ms > 0) {
 			if (!control_wait(control, POLLOUT, deadline_ms, fault))
 				return false;

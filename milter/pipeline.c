@@ -3,11 +3,16 @@
 #include <stdlib.h>
 
 #include "milter/bodyhash.h"
+#include "milter/claim.h"
 #include "milter/fields.h"
 #include "milter/header.h"
 #include "milter/sign.h"
 
 static_assert(KEY_DIGEST_SIZE == DIGEST_SIZE, "what is signed is a SHA-256");
+
+/* Each name of policy_fields() may come once more. What we sign, our own
+ * verifier takes. */
+static_assert(PIPELINE_FIELDS_MAX + 50 <= CLAIM_NAMES_MAX, "h= stays short");
 
 enum stage { STAGE_HEADER, STAGE_BODY, STAGE_END };
 
@@ -81,6 +86,10 @@ pipeline_header(struct pipeline *pipeline, struct slice field)
 	}
 	if (!name_is_signed(name))
 		return;
+	if (pipeline->fields.count == PIPELINE_FIELDS_MAX) {
+		facts->malformed = "the header has too many fields to sign";
+		return;
+	}
 	whole = arena_copy(&pipeline->arena, field);
 	fields_add(&pipeline->fields, slice_sub(whole, 0, name.len), whole);
 	if (!slice_eq_nocase(name, SLICE("From")))
@@ -98,6 +107,7 @@ names_select(struct pipeline *pipeline)
 	size_t rows_count, max = 0, count = 0;
 	const struct policy_field *rows = policy_fields(&rows_count);
 
+	ASSERT(pipeline->fields.count + rows_count <= CLAIM_NAMES_MAX);
 	max = pipeline->fields.count + rows_count;
 	pipeline->names = arena_array(&pipeline->arena, max,
 				      sizeof(*pipeline->names));

@@ -26,6 +26,10 @@
 
 #include "milter/policy.h"
 
+/* A header with more fields of those that are signed is signed by nobody: h=
+ * would be longer than verifiers take. Mail has a dozen. */
+#define PIPELINE_FIELDS_MAX 900
+
 struct signature {
 	struct slice domain; /* d= */
 	const struct keyring_selector *selector;

@@ -52,6 +52,7 @@ struct header_facts {
  * whose addresses all have the same section:
  *
  *	a line that is no field, a NUL, a bare CR or LF    nobody
+ *	more fields than h= should name (pipeline.h)       nobody
  *	no From field, or more than one                    nobody
  *	a From that cannot be read (milter/author.h)       nobody
  *	a From without an address ("undisclosed:;")        nobody

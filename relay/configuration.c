@@ -38,7 +38,8 @@ configuration_load(const char *path, struct text *errors,
 		memory_new(sizeof(*configuration));
 
 	if (!options_load(path, errors, &configuration->options,
-			  &configuration->sources, fault))
+			  &configuration->sources, fault) ||
+	    !options_check_files(configuration->options, errors, fault))
 		return false;
 	configuration->listeners_count =
 		configuration->options->listeners_count;

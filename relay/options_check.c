@@ -377,7 +377,10 @@ limits_check(const struct options *options, struct conf_errors *errors)
 {
 	const struct conf_item *item = section_at(options->items, "limits", 0);
 
-	if (options->limits.max_message_size > 0 && /* else reported already */
+	/* Only where somebody wrote it: who lowers the size of messages does
+	 * not have to know of headers. A size of 0 is reported already. */
+	if (conf_item_find(item, "max_header_size", 0) != NULL &&
+	    options->limits.max_message_size > 0 &&
 	    options->limits.max_header_size > options->limits.max_message_size)
 		conf_error(errors, conf_item_place(item, "max_header_size"),
 			   "'max_header_size' is larger than "

@@ -122,6 +122,8 @@ reload_try(struct process *process, struct handover *handover,
 		handover->signers[i] = -1;
 		loop_post(update->loop, &update->post, loop_update_run);
 	}
+	store_set_limits(process->store, generation->options->limits.max_memory,
+			 generation->options->limits.min_free_space);
 	server_listen(process->server, generation, handover->listeners);
 	for (size_t i = 0; i < handover->listeners_count; i++)
 		handover->listeners[i] = -1;
@@ -316,6 +318,9 @@ process_start(struct process *process, struct handover *handover,
 	    !loop_init(&process->main_loop, LOOPS_MAX, fault) ||
 	    !loops_start(process, handover, fault))
 		return false;
+	store_set_limits(process->store,
+			 process->generation->options->limits.max_memory,
+			 process->generation->options->limits.min_free_space);
 	process->delivery = delivery_service_new(
 		process->loops, process->loops_count, process->store);
 	if (!schedule_new(process->store, process->loops, process->loops_count,

@@ -160,8 +160,10 @@ client_end_trouble(struct client *client, enum outcome_trouble trouble,
 	struct fate fate = outcome_of_trouble(trouble);
 
 	text_clear(&client->end_words);
-	text_addf(&client->end_words, "%s while %s", fate.words,
-		  client_steps[client->state].doing);
+	text_add_string(&client->end_words, fate.words);
+	if (client->state != CLIENT_CONNECTING)
+		text_addf(&client->end_words, " while %s",
+			  client_steps[client->state].doing);
 	if (detail.len > 0)
 		text_addf(&client->end_words, " (%.*s)", SLICE_ARG(detail));
 	return end_with(client, &fate);
@@ -424,7 +426,9 @@ client_replied(struct client *client, const struct reply_in *reply)
 {
 	enum client_state next;
 
-	client->has_answered |= in_transaction(client);
+	/* 421 to the first command is the end of what came before. */
+	if (client->state != CLIENT_MAIL || reply->code != 421)
+		client->has_answered |= in_transaction(client);
 	next = client_steps[client->state].replied(client, reply);
 	if (is_out_of_step(client, next))
 		next = client_end_trouble(client, TROUBLE_BROKEN_REPLY,
@@ -507,6 +511,7 @@ client_on_event(void *owner, enum stream_event event)
 	client->in_event = true;
 	switch (event) {
 	case STREAM_CONNECTED:
+		memcpy(client->tls, "none", sizeof("none"));
 		client_enter(client, CLIENT_GREETING);
 		break;
 	case STREAM_DATA:
@@ -548,7 +553,6 @@ client_open(const struct client_settings *settings, struct client **client_out,
 	client->state = CLIENT_CONNECTING;
 	text_add(&client->host_name, settings->host->name);
 	address_write(&settings->host->address, client->address);
-	memcpy(client->tls, "none", sizeof("none"));
 	if (!stream_connect(settings->loop, &settings->host->address,
 			    client_on_event, client, &client->stream, fault)) {
 		text_done(&client->host_name);

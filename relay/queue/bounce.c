@@ -134,14 +134,6 @@ add_words(struct text *out, const struct delivery *delivery,
 
 /* --- for machines: RFC 3464 2.2, 2.3 --- */
 
-static bool
-is_smtp_reply(struct slice reply)
-{
-	return reply.len >= 4 && ascii_is_digit(reply.bytes[0]) &&
-	       ascii_is_digit(reply.bytes[1]) &&
-	       ascii_is_digit(reply.bytes[2]) && reply.bytes[3] == ' ';
-}
-
 static void
 add_status(struct text *out, const struct delivery *delivery,
 	   const struct bounce_options *options)
@@ -169,7 +161,7 @@ add_status(struct text *out, const struct delivery *delivery,
 			add_line(out, "Remote-MTA: dns; ", state->mx);
 		if (state->reply.len > 0)
 			add_line(out,
-				 is_smtp_reply(state->reply)
+				 outcome_is_reply(state->reply)
 					 ? "Diagnostic-Code: smtp; "
 					 : "Diagnostic-Code: x-signet; ",
 				 state->reply);

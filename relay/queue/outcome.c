@@ -187,3 +187,11 @@ outcome_write_reply(struct text *out, const struct reply_in *reply)
 		text_add_byte(out, c);
 	}
 }
+
+bool
+outcome_is_reply(struct slice text)
+{
+	return text.len >= 4 && ascii_is_digit(text.bytes[0]) &&
+	       ascii_is_digit(text.bytes[1]) &&
+	       ascii_is_digit(text.bytes[2]) && text.bytes[3] == ' ';
+}

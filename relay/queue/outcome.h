@@ -116,4 +116,7 @@ void outcome_write_reply(struct text *out, const struct reply_in *reply);
  * by a space or the end); "" where there is none. */
 struct slice outcome_find_status(struct slice text);
 
+/* Whether the text is a peer's reply, "550 5.1.1 …", and not words of ours. */
+bool outcome_is_reply(struct slice text);
+
 #endif

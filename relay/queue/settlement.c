@@ -117,7 +117,13 @@ recipient_apply(struct delivery *delivery, size_t i,
 		status = status_of_reply(result->outcome, result->reply);
 	state->outcome = result->outcome;
 	state->attempts++;
-	state->reply = arena_copy(&delivery->arena, result->reply);
+	/* Words of ours say their status too, as a peer's reply does. */
+	state->reply =
+		outcome_is_reply(result->reply) || result->reply.len == 0
+			? arena_copy(&delivery->arena, result->reply)
+			: arena_printf(&delivery->arena, "%.*s %.*s",
+				       SLICE_ARG(status),
+				       SLICE_ARG(result->reply));
 	state->status = arena_copy(&delivery->arena, status);
 	state->mx = arena_copy(&delivery->arena, result->mx);
 }

@@ -70,7 +70,7 @@ check_damaged(void *owner, struct slice destination, uint64_t due_ms,
 }
 
 static _Noreturn void
-check_child(const char *directory, int out)
+check_child(const char *directory, int out, pid_t parent)
 {
 	struct check check = {.out = out};
 	struct row end = {.is_end = true};
@@ -79,6 +79,8 @@ check_child(const char *directory, int out)
 	/* It must neither outlive the relay nor leave a core: the crash is
 	 * expected. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(EX_UNAVAILABLE);
 	prctl(PR_SET_DUMPABLE, 0);
 	signal(SIGSEGV, SIG_DFL);
 	signal(SIGBUS, SIG_DFL);
@@ -166,7 +168,7 @@ store_check(const char *directory, struct list *findings, struct fault *fault)
 	struct row row = {0};
 	bool has_ended = false;
 	int ends[2];
-	pid_t child;
+	pid_t child, parent = getpid();
 
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return fault_errno(fault, "check of the store");
@@ -176,7 +178,7 @@ store_check(const char *directory, struct list *findings, struct fault *fault)
 	if (child < 0)
 		return fault_errno(fault, "check of the store");
 	if (child == 0)
-		check_child(directory, out);
+		check_child(directory, out, parent);
 	close(out);
 	out = -1;
 	while (!has_ended && row_read(in, &row)) {

@@ -1,5 +1,6 @@
 #include "relay/queue/store_private.h"
 
+#include "base/log.h"
 #include "relay/queue/record.h"
 
 /* Reads run on threads of their own: a page fault on cold data must not stop a
@@ -117,6 +118,21 @@ read_body_memory(struct store_read_body *read)
 }
 
 static void
+read_body_damaged(struct store *store, const struct message *message,
+		  const struct fault *fault)
+{
+	char id[MESSAGE_ID_TEXT + 1];
+	struct log line;
+
+	message_id_write(&message->id, id);
+	log_begin(&line, LOG_LEVEL_ERROR, "damaged");
+	log_string(&line, "id", id);
+	log_fault(&line, fault);
+	log_send(&line);
+	atomic_fetch_add(&store->damaged, 1);
+}
+
+static void
 read_body_run(struct job *job)
 {
 	struct store_operation *operation = operation_of_job(job);
@@ -145,7 +161,7 @@ read_body_run(struct job *job)
 			  "the body is shorter than its record says");
 	if (operation->fault.kind == FAULT_INPUT ||
 	    operation->fault.kind == FAULT_ABSENT)
-		atomic_fetch_add(&store->damaged, 1);
+		read_body_damaged(store, message, &operation->fault);
 }
 
 static void

@@ -290,15 +290,18 @@ class Relay:
         self._family.clear()
 
     def discard(self):
-        """For fixtures: whatever state a failed test left behind."""
-        if self.process is not None and self.process.poll() is None:
-            pids = children_of(self.process.pid)
-            for pid in [self.process.pid] + pids:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            self.process.wait(10)
+        """For fixtures: ends whatever a failed test left behind."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        pids = [self.process.pid] + children_of(self.process.pid)
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.process.wait(10)
+        wait_for(lambda: not any(is_alive(pid) for pid in pids), 10,
+                 "processes to end: %s" % pids)
 
 
 def _listens(pid, port):

@@ -65,6 +65,7 @@ Test(signer_client, is_replaced_while_calls_are_open)
 	struct ask asks[2 * SIGNER_CALLS_MAX];
 	struct pollfd gone = {.events = POLLIN};
 	int descriptor = -1;
+	size_t answered = 0;
 
 	stage_start(&stage);
 	client = attach(&stage);
@@ -77,7 +78,12 @@ Test(signer_client, is_replaced_while_calls_are_open)
 	gone.fd = signer_client_descriptor(client);
 	cr_assert_eq(poll(&gone, 1, 20000), 1);
 	cr_expect_not(signer_client_read(client));
-	cr_expect_eq(signer_client_open_calls(client), COUNT(asks));
+	/* Some may have been answered before it stopped; most were not even
+	 * sent. */
+	for (size_t i = 0; i < COUNT(asks); i++)
+		answered += (size_t)asks[i].answers;
+	cr_expect_eq(signer_client_open_calls(client) + answered, COUNT(asks));
+	cr_expect_geq(signer_client_open_calls(client), SIGNER_CALLS_MAX);
 	signer_stop(&stage.process);
 	cr_expect(WIFSIGNALED(stage.process.pid_status));
 	cr_assert(signer_start(0, 0, &stage.process, NULL));

@@ -1,9 +1,12 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "keys/signer_wire.h"
 #include "tests/unit/keys/signer_stage.h"
 
 /* What is done to r.pem, and what is said of it. A load that fails leaves the
@@ -168,5 +171,43 @@ Test(signer_load, loads_nothing_too)
 			      &keyring, NULL));
 	cr_expect_eq(keyring_domains_count(keyring), 0);
 	keyring_unref(keyring);
+	stage_stop(&stage, false);
+}
+
+/* The control socket's other end is ours alone; still nothing breaks there. */
+Test(signer_load, garbage_on_the_control_socket_is_refused)
+{
+	static const enum control_verb verbs[] = {
+		CONTROL_HELLO, CONTROL_KEYS, CONTROL_COMMIT, CONTROL_ATTACH,
+		CONTROL_DONE, CONTROL_PUBLIC, CONTROL_FAULT};
+	struct stage stage;
+	struct signer_client *client;
+	struct control_message message = {0};
+	struct fault fault = {0};
+	int files[CONTROL_KEYS_MAX];
+	size_t count;
+
+	stage_start(&stage);
+	client = attach(&stage);
+	for (size_t i = 0; i < COUNT(verbs) + 2; i++) {
+		uint64_t until = clock_now_ms() + 20000;
+
+		message = (struct control_message){.serial = 1000 + i,
+						   .count = 3};
+		message.verb = i < COUNT(verbs) ? (uint32_t)verbs[i] : 99;
+		if (i > COUNT(verbs))
+			cr_assert_eq(send(stage.process.control, &message, 9,
+					  0), 9);
+		else
+			cr_assert(control_send(stage.process.control, &message,
+					       NULL, 0, until, &fault));
+		cr_assert(control_receive(stage.process.control, &message,
+					  files, &count, until, &fault), "%s",
+			  fault.text);
+		cr_expect_eq(message.verb, CONTROL_FAULT, "%zu", i);
+	}
+	cr_expect(signs(client, public_at(&stage, 0)));
+	cr_expect(stage_load(&stage, false, &fault), "%s", fault.text);
+	signer_client_free(client);
 	stage_stop(&stage, false);
 }

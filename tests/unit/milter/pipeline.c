@@ -209,6 +209,26 @@ Test(pipeline, nobody_signs)
 	}
 }
 
+Test(pipeline, fields_are_bounded)
+{
+	for (size_t count = PIPELINE_FIELDS_MAX;
+	     count <= PIPELINE_FIELDS_MAX + 1; count++) {
+		CLEAN(text_done) struct text header = {0}, out = {0};
+		struct signing_options options = {0};
+		bool is_signed = count <= PIPELINE_FIELDS_MAX;
+
+		text_add_string(&header, "From: a@example.com\r\n");
+		for (size_t i = 1; i < count; i++)
+			text_addf(&header, "References: <%zu>\r\nX: y\r\n", i);
+		cr_expect_eq(message_sign(&options, text_string(&header), BODY,
+					  9, &out),
+			     is_signed ? VERDICT_SIGN : VERDICT_RELAY);
+		if (is_signed)
+			expect_verified(text_string(&out),
+					text_string(&header), BODY, 2);
+	}
+}
+
 /* Each oversigned field is named once more than it occurs, so adding one
  * breaks the signature; so does changing the second of two. */
 Test(pipeline, repeated_fields_are_all_signed)

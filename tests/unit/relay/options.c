@@ -329,7 +329,7 @@ static const struct {
 	 "c:1: 'resolvers': "},
 	{"dns { resolvers = \"unix:/x\" }",
 	 "c:1: 'resolvers': 'unix:/x' is not an address\n"},
-	{"limits { max_message_size = \"2K\" }",
+	{"limits { max_message_size = \"2K\" max_header_size = \"4K\" }",
 	 "c:1: 'max_header_size' is larger than 'max_message_size'\n"},
 	{"limits { max_hops = 0 }",
 	 "c:1: 'max_hops': 0 is out of range: 1 to 1000\n"},

@@ -1,0 +1,69 @@
+#include <criterion/criterion.h>
+
+#include "relay/delivery/route.h"
+
+static struct route_options routes[] = {
+	{ .pattern = SLICE_LITERAL("*"), .via = SLICE_LITERAL("any:1"),
+	  .tls = TLS_NONE },
+	{ .pattern = SLICE_LITERAL("*.example.net"),
+	  .via = SLICE_LITERAL("below:2"), .tls = TLS_REQUIRED },
+	{ .pattern = SLICE_LITERAL("*.deep.example.net"),
+	  .via = SLICE_LITERAL("deep"), .tls = TLS_VERIFY },
+	{ .pattern = SLICE_LITERAL("Direct.example.net"),
+	  .via = SLICE_LITERAL(""), .tls = TLS_OPPORTUNISTIC },
+	{ .pattern = SLICE_LITERAL("six.example.org"),
+	  .via = SLICE_LITERAL("[2001:db8::1]:26"), .tls = TLS_NONE },
+};
+
+static const struct route_row {
+	const char *destination;
+	size_t routes;      /* of them, from the last on */
+	const char *smarthost;
+	bool is_direct;
+	const char *host;
+	uint16_t port;
+	enum tls_policy tls;
+} route_rows[] = {
+	{ "example.com", 0, "", true, "", 25, TLS_OPPORTUNISTIC },
+	{ "example.com", 0, "smart:587", false, "smart", 587,
+	  TLS_OPPORTUNISTIC },
+	{ "example.com", 0, "smart", false, "smart", 25, TLS_OPPORTUNISTIC },
+	{ "example.com", 4, "smart:587", false, "smart", 587,
+	  TLS_OPPORTUNISTIC },
+	{ "example.com", 5, "smart:587", false, "any", 1, TLS_NONE },
+	{ "example.net", 5, "", false, "any", 1, TLS_NONE },
+	{ "a.example.net", 5, "", false, "below", 2, TLS_REQUIRED },
+	{ "a.b.example.net", 5, "", false, "below", 2, TLS_REQUIRED },
+	{ "anexample.net", 5, "", false, "any", 1, TLS_NONE },
+	{ "a.deep.example.net", 5, "", false, "deep", 25, TLS_VERIFY },
+	{ "direct.example.net", 5, "smart:587", true, "", 25,
+	  TLS_OPPORTUNISTIC },
+	{ "six.example.org", 5, "", false, "2001:db8::1", 26, TLS_NONE },
+	{ "[192.0.2.1]", 5, "", false, "any", 1, TLS_NONE },
+	{ "[192.0.2.1]", 4, "", true, "", 25, TLS_OPPORTUNISTIC },
+};
+
+Test(route, the_closest_wins)
+{
+	struct options *options = options_default();
+
+	for (size_t i = 0; i < COUNT(route_rows); i++) {
+		const struct route_row *row = &route_rows[i];
+		struct route route;
+		struct fault fault;
+
+		options->routes = routes + COUNT(routes) - row->routes;
+		options->routes_count = row->routes;
+		options->delivery.smarthost = SLICE(row->smarthost);
+		cr_assert(route_find(options, SLICE(row->destination), &route,
+				     &fault), "%zu", i);
+		cr_expect_eq(route.is_direct, row->is_direct, "%zu: direct",
+			     i);
+		cr_expect(slice_eq(route.host, SLICE(row->host)),
+			  "%zu: '%.*s'", i, SLICE_ARG(route.host));
+		cr_expect_eq(route.port, row->port, "%zu: port %u", i,
+			     route.port);
+		cr_expect_eq(route.tls, row->tls, "%zu: tls", i);
+	}
+	options_free(options);
+}
