@@ -82,7 +82,7 @@ def test_null_mx(world):
                                 "mx IN A 127.0.0.2"})
     send(world)
     bounced = world.relay.wait("bounced")
-    assert "5.1.10" in bounced["reply"]
+    assert bounced["status"] == "5.1.10"
     report = world.receiver.wait_deliveries(1)[0]
     assert report.recipients == ["alice@example.com"]
     assert b"5.1.10" in report.data
@@ -94,7 +94,7 @@ def test_a_domain_that_does_not_exist(world):
                                 "mx IN A 127.0.0.2"})
     send(world, recipients=["bob@nowhere.example.net"])
     bounced = world.relay.wait("bounced")
-    assert "5.1.2" in bounced["reply"] or "5.4.4" in bounced["reply"]
+    assert bounced["status"] in ("5.1.2", "5.4.4")
 
 
 def test_resolver_down_defers(world):
@@ -309,7 +309,7 @@ def test_a_size_that_the_receiver_does_not_take(world):
     submit(world.relay.port, message(body="x\r\n" * 10000),
            sender="alice@nowhere.example")
     bounced = world.relay.wait("bounced")
-    assert "5.3.4" in bounced["reply"]
+    assert bounced["status"] == "5.3.4"
     assert world.receiver.deliveries == []
 
 
@@ -321,7 +321,7 @@ def test_our_own_listener_is_no_destination(world):
                 receiver_options=False)
     submit(world.relay.port, message(), sender="alice@nowhere.example")
     bounced = world.relay.wait("bounced")
-    assert "5.4.6" in bounced["reply"] or "5.3.5" in bounced["reply"]
+    assert bounced["status"] in ("5.4.6", "5.3.5")
     assert len(world.relay.named("accepted")) <= 2
 
 
