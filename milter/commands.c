@@ -334,6 +334,46 @@ keyring_load(const struct milter_options *options, struct fault *fault)
 	return keyring != NULL ? keyring : keyring_without_keys(&options->keys);
 }
 
+/* What no MTA takes is told, too, but does not end the explanation. */
+struct explaining {
+	struct signing signing;
+	bool has_bare_cr, has_nul, ends_in_cr;
+};
+
+static void
+bytes_judge(struct explaining *explaining, struct slice bytes)
+{
+	for (size_t i = 0; i < bytes.len; i++) {
+		char c = bytes.bytes[i];
+
+		explaining->has_bare_cr |= explaining->ends_in_cr && c != '\n';
+		explaining->has_nul |= c == '\0';
+		explaining->ends_in_cr = c == '\r';
+	}
+}
+
+static void
+explain_take_field(void *owner, struct slice field)
+{
+	struct explaining *explaining = owner;
+
+	bytes_judge(explaining, field);
+	bytes_judge(explaining, SLICE("\r\n"));
+	pipeline_take_field(&explaining->signing, field);
+}
+
+static void
+explain_take_end(void *owner)
+{
+	pipeline_take_end(&((struct explaining *)owner)->signing);
+}
+
+static void
+explain_take_body(void *owner, struct slice bytes)
+{
+	bytes_judge(owner, bytes);
+}
+
 static int
 explanation_print(struct signing *signing, const struct fault *keys_fault,
 		  const struct fault *read_fault)
@@ -363,33 +403,39 @@ explanation_print(struct signing *signing, const struct fault *keys_fault,
 }
 
 static int
-explain_run(struct signing *signing)
+explain_run(struct explaining *explaining)
 {
+	struct signing *signing = &explaining->signing;
 	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
 	CLEAN(input_free_clean) struct input *input = NULL;
-	struct feeder feeder = {.owner = signing,
-				.field = pipeline_take_field,
-				.end_of_header = pipeline_take_end,
-				.body = pipeline_take_body};
+	struct feeder feeder = {.owner = explaining,
+				.field = explain_take_field,
+				.end_of_header = explain_take_end,
+				.body = explain_take_body};
 	struct fault keys_fault = {0}, fault = {0};
 
 	keyring = keyring_load(signing->options, &keys_fault);
 	signing->policy = policy_new(keyring, &signing->options->signing);
 	signing->pipeline = pipeline_new(signing->policy, signing->time_s);
-	if (!input_open(signing->path, INPUT_SIGN, &input, &fault))
+	if (!input_open(signing->path, INPUT_VERIFY, &input, &fault))
 		return message_complain(&fault);
 	if (!feeder_run(&feeder, input, signing->options->max_header_size,
 			&fault) &&
-	    fault.kind != FAULT_INPUT && fault.kind != FAULT_LIMIT)
+	    fault.kind != FAULT_LIMIT)
 		return message_complain(&fault);
+	if (explaining->has_bare_cr || explaining->ends_in_cr)
+		fault_set(&fault, FAULT_INPUT, "it has a bare CR");
+	else if (explaining->has_nul)
+		fault_set(&fault, FAULT_INPUT, "it has a NUL");
 	return explanation_print(signing, &keys_fault, &fault);
 }
 
 int
 explain_command(const struct milter_options *options, int argc, char **argv)
 {
-	struct signing signing = {.options = options,
-				  .time_s = clock_wall_ms() / 1000};
+	struct explaining explaining = {
+		.signing = {.options = options,
+			    .time_s = clock_wall_ms() / 1000}};
 	int code;
 
 	if (argc > 2 ||
@@ -397,10 +443,10 @@ explain_command(const struct milter_options *options, int argc, char **argv)
 		return usage("explain [FILE]");
 	if (options == NULL)
 		return EX_OK;
-	signing.path = argc == 2 ? argv[1] : NULL;
-	code = explain_run(&signing);
-	pipeline_free(signing.pipeline);
-	policy_unref(signing.policy);
+	explaining.signing.path = argc == 2 ? argv[1] : NULL;
+	code = explain_run(&explaining);
+	pipeline_free(explaining.signing.pipeline);
+	policy_unref(explaining.signing.policy);
 	return code;
 }
 
