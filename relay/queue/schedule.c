@@ -50,6 +50,7 @@ destination_new(struct schedule_loop *home, struct slice name)
 	destination->public.loop = home->loop;
 	destination->home = home;
 	destination->batch = LEASE_READ_BATCH_FIRST;
+	destination->read_version = home->read_version;
 	list_init(&destination->starved);
 	list_init(&destination->leases);
 	list_init(&destination->ready);
@@ -255,6 +256,8 @@ read_done(struct store_read_due *read, const struct fault *fault)
 							  SCHEDULE_READ_RETRY_MS);
 	} else {
 		read_take_all(destination, read);
+		if (read->version > destination->read_version)
+			destination->read_version = read->version;
 	}
 	destination->read = NULL;
 	free(read);
@@ -311,6 +314,8 @@ destination_close(struct destination *destination)
 	ASSERT(destination->read == NULL);
 	ASSERT(!destination->is_posted);
 	leases_forget_over(destination);
+	if (destination->read_version > home->read_version)
+		home->read_version = destination->read_version;
 	list_remove(&destination->starved);
 	list_remove(&destination->link);
 	ASSERT(tdelete(destination, &home->tree, destination_compare) !=
@@ -512,10 +517,12 @@ home_take_over(struct schedule_loop *home, struct delivery *delivery)
 		delivery_free(delivery);
 		return;
 	}
-	/* Another hand-over may have met a read that found it in the store. */
+	/* A read may have found it in the store before: then it is in memory,
+	 * or it is over already, and only the store knows. */
 	if (lease_find(destination, &delivery->message->id) != NULL) {
 		delivery_free(delivery);
-	} else if (destination_has_room(destination)) {
+	} else if (delivery->version > destination->read_version &&
+		   destination_has_room(destination)) {
 		lease_new(destination, delivery);
 	} else {
 		destination_note_due(destination, delivery->due_ms);

@@ -33,6 +33,7 @@ struct schedule_loop {
 	struct list destinations;
 	struct list starved;    /* wait for leases_count to fall */
 	size_t leases_count, leases_max;
+	uint64_t read_version;  /* the highest of destinations that are gone */
 	struct post post;       /* the stop's */
 	bool is_stopping, has_stopped;
 };
@@ -63,6 +64,7 @@ struct destination {
 	uint64_t after_ms;
 	struct message_id after_id;
 	struct store_read_due *read; /* NULL: none under way */
+	uint64_t read_version;  /* the store's, of the last read that ended */
 	uint64_t rewind_ms;     /* while reading: go back to there; 0: no */
 	bool is_told;           /* due() was called, take() has not said NULL */
 	bool is_posted;

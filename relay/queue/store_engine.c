@@ -314,7 +314,7 @@ engine_put_body(struct engine *engine, const struct message *message,
 
 bool
 engine_put(struct engine *engine, const struct message *message,
-	   const struct list *deliveries, struct fault *fault)
+	   struct list *deliveries, struct fault *fault)
 {
 	struct record_key key;
 	uint8_t *out = NULL;
@@ -328,11 +328,11 @@ engine_put(struct engine *engine, const struct message *message,
 	if (!message->body.is_file &&
 	    !engine_put_body(engine, message, fault))
 		return false;
-	for (const struct list *item = deliveries->next; item != deliveries;
-	     item = item->next) {
-		const struct delivery *delivery =
-			CONTAINER(item, const struct delivery, link);
+	LIST_EACH (item, deliveries) {
+		struct delivery *delivery =
+			CONTAINER(item, struct delivery, link);
 
+		delivery->version = mdb_txn_id(engine->txn);
 		if (!engine_put_delivery(engine, delivery, delivery->due_ms,
 					 fault))
 			return false;
@@ -619,6 +619,7 @@ engine_read_due(struct engine *engine, struct engine_due *due,
 
 	if (!engine_open_due(engine, &txn, &cursor, fault))
 		return false;
+	due->version = mdb_txn_id(txn);
 	status = engine_walk_due(engine, txn, cursor, due, damaged, owner);
 	return engine_close_due(txn, cursor, status, fault);
 }

@@ -537,6 +537,32 @@ Test(schedule, nobody_is_told_for_the_null_sender, .init = begin,
 	cr_expect_eq(attempts_count, 1);
 }
 
+/* Whoever accepted it was slow to hand it over: it was read from the store and
+ * delivered before. */
+Test(schedule, a_late_hand_over_is_not_a_second_delivery, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct message_id last;
+	struct list deliveries;
+
+	list_init(&deliveries);
+	cr_assert(loop_start(&main_loop, NULL));
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_gone(1));
+	cr_expect_eq(attempts_count, 1);
+	schedule_add(schedule, &deliveries);
+	last = put("from@example.org", "a@x.example", true);
+	cr_expect(wait_attempts(2));
+	cr_expect(message_id_eq(&attempts[1].id, &last),
+		  "it was delivered again");
+	cr_expect(wait_gone(2));
+}
+
 #define MANY 700
 
 Test(schedule, after_a_start_everything_is_leased_once, .init = begin,
