@@ -270,8 +270,18 @@ read_done(struct store_read_due *read, const struct fault *fault)
 	destination_update(destination);
 }
 
+/* Due times are wall time, and clocks are set right: what lies beyond all that
+ * may be waited for is due too. What else is stored lies before it. */
+static bool
+destination_is_due(const struct destination *destination, uint64_t wall_ms)
+{
+	return destination->next_due_ms <= wall_ms ||
+	       destination->next_due_ms - wall_ms >
+		       settlement_wait_max_ms(destination);
+}
+
 static void
-destination_read(struct destination *destination)
+destination_read(struct destination *destination, uint64_t wall_ms)
 {
 	struct schedule_loop *home = destination->home;
 	struct store_read_due *read;
@@ -284,7 +294,8 @@ destination_read(struct destination *destination)
 	}
 	read = memory_new(sizeof(*read));
 	read->destination = destination->public.name;
-	read->until_ms = clock_wall_ms();
+	read->until_ms = destination->next_due_ms <= wall_ms ? wall_ms
+							     : UINT64_MAX;
 	read->after.due_ms = destination->after_ms;
 	read->after.id = destination->after_id;
 	read->max = destination->batch;
@@ -386,8 +397,8 @@ destination_update(struct destination *destination)
 	}
 	destination->paused_until_ms = 0;
 	if (destination_wants_more(destination)) {
-		if (destination->next_due_ms <= wall_ms)
-			destination_read(destination);
+		if (destination_is_due(destination, wall_ms))
+			destination_read(destination, wall_ms);
 		else
 			destination_sleep(destination,
 					  destination->next_due_ms - wall_ms);

@@ -83,6 +83,9 @@ void settlement_start(struct destination *destination, struct lease *lease,
 /* Whether it has been tried and its time is over. */
 bool settlement_has_expired(const struct destination *destination,
 			    const struct delivery *delivery);
+/* Nothing is deferred for longer than this: what is due later than that was
+ * stored by a clock that was wrong, or under other options, and is due now. */
+uint64_t settlement_wait_max_ms(const struct destination *destination);
 
 /* --- schedule.c --- */
 

@@ -79,17 +79,53 @@ settlement_retry(struct settlement *settlement,
 
 /* --- results --- */
 
+/* Of what was received by a clock that was ahead of ours, as long as so many
+ * attempts take. */
+static uint64_t
+delivery_age_ms(const struct delivery *delivery,
+		const struct delivery_options *options, unsigned attempts)
+{
+	uint64_t now_ms = clock_wall_ms(), age_ms = 0;
+
+	if (now_ms >= delivery->message->received_ms)
+		return now_ms - delivery->message->received_ms;
+	for (size_t i = 0; i < options->retry_count && attempts > 0; i++) {
+		/* The last one repeats. */
+		unsigned times = i + 1 < options->retry_count ? 1 : attempts;
+
+		age_ms += times * options->retry_ms[i];
+		attempts -= times;
+	}
+	return age_ms;
+}
+
 bool
 settlement_has_expired(const struct destination *destination,
 		       const struct delivery *delivery)
 {
-	uint64_t expire_ms = settlement_options(destination)->delivery.expire_ms;
+	const struct delivery_options *options =
+		&settlement_options(destination)->delivery;
 	unsigned attempts = 0;
 
 	for (size_t i = 0; i < delivery->recipients_count; i++)
-		attempts += delivery->recipients[i].attempts;
+		if (delivery->recipients[i].attempts > attempts)
+			attempts = delivery->recipients[i].attempts;
 	return attempts > 0 && !delivery->is_held &&
-	       clock_wall_ms() >= delivery->message->received_ms + expire_ms;
+	       delivery_age_ms(delivery, options, attempts) >=
+		       options->expire_ms;
+}
+
+uint64_t
+settlement_wait_max_ms(const struct destination *destination)
+{
+	const struct delivery_options *options =
+		&settlement_options(destination)->delivery;
+	uint64_t max_ms = 0;
+
+	for (size_t i = 0; i < options->retry_count; i++)
+		if (options->retry_ms[i] > max_ms)
+			max_ms = options->retry_ms[i];
+	return max_ms + MINUTE;
 }
 
 /* Of a reply "550 5.1.1 …", else by the outcome's class. */

@@ -563,6 +563,36 @@ Test(schedule, a_late_hand_over_is_not_a_second_delivery, .init = begin,
 	cr_expect(wait_gone(2));
 }
 
+/* A clock that was wrong when they were stored, and is right now. */
+Test(schedule, what_is_due_beyond_reason_is_due_now, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct list deliveries;
+	struct delivery *delivery;
+
+	list_init(&deliveries);
+	cr_assert(loop_start(&main_loop, NULL));
+	message->received_ms += 4000 * DAY;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	delivery = CONTAINER(deliveries.next, struct delivery, link);
+	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+	delivery->recipients[0].attempts = 1;
+	cr_assert(settle_wait(store, &main_loop, delivery,
+			      message->received_ms, NULL, NULL));
+	deliveries_free_all(&deliveries);
+	put("from@example.org", "a@x.example", false);
+	decide = never;
+	options.delivery.expire_ms = 400;
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	/* Both expire, and so do not stay for ever. */
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "status=4.4.7"), 2);
+}
+
 #define MANY 700
 
 Test(schedule, after_a_start_everything_is_leased_once, .init = begin,
