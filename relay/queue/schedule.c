@@ -106,13 +106,19 @@ lease_leave_ready(struct destination *destination, struct lease *lease)
 	destination->ready_count--;
 }
 
+static bool
+home_has_room(const struct schedule_loop *home)
+{
+	return home->leases_count + home->leases_coming < home->leases_max;
+}
+
 /* Whoever waits for room is next. */
 static void
 home_feed_starved(struct schedule_loop *home)
 {
 	struct list *item;
 
-	if (home->leases_count >= home->leases_max)
+	if (!home_has_room(home))
 		return;
 	item = list_take_first(&home->starved);
 	if (item != NULL)
@@ -260,7 +266,9 @@ read_done(struct store_read_due *read, const struct fault *fault)
 			destination->read_version = read->version;
 	}
 	destination->read = NULL;
+	destination->home->leases_coming -= read->max;
 	free(read);
+	home_feed_starved(destination->home);
 	leases_forget_over(destination);
 	if (destination->rewind_ms != 0)
 		destination_rewind(destination, destination->rewind_ms);
@@ -286,8 +294,8 @@ destination_read(struct destination *destination, uint64_t wall_ms)
 	struct schedule_loop *home = destination->home;
 	struct store_read_due *read;
 
-	if (home->leases_count >= home->leases_max) {
-		list_remove(&destination->starved);
+	list_remove(&destination->starved);
+	if (!home_has_room(home)) {
 		list_add_last(&home->starved, &destination->starved);
 		destination_sleep(destination, SCHEDULE_STARVED_MS);
 		return;
@@ -303,6 +311,7 @@ destination_read(struct destination *destination, uint64_t wall_ms)
 	read->done = read_done;
 	read->private = destination;
 	destination->read = read;
+	home->leases_coming += read->max;
 	destination->next_due_ms = 0;
 	destination->rewind_ms = 0;
 	store_read_due(home->schedule->store, read);
@@ -511,7 +520,7 @@ destination_has_room(const struct destination *destination)
 {
 	const struct schedule_loop *home = destination->home;
 
-	return !home->is_stopping && home->leases_count < home->leases_max &&
+	return !home->is_stopping && home_has_room(home) &&
 	       destination->leases_count < LEASES_MAX_PER_DESTINATION &&
 	       destination->paused_until_ms <= clock_now_ms();
 }

@@ -33,6 +33,7 @@ struct schedule_loop {
 	struct list destinations;
 	struct list starved;    /* wait for leases_count to fall */
 	size_t leases_count, leases_max;
+	size_t leases_coming;   /* at most so many, of the reads under way */
 	uint64_t read_version;  /* the highest of destinations that are gone */
 	struct post post;       /* the stop's */
 	bool is_stopping, has_stopped;

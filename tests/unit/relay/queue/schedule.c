@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "relay/net/signing.h"
-#include "relay/queue/schedule.h"
+#include "relay/queue/schedule_private.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
 
@@ -177,11 +177,18 @@ settle(struct schedule_destination *destination, struct delivery *delivery)
 	schedule_settle(destination, delivery, results);
 }
 
+/* The most leases of a loop that were in memory at once. */
+static _Atomic size_t leases_seen;
+
 static void
 on_due(struct schedule_destination *destination)
 {
+	size_t leases = schedule->loops[destination->loop->index].leases_count;
 	struct delivery *delivery;
 
+	/* Each loop has its own; what is lost between two is no matter. */
+	if (leases > leases_seen)
+		leases_seen = leases;
 	while ((delivery = schedule_take(destination)) != NULL) {
 		attempt_note(delivery);
 		if (is_holding) {
@@ -591,6 +598,28 @@ Test(schedule, what_is_due_beyond_reason_is_due_now, .init = begin,
 	/* Both expire, and so do not stay for ever. */
 	cr_expect(wait_gone(2));
 	cr_expect_eq(fake_log_count("bounced ", "status=4.4.7"), 2);
+}
+
+/* Each reads at once after a start. */
+Test(schedule, many_destinations_keep_to_the_bound, .init = begin,
+     .fini = stop_all)
+{
+	cr_assert(loop_start(&main_loop, NULL));
+	for (unsigned i = 0; i < 200; i++) {
+		char to[32];
+
+		snprintf(to, sizeof(to), "a@d%u.example", i);
+		put("from@example.org", to, false);
+	}
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		schedule->loops[i].leases_max = 8;
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_gone(200));
+	cr_expect_eq(attempts_count, 200);
+	cr_expect_leq(leases_seen, 8 + LEASE_READ_BATCH_FIRST,
+		      "%zu leases in memory", leases_seen);
 }
 
 #define MANY 700
