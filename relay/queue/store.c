@@ -37,9 +37,7 @@ operation_of(struct list *item)
 
 /* --- one group, one transaction --- */
 
-/* A disk that loses what it was given: nothing of this group was acknowledged,
- * and only a fresh start knows what is on it. */
-static _Noreturn void
+void
 store_die(const struct fault *fault)
 {
 	struct log line;
