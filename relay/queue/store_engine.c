@@ -29,14 +29,25 @@ struct engine {
 };
 
 static bool
+status_is_damage(int status)
+{
+	return status == MDB_CORRUPTED || status == MDB_PAGE_NOTFOUND ||
+	       status == MDB_INVALID;
+}
+
+static bool
 engine_fault(struct fault *fault, int status, const char *what)
 {
 	enum fault_kind kind = FAULT_SYSTEM;
 
-	if (status == MDB_MAP_FULL || status == ENOSPC || status == EDQUOT)
+	/* TXN_FULL: too much for one transaction, on any disk. */
+	if (status == MDB_MAP_FULL || status == MDB_TXN_FULL ||
+	    status == ENOSPC || status == EDQUOT)
 		kind = FAULT_LIMIT;
-	else if (status == MDB_CORRUPTED || status == MDB_PAGE_NOTFOUND)
-		kind = FAULT_INPUT;
+	else if (status_is_damage(status))
+		return fault_set(fault, FAULT_INPUT,
+				 "%s: " ENGINE_DAMAGED " (%s)", what,
+				 mdb_strerror(status));
 	else if (status == EACCES || status == EPERM || status == EROFS)
 		kind = FAULT_DENIED;
 	fault_set(fault, kind, "%s: %s", what, mdb_strerror(status));

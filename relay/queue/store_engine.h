@@ -15,6 +15,12 @@
 
 #include "relay/queue/store.h"
 
+/* What whoever runs the relay can do about a damaged structure. Messages may
+ * be in it still: nothing of it is ever removed or written anew. */
+#define ENGINE_DAMAGED                                                         \
+	"its structure is damaged; move it away or put a copy in its place, "  \
+	"then start again"
+
 struct engine;
 
 /* `directory` is made if missing. */

@@ -434,3 +434,92 @@ Test(crash, a_damaged_record_is_named_and_the_rest_goes_on)
 	end();
 	directory_remove(path);
 }
+
+/* --- damage to the structure --- */
+
+static void
+damage_not_ours(int file)
+{
+	cr_assert_eq(ftruncate(file, 0), 0);
+	for (off_t at = 0; at < 65536; at += 16)
+		cr_assert_eq(pwrite(file, "this is no queue", 16, at), 16);
+}
+
+static void
+damage_cut(int file)
+{
+	struct stat status;
+
+	cr_assert_eq(fstat(file, &status), 0);
+	cr_assert_eq(ftruncate(file, status.st_size / 2), 0);
+}
+
+static void
+damage_stub(int file)
+{
+	cr_assert_eq(ftruncate(file, 100), 0);
+}
+
+static void
+damage_pages(int file)
+{
+	char page[4096];
+	struct stat status;
+
+	memset(page, 0xff, sizeof(page));
+	cr_assert_eq(fstat(file, &status), 0);
+	/* All but the two that say where the rest is. */
+	for (off_t at = 2 * (off_t)sizeof(page); at < status.st_size;
+	     at += (off_t)sizeof(page))
+		cr_assert_eq(pwrite(file, page, sizeof(page), at),
+			     (ssize_t)sizeof(page));
+}
+
+static const struct damage_row {
+	const char *name;
+	void (*make)(int file);
+} damage_rows[] = {
+	{"not a store at all", damage_not_ours},
+	{"cut in half", damage_cut},
+	{"a stub", damage_stub},
+	{"every page overwritten", damage_pages},
+};
+
+Test(crash, a_damaged_structure_is_named_with_what_to_do)
+{
+	for (size_t i = 0; i < COUNT(damage_rows); i++) {
+		const struct damage_row *row = &damage_rows[i];
+		struct fault fault = {0};
+		char name[128];
+		int file;
+
+		directory_make(path);
+		cr_assert(begin(0, &fault));
+		for (size_t j = 0; j < 50; j++) {
+			CLEAN(message_unref_clean) struct message *message =
+				message_make("from@example.org",
+					     "a@x.example", 5000);
+
+			cr_assert(put_wait(store, &loop, message, NULL,
+					   &fault));
+		}
+		end();
+		snprintf(name, sizeof(name), "%s/queue/data.mdb", path);
+		file = open(name, O_RDWR);
+		cr_assert_geq(file, 0);
+		row->make(file);
+		close(file);
+
+		cr_assert_not(store_open(path, 0, &store, &fault), "%s",
+			      row->name);
+		cr_expect_eq(fault.kind, FAULT_INPUT, "%s: kind %d",
+			     row->name, fault.kind);
+		cr_expect_neq(strstr(fault.text, "/queue: "), NULL, "%s: %s",
+			      row->name, fault.text);
+		cr_expect_neq(strstr(fault.text, "damaged"), NULL, "%s: %s",
+			      row->name, fault.text);
+		cr_expect_neq(strstr(fault.text, "move it away"), NULL,
+			      "%s: %s", row->name, fault.text);
+		directory_remove(path);
+	}
+}
