@@ -19,6 +19,7 @@ struct settlement {
 	uint64_t now_ms, due_ms; /* wall; due 0: nothing is left */
 	/* the report */
 	struct text header;
+	unsigned header_failures;
 	struct store_read_body read;
 	struct message *report;
 	struct pipeline *pipeline;
@@ -466,22 +467,30 @@ header_wanted(const struct settlement *settlement)
 	return len < BOUNCE_HEADER_MAX ? (size_t)len : BOUNCE_HEADER_MAX;
 }
 
+/* Whether another try is worth the wait. What is damaged stays so; a disk that
+ * fails may be busy or out of descriptors, and is asked once more. */
+static bool
+header_may_come(struct settlement *settlement, const struct fault *fault)
+{
+	if (fault->kind == FAULT_INPUT || fault->kind == FAULT_ABSENT)
+		return false;
+	return fault->kind == FAULT_BUSY || settlement->header_failures++ == 0;
+}
+
 static void
 settlement_header_read(struct store_read_body *read, const struct fault *fault)
 {
 	struct settlement *settlement = read->private;
-	bool is_damaged = fault != NULL && (fault->kind == FAULT_INPUT ||
-					    fault->kind == FAULT_ABSENT);
 
 	text_add(&settlement->header, text_slice(&read->bytes));
-	if (fault != NULL && !is_damaged) {
+	if (fault != NULL && header_may_come(settlement, fault)) {
 		settlement_retry(settlement, settlement_read_header,
 				 "the header for a report cannot be read",
 				 fault);
 		return;
 	}
 	/* A report with less is better than none. */
-	if (is_damaged ||
+	if (fault != NULL ||
 	    settlement->header.len >= header_wanted(settlement))
 		settlement_report(settlement);
 	else

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "relay/net/signing.h"
@@ -620,6 +621,31 @@ Test(schedule, many_destinations_keep_to_the_bound, .init = begin,
 	cr_expect_eq(attempts_count, 200);
 	cr_expect_leq(leases_seen, 8 + LEASE_READ_BATCH_FIRST,
 		      "%zu leases in memory", leases_seen);
+}
+
+/* Its place on the disk is bad: it will not be better next time. */
+Test(schedule, a_header_that_cannot_be_read_delays_no_report, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 0);
+	char id[MESSAGE_ID_TEXT + 1], name[160];
+	struct list deliveries;
+
+	list_init(&deliveries);
+	message->body.size = message->body.header_len = 3000;
+	message->body.is_file = true;
+	message_id_write(&message->id, id);
+	snprintf(name, sizeof(name), "%s/spool/%s", path, id);
+	cr_assert_eq(mkdir(name, 0700), 0);
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	schedule_add(schedule, &deliveries);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(fake_log_count("settle ", "Is a directory"), 1);
 }
 
 #define MANY 700
