@@ -26,6 +26,7 @@ static struct store *store;
 
 enum { SYNC_FILE = 1, SYNC_DIRECTORY = 2 };
 static int failing, failing_errno;
+static unsigned slow_ms;
 static ino_t synced[64];
 static size_t synced_count;
 
@@ -39,6 +40,7 @@ sync_one(int descriptor, long call)
 	kind = S_ISDIR(status.st_mode) ? SYNC_DIRECTORY : SYNC_FILE;
 	if (synced_count < COUNT(synced))
 		synced[synced_count++] = status.st_ino;
+	usleep(slow_ms * 1000);
 	if (failing == kind) {
 		errno = failing_errno;
 		return -1;
@@ -219,4 +221,25 @@ Test(sync, a_full_disk_is_not, .init = begin, .fini = end)
 	cr_expect_not(has_failed);
 	put_in_spool();
 	cr_expect_not(has_failed);
+}
+
+/* A client that went while a slow disk was at its message. */
+Test(sync, a_stop_waits_for_a_file_under_way, .init = begin, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 0);
+	struct spool *spool =
+		spool_new(store, &loop, message, on_spool, NULL);
+	char *bytes = memory_new(BODY_INLINE_MAX + 1);
+
+	slow_ms = 200;
+	(void)spool_write(spool, slice_of(bytes, BODY_INLINE_MAX + 1));
+	free(bytes);
+	spool_finish(spool);
+	spool_cancel(&spool);
+	uv_timer_stop(&keep);
+	loop_stop(&loop);
+	uv_run(&loop.uv, UV_RUN_DEFAULT);
+	cr_expect_eq(spool_room_memory(store_spool_room(store)), 0,
+		     "the loop ended before the file did");
 }
