@@ -243,3 +243,43 @@ Test(sync, a_stop_waits_for_a_file_under_way, .init = begin, .fini = end)
 	cr_expect_eq(spool_room_memory(store_spool_room(store)), 0,
 		     "the loop ended before the file did");
 }
+
+#define HEAVY 200
+
+static unsigned heavy_done;
+
+static void
+on_heavy(struct store_put *put, const struct fault *fault)
+{
+	on_put(put, fault);
+	heavy_done++;
+}
+
+/* All wait while the first one is being synced. */
+Test(sync, a_group_is_bounded_in_bytes, .init = begin, .fini = end)
+{
+	static struct store_put puts[HEAVY];
+	CLEAN(message_unref_clean) struct message *model = message_make(
+		"from@example.org", "a@x.example", BODY_INLINE_MAX);
+	struct store_counters counters;
+
+	slow_ms = 100;
+	for (unsigned i = 0; i < HEAVY; i++) {
+		struct message *message = message_make("", "a@x.example", 0);
+
+		message->body = model->body;
+		puts[i] = (struct store_put){.message = message,
+					     .loop = &loop,
+					     .done = on_heavy};
+		store_put(store, &puts[i]);
+		message_unref(message);
+	}
+	while (heavy_done < HEAVY)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	store_count(store, &counters);
+	cr_expect_geq(counters.commits,
+		      HEAVY * BODY_INLINE_MAX / (STORE_GROUP_BYTES +
+						 BODY_INLINE_MAX),
+		      "%lu groups", (unsigned long)counters.commits);
+	cr_expect_leq(counters.commits, HEAVY / 4);
+}
