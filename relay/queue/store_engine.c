@@ -160,6 +160,9 @@ engine_open(const char *directory, struct engine **engine_out,
 	if (!engine_open_env(engine, directory, fault) ||
 	    !engine_open_tables(engine, fault))
 		return fault_within(fault, "%s", directory);
+	/* The engine does this by itself only for whoever opens it first. A
+	 * failure costs space, nothing else. */
+	(void)mdb_reader_check(engine->env, NULL);
 	mdb_env_stat(engine->env, &stat);
 	engine->page_size = stat.ms_psize;
 	if (mdb_txn_begin(engine->env, NULL, MDB_RDONLY, &txn) == 0) {

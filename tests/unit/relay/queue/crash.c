@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "relay/queue/spool.h"
+#include "relay/queue/store_engine.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
 
@@ -522,4 +523,107 @@ Test(crash, a_damaged_structure_is_named_with_what_to_do)
 			      "%s: %s", row->name, fault.text);
 		directory_remove(path);
 	}
+}
+
+/* --- a reader that was killed --- */
+
+static void
+die_in_read(void *owner, struct slice destination, uint64_t due_ms)
+{
+	(void)owner;
+	(void)destination;
+	(void)due_ms;
+	kill(getpid(), SIGKILL);
+}
+
+static void
+engine_put_one(struct engine *engine, struct delivery *delivery)
+{
+	struct list deliveries;
+
+	list_init(&deliveries);
+	list_add_last(&deliveries, &delivery->link);
+	ASSERT(engine_begin(engine, NULL));
+	ASSERT(engine_put(engine, delivery->message, &deliveries, NULL));
+	ASSERT(engine_commit(engine, NULL));
+}
+
+static void
+engine_settle_one(struct engine *engine, struct delivery *delivery)
+{
+	bool is_gone;
+
+	ASSERT(engine_begin(engine, NULL));
+	ASSERT(engine_settle(engine, delivery, 0, &is_gone, NULL));
+	ASSERT(engine_commit(engine, NULL));
+	ASSERT(is_gone);
+}
+
+/* Somebody lists the queue all the while: the engine's own clean-up is for
+ * whoever comes first. */
+static _Noreturn void
+engine_hold(struct delivery *delivery, int ready)
+{
+	struct engine *engine;
+
+	ASSERT(engine_open(path, &engine, NULL));
+	engine_put_one(engine, delivery);
+	ASSERT(write(ready, "", 1) == 1);
+	for (;;)
+		pause();
+}
+
+static _Noreturn void
+engine_read_and_die(void)
+{
+	struct engine *engine;
+	bool is_read;
+
+	ASSERT(engine_open(path, &engine, NULL));
+	is_read = engine_each_destination(engine, die_in_read, NULL, NULL);
+	_exit(is_read);
+}
+
+Test(crash, a_reader_that_was_killed_pins_no_pages)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 4 * BODY_CHUNK);
+	struct delivery_recipient rcpt = {.outcome = OUTCOME_DELIVERED};
+	struct delivery delivery = {.message = message,
+				    .destination = SLICE("x.example"),
+				    .recipients = &rcpt,
+				    .recipients_count = 1,
+				    .due_ms = 1};
+	struct engine *engine;
+	struct stat status;
+	int ready[2];
+	pid_t holder, reader;
+	char name[128], byte;
+
+	directory_make(path);
+	cr_assert_eq(pipe(ready), 0);
+	rcpt.outcome = OUTCOME_NONE;
+	if ((holder = fork()) == 0)
+		engine_hold(&delivery, ready[1]);
+	cr_assert_eq(read(ready[0], &byte, 1), 1);
+	if ((reader = fork()) == 0)
+		engine_read_and_die();
+	cr_assert_eq(waitpid(reader, NULL, 0), reader);
+
+	cr_assert(engine_open(path, &engine, NULL));
+	for (unsigned i = 0; i < 200; i++) {
+		message->id = message_id_new();
+		rcpt.outcome = OUTCOME_NONE;
+		engine_put_one(engine, &delivery);
+		rcpt.outcome = OUTCOME_DELIVERED;
+		engine_settle_one(engine, &delivery);
+	}
+	engine_close(engine);
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	cr_assert_eq(stat(name, &status), 0);
+	cr_expect_lt(status.st_size, 4 << 20, "%ld bytes",
+		     (long)status.st_size);
+	kill(holder, SIGKILL);
+	waitpid(holder, NULL, 0);
+	directory_remove(path);
 }
