@@ -492,8 +492,7 @@ client_expired(struct client *client)
 		client->end.is_tls_trouble = true;
 	if (client->state == CLIENT_IDLE) {
 		/* To the owner this is the end; QUIT is our own affair. */
-		client->end = (struct client_end){.was_ready = true,
-						  .is_idle_end = true};
+		(void)client_end_trouble(client, TROUBLE_TIMED_OUT, SLICE_NONE);
 		client->settings.event(client->settings.owner, CLIENT_ENDED);
 		client->settings.event = NULL;
 		client_enter(client, CLIENT_QUIT);

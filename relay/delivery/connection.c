@@ -186,8 +186,7 @@ connection_on_client_end(struct connection *connection)
 	    attempt_is_complete(connection->current))
 		current_return(connection);
 	try_same = host_deserves_another(connection, end);
-	if (!end->is_idle_end)
-		last_set(connection, &end->result);
+	last_set(connection, &end->result);
 	/* It frees itself. */
 	connection->client = NULL;
 	if (connection->current == NULL && list_is_empty(&connection->waiting)) {

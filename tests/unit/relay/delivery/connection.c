@@ -27,6 +27,7 @@
 
 static struct slice stored;
 static unsigned store_reads;
+static unsigned store_damaged; /* so many reads fail */
 
 static void
 read_on_loop(struct post *post)
@@ -36,9 +37,17 @@ read_on_loop(struct post *post)
 	struct store_read_body *read =
 		CONTAINER(operation, struct store_read_body, operation);
 
+	store_reads++;
+	if (store_damaged > 0) {
+		struct fault fault;
+
+		store_damaged--;
+		fault_fill(&fault, FAULT_INPUT, "the body is damaged");
+		read->done(read, &fault);
+		return;
+	}
 	text_add(&read->bytes,
 		 slice_sub(stored, (size_t)read->offset, read->max));
-	store_reads++;
 	read->done(read, NULL);
 }
 
@@ -444,6 +453,13 @@ static const struct script_row {
 	{ "a reply too many", TLS_NONE,
 	  {HELLO "C MAIL|R 250 ok\r\n250 ok\r\n|X"}, NULL, 1, "T",
 	  "4.5.0", NULL, true },
+	{ "421 right behind EHLO, again and again", TLS_NONE,
+	  {"S 220 mx|C EHLO|R 250 mx\r\n421 4.3.2 bye\r\n|X",
+	   "S 220 mx|C EHLO|R 250 mx\r\n421 4.3.2 bye\r\n|X"}, NULL, 1, "T",
+	  NULL, NULL, true },
+	{ "half a reply behind EHLO, again and again", TLS_NONE,
+	  {"S 220 mx|C EHLO|R 250 mx\r\n42|", "S 220 mx|C EHLO|R 250 mx\r\n42|"},
+	  NULL, 1, "T", NULL, NULL, true },
 	/* pipelining */
 	{ "in one write", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n|B|"
@@ -486,6 +502,15 @@ static const struct script_row {
 	{ "bytes behind the reply to STARTTLS", TLS_OPPORTUNISTIC,
 	  {STARTTLS "R 220 go\r\n250 injected\r\n|X",
 	   HELLO MAIL RCPT0 BODY BYE}, NULL, 1, "D", "2.0.0", NULL },
+	{ "gone at STARTTLS: in clear, on another connection",
+	  TLS_OPPORTUNISTIC, {STARTTLS "X", HELLO MAIL RCPT0 BODY BYE}, NULL,
+	  1, "D", "2.0.0", NULL },
+	{ "421 to STARTTLS: in clear, on another connection",
+	  TLS_OPPORTUNISTIC,
+	  {STARTTLS "S 421 no|X", HELLO MAIL RCPT0 BODY BYE}, NULL, 1, "D",
+	  "2.0.0", NULL },
+	{ "required, gone at STARTTLS", TLS_REQUIRED,
+	  {STARTTLS "X", "S 220 never"}, NULL, 1, "T", "4.4.2", NULL, true },
 	{ "required, not offered", TLS_REQUIRED, {HELLO "X"}, NULL, 1, "T",
 	  "4.7.4", NULL, true },
 	{ "required, refused", TLS_REQUIRED,
@@ -627,5 +652,57 @@ Test(connection, streams_a_large_body_from_the_store, .timeout = 60)
 	text_add_string(&expected, ".\r\n");
 	cr_expect(slice_eq(text_slice(&expected),
 			   text_slice(&run.hosts[0].message)));
+	text_done(&run.hosts[0].message);
+}
+
+/* What ends a conversation because of one message says nothing of the next. */
+Test(connection, carries_the_next_message_on_another_connection, .timeout = 20)
+{
+	static const struct {
+		const char *name, *first, *outcomes;
+	} rows[] = {
+		{ "refused before its end", HELLO MAIL RCPT0
+		  "C DATA|R 354 go\r\n554 5.7.1 enough\r\n|X", "FD" },
+		{ "421 to RSET", HELLO MAIL
+		  "C RCPT|S 550 5.1.1 no|C RSET|S 421 too many|X", "FD" },
+		{ "gone at RSET", HELLO MAIL "C RCPT|S 550 5.1.1 no|C RSET|X",
+		  "FD" },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct run run = {
+			.recipients = 1,
+			.messages = 2,
+			.body = SLICE(header),
+			.in_memory = true,
+			.hosts_count = 1,
+			.hosts = {{.scripts = {rows[i].first,
+					       HELLO MAIL RCPT0 BODY BYE}}},
+		};
+
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, rows[i].outcomes, "%s: %s %s",
+				 rows[i].name, run.outcomes, run.reply);
+		cr_expect_str_eq(run.hosts[0].wrong, "", "%s: %s",
+				 rows[i].name, run.hosts[0].wrong);
+		text_done(&run.hosts[0].message);
+	}
+}
+
+Test(connection, a_damaged_message_is_not_the_hosts_fault, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.body = SLICE(header),
+		.hosts_count = 1,
+		.hosts = {{.scripts = {HELLO MAIL RCPT0 "C DATA|S 354 go",
+				       HELLO MAIL RCPT0 BODY BYE}}},
+	};
+
+	store_damaged = 1;
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "TD", "%s %s", run.outcomes, run.reply);
+	cr_expect_not(run.has_failed);
 	text_done(&run.hosts[0].message);
 }
