@@ -485,9 +485,7 @@ client_failed(struct client *client)
 	if (client->state == CLIENT_CONNECTING) {
 		trouble = TROUBLE_NO_CONNECTION;
 	} else if (client->state == CLIENT_HANDSHAKE) {
-		trouble = client->settings.tls == TLS_VERIFY &&
-					  strstr(fault->text, "certificate") !=
-						  NULL
+		trouble = fault->kind == FAULT_UNTRUSTED
 				  ? TROUBLE_TLS_UNTRUSTED
 				  : TROUBLE_TLS_FAILED;
 	}
