@@ -139,6 +139,10 @@ end_with(struct client *client, const struct fate *fate)
 	end->is_idle_end = client->state == CLIENT_IDLE ||
 			   client->state == CLIENT_QUIT;
 	end->is_tls_trouble = is_securing(client);
+	/* Hosts that have had enough of bad recipients say so at RSET. */
+	end->is_of_message = client->is_of_message ||
+			     (client->state == CLIENT_RSET &&
+			      attempt_is_complete(client->attempt));
 	client_result(client, fate, text_slice(&client->end_words),
 		      &end->result);
 	memcpy(client->end_status, fate->status, sizeof(client->end_status));
@@ -583,7 +587,7 @@ client_carry(struct client *client, struct attempt *attempt)
 	ASSERT(client_is_ready(client));
 	ASSERT(!attempt_is_complete(attempt));
 	client->attempt = attempt;
-	client->has_answered = false;
+	client->has_answered = client->is_of_message = false;
 	if (!transaction_check(client)) {
 		ASSERT(attempt_is_complete(attempt));
 		client->attempt = NULL;

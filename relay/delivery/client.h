@@ -40,6 +40,8 @@ struct client_end {
 	bool has_answered;      /* the attempt in hand had a reply */
 	bool is_tls_trouble;    /* with TLS left out it may work */
 	bool is_idle_end;       /* nothing was in hand: no trouble */
+	bool is_of_message;     /* the attempt in hand brought it about: the
+				   next may go to the same host */
 };
 
 struct client_settings {

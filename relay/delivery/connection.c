@@ -155,7 +155,8 @@ connection_fail(struct connection *connection)
 }
 
 /* Whether the same host is worth another connection: TLS failed and may be left
- * out, or the peer had closed a connection that was kept. */
+ * out, one message was too much for the last one, or the peer had closed one
+ * that was kept. */
 static bool
 host_deserves_another(struct connection *connection,
 		      const struct client_end *end)
@@ -165,6 +166,9 @@ host_deserves_another(struct connection *connection,
 		host_note(&connection->host->clear_until_ms, HOST_CLEAR_MS);
 		return true;
 	}
+	/* Each time a message has got its results: this comes to an end. */
+	if (end->is_of_message && connection->current == NULL)
+		return true;
 	if (end->was_ready && !connection->retried_same &&
 	    (end->is_idle_end || (client_carried(connection->client) > 0 &&
 				  !end->has_answered))) {

@@ -348,6 +348,7 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 		if (fault != NULL || bytes.len == 0) {
 			struct fate fate = outcome_of_trouble(TROUBLE_DAMAGED);
 
+			client->is_of_message = true;
 			message_set(client, &fate,
 				    fault != NULL ? SLICE(fault->text)
 						  : SLICE(fate.words));
@@ -387,6 +388,7 @@ body_replied(struct client *client, const struct reply_in *reply)
 	if (fate.scope != SCOPE_HOST) {
 		outcome_write_reply(&words, reply);
 		accepted_set(client, &fate, text_slice(&words));
+		client->is_of_message = true;
 	}
 	return client_end_reply(client, &fate, reply);
 }
