@@ -189,6 +189,8 @@ connection_on_client_end(struct connection *connection)
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
 		current_return(connection);
+	else if (connection->current != NULL && end->has_answered)
+		connection->current->lost++;
 	try_same = host_deserves_another(connection, end);
 	last_set(connection, &end->result);
 	/* It frees itself. */
