@@ -289,6 +289,9 @@ body_read_start(struct client *client)
 		.loop = client->settings.loop,
 		.done = body_read_done,
 	};
+	/* Where the client goes first its lease may be settled, and all end,
+	 * while the store still reads. */
+	loop_hold(client->settings.loop);
 	store_read_body(client->settings.store, &reading->read);
 }
 
@@ -360,6 +363,7 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 			has_room = bytes_send(client, bytes);
 		}
 	}
+	loop_release(read->loop);
 	message_unref(read->message);
 	text_done(&read->bytes);
 	free(reading);

@@ -19,8 +19,24 @@ loop_on_wake(uv_async_t *wake)
 		post->next = NULL;
 		post->run(post);
 	}
-	if (is_stopping)
+	loop->is_ending = is_stopping;
+	if (is_stopping && loop->holds == 0)
 		uv_unref((uv_handle_t *)wake);
+}
+
+void
+loop_hold(struct loop *loop)
+{
+	if (loop->holds++ == 0)
+		uv_ref((uv_handle_t *)&loop->wake);
+}
+
+void
+loop_release(struct loop *loop)
+{
+	ASSERT(loop->holds > 0);
+	if (--loop->holds == 0 && loop->is_ending)
+		uv_unref((uv_handle_t *)&loop->wake);
 }
 
 bool
