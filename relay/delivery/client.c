@@ -597,6 +597,12 @@ client_carry(struct client *client, struct attempt *attempt)
 	return true;
 }
 
+bool
+client_is_carrying(const struct client *client)
+{
+	return client->attempt != NULL;
+}
+
 unsigned
 client_carried(const struct client *client)
 {

@@ -199,8 +199,9 @@ connection_on_client_end(struct connection *connection)
 		connection_end(connection);
 		return;
 	}
-	if (connection->settings.place->is_stopping &&
-	    connection->current == NULL) {
+	/* No other host any more: it goes back, with what is known so far. */
+	if (connection->settings.place->is_stopping) {
+		current_return(connection);
 		connection_end(connection);
 		return;
 	}
@@ -374,8 +375,11 @@ connection_place_stop(struct connection_place *place)
 			attempt_return(connection,
 				       CONTAINER(waiting, struct attempt,
 						 link));
-		if (connection->current != NULL)
+		if (connection->current != NULL &&
+		    client_is_carrying(connection->client))
 			continue;
+		/* Between two hosts: with what it knows so far. */
+		current_return(connection);
 		if (connection->client != NULL &&
 		    client_is_ready(connection->client))
 			client_quit(&connection->client);

@@ -327,7 +327,8 @@ struct run {
 	unsigned recipients, messages;
 	struct slice body;
 	bool in_memory;
-	const char *host_name; /* "": mx.example.net */
+	const char *host_name; /* NULL: mx.example.net */
+	uint64_t stops_after_ms; /* 0: does not */
 	struct scripted hosts[HOSTS_MAX];
 	size_t hosts_count;
 	/* afterwards */
@@ -336,6 +337,16 @@ struct run {
 	char reply[256], status[16], used_tls[64];
 	bool has_failed;
 };
+
+static struct alarm stop_alarm;
+static struct owner *stop_owner;
+
+static void
+stop_now(struct alarm *alarm)
+{
+	connection_place_stop(&stop_owner->place);
+	alarm_close(alarm, NULL);
+}
 
 static char
 outcome_letter(enum outcome outcome)
@@ -399,6 +410,11 @@ run_it(struct run *run)
 		owner->attempts[i] = attempt_new(delivery_make(
 			run->recipients, run->body, run->in_memory));
 		connection_carry(owner->connection, owner->attempts[i]);
+	}
+	if (run->stops_after_ms > 0) {
+		stop_owner = owner;
+		alarm_init(&stop_alarm, &owner->loop, stop_now);
+		alarm_set(&stop_alarm, run->stops_after_ms);
 	}
 	while (!owner->has_ended || owner->returned < run->messages)
 		uv_run(&owner->loop.uv, UV_RUN_DEFAULT);
@@ -864,4 +880,27 @@ Test(connection, holds_to_the_tls_policy, .timeout = 60)
 	close(full);
 	unlink(trusted);
 	unlink(certificates);
+}
+
+/* --- stopping --- */
+
+/* The second host never greets: what is to be tried there goes back at a stop,
+ * and does not hold it up. */
+Test(connection, gives_back_what_is_between_two_hosts, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 2,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {HELLO MAIL "C RCPT|S 550 5.1.1 no|"
+				       RCPT1 "S 421 bye|X"}},
+			  {.scripts = {"G |C nothing"}}},
+		.stops_after_ms = 500,
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "FN", "%s", run.outcomes);
+	cr_expect_not(run.has_failed);
 }
