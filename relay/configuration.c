@@ -173,10 +173,9 @@ configuration_listen(struct configuration *configuration,
 bool
 configuration_complete(struct configuration *configuration,
 		       const struct configuration *previous,
-		       struct signer_process *signer, struct fault *fault)
+		       struct fault *fault)
 {
-	return configuration_load_keys(configuration, signer, fault) &&
-	       configuration_read_tls(configuration, fault) &&
+	return configuration_read_tls(configuration, fault) &&
 	       configuration_listen(configuration, previous, fault);
 }
 
