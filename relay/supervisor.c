@@ -42,6 +42,7 @@ struct supervisor {
 	/* A reload: handed over as `serial`, to be answered by answer_by_ms. */
 	struct configuration *next;
 	uint64_t next_serial, answer_by_ms;
+	bool keys_are_next; /* the signer has its keys already */
 	bool reload_wanted; /* as soon as the family is complete */
 	uint64_t serial;    /* the last that was handed over */
 	struct identity relay_identity, signer_identity;
@@ -218,6 +219,21 @@ start_exit_code(int status)
 
 /* ---- reload ---- */
 
+/* The signer keeps two generations of keys: what is in force must not become
+ * the third by a second reload that is refused. */
+static void
+keys_revert(struct supervisor *supervisor)
+{
+	struct fault fault;
+
+	if (supervisor->keys_are_next && supervisor->signer.pid != 0 &&
+	    !signer_revert(&supervisor->signer_process, &fault)) {
+		log_note(LOG_LEVEL_ERROR, "signer-start", "%s", fault.text);
+		child_kill(&supervisor->signer);
+	}
+	supervisor->keys_are_next = false;
+}
+
 static void
 reload_refused(struct supervisor *supervisor, struct slice errors,
 	       const char *reason)
@@ -231,6 +247,7 @@ reload_refused(struct supervisor *supervisor, struct slice errors,
 		 "%s; the configuration before stays in force", reason);
 	configuration_free(supervisor->next);
 	supervisor->next = NULL;
+	keys_revert(supervisor);
 	notify_send("READY=1");
 }
 
@@ -267,6 +284,7 @@ reload_try(struct supervisor *supervisor, struct text *errors,
 			child_kill(&supervisor->signer);
 		return false;
 	}
+	supervisor->keys_are_next = true;
 	if (!configuration_complete(next, supervisor->configuration, fault) ||
 	    !relay_hand_over(supervisor, next, fault))
 		return false;
@@ -299,6 +317,7 @@ reload_end(struct supervisor *supervisor)
 
 	configuration_free(supervisor->configuration);
 	supervisor->configuration = TAKE(supervisor->next);
+	supervisor->keys_are_next = false;
 	log_configure(options->log.format, options->log.level);
 	notify_send("READY=1");
 }
@@ -409,6 +428,7 @@ static void
 signer_died(struct supervisor *supervisor, int status)
 {
 	child_died(&supervisor->signer);
+	supervisor->keys_are_next = false;
 	clean_descriptor(&supervisor->signer_process.control);
 	if (supervisor->is_stopping)
 		return;
