@@ -360,7 +360,8 @@ process_end(struct process *process)
 static int
 start_exit_code(const struct fault *fault)
 {
-	return fault->kind == FAULT_BUSY || fault->kind == FAULT_SYSTEM
+	return fault->kind == FAULT_BUSY || fault->kind == FAULT_SYSTEM ||
+			       fault->kind == FAULT_LIMIT
 		       ? EX_TEMPFAIL
 		       : EX_CONFIG;
 }

@@ -216,7 +216,9 @@ class _Session:
 
     def do_rcpt(self, argument):
         address = argument.partition("<")[2].partition(">")[0]
-        if self.answer("RCPT", address, "250 2.1.5 ok"):
+        if self.sender is None:
+            self.send("503 5.5.1 MAIL first")
+        elif self.answer("RCPT", address, "250 2.1.5 ok"):
             self.recipients.append(address)
 
     def do_data(self, argument):

@@ -9,7 +9,8 @@ import threading
 import time
 
 from .ports import free_port
-from .process import TimedOut, children_of, is_alive, wait_for
+from .process import (TimedOut, children_of, end_with_parent, is_alive,
+                      wait_for)
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 
@@ -180,7 +181,8 @@ class Relay:
         self.process = subprocess.Popen(
             list(prefix) + [binary(), "-c", self.setup.path, "relay"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, env=self._env)
+            stderr=subprocess.PIPE, env=self._env,
+            preexec_fn=end_with_parent)
         self._reader = threading.Thread(
             target=self._read, args=(self.process.stderr,), daemon=True)
         self._reader.start()

@@ -88,7 +88,7 @@ static const struct path_row {
 	 ""},
 	{"domain: hyphen first", "<a@-example.com>", PATH_MALFORMED, "", "",
 	 "", ""},
-	{"domain: hyphen last", "<a@example-.com>", PATH_MALFORMED, "", "",
+	{"domain: hyphen last", "<a@example-.example>", PATH_MALFORMED, "", "",
 	 "", ""},
 	{"domain: underscore", "<a@exa_mple.com>", PATH_MALFORMED, "", "", "",
 	 ""},
