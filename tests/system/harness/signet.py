@@ -174,8 +174,12 @@ class Relay:
 
     def launch(self):
         """Starts without waiting for anything."""
+        return self.launch_with(self._prefix)
+
+    def launch_with(self, prefix):
+        """By another program, which becomes it."""
         self.process = subprocess.Popen(
-            self._prefix + [binary(), "-c", self.setup.path, "relay"],
+            list(prefix) + [binary(), "-c", self.setup.path, "relay"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, env=self._env,
             preexec_fn=end_with_parent)
