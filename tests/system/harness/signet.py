@@ -111,24 +111,25 @@ signing {{
         return self.path
 
 
-# What contract.md promises of each event. A trailing ? marks what may be null.
+# What those who parse the log rely on, event by event. Empty where there is
+# nothing to say, such as the host of a domain that has none.
 COMMON = {"time": str, "level": str, "event": str}
 SIGNATURE = {"domain": str, "selector": str, "algorithm": str}
+PROCESS = {"version": str, "listeners": list}
+OUTCOME = {"id": str, "to": str, "domain": str, "mx": str, "address": str,
+           "tls": str, "reply": str, "delay": (int, float)}
 EVENTS = {
-    "ready": {"version": str, "listeners": list},
-    "reload": {"version": str, "listeners": list},
-    "stopping": {"version": str, "listeners": list},
+    "ready": PROCESS,
+    "reload": PROCESS,
+    "stopping": PROCESS,
     "accepted": {"id": str, "listener": str, "client": str, "from": str,
                  "recipients": list, "size": int, "signatures": list,
                  "reason": str, "changed": list},
-    "rejected": {"listener": str, "client": str, "reply": str, "reason": str},
-    "delivered": {"id": str, "to": str, "domain": str, "mx": str,
-                  "address": str, "tls": object, "reply": str,
-                  "delay": (int, float)},
-    "deferred": {"id": str, "to": str, "domain": str, "reply": str,
-                 "delay": (int, float), "next": object},
-    "bounced": {"id": str, "to": str, "domain": str, "reply": str,
-                "delay": (int, float)},
+    "rejected": {"listener": str, "client": str, "from": str, "to": str,
+                 "reply": str, "reason": str},
+    "delivered": OUTCOME,
+    "deferred": dict(OUTCOME, next=str),
+    "bounced": OUTCOME,
 }
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
