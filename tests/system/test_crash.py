@@ -131,9 +131,10 @@ def test_killed_under_load_again_and_again(world):
 
 def test_ids_are_unique_across_restarts(world):
     world.start()
-    for _ in range(3):
+    for turn in range(3):
         for _ in range(5):
             submit(world.relay.port, message())
+        world.relay.wait("accepted", count=5 * (turn + 1))
         world.relay.kill()
         world.relay.start()
     for _ in range(5):
