@@ -128,3 +128,19 @@ proof_finish(struct proof *proof, struct fault *fault)
 		      pipeline_decision(proof->pipeline));
 	return true;
 }
+
+bool
+proof_memory(const struct pipeline *pipeline, struct slice prefix,
+	     const struct slice *chunks, size_t count, struct fault *fault)
+{
+	CLEAN(proof_free_clean) struct proof *proof = NULL;
+
+	if (!policy_proof_is_due(pipeline_policy(pipeline),
+				 pipeline_decision(pipeline)))
+		return true;
+	proof = proof_new(pipeline);
+	proof_feed(proof, prefix);
+	for (size_t i = 0; i < count; i++)
+		proof_feed(proof, chunks[i]);
+	return proof_finish(proof, fault);
+}

@@ -29,4 +29,9 @@ void proof_feed(struct proof *proof, struct slice bytes);
  * the policy is then told. */
 bool proof_finish(struct proof *proof, struct fault *fault) MUST_USE;
 
+/* All of it, of a message in memory, where it is due; true where it is not. */
+bool proof_memory(const struct pipeline *pipeline, struct slice prefix,
+		  const struct slice *chunks, size_t count,
+		  struct fault *fault) MUST_USE;
+
 #endif
