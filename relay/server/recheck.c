@@ -1,6 +1,21 @@
 #include "relay/server/recheck.h"
 
+#include "base/log.h"
 #include "relay/limits.h"
+
+static void
+log_bad(const struct message *message, const struct fault *fault)
+{
+	char id[MESSAGE_ID_TEXT + 1];
+	struct log line;
+
+	message_id_write(&message->id, id);
+	log_begin(&line, LOG_LEVEL_ERROR, "error");
+	log_string(&line, "id", id);
+	log_string(&line, "what", "a message is not what was signed");
+	log_fault(&line, fault);
+	log_send(&line);
+}
 
 static void
 recheck_on_read(struct store_read_body *read, const struct fault *fault)
@@ -24,6 +39,8 @@ recheck_on_read(struct store_read_body *read, const struct fault *fault)
 	}
 	if (is_good && !proof_finish(recheck->proof, &own))
 		fault = &own;
+	if (fault != NULL)
+		log_bad(read->message, fault);
 	text_done(&read->bytes);
 	proof_free(TAKE(recheck->proof));
 	recheck->done(recheck, fault);
@@ -35,24 +52,28 @@ recheck_start(struct recheck *recheck, struct store *store, struct loop *loop,
 	      struct fault *fault)
 {
 	const struct body *body = &message->body;
-	bool is_good;
+	const struct decision *decision = pipeline_decision(pipeline);
 
+	if (decision->signers_count == 0)
+		return RECHECK_GOOD;
+	if (!body->is_file) {
+		if (proof_memory(pipeline, message->prefix, body->chunks,
+				 body->chunks_count, fault))
+			return RECHECK_GOOD;
+		log_bad(message, fault);
+		return RECHECK_BAD;
+	}
+	if (!policy_proof_is_due(pipeline_policy(pipeline), decision))
+		return RECHECK_GOOD;
 	recheck->store = store;
 	recheck->proof = proof_new(pipeline);
 	proof_feed(recheck->proof, message->prefix);
-	if (body->is_file) {
-		recheck->read = (struct store_read_body){
-			.message = message,
-			.max = BODY_CHUNK,
-			.loop = loop,
-			.done = recheck_on_read,
-		};
-		store_read_body(store, &recheck->read);
-		return RECHECK_LATER;
-	}
-	for (size_t i = 0; i < body->chunks_count; i++)
-		proof_feed(recheck->proof, body->chunks[i]);
-	is_good = proof_finish(recheck->proof, fault);
-	proof_free(TAKE(recheck->proof));
-	return is_good ? RECHECK_GOOD : RECHECK_BAD;
+	recheck->read = (struct store_read_body){
+		.message = message,
+		.max = BODY_CHUNK,
+		.loop = loop,
+		.done = recheck_on_read,
+	};
+	store_read_body(store, &recheck->read);
+	return RECHECK_LATER;
 }

@@ -1,6 +1,7 @@
 /*
- * recheck - has a signed message verified whole before it is stored, from the
- * bytes as they will be sent (milter/proof.h).
+ * recheck - has a signed message verified whole before it is stored, where that
+ * is due, from the bytes as they will be sent (milter/proof.h). One that fails
+ * is logged as the event "error".
  *
  * What is in memory is read on the loop, at most BODY_INLINE_MAX of it; a body
  * that went to a file is read back on the store's reader threads, a chunk at a
@@ -23,7 +24,7 @@ struct recheck {
 };
 
 enum recheck_status {
-	RECHECK_GOOD,   /* it verifies */
+	RECHECK_GOOD,   /* it verifies, or its turn has not come */
 	RECHECK_BAD,    /* *fault says why; it must not leave */
 	RECHECK_LATER,  /* done() will say */
 };

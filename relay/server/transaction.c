@@ -281,67 +281,36 @@ on_stored(struct store_put *put, const struct fault *fault)
 	tell(transaction, &reply_queued, SLICE(id));
 }
 
-static void
-put_message(struct transaction *transaction)
-{
-	transaction->put.message = transaction->message;
-	transaction->put.loop = transaction->setup.loop;
-	transaction->put.done = on_stored;
-	store_put(transaction->setup.store, &transaction->put);
-}
-
-/* A signature of ours that does not verify: our fault, never the client's. */
-static void
-recheck_failed(struct transaction *transaction, const struct fault *fault)
-{
-	char id[MESSAGE_ID_TEXT + 1];
-	struct log line;
-
-	message_id_write(&transaction->message->id, id);
-	log_begin(&line, LOG_LEVEL_ERROR, "error");
-	log_string(&line, "id", id);
-	log_string(&line, "what", "a signature does not verify");
-	log_fault(&line, fault);
-	log_send(&line);
-	give_up(transaction, &reply_signing_failed, fault);
-}
-
+/* A signature of ours that does not verify is our fault, not the client's. */
 static void
 on_rechecked(struct recheck *recheck, const struct fault *fault)
 {
 	struct transaction *transaction =
 		CONTAINER(recheck, struct transaction, recheck);
 
-	if (fault != NULL)
-		recheck_failed(transaction, fault);
-	else
-		put_message(transaction);
+	if (fault != NULL) {
+		give_up(transaction, &reply_signing_failed, fault);
+		return;
+	}
+	transaction->put.message = transaction->message;
+	transaction->put.loop = transaction->setup.loop;
+	transaction->put.done = on_stored;
+	store_put(transaction->setup.store, &transaction->put);
 }
 
 static void
 recheck_message(struct transaction *transaction)
 {
-	struct policy *policy = transaction->setup.generation->policy;
+	enum recheck_status status;
 	struct fault fault;
 
-	if (transaction->signatures_count == 0 ||
-	    !policy_proof_is_due(policy, transaction->decision)) {
-		put_message(transaction);
-		return;
-	}
 	transaction->recheck.done = on_rechecked;
-	switch (recheck_start(&transaction->recheck, transaction->setup.store,
-			      transaction->setup.loop, transaction->message,
-			      transaction->pipeline, &fault)) {
-	case RECHECK_GOOD:
-		put_message(transaction);
-		break;
-	case RECHECK_BAD:
-		recheck_failed(transaction, &fault);
-		break;
-	case RECHECK_LATER:
-		break;
-	}
+	status = recheck_start(&transaction->recheck, transaction->setup.store,
+			       transaction->setup.loop, transaction->message,
+			       transaction->pipeline, &fault);
+	if (status != RECHECK_LATER)
+		on_rechecked(&transaction->recheck,
+			     status == RECHECK_BAD ? &fault : NULL);
 }
 
 /* Spool and signer are through: our fields on top, and into the store. */
