@@ -23,6 +23,7 @@ struct repair {
 	/* looking */
 	struct encode_measure measure;
 	size_t column;          /* of a line between parts */
+	bool has_cr;
 	bool has_8bit, is_utf8; /* any part; the message's own content */
 	struct mime_part top;
 	bool has_bcc;
@@ -208,11 +209,17 @@ static void
 look_between(struct repair *repair, struct slice bytes)
 {
 	for (size_t i = 0; i < bytes.len; i++) {
-		repair->column =
-		        bytes.bytes[i] == '\n' ? 0 : repair->column + 1;
-		/* The CR is counted, too. */
+		char c = bytes.bytes[i];
+
+		if (repair->has_cr && c == '\n') {
+			repair->column = 0;
+		} else {
+			repair->column += repair->has_cr;
+			repair->column += c != '\r';
+		}
+		repair->has_cr = c == '\r';
 		if (repair->needs.long_lines &&
-		    repair->column > LINE_OCTETS_MAX + 1)
+		    repair->column > LINE_OCTETS_MAX)
 			leave(repair, "text between the parts");
 	}
 }
@@ -228,6 +235,7 @@ look_sink(void *owner, enum mime_event event, const struct mime_part *part,
 		if (part->index == 0)
 			repair->top = *part;
 		repair->column = 0;
+		repair->has_cr = false;
 		encode_measure_init(&repair->measure);
 		look_fields(repair, part, bytes);
 		break;
