@@ -48,6 +48,9 @@
 /* Store: operations waiting for the store thread; beyond, 452. */
 #define STORE_OPERATIONS_MAX 65536
 #define STORE_GROUP_MAX 1024
+/* The engine keeps what a group writes in memory until the commit, and does not
+ * give all of it back: beyond this, what waits goes with the next group. */
+#define STORE_GROUP_BYTES (16 * MIB)
 #define STORE_MAP_SIZE ((size_t)1 << 40)
 /* Where the address space does not allow that, half of it, and so on down to
  * this. */
@@ -84,7 +87,7 @@
 /* DNS. */
 #define DNS_TRIES 3
 #define DNS_TIMEOUT_MS (3 * SECOND)
-#define DNS_QUERIES_MAX 4096
+#define DNS_QUERIES_MAX 32768 /* questions under way, per loop */
 #define DNS_CACHE_MAX 65536 /* entries per loop */
 #define DNS_TTL_MAX_MS (1 * HOUR)
 #define DNS_NEGATIVE_TTL_MAX_MS (5 * MINUTE)
@@ -111,6 +114,8 @@ static_assert(STREAM_OUTPUT_LOW > REPLY_TEXT_MAX,
 	      "a reply never stops a session");
 static_assert(STREAM_INPUT_MAX > COMMAND_LINE_MAX,
 	      "a whole command fits into the input");
+static_assert(DNS_QUERIES_MAX >= 2 * LEASES_MAX,
+	      "each delivery in memory may ask for a domain of its own");
 static_assert(BODY_INLINE_MAX % BODY_CHUNK == 0, "whole chunks");
 
 #endif

@@ -37,6 +37,7 @@ struct loop {
 	uv_mutex_t mutex;
 	struct post *posted_first, **posted_last;
 	uv_thread_t thread;
+	unsigned holds; /* under the mutex */
 	bool has_thread, is_stopping;
 };
 
@@ -52,6 +53,11 @@ void loop_join(struct loop *loop);
 /* From any thread, never blocks: run(post) will be called once on the loop's
  * thread, in the order of posting, never from inside loop_post(). */
 void loop_post(struct loop *loop, struct post *post, post_fn *run);
+
+/* From any thread: what another thread has under way keeps the loop running
+ * although it has no handle, until the release, on the loop. */
+void loop_hold(struct loop *loop);
+void loop_release(struct loop *loop);
 
 /* A timer that a struct can embed: one shot, set again at will. Memory may go
  * only after alarm_close()'s callback (NULL: none wanted) has run. */

@@ -1,59 +1,9 @@
-#include "relay/net/stream.h"
+#include "relay/net/stream_private.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "relay/limits.h"
-
-/*
- * Bytes on their way out pass three places: `output` holds what the owner
- * wrote (plain), `wire` what is to be sent (plain or encrypted), `sending` what
- * libuv has in hand: one write at a time, so that whatever comes meanwhile goes
- * out together in the next one.
- *
- * Bytes on their way in are read into a buffer that all streams of a thread
- * share, and are shown to the owner right there; only what the owner leaves is
- * copied to `kept`. So an idle stream holds no buffer.
- *
- * Pausing is lazy: reading goes on until STREAM_INPUT_MAX wait, since a peer
- * who waits for our reply sends nothing, and stopping would cost a system call.
- */
-struct stream {
-	union {
-		uv_handle_t handle;
-		uv_stream_t stream;
-		uv_tcp_t tcp;
-		uv_pipe_t local;
-	} uv;
-	uv_timer_t deadline, turn;
-	union {
-		uv_connect_t connect;
-		uv_shutdown_t shutdown;
-	} request;
-	uv_write_t write;
-	unsigned open_handles;
-
-	stream_fn *event; /* NULL: closed or finishing */
-	void *owner;
-
-	struct slice borrowed;
-	struct text kept;
-	size_t kept_used;
-	struct text output, wire, sending;
-	struct tls *tls;
-
-	/* What is still to be told. */
-	bool has_failed, has_connected, has_secured, has_drained, has_expired;
-	bool has_data, has_ended;
-	bool failed_told, ended_told;
-
-	bool in_event, is_paused, is_reading, is_connecting, is_sending;
-	bool is_handshaking, is_above_high;
-	bool is_finishing, is_shutting_down, is_shut_down, is_closed;
-
-	struct address peer_address, local_address;
-	struct fault fault;
-};
 
 /* Used only from the callback that asks for it to the one that reads it, with
  * nothing between; a loop belongs to one thread. */
@@ -85,7 +35,7 @@ on_handle_closed(uv_handle_t *handle)
 	free(stream);
 }
 
-static void
+void
 stream_destroy(struct stream *stream)
 {
 	ASSERT(!stream->is_closed);
@@ -142,8 +92,8 @@ settle_input(struct stream *stream)
 	stream->borrowed = SLICE_NONE;
 }
 
-static void
-update_reading(struct stream *stream)
+void
+stream_update_reading(struct stream *stream)
 {
 	bool wanted = !stream->has_ended && !stream->has_failed &&
 		      !stream->is_connecting &&
@@ -161,15 +111,15 @@ update_reading(struct stream *stream)
 
 /* --- events --- */
 
-static void
-tell_later(struct stream *stream)
+void
+stream_tell_later(struct stream *stream)
 {
 	if (!stream->in_event)
 		ASSERT(uv_timer_start(&stream->turn, on_turn, 0, 0) == 0);
 }
 
-static void
-fail(struct stream *stream, const char *what, int status)
+void
+stream_fail(struct stream *stream, const char *what, int status)
 {
 	if (stream->has_failed)
 		return;
@@ -289,7 +239,7 @@ send_at_once(struct stream *stream)
 	int status = uv_try_write(&stream->uv.stream, &buffer, 1);
 
 	if (status < 0 && status != UV_EAGAIN) {
-		fail(stream, "write", status);
+		stream_fail(stream, "write", status);
 		text_clear(&stream->wire);
 	} else if (status > 0 && (size_t)status < stream->wire.len) {
 		text_drop_front(&stream->wire, (size_t)status);
@@ -323,7 +273,7 @@ send_wire(struct stream *stream)
 	} else {
 		/* No callback follows. */
 		forget_sent(&stream->sending);
-		fail(stream, "write", status);
+		stream_fail(stream, "write", status);
 	}
 }
 
@@ -336,8 +286,8 @@ flush(struct stream *stream)
 	send_wire(stream);
 }
 
-static void
-deliver(struct stream *stream)
+void
+stream_deliver(struct stream *stream)
 {
 	enum stream_event event;
 
@@ -356,7 +306,7 @@ deliver(struct stream *stream)
 		return;
 	}
 	settle_input(stream);
-	update_reading(stream);
+	stream_update_reading(stream);
 }
 
 static void
@@ -365,7 +315,7 @@ on_turn(uv_timer_t *timer)
 	struct stream *stream = timer->data;
 
 	if (stream->event != NULL)
-		deliver(stream);
+		stream_deliver(stream);
 }
 
 static void
@@ -378,7 +328,7 @@ on_deadline(uv_timer_t *timer)
 		return;
 	}
 	stream->has_expired = true;
-	deliver(stream);
+	stream_deliver(stream);
 }
 
 size_t
@@ -402,7 +352,7 @@ on_written(uv_write_t *write, int status)
 			stream_destroy(stream);
 			return;
 		}
-		fail(stream, "write", status);
+		stream_fail(stream, "write", status);
 	}
 	if (!stream->has_failed)
 		flush(stream);
@@ -411,7 +361,7 @@ on_written(uv_write_t *write, int status)
 		return;
 	}
 	note_drained(stream);
-	deliver(stream);
+	stream_deliver(stream);
 }
 
 /* --- input, as it comes --- */
@@ -478,9 +428,9 @@ take_end(struct stream *stream, int status)
 	stream->is_reading = false;
 	uv_read_stop(&stream->uv.stream);
 	if (status != UV_EOF)
-		fail(stream, "read", status);
+		stream_fail(stream, "read", status);
 	else if (stream->is_handshaking)
-		fail(stream, "closed during the TLS handshake", status);
+		stream_fail(stream, "closed during the TLS handshake", status);
 	else
 		stream->has_ended = true;
 }
@@ -504,138 +454,7 @@ on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
 		take_encrypted(stream, slice_of(buffer->base, (size_t)count));
 	else
 		take_plain(stream, slice_of(buffer->base, (size_t)count));
-	deliver(stream);
-}
-
-/* --- making one --- */
-
-static struct stream *
-stream_new(struct loop *loop, int family, stream_fn *event, void *owner)
-{
-	struct stream *stream = memory_new(sizeof(*stream));
-
-	ASSERT(event != NULL);
-	stream->event = event;
-	stream->owner = owner;
-	if (family == AF_UNIX)
-		ASSERT(uv_pipe_init(&loop->uv, &stream->uv.local, 0) == 0);
-	else
-		ASSERT(uv_tcp_init(&loop->uv, &stream->uv.tcp) == 0);
-	ASSERT(uv_timer_init(&loop->uv, &stream->deadline) == 0);
-	ASSERT(uv_timer_init(&loop->uv, &stream->turn) == 0);
-	stream->open_handles = 3;
-	stream->uv.handle.data = stream;
-	stream->deadline.data = stream;
-	stream->turn.data = stream;
-	stream->write.data = stream;
-	return stream;
-}
-
-static void
-learn_peer(struct stream *stream, int descriptor)
-{
-	struct address *peer = &stream->peer_address;
-
-	peer->len = sizeof(peer->local);
-	if (getpeername(descriptor, &peer->any, &peer->len) != 0)
-		*peer = (struct address){0};
-	address_unmap(peer);
-}
-
-bool
-stream_accept(struct loop *loop, int descriptor, stream_fn *event, void *owner,
-	      struct stream **stream_out, struct fault *fault)
-{
-	struct address local = {.len = sizeof(local.local)};
-	struct stream *stream;
-	int status;
-
-	if (getsockname(descriptor, &local.any, &local.len) != 0) {
-		fault_errno(fault, "accepted socket");
-		close(descriptor);
-		return false;
-	}
-	stream = stream_new(loop, local.any.sa_family, event, owner);
-	if (local.any.sa_family == AF_UNIX)
-		status = uv_pipe_open(&stream->uv.local, descriptor);
-	else
-		status = uv_tcp_open(&stream->uv.tcp, descriptor);
-	if (status != 0) {
-		close(descriptor);
-		stream_destroy(stream);
-		return fault_set(fault, FAULT_SYSTEM, "accepted socket: %s",
-				 uv_strerror(status));
-	}
-	if (local.any.sa_family != AF_UNIX)
-		uv_tcp_nodelay(&stream->uv.tcp, 1);
-	address_unmap(&local);
-	stream->local_address = local;
-	learn_peer(stream, descriptor);
-	update_reading(stream);
-	*stream_out = stream;
-	return true;
-}
-
-static void
-learn_local(struct stream *stream)
-{
-	struct address *local = &stream->local_address;
-	uv_os_fd_t descriptor;
-
-	local->len = sizeof(local->local);
-	if (uv_fileno(&stream->uv.handle, &descriptor) != 0 ||
-	    getsockname(descriptor, &local->any, &local->len) != 0)
-		*local = (struct address){0};
-	address_unmap(local);
-}
-
-static void
-on_connected(uv_connect_t *connect, int status)
-{
-	struct stream *stream = connect->handle->data;
-
-	if (stream->is_closed)
-		return;
-	stream->is_connecting = false;
-	if (status < 0) {
-		fail(stream, "connect", status);
-	} else {
-		stream->has_connected = true;
-		learn_local(stream);
-		if (stream->uv.handle.type == UV_TCP)
-			uv_tcp_nodelay(&stream->uv.tcp, 1);
-	}
-	deliver(stream);
-}
-
-bool
-stream_connect(struct loop *loop, const struct address *to, stream_fn *event,
-	       void *owner, struct stream **stream_out, struct fault *fault)
-{
-	struct stream *stream;
-	int status = 0;
-
-	if (to->any.sa_family != AF_UNIX && to->any.sa_family != AF_INET &&
-	    to->any.sa_family != AF_INET6)
-		return fault_set(fault, FAULT_INPUT,
-				 "no address to connect to");
-	stream = stream_new(loop, to->any.sa_family, event, owner);
-	stream->peer_address = *to;
-	stream->is_connecting = true;
-	if (to->any.sa_family == AF_UNIX)
-		uv_pipe_connect(&stream->request.connect, &stream->uv.local,
-				to->local.sun_path, on_connected);
-	else
-		status = uv_tcp_connect(&stream->request.connect,
-					&stream->uv.tcp, &to->any,
-					on_connected);
-	if (status != 0) {
-		/* No callback follows: the loop tells it. */
-		fail(stream, "connect", status);
-		tell_later(stream);
-	}
-	*stream_out = stream;
-	return true;
+	stream_deliver(stream);
 }
 
 /* --- what the owner asks for --- */
@@ -670,7 +489,7 @@ stream_secure_client(struct stream *stream, struct tls_context *context,
 	if (!stream->in_event)
 		flush(stream);
 	if (stream->has_failed)
-		tell_later(stream);
+		stream_tell_later(stream);
 }
 
 const struct tls *
@@ -690,7 +509,7 @@ stream_consume(struct stream *stream, size_t count)
 		stream->borrowed = slice_from(stream->borrowed, count);
 	if (!stream->in_event) {
 		settle_input(stream);
-		update_reading(stream);
+		stream_update_reading(stream);
 	}
 }
 
@@ -704,7 +523,7 @@ stream_write(struct stream *stream, struct slice bytes)
 	if (!stream->in_event) {
 		flush(stream);
 		if (stream->has_failed)
-			tell_later(stream);
+			stream_tell_later(stream);
 	}
 	if (stream_output_len(stream) > STREAM_OUTPUT_HIGH)
 		stream->is_above_high = true;
@@ -745,7 +564,7 @@ stream_resume(struct stream *stream)
 	stream->is_paused = false;
 	stream->has_data = input_len(stream) > 0;
 	if (stream->has_data || (stream->has_ended && !stream->ended_told))
-		tell_later(stream);
+		stream_tell_later(stream);
 }
 
 const struct fault *
@@ -852,6 +671,6 @@ stream_finish(struct stream **stream)
 	ASSERT(uv_timer_start(&finished->deadline, on_deadline,
 			      STREAM_FINISH_MS, 0) == 0);
 	flush(finished);
-	update_reading(finished);
+	stream_update_reading(finished);
 	finish_on(finished);
 }

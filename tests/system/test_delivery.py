@@ -343,3 +343,46 @@ def test_one_dead_destination_delays_no_other(world):
         assert time.monotonic() - begun < 5
     finally:
         silent.stop()
+
+
+# -- where else mail may go ---------------------------------------------------
+
+def test_smarthost(world, receiver):
+    """Everything goes there, and nobody asks for MX."""
+    port = free_port()
+    hub = receiver(port, "127.0.0.4", tls="good")
+    world.setup.delivery = 'smarthost = "127.0.0.4:%d"' % port
+    world.start({"example.com": "hub IN A 127.0.0.4"})
+    submit(world.relay.port, message(),
+           recipients=["a@example.net", "b@nowhere.example"])
+    hub.wait_deliveries(1)
+    world.relay.wait("delivered", count=2)
+    assert sorted(sum((one.recipients for one in hub.deliveries), [])) == \
+        ["a@example.net", "b@nowhere.example"]
+    assert world.receiver.deliveries == []
+    # As a name, looked up as an address.
+    world.setup.delivery = 'smarthost = "hub.example.com:%d"' % port
+    world.setup.write()
+    world.relay.hang_up()
+    world.relay.wait("reload")
+    submit(world.relay.port, message())
+    world.relay.wait("delivered", count=3)
+
+
+def test_routes(world, receiver):
+    """The closest route wins; the rest goes to the MX."""
+    port = free_port()
+    exact = receiver(port, "127.0.0.4")
+    below = receiver(port, "127.0.0.5")
+    world.setup.extra = (
+        'route "example.org" { via = "127.0.0.4:%d" }\n'
+        'route "*.example.org" { via = "127.0.0.5:%d" }\n' % (port, port))
+    world.start()
+    for domain in ("example.org", "deep.example.org", "example.net"):
+        submit(world.relay.port, message(), recipients=["x@" + domain])
+    world.relay.wait("delivered", count=3)
+    for server, domain in ((exact, "example.org"), (world.receiver,
+                                                    "example.net"),
+                           (below, "deep.example.org")):
+        assert [one.recipients for one in server.deliveries] == \
+            [["x@" + domain]]

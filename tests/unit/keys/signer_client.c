@@ -76,8 +76,10 @@ Test(signer_client, is_replaced_while_calls_are_open)
 	}
 	kill(stage.process.pid, SIGKILL);
 	gone.fd = signer_client_descriptor(client);
-	cr_assert_eq(poll(&gone, 1, 20000), 1);
-	cr_expect_not(signer_client_read(client));
+	/* The first to come may be answers, the end comes behind them. */
+	do
+		cr_assert_eq(poll(&gone, 1, 20000), 1);
+	while (signer_client_read(client));
 	/* Some may have been answered before it stopped; most were not even
 	 * sent. */
 	for (size_t i = 0; i < COUNT(asks); i++)

@@ -1,0 +1,134 @@
+#include <unistd.h>
+
+#include "relay/limits.h"
+#include "relay/net/loop.h"
+#include "relay/net/stream_private.h"
+
+static struct stream *
+stream_new(struct loop *loop, int family, stream_fn *event, void *owner)
+{
+	struct stream *stream = memory_new(sizeof(*stream));
+
+	ASSERT(event != NULL);
+	stream->event = event;
+	stream->owner = owner;
+	if (family == AF_UNIX)
+		ASSERT(uv_pipe_init(&loop->uv, &stream->uv.local, 0) == 0);
+	else
+		ASSERT(uv_tcp_init(&loop->uv, &stream->uv.tcp) == 0);
+	ASSERT(uv_timer_init(&loop->uv, &stream->deadline) == 0);
+	ASSERT(uv_timer_init(&loop->uv, &stream->turn) == 0);
+	stream->open_handles = 3;
+	stream->uv.handle.data = stream;
+	stream->deadline.data = stream;
+	stream->turn.data = stream;
+	stream->write.data = stream;
+	return stream;
+}
+
+static void
+learn_peer(struct stream *stream, int descriptor)
+{
+	struct address *peer = &stream->peer_address;
+
+	peer->len = sizeof(peer->local);
+	if (getpeername(descriptor, &peer->any, &peer->len) != 0)
+		*peer = (struct address){0};
+	address_unmap(peer);
+}
+
+bool
+stream_accept(struct loop *loop, int descriptor, stream_fn *event, void *owner,
+	      struct stream **stream_out, struct fault *fault)
+{
+	struct address local = {.len = sizeof(local.local)};
+	struct stream *stream;
+	int status;
+
+	if (getsockname(descriptor, &local.any, &local.len) != 0) {
+		fault_errno(fault, "accepted socket");
+		close(descriptor);
+		return false;
+	}
+	stream = stream_new(loop, local.any.sa_family, event, owner);
+	if (local.any.sa_family == AF_UNIX)
+		status = uv_pipe_open(&stream->uv.local, descriptor);
+	else
+		status = uv_tcp_open(&stream->uv.tcp, descriptor);
+	if (status != 0) {
+		close(descriptor);
+		stream_destroy(stream);
+		return fault_set(fault, FAULT_SYSTEM, "accepted socket: %s",
+				 uv_strerror(status));
+	}
+	if (local.any.sa_family != AF_UNIX)
+		uv_tcp_nodelay(&stream->uv.tcp, 1);
+	address_unmap(&local);
+	stream->local_address = local;
+	learn_peer(stream, descriptor);
+	stream_update_reading(stream);
+	*stream_out = stream;
+	return true;
+}
+
+static void
+learn_local(struct stream *stream)
+{
+	struct address *local = &stream->local_address;
+	uv_os_fd_t descriptor;
+
+	local->len = sizeof(local->local);
+	if (uv_fileno(&stream->uv.handle, &descriptor) != 0 ||
+	    getsockname(descriptor, &local->any, &local->len) != 0)
+		*local = (struct address){0};
+	address_unmap(local);
+}
+
+static void
+on_connected(uv_connect_t *connect, int status)
+{
+	struct stream *stream = connect->handle->data;
+
+	if (stream->is_closed)
+		return;
+	stream->is_connecting = false;
+	if (status < 0) {
+		stream_fail(stream, "connect", status);
+	} else {
+		stream->has_connected = true;
+		learn_local(stream);
+		if (stream->uv.handle.type == UV_TCP)
+			uv_tcp_nodelay(&stream->uv.tcp, 1);
+	}
+	stream_deliver(stream);
+}
+
+bool
+stream_connect(struct loop *loop, const struct address *to, stream_fn *event,
+	       void *owner, struct stream **stream_out, struct fault *fault)
+{
+	struct stream *stream;
+	int status = 0;
+
+	if (to->any.sa_family != AF_UNIX && to->any.sa_family != AF_INET &&
+	    to->any.sa_family != AF_INET6)
+		return fault_set(fault, FAULT_INPUT,
+				 "no address to connect to");
+	stream = stream_new(loop, to->any.sa_family, event, owner);
+	stream->peer_address = *to;
+	stream->is_connecting = true;
+	if (to->any.sa_family == AF_UNIX)
+		uv_pipe_connect(&stream->request.connect, &stream->uv.local,
+				to->local.sun_path, on_connected);
+	else
+		status = uv_tcp_connect(&stream->request.connect,
+					&stream->uv.tcp, &to->any,
+					on_connected);
+	if (status != 0) {
+		/* No callback follows: the loop tells it. */
+		stream_fail(stream, "connect", status);
+		stream_tell_later(stream);
+	}
+	*stream_out = stream;
+	return true;
+}

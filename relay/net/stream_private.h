@@ -1,0 +1,71 @@
+/*
+ * stream_private - what stream.c and stream_open.c share of a stream.
+ */
+#ifndef RELAY_NET_STREAM_PRIVATE_H
+#define RELAY_NET_STREAM_PRIVATE_H
+
+#include "relay/net/stream.h"
+#include "relay/net/tls.h"
+
+/*
+ * Bytes on their way out pass three places: `output` holds what the owner
+ * wrote (plain), `wire` what is to be sent (plain or encrypted), `sending` what
+ * libuv has in hand: one write at a time, so that whatever comes meanwhile goes
+ * out together in the next one.
+ *
+ * Bytes on their way in are read into a buffer that all streams of a thread
+ * share, and are shown to the owner right there; only what the owner leaves is
+ * copied to `kept`. So an idle stream holds no buffer.
+ *
+ * Pausing is lazy: reading goes on until STREAM_INPUT_MAX wait, since a peer
+ * who waits for our reply sends nothing, and stopping would cost a system call.
+ */
+struct stream {
+	union {
+		uv_handle_t handle;
+		uv_stream_t stream;
+		uv_tcp_t tcp;
+		uv_pipe_t local;
+	} uv;
+	uv_timer_t deadline, turn;
+	union {
+		uv_connect_t connect;
+		uv_shutdown_t shutdown;
+	} request;
+	uv_write_t write;
+	unsigned open_handles;
+
+	stream_fn *event; /* NULL: closed or finishing */
+	void *owner;
+
+	struct slice borrowed;
+	struct text kept;
+	size_t kept_used;
+	struct text output, wire, sending;
+	struct tls *tls;
+
+	/* What is still to be told. */
+	bool has_failed, has_connected, has_secured, has_drained, has_expired;
+	bool has_data, has_ended;
+	bool failed_told, ended_told;
+
+	bool in_event, is_paused, is_reading, is_connecting, is_sending;
+	bool is_handshaking, is_above_high;
+	bool is_finishing, is_shutting_down, is_shut_down, is_closed;
+
+	struct address peer_address, local_address;
+	struct fault fault;
+};
+
+/* Closes the handles; the memory goes with the last of them. */
+void stream_destroy(struct stream *stream);
+/* Starts or stops reading, as the owner and the room for input want it. */
+void stream_update_reading(struct stream *stream);
+/* Notes what is to be told with STREAM_FAILED. */
+void stream_fail(struct stream *stream, const char *what, int status);
+/* Has the loop deliver what is to be told, soon. */
+void stream_tell_later(struct stream *stream);
+/* Tells the owner all that is to be told; only from a callback of libuv. */
+void stream_deliver(struct stream *stream);
+
+#endif
