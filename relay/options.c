@@ -11,7 +11,8 @@
 /* ---- the table ---- */
 
 /* In order of enum log_format, log_level, listener_tls, auth_mode,
- * bare_newlines, long_lines, tls_policy, unsigned_action, selector_state. */
+ * bare_newlines, long_lines, without_8bitmime, tls_policy, unsigned_action,
+ * selector_state. */
 static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug",
 					  NULL};
@@ -21,6 +22,7 @@ static const char *const auth_words[] = {"none", "optional", "required", NULL};
 static const char *const bare_newlines_words[] = {"reject", "normalize", NULL};
 static const char *const long_lines_words[] = {"encode", "reject", "keep",
 					       NULL};
+static const char *const without_8bitmime_words[] = {"bounce", "send", NULL};
 static const char *const tls_words[] = {"none", "opportunistic", "required",
 					"verify", NULL};
 static const char *const unsigned_words[] = {"relay", "reject", NULL};
@@ -156,6 +158,9 @@ static const struct conf_option rows[] = {
 	{ "delivery.max_connections", CONF_COUNT, FIELD(delivery.max_connections),
 	  "20", 1, 256,
 	  "Connections to one destination at once." },
+	{ "delivery.without_8bitmime", CONF_WORD, FIELD(delivery.without_8bitmime), "bounce", 0, 0,
+	  "What becomes of an 8-bit message for a host that does not offer 8BITMIME: bounce it (5.6.3), or send it as it is, against RFC 6152, which many such hosts take.",
+	  .words = without_8bitmime_words },
 
 	{ "route", CONF_TITLED, FIELD(routes), "example.net", 0, 0,
 	  "Where mail for a domain goes instead; any number of them: \"example.net\", \"*.example.net\", \"*\". The closest wins.",

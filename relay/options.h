@@ -19,6 +19,7 @@ enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS,
 enum auth_mode { AUTH_NONE, AUTH_OPTIONAL, AUTH_REQUIRED };
 enum bare_newlines { BARE_NEWLINES_REJECT, BARE_NEWLINES_NORMALIZE };
 enum long_lines { LONG_LINES_ENCODE, LONG_LINES_REJECT, LONG_LINES_KEEP };
+enum without_8bitmime { WITHOUT_8BITMIME_BOUNCE, WITHOUT_8BITMIME_SEND };
 enum tls_policy { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRED, TLS_VERIFY };
 
 struct listener_options {
@@ -62,6 +63,7 @@ struct delivery_options {
 	uint64_t expire_ms;
 	struct slice bounce_from;  /* "" : MAILER-DAEMON@hostname */
 	uint64_t max_connections;  /* at once to one destination */
+	enum without_8bitmime without_8bitmime;
 };
 
 struct route_options {
