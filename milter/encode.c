@@ -10,7 +10,7 @@
 
 static_assert(ENCODE_LINE_MAX % 4 == 0, "whole groups of base64");
 static_assert(ENCODE_REFOLD_MAX > ENCODE_LINE_MAX,
-              "lines as RFC 2045 has them stay");
+	      "lines as RFC 2045 has them stay");
 
 const char *
 encode_name(enum encode_kind kind)
@@ -307,7 +307,7 @@ measure_octet(struct encode_measure *measure, char c)
 	if (measure->column > LINE_OCTETS_MAX)
 		measure->has_long_line = true;
 	measure->run =
-	        break_is_barred(&measure->rule, c) ? measure->run + 1 : 1;
+		break_is_barred(&measure->rule, c) ? measure->run + 1 : 1;
 	if (measure->run > BREAK_RUN_MAX)
 		measure->has_long_run = true;
 	if (!is_base64_byte(c))
@@ -361,13 +361,13 @@ quoting_is_shorter(const struct encode_measure *measure)
 
 const char *
 encode_choose(const struct encode_measure *measure, enum encode_given given,
-              bool is_text, enum encode_kind *kind_out)
+	      bool is_text, enum encode_kind *kind_out)
 {
 	switch (given) {
 	case ENCODE_GIVEN_NONE:
 		*kind_out = is_text && quoting_is_shorter(measure)
-		                    ? ENCODE_QUOTED_PRINTABLE
-		                    : ENCODE_BASE64;
+				    ? ENCODE_QUOTED_PRINTABLE
+				    : ENCODE_BASE64;
 		return NULL;
 	case ENCODE_GIVEN_QUOTED_PRINTABLE:
 		if (measure->has_long_run)

@@ -83,8 +83,8 @@ void encode_measure_init(struct encode_measure *measure);
 void encode_measure_feed(struct encode_measure *measure, struct slice bytes);
 /* NULL and the encoding that breaks the long lines, or why there is none. */
 const char *encode_choose(const struct encode_measure *measure,
-                          enum encode_given given, bool is_text,
-                          enum encode_kind *kind_out) MUST_USE;
+			  enum encode_given given, bool is_text,
+			  enum encode_kind *kind_out) MUST_USE;
 /* Valid UTF-8 up to its end. */
 bool encode_measure_is_utf8(const struct encode_measure *measure);
 

@@ -78,9 +78,9 @@ give_bytes(struct mime_reader *reader, struct slice bytes)
 {
 	if (bytes.len > 0)
 		reader->sink(reader->owner,
-		             reader->place == PLACE_CONTENT ? MIME_CONTENT
-		                                            : MIME_BETWEEN,
-		             &reader->part, bytes);
+			     reader->place == PLACE_CONTENT ? MIME_CONTENT
+							    : MIME_BETWEEN,
+			     &reader->part, bytes);
 }
 
 static void
@@ -96,7 +96,7 @@ give_content_end(struct mime_reader *reader)
 	if (reader->place != PLACE_CONTENT)
 		return;
 	reader->sink(reader->owner, MIME_CONTENT_END, &reader->part,
-	             SLICE_NONE);
+		     SLICE_NONE);
 	reader->place = PLACE_BETWEEN;
 }
 
@@ -121,7 +121,7 @@ static struct slice
 line_strip(struct slice line)
 {
 	bool is_whole = line.len >= 2 &&
-	                memcmp(line.bytes + line.len - 2, "\r\n", 2) == 0;
+			memcmp(line.bytes + line.len - 2, "\r\n", 2) == 0;
 
 	return is_whole ? slice_sub(line, 0, line.len - 2) : line;
 }
@@ -154,7 +154,7 @@ struct content {
 
 static void
 content_note(struct content *content, struct mime_part *part, struct slice name,
-             struct slice value)
+	     struct slice value)
 {
 	if (slice_eq_nocase(name, SLICE("MIME-Version"))) {
 		part->has_version = true;
@@ -168,7 +168,7 @@ content_note(struct content *content, struct mime_part *part, struct slice name,
 		if (!mime_encoding_parse(value, &part->given))
 			content->has_odd_encoding = true;
 	} else if (slice_eq_nocase(name, SLICE("DKIM-Signature")) ||
-	           slice_eq_nocase(name, SLICE("ARC-Seal"))) {
+		   slice_eq_nocase(name, SLICE("ARC-Seal"))) {
 		content->is_signed = true;
 	}
 }
@@ -176,7 +176,7 @@ content_note(struct content *content, struct mime_part *part, struct slice name,
 /* NULL, or why the structure is not certain. */
 static const char *
 content_read(struct content *content, struct mime_part *part,
-             struct slice header)
+	     struct slice header)
 {
 	struct slice rest = header, field, name, value;
 
@@ -228,7 +228,7 @@ part_set_multipart(struct mime_reader *reader, const struct mime_type *type)
 		part_set_opaque(part, "a multipart that is encoded");
 	else if (!boundary_is_good(type))
 		part_set_opaque(part, "a multipart without a boundary that "
-		                      "can be read");
+				      "can be read");
 	else if (reader->depth == MIME_DEPTH_MAX)
 		part_set_opaque(part, "parts nested too deeply");
 	else
@@ -242,7 +242,7 @@ part_set_message(struct mime_reader *reader, const struct mime_type *type)
 
 	if (!slice_eq_nocase(type->subtype, SLICE("rfc822")))
 		part_set_opaque(part, "a part of a type message/* that must "
-		                      "not be encoded");
+				      "not be encoded");
 	else if (part->given != ENCODE_GIVEN_NONE)
 		part->kind = MIME_LEAF; /* against RFC 2046 5.2.1 */
 	else if (reader->depth == MIME_DEPTH_MAX)
@@ -266,7 +266,7 @@ part_decide(struct mime_reader *reader, struct content *content)
 	struct mime_part *part = &reader->part;
 	struct mime_type *type = &content->type;
 	bool in_digest = reader->depth > 0 && !reader->in_message &&
-	                 reader->frames[reader->depth - 1].is_digest;
+			 reader->frames[reader->depth - 1].is_digest;
 
 	if (!part->has_type) {
 		type->type = in_digest ? message : text;
@@ -274,8 +274,8 @@ part_decide(struct mime_reader *reader, struct content *content)
 	}
 	/* Of the message itself the caller knows. */
 	part->is_fixed =
-	        is_fixed(reader) ||
-	        (reader->in_message && reader->depth > 0 && content->is_signed);
+		is_fixed(reader) ||
+		(reader->in_message && reader->depth > 0 && content->is_signed);
 	part->is_text = slice_eq_nocase(type->type, text);
 	part->kind = MIME_LEAF;
 	if (type->type.len == 0)
@@ -352,7 +352,7 @@ header_end(struct mime_reader *reader, size_t len, bool is_whole)
 		return;
 	}
 	reader->part = (struct mime_part){.index = reader->parts_count++,
-	                                  .is_whole = is_whole};
+					  .is_whole = is_whole};
 	trouble = content_read(&content, &reader->part, header);
 	if (trouble == NULL) {
 		part_decide(reader, &content);
@@ -397,13 +397,13 @@ frame_match(const struct frame *frame, struct slice line)
 /* Of a line without its CRLF; the level counts for OPEN and CLOSE. */
 static enum match
 delimiter_match(const struct mime_reader *reader, struct slice line,
-                size_t *level_out)
+		size_t *level_out)
 {
 	enum match found = MATCH_NONE;
 
 	for (size_t level = reader->depth; level > 0; level--) {
 		enum match match =
-		        frame_match(&reader->frames[level - 1], line);
+			frame_match(&reader->frames[level - 1], line);
 
 		if (match == MATCH_OPEN || match == MATCH_CLOSE) {
 			*level_out = level;
@@ -418,7 +418,7 @@ delimiter_match(const struct mime_reader *reader, struct slice line,
 /* The line, with its CRLF, ends what was inside of that level. */
 static void
 delimiter_take(struct mime_reader *reader, enum match match, size_t level,
-               struct slice line)
+	       struct slice line)
 {
 	give_content_end(reader);
 	reader->place = PLACE_BETWEEN;
@@ -442,7 +442,7 @@ header_cut(struct mime_reader *reader, enum match match, size_t level)
 	CLEAN(text_done) struct text line = {0};
 
 	text_add(&line,
-	         slice_from(text_slice(&reader->header), reader->line_at));
+		 slice_from(text_slice(&reader->header), reader->line_at));
 	header_end(reader, reader->line_at, false);
 	if (reader->place == PLACE_LOST)
 		return; /* which has handed on the line, too */
@@ -455,7 +455,7 @@ static void
 header_line(struct mime_reader *reader)
 {
 	struct slice line =
-	        slice_from(text_slice(&reader->header), reader->line_at);
+		slice_from(text_slice(&reader->header), reader->line_at);
 	size_t level = 0;
 	enum match match = delimiter_match(reader, line_strip(line), &level);
 
@@ -495,7 +495,7 @@ line_release(struct mime_reader *reader)
 	struct slice line = text_slice(&reader->line);
 	struct slice stripped = line_strip(line);
 	size_t cr = stripped.len == line.len && line.len > 0 &&
-	            line.bytes[line.len - 1] == '\r';
+		    line.bytes[line.len - 1] == '\r';
 
 	give_held(reader);
 	give_bytes(reader, slice_sub(stripped, 0, stripped.len - cr));
@@ -510,7 +510,7 @@ line_judge(struct mime_reader *reader)
 	CLEAN(text_done) struct text line = {0};
 	size_t level = 0;
 	enum match match = delimiter_match(
-	        reader, line_strip(text_slice(&reader->line)), &level);
+		reader, line_strip(text_slice(&reader->line)), &level);
 
 	if (match == MATCH_UNSURE) {
 		lose(reader, "a line that begins like a boundary");

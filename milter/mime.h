@@ -38,7 +38,7 @@ struct mime_part {
 	size_t index;    /* in order of the headers; 0: the message */
 	const char *why; /* of MIME_OPAQUE, in a few words */
 	bool is_fixed;   /* in a forwarded message that is signed: the
-	                    header must stay, too */
+			    header must stay, too */
 	bool is_text;
 	bool is_whole; /* the header has its empty line */
 	enum encode_given given;
@@ -53,13 +53,13 @@ enum mime_event {
 };
 
 typedef void mime_sink_fn(void *owner, enum mime_event event,
-                          const struct mime_part *part, struct slice bytes);
+			  const struct mime_part *part, struct slice bytes);
 
 struct mime_reader;
 
 /* header_max: bytes of one header. */
 struct mime_reader *mime_reader_new(size_t header_max, mime_sink_fn *sink,
-                                    void *owner);
+				    void *owner);
 void mime_reader_free(struct mime_reader *reader);
 CLEAN_POINTER(struct mime_reader, mime_reader_free)
 
@@ -81,6 +81,6 @@ struct mime_type {
 void mime_type_parse(struct slice value, struct mime_type *type_out);
 /* False: an encoding that nobody defined, or none at all. */
 bool mime_encoding_parse(struct slice value,
-                         enum encode_given *given_out) MUST_USE;
+			 enum encode_given *given_out) MUST_USE;
 
 #endif

@@ -165,11 +165,11 @@ mime_encoding_parse(struct slice value, enum encode_given *given_out)
 		const char *name;
 		enum encode_given given;
 	} rows[] = {
-	        {"7bit", ENCODE_GIVEN_NONE},
-	        {"8bit", ENCODE_GIVEN_NONE},
-	        {"binary", ENCODE_GIVEN_NONE},
-	        {"quoted-printable", ENCODE_GIVEN_QUOTED_PRINTABLE},
-	        {"base64", ENCODE_GIVEN_BASE64},
+		{"7bit", ENCODE_GIVEN_NONE},
+		{"8bit", ENCODE_GIVEN_NONE},
+		{"binary", ENCODE_GIVEN_NONE},
+		{"quoted-printable", ENCODE_GIVEN_QUOTED_PRINTABLE},
+		{"base64", ENCODE_GIVEN_BASE64},
 	};
 	struct slice rest = value;
 	struct slice name = token_take(&rest);

@@ -91,7 +91,7 @@ repair_fold(struct slice field, struct text *out)
 		size_t end = len;
 
 		while (end > 0 && (rest.bytes[end - 1] == '\n' ||
-		                   rest.bytes[end - 1] == '\r'))
+				   rest.bytes[end - 1] == '\r'))
 			end--;
 		if (!fold_line(slice_sub(rest, 0, end), from, out))
 			is_done = false;
@@ -111,7 +111,7 @@ has_long_line(struct slice bytes)
 		size_t len = lf < 0 ? bytes.len : (size_t)lf;
 
 		if (len > LINE_OCTETS_MAX + 1 || (len == LINE_OCTETS_MAX + 1 &&
-		                                  bytes.bytes[len - 1] != '\r'))
+						  bytes.bytes[len - 1] != '\r'))
 			return true;
 		bytes = slice_from(bytes, len + 1);
 	}
@@ -126,8 +126,8 @@ plan_of(struct repair *repair, const struct mime_part *part)
 	if (part->index >= repair->plans_size) {
 		repair->plans_size = 2 * (part->index + 4);
 		repair->plans = memory_grow(repair->plans,
-		                            repair->plans_size *
-		                                    sizeof(*repair->plans));
+					    repair->plans_size *
+						    sizeof(*repair->plans));
 	}
 	while (repair->plans_count <= part->index)
 		repair->plans[repair->plans_count++] = (struct plan){0};
@@ -161,7 +161,7 @@ is_bcc(struct slice field)
 
 static void
 look_fields(struct repair *repair, const struct mime_part *part,
-            struct slice header)
+	    struct slice header)
 {
 	struct slice field;
 
@@ -198,7 +198,7 @@ look_content(struct repair *repair, const struct mime_part *part)
 		return;
 	if (part->kind == MIME_LEAF)
 		why = encode_choose(&repair->measure, part->given,
-		                    part->is_text, &kind);
+				    part->is_text, &kind);
 	if (why != NULL)
 		leave(repair, why);
 	else
@@ -226,7 +226,7 @@ look_between(struct repair *repair, struct slice bytes)
 
 static void
 look_sink(void *owner, enum mime_event event, const struct mime_part *part,
-          struct slice bytes)
+	  struct slice bytes)
 {
 	struct repair *repair = owner;
 
@@ -284,8 +284,8 @@ static enum encode_kind
 encode_of(const struct repair *repair, size_t index)
 {
 	return index < repair->plans_count
-	               ? (enum encode_kind)repair->plans[index].encode
-	               : ENCODE_NONE;
+		       ? (enum encode_kind)repair->plans[index].encode
+		       : ENCODE_NONE;
 }
 
 static void
@@ -317,10 +317,10 @@ decide_version(struct repair *repair)
 	if (repair->top.has_version || !repair->top.is_whole)
 		return;
 	report->adds_version = is_encoded || report->encodes_quoted ||
-	                       report->encodes_base64 ||
-	                       (repair->needs.version && repair->has_8bit);
+			       report->encodes_base64 ||
+			       (repair->needs.version && repair->has_8bit);
 	report->adds_type = report->adds_version && repair->has_8bit &&
-	                    !repair->top.has_type;
+			    !repair->top.has_type;
 }
 
 const struct repair_report *
@@ -337,8 +337,8 @@ repair_decide(struct repair *repair)
 		bool has_header = repair->top.is_whole;
 
 		*report = (struct repair_report){
-		        .left = repair->needs.long_lines ? trouble : NULL,
-		        .removes_bcc = has_header && repair->has_bcc};
+			.left = repair->needs.long_lines ? trouble : NULL,
+			.removes_bcc = has_header && repair->has_bcc};
 		repair->plans_count = 0;
 	} else {
 		for (size_t i = 0; i < repair->plans_count; i++) {
@@ -378,11 +378,11 @@ write_folded(struct repair *repair, struct slice field)
 
 static void
 write_field(struct repair *repair, const struct mime_part *part,
-            struct slice field)
+	    struct slice field)
 {
 	const char *encoding = encode_name(encode_of(repair, part->index));
 	bool folds = part->index < repair->plans_count &&
-	             repair->plans[part->index].folds;
+		     repair->plans[part->index].folds;
 
 	if (part->index == 0 && repair->report.removes_bcc && is_bcc(field))
 		return;
@@ -405,8 +405,8 @@ write_added(struct repair *repair, const struct mime_part *part)
 		text_add_string(repair->out, "MIME-Version: 1.0\r\n");
 	if (is_top && repair->report.adds_type)
 		text_addf(repair->out,
-		          "Content-Type: text/plain; charset=%s\r\n",
-		          repair->is_utf8 ? "utf-8" : "unknown-8bit");
+			  "Content-Type: text/plain; charset=%s\r\n",
+			  repair->is_utf8 ? "utf-8" : "unknown-8bit");
 	if (is_top && repair->report.adds_type && encoding == NULL)
 		encoding = "8bit";
 	if (encoding != NULL && !part->has_encoding)
@@ -415,7 +415,7 @@ write_added(struct repair *repair, const struct mime_part *part)
 
 static void
 write_header(struct repair *repair, const struct mime_part *part,
-             struct slice header)
+	     struct slice header)
 {
 	struct slice field;
 
@@ -433,7 +433,7 @@ write_header(struct repair *repair, const struct mime_part *part,
 
 static void
 write_sink(void *owner, enum mime_event event, const struct mime_part *part,
-           struct slice bytes)
+	   struct slice bytes)
 {
 	struct repair *repair = owner;
 
@@ -447,8 +447,8 @@ write_sink(void *owner, enum mime_event event, const struct mime_part *part,
 	case MIME_CONTENT_END:
 		encode_finish(&repair->encoder, repair->out);
 		repair->ends_in_base64 =
-		        repair->encoder.kind == ENCODE_BASE64 ||
-		        repair->encoder.kind == ENCODE_REWRAP_BASE64;
+			repair->encoder.kind == ENCODE_BASE64 ||
+			repair->encoder.kind == ENCODE_REWRAP_BASE64;
 		break;
 	case MIME_BETWEEN:
 		repair->ends_in_base64 = false;
@@ -464,7 +464,7 @@ repair_write(struct repair *repair, struct slice bytes, struct text *out)
 		repair->is_writing = true;
 		mime_reader_free(repair->reader);
 		repair->reader =
-		        mime_reader_new(repair->header_max, write_sink, repair);
+			mime_reader_new(repair->header_max, write_sink, repair);
 	}
 	repair->out = out;
 	mime_feed(repair->reader, bytes);

@@ -27,6 +27,6 @@ struct newline {
 void newline_init(struct newline *newline);
 /* Appends; nothing is held back behind bytes that end in CRLF. */
 void newline_feed(struct newline *newline, struct slice bytes,
-                  struct text *out);
+		  struct text *out);
 
 #endif

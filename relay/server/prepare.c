@@ -30,7 +30,7 @@ add_helo(struct text *out, struct slice helo)
 	for (size_t i = 0; i < helo.len; i++) {
 		char c = helo.bytes[i];
 		bool is_plain = ascii_is_alpha(c) || ascii_is_digit(c) ||
-		                c == '-' || c == '.' || c == '_';
+				c == '-' || c == '.' || c == '_';
 
 		text_add_byte(out, is_plain ? c : '?');
 	}
@@ -52,7 +52,7 @@ add_client(struct text *out, const struct address *client)
 
 void
 prepare_received(struct text *out, const struct trace *trace,
-                 const struct message *message)
+		 const struct message *message)
 {
 	char id[MESSAGE_ID_TEXT + 1], date[CLOCK_DATE_SIZE];
 
@@ -62,12 +62,12 @@ prepare_received(struct text *out, const struct trace *trace,
 	add_helo(out, trace->helo);
 	add_client(out, trace->client);
 	text_addf(out, "\r\n\tby %.*s with %s id %s",
-	          SLICE_ARG(trace->hostname), with_keyword(trace), id);
+		  SLICE_ARG(trace->hostname), with_keyword(trace), id);
 	if (trace->is_secured)
 		text_addf(out, "\r\n\t(%.*s)", SLICE_ARG(trace->tls));
 	if (message->recipients_count == 1)
 		text_addf(out, "\r\n\tfor <%.*s>",
-		          SLICE_ARG(message->recipients[0].address));
+			  SLICE_ARG(message->recipients[0].address));
 	text_addf(out, ";\r\n\t%s\r\n", date);
 }
 
@@ -82,7 +82,7 @@ prepare_date(struct text *out, uint64_t wall_ms)
 
 void
 prepare_message_id(struct text *out, const struct message_id *id,
-                   struct slice hostname)
+		   struct slice hostname)
 {
 	char text[MESSAGE_ID_TEXT + 1];
 
@@ -130,10 +130,10 @@ prepare_note(struct prepare_facts *facts, struct slice name, struct slice value)
 	else if (slice_eq_nocase(name, SLICE("MIME-Version")))
 		facts->has_version = true;
 	else if (slice_eq_nocase(name, SLICE("Bcc")) ||
-	         slice_eq_nocase(name, SLICE("Resent-Bcc")))
+		 slice_eq_nocase(name, SLICE("Resent-Bcc")))
 		facts->has_bcc = true;
 	else if (slice_eq_nocase(name, SLICE("DKIM-Signature")) ||
-	         slice_eq_nocase(name, SLICE("ARC-Message-Signature")))
+		 slice_eq_nocase(name, SLICE("ARC-Message-Signature")))
 		note_signature(facts, value);
 	else if (slice_eq_nocase(name, SLICE("ARC-Seal")))
 		facts->is_signed = true;

@@ -21,11 +21,11 @@ struct trace {
 /* Appends the field with its CRLF. The recipient is named only where there is
  * one (RFC 5321 7.2). */
 void prepare_received(struct text *out, const struct trace *trace,
-                      const struct message *message);
+		      const struct message *message);
 /* Without CRLF at the end, as the signing stage takes fields. */
 void prepare_date(struct text *out, uint64_t wall_ms);
 void prepare_message_id(struct text *out, const struct message_id *id,
-                        struct slice hostname);
+			struct slice hostname);
 
 /* A zeroed one knows of no field. */
 struct prepare_facts {
@@ -38,7 +38,7 @@ struct prepare_facts {
 };
 void prepare_facts_done(struct prepare_facts *facts);
 void prepare_note(struct prepare_facts *facts, struct slice name,
-                  struct slice value);
+		  struct slice value);
 /* Whether fields of that name are covered, also those not there. */
 bool prepare_is_locked(const struct prepare_facts *facts, const char *name);
 

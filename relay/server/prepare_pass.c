@@ -46,7 +46,7 @@ pass_give(struct prepare_pass *pass)
 {
 	if (pass->out.len > 0)
 		pass->is_blocked = !pass->setup.take(pass->setup.owner,
-		                                     text_slice(&pass->out));
+						     text_slice(&pass->out));
 	text_clear(&pass->out);
 }
 
@@ -92,11 +92,11 @@ read_begin(struct prepare_pass *pass)
 	pass->reading = reading;
 	reading->pass = pass;
 	reading->read = (struct store_read_body){
-	        .message = message_ref(pass->setup.message),
-	        .offset = pass->offset,
-	        .max = BODY_CHUNK,
-	        .loop = pass->setup.loop,
-	        .done = read_done,
+		.message = message_ref(pass->setup.message),
+		.offset = pass->offset,
+		.max = BODY_CHUNK,
+		.loop = pass->setup.loop,
+		.done = read_done,
 	};
 	store_read_body(pass->setup.store, &reading->read);
 }
@@ -146,7 +146,7 @@ pass_run(struct prepare_pass *pass)
 
 void
 prepare_pass_start(const struct prepare_pass_setup *setup,
-                   struct prepare_pass **pass_out)
+		   struct prepare_pass **pass_out)
 {
 	struct prepare_pass *pass = memory_new(sizeof(*pass));
 

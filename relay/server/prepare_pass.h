@@ -37,7 +37,7 @@ struct prepare_pass_setup {
 
 /* *pass_out is set before anything is called. */
 void prepare_pass_start(const struct prepare_pass_setup *setup,
-                        struct prepare_pass **pass_out);
+			struct prepare_pass **pass_out);
 void prepare_pass_resume(struct prepare_pass *pass);
 void prepare_pass_cancel(struct prepare_pass **pass);
 

@@ -67,31 +67,31 @@ struct transaction {
 
 static const struct reply reply_queued = {250, "2.0.0", "Ok: queued as "};
 static const struct reply reply_no_room = {
-        452, "4.3.1", "Insufficient system storage, try again later"};
+	452, "4.3.1", "Insufficient system storage, try again later"};
 static const struct reply reply_local_error = {
-        451, "4.3.0", "Local error in processing, try again later"};
+	451, "4.3.0", "Local error in processing, try again later"};
 static const struct reply reply_signing_failed = {
-        451, "4.7.5", "The message could not be signed, try again later"};
+	451, "4.7.5", "The message could not be signed, try again later"};
 static const struct reply reply_too_big = {552, "5.3.4",
-                                           "Message size exceeds the limit"};
+					   "Message size exceeds the limit"};
 static const struct reply reply_header_too_big = {
-        552, "5.3.4", "Header size exceeds the limit"};
+	552, "5.3.4", "Header size exceeds the limit"};
 static const struct reply reply_too_many_hops = {554, "5.4.6",
-                                                 "Too many hops: a mail loop?"};
+						 "Too many hops: a mail loop?"};
 static const struct reply reply_bare_line_end = {
-        554, "5.6.0", "Bare CR or LF in the message: lines must end in CRLF"};
+	554, "5.6.0", "Bare CR or LF in the message: lines must end in CRLF"};
 static const struct reply reply_nul = {554, "5.6.0", "NUL in the message"};
 static const struct reply reply_long_line = {
-        554, "5.6.0", "A line is longer than 998 octets"};
+	554, "5.6.0", "A line is longer than 998 octets"};
 static const struct reply reply_long_word = {
-        554, "5.6.0",
-        "A header line is longer than 998 octets and cannot be folded"};
+	554, "5.6.0",
+	"A header line is longer than 998 octets and cannot be folded"};
 static const struct reply reply_unsigned = {550, "5.7.1",
-                                            "Nobody here signs this message: "};
+					    "Nobody here signs this message: "};
 
 struct transaction *
 transaction_new(const struct transaction_setup *setup,
-                struct slice reverse_path, bool declared_8bit)
+		struct slice reverse_path, bool declared_8bit)
 {
 	struct transaction *transaction = memory_new(sizeof(*transaction));
 	struct arena *arena = &transaction->arena;
@@ -162,7 +162,7 @@ transaction_cancel(struct transaction **transaction_pointer)
 
 void
 transaction_recipient(struct transaction *transaction, struct slice address,
-                      struct slice destination)
+		      struct slice destination)
 {
 	ASSERT(transaction->phase == PHASE_ENVELOPE);
 	message_add_recipient(transaction->message, address, destination);
@@ -195,14 +195,14 @@ tell(struct transaction *transaction, const struct reply *reply,
 	transaction->is_telling = true;
 	if (!transaction->is_detached)
 		transaction->setup.finished(transaction->setup.owner, reply,
-		                            extra,
-		                            text_slice(&transaction->reason));
+					    extra,
+					    text_slice(&transaction->reason));
 	transaction_free(transaction);
 }
 
 static void
 give_up(struct transaction *transaction, const struct reply *reply,
-        const struct fault *fault)
+	const struct fault *fault)
 {
 	stop_work(transaction);
 	if (fault != NULL)
@@ -251,14 +251,14 @@ static void
 on_stored(struct store_put *put, const struct fault *fault)
 {
 	struct transaction *transaction =
-	        CONTAINER(put, struct transaction, put);
+		CONTAINER(put, struct transaction, put);
 	char id[MESSAGE_ID_TEXT + 1];
 
 	if (fault != NULL) {
 		give_up(transaction,
-		        fault->kind == FAULT_LIMIT ? &reply_no_room
-		                                   : &reply_local_error,
-		        fault);
+			fault->kind == FAULT_LIMIT ? &reply_no_room
+						   : &reply_local_error,
+			fault);
 		return;
 	}
 	log_accepted(transaction);
@@ -299,7 +299,7 @@ static void
 on_signed(struct signing_order *order, const struct fault *fault)
 {
 	struct transaction *transaction =
-	        CONTAINER(order, struct transaction, order);
+		CONTAINER(order, struct transaction, order);
 
 	transaction->is_signing = false;
 	if (fault != NULL)
@@ -313,7 +313,7 @@ spool_failed(struct transaction *transaction)
 {
 	struct fault fault = *spool_fault(transaction->spool);
 	const struct reply *reply =
-	        fault.kind == FAULT_LIMIT ? &reply_no_room : &reply_local_error;
+		fault.kind == FAULT_LIMIT ? &reply_no_room : &reply_local_error;
 
 	if (transaction->phase == PHASE_FINISHING ||
 	    transaction->pass != NULL) {
@@ -368,11 +368,11 @@ begin(struct transaction *transaction, size_t header_max)
 	transaction->facts = (struct prepare_facts){0};
 	transaction->size = 0;
 	transaction->pipeline =
-	        pipeline_new(transaction->setup.generation->policy,
-	                     message->received_ms / 1000);
+		pipeline_new(transaction->setup.generation->policy,
+			     message->received_ms / 1000);
 	transaction->spool =
-	        spool_new(transaction->setup.store, transaction->setup.loop,
-	                  message, on_spool, transaction);
+		spool_new(transaction->setup.store, transaction->setup.loop,
+			  message, on_spool, transaction);
 	transaction->phase = PHASE_FIELDS;
 }
 
@@ -405,15 +405,15 @@ end_of_header(struct transaction *transaction)
 {
 	const struct message *message = transaction->message;
 	const struct prepare_options *options =
-	        &transaction_options(transaction)->prepare;
+		&transaction_options(transaction)->prepare;
 	const struct prepare_facts *facts = &transaction->facts;
 	CLEAN(text_done) struct text field = {0};
 
 	transaction->adds_date = options->add_date && !facts->has_date &&
-	                         !prepare_is_locked(facts, "Date");
+				 !prepare_is_locked(facts, "Date");
 	transaction->adds_message_id = options->add_message_id &&
-	                               !facts->has_message_id &&
-	                               !prepare_is_locked(facts, "Message-ID");
+				       !facts->has_message_id &&
+				       !prepare_is_locked(facts, "Message-ID");
 	if (transaction->adds_date) {
 		prepare_date(&field, message->received_ms);
 		pipeline_header(transaction->pipeline, text_slice(&field));
@@ -421,7 +421,7 @@ end_of_header(struct transaction *transaction)
 	text_clear(&field);
 	if (transaction->adds_message_id) {
 		prepare_message_id(&field, &message->id,
-		                   transaction->setup.trace.hostname);
+				   transaction->setup.trace.hostname);
 		pipeline_header(transaction->pipeline, text_slice(&field));
 	}
 	transaction->decision = pipeline_end_of_header(transaction->pipeline);
@@ -443,11 +443,11 @@ take_fields(struct transaction *transaction, struct slice *bytes)
 			break;
 		case HEADER_MORE:
 			transaction->message->body.header_len +=
-			        before - bytes->len;
+				before - bytes->len;
 			return;
 		case HEADER_END:
 			transaction->message->body.header_len +=
-			        before - bytes->len;
+				before - bytes->len;
 			end_of_header(transaction);
 			return;
 		case HEADER_TOO_LARGE:
@@ -478,7 +478,7 @@ take(void *owner, struct slice bytes)
 {
 	struct transaction *transaction = owner;
 	uint64_t size_max =
-	        transaction_options(transaction)->limits.max_message_size;
+		transaction_options(transaction)->limits.max_message_size;
 
 	if (transaction->phase == PHASE_REFUSED)
 		return true;
@@ -516,7 +516,7 @@ last_fields(struct transaction *transaction)
 		case HEADER_MORE:
 		case HEADER_END:
 			transaction->message->body.header_len =
-			        transaction->size;
+				transaction->size;
 			end_of_header(transaction);
 			break;
 		case HEADER_TOO_LARGE:
@@ -532,8 +532,8 @@ static bool
 has_long_line(const struct transaction *transaction)
 {
 	return transaction->setup.normalizes
-	               ? transaction->newline.has_long_line
-	               : transaction->wire.has_long_line;
+		       ? transaction->newline.has_long_line
+		       : transaction->wire.has_long_line;
 }
 
 /* In the order in which they should be mended. */
@@ -553,7 +553,7 @@ judge(struct transaction *transaction)
 		refuse(transaction, &reply_too_many_hops,
 		       SLICE("limits.max_hops"));
 	else if (has_long_line(transaction) &&
-	         options->prepare.long_lines == LONG_LINES_REJECT)
+		 options->prepare.long_lines == LONG_LINES_REJECT)
 		refuse(transaction, &reply_long_line,
 		       SLICE("prepare.long_lines"));
 	else if (transaction->decision->verdict == VERDICT_REJECT) {
@@ -567,13 +567,13 @@ static void
 sign(struct transaction *transaction)
 {
 	transaction->signatures = pipeline_end(transaction->pipeline,
-	                                       &transaction->signatures_count);
+					       &transaction->signatures_count);
 	if (transaction->signatures_count == 0)
 		return;
 	transaction->order.done = on_signed;
 	transaction->is_signing = true;
 	signing_start(transaction->setup.loop->signing, &transaction->order,
-	              transaction->signatures, transaction->signatures_count);
+		      transaction->signatures, transaction->signatures_count);
 }
 
 /* --- the second pass --- */
@@ -589,26 +589,28 @@ static bool
 needs_second_pass(struct transaction *transaction)
 {
 	const struct prepare_options *options =
-	        &transaction_options(transaction)->prepare;
+		&transaction_options(transaction)->prepare;
 	const struct prepare_facts *facts = &transaction->facts;
 	struct repair_needs *needs = &transaction->needs;
 	static const char why[] = "the message carries a signature";
 
 	needs->long_lines = has_long_line(transaction) &&
-	                    options->long_lines == LONG_LINES_ENCODE;
+			    options->long_lines == LONG_LINES_ENCODE;
 	needs->bcc = facts->has_bcc && options->remove_bcc;
 	needs->version = transaction->wire.has_8bit && !facts->has_version &&
-	                 options->add_mime_version &&
-	                 !prepare_is_locked(facts, "MIME-Version") &&
-	                 !prepare_is_locked(facts, "Content-Type");
+			 options->add_mime_version;
 	if (needs->long_lines && facts->is_signed) {
 		note(transaction, "lines over 998 octets stay", why);
 		needs->long_lines = false;
 	}
 	if (needs->bcc && (prepare_is_locked(facts, "Bcc") ||
-	                   prepare_is_locked(facts, "Resent-Bcc"))) {
+			   prepare_is_locked(facts, "Resent-Bcc"))) {
 		note(transaction, "Bcc stays", why);
 		needs->bcc = false;
+	}
+	if (needs->version && facts->is_signed) {
+		note(transaction, "8-bit text stays without MIME-Version", why);
+		needs->version = false;
 	}
 	return needs->long_lines || needs->bcc || needs->version;
 }
@@ -695,16 +697,16 @@ static void
 second_pass(struct transaction *transaction)
 {
 	struct prepare_pass_setup setup = {
-	        .store = transaction->setup.store,
-	        .loop = transaction->setup.loop,
-	        .message = transaction->message,
-	        .needs = transaction->needs,
-	        .header_max = transaction_options(transaction)
-	                              ->limits.max_header_size,
-	        .decided = second_decided,
-	        .take = second_take,
-	        .done = second_done,
-	        .owner = transaction,
+		.store = transaction->setup.store,
+		.loop = transaction->setup.loop,
+		.message = transaction->message,
+		.needs = transaction->needs,
+		.header_max = transaction_options(transaction)
+				      ->limits.max_header_size,
+		.decided = second_decided,
+		.take = second_take,
+		.done = second_done,
+		.owner = transaction,
 	};
 
 	transaction->is_preparing = false;
@@ -733,28 +735,28 @@ end_of_data(struct transaction *transaction)
 
 enum transaction_status
 transaction_read(struct transaction *transaction, struct slice input,
-                 size_t *used_out)
+		 size_t *used_out)
 {
 	enum wire_data_status status;
 
 	ASSERT(transaction->phase >= PHASE_FIELDS);
 	ASSERT(transaction->phase <= PHASE_REFUSED);
 	status = wire_data_read(&transaction->wire, input, used_out,
-	                        transaction->setup.normalizes ? take_mended
-	                                                      : take,
-	                        transaction);
+				transaction->setup.normalizes ? take_mended
+							      : take,
+				transaction);
 	if (status == WIRE_DATA_MORE)
 		return transaction->is_blocked ? TRANSACTION_BLOCKED
-		                               : TRANSACTION_MORE;
+					       : TRANSACTION_MORE;
 	end_of_data(transaction);
 	return transaction->phase == PHASE_REFUSED ? TRANSACTION_REFUSED
-	                                           : TRANSACTION_ENDED;
+						   : TRANSACTION_ENDED;
 }
 
 void
 transaction_refusal(const struct transaction *transaction,
-                    const struct reply **reply_out, struct slice *extra_out,
-                    struct slice *reason_out)
+		    const struct reply **reply_out, struct slice *extra_out,
+		    struct slice *reason_out)
 {
 	ASSERT(transaction->phase == PHASE_REFUSED);
 	*reply_out = transaction->refusal;

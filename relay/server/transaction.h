@@ -33,7 +33,7 @@ struct transaction;
 /* The reply that ends it; extra as in reply_write(). The transaction is gone
  * when the call returns. */
 typedef void transaction_finished_fn(void *owner, const struct reply *reply,
-                                     struct slice extra, struct slice reason);
+				     struct slice extra, struct slice reason);
 /* There is room again: call transaction_read(). */
 typedef void transaction_drained_fn(void *owner);
 
@@ -51,12 +51,12 @@ struct transaction_setup {
 };
 
 struct transaction *transaction_new(const struct transaction_setup *setup,
-                                    struct slice reverse_path,
-                                    bool declared_8bit);
+				    struct slice reverse_path,
+				    bool declared_8bit);
 void transaction_cancel(struct transaction **transaction);
 
 void transaction_recipient(struct transaction *transaction,
-                           struct slice address, struct slice destination);
+			   struct slice address, struct slice destination);
 size_t transaction_recipients(const struct transaction *transaction);
 const struct message *
 transaction_message(const struct transaction *transaction);
@@ -72,10 +72,10 @@ enum transaction_status {
 	TRANSACTION_REFUSED, /* end of data; cancel it */
 };
 enum transaction_status transaction_read(struct transaction *transaction,
-                                         struct slice input, size_t *used_out);
+					 struct slice input, size_t *used_out);
 /* Lives as long as the transaction. */
 void transaction_refusal(const struct transaction *transaction,
-                         const struct reply **reply_out,
-                         struct slice *extra_out, struct slice *reason_out);
+			 const struct reply **reply_out,
+			 struct slice *extra_out, struct slice *reason_out);
 
 #endif
