@@ -11,14 +11,19 @@
 
 /* ---- the table ---- */
 
-/* In order of enum log_format, log_level, listener_tls, auth_mode, tls_policy,
- * unsigned_action, existing_action, selector_state. */
+/* In order of enum log_format, log_level, listener_tls, auth_mode,
+ * bare_newlines, long_lines, tls_policy, unsigned_action, existing_action,
+ * selector_state. */
 static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug",
 					  NULL};
 static const char *const listener_tls_words[] = {"none", "starttls",
 						 "implicit", NULL};
 static const char *const auth_words[] = {"none", "optional", "required", NULL};
+static const char *const bare_newlines_words[] = {"reject", "normalize", NULL};
+static const char *const long_lines_words[] = {"encode", "reject", "keep",
+					       NULL};
+static const char *const without_8bitmime_words[] = {"bounce", "send", NULL};
 static const char *const tls_words[] = {"none", "opportunistic", "required",
 					"verify", NULL};
 static const char *const unsigned_words[] = {"relay", "reject", NULL};
@@ -87,6 +92,10 @@ static const struct conf_option rows[] = {
 	{ "listener.auth_without_tls", CONF_BOOL,
 	  IN(struct listener_options, auth_without_tls), "false", 0, 0,
 	  "Offer AUTH where passwords travel in clear." },
+	{ "listener.bare_newlines", CONF_WORD,
+	  IN(struct listener_options, bare_newlines), "reject", 0, 0,
+	  "What becomes of a message with a CR or LF that is no CRLF; normalize makes it one, for devices that know no better. Data end with CRLF.CRLF only, either way.",
+	  .words = bare_newlines_words },
 
 	{ "limits", CONF_SECTION, 0, 0, NULL, 0, 0,
 	  "What one client may ask for, and all of them together." },
@@ -114,6 +123,20 @@ static const struct conf_option rows[] = {
 	  "8M", (uint64_t)1 << 20, (uint64_t)1 << 40,
 	  "Free space in state_dir below which no message is taken (452), so that outcomes can still be written." },
 
+	{ "prepare", CONF_SECTION, 0, 0, NULL, 0, 0,
+	  "What is mended in a message before it is signed, so that hosts on the way need not; never in one that somebody else has signed." },
+	{ "prepare.long_lines", CONF_WORD, FIELD(prepare.long_lines), "encode", 0, 0,
+	  "Lines over 998 octets: encode that part anew (and fold such lines of a header), refuse the message, or keep them for others to break.",
+	  .words = long_lines_words },
+	{ "prepare.add_date", CONF_BOOL, FIELD(prepare.add_date), "true", 0, 0,
+	  "Add Date where it is missing." },
+	{ "prepare.add_message_id", CONF_BOOL, FIELD(prepare.add_message_id), "true", 0, 0,
+	  "Add Message-ID where it is missing." },
+	{ "prepare.add_mime_version", CONF_BOOL, FIELD(prepare.add_mime_version), "true", 0, 0,
+	  "Add MIME-Version where 8-bit text lacks it, and Content-Type and encoding where that is missing, too." },
+	{ "prepare.remove_bcc", CONF_BOOL, FIELD(prepare.remove_bcc), "true", 0, 0,
+	  "Remove Bcc and Resent-Bcc, which say whom the others must not see." },
+
 	{ "delivery", CONF_SECTION, 0, 0, NULL, 0, 0,
 	  "How mail goes out." },
 	{ "delivery.port", CONF_COUNT, FIELD(delivery.port), "25", 1, 65535,
@@ -137,6 +160,9 @@ static const struct conf_option rows[] = {
 	{ "delivery.max_connections", CONF_COUNT, FIELD(delivery.max_connections),
 	  "20", 1, 256,
 	  "Connections to one destination at once." },
+	{ "delivery.without_8bitmime", CONF_WORD, FIELD(delivery.without_8bitmime), "bounce", 0, 0,
+	  "What becomes of an 8-bit message for a host that does not offer 8BITMIME: bounce it (5.6.3), or send it as it is, against RFC 6152, which many such hosts take.",
+	  .words = without_8bitmime_words },
 
 	{ "route", CONF_TITLED, FIELD(routes), "example.net", 0, 0,
 	  "Where mail for a domain goes instead; any number of them: \"example.net\", \"*.example.net\", \"*\". The closest wins.",

@@ -17,6 +17,9 @@
 enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS,
 		    LISTENER_TLS_IMPLICIT };
 enum auth_mode { AUTH_NONE, AUTH_OPTIONAL, AUTH_REQUIRED };
+enum bare_newlines { BARE_NEWLINES_REJECT, BARE_NEWLINES_NORMALIZE };
+enum long_lines { LONG_LINES_ENCODE, LONG_LINES_REJECT, LONG_LINES_KEEP };
+enum without_8bitmime { WITHOUT_8BITMIME_BOUNCE, WITHOUT_8BITMIME_SEND };
 enum tls_policy { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRED, TLS_VERIFY };
 
 struct listener_options {
@@ -31,6 +34,13 @@ struct listener_options {
 	enum auth_mode auth;
 	struct slice auth_file;
 	bool auth_without_tls;
+	enum bare_newlines bare_newlines;
+};
+
+/* What is made of a message before it is signed. */
+struct prepare_options {
+	enum long_lines long_lines;
+	bool add_date, add_message_id, add_mime_version, remove_bcc;
 };
 
 struct limits_options {
@@ -53,6 +63,7 @@ struct delivery_options {
 	uint64_t expire_ms;
 	struct slice bounce_from;  /* "" : MAILER-DAEMON@hostname */
 	uint64_t max_connections;  /* at once to one destination */
+	enum without_8bitmime without_8bitmime;
 };
 
 struct route_options {
@@ -85,6 +96,7 @@ struct options {
 	struct listener_options *listeners;
 	size_t listeners_count;
 	struct limits_options limits;
+	struct prepare_options prepare;
 	struct delivery_options delivery;
 	struct route_options *routes;
 	size_t routes_count;

@@ -50,6 +50,7 @@ struct client_settings {
 	const struct host *host;   /* must live until READY or ENDED */
 	struct slice hostname;     /* ours, for EHLO; likewise */
 	enum tls_policy tls;
+	bool sends_8bit;           /* also without 8BITMIME */
 	bool in_clear;             /* opportunistic TLS has failed before */
 	struct tls_context *tls_context;
 	client_fn *event;

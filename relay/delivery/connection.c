@@ -241,6 +241,13 @@ connection_on_client(void *owner, enum client_event event)
 	}
 }
 
+static bool
+sends_8bit(const struct generation *generation)
+{
+	return generation->options->delivery.without_8bitmime ==
+	       WITHOUT_8BITMIME_SEND;
+}
+
 /* Opens a conversation with connection->host. */
 static void
 connection_try(struct connection *connection)
@@ -259,6 +266,7 @@ connection_try(struct connection *connection)
 				.host = connection->host,
 				.hostname = generation->options->hostname,
 				.tls = settings->tls,
+				.sends_8bit = sends_8bit(generation),
 				.in_clear = connection->in_clear,
 				.tls_context =
 					settings->tls == TLS_VERIFY

@@ -95,6 +95,9 @@ transaction_check(struct client *client)
 	else if (client->has_size && client->size_max > 0 &&
 		 message_size(message) > client->size_max)
 		trouble = TROUBLE_TOO_BIG; /* RFC 1870 6.1 */
+	else if (message->body.has_8bit && !client->has_8bitmime &&
+		 !client->settings.sends_8bit)
+		trouble = TROUBLE_NO_8BITMIME; /* RFC 6152 3 */
 	else
 		return true;
 	fate = outcome_of_trouble(trouble);

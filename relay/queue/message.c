@@ -184,6 +184,26 @@ message_add_recipient(struct message *message, struct slice address,
 	recipient->destination = arena_copy(&message->arena, destination);
 }
 
+struct message *
+message_new_like(const struct message *message)
+{
+	struct message *made = message_new(message->reverse_path);
+
+	for (size_t i = 0; i < message->recipients_count; i++) {
+		const struct recipient *from = &message->recipients[i];
+		struct recipient *to;
+
+		message_add_recipient(made, from->address, from->destination);
+		to = &made->recipients[i];
+		to->orcpt = arena_copy(&made->arena, from->orcpt);
+		to->notify = from->notify;
+	}
+	made->received_ms = message->received_ms;
+	made->declared_8bit = message->declared_8bit;
+	made->is_report = message->is_report;
+	return made;
+}
+
 uint64_t
 message_size(const struct message *message)
 {

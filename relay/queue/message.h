@@ -81,6 +81,9 @@ void message_unref(struct message *message);
 CLEAN_POINTER(struct message, message_unref)
 void message_add_recipient(struct message *message, struct slice address,
 			   struct slice destination);
+/* The envelope with a new id and without any bytes: whoever adds a member to
+ * struct message or struct recipient says there what becomes of it. */
+struct message *message_new_like(const struct message *message);
 /* size + prefix. */
 uint64_t message_size(const struct message *message);
 

@@ -1,6 +1,7 @@
 #include "relay/server/prepare.h"
 
 #include "base/clock.h"
+#include "base/tags.h"
 #include "relay/server/path.h"
 
 /* RFC 3848. */
@@ -87,4 +88,66 @@ prepare_message_id(struct text *out, const struct message_id *id,
 
 	message_id_write(id, text);
 	text_addf(out, "Message-ID: <%s@%.*s>", text, SLICE_ARG(hostname));
+}
+
+/* --- what a header says --- */
+
+void
+prepare_facts_done(struct prepare_facts *facts)
+{
+	text_done(&facts->locked);
+}
+
+/* RFC 6376 3.5, RFC 8617 4.1.2: h= names what is signed, and what must not be
+ * added. */
+static void
+note_signature(struct prepare_facts *facts, struct slice value)
+{
+	const struct tag *names = NULL;
+	struct fault fault;
+	struct tags tags;
+
+	facts->is_signed = true;
+	if (tags_parse(value, &tags, &fault))
+		names = tags_find(&tags, "h");
+	if (names == NULL) {
+		facts->locks_all = true;
+		return;
+	}
+	text_add_byte(&facts->locked, ':');
+	text_add(&facts->locked, names->value);
+}
+
+void
+prepare_note(struct prepare_facts *facts, struct slice name, struct slice value)
+{
+	if (slice_eq_nocase(name, SLICE("Received")))
+		facts->hops++;
+	else if (slice_eq_nocase(name, SLICE("Date")))
+		facts->has_date = true;
+	else if (slice_eq_nocase(name, SLICE("Message-ID")))
+		facts->has_message_id = true;
+	else if (slice_eq_nocase(name, SLICE("MIME-Version")))
+		facts->has_version = true;
+	else if (slice_eq_nocase(name, SLICE("Bcc")) ||
+		 slice_eq_nocase(name, SLICE("Resent-Bcc")))
+		facts->has_bcc = true;
+	else if (slice_eq_nocase(name, SLICE("DKIM-Signature")) ||
+		 slice_eq_nocase(name, SLICE("ARC-Message-Signature")))
+		note_signature(facts, value);
+	else if (slice_eq_nocase(name, SLICE("ARC-Seal")))
+		facts->is_signed = true;
+}
+
+bool
+prepare_is_locked(const struct prepare_facts *facts, const char *name)
+{
+	struct slice rest = text_slice(&facts->locked), item;
+
+	if (facts->locks_all)
+		return true;
+	while (tags_next_item(&rest, &item))
+		if (slice_eq_nocase(item, SLICE(name)))
+			return true;
+	return false;
 }

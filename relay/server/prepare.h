@@ -1,7 +1,8 @@
 /*
  * prepare - the fields that the relay puts on top of a message: Received (RFC
  * 5321 4.4), and Date and Message-ID where they are missing (RFC 6409 8.2,
- * 8.3). Pure: time and names are handed in.
+ * 8.3); and what a header says that bears on preparing. Pure: time and names
+ * are handed in.
  */
 #ifndef RELAY_SERVER_PREPARE_H
 #define RELAY_SERVER_PREPARE_H
@@ -10,11 +11,11 @@
 #include "relay/queue/message.h"
 
 struct trace {
-	struct slice helo;     /* as the client said it */
+	struct slice helo; /* as the client said it */
 	const struct address *client;
 	struct slice hostname; /* ours */
 	bool is_esmtp, is_secured, is_authenticated;
-	struct slice tls;      /* "TLSv1.3 TLS_AES_256_GCM_SHA384" */
+	struct slice tls; /* "TLSv1.3 TLS_AES_256_GCM_SHA384" */
 };
 
 /* Appends the field with its CRLF. The recipient is named only where there is
@@ -25,5 +26,20 @@ void prepare_received(struct text *out, const struct trace *trace,
 void prepare_date(struct text *out, uint64_t wall_ms);
 void prepare_message_id(struct text *out, const struct message_id *id,
 			struct slice hostname);
+
+/* A zeroed one knows of no field. */
+struct prepare_facts {
+	uint64_t hops; /* Received fields */
+	bool has_date, has_message_id, has_version, has_bcc;
+	/* A DKIM-Signature or ARC set: what it covers must not change. */
+	bool is_signed;
+	bool locks_all;     /* one of them cannot be read */
+	struct text locked; /* their h=, each behind ":" */
+};
+void prepare_facts_done(struct prepare_facts *facts);
+void prepare_note(struct prepare_facts *facts, struct slice name,
+		  struct slice value);
+/* Whether fields of that name are covered, also those not there. */
+bool prepare_is_locked(const struct prepare_facts *facts, const char *name);
 
 #endif

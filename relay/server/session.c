@@ -279,6 +279,8 @@ session_begin(struct session *session, struct slice reverse_path,
 		.schedule = session->share->schedule,
 		.generation = session->loop->generation,
 		.listener = session->listener->name,
+		.normalizes = session->listener->bare_newlines ==
+			      BARE_NEWLINES_NORMALIZE,
 		.finished = on_finished,
 		.drained = on_drained,
 		.owner = session,

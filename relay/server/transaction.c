@@ -3,9 +3,12 @@
 #include <stdlib.h>
 
 #include "milter/header.h"
+#include "relay/net/newline.h"
 #include "relay/net/signing.h"
 #include "relay/net/wire.h"
 #include "relay/queue/spool.h"
+#include "relay/server/accepted.h"
+#include "relay/server/prepare_pass.h"
 #include "relay/server/recheck.h"
 
 /*
@@ -13,6 +16,9 @@
  * constant memory. At the end of data → FINISHING (spool and signer at work)
  * → STORING (looked at once more where that is due, then in the store's hands).
  * ENVELOPE comes before them all.
+ *
+ * A message that has to be repaired goes through FIELDS and BODY once more,
+ * fed by its second pass from the spool, into a new message and a new spool.
  */
 enum phase {
 	PHASE_ENVELOPE,
@@ -36,9 +42,18 @@ struct transaction {
 	struct signature *signatures;
 	size_t signatures_count;
 	uint64_t size;
-	uint64_t hops;
-	bool has_date, has_message_id;
+	struct prepare_facts facts;
 	bool adds_date, adds_message_id;
+	struct newline newline; /* where the listener normalizes */
+	struct text mended;
+
+	/* The second pass. */
+	struct repair_needs needs;
+	struct repair_report report; /* what it did */
+	struct prepare_pass *pass;
+	bool is_preparing; /* it begins once all is spooled */
+	bool has_8bit;     /* of what it gave */
+	struct text notes; /* what was not done, for the log */
 
 	struct spool *spool;
 	struct signing_order order;
@@ -60,23 +75,22 @@ static const struct reply reply_local_error = {
 	451, "4.3.0", "Local error in processing, try again later"};
 static const struct reply reply_signing_failed = {
 	451, "4.7.5", "The message could not be signed, try again later"};
-static const struct reply reply_too_big = {
-	552, "5.3.4", "Message size exceeds the limit"};
+static const struct reply reply_too_big = {552, "5.3.4",
+					   "Message size exceeds the limit"};
 static const struct reply reply_header_too_big = {
 	552, "5.3.4", "Header size exceeds the limit"};
-static const struct reply reply_too_many_hops = {
-	554, "5.4.6", "Too many hops: a mail loop?"};
+static const struct reply reply_too_many_hops = {554, "5.4.6",
+						 "Too many hops: a mail loop?"};
 static const struct reply reply_bare_line_end = {
 	554, "5.6.0", "Bare CR or LF in the message: lines must end in CRLF"};
 static const struct reply reply_nul = {554, "5.6.0", "NUL in the message"};
-static const struct reply reply_unsigned = {
-	550, "5.7.1", "Nobody here signs this message: "};
-
-static bool
-field_is(struct slice name, const char *word)
-{
-	return slice_eq_nocase(name, SLICE(word));
-}
+static const struct reply reply_long_line = {
+	554, "5.6.0", "A line is longer than 998 octets"};
+static const struct reply reply_long_word = {
+	554, "5.6.0",
+	"A header line is longer than 998 octets and cannot be folded"};
+static const struct reply reply_unsigned = {550, "5.7.1",
+					    "Nobody here signs this message: "};
 
 struct transaction *
 transaction_new(const struct transaction_setup *setup,
@@ -110,9 +124,24 @@ transaction_free(struct transaction *transaction)
 	pipeline_free(transaction->pipeline);
 	message_unref(transaction->message);
 	generation_unref(transaction->setup.generation);
+	prepare_facts_done(&transaction->facts);
+	text_done(&transaction->mended);
+	text_done(&transaction->notes);
 	text_done(&transaction->reason);
 	arena_done(&transaction->arena);
 	free(transaction);
+}
+
+/* What spool, signer and second pass still do is of no use any more. */
+static void
+stop_work(struct transaction *transaction)
+{
+	if (transaction->is_signing)
+		signing_cancel(&transaction->order);
+	transaction->is_signing = false;
+	prepare_pass_cancel(&transaction->pass);
+	if (transaction->spool != NULL)
+		spool_cancel(&transaction->spool);
 }
 
 void
@@ -130,10 +159,7 @@ transaction_cancel(struct transaction **transaction_pointer)
 		transaction->is_detached = true;
 		return;
 	}
-	if (transaction->is_signing)
-		signing_cancel(&transaction->order);
-	if (transaction->spool != NULL)
-		spool_cancel(&transaction->spool);
+	stop_work(transaction);
 	transaction_free(transaction);
 }
 
@@ -177,16 +203,11 @@ tell(struct transaction *transaction, const struct reply *reply,
 	transaction_free(transaction);
 }
 
-/* What spool and signer still do is of no use any more. */
 static void
 give_up(struct transaction *transaction, const struct reply *reply,
 	const struct fault *fault)
 {
-	if (transaction->is_signing)
-		signing_cancel(&transaction->order);
-	if (transaction->spool != NULL)
-		spool_cancel(&transaction->spool);
-	transaction->is_signing = false;
+	stop_work(transaction);
 	if (fault != NULL)
 		text_add_string(&transaction->reason, fault->text);
 	tell(transaction, reply, SLICE_NONE);
@@ -207,58 +228,26 @@ refuse(struct transaction *transaction, const struct reply *reply,
 }
 
 static void
-log_signatures(struct log *line, const struct transaction *transaction)
-{
-	log_list_begin(line, "signatures");
-	for (size_t i = 0; i < transaction->signatures_count; i++) {
-		const struct signature *signature =
-			&transaction->signatures[i];
-		enum key_algorithm algorithm =
-			key_public_algorithm(signature->selector->key);
-
-		log_object_begin(line);
-		log_text(line, "domain", signature->domain);
-		log_text(line, "selector", signature->selector->name);
-		log_string(line, "algorithm", key_algorithm_name(algorithm));
-		log_object_end(line);
-	}
-	log_list_end(line);
-}
-
-static void
-log_changed(struct log *line, const struct transaction *transaction)
-{
-	log_list_begin(line, "changed");
-	if (transaction->adds_date)
-		log_item(line, SLICE("Date added"));
-	if (transaction->adds_message_id)
-		log_item(line, SLICE("Message-ID added"));
-	log_list_end(line);
-}
-
-static void
 log_accepted(const struct transaction *transaction)
 {
-	const struct message *message = transaction->message;
-	char id[MESSAGE_ID_TEXT + 1], client[ADDRESS_TEXT_SIZE];
-	struct log line;
+	CLEAN(text_done) struct text reason = {0};
+	struct accepted event = {
+		.message = transaction->message,
+		.listener = transaction->setup.listener,
+		.client = transaction->setup.trace.client,
+		.signatures = transaction->signatures,
+		.signatures_count = transaction->signatures_count,
+		.report = &transaction->report,
+		.mends_newlines = transaction->newline.has_mended,
+		.adds_date = transaction->adds_date,
+		.adds_message_id = transaction->adds_message_id,
+	};
 
-	message_id_write(&message->id, id);
-	address_write_host(transaction->setup.trace.client, client);
-	log_begin(&line, LOG_LEVEL_INFO, "accepted");
-	log_string(&line, "id", id);
-	log_text(&line, "listener", transaction->setup.listener);
-	log_string(&line, "client", client);
-	log_text(&line, "from", message->reverse_path);
-	log_list_begin(&line, "recipients");
-	for (size_t i = 0; i < message->recipients_count; i++)
-		log_item(&line, message->recipients[i].address);
-	log_list_end(&line);
-	log_number(&line, "size", message_size(message));
-	log_signatures(&line, transaction);
-	log_text(&line, "reason", transaction->decision->reason);
-	log_changed(&line, transaction);
-	log_send(&line);
+	/* Why it is signed so, or not; and what was not prepared. */
+	text_add(&reason, transaction->decision->reason);
+	text_add(&reason, text_slice(&transaction->notes));
+	event.reason = text_slice(&reason);
+	accepted_log(&event);
 }
 
 static void
@@ -355,11 +344,11 @@ static void
 spool_failed(struct transaction *transaction)
 {
 	struct fault fault = *spool_fault(transaction->spool);
-	const struct reply *reply = fault.kind == FAULT_LIMIT
-					    ? &reply_no_room
-					    : &reply_local_error;
+	const struct reply *reply =
+		fault.kind == FAULT_LIMIT ? &reply_no_room : &reply_local_error;
 
-	if (transaction->phase == PHASE_FINISHING) {
+	if (transaction->phase == PHASE_FINISHING ||
+	    transaction->pass != NULL) {
 		give_up(transaction, reply, &fault);
 		return;
 	}
@@ -369,6 +358,8 @@ spool_failed(struct transaction *transaction)
 	transaction->setup.drained(transaction->setup.owner);
 }
 
+static void second_pass(struct transaction *transaction);
+
 static void
 on_spool(void *owner, enum spool_event event)
 {
@@ -377,13 +368,17 @@ on_spool(void *owner, enum spool_event event)
 	switch (event) {
 	case SPOOL_DRAINED:
 		transaction->is_blocked = false;
-		if (transaction->phase < PHASE_FINISHING)
+		if (transaction->pass != NULL)
+			prepare_pass_resume(transaction->pass);
+		else if (transaction->phase < PHASE_FINISHING)
 			transaction->setup.drained(transaction->setup.owner);
 		break;
 	case SPOOL_DONE:
 		transaction->spool = NULL;
 		transaction->has_spooled = true;
-		if (!transaction->is_signing)
+		if (transaction->is_preparing)
+			second_pass(transaction);
+		else if (!transaction->is_signing)
 			store_message(transaction);
 		break;
 	case SPOOL_FAILED:
@@ -394,25 +389,36 @@ on_spool(void *owner, enum spool_event event)
 
 /* --- data --- */
 
-void
-transaction_data(struct transaction *transaction)
+/* The header, the body and the spool of transaction->message begin. */
+static void
+begin(struct transaction *transaction, size_t header_max)
 {
 	struct message *message = transaction->message;
-	const struct options *options = transaction_options(transaction);
 
-	ASSERT(transaction->phase == PHASE_ENVELOPE);
-	ASSERT(message->recipients_count > 0);
-	wire_data_init(&transaction->wire);
-	header_reader_init(&transaction->header,
-			   options->limits.max_header_size);
-	message->received_ms = clock_wall_ms();
+	header_reader_init(&transaction->header, header_max);
+	prepare_facts_done(&transaction->facts);
+	transaction->facts = (struct prepare_facts){0};
+	transaction->size = 0;
 	transaction->pipeline =
 		pipeline_new(transaction->setup.generation->policy,
 			     message->received_ms / 1000);
-	transaction->spool = spool_new(transaction->setup.store,
-				       transaction->setup.loop, message,
-				       on_spool, transaction);
+	transaction->spool =
+		spool_new(transaction->setup.store, transaction->setup.loop,
+			  message, on_spool, transaction);
 	transaction->phase = PHASE_FIELDS;
+}
+
+void
+transaction_data(struct transaction *transaction)
+{
+	const struct options *options = transaction_options(transaction);
+
+	ASSERT(transaction->phase == PHASE_ENVELOPE);
+	ASSERT(transaction->message->recipients_count > 0);
+	wire_data_init(&transaction->wire);
+	newline_init(&transaction->newline);
+	transaction->message->received_ms = clock_wall_ms();
+	begin(transaction, options->limits.max_header_size);
 }
 
 static void
@@ -421,14 +427,8 @@ take_field(struct transaction *transaction, struct slice field)
 	struct slice name, value;
 
 	pipeline_header(transaction->pipeline, field);
-	if (header_field_parse(field, &name, &value) != NULL)
-		return;
-	if (field_is(name, "Received"))
-		transaction->hops++;
-	else if (field_is(name, "Date"))
-		transaction->has_date = true;
-	else if (field_is(name, "Message-ID"))
-		transaction->has_message_id = true;
+	if (header_field_parse(field, &name, &value) == NULL)
+		prepare_note(&transaction->facts, name, value);
 }
 
 /* What is signed is what goes out: our own fields take part. */
@@ -436,10 +436,16 @@ static void
 end_of_header(struct transaction *transaction)
 {
 	const struct message *message = transaction->message;
+	const struct prepare_options *options =
+		&transaction_options(transaction)->prepare;
+	const struct prepare_facts *facts = &transaction->facts;
 	CLEAN(text_done) struct text field = {0};
 
-	transaction->adds_date = !transaction->has_date;
-	transaction->adds_message_id = !transaction->has_message_id;
+	transaction->adds_date = options->add_date && !facts->has_date &&
+				 !prepare_is_locked(facts, "Date");
+	transaction->adds_message_id = options->add_message_id &&
+				       !facts->has_message_id &&
+				       !prepare_is_locked(facts, "Message-ID");
 	if (transaction->adds_date) {
 		prepare_date(&field, message->received_ms);
 		pipeline_header(transaction->pipeline, text_slice(&field));
@@ -485,12 +491,26 @@ take_fields(struct transaction *transaction, struct slice *bytes)
 }
 
 static bool
+take_bytes(struct transaction *transaction, struct slice bytes)
+{
+	struct slice rest = bytes;
+
+	if (transaction->phase == PHASE_FIELDS)
+		take_fields(transaction, &rest);
+	if (transaction->phase == PHASE_REFUSED)
+		return true;
+	if (transaction->phase == PHASE_BODY && rest.len > 0)
+		pipeline_body(transaction->pipeline, rest);
+	transaction->is_blocked = !spool_write(transaction->spool, bytes);
+	return !transaction->is_blocked;
+}
+
+static bool
 take(void *owner, struct slice bytes)
 {
 	struct transaction *transaction = owner;
 	uint64_t size_max =
 		transaction_options(transaction)->limits.max_message_size;
-	struct slice rest = bytes;
 
 	if (transaction->phase == PHASE_REFUSED)
 		return true;
@@ -500,14 +520,18 @@ take(void *owner, struct slice bytes)
 		       SLICE("limits.max_message_size"));
 		return true;
 	}
-	if (transaction->phase == PHASE_FIELDS)
-		take_fields(transaction, &rest);
-	if (transaction->phase == PHASE_REFUSED)
-		return true;
-	if (transaction->phase == PHASE_BODY && rest.len > 0)
-		pipeline_body(transaction->pipeline, rest);
-	transaction->is_blocked = !spool_write(transaction->spool, bytes);
-	return !transaction->is_blocked;
+	return take_bytes(transaction, bytes);
+}
+
+static bool
+take_mended(void *owner, struct slice bytes)
+{
+	struct transaction *transaction = owner;
+
+	text_clear(&transaction->mended);
+	newline_feed(&transaction->newline, bytes, &transaction->mended);
+	return transaction->mended.len == 0 ||
+	       take(transaction, text_slice(&transaction->mended));
 }
 
 /* A message that is header only. */
@@ -535,21 +559,35 @@ last_fields(struct transaction *transaction)
 	}
 }
 
+/* As the message is now, not as it came. */
+static bool
+has_long_line(const struct transaction *transaction)
+{
+	return transaction->setup.normalizes
+		       ? transaction->newline.has_long_line
+		       : transaction->wire.has_long_line;
+}
+
 /* In the order in which they should be mended. */
 static void
 judge(struct transaction *transaction)
 {
-	const struct limits_options *limits =
-		&transaction_options(transaction)->limits;
+	const struct options *options = transaction_options(transaction);
+	const struct wire_data *wire = &transaction->wire;
 
-	if (transaction->wire.has_bare_cr || transaction->wire.has_bare_lf)
+	if ((wire->has_bare_cr || wire->has_bare_lf) &&
+	    !transaction->setup.normalizes)
 		refuse(transaction, &reply_bare_line_end,
 		       SLICE("bare CR or LF"));
-	else if (transaction->wire.has_nul)
+	else if (wire->has_nul)
 		refuse(transaction, &reply_nul, SLICE("NUL"));
-	else if (transaction->hops > limits->max_hops)
+	else if (transaction->facts.hops > options->limits.max_hops)
 		refuse(transaction, &reply_too_many_hops,
 		       SLICE("limits.max_hops"));
+	else if (has_long_line(transaction) &&
+		 options->prepare.long_lines == LONG_LINES_REJECT)
+		refuse(transaction, &reply_long_line,
+		       SLICE("prepare.long_lines"));
 	else if (transaction->decision->verdict == VERDICT_REJECT) {
 		transaction->refusal_extra = transaction->decision->reason;
 		refuse(transaction, &reply_unsigned,
@@ -570,6 +608,143 @@ sign(struct transaction *transaction)
 		      transaction->signatures, transaction->signatures_count);
 }
 
+/* --- the second pass --- */
+
+static void
+note(struct transaction *transaction, const char *what, const char *why)
+{
+	text_addf(&transaction->notes, "; %s: %s", what, why);
+}
+
+/* What somebody else has signed is left alone. */
+static bool
+needs_second_pass(struct transaction *transaction)
+{
+	const struct prepare_options *options =
+		&transaction_options(transaction)->prepare;
+	const struct prepare_facts *facts = &transaction->facts;
+	struct repair_needs *needs = &transaction->needs;
+	static const char why[] = "the message carries a signature";
+
+	needs->long_lines = has_long_line(transaction) &&
+			    options->long_lines == LONG_LINES_ENCODE;
+	needs->bcc = facts->has_bcc && options->remove_bcc;
+	needs->version = transaction->wire.has_8bit && !facts->has_version &&
+			 options->add_mime_version;
+	if (needs->long_lines && facts->is_signed) {
+		note(transaction, "lines over 998 octets stay", why);
+		needs->long_lines = false;
+	}
+	if (needs->bcc && (prepare_is_locked(facts, "Bcc") ||
+			   prepare_is_locked(facts, "Resent-Bcc"))) {
+		note(transaction, "Bcc stays", why);
+		needs->bcc = false;
+	}
+	if (needs->version && facts->is_signed) {
+		note(transaction, "8-bit text stays without MIME-Version", why);
+		needs->version = false;
+	}
+	return needs->long_lines || needs->bcc || needs->version;
+}
+
+/* A new message takes the place of the one whose bytes are read. */
+static void
+begin_again(struct transaction *transaction)
+{
+	const struct options *options = transaction_options(transaction);
+	struct message *message = message_new_like(transaction->message);
+
+	message_unref(transaction->message);
+	transaction->message = message;
+	transaction->has_spooled = false;
+	pipeline_free(transaction->pipeline);
+	/* Folding can at most double it. */
+	begin(transaction, 2 * options->limits.max_header_size + KIB);
+}
+
+static bool
+second_decided(void *owner, const struct repair_report *report)
+{
+	struct transaction *transaction = owner;
+
+	if (report->left != NULL)
+		note(transaction, "lines over 998 octets stay", report->left);
+	if (transaction->needs.bcc && !report->removes_bcc)
+		note(transaction, "Bcc stays", "the header cannot be read");
+	if (!report->has_long_word && repair_changes(report)) {
+		transaction->report = *report;
+		begin_again(transaction);
+		return true;
+	}
+	transaction->pass = NULL;
+	if (report->has_long_word) {
+		text_add_string(&transaction->reason, "prepare.long_lines");
+		give_up(transaction, &reply_long_word, NULL);
+		return false;
+	}
+	sign(transaction);
+	if (!transaction->is_signing)
+		store_message(transaction);
+	return false;
+}
+
+static bool
+second_take(void *owner, struct slice bytes)
+{
+	struct transaction *transaction = owner;
+
+	transaction->size += bytes.len;
+	for (size_t i = 0; i < bytes.len && !transaction->has_8bit; i++)
+		transaction->has_8bit = (unsigned char)bytes.bytes[i] >= 0x80;
+	return take_bytes(transaction, bytes);
+}
+
+static void
+second_done(void *owner, const struct fault *fault)
+{
+	struct transaction *transaction = owner;
+	struct body *body = &transaction->message->body;
+
+	transaction->pass = NULL;
+	if (fault != NULL) {
+		give_up(transaction, &reply_local_error, fault);
+		return;
+	}
+	if (transaction->phase == PHASE_FIELDS)
+		last_fields(transaction);
+	ASSERT(transaction->phase == PHASE_BODY);
+	transaction->phase = PHASE_FINISHING;
+	if (transaction->decision->verdict == VERDICT_REJECT) {
+		text_add(&transaction->reason, transaction->decision->reason);
+		give_up(transaction, &reply_unsigned, NULL);
+		return;
+	}
+	body->has_8bit = transaction->has_8bit;
+	body->has_long_line = transaction->report.left != NULL;
+	sign(transaction);
+	spool_finish(transaction->spool);
+}
+
+static void
+second_pass(struct transaction *transaction)
+{
+	struct prepare_pass_setup setup = {
+		.store = transaction->setup.store,
+		.loop = transaction->setup.loop,
+		.message = transaction->message,
+		.needs = transaction->needs,
+		.header_max = transaction_options(transaction)
+				      ->limits.max_header_size,
+		.decided = second_decided,
+		.take = second_take,
+		.done = second_done,
+		.owner = transaction,
+	};
+
+	transaction->is_preparing = false;
+	prepare_pass_start(&setup, &transaction->pass);
+}
+
 static void
 end_of_data(struct transaction *transaction)
 {
@@ -583,8 +758,10 @@ end_of_data(struct transaction *transaction)
 		return;
 	transaction->phase = PHASE_FINISHING;
 	body->has_8bit = transaction->wire.has_8bit;
-	body->has_long_line = transaction->wire.has_long_line;
-	sign(transaction);
+	body->has_long_line = has_long_line(transaction);
+	transaction->is_preparing = needs_second_pass(transaction);
+	if (!transaction->is_preparing)
+		sign(transaction);
 	spool_finish(transaction->spool);
 }
 
@@ -596,7 +773,9 @@ transaction_read(struct transaction *transaction, struct slice input,
 
 	ASSERT(transaction->phase >= PHASE_FIELDS);
 	ASSERT(transaction->phase <= PHASE_REFUSED);
-	status = wire_data_read(&transaction->wire, input, used_out, take,
+	status = wire_data_read(&transaction->wire, input, used_out,
+				transaction->setup.normalizes ? take_mended
+							      : take,
 				transaction);
 	if (status == WIRE_DATA_MORE)
 		return transaction->is_blocked ? TRANSACTION_BLOCKED

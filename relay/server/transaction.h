@@ -12,7 +12,8 @@
  * one pass. Whatever is wrong with them is remembered and told at the end of
  * data, so that the conversation stays in step. Signing and the spool's last
  * part go on side by side, then the store makes the message durable; only then
- * is it accepted.
+ * is it accepted. A message that has to be repaired (options, section prepare)
+ * is read from the spool once more and signed as it then is.
  *
  * Ownership   Holds a reference of its generation: a reload never mixes two.
  *             transaction_cancel() ends it in any state; a message that the
@@ -43,6 +44,7 @@ struct transaction_setup {
 	struct generation *generation; /* a reference is taken */
 	struct slice listener;         /* its name; copied */
 	struct trace trace;            /* slices copied */
+	bool normalizes;               /* bare CR and LF are made CRLF */
 	transaction_finished_fn *finished;
 	transaction_drained_fn *drained;
 	void *owner;

@@ -40,7 +40,9 @@ def test_missing_fields_are_added_and_signed(world, keys, missing):
 
 def test_a_whole_message_is_not_changed(world):
     world.start()
-    sent = message(body="Grüße\r\n\r\n")
+    sent = message(body="Grüße\r\n\r\n", extra="MIME-Version: 1.0\r\n"
+                   "Content-Type: text/plain; charset=utf-8\r\n"
+                   "Content-Transfer-Encoding: 8bit\r\n")
     submit(world.relay.port, sent)
     data = world.receiver.wait_deliveries(1)[0].data
     assert data.endswith(sent)

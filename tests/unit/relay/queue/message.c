@@ -121,3 +121,34 @@ Test(message, recipients_are_copied_and_kept)
 	message_unref(message);
 	message_unref(message);
 }
+
+Test(message, like)
+{
+	struct message *message = message_new(SLICE("a@example.com")), *like;
+
+	message_add_recipient(message, SLICE("b@example.net"),
+			      SLICE("example.net"));
+	message_add_recipient(message, SLICE("c@example.org"),
+			      SLICE("example.org"));
+	message->recipients[1].orcpt = SLICE("rfc822;c");
+	message->recipients[1].notify = 3;
+	message->received_ms = 42;
+	message->declared_8bit = message->is_report = true;
+	message->body.size = 7;
+	like = message_new_like(message);
+	cr_expect_not(message_id_eq(&message->id, &like->id));
+	message_unref(message);
+	cr_expect(slice_eq(like->reverse_path, SLICE("a@example.com")));
+	cr_assert_eq(like->recipients_count, 2);
+	cr_expect(slice_eq(like->recipients[0].address,
+			   SLICE("b@example.net")));
+	cr_expect(slice_eq(like->recipients[1].destination,
+			   SLICE("example.org")));
+	cr_expect(slice_eq(like->recipients[1].orcpt, SLICE("rfc822;c")));
+	cr_expect_eq(like->recipients[1].notify, 3);
+	cr_expect_eq(like->received_ms, 42);
+	cr_expect(like->declared_8bit);
+	cr_expect(like->is_report);
+	cr_expect_eq(like->body.size, 0);
+	message_unref(like);
+}

@@ -19,7 +19,8 @@
  *	full yes|no      the store's answer to "do you accept?"
  *	slow COUNT       the spool drains after so many octets
  *	stored COUNT     messages in the store by now
- *	= TEXT           stands in the message stored last
+ *	= TEXT           stands in the message stored last; >= RAW likewise
+ *	!= RAW           does not
  *	event TEXT       stands in an event logged since connect
  *	segments matter  not to be sent octet by octet
  */
@@ -123,6 +124,10 @@ begin(void)
 		.max_hops = 3, .max_header_size = 2000,
 		.command_timeout_ms = 5 * MINUTE,
 	};
+	options.prepare = (struct prepare_options){
+		.add_date = true, .add_message_id = true,
+		.add_mime_version = true, .remove_bcc = true,
+	};
 	listener.name = SLICE("apps");
 	listener.allow_from = networks;
 	listener.allow_from_count = 1;
@@ -168,6 +173,12 @@ set(struct slice key, struct slice value)
 		listener.auth = AUTH_REQUIRED;
 	} else if (slice_eq(key, SLICE("unsigned"))) {
 		options.signing.unsigned_action = UNSIGNED_REJECT;
+	} else if (slice_eq(key, SLICE("long_lines"))) {
+		options.prepare.long_lines = slice_eq(value, SLICE("keep"))
+						     ? LONG_LINES_KEEP
+						     : LONG_LINES_REJECT;
+	} else if (slice_eq(key, SLICE("bare_newlines"))) {
+		listener.bare_newlines = BARE_NEWLINES_NORMALIZE;
 	} else {
 		cr_assert(false, "%s:%u: no such key", run.file, run.line);
 	}
@@ -343,6 +354,20 @@ expect_stored(struct slice text)
 }
 
 static void
+expect_stored_raw(struct slice raw, bool is_there)
+{
+	CLEAN(text_done) struct text text = {0};
+	struct slice last = fake_queue_last();
+
+	unescape(raw, &text);
+	if (run.mode != CUT)
+		cr_expect_eq(memmem(last.bytes, last.len, text.bytes,
+				    text.len) != NULL,
+			     is_there, "%s:%u: the message:\n%.*s", run.file,
+			     run.line, SLICE_ARG(last));
+}
+
+static void
 expect_event(struct slice text)
 {
 	const char *words = strndupa(text.bytes, text.len);
@@ -369,6 +394,8 @@ say(struct slice word, struct slice rest, struct slice whole)
 		expect(rest);
 	} else if (slice_eq(word, SLICE("="))) {
 		expect_stored(rest);
+	} else if (slice_eq(word, SLICE(">=")) || slice_eq(word, SLICE("!="))) {
+		expect_stored_raw(rest, word.bytes[0] == '>');
 	} else if (slice_eq(word, SLICE("event"))) {
 		expect_event(rest);
 	} else if (slice_eq(word, SLICE("~"))) {

@@ -100,3 +100,60 @@ Test(prepare, date_and_message_id)
 				    SLICE("@mail.example.net>")));
 	message_unref(message);
 }
+
+static const struct facts_row {
+	const char *name, *value;
+	bool is_signed, locks_from, locks_date;
+} facts_rows[] = {
+	{"Subject", " x", false, false, false},
+	{"DKIM-Signature", " v=1; h=From:To; b=x", true, true, false},
+	{"dkim-signature", " v=1; h=from :\r\n DATE; b=x", true, true, true},
+	{"ARC-Message-Signature", " i=1; h=Date; b=x", true, false, true},
+	{"ARC-Seal", " i=1; cv=none; b=x", true, false, false},
+	{"DKIM-Signature", " v=1; b=x", true, true, true},
+	{"DKIM-Signature", " none", true, true, true},
+};
+
+Test(prepare, signed)
+{
+	for (size_t i = 0; i < COUNT(facts_rows); i++) {
+		const struct facts_row *row = &facts_rows[i];
+		CLEAN(prepare_facts_done) struct prepare_facts facts = {0};
+
+		prepare_note(&facts, SLICE(row->name), SLICE(row->value));
+		cr_expect_eq(facts.is_signed, row->is_signed, "%s:%s",
+			     row->name, row->value);
+		cr_expect_eq(prepare_is_locked(&facts, "From"),
+			     row->locks_from, "%s:%s", row->name, row->value);
+		cr_expect_eq(prepare_is_locked(&facts, "Date"),
+			     row->locks_date, "%s:%s", row->name, row->value);
+	}
+}
+
+/* Each of them counts. */
+Test(prepare, signed_by_many)
+{
+	CLEAN(prepare_facts_done) struct prepare_facts facts = {0};
+
+	prepare_note(&facts, SLICE("DKIM-Signature"), SLICE(" v=1; h=a:b"));
+	prepare_note(&facts, SLICE("DKIM-Signature"), SLICE(" v=1; h=c"));
+	cr_expect(prepare_is_locked(&facts, "B"));
+	cr_expect(prepare_is_locked(&facts, "C"));
+	cr_expect_not(prepare_is_locked(&facts, "d"));
+}
+
+Test(prepare, fields)
+{
+	CLEAN(prepare_facts_done) struct prepare_facts facts = {0};
+
+	prepare_note(&facts, SLICE("received"), SLICE(" x"));
+	prepare_note(&facts, SLICE("Received"), SLICE(" x"));
+	prepare_note(&facts, SLICE("BCC"), SLICE(""));
+	prepare_note(&facts, SLICE("Mime-Version"), SLICE(" 1.0"));
+	cr_expect_eq(facts.hops, 2);
+	cr_expect(facts.has_bcc);
+	cr_expect(facts.has_version);
+	cr_expect_not(facts.has_date);
+	cr_expect_not(facts.has_message_id);
+	cr_expect_not(facts.is_signed);
+}

@@ -1,0 +1,481 @@
+#include "milter/repair.h"
+
+#include <stdlib.h>
+
+#include "milter/header.h"
+
+/* RFC 5322 2.1.1, without the CRLF. */
+#define LINE_OCTETS_MAX 998
+
+/* What becomes of a part. */
+struct plan {
+	unsigned char encode; /* enum encode_kind */
+	bool folds;
+};
+
+struct repair {
+	struct repair_needs needs;
+	struct repair_report report;
+	size_t header_max;
+	struct mime_reader *reader;
+	struct plan *plans;
+	size_t plans_count, plans_size;
+	/* looking */
+	struct encode_measure measure;
+	size_t column;          /* of a line between parts */
+	bool has_cr;
+	bool has_8bit, is_utf8; /* any part; the message's own content */
+	struct mime_part top;
+	bool has_bcc;
+	/* writing */
+	struct encoder encoder;
+	struct text *out;
+	bool is_writing, ends_in_base64;
+};
+
+/* --- folding --- */
+
+/* Where a line is to be cut: before white space that follows something else,
+ * with something else behind it; 0: nowhere. */
+static size_t
+fold_find(struct slice line, size_t from)
+{
+	size_t at = line.len < LINE_OCTETS_MAX ? line.len : LINE_OCTETS_MAX;
+	size_t end = line.len;
+
+	while (end > 0 && ascii_is_wsp(line.bytes[end - 1]))
+		end--;
+	for (; at > from; at--)
+		if (at < end && ascii_is_wsp(line.bytes[at]) &&
+		    !ascii_is_wsp(line.bytes[at - 1]))
+			return at;
+	return 0;
+}
+
+/* from: how much of it must stay together. */
+static bool
+fold_line(struct slice line, size_t from, struct text *out)
+{
+	bool is_done = true;
+
+	while (line.len > LINE_OCTETS_MAX) {
+		size_t at = fold_find(line, from);
+
+		is_done = at > 0;
+		if (!is_done)
+			break;
+		text_add(out, slice_sub(line, 0, at));
+		text_add_string(out, "\r\n");
+		line = slice_from(line, at);
+		from = 1;
+	}
+	text_add(out, line);
+	return is_done;
+}
+
+bool
+repair_fold(struct slice field, struct text *out)
+{
+	ptrdiff_t colon = slice_find(field, ':');
+	size_t from = colon < 0 ? field.len : (size_t)colon + 1;
+	struct slice rest = field;
+	bool is_done = true;
+
+	/* Nothing but the name on the first line would not be wrong, but some
+	 * take it so. */
+	while (from < field.len && ascii_is_wsp(field.bytes[from]))
+		from++;
+	while (rest.len > 0) {
+		ptrdiff_t lf = slice_find(rest, '\n');
+		size_t len = lf < 0 ? rest.len : (size_t)lf + 1;
+		size_t end = len;
+
+		while (end > 0 && (rest.bytes[end - 1] == '\n' ||
+				   rest.bytes[end - 1] == '\r'))
+			end--;
+		if (!fold_line(slice_sub(rest, 0, end), from, out))
+			is_done = false;
+		text_add(out, slice_sub(rest, end, len - end));
+		rest = slice_from(rest, len);
+		from = 1;
+	}
+	return is_done;
+}
+
+/* A line, without its CRLF, over the limit. */
+static bool
+has_long_line(struct slice bytes)
+{
+	while (bytes.len > LINE_OCTETS_MAX) {
+		ptrdiff_t lf = slice_find(bytes, '\n');
+		size_t len = lf < 0 ? bytes.len : (size_t)lf;
+
+		if (len > LINE_OCTETS_MAX + 1 || (len == LINE_OCTETS_MAX + 1 &&
+						  bytes.bytes[len - 1] != '\r'))
+			return true;
+		bytes = slice_from(bytes, len + 1);
+	}
+	return false;
+}
+
+/* --- looking --- */
+
+static struct plan *
+plan_of(struct repair *repair, const struct mime_part *part)
+{
+	if (part->index >= repair->plans_size) {
+		repair->plans_size = 2 * (part->index + 4);
+		repair->plans = memory_grow(repair->plans,
+					    repair->plans_size *
+						    sizeof(*repair->plans));
+	}
+	while (repair->plans_count <= part->index)
+		repair->plans[repair->plans_count++] = (struct plan){0};
+	return &repair->plans[part->index];
+}
+
+static void
+leave(struct repair *repair, const char *why)
+{
+	if (repair->report.left == NULL)
+		repair->report.left = why;
+}
+
+/* A field with its CRLF. */
+static bool
+field_is(struct slice field, const char *word)
+{
+	struct slice name, value;
+
+	if (field.len >= 2 && field.bytes[field.len - 1] == '\n')
+		field = slice_sub(field, 0, field.len - 2);
+	return header_field_parse(field, &name, &value) == NULL &&
+	       slice_eq_nocase(name, SLICE(word));
+}
+
+static bool
+is_bcc(struct slice field)
+{
+	return field_is(field, "Bcc") || field_is(field, "Resent-Bcc");
+}
+
+static void
+look_fields(struct repair *repair, const struct mime_part *part,
+	    struct slice header)
+{
+	struct slice field;
+
+	while (mime_field_next(&header, &field)) {
+		CLEAN(text_done) struct text folded = {0};
+
+		if (part->index == 0 && repair->needs.bcc && is_bcc(field)) {
+			repair->has_bcc = true;
+			continue;
+		}
+		if (!repair->needs.long_lines || !has_long_line(field))
+			continue;
+		if (part->is_fixed)
+			leave(repair, "a forwarded message that is signed");
+		else if (repair_fold(field, &folded))
+			plan_of(repair, part)->folds = true;
+		else if (part->index == 0)
+			repair->report.has_long_word = true;
+		else
+			leave(repair, "a header line without white space");
+	}
+}
+
+static void
+look_content(struct repair *repair, const struct mime_part *part)
+{
+	enum encode_kind kind = ENCODE_NONE;
+	const char *why = part->why;
+
+	repair->has_8bit |= repair->measure.has_8bit;
+	if (part->index == 0)
+		repair->is_utf8 = encode_measure_is_utf8(&repair->measure);
+	if (!repair->needs.long_lines || !repair->measure.has_long_line)
+		return;
+	if (part->kind == MIME_LEAF)
+		why = encode_choose(&repair->measure, part->given,
+				    part->is_text, &kind);
+	if (why != NULL)
+		leave(repair, why);
+	else
+		plan_of(repair, part)->encode = (unsigned char)kind;
+}
+
+static void
+look_between(struct repair *repair, struct slice bytes)
+{
+	for (size_t i = 0; i < bytes.len; i++) {
+		char c = bytes.bytes[i];
+
+		if (repair->has_cr && c == '\n') {
+			repair->column = 0;
+		} else {
+			repair->column += repair->has_cr;
+			repair->column += c != '\r';
+		}
+		repair->has_cr = c == '\r';
+		if (repair->needs.long_lines &&
+		    repair->column > LINE_OCTETS_MAX)
+			leave(repair, "text between the parts");
+	}
+}
+
+static void
+look_sink(void *owner, enum mime_event event, const struct mime_part *part,
+	  struct slice bytes)
+{
+	struct repair *repair = owner;
+
+	switch (event) {
+	case MIME_HEADER:
+		if (part->index == 0)
+			repair->top = *part;
+		repair->column = 0;
+		repair->has_cr = false;
+		encode_measure_init(&repair->measure);
+		look_fields(repair, part, bytes);
+		break;
+	case MIME_CONTENT:
+		encode_measure_feed(&repair->measure, bytes);
+		break;
+	case MIME_CONTENT_END:
+		look_content(repair, part);
+		break;
+	case MIME_BETWEEN:
+		look_between(repair, bytes);
+		break;
+	}
+}
+
+struct repair *
+repair_new(const struct repair_needs *needs, size_t header_max)
+{
+	struct repair *repair = memory_new(sizeof(*repair));
+
+	repair->needs = *needs;
+	repair->header_max = header_max;
+	repair->reader = mime_reader_new(header_max, look_sink, repair);
+	return repair;
+}
+
+void
+repair_free(struct repair *repair)
+{
+	if (repair == NULL)
+		return;
+	mime_reader_free(repair->reader);
+	free(repair->plans);
+	free(repair);
+}
+
+void
+repair_look(struct repair *repair, struct slice bytes)
+{
+	mime_feed(repair->reader, bytes);
+}
+
+/* --- deciding --- */
+
+static enum encode_kind
+encode_of(const struct repair *repair, size_t index)
+{
+	return index < repair->plans_count
+		       ? (enum encode_kind)repair->plans[index].encode
+		       : ENCODE_NONE;
+}
+
+static void
+report_encoding(struct repair_report *report, enum encode_kind kind)
+{
+	switch (kind) {
+	case ENCODE_NONE:
+		break;
+	case ENCODE_QUOTED_PRINTABLE:
+		report->encodes_quoted = true;
+		break;
+	case ENCODE_BASE64:
+		report->encodes_base64 = true;
+		break;
+	case ENCODE_REFOLD_QUOTED:
+	case ENCODE_REWRAP_BASE64:
+		report->breaks_lines = true;
+		break;
+	}
+}
+
+/* An encoding means something only where there is a MIME-Version. */
+static void
+decide_version(struct repair *repair)
+{
+	struct repair_report *report = &repair->report;
+	bool is_encoded = encode_name(encode_of(repair, 0)) != NULL;
+
+	if (repair->top.has_version || !repair->top.is_whole)
+		return;
+	report->adds_version = is_encoded || report->encodes_quoted ||
+			       report->encodes_base64 ||
+			       (repair->needs.version && repair->has_8bit);
+	report->adds_type = report->adds_version && repair->has_8bit &&
+			    !repair->top.has_type;
+}
+
+const struct repair_report *
+repair_decide(struct repair *repair)
+{
+	struct repair_report *report = &repair->report;
+	const char *trouble;
+
+	mime_finish(repair->reader);
+	trouble = mime_trouble(repair->reader);
+	if (trouble != NULL) {
+		/* Bcc goes all the same: that needs the message's own header
+		 * only, and what follows is handed on as it is. */
+		bool has_header = repair->top.is_whole;
+
+		*report = (struct repair_report){
+			.left = repair->needs.long_lines ? trouble : NULL,
+			.removes_bcc = has_header && repair->has_bcc};
+		repair->plans_count = 0;
+	} else {
+		for (size_t i = 0; i < repair->plans_count; i++) {
+			report_encoding(report, encode_of(repair, i));
+			report->folds_header |= repair->plans[i].folds;
+		}
+		report->removes_bcc = repair->has_bcc;
+		decide_version(repair);
+	}
+	return report;
+}
+
+bool
+repair_changes(const struct repair_report *report)
+{
+	return report->encodes_quoted || report->encodes_base64 ||
+	       report->breaks_lines || report->folds_header ||
+	       report->removes_bcc || report->adds_version || report->adds_type;
+}
+
+/* --- writing --- */
+
+static void
+write_encoding(struct repair *repair, const char *name)
+{
+	text_addf(repair->out, "Content-Transfer-Encoding: %s\r\n", name);
+}
+
+/* What cannot be folded was reported by looking. */
+static void
+write_folded(struct repair *repair, struct slice field)
+{
+	bool is_done = repair_fold(field, repair->out);
+
+	ASSERT(is_done || repair->report.has_long_word);
+}
+
+static void
+write_field(struct repair *repair, const struct mime_part *part,
+	    struct slice field)
+{
+	const char *encoding = encode_name(encode_of(repair, part->index));
+	bool folds = part->index < repair->plans_count &&
+		     repair->plans[part->index].folds;
+
+	if (part->index == 0 && repair->report.removes_bcc && is_bcc(field))
+		return;
+	if (encoding != NULL && field_is(field, "Content-Transfer-Encoding"))
+		write_encoding(repair, encoding);
+	else if (folds)
+		write_folded(repair, field);
+	else
+		text_add(repair->out, field);
+}
+
+/* Behind the fields of a header that has its empty line. */
+static void
+write_added(struct repair *repair, const struct mime_part *part)
+{
+	const char *encoding = encode_name(encode_of(repair, part->index));
+	bool is_top = part->index == 0;
+
+	if (is_top && repair->report.adds_version)
+		text_add_string(repair->out, "MIME-Version: 1.0\r\n");
+	if (is_top && repair->report.adds_type)
+		text_addf(repair->out,
+			  "Content-Type: text/plain; charset=%s\r\n",
+			  repair->is_utf8 ? "utf-8" : "unknown-8bit");
+	if (is_top && repair->report.adds_type && encoding == NULL)
+		encoding = "8bit";
+	if (encoding != NULL && !part->has_encoding)
+		write_encoding(repair, encoding);
+}
+
+static void
+write_header(struct repair *repair, const struct mime_part *part,
+	     struct slice header)
+{
+	struct slice field;
+
+	encode_init(&repair->encoder, encode_of(repair, part->index));
+	while (mime_field_next(&header, &field)) {
+		if (part->is_whole && header.len == 0 &&
+		    slice_eq(field, SLICE("\r\n"))) {
+			write_added(repair, part);
+			text_add(repair->out, field);
+		} else {
+			write_field(repair, part, field);
+		}
+	}
+}
+
+static void
+write_sink(void *owner, enum mime_event event, const struct mime_part *part,
+	   struct slice bytes)
+{
+	struct repair *repair = owner;
+
+	switch (event) {
+	case MIME_HEADER:
+		write_header(repair, part, bytes);
+		break;
+	case MIME_CONTENT:
+		encode_feed(&repair->encoder, bytes, repair->out);
+		break;
+	case MIME_CONTENT_END:
+		encode_finish(&repair->encoder, repair->out);
+		repair->ends_in_base64 =
+			repair->encoder.kind == ENCODE_BASE64 ||
+			repair->encoder.kind == ENCODE_REWRAP_BASE64;
+		break;
+	case MIME_BETWEEN:
+		repair->ends_in_base64 = false;
+		text_add(repair->out, bytes);
+		break;
+	}
+}
+
+void
+repair_write(struct repair *repair, struct slice bytes, struct text *out)
+{
+	if (!repair->is_writing) {
+		repair->is_writing = true;
+		mime_reader_free(repair->reader);
+		repair->reader =
+			mime_reader_new(repair->header_max, write_sink, repair);
+	}
+	repair->out = out;
+	mime_feed(repair->reader, bytes);
+}
+
+void
+repair_finish(struct repair *repair, struct text *out)
+{
+	repair_write(repair, SLICE_NONE, out);
+	mime_finish(repair->reader);
+	/* The line end between it and a boundary is the boundary's. */
+	if (repair->ends_in_base64)
+		text_add_string(out, "\r\n");
+}

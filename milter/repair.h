@@ -1,0 +1,67 @@
+/*
+ * repair - makes a message that hosts on the way would mangle into one that
+ * says the same and arrives as it is (RFC 5321 4.5.3.1.6, RFC 6409 8).
+ *
+ *	repair_new → repair_look with the message's bytes, all of them
+ *	           → repair_decide: what would be changed, and what cannot
+ *	           → repair_write with the same bytes: the message repaired
+ *	           → repair_finish
+ *
+ * What it may do
+ *	lines over 998 octets in the content of a part: the part is encoded,
+ *	    or its encoding's lines are broken; what it decodes to stays;
+ *	such lines in a header: folded at white space (RFC 5322 2.2.3);
+ *	Bcc and Resent-Bcc: removed (RFC 5322 3.6.3);
+ *	8-bit text without MIME-Version: the field added; where there is no
+ *	    Content-Type either, that and the encoding as well: UTF-8 is said
+ *	    to be that, anything else unknown-8bit (RFC 1428).
+ * What it leaves alone, and says so: signed parts, message/partial and others
+ * that must not be encoded, forwarded messages that are signed, text between
+ * parts, and whatever has a structure that is not certain (mime.h). Whether the
+ * message is signed itself is the caller's to look at.
+ *
+ * Memory      One header and a byte per part.
+ */
+#ifndef MILTER_REPAIR_H
+#define MILTER_REPAIR_H
+
+#include "milter/mime.h"
+
+struct repair_needs {
+	bool long_lines;
+	bool bcc;
+	bool version;
+};
+
+struct repair_report {
+	/* What is changed. */
+	bool encodes_quoted, encodes_base64, breaks_lines, folds_header;
+	bool removes_bcc, adds_version, adds_type;
+	/* NULL, or where long lines stay, in a few words. */
+	const char *left;
+	/* A line of the message's own header cannot be folded. */
+	bool has_long_word;
+};
+
+struct repair;
+
+/* header_max: bytes of one header. */
+struct repair *repair_new(const struct repair_needs *needs, size_t header_max);
+void repair_free(struct repair *repair);
+CLEAN_POINTER(struct repair, repair_free)
+
+void repair_look(struct repair *repair, struct slice bytes);
+/* Lives as long as the repair. */
+const struct repair_report *repair_decide(struct repair *repair);
+/* Whether there is anything to write that was not there before. */
+bool repair_changes(const struct repair_report *report);
+/* Appends. */
+void repair_write(struct repair *repair, struct slice bytes, struct text *out);
+void repair_finish(struct repair *repair, struct text *out);
+
+/* Appends a field, with its CRLF, in lines of at most 998 octets where white
+ * space allows: no line is of white space alone. False: it does not; some are
+ * still longer. */
+bool repair_fold(struct slice field, struct text *out) MUST_USE;
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * accepted - the log event of a message taken: who, whose signatures and why,
+ * and what was changed in it.
+ */
+#ifndef RELAY_SERVER_ACCEPTED_H
+#define RELAY_SERVER_ACCEPTED_H
+
+#include "milter/pipeline.h"
+#include "milter/repair.h"
+#include "relay/net/address.h"
+#include "relay/queue/message.h"
+
+struct accepted {
+	const struct message *message;
+	struct slice listener;
+	const struct address *client;
+	const struct signature *signatures;
+	size_t signatures_count;
+	struct slice reason;
+	/* What preparing did. */
+	const struct repair_report *report;
+	bool mends_newlines, adds_date, adds_message_id;
+};
+
+void accepted_log(const struct accepted *event);
+
+#endif

@@ -1,0 +1,180 @@
+#include "relay/server/prepare_pass.h"
+
+#include <stdlib.h>
+
+/* A read outlives a pass that is cancelled. */
+struct pass_read {
+	struct store_read_body read;
+	struct prepare_pass *pass; /* NULL: nobody waits any more */
+};
+
+/*
+ * LOOKING over all bytes, then WRITING from the first one again. A pass that
+ * is_blocked waits for prepare_pass_resume(), else for its read.
+ */
+struct prepare_pass {
+	struct prepare_pass_setup setup;
+	struct repair *repair;
+	bool is_writing, is_blocked;
+	uint64_t offset;
+	size_t chunk; /* of those in memory */
+	struct pass_read *reading;
+	struct text out;
+};
+
+static void
+pass_free(struct prepare_pass *pass)
+{
+	ASSERT(pass->reading == NULL);
+	repair_free(pass->repair);
+	message_unref(pass->setup.message);
+	text_done(&pass->out);
+	free(pass);
+}
+
+static void
+pass_end(struct prepare_pass *pass, const struct fault *fault)
+{
+	struct prepare_pass_setup setup = pass->setup;
+
+	pass_free(pass);
+	setup.done(setup.owner, fault);
+}
+
+static void
+pass_give(struct prepare_pass *pass)
+{
+	if (pass->out.len > 0)
+		pass->is_blocked = !pass->setup.take(pass->setup.owner,
+						     text_slice(&pass->out));
+	text_clear(&pass->out);
+}
+
+static void
+pass_feed(struct prepare_pass *pass, struct slice bytes)
+{
+	pass->offset += bytes.len;
+	if (!pass->is_writing) {
+		repair_look(pass->repair, bytes);
+		return;
+	}
+	repair_write(pass->repair, bytes, &pass->out);
+	pass_give(pass);
+}
+
+static void pass_run(struct prepare_pass *pass);
+
+static void
+read_done(struct store_read_body *read, const struct fault *fault)
+{
+	struct pass_read *reading = CONTAINER(read, struct pass_read, read);
+	struct prepare_pass *pass = reading->pass;
+
+	if (pass != NULL) {
+		pass->reading = NULL;
+		if (fault != NULL) {
+			pass_end(pass, fault);
+		} else {
+			pass_feed(pass, text_slice(&read->bytes));
+			pass_run(pass);
+		}
+	}
+	message_unref(read->message);
+	text_done(&read->bytes);
+	free(reading);
+}
+
+static void
+read_begin(struct prepare_pass *pass)
+{
+	struct pass_read *reading = memory_new(sizeof(*reading));
+
+	pass->reading = reading;
+	reading->pass = pass;
+	reading->read = (struct store_read_body){
+		.message = message_ref(pass->setup.message),
+		.offset = pass->offset,
+		.max = BODY_CHUNK,
+		.loop = pass->setup.loop,
+		.done = read_done,
+	};
+	store_read_body(pass->setup.store, &reading->read);
+}
+
+/* False: the pass is over. */
+static bool
+pass_turn(struct prepare_pass *pass)
+{
+	const struct repair_report *report;
+
+	if (pass->is_writing) {
+		repair_finish(pass->repair, &pass->out);
+		/* Whether there is room for more does not matter now. */
+		pass_give(pass);
+		pass_end(pass, NULL);
+		return false;
+	}
+	report = repair_decide(pass->repair);
+	if (!pass->setup.decided(pass->setup.owner, report)) {
+		pass_free(pass);
+		return false;
+	}
+	pass->is_writing = true;
+	pass->offset = 0;
+	pass->chunk = 0;
+	return true;
+}
+
+static void
+pass_run(struct prepare_pass *pass)
+{
+	const struct body *body = &pass->setup.message->body;
+
+	while (!pass->is_blocked) {
+		if (pass->offset == body->size) {
+			if (!pass_turn(pass))
+				return;
+		} else if (body->chunks == NULL) {
+			read_begin(pass);
+			return;
+		} else {
+			ASSERT(pass->chunk < body->chunks_count);
+			pass_feed(pass, body->chunks[pass->chunk++]);
+		}
+	}
+}
+
+void
+prepare_pass_start(const struct prepare_pass_setup *setup,
+		   struct prepare_pass **pass_out)
+{
+	struct prepare_pass *pass = memory_new(sizeof(*pass));
+
+	pass->setup = *setup;
+	message_ref(setup->message);
+	pass->repair = repair_new(&setup->needs, setup->header_max);
+	*pass_out = pass;
+	pass_run(pass);
+}
+
+void
+prepare_pass_resume(struct prepare_pass *pass)
+{
+	ASSERT(pass->is_blocked);
+	pass->is_blocked = false;
+	if (pass->reading == NULL)
+		pass_run(pass);
+}
+
+void
+prepare_pass_cancel(struct prepare_pass **pass_pointer)
+{
+	struct prepare_pass *pass = TAKE(*pass_pointer);
+
+	if (pass == NULL)
+		return;
+	if (pass->reading != NULL)
+		pass->reading->pass = NULL;
+	pass->reading = NULL;
+	pass_free(pass);
+}

@@ -1,0 +1,269 @@
+#include <criterion/criterion.h>
+
+#include "milter/repair.h"
+
+#define X10 "xxxxxxxxx "
+#define X100 X10 X10 X10 X10 X10 X10 X10 X10 X10 X10
+#define X500 X100 X100 X100 X100 X100
+#define Y10 "yyyyyyyyyy"
+#define Y100 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10
+#define Y1000 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100
+#define LONG X500 X500
+
+enum {
+	QUOTED = 1,
+	BASE64 = 2,
+	BREAKS = 4,
+	FOLDS = 8,
+	BCC = 16,
+	VERSION = 32,
+	TYPE = 64,
+	WORD = 128,
+};
+
+static unsigned
+report_bits(const struct repair_report *report)
+{
+	return (report->encodes_quoted ? QUOTED : 0) |
+	       (report->encodes_base64 ? BASE64 : 0) |
+	       (report->breaks_lines ? BREAKS : 0) |
+	       (report->folds_header ? FOLDS : 0) |
+	       (report->removes_bcc ? BCC : 0) |
+	       (report->adds_version ? VERSION : 0) |
+	       (report->adds_type ? TYPE : 0) |
+	       (report->has_long_word ? WORD : 0);
+}
+
+static const struct repair_needs all_needs = {true, true, true};
+
+static unsigned
+repair_cut(const struct repair_needs *needs, struct slice message, size_t step,
+	   const char **left_out, struct text *out)
+{
+	CLEAN(repair_free_clean)
+	struct repair *repair = repair_new(needs, 100000);
+	const struct repair_report *report;
+	struct slice rest = message;
+
+	for (; rest.len > 0; rest = slice_from(rest, step))
+		repair_look(repair, slice_sub(rest, 0, step));
+	report = repair_decide(repair);
+	for (rest = message; rest.len > 0; rest = slice_from(rest, step))
+		repair_write(repair, slice_sub(rest, 0, step), out);
+	repair_finish(repair, out);
+	*left_out = report->left;
+	cr_expect_eq(repair_changes(report),
+		     (report_bits(report) & ~(unsigned)WORD) != 0);
+	return report_bits(report);
+}
+
+#define MIME "MIME-Version: 1.0\r\n"
+#define MIXED MIME "Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+#define FLOWED \
+	"Content-Type: text/plain; charset=iso-8859-15; format=flowed\r\n"
+#define QP "Content-Transfer-Encoding: quoted-printable\r\n"
+#define X70 X10 X10 X10 X10 X10 X10 X10
+
+static const struct repair_row {
+	const char *name, *message;
+	unsigned bits;
+	const char *left;   /* NULL: nothing */
+	const char *begins; /* the repaired message; NULL: as it was */
+} repair_rows[] = {
+	{"nothing to do", "Subject: x\r\n\r\nx\r\n", 0, NULL, NULL},
+	{"a plain message", "Subject: x\r\n\r\n" LONG "\r\n", QUOTED | VERSION,
+	 NULL, "Subject: x\r\n" MIME QP "\r\n" X70 "xxxxx=\r\nxxxx "},
+	{"parameters stay, the encoding is replaced",
+	 FLOWED "Content-transfer-encoding: 8bit\r\n" MIME "X: y\r\n\r\n" LONG
+		"\r\n",
+	 QUOTED, NULL, FLOWED QP MIME "X: y\r\n\r\n" X70 "xxxxx=\r\n"},
+	{"not text", MIME "Content-Type: application/json\r\n\r\n" LONG "\r\n",
+	 BASE64, NULL,
+	 MIME "Content-Type: application/json\r\nContent-Transfer-Encoding: "
+	      "base64\r\n\r\neHh4eHh4eHh4IHh4eHh4eHh4eCB4"},
+	{"only the part that needs it",
+	 MIXED
+	 "--b\r\n\r\nshort \r\n--b\r\nContent-Type: text/html\r\n\r\n" LONG
+	 "\r\n--b--\r\n",
+	 QUOTED, NULL,
+	 MIXED "--b\r\n\r\nshort \r\n--b\r\nContent-Type: text/html\r\n" QP
+	       "\r\n" X70 "xxxxx=\r\n"},
+	{"base64 in one line",
+	 MIME "Content-Transfer-Encoding: base64\r\n\r\n" Y1000 "\r\n", BREAKS,
+	 NULL,
+	 MIME
+	 "Content-Transfer-Encoding: base64\r\n\r\n" Y10 Y10 Y10 Y10 Y10 Y10 Y10
+	 "yyyyyy\r\nyyyy"},
+	{"quoted-printable in one line", MIME QP "\r\n" Y1000 "=20\r\n", BREAKS,
+	 NULL,
+	 MIME QP
+	 "\r\n" Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y10 Y10 Y10 Y10 Y10 Y10
+	 "=\r\nyyy"},
+	{"base64 that is none",
+	 MIME "Content-Transfer-Encoding: base64\r\n\r\n-" Y1000 "\r\n", 0,
+	 "a base64 part with other octets in it", NULL},
+	{"signed parts",
+	 MIME
+	 "Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n" LONG
+	 "\r\n--b--\r\n",
+	 0, "a signed part (multipart/signed)", NULL},
+	{"message/partial",
+	 MIME "Content-Type: message/partial; id=1\r\n\r\n" LONG "\r\n", 0,
+	 "a part of a type message/* that must not be encoded", NULL},
+	{"a preamble", MIXED LONG "\r\n--b\r\n\r\nx\r\n--b--\r\n", 0,
+	 "text between the parts", NULL},
+	{"a forwarded message",
+	 MIME "Content-Type: message/rfc822\r\n\r\n"
+	      "Subject: x\r\n\r\n" LONG "\r\n",
+	 QUOTED, NULL,
+	 MIME "Content-Type: message/rfc822\r\n\r\nSubject: x\r\n" QP "\r\n" X70
+	      "xxxxx=\r\n"},
+	{"a forwarded message that is signed",
+	 MIME
+	 "Content-Type: message/rfc822\r\n\r\nDKIM-Signature: x\r\n\r\n" LONG
+	 "\r\n",
+	 0, "a forwarded message that is signed", NULL},
+	{"a structure that is not certain",
+	 MIXED "--b\r\n\r\n" LONG "\r\n--bc\r\n", 0,
+	 "a line that begins like a boundary", NULL},
+	{"its Bcc goes all the same",
+	 "Bcc: x\r\n" MIXED "--b\r\n\r\n" LONG "\r\n--bc\r\n", BCC,
+	 "a line that begins like a boundary", MIXED "--b\r\n\r\n" X10},
+	{"Bcc",
+	 "A: b\r\nBCC : x@example.com,\r\n y@example.com\r\nTo: "
+	 "z@example.com\r\nResent-Bcc:\r\n\r\nBcc: x\r\n",
+	 BCC, NULL, "A: b\r\nTo: z@example.com\r\n\r\nBcc: x\r\n"},
+	{"a header line", "Subject: " LONG "y\r\nA: b\r\n\r\nx\r\n", FOLDS,
+	 NULL,
+	 "Subject: " X500 X100 X100 X100 X100 X10 X10 X10 X10 X10 X10 X10 X10
+	 "xxxxxxxxx\r\n xxxxxxxxx y\r\nA: b\r\n\r\nx\r\n"},
+	{"a header line without white space", "Subject: " Y1000 "\r\n\r\nx\r\n",
+	 WORD, NULL, NULL},
+	{"the same in a part",
+	 MIXED "--b\r\nSubject: " Y1000 "\r\n\r\nx\r\n--b--\r\n", 0,
+	 "a header line without white space", NULL},
+	{"8-bit text that does not say so", "A: b\r\n\r\n\xc3\xbc\r\n",
+	 VERSION | TYPE, NULL,
+	 "A: b\r\n" MIME "Content-Type: text/plain; charset=utf-8\r\n"
+	 "Content-Transfer-Encoding: 8bit\r\n\r\n\xc3\xbc\r\n"},
+	{"not UTF-8, and long", "A: b\r\n\r\n\xfc" LONG "\r\n",
+	 QUOTED | VERSION | TYPE, NULL,
+	 "A: b\r\n" MIME "Content-Type: text/plain; charset=unknown-8bit\r\n" QP
+	 "\r\n=FCxxxxxx"},
+	{"8-bit, but for the version",
+	 "Content-Type: text/plain; charset=utf-8\r\n\r\n\xc3\xbc\r\n", VERSION,
+	 NULL,
+	 "Content-Type: text/plain; charset=utf-8\r\n" MIME "\r\n\xc3\xbc\r\n"},
+	{"8-bit in the header only", "Subject: \xc3\xbc\r\n\r\nx\r\n", 0, NULL,
+	 NULL},
+	{"a last line of base64 that is full",
+	 MIME "Content-Transfer-Encoding: base64\r\n\r\n" Y1000 Y100
+	      "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n",
+	 BREAKS, NULL,
+	 MIME "Content-Transfer-Encoding: base64\r\n\r\n" Y10 Y10},
+};
+
+Test(repair, message)
+{
+	for (size_t i = 0; i < COUNT(repair_rows); i++) {
+		const struct repair_row *row = &repair_rows[i];
+
+		for (size_t step = 1; step < 1100; step += 99) {
+			CLEAN(text_done) struct text out = {0};
+			const char *left, *begins = row->begins;
+			unsigned bits =
+				repair_cut(&all_needs, SLICE(row->message),
+					   step, &left, &out);
+
+			cr_expect_eq(bits, row->bits, "%s: is %u", row->name,
+				     bits);
+			cr_expect(slice_eq(SLICE(left), SLICE(row->left)),
+				  "%s: left '%s'", row->name,
+				  left == NULL ? "" : left);
+			if (begins == NULL)
+				begins = row->message;
+			cr_expect(slice_starts(text_slice(&out), SLICE(begins)),
+				  "%s:\n%s", row->name, text_string(&out));
+			cr_expect(slice_ends_nocase(text_slice(&out),
+						    SLICE("\r\n")),
+				  "%s", row->name);
+		}
+	}
+}
+
+/* Only the last of many parts is long. */
+Test(repair, late)
+{
+	CLEAN(text_done) struct text message = {0}, out = {0};
+	const char *left;
+
+	text_add_string(&message, MIXED);
+	for (int i = 0; i < 1000; i++)
+		text_add_string(&message, "--b\r\n\r\nshort\r\n");
+	text_add_string(&message, "--b\r\n\r\n" LONG "\r\n--b--\r\n");
+	cr_expect_eq(
+		repair_cut(&all_needs, text_slice(&message), 1000, &left, &out),
+		QUOTED);
+	cr_expect_not_null(strstr(text_string(&out), QP));
+}
+
+Test(repair, needs)
+{
+	static const char message[] = "Bcc: x\r\n\r\n\xc3\xbc" LONG "\r\n";
+	static const struct {
+		struct repair_needs needs;
+		unsigned bits;
+	} rows[] = {
+		{{false, false, false}, 0},
+		{{true, false, false}, QUOTED | VERSION | TYPE},
+		{{false, true, false}, BCC},
+		{{false, false, true}, VERSION | TYPE},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		CLEAN(text_done) struct text out = {0};
+		const char *left;
+
+		cr_expect_eq(repair_cut(&rows[i].needs, SLICE(message), 1000,
+					&left, &out),
+			     rows[i].bits);
+	}
+}
+
+static const struct fold_row {
+	const char *name, *field;
+	bool is_done;
+	const char *folded; /* NULL: as it is */
+} fold_rows[] = {
+	{"short", "A: b\r\n", true, NULL},
+	{"998 octets",
+	 "A: b" X500 X100 X100 X100 X100 X10 X10 X10 X10 X10 X10 X10 X10 X10
+	 "xxxx\r\n",
+	 true, NULL},
+	{"folded before", "A: b\r\n " X500 "\r\n\t" X500 "\r\n", true, NULL},
+	{"before the run of white space",
+	 "A: " X500 X100 X100 X100 X100 "zzz    \t  " Y100 "y\r\n", true,
+	 "A: " X500 X100 X100 X100 X100 "zzz\r\n    \t  " Y100 "y\r\n"},
+	{"white space at the end is not a line",
+	 "A: b" Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y10 Y10 Y10 Y10 Y10
+		 Y10 Y10 Y10 Y10 "                         \r\n",
+	 false, NULL},
+	{"the name does not stand alone", "A: " Y1000 "\r\n", false, NULL},
+	{"as far as possible", "A: b c" Y1000 "\r\n", false,
+	 "A: b\r\n c" Y1000 "\r\n"},
+	{"no colon, no field", X500 X500 "\r\n", false, NULL},
+};
+
+Test(repair, fold)
+{
+	for (size_t i = 0; i < COUNT(fold_rows); i++) {
+		const struct fold_row *row = &fold_rows[i];
+		CLEAN(text_done) struct text out = {0};
+		bool is_done = repair_fold(SLICE(row->field), &out);
+
+		cr_expect_eq(is_done, row->is_done, "%s", row->name);
+		cr_expect_str_eq(text_string(&out),
+				 row->folded == NULL ? row->field : row->folded,
+				 "%s", row->name);
+	}
+}
