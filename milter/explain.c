@@ -239,9 +239,8 @@ signers_write(const struct explain *explain, struct text *out)
 			  "It carries a signature of %.*s already: %s.\n",
 			  SLICE_ARG(decision->signed_by),
 			  decision->strips
-				  ? "`signet sign` takes such ones away, the "
-				    "relay leaves them (signing.existing = "
-				    "\"strip\")"
+				  ? "such ones are taken away "
+				    "(signing.existing = \"strip\")"
 				  : "that one stays (signing.existing = "
 				    "\"keep\")");
 }

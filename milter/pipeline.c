@@ -235,20 +235,33 @@ pipeline_decision(const struct pipeline *pipeline)
 }
 
 bool
-pipeline_strips(const struct pipeline *pipeline, struct slice field)
+pipeline_is_signature_of(struct slice field, const struct slice *domains,
+			 size_t count)
 {
-	const struct decision *decision = &pipeline->decision;
 	CLEAN(arena_done) struct arena arena = {0};
 	struct slice name, value, domain;
 
-	ASSERT(pipeline->stage != STAGE_HEADER);
-	if (!decision->strips ||
-	    header_field_parse(field, &name, &value) != NULL ||
+	if (header_field_parse(field, &name, &value) != NULL ||
 	    !slice_eq_nocase(name, SLICE("DKIM-Signature")) ||
 	    !signed_domain(value, &arena, &domain))
 		return false;
+	for (size_t i = 0; i < count; i++)
+		if (slice_eq_nocase(domains[i], domain))
+			return true;
+	return false;
+}
+
+bool
+pipeline_strips(const struct pipeline *pipeline, struct slice field)
+{
+	const struct decision *decision = &pipeline->decision;
+
+	ASSERT(pipeline->stage != STAGE_HEADER);
+	if (!decision->strips)
+		return false;
 	for (size_t i = 0; i < decision->signers_count; i++)
-		if (slice_eq_nocase(decision->signers[i].domain, domain))
+		if (pipeline_is_signature_of(
+			    field, &decision->signers[i].domain, 1))
 			return true;
 	return false;
 }

@@ -58,6 +58,9 @@ const struct decision *pipeline_decision(const struct pipeline *pipeline);
 /* After the end of the header: this field is a signature that ours replace, and
  * the message has to go on without it. Never unless decision->strips. */
 bool pipeline_strips(const struct pipeline *pipeline, struct slice field);
+/* The same of any of these domains, in A-labels. */
+bool pipeline_is_signature_of(struct slice field, const struct slice *domains,
+			      size_t count);
 /* t= of the signatures. */
 uint64_t pipeline_time(const struct pipeline *pipeline);
 struct policy *pipeline_policy(const struct pipeline *pipeline);

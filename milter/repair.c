@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "milter/header.h"
+#include "milter/pipeline.h"
 
 /* RFC 5322 2.1.1, without the CRLF. */
 #define LINE_OCTETS_MAX 998
@@ -26,7 +27,7 @@ struct repair {
 	bool has_cr;
 	bool has_8bit, is_utf8; /* any part; the message's own content */
 	struct mime_part top;
-	bool has_bcc;
+	bool has_bcc, has_signature;
 	/* writing */
 	struct encoder encoder;
 	struct text *out;
@@ -159,6 +160,17 @@ is_bcc(struct slice field)
 	return field_is(field, "Bcc") || field_is(field, "Resent-Bcc");
 }
 
+static bool
+is_stripped(const struct repair *repair, struct slice field)
+{
+	if (repair->needs.strip_count == 0)
+		return false;
+	if (field.len >= 2 && field.bytes[field.len - 1] == '\n')
+		field = slice_sub(field, 0, field.len - 2);
+	return pipeline_is_signature_of(field, repair->needs.strip_domains,
+					repair->needs.strip_count);
+}
+
 static void
 look_fields(struct repair *repair, const struct mime_part *part,
 	    struct slice header)
@@ -170,6 +182,10 @@ look_fields(struct repair *repair, const struct mime_part *part,
 
 		if (part->index == 0 && repair->needs.bcc && is_bcc(field)) {
 			repair->has_bcc = true;
+			continue;
+		}
+		if (part->index == 0 && is_stripped(repair, field)) {
+			repair->has_signature = true;
 			continue;
 		}
 		if (!repair->needs.long_lines || !has_long_line(field))
@@ -338,7 +354,9 @@ repair_decide(struct repair *repair)
 
 		*report = (struct repair_report){
 			.left = repair->needs.long_lines ? trouble : NULL,
-			.removes_bcc = has_header && repair->has_bcc};
+			.removes_bcc = has_header && repair->has_bcc,
+			.removes_signatures =
+				has_header && repair->has_signature};
 		repair->plans_count = 0;
 	} else {
 		for (size_t i = 0; i < repair->plans_count; i++) {
@@ -346,6 +364,7 @@ repair_decide(struct repair *repair)
 			report->folds_header |= repair->plans[i].folds;
 		}
 		report->removes_bcc = repair->has_bcc;
+		report->removes_signatures = repair->has_signature;
 		decide_version(repair);
 	}
 	return report;
@@ -356,7 +375,8 @@ repair_changes(const struct repair_report *report)
 {
 	return report->encodes_quoted || report->encodes_base64 ||
 	       report->breaks_lines || report->folds_header ||
-	       report->removes_bcc || report->adds_version || report->adds_type;
+	       report->removes_bcc || report->removes_signatures ||
+	       report->adds_version || report->adds_type;
 }
 
 /* --- writing --- */
@@ -385,6 +405,9 @@ write_field(struct repair *repair, const struct mime_part *part,
 		     repair->plans[part->index].folds;
 
 	if (part->index == 0 && repair->report.removes_bcc && is_bcc(field))
+		return;
+	if (part->index == 0 && repair->report.removes_signatures &&
+	    is_stripped(repair, field))
 		return;
 	if (encoding != NULL && field_is(field, "Content-Transfer-Encoding"))
 		write_encoding(repair, encoding);

@@ -12,6 +12,7 @@
  *	    or its encoding's lines are broken; what it decodes to stays;
  *	such lines in a header: folded at white space (RFC 5322 2.2.3);
  *	Bcc and Resent-Bcc: removed (RFC 5322 3.6.3);
+ *	signatures of the domains that sign it anew: removed;
  *	8-bit text without MIME-Version: the field added; where there is no
  *	    Content-Type either, that and the encoding as well: UTF-8 is said
  *	    to be that, anything else unknown-8bit (RFC 1428).
@@ -31,12 +32,15 @@ struct repair_needs {
 	bool long_lines;
 	bool bcc;
 	bool version;
+	/* DKIM-Signature fields of these domains go: ours take their place. */
+	const struct slice *strip_domains;
+	size_t strip_count;
 };
 
 struct repair_report {
 	/* What is changed. */
 	bool encodes_quoted, encodes_base64, breaks_lines, folds_header;
-	bool removes_bcc, adds_version, adds_type;
+	bool removes_bcc, removes_signatures, adds_version, adds_type;
 	/* NULL, or where long lines stay, in a few words. */
 	const char *left;
 	/* A line of the message's own header cannot be folded. */

@@ -197,7 +197,7 @@ static const struct conf_option rows[] = {
 	  "What becomes of mail whose From domain has no key.",
 	  .words = unsigned_words },
 	{ "signing.existing", CONF_WORD, FIELD(signing.existing_action), "keep", 0, 0,
-	  "What becomes of mail that carries a signature of the domain that is to sign it: signed beside that one, in its place, or passed on as it is. The relay does not remove fields: there strip is keep.",
+	  "What becomes of mail that carries a signature of the domain that is to sign it: signed beside that one, in its place, or passed on as it is.",
 	  .words = existing_words },
 	{ "signing.headers", CONF_LIST, FIELD(signing.headers), "", 0, POLICY_NAMES_MAX,
 	  "Names of the fields to sign, wherever they occur; none: the list of RFC 6376 5.4.1 with Message-ID, the MIME fields and List-Unsubscribe-Post. From is always signed.",

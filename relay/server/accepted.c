@@ -35,6 +35,7 @@ log_changed(struct log *line, const struct accepted *event)
 		{report->breaks_lines, "long lines of encoded parts broken"},
 		{report->folds_header, "long header lines folded"},
 		{report->removes_bcc, "Bcc removed"},
+		{report->removes_signatures, "DKIM-Signature removed"},
 		{report->adds_version, "MIME-Version added"},
 		{report->adds_type, "Content-Type added"},
 		{event->adds_date, "Date added"},

@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/tags.h"
+#include "milter/policy.h"
+#include "milter/repair.h"
 #include "relay/server/path.h"
 
 /* RFC 3848. */
@@ -150,4 +152,19 @@ prepare_is_locked(const struct prepare_facts *facts, const char *name)
 		if (slice_eq_nocase(item, SLICE(name)))
 			return true;
 	return false;
+}
+
+void
+prepare_strip(const struct decision *decision, struct arena *arena,
+	      struct repair_needs *needs)
+{
+	struct slice *domains;
+
+	if (!decision->strips)
+		return;
+	domains = arena_array(arena, decision->signers_count, sizeof(*domains));
+	for (size_t i = 0; i < decision->signers_count; i++)
+		domains[i] = arena_copy(arena, decision->signers[i].domain);
+	needs->strip_domains = domains;
+	needs->strip_count = decision->signers_count;
 }

@@ -42,4 +42,10 @@ void prepare_note(struct prepare_facts *facts, struct slice name,
 /* Whether fields of that name are covered, also those not there. */
 bool prepare_is_locked(const struct prepare_facts *facts, const char *name);
 
+struct decision;
+struct repair_needs;
+/* What the stage wants removed, copied into the arena. */
+void prepare_strip(const struct decision *decision, struct arena *arena,
+		   struct repair_needs *needs);
+
 #endif

@@ -644,7 +644,9 @@ needs_second_pass(struct transaction *transaction)
 		note(transaction, "8-bit text stays without MIME-Version", why);
 		needs->version = false;
 	}
-	return needs->long_lines || needs->bcc || needs->version;
+	prepare_strip(transaction->decision, &transaction->arena, needs);
+	return needs->long_lines || needs->bcc || needs->version ||
+	       needs->strip_count > 0;
 }
 
 /* A new message takes the place of the one whose bytes are read. */

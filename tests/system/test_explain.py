@@ -82,7 +82,7 @@ def test_it_tells_of_a_signature_that_is_there(setup):
         author(b"alice@example.com")
     for existing, part in (
             ("keep", "already: that one stays"),
-            ("strip", "already: `signet sign` takes such ones away"),
+            ("strip", "already: such ones are taken away"),
             ("skip", "it carries a signature of example.com already")):
         told = explain(setup(), data, signing='existing = "%s"' % existing)
         assert part in told, told

@@ -378,3 +378,24 @@ def test_large_and_small_messages_are_looked_at_and_pass(world, keys):
         verdicts = judge.dkimpy(data, judge.lookup_in(keys.records))
         assert [verdict.passed for verdict in verdicts] == [True, True]
     assert not world.relay.named("error")
+
+
+def test_the_relay_takes_an_old_signature_away(world, keys):
+    world.setup.signing = 'existing = "strip"\n verify_every = 1'
+    world.start()
+    sent = message(body="abc\r\n" * 9)
+    for number, size in enumerate((1, 900000), 1):
+        sent = message(body="abc\r\n" * size)
+        old = signet.run("sign", config=world.setup.path, stdin=sent,
+                         check=0).stdout
+        foreign = b"DKIM-Signature: v=1; a=rsa-sha256; d=example.net; s=x; " \
+                  b"h=From; bh=AAAA; b=AAAA\r\n"
+        submit(world.relay.port, foreign + old)
+        data = world.receiver.wait_deliveries(number)[number - 1].data
+        assert [tags["d"] for tags in judge.signature_tags(data)] == \
+            ["example.com", "example.com", "example.net"]
+        assert data.endswith(foreign + sent)
+        verdicts = judge.dkimpy(data, judge.lookup_in(keys.records))
+        assert [verdict.passed for verdict in verdicts[:2]] == [True, True]
+        changed = world.relay.wait("accepted", count=number)["changed"]
+        assert changed == ["DKIM-Signature removed"]
