@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 fault_print(char *out, size_t size, const char *format, va_list args)
 {
 	int length = vsnprintf(out, size, format, args);

@@ -1,18 +1,20 @@
 #include "base/log_ring.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 
-/* How long a stuck stderr may hold up log_stop() and, where stderr is
- * nonblocking, one line of a program without a log thread. */
+/* How long a stuck stderr may hold up log_stop() and a program without a log
+ * thread. */
 #define LOG_STUCK_MS 5000
 
 static _Atomic uint64_t log_dropped_lines;
@@ -38,7 +40,8 @@ static_assert(RING_HALF > 2 * LOG_LINE_MAX, "a line fits into half the ring");
 
 /* Lines of several threads must not be mixed on stderr. */
 static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER;
-static bool is_line_broken; /* under write_lock: the last byte was no LF */
+/* Under write_lock: the last byte was no LF; the last wait was in vain. */
+static bool is_line_broken, is_stuck;
 
 /* ---- stderr ---- */
 
@@ -52,18 +55,35 @@ lines_in(const char *bytes, size_t len)
 	return lines;
 }
 
-/* Nobody may ever read a nonblocking stderr again: the log thread waits on,
- * others for so long. */
+/* Nobody may ever read stderr again: the log thread waits on, others for so
+ * long, and after that no longer for each line. */
 static bool
 stderr_wait(bool is_patient)
 {
 	struct pollfd wanted = {.fd = STDERR_FILENO, .events = POLLOUT};
-	int ready;
+	int ready, timeout_ms = is_patient ? -1 : LOG_STUCK_MS;
 
+	if (!is_patient && is_stuck)
+		timeout_ms = 0;
 	do {
-		ready = poll(&wanted, 1, is_patient ? -1 : LOG_STUCK_MS);
+		ready = poll(&wanted, 1, timeout_ms);
 	} while (ready < 0 && errno == EINTR);
+	is_stuck = ready <= 0;
 	return ready > 0;
+}
+
+/* As many whole lines as one write takes. Other processes write here as well,
+ * and a pipe mixes what is longer than PIPE_BUF when it is nearly full: of a
+ * line that is longer itself the start goes alone. */
+static size_t
+piece_length(const char *bytes, size_t len)
+{
+	const char *last;
+
+	if (len <= PIPE_BUF)
+		return len;
+	last = memrchr(bytes, '\n', PIPE_BUF);
+	return last != NULL ? (size_t)(last - bytes) + 1 : PIPE_BUF;
 }
 
 static size_t
@@ -72,9 +92,13 @@ stderr_write_some(const char *bytes, size_t len, bool is_patient)
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t written =
-			write(STDERR_FILENO, bytes + done, len - done);
+		ssize_t written;
 
+		/* A blocking pipe that is ready takes one piece at once. */
+		if (!is_patient && !stderr_wait(false))
+			break;
+		written = write(STDERR_FILENO, bytes + done,
+				piece_length(bytes + done, len - done));
 		if (written > 0)
 			done += (size_t)written;
 		else if (written < 0 && errno == EAGAIN) {

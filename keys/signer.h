@@ -53,6 +53,10 @@ bool signer_load(struct signer_process *process,
 		 const struct keys_options *options, bool strict_modes,
 		 void (*warn)(void *owner, const char *text), void *owner,
 		 struct keyring **keyring_out, struct fault *fault) MUST_USE;
+/* Takes the last load back, once: for a reload that came to nothing after it.
+ * What was loaded before that is in force again. */
+bool signer_revert(struct signer_process *process,
+		   struct fault *fault) MUST_USE;
 /* Makes a socketpair, gives one end to the signer and the other to the
  * caller: nonblocking, close-on-exec. */
 bool signer_attach(struct signer_process *process, int *client_out,

@@ -121,6 +121,19 @@ keysets_advance(struct keyset *keyset)
 	keyset_unref(oldest);
 }
 
+void
+keysets_revert(void)
+{
+	struct keyset *newest;
+
+	pthread_mutex_lock(&shared.lock);
+	newest = shared.both.current;
+	shared.both.current = shared.both.previous;
+	shared.both.previous = NULL;
+	pthread_mutex_unlock(&shared.lock);
+	keyset_unref(newest);
+}
+
 struct keysets
 keysets_hold(void)
 {

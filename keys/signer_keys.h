@@ -33,6 +33,8 @@ struct keysets {
 };
 /* Takes the keyset. */
 void keysets_advance(struct keyset *keyset);
+/* Takes the last advance back; once. */
+void keysets_revert(void);
 struct keysets keysets_hold(void);
 void keysets_release(struct keysets *held);
 

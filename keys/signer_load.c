@@ -238,6 +238,16 @@ sources_fill(struct load *load)
 }
 
 bool
+signer_revert(struct signer_process *process, struct fault *fault)
+{
+	struct load load = {.process = process};
+	struct fault unasked = {0};
+
+	return step_run(&load, CONTROL_REVERT,
+			fault != NULL ? fault : &unasked);
+}
+
+bool
 signer_load(struct signer_process *process, const struct keys_options *options,
 	    bool strict_modes, void (*warn)(void *owner, const char *text),
 	    void *owner, struct keyring **keyring_out, struct fault *fault)

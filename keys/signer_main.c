@@ -19,6 +19,7 @@ struct loading {
 struct control {
 	int descriptor;
 	struct loading loading;
+	bool may_revert;
 	struct control_message message; /* the request, then its answers */
 	int files[CONTROL_KEYS_MAX];
 	size_t files_count;
@@ -146,6 +147,18 @@ load_commit(struct control *control, struct fault *fault)
 		return fault_set(fault, FAULT_INPUT, "keys are missing");
 	keysets_advance(TAKE(loading->keyset));
 	loading_forget(loading);
+	control->may_revert = true;
+	control_answer(control, CONTROL_DONE);
+	return true;
+}
+
+static bool
+load_revert(struct control *control, struct fault *fault)
+{
+	if (!control->may_revert)
+		return fault_set(fault, FAULT_INPUT, "nothing to take back");
+	control->may_revert = false;
+	keysets_revert();
 	control_answer(control, CONTROL_DONE);
 	return true;
 }
@@ -172,6 +185,8 @@ control_serve(struct control *control, struct fault *fault)
 		return load_keys(control, fault);
 	case CONTROL_COMMIT:
 		return load_commit(control, fault);
+	case CONTROL_REVERT:
+		return load_revert(control, fault);
 	case CONTROL_ATTACH:
 		return client_attach(control, fault);
 	default:

@@ -7,7 +7,8 @@
  *
  * Control     from the process that started it: LOAD, then KEYS with the
  *             descriptors of at most CONTROL_KEYS_MAX key files, each answered
- *             by as many PUBLIC or by one FAULT, then COMMIT; ATTACH with the
+ *             by as many PUBLIC or by one FAULT, then COMMIT (and REVERT when
+ *             the new generation comes to nothing); ATTACH with the
  *             descriptor of a client. DONE or FAULT answers these.
  * Client      requests; an answer to each, in any order.
  */
@@ -31,6 +32,7 @@ enum control_verb {
 	CONTROL_LOAD,      /* count: keys of the new generation */
 	CONTROL_KEYS,      /* index of the first, count, and descriptors */
 	CONTROL_COMMIT,
+	CONTROL_REVERT, /* takes the last COMMIT back */
 	CONTROL_ATTACH,
 	CONTROL_DONE,
 	CONTROL_PUBLIC, /* index; detail: algorithm; bytes: as in p= */

@@ -423,8 +423,11 @@ results_report(const struct milter_options *options, struct verifier *verifier)
 	if (ignored > 0)
 		fprintf(stderr, "signet: %zu more are not looked at\n",
 			ignored);
-	if (fflush(stdout) != 0)
+	/* What did not fit into the buffer failed before the flush. */
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fputs("signet: writing the results failed\n", stderr);
 		return EX_TEMPFAIL;
+	}
 	if (is_temporary)
 		return EX_TEMPFAIL;
 	return is_good ? EX_OK : EX_DATAERR;

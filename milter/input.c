@@ -164,6 +164,9 @@ raw_read(struct input *input, struct fault *fault)
 		len = read(input->descriptor, text_room(&input->raw, READ_SIZE),
 			   READ_SIZE);
 	while (len < 0 && errno == EINTR);
+	if (len < 0 && errno == EISDIR)
+		return fault_set(fault, FAULT_INPUT, "%s: a directory",
+				 input->name);
 	if (len < 0)
 		return fault_errno(fault, "%s", input->name);
 	text_added(&input->raw, (size_t)len);

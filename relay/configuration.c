@@ -1,10 +1,10 @@
 #include "relay/configuration.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/conf.h"
 #include "relay/listen.h"
 
 #define TLS_FILE_MAX ((size_t)1 << 20)
@@ -63,27 +63,10 @@ static bool
 file_read(struct slice path, struct text *out, struct fault *fault)
 {
 	CLEAN(text_done) struct text name = {0};
-	CLEAN(clean_descriptor) int descriptor = -1;
 
 	text_add(&name, path);
-	descriptor = open(text_string(&name), O_RDONLY | O_CLOEXEC);
-	if (descriptor < 0)
-		return fault_errno(fault, "'%s'", text_string(&name));
-	for (;;) {
-		ssize_t count = read(descriptor, text_room(out, 4096), 4096);
-
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count < 0)
-			return fault_errno(fault, "'%s'", text_string(&name));
-		if (count == 0)
-			return true;
-		text_added(out, (size_t)count);
-		if (out->len > TLS_FILE_MAX)
-			return fault_set(fault, FAULT_LIMIT,
-					 "'%s': larger than %zu bytes",
-					 text_string(&name), TLS_FILE_MAX);
-	}
+	return conf_file_read(text_string(&name), TLS_FILE_MAX, out, fault) ||
+	       fault_within(fault, "'%s'", text_string(&name));
 }
 
 static void
@@ -173,10 +156,9 @@ configuration_listen(struct configuration *configuration,
 bool
 configuration_complete(struct configuration *configuration,
 		       const struct configuration *previous,
-		       struct signer_process *signer, struct fault *fault)
+		       struct fault *fault)
 {
-	return configuration_load_keys(configuration, signer, fault) &&
-	       configuration_read_tls(configuration, fault) &&
+	return configuration_read_tls(configuration, fault) &&
 	       configuration_listen(configuration, previous, fault);
 }
 

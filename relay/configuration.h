@@ -21,20 +21,19 @@ struct configuration {
 	size_t listeners_count;
 };
 
-/* Parses and checks the file; then configuration_complete() has the signer
- * load the keys, reads the certificates and opens the sockets (those of
- * `previous`, which may be NULL, are kept where the address is the same).
- * Errors of the file go to `errors`, a line each. */
+/* Parses and checks the file; then configuration_load_keys() has the signer
+ * load the keys, and configuration_complete() reads the certificates and opens
+ * the sockets (those of `previous`, which may be NULL, are kept where the
+ * address is the same). Errors of the file go to `errors`, a line each. */
 bool configuration_load(const char *path, struct text *errors,
 			struct configuration **configuration_out,
 			struct fault *fault) MUST_USE;
 bool configuration_complete(struct configuration *configuration,
 			    const struct configuration *previous,
-			    struct signer_process *signer,
 			    struct fault *fault) MUST_USE;
 void configuration_free(struct configuration *configuration);
 CLEAN_POINTER(struct configuration, configuration_free)
-/* Has the signer load the keys alone, as after its death. */
+/* Again after the signer's death. */
 bool configuration_load_keys(struct configuration *configuration,
 			     struct signer_process *signer,
 			     struct fault *fault) MUST_USE;

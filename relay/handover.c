@@ -13,8 +13,9 @@
 
 struct handover_head {
 	uint32_t magic, kind;
+	uint64_t serial;
 	uint32_t listeners, signers;
-	uint32_t is_first, text_len;
+	uint32_t text_len, zero;
 };
 
 union handover_rights {
@@ -115,7 +116,9 @@ message_send(int control, const struct handover_head *head, struct slice text,
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int) * count);
 		memcpy(CMSG_DATA(cmsg), descriptors, sizeof(int) * count);
 	}
-	while (sendmsg(control, &message, MSG_NOSIGNAL) < 0)
+	/* Never waits: a process that does not read is not to hold up who
+	 * hands over; the socket has room for hundreds of messages. */
+	while (sendmsg(control, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		if (errno != EINTR)
 			return fault_errno(fault, "handing over");
 	return true;
@@ -133,7 +136,7 @@ handover_send_generation(int control, const struct handover *handover,
 		.kind = HANDOVER_GENERATION,
 		.listeners = (uint32_t)handover->listeners_count,
 		.signers = (uint32_t)handover->signers_count,
-		.is_first = handover->is_first,
+		.serial = handover->serial,
 	};
 
 	ASSERT(handover->listeners_count <= HANDOVER_LISTENERS_MAX);
@@ -150,10 +153,11 @@ handover_send_generation(int control, const struct handover *handover,
 }
 
 bool
-handover_send(int control, enum handover_kind kind, struct slice text,
-	      struct fault *fault)
+handover_send(int control, enum handover_kind kind, uint64_t serial,
+	      struct slice text, struct fault *fault)
 {
-	struct handover_head head = {.magic = HANDOVER_MAGIC, .kind = kind};
+	struct handover_head head = {
+		.magic = HANDOVER_MAGIC, .kind = kind, .serial = serial};
 
 	text = slice_sub(text, 0, HANDOVER_TEXT_MAX);
 	head.text_len = (uint32_t)text.len;
@@ -247,9 +251,16 @@ message_descriptors(struct msghdr *message, int *received)
 	return count;
 }
 
-bool
-handover_receive(int control, struct handover *handover_out,
-		 struct fault *fault)
+static bool
+is_answer(uint32_t kind)
+{
+	return kind == HANDOVER_READY || kind == HANDOVER_REFUSED;
+}
+
+/* Without generations no descriptor is looked at, only closed. */
+static bool
+message_receive(int control, bool takes_generations,
+		struct handover *handover_out, struct fault *fault)
 {
 	union handover_rights rights;
 	int received[DESCRIPTORS_MAX];
@@ -260,6 +271,7 @@ handover_receive(int control, struct handover *handover_out,
 				 .msg_iovlen = 2,
 				 .msg_control = rights.bytes,
 				 .msg_controllen = sizeof(rights.bytes)};
+	size_t count;
 	ssize_t len;
 
 	do {
@@ -271,9 +283,15 @@ handover_receive(int control, struct handover *handover_out,
 		return fault_set(fault, FAULT_ABSENT,
 				 "the other process has gone");
 	*handover_out = (struct handover){.kind = (enum handover_kind)head.kind,
-					  .is_first = head.is_first != 0};
-	if (!handover_take_descriptors(handover_out, &head, received,
-				       message_descriptors(&message, received),
+					  .serial = head.serial};
+	count = message_descriptors(&message, received);
+	if (!takes_generations && (count > 0 || !is_answer(head.kind))) {
+		while (count > 0)
+			close(received[--count]);
+		fault_set(fault, FAULT_INPUT, "this is no answer");
+		goto refused;
+	}
+	if (!handover_take_descriptors(handover_out, &head, received, count,
 				       fault))
 		goto refused;
 	if ((size_t)len < sizeof(head) || head.magic != HANDOVER_MAGIC ||
@@ -287,6 +305,20 @@ handover_receive(int control, struct handover *handover_out,
 refused:
 	handover_done(handover_out);
 	return false;
+}
+
+bool
+handover_receive(int control, struct handover *handover_out,
+		 struct fault *fault)
+{
+	return message_receive(control, true, handover_out, fault);
+}
+
+bool
+handover_receive_answer(int control, struct handover *handover_out,
+			struct fault *fault)
+{
+	return message_receive(control, false, handover_out, fault);
 }
 
 void

@@ -5,8 +5,8 @@
  * whole generations: the configuration's bytes, the public halves of the keys
  * and the TLS certificates in a sealed memory file, the listening sockets and
  * the relay's ends of the signer's sockets as descriptors. The relay answers
- * that it is ready, or why not. Both sides are ours: a message that does not
- * parse is a fault, never guessed at.
+ * that it is ready, or why not, with the serial of the generation that it means.
+ * A message that does not parse is a fault, never guessed at.
  */
 #ifndef RELAY_HANDOVER_H
 #define RELAY_HANDOVER_H
@@ -29,6 +29,7 @@ enum handover_kind {
 
 struct handover {
 	enum handover_kind kind;
+	uint64_t serial; /* of a generation; its answer repeats it */
 	struct text text;                 /* of REFUSED */
 	/* of GENERATION; the slices point into bytes */
 	struct text bytes;
@@ -37,20 +38,23 @@ struct handover {
 	size_t listeners_count, signers_count;
 	int listeners[HANDOVER_LISTENERS_MAX];
 	int signers[HANDOVER_SIGNERS_MAX];
-	bool is_first;                    /* not a reload */
 };
 
 /* A supervisor's generation: sources, publics and tls_files (two per listener)
  * are set; descriptors stay the caller's. */
 bool handover_send_generation(int control, const struct handover *handover,
 			      struct fault *fault) MUST_USE;
-/* STOP, READY, REFUSED (with its text). */
-bool handover_send(int control, enum handover_kind kind, struct slice text,
-		   struct fault *fault) MUST_USE;
+/* STOP; READY and REFUSED (with its text), which answer a generation. */
+bool handover_send(int control, enum handover_kind kind, uint64_t serial,
+		   struct slice text, struct fault *fault) MUST_USE;
 /* Blocks when the socket does. FAULT_ABSENT: the other end is gone; FAULT_BUSY:
  * nothing there (nonblocking). Descriptors become the caller's. */
 bool handover_receive(int control, struct handover *handover_out,
 		      struct fault *fault) MUST_USE;
+/* The supervisor's side of it: takes only READY and REFUSED, and no descriptor.
+ * The relay process reads what strangers send, and may have become one. */
+bool handover_receive_answer(int control, struct handover *handover_out,
+			     struct fault *fault) MUST_USE;
 /* Frees the bytes and closes descriptors that were not taken (-1). */
 void handover_done(struct handover *handover);
 

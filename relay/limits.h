@@ -48,6 +48,9 @@
 /* Store: operations waiting for the store thread; beyond, 452. */
 #define STORE_OPERATIONS_MAX 65536
 #define STORE_GROUP_MAX 1024
+/* The engine keeps what a group writes in memory until the commit, and does not
+ * give all of it back: beyond this, what waits goes with the next group. */
+#define STORE_GROUP_BYTES (16 * MIB)
 #define STORE_MAP_SIZE ((size_t)1 << 40)
 /* Where the address space does not allow that, half of it, and so on down to
  * this. */

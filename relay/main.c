@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sysexits.h>
 
 #include "keys/commands.h"
@@ -121,17 +122,42 @@ options_run(const struct invocation *invocation)
 	return options_command(invocation->argc, invocation->argv);
 }
 
+/* The processes that we start ourselves find a socket; who calls them by hand
+ * has none. */
+static bool
+control_is_there(const struct invocation *invocation)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+	int type = 0;
+	socklen_t type_len = sizeof(type);
+
+	if (getsockopt(CONTROL_DESCRIPTOR, SOL_SOCKET, SO_TYPE, &type,
+		       &type_len) == 0 &&
+	    type == SOCK_SEQPACKET &&
+	    getsockname(CONTROL_DESCRIPTOR, (struct sockaddr *)&peer, &len) ==
+		    0 &&
+	    peer.ss_family == AF_UNIX)
+		return true;
+	fprintf(stderr,
+		"signet: %s is a part of `signet relay`, not for use by hand\n",
+		invocation->argv[0]);
+	return false;
+}
+
 static int
 relay_process_run(const struct invocation *invocation)
 {
-	(void)invocation;
+	if (!control_is_there(invocation))
+		return EX_USAGE;
 	relay_process_main(CONTROL_DESCRIPTOR);
 }
 
 static int
 signer_process_run(const struct invocation *invocation)
 {
-	(void)invocation;
+	if (!control_is_there(invocation))
+		return EX_USAGE;
 	signer_main(CONTROL_DESCRIPTOR);
 }
 

@@ -139,11 +139,11 @@ reload(struct process *process, struct handover *handover)
 
 	if (reload_try(process, handover, &fault)) {
 		log_listeners("reload", process->generation);
-		if (handover_send(process->control, HANDOVER_READY, SLICE_NONE,
-				  NULL))
+		if (handover_send(process->control, HANDOVER_READY,
+				  handover->serial, SLICE_NONE, NULL))
 			return;
 	} else if (handover_send(process->control, HANDOVER_REFUSED,
-				 SLICE(fault.text), NULL)) {
+				 handover->serial, SLICE(fault.text), NULL)) {
 		return;
 	}
 	_exit(EX_UNAVAILABLE); /* the supervisor is gone */
@@ -360,7 +360,8 @@ process_end(struct process *process)
 static int
 start_exit_code(const struct fault *fault)
 {
-	return fault->kind == FAULT_BUSY || fault->kind == FAULT_SYSTEM
+	return fault->kind == FAULT_BUSY || fault->kind == FAULT_SYSTEM ||
+			       fault->kind == FAULT_LIMIT
 		       ? EX_TEMPFAIL
 		       : EX_CONFIG;
 }
@@ -382,6 +383,7 @@ relay_process_main(int control)
 	struct process process = {.control = control};
 	struct handover handover;
 	struct fault fault = {0};
+	uint64_t serial;
 
 	signals_ignore();
 	umask(077);
@@ -389,11 +391,12 @@ relay_process_main(int control)
 	    !handover_receive(control, &handover, &fault))
 		_exit(EX_USAGE); /* not started by a supervisor */
 	if (!process_start(&process, &handover, &fault)) {
-		if (!handover_send(control, HANDOVER_REFUSED,
+		if (!handover_send(control, HANDOVER_REFUSED, handover.serial,
 				   SLICE(fault.text), NULL))
 			_exit(EX_UNAVAILABLE);
 		_exit(start_exit_code(&fault));
 	}
+	serial = handover.serial;
 	handover_done(&handover);
 	fcntl(control, F_SETFL, O_NONBLOCK);
 	ASSERT(uv_poll_init(&process.main_loop.uv, &process.control_poll,
@@ -403,7 +406,7 @@ relay_process_main(int control)
 			     control_on_poll) == 0);
 	alarm_init(&process.stop_alarm, &process.main_loop, stop_expired);
 	log_listeners("ready", process.generation);
-	if (!handover_send(control, HANDOVER_READY, SLICE_NONE, NULL))
+	if (!handover_send(control, HANDOVER_READY, serial, SLICE_NONE, NULL))
 		_exit(EX_UNAVAILABLE);
 	uv_run(&process.main_loop.uv, UV_RUN_DEFAULT);
 	/* The stop's rest is bounded too: the default action ends us. */

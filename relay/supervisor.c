@@ -1,6 +1,7 @@
 #include "relay/supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,7 +26,10 @@
  * lived this long starts from 0. */
 #define RESTART_FORGET_MS (60 * SECOND)
 #define RESTART_DELAY_MAX_MS (32 * SECOND)
+/* How long the relay may think about a generation. */
 #define RELOAD_TIMEOUT_MS (30 * SECOND)
+/* Where the relay process finds its control socket. */
+#define RELAY_CONTROL 3
 
 struct child {
 	pid_t pid; /* 0: not running */
@@ -34,14 +38,22 @@ struct child {
 
 struct supervisor {
 	const char *config_path;
-	struct configuration *configuration;
+	struct configuration *configuration; /* in force */
+	/* A reload: handed over as `serial`, to be answered by answer_by_ms. */
+	struct configuration *next;
+	uint64_t next_serial, answer_by_ms;
+	bool keys_are_next; /* the signer has its keys already */
+	bool reload_wanted; /* as soon as the family is complete */
+	uint64_t serial;    /* the last that was handed over */
 	struct identity relay_identity, signer_identity;
 	unsigned loops;
 	int signals, state_dir;
 	struct child relay, signer;
 	struct signer_process signer_process;
-	int relay_control; /* -1: none */
-	bool was_ready;    /* ever: from then on the relay is replaced */
+	int relay_control;   /* -1: none */
+	bool relay_is_ready; /* the present one */
+	bool was_ready;      /* ever: from then on the relay is replaced */
+	bool said_why;       /* it did not start */
 	bool is_stopping;
 	uint64_t stop_deadline_ms;
 	int exit_code;
@@ -62,17 +74,25 @@ child_died(struct child *child)
 	child->pid = 0;
 }
 
+/* Its end is seen as any other: SIGCHLD, and it is started again. */
+static void
+child_kill(const struct child *child)
+{
+	if (child->pid != 0)
+		kill(child->pid, SIGKILL);
+}
+
 /* ---- the signer ---- */
 
 static bool
 signer_begin(struct supervisor *supervisor, struct fault *fault)
 {
+	supervisor->signer.started_ms = clock_now_ms();
 	if (!signer_start(supervisor->signer_identity.uid,
 			  supervisor->signer_identity.gid,
 			  &supervisor->signer_process, fault))
 		return fault_within(fault, "starting the signer");
 	supervisor->signer.pid = supervisor->signer_process.pid;
-	supervisor->signer.started_ms = clock_now_ms();
 	return true;
 }
 
@@ -93,7 +113,17 @@ signer_attach_all(struct supervisor *supervisor, struct handover *handover,
 /* ---- the relay process ---- */
 
 _Noreturn static void
-relay_exec(const struct supervisor *supervisor, int control)
+relay_exec_fail(const struct fault *fault)
+{
+	fprintf(stderr, "signet: starting the relay process: %s\n",
+		fault->text);
+	_exit(fault->kind == FAULT_DENIED ? EX_NOPERM : EX_TEMPFAIL);
+}
+
+/* In the child. It takes the control socket along and nothing else: whoever
+ * started us may have left descriptors open. */
+_Noreturn static void
+relay_exec(const struct supervisor *supervisor, int control, pid_t parent)
 {
 	char *const arguments[] = {(char *)(uintptr_t) "signet: relay",
 				   (char *)(uintptr_t) "relay-process", NULL};
@@ -102,33 +132,48 @@ relay_exec(const struct supervisor *supervisor, int control)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (fchdir(supervisor->state_dir) < 0 || dup2(control, 3) < 0)
-		_exit(EX_OSERR);
-	if (!identity_become(&supervisor->relay_identity, &fault)) {
-		fprintf(stderr, "signet: %s\n", fault.text);
-		_exit(EX_NOPERM);
+	if (fchdir(supervisor->state_dir) < 0) {
+		fault_errno(&fault, "state_dir");
+		relay_exec_fail(&fault);
 	}
-	/* After the change of user, which would clear it. */
+	if (control == RELAY_CONTROL ? fcntl(control, F_SETFD, 0) < 0
+				     : dup2(control, RELAY_CONTROL) < 0) {
+		fault_errno(&fault, "control socket");
+		relay_exec_fail(&fault);
+	}
+	closefrom(RELAY_CONTROL + 1);
+	if (!identity_become(&supervisor->relay_identity, &fault))
+		relay_exec_fail(&fault);
+	/* After the change of user, which would clear it; what ended before
+	 * sends no signal. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() != parent)
+		_exit(EX_UNAVAILABLE);
 	execv("/proc/self/exe", arguments);
-	fprintf(stderr, "signet: starting the relay process: %s\n",
-		strerror(errno));
-	_exit(EX_OSERR);
+	fault_errno(&fault, "/proc/self/exe");
+	relay_exec_fail(&fault);
 }
 
+/* Gives the relay process a generation. It answers when it has looked at it;
+ * relay_read() hears that. A child that does not do its part here is of no use
+ * any more: it is killed, and so replaced. */
 static bool
 relay_hand_over(struct supervisor *supervisor,
-		const struct configuration *configuration, bool is_first,
-		struct fault *fault)
+		const struct configuration *configuration, struct fault *fault)
 {
 	struct handover handover;
-	bool is_sent;
+	bool is_sent = false;
 
 	configuration_hand_over(configuration, &handover);
-	handover.is_first = is_first;
-	is_sent = signer_attach_all(supervisor, &handover, fault) &&
-		  handover_send_generation(supervisor->relay_control, &handover,
-					   fault);
+	handover.serial = ++supervisor->serial;
+	if (!signer_attach_all(supervisor, &handover, fault)) {
+		child_kill(&supervisor->signer);
+	} else {
+		is_sent = handover_send_generation(supervisor->relay_control,
+						   &handover, fault);
+		if (!is_sent)
+			child_kill(&supervisor->relay);
+	}
 	/* The listeners are the configuration's; only these are to be closed. */
 	for (size_t i = 0; i < handover.signers_count; i++)
 		clean_descriptor(&handover.signers[i]);
@@ -138,8 +183,11 @@ relay_hand_over(struct supervisor *supervisor,
 static bool
 relay_begin(struct supervisor *supervisor, struct fault *fault)
 {
+	pid_t parent = getpid();
 	int pair[2];
 
+	supervisor->relay.started_ms = clock_now_ms();
+	supervisor->relay_is_ready = false;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return fault_errno(fault, "control socket");
 	supervisor->relay.pid = fork();
@@ -151,13 +199,14 @@ relay_begin(struct supervisor *supervisor, struct fault *fault)
 		return false;
 	}
 	if (supervisor->relay.pid == 0)
-		relay_exec(supervisor, pair[1]);
+		relay_exec(supervisor, pair[1], parent);
 	close(pair[1]);
 	clean_descriptor(&supervisor->relay_control);
 	supervisor->relay_control = pair[0];
-	supervisor->relay.started_ms = clock_now_ms();
-	return relay_hand_over(supervisor, supervisor->configuration, true,
-			       fault);
+	if (relay_hand_over(supervisor, supervisor->configuration, fault))
+		return true;
+	child_kill(&supervisor->relay); /* it waits for a generation */
+	return false;
 }
 
 static int
@@ -168,59 +217,38 @@ start_exit_code(int status)
 		       : EX_TEMPFAIL;
 }
 
-static void
-relay_died(struct supervisor *supervisor, int status)
-{
-	struct handover last;
-
-	child_died(&supervisor->relay);
-	if (supervisor->is_stopping) {
-		supervisor->is_done = true;
-		return;
-	}
-	if (!supervisor->was_ready) {
-		/* It could not even start: say why and end, never in silence. */
-		if (handover_receive(supervisor->relay_control, &last, NULL)) {
-			fprintf(stderr, "signet: %s\n",
-				text_string(&last.text));
-			handover_done(&last);
-		}
-		supervisor->exit_code = start_exit_code(status);
-		supervisor->is_done = true;
-		return;
-	}
-	log_note(LOG_LEVEL_ERROR, "relay-died",
-		 "the relay process ended (%s %d); starting it again; what was "
-		 "accepted is in the queue",
-		 WIFSIGNALED(status) ? "signal" : "exit status",
-		 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-}
-
 /* ---- reload ---- */
 
-/* Waits for the relay's word on a generation. */
-static bool
-relay_answer(struct supervisor *supervisor, struct fault *fault)
+/* The signer keeps two generations of keys: what is in force must not become
+ * the third by a second reload that is refused. */
+static void
+keys_revert(struct supervisor *supervisor)
 {
-	struct pollfd poll_for = {.fd = supervisor->relay_control,
-				  .events = POLLIN};
-	struct handover answer;
-	bool is_ready;
-	int count;
+	struct fault fault;
 
-	do {
-		count = poll(&poll_for, 1, RELOAD_TIMEOUT_MS);
-	} while (count < 0 && errno == EINTR);
-	if (count <= 0)
-		return fault_set(fault, FAULT_BUSY,
-				 "the relay process does not answer");
-	if (!handover_receive(supervisor->relay_control, &answer, fault))
-		return false;
-	is_ready = answer.kind == HANDOVER_READY;
-	if (!is_ready)
-		fault_set(fault, FAULT_INPUT, "%s", text_string(&answer.text));
-	handover_done(&answer);
-	return is_ready;
+	if (supervisor->keys_are_next && supervisor->signer.pid != 0 &&
+	    !signer_revert(&supervisor->signer_process, &fault)) {
+		log_note(LOG_LEVEL_ERROR, "signer-start", "%s", fault.text);
+		child_kill(&supervisor->signer);
+	}
+	supervisor->keys_are_next = false;
+}
+
+static void
+reload_refused(struct supervisor *supervisor, struct slice errors,
+	       const char *reason)
+{
+	struct slice line;
+
+	while (slice_split(&errors, '\n', &line))
+		log_note(LOG_LEVEL_ERROR, "reload-refused", "%.*s",
+			 SLICE_ARG(line));
+	log_note(LOG_LEVEL_ERROR, "reload-refused",
+		 "%s; the configuration before stays in force", reason);
+	configuration_free(supervisor->next);
+	supervisor->next = NULL;
+	keys_revert(supervisor);
+	notify_send("READY=1");
 }
 
 static bool
@@ -241,48 +269,173 @@ fixed_options_same(const struct options *before, const struct options *after,
 
 static bool
 reload_try(struct supervisor *supervisor, struct text *errors,
-	   struct fault *fault)
+	   struct configuration **next_out, struct fault *fault)
 {
 	CLEAN(configuration_free_clean) struct configuration *next = NULL;
 
-	if (supervisor->relay.pid == 0 || supervisor->signer.pid == 0)
-		return fault_set(fault, FAULT_BUSY,
-				 "a process is being started again: try later");
 	if (!configuration_load(supervisor->config_path, errors, &next,
 				fault) ||
 	    !fixed_options_same(supervisor->configuration->options,
-				next->options, fault) ||
-	    !configuration_complete(next, supervisor->configuration,
-				    &supervisor->signer_process, fault) ||
-	    !relay_hand_over(supervisor, next, false, fault) ||
-	    !relay_answer(supervisor, fault))
+				next->options, fault))
 		return false;
-	configuration_free(supervisor->configuration);
-	supervisor->configuration = TAKE(next);
+	if (!configuration_load_keys(next, &supervisor->signer_process,
+				     fault)) {
+		if (fault->kind == FAULT_BUSY) /* it does not answer */
+			child_kill(&supervisor->signer);
+		return false;
+	}
+	supervisor->keys_are_next = true;
+	if (!configuration_complete(next, supervisor->configuration, fault) ||
+	    !relay_hand_over(supervisor, next, fault))
+		return false;
+	*next_out = TAKE(next);
 	return true;
 }
 
+/* A reload has two halves: what this process can judge, and then the relay
+ * process's word, for which nobody waits here. */
 static void
-reload(struct supervisor *supervisor)
+reload_begin(struct supervisor *supervisor)
 {
 	CLEAN(text_done) struct text errors = {0};
 	struct fault fault = {0};
-	struct slice rest, line;
 
+	supervisor->reload_wanted = false;
 	notify_send("RELOADING=1");
-	if (reload_try(supervisor, &errors, &fault)) {
-		log_configure(supervisor->configuration->options->log.format,
-			      supervisor->configuration->options->log.level);
-	} else {
-		rest = text_slice(&errors);
-		while (slice_split(&rest, '\n', &line))
-			log_note(LOG_LEVEL_ERROR, "reload-refused", "%.*s",
-				 SLICE_ARG(line));
-		log_note(LOG_LEVEL_ERROR, "reload-refused",
-			 "%s; the configuration before stays in force",
-			 fault.text);
+	if (!reload_try(supervisor, &errors, &supervisor->next, &fault)) {
+		reload_refused(supervisor, text_slice(&errors), fault.text);
+		return;
 	}
+	supervisor->next_serial = supervisor->serial;
+	supervisor->answer_by_ms = clock_now_ms() + RELOAD_TIMEOUT_MS;
+}
+
+static void
+reload_end(struct supervisor *supervisor)
+{
+	const struct options *options = supervisor->next->options;
+
+	configuration_free(supervisor->configuration);
+	supervisor->configuration = TAKE(supervisor->next);
+	supervisor->keys_are_next = false;
+	log_configure(options->log.format, options->log.level);
 	notify_send("READY=1");
+}
+
+/* Whether it took the generation cannot be known then: a new one gets what is
+ * in force. */
+static void
+reload_expire(struct supervisor *supervisor)
+{
+	if (supervisor->next == NULL ||
+	    clock_now_ms() < supervisor->answer_by_ms)
+		return;
+	reload_refused(supervisor, SLICE_NONE,
+		       "the relay process does not answer and is replaced");
+	child_kill(&supervisor->relay);
+}
+
+/* ---- the end of a child ---- */
+
+static const char *
+status_word(int status)
+{
+	return WIFSIGNALED(status) ? "signal" : "exit status";
+}
+
+static int
+status_number(int status)
+{
+	return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* What the relay process says: that a generation is in use, or why not. */
+static void
+relay_answer(struct supervisor *supervisor, const struct handover *answer)
+{
+	bool is_next = supervisor->next != NULL &&
+		       answer->serial == supervisor->next_serial;
+	struct text text = answer->text;
+
+	if (answer->kind == HANDOVER_READY) {
+		if (is_next)
+			reload_end(supervisor);
+		else if (!supervisor->relay_is_ready &&
+			 !supervisor->is_stopping)
+			notify_send("READY=1");
+		supervisor->relay_is_ready = supervisor->was_ready = true;
+	} else if (is_next) {
+		reload_refused(supervisor, SLICE_NONE, text_string(&text));
+	} else if (supervisor->was_ready) {
+		log_note(LOG_LEVEL_ERROR, "relay-start", "%s",
+			 text_string(&text));
+	} else {
+		fprintf(stderr, "signet: %s\n", text_string(&text));
+		supervisor->said_why = true;
+	}
+}
+
+static void
+relay_read(struct supervisor *supervisor)
+{
+	struct handover answer;
+	struct fault fault;
+
+	if (!handover_receive_answer(supervisor->relay_control, &answer,
+				     &fault)) {
+		/* Its end comes as SIGCHLD too; nothing more is to be read. */
+		clean_descriptor(&supervisor->relay_control);
+		return;
+	}
+	relay_answer(supervisor, &answer);
+	handover_done(&answer);
+}
+
+static void
+relay_died(struct supervisor *supervisor, int status)
+{
+	child_died(&supervisor->relay);
+	supervisor->relay_is_ready = false;
+	if (supervisor->is_stopping) {
+		supervisor->is_done = true;
+		return;
+	}
+	/* Its last words may still be there. */
+	if (supervisor->relay_control >= 0)
+		relay_read(supervisor);
+	if (!supervisor->was_ready) {
+		/* It could not even start: say why and end, never in silence. */
+		if (!supervisor->said_why)
+			fprintf(stderr,
+				"signet: the relay process ended at its start "
+				"(%s %d)\n",
+				status_word(status), status_number(status));
+		supervisor->exit_code = start_exit_code(status);
+		supervisor->is_done = true;
+		return;
+	}
+	clean_descriptor(&supervisor->relay_control);
+	if (supervisor->next != NULL)
+		reload_refused(supervisor, SLICE_NONE,
+			       "the relay process ended meanwhile");
+	log_note(LOG_LEVEL_ERROR, "relay-died",
+		 "the relay process ended (%s %d); starting it again; what was "
+		 "accepted is in the queue",
+		 status_word(status), status_number(status));
+}
+
+static void
+signer_died(struct supervisor *supervisor, int status)
+{
+	child_died(&supervisor->signer);
+	supervisor->keys_are_next = false;
+	clean_descriptor(&supervisor->signer_process.control);
+	if (supervisor->is_stopping)
+		return;
+	log_note(LOG_LEVEL_ERROR, "signer-died",
+		 "the signer ended (%s %d); starting it again, mail to be "
+		 "signed waits",
+		 status_word(status), status_number(status));
 }
 
 /* ---- signals and the loop ---- */
@@ -299,8 +452,8 @@ stop_begin(struct supervisor *supervisor)
 	supervisor->stop_deadline_ms =
 		clock_now_ms() + STOP_GRACE_MS + STOP_MARGIN_MS;
 	if (supervisor->relay.pid == 0 ||
-	    !handover_send(supervisor->relay_control, HANDOVER_STOP, SLICE_NONE,
-			   &fault))
+	    !handover_send(supervisor->relay_control, HANDOVER_STOP, 0,
+			   SLICE_NONE, &fault))
 		supervisor->is_done = true;
 }
 
@@ -311,18 +464,10 @@ children_reap(struct supervisor *supervisor)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == supervisor->relay.pid) {
+		if (pid == supervisor->relay.pid)
 			relay_died(supervisor, status);
-		} else if (pid == supervisor->signer.pid) {
-			child_died(&supervisor->signer);
-			clean_descriptor(&supervisor->signer_process.control);
-			log_note(LOG_LEVEL_ERROR, "signer-died",
-				 "the signer ended (%s %d); starting it again, "
-				 "mail to be signed waits",
-				 WIFSIGNALED(status) ? "signal" : "exit status",
-				 WIFSIGNALED(status) ? WTERMSIG(status)
-						     : WEXITSTATUS(status));
-		}
+		else if (pid == supervisor->signer.pid)
+			signer_died(supervisor, status);
 	}
 }
 
@@ -338,8 +483,7 @@ signals_read(struct supervisor *supervisor)
 			children_reap(supervisor);
 			break;
 		case SIGHUP:
-			if (supervisor->was_ready && !supervisor->is_stopping)
-				reload(supervisor);
+			supervisor->reload_wanted = true;
 			break;
 		default:
 			stop_begin(supervisor);
@@ -348,32 +492,39 @@ signals_read(struct supervisor *supervisor)
 	}
 }
 
-/* Starts again what has died, when its time has come. */
+static bool
+signer_mend(struct supervisor *supervisor, struct fault *fault)
+{
+	if (!signer_begin(supervisor, fault)) {
+		child_died(&supervisor->signer);
+		return false;
+	}
+	if (!configuration_load_keys(supervisor->configuration,
+				     &supervisor->signer_process, fault)) {
+		child_kill(&supervisor->signer);
+		return false;
+	}
+	return supervisor->relay_control < 0 ||
+	       relay_hand_over(supervisor, supervisor->configuration, fault);
+}
+
+/* Starts again what has died, when its time has come: the signer first, since
+ * the relay is handed its sockets. A reload under way ends before, so that no
+ * older generation overtakes it. */
 static void
 children_mend(struct supervisor *supervisor)
 {
 	uint64_t now_ms = clock_now_ms();
-	struct fault fault;
+	struct fault fault = {0};
 
-	if (supervisor->is_stopping)
+	if (supervisor->is_stopping || supervisor->next != NULL)
 		return;
 	if (supervisor->signer.pid == 0) {
 		if (now_ms < supervisor->signer.restart_at_ms)
 			return;
-		if (!signer_begin(supervisor, &fault) ||
-		    !configuration_load_keys(supervisor->configuration,
-					     &supervisor->signer_process,
-					     &fault) ||
-		    (supervisor->relay.pid != 0 &&
-		     (!relay_hand_over(supervisor, supervisor->configuration,
-				       false, &fault) ||
-		      !relay_answer(supervisor, &fault)))) {
+		if (!signer_mend(supervisor, &fault)) {
 			log_note(LOG_LEVEL_ERROR, "signer-start", "%s",
 				 fault.text);
-			if (supervisor->signer.pid != 0)
-				kill(supervisor->signer.pid, SIGKILL);
-			else
-				child_died(&supervisor->signer);
 			return;
 		}
 	}
@@ -386,25 +537,12 @@ children_mend(struct supervisor *supervisor)
 	}
 }
 
-/* The relay's control socket: that it is ready after a start. */
-static void
-relay_read(struct supervisor *supervisor)
+static bool
+reload_may_begin(const struct supervisor *supervisor)
 {
-	struct handover answer;
-	struct fault fault;
-
-	if (!handover_receive(supervisor->relay_control, &answer, &fault)) {
-		/* Its end comes as SIGCHLD too; nothing more is to be read. */
-		clean_descriptor(&supervisor->relay_control);
-		return;
-	}
-	if (answer.kind == HANDOVER_READY && !supervisor->is_stopping) {
-		supervisor->was_ready = true;
-		notify_send("READY=1");
-	} else if (answer.kind == HANDOVER_REFUSED) {
-		fprintf(stderr, "signet: %s\n", text_string(&answer.text));
-	}
-	handover_done(&answer);
+	return supervisor->reload_wanted && !supervisor->is_stopping &&
+	       supervisor->next == NULL && supervisor->signer.pid != 0 &&
+	       supervisor->relay_is_ready;
 }
 
 static int
@@ -414,6 +552,8 @@ poll_timeout(const struct supervisor *supervisor)
 
 	if (supervisor->is_stopping)
 		until_ms = supervisor->stop_deadline_ms;
+	else if (supervisor->next != NULL)
+		until_ms = supervisor->answer_by_ms;
 	else if (supervisor->signer.pid == 0)
 		until_ms = supervisor->signer.restart_at_ms;
 	else if (supervisor->relay.pid == 0)
@@ -430,9 +570,10 @@ supervise(struct supervisor *supervisor)
 			{.fd = supervisor->relay_control, .events = POLLIN},
 		};
 
-		if (poll(polls, COUNT(polls), poll_timeout(supervisor)) < 0 &&
-		    errno != EINTR)
-			break;
+		if (poll(polls, COUNT(polls), poll_timeout(supervisor)) < 0) {
+			ASSERT(errno == EINTR || errno == ENOMEM);
+			continue;
+		}
 		/* First what the relay said, then that it has ended. */
 		if (polls[1].revents != 0)
 			relay_read(supervisor);
@@ -441,8 +582,12 @@ supervise(struct supervisor *supervisor)
 		if (supervisor->is_stopping &&
 		    clock_now_ms() >= supervisor->stop_deadline_ms)
 			supervisor->is_done = true;
-		if (!supervisor->is_done)
-			children_mend(supervisor);
+		if (supervisor->is_done)
+			break;
+		reload_expire(supervisor);
+		children_mend(supervisor);
+		if (reload_may_begin(supervisor))
+			reload_begin(supervisor);
 	}
 }
 
@@ -459,6 +604,9 @@ signals_open(struct supervisor *supervisor, struct fault *fault)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	signal(SIGPIPE, SIG_IGN);
+	/* Whoever started us may ignore it, and then no child's end would ever
+	 * be told. */
+	signal(SIGCHLD, SIG_DFL);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return fault_errno(fault, "signals");
 	supervisor->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -535,10 +683,10 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 	if (!signals_open(supervisor, fault) ||
 	    !signer_begin(supervisor, fault))
 		return false;
-	if (!configuration_complete(supervisor->configuration, NULL,
-				    &supervisor->signer_process, fault))
-		return false;
-	return relay_begin(supervisor, fault);
+	return configuration_load_keys(supervisor->configuration,
+				       &supervisor->signer_process, fault) &&
+	       configuration_complete(supervisor->configuration, NULL, fault) &&
+	       relay_begin(supervisor, fault);
 }
 
 static void
@@ -553,6 +701,7 @@ supervisor_end(struct supervisor *supervisor)
 	clean_descriptor(&supervisor->relay_control);
 	clean_descriptor(&supervisor->signals);
 	clean_descriptor(&supervisor->state_dir);
+	configuration_free(supervisor->next);
 	configuration_free(supervisor->configuration);
 }
 

@@ -5,13 +5,12 @@ loop_on_wake(uv_async_t *wake)
 {
 	struct loop *loop = wake->data;
 	struct post *post, *next;
-	bool is_stopping;
+	bool may_end;
 
 	uv_mutex_lock(&loop->mutex);
 	post = loop->posted_first;
 	loop->posted_first = NULL;
 	loop->posted_last = &loop->posted_first;
-	is_stopping = loop->is_stopping;
 	uv_mutex_unlock(&loop->mutex);
 
 	for (; post != NULL; post = next) {
@@ -19,24 +18,14 @@ loop_on_wake(uv_async_t *wake)
 		post->next = NULL;
 		post->run(post);
 	}
-	loop->is_ending = is_stopping;
-	if (is_stopping && loop->holds == 0)
+	uv_mutex_lock(&loop->mutex);
+	may_end = loop->is_stopping && loop->holds == 0;
+	uv_mutex_unlock(&loop->mutex);
+	/* What a post started may hold it again. */
+	if (may_end)
 		uv_unref((uv_handle_t *)wake);
-}
-
-void
-loop_hold(struct loop *loop)
-{
-	if (loop->holds++ == 0)
-		uv_ref((uv_handle_t *)&loop->wake);
-}
-
-void
-loop_release(struct loop *loop)
-{
-	ASSERT(loop->holds > 0);
-	if (--loop->holds == 0 && loop->is_ending)
-		uv_unref((uv_handle_t *)&loop->wake);
+	else
+		uv_ref((uv_handle_t *)wake);
 }
 
 bool
@@ -124,6 +113,23 @@ loop_post(struct loop *loop, struct post *post, post_fn *run)
 	/* Whoever finds the list empty wakes the loop; the others ride along. */
 	if (is_first)
 		uv_async_send(&loop->wake);
+}
+
+void
+loop_hold(struct loop *loop)
+{
+	uv_mutex_lock(&loop->mutex);
+	loop->holds++;
+	uv_mutex_unlock(&loop->mutex);
+}
+
+void
+loop_release(struct loop *loop)
+{
+	uv_mutex_lock(&loop->mutex);
+	ASSERT(loop->holds > 0);
+	loop->holds--;
+	uv_mutex_unlock(&loop->mutex);
 }
 
 static void

@@ -37,9 +37,8 @@ struct loop {
 	uv_mutex_t mutex;
 	struct post *posted_first, **posted_last;
 	uv_thread_t thread;
+	unsigned holds; /* under the mutex */
 	bool has_thread, is_stopping;
-	bool is_ending;    /* the loop's thread has seen is_stopping */
-	unsigned holds;
 };
 
 bool loop_init(struct loop *loop, unsigned index,
@@ -51,13 +50,14 @@ bool loop_start(struct loop *loop, struct fault *fault) MUST_USE;
 /* From any thread: the loop ends once no handle but its own is left. */
 void loop_stop(struct loop *loop);
 void loop_join(struct loop *loop);
-/* On the loop's thread: a post is still to come from elsewhere that no handle
- * and no lease stands for; the loop does not end before it. */
-void loop_hold(struct loop *loop);
-void loop_release(struct loop *loop);
 /* From any thread, never blocks: run(post) will be called once on the loop's
  * thread, in the order of posting, never from inside loop_post(). */
 void loop_post(struct loop *loop, struct post *post, post_fn *run);
+
+/* From any thread: what another thread has under way keeps the loop running
+ * although it has no handle, until the release, on the loop. */
+void loop_hold(struct loop *loop);
+void loop_release(struct loop *loop);
 
 /* A timer that a struct can embed: one shot, set again at will. Memory may go
  * only after alarm_close()'s callback (NULL: none wanted) has run. */

@@ -19,6 +19,7 @@ job_post(struct post *post)
 {
 	struct job *job = CONTAINER(post, struct job, post);
 
+	loop_release(job->loop);
 	job->done(job);
 }
 
@@ -111,6 +112,7 @@ worker_submit(struct worker *worker, struct job *job)
 		*worker->last = job;
 		worker->last = &job->next;
 		worker->waiting++;
+		loop_hold(job->loop);
 		uv_cond_signal(&worker->wake);
 	}
 	uv_mutex_unlock(&worker->mutex);

@@ -11,7 +11,8 @@
 
 struct worker;
 
-/* run on a thread of the worker, then done on the loop. */
+/* run on a thread of the worker, then done on the loop, which does not end
+ * before. */
 struct job {
 	void (*run)(struct job *job);
 	void (*done)(struct job *job);

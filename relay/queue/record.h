@@ -3,8 +3,8 @@
  *
  * Pure. Every record and every chunk of a body begins with a checksum over its
  * bytes and its key (XXH3 of libxxhash: 64 bits, found in every Debian because
- * apt needs it, and at 4 KiB ten times faster than zlib's CRC-32, which would
- * be half of what the engine itself costs). So damage is found, and so is a
+ * apt needs it; 4 KiB take 0.4 us, and 2.0 us with zlib's CRC-32, where the
+ * engine's own work for such a message is about 5). So damage is found, and so is a
  * record that stands under another's key. Numbers are little-endian in records
  * and big-endian in keys, where they order.
  *

@@ -50,6 +50,7 @@ destination_new(struct schedule_loop *home, struct slice name)
 	destination->public.loop = home->loop;
 	destination->home = home;
 	destination->batch = LEASE_READ_BATCH_FIRST;
+	destination->read_version = home->read_version;
 	list_init(&destination->starved);
 	list_init(&destination->leases);
 	list_init(&destination->ready);
@@ -105,13 +106,19 @@ lease_leave_ready(struct destination *destination, struct lease *lease)
 	destination->ready_count--;
 }
 
+static bool
+home_has_room(const struct schedule_loop *home)
+{
+	return home->leases_count + home->leases_coming < home->leases_max;
+}
+
 /* Whoever waits for room is next. */
 static void
 home_feed_starved(struct schedule_loop *home)
 {
 	struct list *item;
 
-	if (home->leases_count >= home->leases_max)
+	if (!home_has_room(home))
 		return;
 	item = list_take_first(&home->starved);
 	if (item != NULL)
@@ -255,9 +262,13 @@ read_done(struct store_read_due *read, const struct fault *fault)
 							  SCHEDULE_READ_RETRY_MS);
 	} else {
 		read_take_all(destination, read);
+		if (read->version > destination->read_version)
+			destination->read_version = read->version;
 	}
 	destination->read = NULL;
+	destination->home->leases_coming -= read->max;
 	free(read);
+	home_feed_starved(destination->home);
 	leases_forget_over(destination);
 	if (destination->rewind_ms != 0)
 		destination_rewind(destination, destination->rewind_ms);
@@ -267,21 +278,32 @@ read_done(struct store_read_due *read, const struct fault *fault)
 	destination_update(destination);
 }
 
+/* Due times are wall time, and clocks are set right: what lies beyond all that
+ * may be waited for is due too. What else is stored lies before it. */
+static bool
+destination_is_due(const struct destination *destination, uint64_t wall_ms)
+{
+	return destination->next_due_ms <= wall_ms ||
+	       destination->next_due_ms - wall_ms >
+		       settlement_wait_max_ms(destination);
+}
+
 static void
-destination_read(struct destination *destination)
+destination_read(struct destination *destination, uint64_t wall_ms)
 {
 	struct schedule_loop *home = destination->home;
 	struct store_read_due *read;
 
-	if (home->leases_count >= home->leases_max) {
-		list_remove(&destination->starved);
+	list_remove(&destination->starved);
+	if (!home_has_room(home)) {
 		list_add_last(&home->starved, &destination->starved);
 		destination_sleep(destination, SCHEDULE_STARVED_MS);
 		return;
 	}
 	read = memory_new(sizeof(*read));
 	read->destination = destination->public.name;
-	read->until_ms = clock_wall_ms();
+	read->until_ms = destination->next_due_ms <= wall_ms ? wall_ms
+							     : UINT64_MAX;
 	read->after.due_ms = destination->after_ms;
 	read->after.id = destination->after_id;
 	read->max = destination->batch;
@@ -289,6 +311,7 @@ destination_read(struct destination *destination)
 	read->done = read_done;
 	read->private = destination;
 	destination->read = read;
+	home->leases_coming += read->max;
 	destination->next_due_ms = 0;
 	destination->rewind_ms = 0;
 	store_read_due(home->schedule->store, read);
@@ -311,6 +334,8 @@ destination_close(struct destination *destination)
 	ASSERT(destination->read == NULL);
 	ASSERT(!destination->is_posted);
 	leases_forget_over(destination);
+	if (destination->read_version > home->read_version)
+		home->read_version = destination->read_version;
 	list_remove(&destination->starved);
 	list_remove(&destination->link);
 	ASSERT(tdelete(destination, &home->tree, destination_compare) !=
@@ -381,8 +406,8 @@ destination_update(struct destination *destination)
 	}
 	destination->paused_until_ms = 0;
 	if (destination_wants_more(destination)) {
-		if (destination->next_due_ms <= wall_ms)
-			destination_read(destination);
+		if (destination_is_due(destination, wall_ms))
+			destination_read(destination, wall_ms);
 		else
 			destination_sleep(destination,
 					  destination->next_due_ms - wall_ms);
@@ -495,7 +520,7 @@ destination_has_room(const struct destination *destination)
 {
 	const struct schedule_loop *home = destination->home;
 
-	return !home->is_stopping && home->leases_count < home->leases_max &&
+	return !home->is_stopping && home_has_room(home) &&
 	       destination->leases_count < LEASES_MAX_PER_DESTINATION &&
 	       destination->paused_until_ms <= clock_now_ms();
 }
@@ -512,10 +537,12 @@ home_take_over(struct schedule_loop *home, struct delivery *delivery)
 		delivery_free(delivery);
 		return;
 	}
-	/* Another hand-over may have met a read that found it in the store. */
+	/* A read may have found it in the store before: then it is in memory,
+	 * or it is over already, and only the store knows. */
 	if (lease_find(destination, &delivery->message->id) != NULL) {
 		delivery_free(delivery);
-	} else if (destination_has_room(destination)) {
+	} else if (delivery->version > destination->read_version &&
+		   destination_has_room(destination)) {
 		lease_new(destination, delivery);
 	} else {
 		destination_note_due(destination, delivery->due_ms);

@@ -33,6 +33,8 @@ struct schedule_loop {
 	struct list destinations;
 	struct list starved;    /* wait for leases_count to fall */
 	size_t leases_count, leases_max;
+	size_t leases_coming;   /* at most so many, of the reads under way */
+	uint64_t read_version;  /* the highest of destinations that are gone */
 	struct post post;       /* the stop's */
 	bool is_stopping, has_stopped;
 };
@@ -63,6 +65,7 @@ struct destination {
 	uint64_t after_ms;
 	struct message_id after_id;
 	struct store_read_due *read; /* NULL: none under way */
+	uint64_t read_version;  /* the store's, of the last read that ended */
 	uint64_t rewind_ms;     /* while reading: go back to there; 0: no */
 	bool is_told;           /* due() was called, take() has not said NULL */
 	bool is_posted;
@@ -81,6 +84,9 @@ void settlement_start(struct destination *destination, struct lease *lease,
 /* Whether it has been tried and its time is over. */
 bool settlement_has_expired(const struct destination *destination,
 			    const struct delivery *delivery);
+/* Nothing is deferred for longer than this: what is due later than that was
+ * stored by a clock that was wrong, or under other options, and is due now. */
+uint64_t settlement_wait_max_ms(const struct destination *destination);
 
 /* --- schedule.c --- */
 

@@ -19,6 +19,7 @@ struct settlement {
 	uint64_t now_ms, due_ms; /* wall; due 0: nothing is left */
 	/* the report */
 	struct text header;
+	unsigned header_failures;
 	struct store_read_body read;
 	struct message *report;
 	struct pipeline *pipeline;
@@ -79,17 +80,53 @@ settlement_retry(struct settlement *settlement,
 
 /* --- results --- */
 
+/* Of what was received by a clock that was ahead of ours, as long as so many
+ * attempts take. */
+static uint64_t
+delivery_age_ms(const struct delivery *delivery,
+		const struct delivery_options *options, unsigned attempts)
+{
+	uint64_t now_ms = clock_wall_ms(), age_ms = 0;
+
+	if (now_ms >= delivery->message->received_ms)
+		return now_ms - delivery->message->received_ms;
+	for (size_t i = 0; i < options->retry_count && attempts > 0; i++) {
+		/* The last one repeats. */
+		unsigned times = i + 1 < options->retry_count ? 1 : attempts;
+
+		age_ms += times * options->retry_ms[i];
+		attempts -= times;
+	}
+	return age_ms;
+}
+
 bool
 settlement_has_expired(const struct destination *destination,
 		       const struct delivery *delivery)
 {
-	uint64_t expire_ms = settlement_options(destination)->delivery.expire_ms;
+	const struct delivery_options *options =
+		&settlement_options(destination)->delivery;
 	unsigned attempts = 0;
 
 	for (size_t i = 0; i < delivery->recipients_count; i++)
-		attempts += delivery->recipients[i].attempts;
+		if (delivery->recipients[i].attempts > attempts)
+			attempts = delivery->recipients[i].attempts;
 	return attempts > 0 && !delivery->is_held &&
-	       clock_wall_ms() >= delivery->message->received_ms + expire_ms;
+	       delivery_age_ms(delivery, options, attempts) >=
+		       options->expire_ms;
+}
+
+uint64_t
+settlement_wait_max_ms(const struct destination *destination)
+{
+	const struct delivery_options *options =
+		&settlement_options(destination)->delivery;
+	uint64_t max_ms = 0;
+
+	for (size_t i = 0; i < options->retry_count; i++)
+		if (options->retry_ms[i] > max_ms)
+			max_ms = options->retry_ms[i];
+	return max_ms + MINUTE;
 }
 
 /* Of a reply "550 5.1.1 …", else by the outcome's class. */
@@ -430,22 +467,30 @@ header_wanted(const struct settlement *settlement)
 	return len < BOUNCE_HEADER_MAX ? (size_t)len : BOUNCE_HEADER_MAX;
 }
 
+/* Whether another try is worth the wait. What is damaged stays so; a disk that
+ * fails may be busy or out of descriptors, and is asked once more. */
+static bool
+header_may_come(struct settlement *settlement, const struct fault *fault)
+{
+	if (fault->kind == FAULT_INPUT || fault->kind == FAULT_ABSENT)
+		return false;
+	return fault->kind == FAULT_BUSY || settlement->header_failures++ == 0;
+}
+
 static void
 settlement_header_read(struct store_read_body *read, const struct fault *fault)
 {
 	struct settlement *settlement = read->private;
-	bool is_damaged = fault != NULL && (fault->kind == FAULT_INPUT ||
-					    fault->kind == FAULT_ABSENT);
 
 	text_add(&settlement->header, text_slice(&read->bytes));
-	if (fault != NULL && !is_damaged) {
+	if (fault != NULL && header_may_come(settlement, fault)) {
 		settlement_retry(settlement, settlement_read_header,
 				 "the header for a report cannot be read",
 				 fault);
 		return;
 	}
 	/* A report with less is better than none. */
-	if (is_damaged ||
+	if (fault != NULL ||
 	    settlement->header.len >= header_wanted(settlement))
 		settlement_report(settlement);
 	else

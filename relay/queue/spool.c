@@ -8,7 +8,7 @@
 
 #include "relay/queue/record.h"
 #include "relay/queue/spool_private.h"
-#include "relay/queue/store.h"
+#include "relay/queue/store_private.h"
 
 /* A small message does not cost a whole chunk. */
 #define CHUNK_FIRST 2048
@@ -215,15 +215,23 @@ spool_open_file(struct spool *spool, struct fault *fault)
 	return true;
 }
 
-/* The file first, then the name. */
+/* The file first, then the name. A sync that fails is never tried again: the
+ * kernel tells it once, and the directory is everybody's, so the next one would
+ * be told that all is well. A full disk may be seen as late as here; then only
+ * this file is lost, and refused. */
 static bool
 spool_sync(struct spool *spool, struct fault *fault)
 {
-	if (fdatasync(spool->descriptor) != 0)
-		return fault_errno(fault, "spool file: sync");
-	if (fsync(spool->room->directory) != 0)
-		return fault_errno(fault, "spool: sync");
-	return true;
+	if (fdatasync(spool->descriptor) == 0) {
+		if (fsync(spool->room->directory) == 0)
+			return true;
+		fault_errno(fault, "spool: sync");
+	} else {
+		fault_errno(fault, "spool file: sync");
+		if (fault->system == ENOSPC || fault->system == EDQUOT)
+			return false;
+	}
+	store_die(fault);
 }
 
 static void

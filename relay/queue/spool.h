@@ -4,8 +4,9 @@
  * Bytes stay in memory up to BODY_INLINE_MAX and as long as the process's
  * budget for message bytes allows; then everything goes to a file in
  * state_dir/spool, written and synced by the spool worker's threads. The file
- * is durable (data, then directory) before SPOOL_DONE is reported; what is
- * left without a record in the store is swept at the next start.
+ * is durable (data, then directory) before SPOOL_DONE is reported; a sync that
+ * fails ends the process, as the store's does. What is left without a record in
+ * the store is swept at the next start.
  */
 #ifndef RELAY_QUEUE_SPOOL_H
 #define RELAY_QUEUE_SPOOL_H

@@ -37,9 +37,7 @@ operation_of(struct list *item)
 
 /* --- one group, one transaction --- */
 
-/* A disk that loses what it was given: nothing of this group was acknowledged,
- * and only a fresh start knows what is on it. */
-static _Noreturn void
+void
 store_die(const struct fault *fault)
 {
 	struct log line;
@@ -274,19 +272,47 @@ operation_finish(struct store *store, struct store_operation *operation)
 
 /* --- the store thread --- */
 
+/* About what it writes: records, and a share of the pages that hold them. */
+static size_t
+message_weight(const struct message *message)
+{
+	return message->prefix.len + message->recipients_count * KIB +
+	       (message->body.is_file ? 0 : (size_t)message->body.size);
+}
+
+static size_t
+operation_weight(struct store_operation *operation)
+{
+	const struct store_settle *settle;
+
+	switch ((enum operation_kind)operation->kind) {
+	case OPERATION_PUT:
+		return message_weight(put_of(operation)->message);
+	case OPERATION_SETTLE:
+		settle = settle_of(operation);
+		return settle->delivery->recipients_count * KIB +
+		       (settle->report != NULL ? message_weight(settle->report)
+					       : 0);
+	case OPERATION_SET_ASIDE:
+		return KIB;
+	}
+	return KIB;
+}
+
 /* Waits for work; false once there is none and will be none. */
 static bool
 group_take(struct store *store, struct list *group)
 {
 	struct list *item;
-	size_t count = 0;
+	size_t count = 0, bytes = 0;
 
 	uv_mutex_lock(&store->mutex);
 	while (list_is_empty(&store->waiting) && !store->is_stopping)
 		uv_cond_wait(&store->wake, &store->mutex);
-	while (count < STORE_GROUP_MAX &&
+	while (count < STORE_GROUP_MAX && bytes < STORE_GROUP_BYTES &&
 	       (item = list_take_first(&store->waiting)) != NULL) {
 		list_add_last(group, item);
+		bytes += operation_weight(operation_of(item));
 		count++;
 	}
 	uv_mutex_unlock(&store->mutex);

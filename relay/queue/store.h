@@ -65,6 +65,9 @@ struct delivery {
 	size_t recipients_count;
 	uint64_t due_ms;            /* wall; as stored */
 	uint64_t last_attempt_ms;   /* wall; 0: none yet */
+	/* The store's version that has it, where it was just put: a read of
+	 * that version or a later one sees it. */
+	uint64_t version;
 	bool is_held;
 	void *lease;                /* the schedule's */
 };
@@ -123,6 +126,7 @@ struct store_read_due {
 	struct list deliveries;     /* struct delivery, bodies not in memory */
 	bool has_more;
 	uint64_t next_due_ms;       /* of the first not read; 0: none */
+	uint64_t version;           /* the store's, as it was read */
 	void *private;
 	struct store_operation operation;
 };

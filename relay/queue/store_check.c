@@ -112,7 +112,7 @@ finding_add(struct list *findings, const struct row *row)
 
 /* False at the end of what the child wrote, or when it takes too long. */
 static bool
-row_read(int in, struct row *row)
+row_read(int in, struct row *row, bool *is_late_out)
 {
 	char *bytes = (char *)row;
 	size_t have = 0;
@@ -124,6 +124,7 @@ row_read(int in, struct row *row)
 
 		if (ready < 0 && errno == EINTR)
 			continue;
+		*is_late_out = ready <= 0;
 		if (ready <= 0)
 			return false;
 		got = read(in, bytes + have, sizeof(*row) - have);
@@ -137,12 +138,12 @@ row_read(int in, struct row *row)
 }
 
 static bool
-check_result(const char *directory, pid_t child, bool has_ended,
+check_result(const char *directory, pid_t child, bool has_ended, bool is_late,
 	     const struct row *end, struct fault *fault)
 {
 	int status = 0;
 
-	if (!has_ended)
+	if (is_late)
 		kill(child, SIGKILL);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
@@ -152,9 +153,14 @@ check_result(const char *directory, pid_t child, bool has_ended,
 		*fault = end->fault;
 		return false;
 	}
-	return fault_set(fault, FAULT_SYSTEM,
-			 "%s: the check of the store did not survive it (%s "
-			 "%d): its structure is damaged",
+	if (is_late)
+		return fault_set(fault, FAULT_SYSTEM,
+				 "%s: cannot be read within %d s: the disk "
+				 "is slow or failing, or its structure is "
+				 "damaged",
+				 directory, CHECK_TIMEOUT_MS / (int)SECOND);
+	return fault_set(fault, FAULT_INPUT,
+			 "%s: " ENGINE_DAMAGED " (the check ended with %s %d)",
 			 directory, WIFSIGNALED(status) ? "signal" : "status",
 			 WIFSIGNALED(status) ? WTERMSIG(status)
 					     : WEXITSTATUS(status));
@@ -166,7 +172,7 @@ store_check(const char *directory, struct list *findings, struct fault *fault)
 	CLEAN(clean_descriptor) int in = -1;
 	CLEAN(clean_descriptor) int out = -1;
 	struct row row = {0};
-	bool has_ended = false;
+	bool has_ended = false, is_late = false;
 	int ends[2];
 	pid_t child, parent = getpid();
 
@@ -181,10 +187,10 @@ store_check(const char *directory, struct list *findings, struct fault *fault)
 		check_child(directory, out, parent);
 	close(out);
 	out = -1;
-	while (!has_ended && row_read(in, &row)) {
+	while (!has_ended && row_read(in, &row, &is_late)) {
 		has_ended = row.is_end;
 		if (!has_ended)
 			finding_add(findings, &row);
 	}
-	return check_result(directory, child, has_ended, &row, fault);
+	return check_result(directory, child, has_ended, is_late, &row, fault);
 }

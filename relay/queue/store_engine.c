@@ -29,14 +29,25 @@ struct engine {
 };
 
 static bool
+status_is_damage(int status)
+{
+	return status == MDB_CORRUPTED || status == MDB_PAGE_NOTFOUND ||
+	       status == MDB_INVALID;
+}
+
+static bool
 engine_fault(struct fault *fault, int status, const char *what)
 {
 	enum fault_kind kind = FAULT_SYSTEM;
 
-	if (status == MDB_MAP_FULL || status == ENOSPC || status == EDQUOT)
+	/* TXN_FULL: too much for one transaction, on any disk. */
+	if (status == MDB_MAP_FULL || status == MDB_TXN_FULL ||
+	    status == ENOSPC || status == EDQUOT)
 		kind = FAULT_LIMIT;
-	else if (status == MDB_CORRUPTED || status == MDB_PAGE_NOTFOUND)
-		kind = FAULT_INPUT;
+	else if (status_is_damage(status))
+		return fault_set(fault, FAULT_INPUT,
+				 "%s: " ENGINE_DAMAGED " (%s)", what,
+				 mdb_strerror(status));
 	else if (status == EACCES || status == EPERM || status == EROFS)
 		kind = FAULT_DENIED;
 	fault_set(fault, kind, "%s: %s", what, mdb_strerror(status));
@@ -149,6 +160,9 @@ engine_open(const char *directory, struct engine **engine_out,
 	if (!engine_open_env(engine, directory, fault) ||
 	    !engine_open_tables(engine, fault))
 		return fault_within(fault, "%s", directory);
+	/* The engine does this by itself only for whoever opens it first. A
+	 * failure costs space, nothing else. */
+	(void)mdb_reader_check(engine->env, NULL);
 	mdb_env_stat(engine->env, &stat);
 	engine->page_size = stat.ms_psize;
 	if (mdb_txn_begin(engine->env, NULL, MDB_RDONLY, &txn) == 0) {
@@ -314,7 +328,7 @@ engine_put_body(struct engine *engine, const struct message *message,
 
 bool
 engine_put(struct engine *engine, const struct message *message,
-	   const struct list *deliveries, struct fault *fault)
+	   struct list *deliveries, struct fault *fault)
 {
 	struct record_key key;
 	uint8_t *out = NULL;
@@ -328,11 +342,11 @@ engine_put(struct engine *engine, const struct message *message,
 	if (!message->body.is_file &&
 	    !engine_put_body(engine, message, fault))
 		return false;
-	for (const struct list *item = deliveries->next; item != deliveries;
-	     item = item->next) {
-		const struct delivery *delivery =
-			CONTAINER(item, const struct delivery, link);
+	LIST_EACH (item, deliveries) {
+		struct delivery *delivery =
+			CONTAINER(item, struct delivery, link);
 
+		delivery->version = mdb_txn_id(engine->txn);
 		if (!engine_put_delivery(engine, delivery, delivery->due_ms,
 					 fault))
 			return false;
@@ -619,6 +633,7 @@ engine_read_due(struct engine *engine, struct engine_due *due,
 
 	if (!engine_open_due(engine, &txn, &cursor, fault))
 		return false;
+	due->version = mdb_txn_id(txn);
 	status = engine_walk_due(engine, txn, cursor, due, damaged, owner);
 	return engine_close_due(txn, cursor, status, fault);
 }

@@ -15,6 +15,12 @@
 
 #include "relay/queue/store.h"
 
+/* What whoever runs the relay can do about a damaged structure. Messages may
+ * be in it still: nothing of it is ever removed or written anew. */
+#define ENGINE_DAMAGED                                                         \
+	"its structure is damaged; move it away or put a copy in its place, "  \
+	"then start again"
+
 struct engine;
 
 /* `directory` is made if missing. */
@@ -31,7 +37,7 @@ bool engine_commit(struct engine *engine, struct fault *fault) MUST_USE;
 void engine_abort(struct engine *engine);
 /* After a fault of these the transaction can only be aborted. */
 bool engine_put(struct engine *engine, const struct message *message,
-		const struct list *deliveries, struct fault *fault) MUST_USE;
+		struct list *deliveries, struct fault *fault) MUST_USE;
 /* message_gone: the message went with its last delivery. */
 bool engine_settle(struct engine *engine, const struct delivery *delivery,
 		   uint64_t due_ms, bool *message_gone_out,
@@ -59,7 +65,7 @@ struct engine_due {
 	/* out */
 	struct list deliveries;
 	bool has_more;
-	uint64_t next_due_ms;
+	uint64_t next_due_ms, version;
 };
 bool engine_read_due(struct engine *engine, struct engine_due *due,
 		     engine_damaged_fn *damaged, void *owner,

@@ -62,6 +62,22 @@ store_open_directory(struct store *store, const char *path,
 	return true;
 }
 
+/* What was made now must be there after a crash too: names are not durable
+ * with the files that they name. Not every file system can sync a directory
+ * (EINVAL); those that cannot need not. */
+static bool
+directory_sync(int directory, const char *path, struct fault *fault)
+{
+	CLEAN(clean_descriptor)
+	int descriptor = openat(directory, path,
+				O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (descriptor < 0 ||
+	    (fsync(descriptor) != 0 && errno != EINVAL))
+		return fault_errno(fault, "%s: sync", path);
+	return true;
+}
+
 /* --- the parts --- */
 
 static bool
@@ -162,6 +178,10 @@ store_open_parts(struct store *store, const char *path,
 		     engine_reusable_bytes(store->engine));
 	if (!spool_room_new(store->directory, &store->space, &store->room,
 			    fault))
+		return fault_within(fault, "%s", path);
+	if (!directory_sync(store->directory, "queue", fault) ||
+	    !directory_sync(store->directory, "spool", fault) ||
+	    !directory_sync(store->directory, ".", fault))
 		return fault_within(fault, "%s", path);
 	spool_sweep(store->room, store_has, store);
 	return store_start(store, fault);

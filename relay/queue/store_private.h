@@ -30,6 +30,10 @@ struct store {
 	atomic_uint_fast64_t puts, settles, commits, refused, damaged;
 };
 
+/* Ends the process (75): a disk that loses what it was given. Nothing that it
+ * was for was acknowledged, and only a fresh start knows what is on it. */
+_Noreturn void store_die(const struct fault *fault);
+
 /* Gives an operation to the store thread. */
 void store_submit(struct store *store, struct store_operation *operation,
 		  enum operation_kind kind);

@@ -70,6 +70,7 @@ read_due_run(struct job *job)
 		list_add_last(&read->deliveries, item);
 	read->has_more = due.has_more;
 	read->next_due_ms = due.next_due_ms;
+	read->version = due.version;
 }
 
 static void
@@ -101,6 +102,7 @@ store_read_due(struct store *store, struct store_read_due *read)
 	list_init(&read->deliveries);
 	read->has_more = false;
 	read->next_due_ms = 0;
+	read->version = 0;
 	read_start(store, &read->operation, read->loop, read_due_run,
 		   read_due_done, read_due_refused);
 }

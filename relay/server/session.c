@@ -592,7 +592,7 @@ session_stop(struct session *session)
 	case SESSION_COMMIT:
 		break; /* answer() says it behind the message */
 	case SESSION_STATES_COUNT:
-		ASSERT(!"a state");
+		ASSERT(false); /* no state */
 		break;
 	}
 }

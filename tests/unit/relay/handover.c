@@ -47,7 +47,7 @@ read_one(int descriptor)
 Test(handover, a_generation_arrives_whole)
 {
 	CLEAN(text_done) struct text large = {0};
-	struct handover sent = {.is_first = true}, got;
+	struct handover sent = {.serial = 7}, got;
 	struct fault fault = {0};
 
 	for (int i = 0; i < 100000; i++)
@@ -66,7 +66,7 @@ Test(handover, a_generation_arrives_whole)
 	cr_assert(handover_receive(ends[1], &got, &fault), "%s", fault.text);
 
 	cr_expect_eq(got.kind, HANDOVER_GENERATION);
-	cr_expect(got.is_first);
+	cr_expect_eq(got.serial, 7);
 	cr_expect(slice_eq(got.sources, text_slice(&large)));
 	cr_expect(slice_eq(got.publics, sent.publics));
 	cr_assert_eq(got.listeners_count, 2);
@@ -88,12 +88,45 @@ Test(handover, words_arrive)
 {
 	struct handover got;
 
-	cr_assert(handover_send(ends[1], HANDOVER_REFUSED, SLICE("because"),
-				NULL));
+	cr_assert(handover_send(ends[1], HANDOVER_REFUSED, 9,
+				SLICE("because"), NULL));
 	cr_assert(handover_receive(ends[0], &got, NULL));
 	cr_expect_eq(got.kind, HANDOVER_REFUSED);
+	cr_expect_eq(got.serial, 9);
 	cr_expect_str_eq(text_string(&got.text), "because");
 	handover_done(&got);
+}
+
+/* The supervisor is root and the relay process may have been taken over. */
+Test(handover, the_relay_hands_nothing_to_the_supervisor)
+{
+	struct handover generation = {0}, got;
+	struct fault fault = {0};
+
+	generation.listeners_count = 1;
+	generation.listeners[0] = pipe_with('a');
+	cr_assert(handover_send_generation(ends[1], &generation, NULL));
+	cr_assert(handover_send(ends[1], HANDOVER_STOP, 0, SLICE_NONE, NULL));
+	for (int i = 0; i < 2; i++) {
+		cr_expect(!handover_receive_answer(ends[0], &got, &fault));
+		cr_expect_eq(fault.kind, FAULT_INPUT);
+	}
+	cr_assert(handover_send(ends[1], HANDOVER_READY, 3, SLICE_NONE, NULL));
+	cr_expect(handover_receive_answer(ends[0], &got, &fault), "%s",
+		  fault.text);
+	cr_expect_eq(got.serial, 3);
+	handover_done(&got);
+	close(generation.listeners[0]);
+}
+
+/* Neither side may be held up by one that does not read. */
+Test(handover, a_full_socket_is_busy, .timeout = 10)
+{
+	struct fault fault = {0};
+
+	while (handover_send(ends[1], HANDOVER_STOP, 0, SLICE_NONE, &fault))
+		;
+	cr_expect_eq(fault.kind, FAULT_BUSY);
 }
 
 Test(handover, a_closed_end_is_absent_and_an_empty_one_busy)

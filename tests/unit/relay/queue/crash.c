@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "relay/queue/spool.h"
+#include "relay/queue/store_engine.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
 
@@ -432,5 +433,197 @@ Test(crash, a_damaged_record_is_named_and_the_rest_goes_on)
 	cr_assert(begin(0, &fault));
 	cr_expect_eq(fake_log_count("damaged ", NULL), 0, "named twice");
 	end();
+	directory_remove(path);
+}
+
+/* --- damage to the structure --- */
+
+static void
+damage_not_ours(int file)
+{
+	cr_assert_eq(ftruncate(file, 0), 0);
+	for (off_t at = 0; at < 65536; at += 16)
+		cr_assert_eq(pwrite(file, "this is no queue", 16, at), 16);
+}
+
+static void
+damage_cut(int file)
+{
+	struct stat status;
+
+	cr_assert_eq(fstat(file, &status), 0);
+	cr_assert_eq(ftruncate(file, status.st_size / 2), 0);
+}
+
+static void
+damage_stub(int file)
+{
+	cr_assert_eq(ftruncate(file, 100), 0);
+}
+
+static void
+damage_pages(int file)
+{
+	char page[4096];
+	struct stat status;
+
+	memset(page, 0xff, sizeof(page));
+	cr_assert_eq(fstat(file, &status), 0);
+	/* All but the two that say where the rest is. */
+	for (off_t at = 2 * (off_t)sizeof(page); at < status.st_size;
+	     at += (off_t)sizeof(page))
+		cr_assert_eq(pwrite(file, page, sizeof(page), at),
+			     (ssize_t)sizeof(page));
+}
+
+static const struct damage_row {
+	const char *name;
+	void (*make)(int file);
+} damage_rows[] = {
+	{"not a store at all", damage_not_ours},
+	{"cut in half", damage_cut},
+	{"a stub", damage_stub},
+	{"every page overwritten", damage_pages},
+};
+
+Test(crash, a_damaged_structure_is_named_with_what_to_do)
+{
+	for (size_t i = 0; i < COUNT(damage_rows); i++) {
+		const struct damage_row *row = &damage_rows[i];
+		struct fault fault = {0};
+		char name[128];
+		int file;
+
+		directory_make(path);
+		cr_assert(begin(0, &fault));
+		for (size_t j = 0; j < 50; j++) {
+			CLEAN(message_unref_clean) struct message *message =
+				message_make("from@example.org",
+					     "a@x.example", 5000);
+
+			cr_assert(put_wait(store, &loop, message, NULL,
+					   &fault));
+		}
+		end();
+		snprintf(name, sizeof(name), "%s/queue/data.mdb", path);
+		file = open(name, O_RDWR);
+		cr_assert_geq(file, 0);
+		row->make(file);
+		close(file);
+
+		cr_assert_not(store_open(path, 0, &store, &fault), "%s",
+			      row->name);
+		cr_expect_eq(fault.kind, FAULT_INPUT, "%s: kind %d",
+			     row->name, fault.kind);
+		cr_expect_neq(strstr(fault.text, "/queue: "), NULL, "%s: %s",
+			      row->name, fault.text);
+		cr_expect_neq(strstr(fault.text, "damaged"), NULL, "%s: %s",
+			      row->name, fault.text);
+		cr_expect_neq(strstr(fault.text, "move it away"), NULL,
+			      "%s: %s", row->name, fault.text);
+		directory_remove(path);
+	}
+}
+
+/* --- a reader that was killed --- */
+
+static void
+die_in_read(void *owner, struct slice destination, uint64_t due_ms)
+{
+	(void)owner;
+	(void)destination;
+	(void)due_ms;
+	kill(getpid(), SIGKILL);
+}
+
+static void
+engine_put_one(struct engine *engine, struct delivery *delivery)
+{
+	struct list deliveries;
+
+	list_init(&deliveries);
+	list_add_last(&deliveries, &delivery->link);
+	ASSERT(engine_begin(engine, NULL));
+	ASSERT(engine_put(engine, delivery->message, &deliveries, NULL));
+	ASSERT(engine_commit(engine, NULL));
+}
+
+static void
+engine_settle_one(struct engine *engine, struct delivery *delivery)
+{
+	bool is_gone;
+
+	ASSERT(engine_begin(engine, NULL));
+	ASSERT(engine_settle(engine, delivery, 0, &is_gone, NULL));
+	ASSERT(engine_commit(engine, NULL));
+	ASSERT(is_gone);
+}
+
+/* Somebody lists the queue all the while: the engine's own clean-up is for
+ * whoever comes first. */
+static _Noreturn void
+engine_hold(struct delivery *delivery, int ready)
+{
+	struct engine *engine;
+
+	ASSERT(engine_open(path, &engine, NULL));
+	engine_put_one(engine, delivery);
+	ASSERT(write(ready, "", 1) == 1);
+	for (;;)
+		pause();
+}
+
+static _Noreturn void
+engine_read_and_die(void)
+{
+	struct engine *engine;
+	bool is_read;
+
+	ASSERT(engine_open(path, &engine, NULL));
+	is_read = engine_each_destination(engine, die_in_read, NULL, NULL);
+	_exit(is_read);
+}
+
+Test(crash, a_reader_that_was_killed_pins_no_pages)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 4 * BODY_CHUNK);
+	struct delivery_recipient rcpt = {.outcome = OUTCOME_DELIVERED};
+	struct delivery delivery = {.message = message,
+				    .destination = SLICE("x.example"),
+				    .recipients = &rcpt,
+				    .recipients_count = 1,
+				    .due_ms = 1};
+	struct engine *engine;
+	struct stat status;
+	int ready[2];
+	pid_t holder, reader;
+	char name[128], byte;
+
+	directory_make(path);
+	cr_assert_eq(pipe(ready), 0);
+	rcpt.outcome = OUTCOME_NONE;
+	if ((holder = fork()) == 0)
+		engine_hold(&delivery, ready[1]);
+	cr_assert_eq(read(ready[0], &byte, 1), 1);
+	if ((reader = fork()) == 0)
+		engine_read_and_die();
+	cr_assert_eq(waitpid(reader, NULL, 0), reader);
+
+	cr_assert(engine_open(path, &engine, NULL));
+	for (unsigned i = 0; i < 200; i++) {
+		message->id = message_id_new();
+		rcpt.outcome = OUTCOME_NONE;
+		engine_put_one(engine, &delivery);
+		rcpt.outcome = OUTCOME_DELIVERED;
+		engine_settle_one(engine, &delivery);
+	}
+	engine_close(engine);
+	snprintf(name, sizeof(name), "%s/data.mdb", path);
+	cr_assert_eq(stat(name, &status), 0);
+	cr_expect_lt(status.st_size, 4 << 20, "%ld bytes",
+		     (long)status.st_size);
+	kill(holder, SIGKILL);
+	waitpid(holder, NULL, 0);
 	directory_remove(path);
 }

@@ -1,10 +1,11 @@
 #include <criterion/criterion.h>
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "relay/net/signing.h"
-#include "relay/queue/schedule.h"
+#include "relay/queue/schedule_private.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
 
@@ -177,11 +178,18 @@ settle(struct schedule_destination *destination, struct delivery *delivery)
 	schedule_settle(destination, delivery, results);
 }
 
+/* The most leases of a loop that were in memory at once. */
+static _Atomic size_t leases_seen;
+
 static void
 on_due(struct schedule_destination *destination)
 {
+	size_t leases = schedule->loops[destination->loop->index].leases_count;
 	struct delivery *delivery;
 
+	/* Each loop has its own; what is lost between two is no matter. */
+	if (leases > leases_seen)
+		leases_seen = leases;
 	while ((delivery = schedule_take(destination)) != NULL) {
 		attempt_note(delivery);
 		if (is_holding) {
@@ -535,6 +543,109 @@ Test(schedule, nobody_is_told_for_the_null_sender, .init = begin,
 	cr_expect(wait_gone(1));
 	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
 	cr_expect_eq(attempts_count, 1);
+}
+
+/* Whoever accepted it was slow to hand it over: it was read from the store and
+ * delivered before. */
+Test(schedule, a_late_hand_over_is_not_a_second_delivery, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct message_id last;
+	struct list deliveries;
+
+	list_init(&deliveries);
+	cr_assert(loop_start(&main_loop, NULL));
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_gone(1));
+	cr_expect_eq(attempts_count, 1);
+	schedule_add(schedule, &deliveries);
+	last = put("from@example.org", "a@x.example", true);
+	cr_expect(wait_attempts(2));
+	cr_expect(message_id_eq(&attempts[1].id, &last),
+		  "it was delivered again");
+	cr_expect(wait_gone(2));
+}
+
+/* A clock that was wrong when they were stored, and is right now. */
+Test(schedule, what_is_due_beyond_reason_is_due_now, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct list deliveries;
+	struct delivery *delivery;
+
+	list_init(&deliveries);
+	cr_assert(loop_start(&main_loop, NULL));
+	message->received_ms += 4000 * DAY;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	delivery = CONTAINER(deliveries.next, struct delivery, link);
+	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+	delivery->recipients[0].attempts = 1;
+	cr_assert(settle_wait(store, &main_loop, delivery,
+			      message->received_ms, NULL, NULL));
+	deliveries_free_all(&deliveries);
+	put("from@example.org", "a@x.example", false);
+	decide = never;
+	options.delivery.expire_ms = 400;
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	/* Both expire, and so do not stay for ever. */
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "status=4.4.7"), 2);
+}
+
+/* Each reads at once after a start. */
+Test(schedule, many_destinations_keep_to_the_bound, .init = begin,
+     .fini = stop_all)
+{
+	cr_assert(loop_start(&main_loop, NULL));
+	for (unsigned i = 0; i < 200; i++) {
+		char to[32];
+
+		snprintf(to, sizeof(to), "a@d%u.example", i);
+		put("from@example.org", to, false);
+	}
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		schedule->loops[i].leases_max = 8;
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_gone(200));
+	cr_expect_eq(attempts_count, 200);
+	cr_expect_leq(leases_seen, 8 + LEASE_READ_BATCH_FIRST,
+		      "%zu leases in memory", leases_seen);
+}
+
+/* Its place on the disk is bad: it will not be better next time. */
+Test(schedule, a_header_that_cannot_be_read_delays_no_report, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 0);
+	char id[MESSAGE_ID_TEXT + 1], name[160];
+	struct list deliveries;
+
+	list_init(&deliveries);
+	message->body.size = message->body.header_len = 3000;
+	message->body.is_file = true;
+	message_id_write(&message->id, id);
+	snprintf(name, sizeof(name), "%s/spool/%s", path, id);
+	cr_assert_eq(mkdir(name, 0700), 0);
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	schedule_add(schedule, &deliveries);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(fake_log_count("settle ", "Is a directory"), 1);
 }
 
 #define MANY 700
