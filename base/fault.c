@@ -105,6 +105,8 @@ fault_exit_code(const struct fault *fault)
 		return EX_TEMPFAIL;
 	case FAULT_LIMIT:
 		return EX_DATAERR;
+	case FAULT_UNTRUSTED:
+		return EX_UNAVAILABLE;
 	case FAULT_SYSTEM:
 		return EX_TEMPFAIL;
 	}

@@ -26,6 +26,7 @@ enum fault_kind {
 	FAULT_DENIED, /* permissions have to be mended */
 	FAULT_BUSY,   /* try again later */
 	FAULT_LIMIT,  /* refused by a bound of our own */
+	FAULT_UNTRUSTED, /* the other side cannot prove who it is */
 	FAULT_SYSTEM, /* the rest: the system or a library failed */
 };
 

@@ -41,6 +41,7 @@ fail(const struct fault *fault)
 	case FAULT_INPUT:
 	case FAULT_ABSENT:
 	case FAULT_LIMIT:
+	case FAULT_UNTRUSTED:
 		return EX_CONFIG;
 	case FAULT_NONE:
 	case FAULT_DENIED:

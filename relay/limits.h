@@ -87,7 +87,7 @@
 /* DNS. */
 #define DNS_TRIES 3
 #define DNS_TIMEOUT_MS (3 * SECOND)
-#define DNS_QUERIES_MAX 4096
+#define DNS_QUERIES_MAX 32768 /* questions under way, per loop */
 #define DNS_CACHE_MAX 65536 /* entries per loop */
 #define DNS_TTL_MAX_MS (1 * HOUR)
 #define DNS_NEGATIVE_TTL_MAX_MS (5 * MINUTE)
@@ -114,6 +114,8 @@ static_assert(STREAM_OUTPUT_LOW > REPLY_TEXT_MAX,
 	      "a reply never stops a session");
 static_assert(STREAM_INPUT_MAX > COMMAND_LINE_MAX,
 	      "a whole command fits into the input");
+static_assert(DNS_QUERIES_MAX >= 2 * LEASES_MAX,
+	      "each delivery in memory may ask for a domain of its own");
 static_assert(BODY_INLINE_MAX % BODY_CHUNK == 0, "whole chunks");
 
 #endif

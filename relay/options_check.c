@@ -217,6 +217,19 @@ listener_check(const struct listener_options *listener,
 			   SLICE_ARG(listener->name));
 }
 
+/* What the program cannot do yet is refused: who asks for it counts on it. */
+static void
+listener_auth_check(const struct listener_options *listener,
+		    const struct conf_item *item, struct conf_errors *errors)
+{
+	if (listener->auth == AUTH_OPTIONAL)
+		conf_error(errors, conf_item_place(item, "auth"),
+			   "'auth': 'optional' is not available yet");
+	if (listener->auth == AUTH_NONE && listener->auth_file.len > 0)
+		conf_error(errors, conf_item_place(item, "auth_file"),
+			   "'auth_file' is not available yet");
+}
+
 static void
 listeners_check(const struct options *options, struct conf_errors *errors)
 {
@@ -227,6 +240,7 @@ listeners_check(const struct options *options, struct conf_errors *errors)
 			section_at(options->items, "listener", i);
 
 		listener_check(listener, item, errors);
+		listener_auth_check(listener, item, errors);
 		for (size_t j = 0; j < i && listener->address.len > 0; j++) {
 			const struct listener_options *other =
 				&options->listeners[j];
@@ -256,15 +270,14 @@ routes_check(const struct options *options, struct conf_errors *errors)
 			fault_report(errors, item->place,
 				     pattern_check(route->pattern, &fault),
 				     &fault);
-		if (route->auth_user.len > 0 &&
-		    route->auth_password_file.len == 0)
+		/* Mail that is to go with AUTH must not go without. */
+		if (route->auth_user.len > 0)
 			conf_error(errors, conf_item_place(item, "auth_user"),
-				   "'auth_user' needs 'auth_password_file'");
-		if (route->auth_user.len == 0 &&
-		    route->auth_password_file.len > 0)
+				   "'auth_user' is not available yet");
+		if (route->auth_password_file.len > 0)
 			conf_error(errors,
 				   conf_item_place(item, "auth_password_file"),
-				   "'auth_password_file' needs 'auth_user'");
+				   "'auth_password_file' is not available yet");
 	}
 }
 

@@ -716,6 +716,7 @@ relay_exit_code(const struct fault *fault)
 	case FAULT_INPUT:
 	case FAULT_ABSENT:
 	case FAULT_LIMIT:
+	case FAULT_UNTRUSTED:
 		return EX_CONFIG;
 	case FAULT_DENIED:
 		return EX_NOPERM;

@@ -23,6 +23,7 @@ struct attempt {
 	bool *accepted;       /* by RCPT, in the transaction under way */
 	struct arena arena;
 	bool is_unreached;    /* no host was reached: not the message's fault */
+	unsigned lost;        /* conversations lost in the middle of it */
 };
 
 struct attempt *attempt_new(struct delivery *delivery);

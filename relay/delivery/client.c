@@ -118,6 +118,17 @@ in_transaction(const struct client *client)
 	return client->attempt != NULL;
 }
 
+/* Whatever ends it from STARTTLS to the first reply over TLS is laid at TLS's
+ * door: hosts that offer it and then just hang up are not rare. */
+static bool
+is_securing(const struct client *client)
+{
+	return client->state == CLIENT_STARTTLS ||
+	       client->state == CLIENT_HANDSHAKE ||
+	       (client->state == CLIENT_EHLO &&
+		stream_tls(client->stream) != NULL);
+}
+
 static enum client_state
 end_with(struct client *client, const struct fate *fate)
 {
@@ -127,6 +138,11 @@ end_with(struct client *client, const struct fate *fate)
 	end->has_answered = client->has_answered;
 	end->is_idle_end = client->state == CLIENT_IDLE ||
 			   client->state == CLIENT_QUIT;
+	end->is_tls_trouble = is_securing(client);
+	/* Hosts that have had enough of bad recipients say so at RSET. */
+	end->is_of_message = client->is_of_message ||
+			     (client->state == CLIENT_RSET &&
+			      attempt_is_complete(client->attempt));
 	client_result(client, fate, text_slice(&client->end_words),
 		      &end->result);
 	memcpy(client->end_status, fate->status, sizeof(client->end_status));
@@ -313,7 +329,6 @@ starttls_replied(struct client *client, const struct reply_in *reply)
 		 * talk to securely. */
 		if (stream_input(client->stream).len == 0)
 			return CLIENT_HANDSHAKE;
-		client->end.is_tls_trouble = true;
 		return client_end_trouble(client, TROUBLE_TLS_FAILED,
 					  SLICE("bytes behind the reply to "
 						"STARTTLS"));
@@ -474,10 +489,7 @@ client_failed(struct client *client)
 	if (client->state == CLIENT_CONNECTING) {
 		trouble = TROUBLE_NO_CONNECTION;
 	} else if (client->state == CLIENT_HANDSHAKE) {
-		client->end.is_tls_trouble = true;
-		trouble = client->settings.tls == TLS_VERIFY &&
-					  strstr(fault->text, "certificate") !=
-						  NULL
+		trouble = fault->kind == FAULT_UNTRUSTED
 				  ? TROUBLE_TLS_UNTRUSTED
 				  : TROUBLE_TLS_FAILED;
 	}
@@ -488,12 +500,9 @@ client_failed(struct client *client)
 static void
 client_expired(struct client *client)
 {
-	if (client->state == CLIENT_HANDSHAKE)
-		client->end.is_tls_trouble = true;
 	if (client->state == CLIENT_IDLE) {
 		/* To the owner this is the end; QUIT is our own affair. */
-		client->end = (struct client_end){.was_ready = true,
-						  .is_idle_end = true};
+		(void)client_end_trouble(client, TROUBLE_TIMED_OUT, SLICE_NONE);
 		client->settings.event(client->settings.owner, CLIENT_ENDED);
 		client->settings.event = NULL;
 		client_enter(client, CLIENT_QUIT);
@@ -578,7 +587,7 @@ client_carry(struct client *client, struct attempt *attempt)
 	ASSERT(client_is_ready(client));
 	ASSERT(!attempt_is_complete(attempt));
 	client->attempt = attempt;
-	client->has_answered = false;
+	client->has_answered = client->is_of_message = false;
 	if (!transaction_check(client)) {
 		ASSERT(attempt_is_complete(attempt));
 		client->attempt = NULL;
@@ -586,6 +595,12 @@ client_carry(struct client *client, struct attempt *attempt)
 	}
 	client_enter(client, CLIENT_MAIL);
 	return true;
+}
+
+bool
+client_is_carrying(const struct client *client)
+{
+	return client->attempt != NULL;
 }
 
 unsigned

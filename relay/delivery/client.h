@@ -40,6 +40,8 @@ struct client_end {
 	bool has_answered;      /* the attempt in hand had a reply */
 	bool is_tls_trouble;    /* with TLS left out it may work */
 	bool is_idle_end;       /* nothing was in hand: no trouble */
+	bool is_of_message;     /* the attempt in hand brought it about: the
+				   next may go to the same host */
 };
 
 struct client_settings {
@@ -62,6 +64,7 @@ bool client_is_ready(const struct client *client);
 /* The attempt is lent until CARRIED or ENDED. False: this peer takes none of it
  * as it is; the attempt is complete and no event follows. */
 bool client_carry(struct client *client, struct attempt *attempt) MUST_USE;
+bool client_is_carrying(const struct client *client);
 unsigned client_carried(const struct client *client); /* attempts so far */
 const struct client_end *client_end(const struct client *client);
 /* While nothing is carried: says QUIT and goes by itself; no event follows. */

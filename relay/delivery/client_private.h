@@ -60,7 +60,7 @@ struct client {
 	bool was_ready;
 	unsigned carried;
 	struct attempt *attempt;
-	bool has_answered;
+	bool has_answered, is_of_message;
 	struct transaction transaction;
 	struct client_end end;
 	struct text end_words;

@@ -155,7 +155,8 @@ connection_fail(struct connection *connection)
 }
 
 /* Whether the same host is worth another connection: TLS failed and may be left
- * out, or the peer had closed a connection that was kept. */
+ * out, one message was too much for the last one, or the peer had closed one
+ * that was kept. */
 static bool
 host_deserves_another(struct connection *connection,
 		      const struct client_end *end)
@@ -165,6 +166,9 @@ host_deserves_another(struct connection *connection,
 		host_note(&connection->host->clear_until_ms, HOST_CLEAR_MS);
 		return true;
 	}
+	/* Each time a message has got its results: this comes to an end. */
+	if (end->is_of_message && connection->current == NULL)
+		return true;
 	if (end->was_ready && !connection->retried_same &&
 	    (end->is_idle_end || (client_carried(connection->client) > 0 &&
 				  !end->has_answered))) {
@@ -185,17 +189,19 @@ connection_on_client_end(struct connection *connection)
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
 		current_return(connection);
+	else if (connection->current != NULL && end->has_answered)
+		connection->current->lost++;
 	try_same = host_deserves_another(connection, end);
-	if (!end->is_idle_end)
-		last_set(connection, &end->result);
+	last_set(connection, &end->result);
 	/* It frees itself. */
 	connection->client = NULL;
 	if (connection->current == NULL && list_is_empty(&connection->waiting)) {
 		connection_end(connection);
 		return;
 	}
-	if (connection->settings.place->is_stopping &&
-	    connection->current == NULL) {
+	/* No other host any more: it goes back, with what is known so far. */
+	if (connection->settings.place->is_stopping) {
+		current_return(connection);
 		connection_end(connection);
 		return;
 	}
@@ -369,8 +375,11 @@ connection_place_stop(struct connection_place *place)
 			attempt_return(connection,
 				       CONTAINER(waiting, struct attempt,
 						 link));
-		if (connection->current != NULL)
+		if (connection->current != NULL &&
+		    client_is_carrying(connection->client))
 			continue;
+		/* Between two hosts: with what it knows so far. */
+		current_return(connection);
 		if (connection->client != NULL &&
 		    client_is_ready(connection->client))
 			client_quit(&connection->client);

@@ -38,7 +38,7 @@ struct connection {
 	struct list link;
 	unsigned assigned; /* attempts given and not yet back */
 	bool has_ended;
-	bool has_worked;   /* delivered something */
+	bool is_failing;   /* its end is on the way */
 	/* constant */
 	struct connection_settings settings;
 	/* at the end: no host could be talked to */

@@ -14,6 +14,9 @@
 #define HOSTS_TROUBLE_MS (1 * SECOND)
 #define BACKOFF_MIN_MS (1 * MINUTE)
 #define BACKOFF_MAX_MS (1 * HOUR)
+/* Conversations that one message may break before it is held to be the reason,
+ * and not one connection too many. */
+#define LOST_MAX 2
 /* Leases that one failure of a whole destination defers. */
 #define DEFER_MAX 8
 
@@ -40,6 +43,7 @@ struct delivery_destination {
 	/* Back-off. */
 	uint64_t backoff_ms;
 	uint64_t retry_ms;       /* least delay that a deferred one waits */
+	uint64_t paused_until_ms;
 };
 
 /* The part of the service that one loop has. */
@@ -149,6 +153,7 @@ returned_give_back(struct delivery_destination *destination)
 static void
 destination_back_off(struct delivery_destination *destination)
 {
+	struct delivery *delivery = NULL;
 	uint64_t pause_ms;
 
 	destination->backoff_ms = destination->backoff_ms == 0
@@ -160,12 +165,17 @@ destination_back_off(struct delivery_destination *destination)
 	if (destination->retry_ms > 0 && destination->retry_ms < pause_ms)
 		pause_ms = destination->retry_ms;
 	destination->retry_ms = 0;
+	destination->paused_until_ms = clock_now_ms() + pause_ms;
 	schedule_pause(destination->schedule, pause_ms);
 	returned_give_back(destination);
-	/* The due callback comes again only after a take that gave nothing. */
+	/* The due callback comes again only after a take that gave nothing. It
+	 * does give something if this thread stood still for all the pause. */
 	if (destination->is_due)
-		ASSERT(schedule_take(destination->schedule) == NULL);
-	destination->is_due = false;
+		delivery = schedule_take(destination->schedule);
+	destination->is_due = delivery != NULL;
+	if (delivery != NULL)
+		list_add_last(&destination->returned,
+			      &attempt_new(delivery)->link);
 }
 
 static struct attempt *
@@ -311,17 +321,23 @@ destination_connect(struct delivery_destination *destination)
 	return connection;
 }
 
-/* The one with the least to do; NULL: all have enough. */
+/* The one with the least to do; NULL: all have enough. What was opened before a
+ * reload may be under another policy, or to another next hop: it only ends what
+ * it has. */
 static struct connection *
 connection_choose(struct delivery_destination *destination, unsigned max)
 {
+	const struct generation *current =
+		destination->schedule->loop->generation;
 	struct connection *chosen = NULL;
 
 	LIST_EACH (item, &destination->connections) {
 		struct connection *connection =
 			CONTAINER(item, struct connection, link);
 
-		if (connection->has_ended || connection->assigned > max)
+		if (connection->has_ended || connection->is_failing ||
+		    connection->assigned > max ||
+		    connection->settings.generation != current)
 			continue;
 		if (chosen == NULL || connection->assigned < chosen->assigned)
 			chosen = connection;
@@ -329,14 +345,17 @@ connection_choose(struct delivery_destination *destination, unsigned max)
 	return chosen;
 }
 
+/* Another connection works, or may yet: then one that fails was one too many,
+ * for a host that takes only so many at a time. */
 static bool
-has_working_connection(const struct delivery_destination *destination)
+has_other_connection(const struct delivery_destination *destination,
+		     const struct connection *failed)
 {
 	LIST_EACH (item, &destination->connections) {
 		const struct connection *connection =
 			CONTAINER(item, struct connection, link);
 
-		if (connection->has_worked && !connection->has_ended)
+		if (connection != failed && !connection->has_ended)
 			return true;
 	}
 	return false;
@@ -364,10 +383,8 @@ connection_let_go(struct delivery_destination *destination,
 }
 
 static void
-connection_worked(struct delivery_destination *destination,
-		  struct connection *connection)
+connection_worked(struct delivery_destination *destination)
 {
-	connection->has_worked = true;
 	destination->backoff_ms = 0;
 	if (destination->window <
 	    options_of(destination)->delivery.max_connections)
@@ -382,14 +399,16 @@ connection_returned(void *owner, struct connection *connection,
 
 	ASSERT(connection->assigned > 0);
 	connection->assigned--;
-	/* Others get through: this one was one too many. */
-	if (attempt->is_unreached && has_working_connection(destination))
+	connection->is_failing |= attempt->is_unreached;
+	if (attempt->is_unreached && attempt->lost < LOST_MAX &&
+	    has_other_connection(destination, connection))
 		attempt_reset(attempt);
 	if (attempt_is_complete(attempt)) {
 		if (attempt_has_delivered(attempt))
-			connection_worked(destination, connection);
+			connection_worked(destination);
 		attempt_settle(destination, attempt);
-	} else if (is_stopping(destination)) {
+	} else if (is_stopping(destination) ||
+		   clock_now_ms() < destination->paused_until_ms) {
 		attempt_give_back(destination, attempt);
 	} else {
 		list_add_last(&destination->returned, &attempt->link);
@@ -410,7 +429,7 @@ connection_ended(void *owner, struct connection *connection)
 		destination->window = destination->window > 1
 					      ? destination->window / 2
 					      : 1;
-		if (!has_working_connection(destination)) {
+		if (!has_other_connection(destination, NULL)) {
 			destination->hosts_until_ms = 0;
 			destination_back_off(destination);
 		}
@@ -460,7 +479,7 @@ destination_pump(struct delivery_destination *destination)
 		if (connection == NULL && destination->connections_count == 0 &&
 		    destination->hosts->count == 0) {
 			hosts_report_trouble(destination);
-			return;
+			continue;
 		}
 		attempt = attempt_take(destination);
 		if (attempt == NULL)

@@ -200,6 +200,7 @@ lookup_take_hosts(struct hosts_query *query, const struct hosts_lookup *lookup)
 	bool use_v6 = lookup->v6_count > 0 &&
 		      (address_is_loopback(&lookup->v6_found[0]) || has_v6());
 
+	query->has_left_out_v6 |= lookup->v6_count > 0 && !use_v6;
 	while (v4 < lookup->v4_count ||
 	       (use_v6 && v6 < lookup->v6_count)) {
 		if (use_v6 && v6 < lookup->v6_count)
@@ -225,6 +226,11 @@ hosts_finish(struct hosts_query *query)
 			hosts_trouble(hosts, TROUBLE_LOOP, SLICE_NONE);
 	} else if (has_failed) {
 		hosts_trouble(hosts, TROUBLE_DNS, hosts->detail);
+	} else if (query->has_left_out_v6) {
+		/* It may have one again, or be given one. */
+		hosts_trouble(hosts, TROUBLE_NO_CONNECTION,
+			      SLICE("its hosts have only IPv6 addresses, and "
+				    "this machine has none"));
 	} else if (query->route.is_direct) {
 		hosts_trouble(hosts, TROUBLE_NO_HOST, SLICE_NONE);
 	} else {

@@ -54,6 +54,7 @@ struct hosts_query {
 	struct hosts_lookup *lookups;
 	size_t lookups_count, waiting;
 	bool is_asking_mx;
+	bool has_left_out_v6;
 };
 /* Gives the hosts at once where no DNS is needed (done does not come then),
  * else NULL. The options must live until done. */

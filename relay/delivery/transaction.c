@@ -289,6 +289,9 @@ body_read_start(struct client *client)
 		.loop = client->settings.loop,
 		.done = body_read_done,
 	};
+	/* Where the client goes first its lease may be settled, and all end,
+	 * while the store still reads. */
+	loop_hold(client->settings.loop);
 	store_read_body(client->settings.store, &reading->read);
 }
 
@@ -348,6 +351,7 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 		if (fault != NULL || bytes.len == 0) {
 			struct fate fate = outcome_of_trouble(TROUBLE_DAMAGED);
 
+			client->is_of_message = true;
 			message_set(client, &fate,
 				    fault != NULL ? SLICE(fault->text)
 						  : SLICE(fate.words));
@@ -359,6 +363,7 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 			has_room = bytes_send(client, bytes);
 		}
 	}
+	loop_release(read->loop);
 	message_unref(read->message);
 	text_done(&read->bytes);
 	free(reading);
@@ -387,6 +392,7 @@ body_replied(struct client *client, const struct reply_in *reply)
 	if (fate.scope != SCOPE_HOST) {
 		outcome_write_reply(&words, reply);
 		accepted_set(client, &fate, text_slice(&words));
+		client->is_of_message = true;
 	}
 	return client_end_reply(client, &fate, reply);
 }

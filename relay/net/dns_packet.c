@@ -344,6 +344,18 @@ negative_ttl(const ldns_pkt *packet, uint64_t *ttl_ms)
 	return false;
 }
 
+static bool
+authority_has_ns(const ldns_pkt *packet)
+{
+	const ldns_rr_list *section = ldns_pkt_authority(packet);
+
+	for (size_t i = 0; i < ldns_rr_list_rr_count(section); i++)
+		if (ldns_rr_get_type(ldns_rr_list_rr(section, i)) ==
+		    LDNS_RR_TYPE_NS)
+			return true;
+	return false;
+}
+
 static enum dns_packet_status
 answer_read(const ldns_pkt *packet, const struct dns_question *question,
 	    struct arena *arena, struct dns_packet_answer *out)
@@ -366,6 +378,11 @@ answer_read(const ldns_pkt *packet, const struct dns_question *question,
 		out->answer.status = DNS_NO_NAME;
 		return DNS_PACKET_ANSWER;
 	}
+	/* RFC 2308 2.2: no answer, but where to ask. Taken for "there is none",
+	 * it would fail mail for good. */
+	if (!has_soa && !ldns_pkt_aa(packet) && authority_has_ns(packet) &&
+	    name_eq(&name, &question->name))
+		return bad(out, "a referral instead of an answer");
 	if (!has_soa && !name_eq(&name, &question->name)) {
 		out->alias = name;
 		return DNS_PACKET_ALIAS;

@@ -331,7 +331,7 @@ fail(struct tls *tls)
 
 	tls->is_failed = true;
 	if (tls->verifies && verified != X509_V_OK) {
-		fault_set(&tls->fault, FAULT_INPUT, "TLS: certificate: %s",
+		fault_set(&tls->fault, FAULT_UNTRUSTED, "TLS: certificate: %s",
 			  X509_verify_cert_error_string(verified));
 		ERR_clear_error();
 	} else {

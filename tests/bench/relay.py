@@ -280,36 +280,38 @@ def rsa_microseconds():
     return value * 1e6 if value < 1 else 1e6 / value
 
 
+def measure_size(bench, systems, rounds, size, sessions, messages):
+    runs = {system.name: [] for system in systems}
+    for system in systems:  # one that does not count
+        bench.run(system, size, sessions, max(50, messages // 10))
+    for number in range(rounds):
+        # Each goes first in turn.
+        turn = number % len(systems)
+        for system in systems[turn:] + systems[:turn]:
+            rate, cpu = bench.run(system, size, sessions, messages)
+            runs[system.name].append((rate, cpu))
+            print("  %d bytes, round %d/%d  %-8s  %6.0f messages/s"
+                  "  %6.0f µs" % (size, number + 1, rounds, system.name,
+                                  rate, cpu), file=sys.stderr, flush=True)
+    return {
+        "size": size, "sessions": sessions, "messages": messages,
+        "runs": runs,
+        "rate": {name: statistics.median(rate for rate, _ in rows)
+                 for name, rows in runs.items()},
+        "cpu_us": {name: statistics.median(cpu for _, cpu in rows)
+                   for name, rows in runs.items()}}
+
+
 def measure(bench, names, options):
-    results = []
-    for size, sessions, messages in options.size:
-        systems = [SYSTEMS[name](bench) for name in names]
-        runs = {system.name: [] for system in systems}
-        try:
-            for system in systems:  # one that does not count
-                bench.run(system, size, sessions, max(50, messages // 10))
-            for number in range(options.rounds):
-                # Each goes first in turn.
-                turn = number % len(systems)
-                for system in systems[turn:] + systems[:turn]:
-                    runs[system.name].append(
-                        bench.run(system, size, sessions, messages))
-                    print("  round %d/%d  %-8s  %6.0f messages/s"
-                          "  %6.0f µs" % ((number + 1, options.rounds,
-                                           system.name) +
-                                          runs[system.name][-1]),
-                          file=sys.stderr, flush=True)
-        finally:
-            for system in systems:
-                system.stop()
-        results.append({
-            "size": size, "sessions": sessions, "messages": messages,
-            "runs": runs,
-            "rate": {name: statistics.median(rate for rate, _ in rows)
-                     for name, rows in runs.items()},
-            "cpu_us": {name: statistics.median(cpu for _, cpu in rows)
-                       for name, rows in runs.items()}})
-    return results
+    systems = []
+    try:
+        for name in names:
+            systems.append(SYSTEMS[name](bench))
+        return [measure_size(bench, systems, options.rounds, *size)
+                for size in options.size]
+    finally:
+        for system in reversed(systems):
+            system.stop()
 
 
 LABELS = {"signet": "signet", "opendkim": "Postfix + OpenDKIM",

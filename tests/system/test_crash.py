@@ -131,9 +131,10 @@ def test_killed_under_load_again_and_again(world):
 
 def test_ids_are_unique_across_restarts(world):
     world.start()
-    for _ in range(3):
+    for turn in range(3):
         for _ in range(5):
             submit(world.relay.port, message())
+        world.relay.wait("accepted", count=5 * (turn + 1))
         world.relay.kill()
         world.relay.start()
     for _ in range(5):
@@ -150,6 +151,7 @@ def test_a_dead_child_is_replaced(world, keys, which):
     world.start(receiver_options=False)
     submit(world.relay.port, message("load-before"))
     before = world.relay.family()
+    world.relay.deaths_expected = True
     os.kill(before[which], signal.SIGKILL)
 
     def replaced():
@@ -179,6 +181,7 @@ def test_a_dead_child_is_replaced(world, keys, which):
 def test_signing_that_fails_is_never_unsigned(world):
     """While the signer is dead the answer is 4yz or a signature."""
     world.start()
+    world.relay.deaths_expected = True
     for _ in range(3):
         os.kill(world.relay.family()["signer"], signal.SIGKILL)
         for _ in range(5):

@@ -78,7 +78,7 @@ def test_full_disk(world, small_disk):
             assert lines[-1].startswith("4.3.1"), lines
     assert 452 in answers
     assert answers[-1] == 452
-    assert world.relay.named("rejected")
+    world.relay.wait("rejected")
 
     # Deliveries go on, their outcomes can be written.
     from harness.faulty import Receiver

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness.process import parent_of
+from harness.process import parent_of, wait_for
 from harness.signet import socket_inodes
 from harness.smtp import message, submit
 
@@ -208,8 +208,10 @@ def test_keys_are_not_in_the_store(world, keys):
 
 
 def test_garbage_on_the_signers_sockets(world):
-    """A relay process that went mad gets no signature and does no harm."""
+    """A relay process that went mad gets no signature and does no harm. The
+    supervisor, on whose socket it speaks too, may well replace it."""
     world.start()
+    world.relay.deaths_expected = True
     before = world.relay.family()
     # Only its owner has the sockets: take them over with pidfd_getfd.
     code = r"""
@@ -251,7 +253,8 @@ print(sent)
         except Exception:
             return None
         return True
-    from harness.process import wait_for
     wait_for(signed, 30, lambda: "a signed message\n" + world.relay.tail())
+    assert world.relay.family()["signer"] == before["signer"]
+    assert not world.relay.named("signer-died")
     for event in world.relay.named("accepted"):
         assert len(event["signatures"]) == 2

@@ -66,7 +66,7 @@ def test_two_from(world):
             "alice@example.com", ["bob@example.net"],
             without(message(), b"From"))
         assert 500 <= code < 600, lines
-    assert len(world.relay.named("rejected")) == 2
+    world.relay.wait("rejected", count=2)
 
 
 def test_two_from_where_unsigned_is_relayed(world):

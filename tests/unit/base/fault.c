@@ -31,6 +31,25 @@ Test(fault, a_long_text_is_cut_and_says_so)
 	cr_expect_str_eq(fault.text + strlen(fault.text) - 3, "...");
 }
 
+Test(fault, each_kind_has_its_exit_code)
+{
+	static const struct {
+		enum fault_kind kind;
+		int code;
+	} rows[] = {
+		{FAULT_NONE, EX_OK},          {FAULT_INPUT, EX_DATAERR},
+		{FAULT_ABSENT, EX_UNAVAILABLE}, {FAULT_DENIED, EX_NOPERM},
+		{FAULT_BUSY, EX_TEMPFAIL},    {FAULT_LIMIT, EX_DATAERR},
+		{FAULT_UNTRUSTED, EX_UNAVAILABLE},
+		{FAULT_SYSTEM, EX_TEMPFAIL},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++)
+		cr_expect_eq(fault_exit_code(
+				     &(struct fault){.kind = rows[i].kind}),
+			     rows[i].code, "%zu", i);
+}
+
 Test(fault, the_kind_follows_from_errno)
 {
 	struct fault fault = {0};

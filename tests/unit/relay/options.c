@@ -353,7 +353,13 @@ static const struct {
 	 "c:2: duplicate section 'route \"A.EXAMPLE\"': the first is in c, "
 	 "line 1\n"},
 	{"route \"*\" { auth_user = \"u\" }",
-	 "c:1: 'auth_user' needs 'auth_password_file'\n"},
+	 "c:1: 'auth_user' is not available yet\n"},
+	{"route \"*\" {\n\nauth_password_file = \"p\" }",
+	 "c:3: 'auth_password_file' is not available yet\n"},
+	{"listener \"a\" {\nauth = \"optional\"\nauth_file = \"f\" }",
+	 "c:2: 'auth': 'optional' is not available yet\n"},
+	{"listener \"a\" {\nauth_file = \"f\" }",
+	 "c:2: 'auth_file' is not available yet\n"},
 	{"milter { socket = \"inet:127.0.0.1\" }",
 	 "c:1: 'socket': 'inet:127.0.0.1' is neither \"inet:port@host\" nor "
 	 "\"unix:/path\"\n"},

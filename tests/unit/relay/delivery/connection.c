@@ -6,17 +6,23 @@
  *	B         reads a message up to its dot, and keeps it
  *	R text    sends the text as it is, without CRLF
  *	L n       sends n octets without a line end
+ *	T         makes TLS of it, as mail.example.com
+ *	G         lets the store go on
  *	X         closes; without it, at the end, waits for the peer to close
  */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "relay/delivery/connection.h"
 #include "relay/generation.h"
+#include "tests/unit/relay/net/certificate.h"
 
 #define PORTS_FIRST 23400
 #define PORTS_COUNT 500
@@ -27,6 +33,8 @@
 
 static struct slice stored;
 static unsigned store_reads;
+static bool store_waits;       /* no read ends before a host's G */
+static unsigned store_damaged; /* so many reads fail */
 
 static void
 read_on_loop(struct post *post)
@@ -36,9 +44,21 @@ read_on_loop(struct post *post)
 	struct store_read_body *read =
 		CONTAINER(operation, struct store_read_body, operation);
 
+	if (__atomic_load_n(&store_waits, __ATOMIC_ACQUIRE)) {
+		loop_post(read->loop, post, read_on_loop);
+		return;
+	}
+	store_reads++;
+	if (store_damaged > 0) {
+		struct fault fault;
+
+		store_damaged--;
+		fault_fill(&fault, FAULT_INPUT, "the body is damaged");
+		read->done(read, &fault);
+		return;
+	}
 	text_add(&read->bytes,
 		 slice_sub(stored, (size_t)read->offset, read->max));
-	store_reads++;
 	read->done(read, NULL);
 }
 
@@ -60,14 +80,23 @@ struct scripted {
 	struct text message;     /* of all B steps */
 	char wrong[256];         /* what was not as the script says */
 	unsigned connections;
+	SSL_CTX *tls;            /* NULL: it has no certificate */
+	SSL *ssl;                /* of this connection, since T */
 };
 
 static bool
-line_read(int fd, char *line, size_t size)
+byte_read(struct scripted *host, int fd, char *byte)
+{
+	return host->ssl != NULL ? SSL_read(host->ssl, byte, 1) == 1
+				 : recv(fd, byte, 1, 0) == 1;
+}
+
+static bool
+line_read(struct scripted *host, int fd, char *line, size_t size)
 {
 	size_t len = 0;
 
-	while (len + 1 < size && recv(fd, line + len, 1, 0) == 1) {
+	while (len + 1 < size && byte_read(host, fd, line + len)) {
 		len++;
 		if (line[len - 1] == '\n')
 			break;
@@ -82,7 +111,7 @@ message_read(struct scripted *host, int fd)
 	char byte;
 	size_t start = host->message.len;
 
-	while (recv(fd, &byte, 1, 0) == 1) {
+	while (byte_read(host, fd, &byte)) {
 		struct slice all;
 
 		text_add_byte(&host->message, byte);
@@ -103,7 +132,7 @@ step_run(struct scripted *host, int fd, char kind, struct slice text)
 
 	switch (kind) {
 	case 'C':
-		if (line_read(fd, line, sizeof(line)) &&
+		if (line_read(host, fd, line, sizeof(line)) &&
 		    slice_starts(SLICE(line), text))
 			return true;
 		snprintf(host->wrong, sizeof(host->wrong),
@@ -112,6 +141,13 @@ step_run(struct scripted *host, int fd, char kind, struct slice text)
 		return false;
 	case 'B':
 		message_read(host, fd);
+		return true;
+	case 'T':
+		host->ssl = SSL_new(host->tls);
+		SSL_set_fd(host->ssl, fd);
+		return SSL_accept(host->ssl) == 1;
+	case 'G':
+		__atomic_store_n(&store_waits, false, __ATOMIC_RELEASE);
 		return true;
 	case 'X':
 		return false;
@@ -124,7 +160,10 @@ step_run(struct scripted *host, int fd, char kind, struct slice text)
 		if (kind == 'S')
 			text_add_string(&out, "\r\n");
 	}
-	(void)!send(fd, out.bytes, out.len, MSG_NOSIGNAL);
+	if (host->ssl != NULL)
+		SSL_write(host->ssl, out.bytes, (int)out.len);
+	else
+		(void)!send(fd, out.bytes, out.len, MSG_NOSIGNAL);
 	return true;
 }
 
@@ -137,7 +176,7 @@ script_run(struct scripted *host, int fd, const char *script)
 	while (slice_split(&rest, '|', &step))
 		if (!step_run(host, fd, step.bytes[0], slice_from(step, 2)))
 			return;
-	while (recv(fd, &byte, 1, 0) == 1)
+	while (byte_read(host, fd, &byte))
 		;
 }
 
@@ -153,6 +192,8 @@ host_run(void *argument)
 			break;
 		host->connections++;
 		script_run(host, fd, host->scripts[i]);
+		SSL_free(host->ssl);
+		host->ssl = NULL;
 		close(fd);
 	}
 	return NULL;
@@ -286,14 +327,26 @@ struct run {
 	unsigned recipients, messages;
 	struct slice body;
 	bool in_memory;
+	const char *host_name; /* NULL: mx.example.net */
+	uint64_t stops_after_ms; /* 0: does not */
 	struct scripted hosts[HOSTS_MAX];
 	size_t hosts_count;
 	/* afterwards */
 	struct owner owner;
 	char outcomes[256]; /* a letter for each recipient of each message */
-	char reply[256], status[16];
+	char reply[256], status[16], used_tls[64];
 	bool has_failed;
 };
+
+static struct alarm stop_alarm;
+static struct owner *stop_owner;
+
+static void
+stop_now(struct alarm *alarm)
+{
+	connection_place_stop(&stop_owner->place);
+	alarm_close(alarm, NULL);
+}
 
 static char
 outcome_letter(enum outcome outcome)
@@ -317,6 +370,8 @@ run_collect(struct run *run)
 			 SLICE_ARG(first->reply));
 		snprintf(run->status, sizeof(run->status), "%.*s",
 			 SLICE_ARG(first->status));
+		snprintf(run->used_tls, sizeof(run->used_tls), "%.*s",
+			 SLICE_ARG(first->tls));
 		delivery_drop(attempt->delivery);
 		attempt_free(attempt);
 	}
@@ -339,8 +394,12 @@ run_it(struct run *run)
 				   sizeof(*hosts->items));
 	for (size_t i = 0; i < run->hosts_count; i++)
 		host_start(&run->hosts[i], &hosts->items[i]);
+	if (run->host_name != NULL)
+		hosts->items[0].name = SLICE(run->host_name);
 	cr_assert(loop_init(&owner->loop, 0, &fault));
 	cr_assert(tls_context_client(false, &generation.client_tls, &fault));
+	cr_assert(tls_context_client(true, &generation.client_tls_verify,
+				     &fault));
 	connection_place_init(&owner->place);
 	owner->connection = connection_open(&(struct connection_settings){
 		.loop = &owner->loop, .owner_loop = &owner->loop,
@@ -352,6 +411,11 @@ run_it(struct run *run)
 			run->recipients, run->body, run->in_memory));
 		connection_carry(owner->connection, owner->attempts[i]);
 	}
+	if (run->stops_after_ms > 0) {
+		stop_owner = owner;
+		alarm_init(&stop_alarm, &owner->loop, stop_now);
+		alarm_set(&stop_alarm, run->stops_after_ms);
+	}
 	while (!owner->has_ended || owner->returned < run->messages)
 		uv_run(&owner->loop.uv, UV_RUN_DEFAULT);
 	run->has_failed = owner->connection->has_failed;
@@ -362,6 +426,7 @@ run_it(struct run *run)
 	run_collect(run);
 	hosts_unref(hosts);
 	tls_context_free(generation.client_tls);
+	tls_context_free(generation.client_tls_verify);
 	options_free(options);
 }
 
@@ -444,6 +509,13 @@ static const struct script_row {
 	{ "a reply too many", TLS_NONE,
 	  {HELLO "C MAIL|R 250 ok\r\n250 ok\r\n|X"}, NULL, 1, "T",
 	  "4.5.0", NULL, true },
+	{ "421 right behind EHLO, again and again", TLS_NONE,
+	  {"S 220 mx|C EHLO|R 250 mx\r\n421 4.3.2 bye\r\n|X",
+	   "S 220 mx|C EHLO|R 250 mx\r\n421 4.3.2 bye\r\n|X"}, NULL, 1, "T",
+	  NULL, NULL, true },
+	{ "half a reply behind EHLO, again and again", TLS_NONE,
+	  {"S 220 mx|C EHLO|R 250 mx\r\n42|", "S 220 mx|C EHLO|R 250 mx\r\n42|"},
+	  NULL, 1, "T", NULL, NULL, true },
 	/* pipelining */
 	{ "in one write", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n|B|"
@@ -486,6 +558,15 @@ static const struct script_row {
 	{ "bytes behind the reply to STARTTLS", TLS_OPPORTUNISTIC,
 	  {STARTTLS "R 220 go\r\n250 injected\r\n|X",
 	   HELLO MAIL RCPT0 BODY BYE}, NULL, 1, "D", "2.0.0", NULL },
+	{ "gone at STARTTLS: in clear, on another connection",
+	  TLS_OPPORTUNISTIC, {STARTTLS "X", HELLO MAIL RCPT0 BODY BYE}, NULL,
+	  1, "D", "2.0.0", NULL },
+	{ "421 to STARTTLS: in clear, on another connection",
+	  TLS_OPPORTUNISTIC,
+	  {STARTTLS "S 421 no|X", HELLO MAIL RCPT0 BODY BYE}, NULL, 1, "D",
+	  "2.0.0", NULL },
+	{ "required, gone at STARTTLS", TLS_REQUIRED,
+	  {STARTTLS "X", "S 220 never"}, NULL, 1, "T", "4.4.2", NULL, true },
 	{ "required, not offered", TLS_REQUIRED, {HELLO "X"}, NULL, 1, "T",
 	  "4.7.4", NULL, true },
 	{ "required, refused", TLS_REQUIRED,
@@ -628,4 +709,198 @@ Test(connection, streams_a_large_body_from_the_store, .timeout = 60)
 	cr_expect(slice_eq(text_slice(&expected),
 			   text_slice(&run.hosts[0].message)));
 	text_done(&run.hosts[0].message);
+}
+
+/* What ends a conversation because of one message says nothing of the next. */
+Test(connection, carries_the_next_message_on_another_connection, .timeout = 20)
+{
+	static const struct {
+		const char *name, *first, *outcomes;
+	} rows[] = {
+		{ "refused before its end", HELLO MAIL RCPT0
+		  "C DATA|S 354 go|C Received|S 554 5.7.1 enough", "FD" },
+		{ "421 to RSET", HELLO MAIL
+		  "C RCPT|S 550 5.1.1 no|C RSET|S 421 too many|X", "FD" },
+		{ "gone at RSET", HELLO MAIL "C RCPT|S 550 5.1.1 no|C RSET|X",
+		  "FD" },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct run run = {
+			.recipients = 1,
+			.messages = 2,
+			.body = SLICE(header),
+			.hosts_count = 1,
+			.hosts = {{.scripts = {rows[i].first, "G |" HELLO MAIL
+					       RCPT0 BODY BYE}}},
+		};
+
+		store_waits = true;
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, rows[i].outcomes, "%s: %s %s",
+				 rows[i].name, run.outcomes, run.reply);
+		cr_expect_str_eq(run.hosts[0].wrong, "", "%s: %s",
+				 rows[i].name, run.hosts[0].wrong);
+		text_done(&run.hosts[0].message);
+	}
+}
+
+Test(connection, a_damaged_message_is_not_the_hosts_fault, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.body = SLICE(header),
+		.hosts_count = 1,
+		.hosts = {{.scripts = {HELLO MAIL RCPT0 "C DATA|S 354 go",
+				       HELLO MAIL RCPT0 BODY BYE}}},
+	};
+
+	store_damaged = 1;
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "TD", "%s %s", run.outcomes, run.reply);
+	cr_expect_not(run.has_failed);
+	text_done(&run.hosts[0].message);
+}
+
+/* --- TLS --- */
+
+#define SECURED STARTTLS "S 220 go|T|C EHLO|S 250 mx|"
+
+static const struct tls_row {
+	const char *name;
+	enum tls_policy tls;
+	const char *host_name;
+	bool is_trusted;
+	const char *host[SCRIPTS_MAX];
+	const char *outcomes, *status;
+	bool is_secured;
+} tls_rows[] = {
+	{ "opportunistic: any certificate", TLS_OPPORTUNISTIC,
+	  "other.example.net", false, {SECURED MAIL RCPT0 BODY BYE}, "D",
+	  "2.0.0", true },
+	{ "none: not even where it is offered", TLS_NONE, "mail.example.com",
+	  true, {"S 220 mx|C EHLO|R 250-mx\r\n250 STARTTLS\r\n|" MAIL RCPT0
+		 BODY BYE}, "D", "2.0.0", false },
+	{ "required: any certificate", TLS_REQUIRED, "other.example.net",
+	  false, {SECURED MAIL RCPT0 BODY BYE}, "D", "2.0.0", true },
+	{ "verify: trusted, and the right name", TLS_VERIFY,
+	  "mail.example.com", true, {SECURED MAIL RCPT0 BODY BYE}, "D",
+	  "2.0.0", true },
+	{ "verify: trusted, but another name", TLS_VERIFY,
+	  "other.example.net", true, {STARTTLS "S 220 go|T|X", "S 220 never"},
+	  "T", "4.7.5", false },
+	{ "verify: the right name, but not trusted", TLS_VERIFY,
+	  "mail.example.com", false, {STARTTLS "S 220 go|T|X", "S 220 never"},
+	  "T", "4.7.5", false },
+	{ "verify: stripped", TLS_VERIFY, "mail.example.com", true,
+	  {HELLO "X", "S 220 never"}, "T", "4.7.4", false },
+	{ "verify: refused", TLS_VERIFY, "mail.example.com", true,
+	  {STARTTLS "S 502 5.5.1 no|C QUIT|X", "S 220 never"}, "T", "4.5.1",
+	  false },
+	{ "verify: injected", TLS_VERIFY, "mail.example.com", true,
+	  {STARTTLS "R 220 go\r\n250 mx\r\n|X", "S 220 never"}, "T", "4.7.5",
+	  false },
+	{ "verify: gone behind the handshake", TLS_VERIFY, "mail.example.com",
+	  true, {STARTTLS "S 220 go|T|X", "S 220 never"}, "T", "4.4.2", true },
+	{ "opportunistic: gone behind the handshake", TLS_OPPORTUNISTIC,
+	  "mail.example.com", false,
+	  {STARTTLS "S 220 go|T|X", HELLO MAIL RCPT0 BODY BYE}, "D", "2.0.0",
+	  false },
+};
+
+static void
+tls_row_run(const struct tls_row *row, SSL_CTX *server)
+{
+	struct run run = {
+		.tls = row->tls,
+		.recipients = 1,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.host_name = row->host_name,
+		.hosts_count = 1,
+	};
+
+	for (size_t i = 0; i < SCRIPTS_MAX; i++)
+		run.hosts[0].scripts[i] = row->host[i];
+	run.hosts[0].tls = server;
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, row->outcomes, "%s: %s, %s", row->name,
+			 run.outcomes, run.reply);
+	cr_expect_str_eq(run.status, row->status, "%s: %s, %s", row->name,
+			 run.status, run.reply);
+	cr_expect_eq(strncmp(run.used_tls, "TLSv1.3 ", 8) == 0,
+		     row->is_secured, "%s: '%s'", row->name, run.used_tls);
+	cr_expect_str_eq(run.hosts[0].wrong, "", "%s: %s", row->name,
+			 run.hosts[0].wrong);
+	if (row->host[1] != NULL && strcmp(row->host[1], "S 220 never") == 0)
+		cr_expect_eq(run.hosts[0].connections, 1, "%s", row->name);
+	if (row->outcomes[0] != 'D')
+		cr_expect_eq(run.hosts[0].message.len, 0, "%s: sent",
+			     row->name);
+	text_done(&run.hosts[0].message);
+}
+
+Test(connection, holds_to_the_tls_policy, .timeout = 60)
+{
+	CLEAN(text_done) struct text certificate = {0}, key = {0};
+	char trusted[] = "/tmp/signet-test-XXXXXX";
+	char certificates[] = "/tmp/signet-test-XXXXXX";
+	int empty = mkstemp(certificates), full = mkstemp(trusted);
+	SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+	BIO *bio;
+	X509 *x509;
+	EVP_PKEY *pair;
+
+	cr_assert_geq(empty, 0);
+	cr_assert_geq(full, 0);
+	signal(SIGPIPE, SIG_IGN);
+	certificate_make(&certificate, &key);
+	cr_assert_eq(write(full, certificate.bytes, certificate.len),
+		     (ssize_t)certificate.len);
+	bio = BIO_new_mem_buf(certificate.bytes, (int)certificate.len);
+	x509 = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	cr_assert_eq(SSL_CTX_use_certificate(server, x509), 1);
+	X509_free(x509);
+	BIO_free(bio);
+	bio = BIO_new_mem_buf(key.bytes, (int)key.len);
+	pair = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+	cr_assert_eq(SSL_CTX_use_PrivateKey(server, pair), 1);
+	EVP_PKEY_free(pair);
+	BIO_free(bio);
+	setenv("SSL_CERT_DIR", "/nonexistent", 1);
+	for (size_t i = 0; i < COUNT(tls_rows); i++) {
+		setenv("SSL_CERT_FILE",
+		       tls_rows[i].is_trusted ? trusted : certificates, 1);
+		tls_row_run(&tls_rows[i], server);
+	}
+	SSL_CTX_free(server);
+	close(empty);
+	close(full);
+	unlink(trusted);
+	unlink(certificates);
+}
+
+/* --- stopping --- */
+
+/* The second host never greets: what is to be tried there goes back at a stop,
+ * and does not hold it up. */
+Test(connection, gives_back_what_is_between_two_hosts, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 2,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {HELLO MAIL "C RCPT|S 550 5.1.1 no|"
+				       RCPT1 "S 421 bye|X"}},
+			  {.scripts = {"G |C nothing"}}},
+		.stops_after_ms = 500,
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "FN", "%s", run.outcomes);
+	cr_expect_not(run.has_failed);
 }

@@ -28,6 +28,7 @@ static const struct fake_dns_row rows[] = {
 	{ "near.example.net", DNS_A, DNS_FOUND, "127.0.0.1" },
 	{ "six.example.net", DNS_A, DNS_FOUND, "127.0.0.7 127.0.0.8" },
 	{ "six.example.net", DNS_AAAA, DNS_FOUND, "::1" },
+	{ "v6.example.net", DNS_AAAA, DNS_FOUND, "2001:db8::1" },
 	{ NULL },
 };
 
@@ -203,5 +204,24 @@ Test(hosts, a_cancelled_query_leaves_nothing)
 	fake_dns_run();
 	cr_expect_null(found);
 	cr_expect_eq(fake_dns_open(), 0);
+	options_free(options);
+}
+
+/* Whether this machine has IPv6 or not: never a failure. */
+Test(hosts, with_ipv6_only)
+{
+	static const struct hosts_row row = {"v6.example.net", NULL, 25, NULL,
+					     0};
+	struct listener_options listener = {.is_any = false};
+	struct options *options = options_make(&listener);
+	struct hosts *hosts;
+
+	fake_dns_rows = rows;
+	hosts = hosts_find(options, &row);
+	if (hosts->count == 0)
+		cr_expect_eq(hosts->trouble, TROUBLE_NO_CONNECTION);
+	hosts_unref(hosts);
+	options->listeners = NULL;
+	options->listeners_count = 0;
 	options_free(options);
 }

@@ -48,3 +48,48 @@ Test(dns_packet, names)
 	cr_expect_not(dns_name_parse(text_slice(&longest), &name));
 	arena_done(&arena);
 }
+
+/* An answer without records: to example.net MX, with what there is in front of
+ * and behind the question. */
+#define QUESTION "\7example\3net\0\0\17\0\1"
+#define NS_OF_NET "\300\24\0\2\0\1\0\0\0\74\0\4\1a\300\24"
+
+Test(dns_packet, nothing_there_and_nothing_known_differ)
+{
+	static const struct {
+		const char *name, *flags_and_counts, *authority;
+		size_t authority_len;
+		enum dns_packet_status status;
+	} rows[] = {
+		{ "a referral", "\201\200\0\1\0\0\0\1\0\0", NS_OF_NET, 16,
+		  DNS_PACKET_BAD },
+		{ "no data, by its authority",
+		  "\205\200\0\1\0\0\0\1\0\0", NS_OF_NET, 16,
+		  DNS_PACKET_ANSWER },
+		{ "no data, without more", "\201\200\0\1\0\0\0\0\0\0", "", 0,
+		  DNS_PACKET_ANSWER },
+		{ "no such name, with where to ask",
+		  "\201\203\0\1\0\0\0\1\0\0", NS_OF_NET, 16,
+		  DNS_PACKET_ANSWER },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct arena arena = {0};
+		CLEAN(text_done) struct text packet = {0};
+		struct dns_question question = {.type = DNS_MX};
+		struct dns_packet_answer answer = {0};
+
+		cr_assert(dns_name_parse(SLICE("example.net"),
+					 &question.name));
+		text_add(&packet, slice_of("\22\64", 2));
+		text_add(&packet, slice_of(rows[i].flags_and_counts, 10));
+		text_add(&packet, slice_of(QUESTION, sizeof(QUESTION) - 1));
+		text_add(&packet, slice_of(rows[i].authority,
+					   rows[i].authority_len));
+		cr_expect_eq(dns_packet_read(text_slice(&packet), &question,
+					     0x1234, &arena, &answer),
+			     rows[i].status, "%s: %s", rows[i].name,
+			     answer.answer.reason);
+		arena_done(&arena);
+	}
+}

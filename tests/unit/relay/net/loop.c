@@ -172,3 +172,38 @@ Test(worker, refuses_beyond_its_bound)
 	uv_sem_destroy(&gate);
 	uv_sem_destroy(&entered);
 }
+
+static struct loop held_loop;
+static bool held_ran;
+
+static void
+hold_run(struct post *post)
+{
+	(void)post;
+	loop_hold(&held_loop);
+}
+
+static void
+release_run(struct post *post)
+{
+	(void)post;
+	held_ran = true;
+	loop_release(&held_loop);
+}
+
+Test(loop, does_not_end_before_a_post_it_waits_for, .timeout = 20)
+{
+	struct post hold, release;
+	struct fault fault;
+
+	cr_assert(loop_init(&held_loop, 0, &fault));
+	cr_assert(loop_start(&held_loop, &fault));
+	loop_post(&held_loop, &hold, hold_run);
+	loop_stop(&held_loop);
+	/* Long enough for a loop that does not wait to be gone. */
+	uv_sleep(50);
+	loop_post(&held_loop, &release, release_run);
+	loop_join(&held_loop);
+	cr_expect(held_ran);
+	loop_done(&held_loop);
+}

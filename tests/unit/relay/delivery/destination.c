@@ -1,0 +1,493 @@
+/*
+ * A destination between a schedule, hosts and connections that do as the test
+ * says. Nothing runs on its own: there is no loop.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "relay/delivery/connection.h"
+#include "relay/delivery/destination.h"
+#include "relay/generation.h"
+#include "tests/fake/clock.h"
+
+#define DELIVERIES_MAX 64
+
+/* --- the schedule --- */
+
+static struct delivery *ready[DELIVERIES_MAX];
+static size_t ready_count;
+static char settled[DELIVERIES_MAX + 1]; /* a letter for each, in order */
+static size_t settled_count, given_back;
+static uint64_t paused_ms;
+static bool pause_is_short; /* over before the next call */
+
+struct delivery *
+schedule_take(struct schedule_destination *destination)
+{
+	struct delivery *delivery = ready[0];
+
+	(void)destination;
+	if (ready_count == 0 || paused_ms > 0)
+		return NULL;
+	ready_count--;
+	memmove(ready, ready + 1, ready_count * sizeof(ready[0]));
+	return delivery;
+}
+
+static void
+delivery_drop(struct delivery *delivery)
+{
+	message_unref(delivery->message);
+	free(delivery->recipients);
+	free(delivery);
+}
+
+void
+schedule_settle(struct schedule_destination *destination,
+		struct delivery *delivery,
+		const struct recipient_result *results)
+{
+	(void)destination;
+	settled[settled_count++] = "NDTF"[results[0].outcome];
+	settled[settled_count] = '\0';
+	delivery_drop(delivery);
+}
+
+void
+schedule_give_back(struct schedule_destination *destination,
+		   struct delivery *delivery)
+{
+	(void)destination;
+	given_back++;
+	ready[ready_count++] = delivery;
+}
+
+void
+schedule_pause(struct schedule_destination *destination, uint64_t delay_ms)
+{
+	(void)destination;
+	paused_ms = pause_is_short ? 0 : delay_ms;
+}
+
+/* --- hosts --- */
+
+static enum { HOSTS_ONE, HOSTS_NONE, HOSTS_LATER } hosts_answer;
+static enum outcome_trouble hosts_trouble;
+static struct hosts_query *hosts_open;
+static unsigned hosts_asked;
+static int hosts_references;
+
+static struct hosts *
+hosts_make(void)
+{
+	struct hosts *hosts = memory_new(sizeof(*hosts));
+
+	hosts->count = hosts_answer == HOSTS_NONE ? 0 : 1;
+	hosts->trouble = hosts_trouble;
+	hosts->references = 1;
+	hosts_references++;
+	return hosts;
+}
+
+struct hosts *
+hosts_start(struct hosts_query *query, struct dns *dns,
+	    const struct options *options, const struct route *route,
+	    struct slice destination)
+{
+	(void)dns;
+	(void)options;
+	(void)route;
+	(void)destination;
+	hosts_asked++;
+	cr_assert_null(hosts_open);
+	if (hosts_answer != HOSTS_LATER)
+		return hosts_make();
+	hosts_open = query;
+	return NULL;
+}
+
+void
+hosts_cancel(struct hosts_query *query)
+{
+	cr_assert_eq(query, hosts_open);
+	hosts_open = NULL;
+}
+
+struct hosts *
+hosts_ref(struct hosts *hosts)
+{
+	hosts->references++;
+	return hosts;
+}
+
+void
+hosts_unref(struct hosts *hosts)
+{
+	if (--hosts->references > 0)
+		return;
+	hosts_references--;
+	free(hosts);
+}
+
+/* --- connections --- */
+
+static struct connection *connections[16];
+static size_t connections_count;
+
+struct connection *
+connection_open(const struct connection_settings *settings)
+{
+	struct connection *connection = memory_new(sizeof(*connection));
+
+	connection->settings = *settings;
+	hosts_ref(settings->hosts);
+	generation_ref(settings->generation);
+	list_init(&connection->link);
+	list_init(&connection->waiting);
+	cr_assert_lt(connections_count, COUNT(connections));
+	connections[connections_count++] = connection;
+	return connection;
+}
+
+void
+connection_carry(struct connection *connection, struct attempt *attempt)
+{
+	cr_assert_not(connection->has_ended);
+	connection->assigned++;
+	list_add_last(&connection->waiting, &attempt->link);
+}
+
+void
+connection_free(struct connection *connection)
+{
+	cr_assert(connection->has_ended);
+	cr_assert_eq(connection->assigned, 0);
+	hosts_unref(connection->settings.hosts);
+	generation_unref(connection->settings.generation);
+	for (size_t i = 0; i < COUNT(connections); i++)
+		if (connections[i] == connection)
+			connections[i] = NULL;
+	free(connection);
+}
+
+void
+connection_place_init(struct connection_place *place)
+{
+	list_init(&place->connections);
+	place->is_stopping = false;
+}
+
+void
+connection_place_stop(struct connection_place *place)
+{
+	place->is_stopping = true;
+}
+
+static void
+carried(struct connection *connection, enum outcome outcome, bool is_unreached)
+{
+	struct attempt *attempt = CONTAINER(
+		list_take_first(&connection->waiting), struct attempt, link);
+	struct recipient_result result = {.outcome = outcome};
+
+	if (outcome != OUTCOME_NONE)
+		attempt_fill(attempt, &result);
+	attempt->is_unreached = is_unreached;
+	connection->settings.returned(connection->settings.owner, connection,
+				      attempt);
+}
+
+/* As connection.c does: all back first, then the end. */
+static void
+ends(struct connection *connection, bool has_failed)
+{
+	size_t count = connection->assigned, slot = 0;
+
+	while (connections[slot] != connection)
+		slot++;
+	connection->has_failed = has_failed;
+	while (count-- > 0)
+		carried(connection,
+			has_failed ? OUTCOME_DEFERRED : OUTCOME_NONE,
+			has_failed);
+	connection->settings.ended(connection->settings.owner, connection);
+	/* What was given to it meanwhile comes back as it is. */
+	while (connections[slot] == connection)
+		carried(connection, OUTCOME_NONE, false);
+}
+
+/* --- the world --- */
+
+static struct loop loops[2];
+static struct options *options;
+static struct generation generations[2];
+static struct delivery_service *service;
+static struct schedule_destination destination;
+
+static void
+add(unsigned count)
+{
+	while (count-- > 0) {
+		struct delivery *delivery = memory_new(sizeof(*delivery));
+
+		delivery->message = message_new(SLICE("a@example.com"));
+		delivery->recipients_count = 1;
+		delivery->recipients =
+			memory_new(sizeof(*delivery->recipients));
+		ready[ready_count++] = delivery;
+	}
+}
+
+static void
+world_make(void)
+{
+	options = options_default();
+	for (size_t i = 0; i < 2; i++)
+		generations[i] = (struct generation){.options = options,
+						     .references = 100};
+	for (unsigned i = 0; i < 2; i++)
+		loops[i] = (struct loop){.index = i,
+					 .generation = &generations[0]};
+	service = delivery_service_new(loops, 2, NULL);
+	destination = (struct schedule_destination){
+		.name = SLICE("example.net"), .loop = &loops[0]};
+}
+
+static void
+world_end(void)
+{
+	delivery_service_stop(service, &loops[0]);
+	for (size_t i = 0; i < COUNT(connections); i++)
+		if (connections[i] != NULL)
+			ends(connections[i], false);
+	cr_expect(destination_gone(&destination));
+	delivery_service_free(service);
+	cr_expect_eq(hosts_references, 0);
+	cr_expect_eq(generations[0].references, 100);
+	cr_expect_eq(generations[1].references, 100);
+	for (size_t i = 0; i < ready_count; i++)
+		delivery_drop(ready[i]);
+	options_free(options);
+}
+
+TestSuite(destination, .init = world_make, .fini = world_end, .timeout = 20);
+
+Test(destination, opens_more_connections_as_they_deliver)
+{
+	add(12);
+	destination_due(&destination);
+	cr_assert_eq(connections_count, 2);
+	cr_expect_eq(connections[0]->settings.loop, &loops[0]);
+	cr_expect_eq(connections[1]->settings.loop, &loops[1]);
+	cr_expect_eq(connections[0]->assigned, 2);
+	cr_expect_eq(connections[1]->assigned, 2);
+	carried(connections[0], OUTCOME_DELIVERED, false);
+	cr_expect_eq(connections_count, 3);
+	while (connections[0]->assigned > 0)
+		carried(connections[0], OUTCOME_DELIVERED, false);
+	cr_expect_eq(hosts_asked, 1);
+	cr_expect_eq(paused_ms, 0);
+	while (settled_count < 12)
+		for (size_t i = 0; i < connections_count; i++)
+			while (connections[i]->assigned > 0)
+				carried(connections[i], OUTCOME_DELIVERED,
+					false);
+	cr_expect_str_eq(settled, "DDDDDDDDDDDD");
+}
+
+Test(destination, waits_for_the_connection_that_is_under_way)
+{
+	add(2);
+	destination_due(&destination);
+	cr_assert_eq(connections_count, 2);
+	/* A host that takes one connection at a time. */
+	ends(connections[1], true);
+	cr_expect_str_eq(settled, "");
+	cr_expect_eq(paused_ms, 0);
+	carried(connections[0], OUTCOME_DELIVERED, false);
+	carried(connections[0], OUTCOME_DELIVERED, false);
+	cr_expect_str_eq(settled, "DD");
+	cr_expect_eq(connections_count, 2, "one at a time");
+}
+
+Test(destination, defers_once_nobody_is_left_to_try)
+{
+	static const uint64_t pauses[] = {1, 2, 4, 5, 5};
+
+	for (size_t i = 0; i < COUNT(pauses); i++) {
+		connections_count = settled_count = 0;
+		given_back = ready_count > 0 ? given_back : 0;
+		add(4);
+		paused_ms = 0;
+		destination_due(&destination);
+		for (size_t j = 0; j < COUNT(connections); j++)
+			if (connections[j] != NULL)
+				ends(connections[j], true);
+		/* Never longer than what was deferred waits. */
+		cr_expect_eq(paused_ms, pauses[i] * MINUTE, "%zu: %llu", i,
+			     (unsigned long long)paused_ms);
+		cr_expect_leq(settled_count, 2, "a probe: %s", settled);
+		cr_expect_geq(settled_count, 1);
+		fake_clock_pass(paused_ms);
+	}
+}
+
+Test(destination, works_again_after_a_back_off)
+{
+	add(1);
+	destination_due(&destination);
+	ends(connections[0], true);
+	cr_expect_str_eq(settled, "T");
+	paused_ms = 0;
+	add(1);
+	destination_due(&destination);
+	cr_expect_eq(hosts_asked, 2, "hosts are looked up anew");
+	carried(connections[1], OUTCOME_DELIVERED, false);
+	ends(connections[1], false);
+	add(1);
+	destination_due(&destination);
+	ends(connections[2], true);
+	cr_expect_eq(paused_ms, 1 * MINUTE, "from the beginning");
+}
+
+Test(destination, a_connection_that_had_delivered_speaks_for_itself_only)
+{
+	add(1);
+	destination_due(&destination);
+	carried(connections[0], OUTCOME_DELIVERED, false);
+	add(1);
+	destination_due(&destination);
+	cr_assert_eq(connections[0]->assigned, 1);
+	ends(connections[0], true);
+	cr_expect_str_eq(settled, "DT", "with its reason: %s", settled);
+}
+
+Test(destination, a_pause_that_is_over_at_once_loses_nothing)
+{
+	add(5);
+	pause_is_short = true;
+	destination_due(&destination);
+	ends(connections[0], true);
+	ends(connections[1], true);
+	/* All is settled, on its way, or back. */
+	pause_is_short = false;
+	for (size_t i = 0; i < COUNT(connections); i++)
+		if (connections[i] != NULL)
+			ends(connections[i], true);
+	cr_expect_eq(settled_count + ready_count, 5);
+}
+
+Test(destination, a_message_that_breaks_connections_is_deferred)
+{
+	unsigned broken = 0;
+
+	add(2);
+	destination_due(&destination);
+	/* There is always another connection, and it always works. */
+	while (settled_count == 0 && broken < 10) {
+		struct connection *connection = connections[broken];
+		struct attempt *attempt = CONTAINER(connection->waiting.next,
+						    struct attempt, link);
+
+		attempt->lost++;
+		broken++;
+		ends(connection, true);
+		add(1);
+		destination_due(&destination);
+	}
+	cr_expect_leq(broken, 3);
+}
+
+Test(destination, without_hosts)
+{
+	static const struct {
+		enum outcome_trouble trouble;
+		const char *settled;
+		uint64_t pause_ms;
+	} rows[] = {
+		{TROUBLE_NO_NAME, "FFFFFFFFFFFF", 0},
+		{TROUBLE_NULL_MX, "FFFFFFFFFFFF", 0},
+		{TROUBLE_LOOP, "FFFFFFFFFFFF", 0},
+		{TROUBLE_DNS, "TTTTTTTT", 1 * MINUTE},
+		{TROUBLE_DNS, "TTTTTTTT", 2 * MINUTE},
+	};
+
+	hosts_answer = HOSTS_NONE;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		hosts_trouble = rows[i].trouble;
+		settled_count = paused_ms = 0;
+		add((unsigned)(12 - ready_count));
+		destination_due(&destination);
+		cr_expect_str_eq(settled, rows[i].settled, "%zu: %s", i,
+				 settled);
+		cr_expect_eq(paused_ms, rows[i].pause_ms, "%zu", i);
+		fake_clock_pass(1 * HOUR);
+	}
+}
+
+Test(destination, carries_nothing_new_by_the_rules_of_old)
+{
+	add(1);
+	destination_due(&destination);
+	carried(connections[0], OUTCOME_DELIVERED, false);
+	/* A reload: `required` now, perhaps, or another next hop. */
+	loops[0].generation = &generations[1];
+	add(1);
+	destination_due(&destination);
+	cr_expect_eq(connections[0]->assigned, 0);
+	cr_assert_eq(connections_count, 2);
+	cr_expect_eq(connections[1]->settings.generation, &generations[1]);
+	cr_expect_eq(connections[1]->assigned, 1);
+	cr_expect_eq(hosts_asked, 2);
+	loops[0].generation = &generations[0];
+	carried(connections[1], OUTCOME_DELIVERED, false);
+}
+
+Test(destination, goes_when_nothing_is_open)
+{
+	cr_expect(destination_gone(&destination), "never used");
+	hosts_answer = HOSTS_LATER;
+	add(1);
+	destination_due(&destination);
+	cr_expect_not_null(hosts_open);
+	ready_count--;
+	delivery_drop(ready[0]);
+	cr_expect(destination_gone(&destination), "while asking");
+	cr_expect_null(hosts_open);
+	cr_expect_null(destination.delivery);
+
+	hosts_answer = HOSTS_ONE;
+	add(1);
+	destination_due(&destination);
+	cr_expect_not(destination_gone(&destination));
+	carried(connections[0], OUTCOME_DELIVERED, false);
+	cr_expect_not(destination_gone(&destination), "the connection idles");
+	ends(connections[0], false);
+	cr_expect(destination_gone(&destination));
+}
+
+Test(destination, stops_while_it_asks)
+{
+	hosts_answer = HOSTS_LATER;
+	add(3);
+	destination_due(&destination);
+	delivery_service_stop(service, &loops[0]);
+	cr_expect_null(hosts_open);
+	cr_expect_eq(ready_count + given_back, 3);
+}
+
+Test(destination, stops_with_work_in_hand)
+{
+	add(8);
+	destination_due(&destination);
+	cr_expect_eq(ready_count, 3, "one waits for a connection");
+	delivery_service_stop(service, &loops[0]);
+	cr_expect_eq(ready_count, 4);
+	/* One ends well, the others come back as they went. */
+	carried(connections[0], OUTCOME_DELIVERED, false);
+	ends(connections[0], false);
+	ends(connections[1], false);
+	cr_expect_str_eq(settled, "D");
+	cr_expect_eq(ready_count, 7);
+}
