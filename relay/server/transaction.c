@@ -6,11 +6,13 @@
 #include "relay/net/signing.h"
 #include "relay/net/wire.h"
 #include "relay/queue/spool.h"
+#include "relay/server/recheck.h"
 
 /*
  * FIELDS → BODY, or → REFUSED from either: the rest is read and dropped, in
  * constant memory. At the end of data → FINISHING (spool and signer at work)
- * → STORING. ENVELOPE comes before them all.
+ * → STORING (looked at once more where that is due, then in the store's hands).
+ * ENVELOPE comes before them all.
  */
 enum phase {
 	PHASE_ENVELOPE,
@@ -41,6 +43,7 @@ struct transaction {
 	struct spool *spool;
 	struct signing_order order;
 	bool is_signing, is_blocked, has_spooled;
+	struct recheck recheck;
 	struct store_put put;
 
 	/* Set in PHASE_REFUSED. */
@@ -278,6 +281,38 @@ on_stored(struct store_put *put, const struct fault *fault)
 	tell(transaction, &reply_queued, SLICE(id));
 }
 
+/* A signature of ours that does not verify is our fault, not the client's. */
+static void
+on_rechecked(struct recheck *recheck, const struct fault *fault)
+{
+	struct transaction *transaction =
+		CONTAINER(recheck, struct transaction, recheck);
+
+	if (fault != NULL) {
+		give_up(transaction, &reply_signing_failed, fault);
+		return;
+	}
+	transaction->put.message = transaction->message;
+	transaction->put.loop = transaction->setup.loop;
+	transaction->put.done = on_stored;
+	store_put(transaction->setup.store, &transaction->put);
+}
+
+static void
+recheck_message(struct transaction *transaction)
+{
+	enum recheck_status status;
+	struct fault fault;
+
+	transaction->recheck.done = on_rechecked;
+	status = recheck_start(&transaction->recheck, transaction->setup.store,
+			       transaction->setup.loop, transaction->message,
+			       transaction->pipeline, &fault);
+	if (status != RECHECK_LATER)
+		on_rechecked(&transaction->recheck,
+			     status == RECHECK_BAD ? &fault : NULL);
+}
+
 /* Spool and signer are through: our fields on top, and into the store. */
 static void
 store_message(struct transaction *transaction)
@@ -300,10 +335,7 @@ store_message(struct transaction *transaction)
 	}
 	message->prefix = arena_copy(&message->arena, text_slice(&prefix));
 	transaction->phase = PHASE_STORING;
-	transaction->put.message = message;
-	transaction->put.loop = transaction->setup.loop;
-	transaction->put.done = on_stored;
-	store_put(transaction->setup.store, &transaction->put);
+	recheck_message(transaction);
 }
 
 static void
