@@ -596,12 +596,18 @@ needs_second_pass(struct transaction *transaction)
 
 	needs->long_lines = has_long_line(transaction) &&
 			    options->long_lines == LONG_LINES_ENCODE;
+	needs->eight_bit = transaction->wire.has_8bit &&
+			   options->eight_bit == EIGHT_BIT_ENCODE;
 	needs->bcc = facts->has_bcc && options->remove_bcc;
 	needs->version = transaction->wire.has_8bit && !facts->has_version &&
 			 options->add_mime_version;
 	if (needs->long_lines && facts->is_signed) {
 		note(transaction, "lines over 998 octets stay", why);
 		needs->long_lines = false;
+	}
+	if (needs->eight_bit && facts->is_signed) {
+		note(transaction, "8-bit content stays", why);
+		needs->eight_bit = false;
 	}
 	if (needs->bcc && (prepare_is_locked(facts, "Bcc") ||
 			   prepare_is_locked(facts, "Resent-Bcc"))) {
@@ -612,7 +618,8 @@ needs_second_pass(struct transaction *transaction)
 		note(transaction, "8-bit text stays without MIME-Version", why);
 		needs->version = false;
 	}
-	return needs->long_lines || needs->bcc || needs->version;
+	return needs->long_lines || needs->eight_bit || needs->bcc ||
+	       needs->version;
 }
 
 /* A new message takes the place of the one whose bytes are read. */
@@ -637,6 +644,8 @@ second_decided(void *owner, const struct repair_report *report)
 
 	if (report->left != NULL)
 		note(transaction, "lines over 998 octets stay", report->left);
+	if (report->left_8bit != NULL)
+		note(transaction, "8-bit content stays", report->left_8bit);
 	if (transaction->needs.bcc && !report->removes_bcc)
 		note(transaction, "Bcc stays", "the header cannot be read");
 	if (!report->has_long_word && repair_changes(report)) {
