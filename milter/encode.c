@@ -37,7 +37,8 @@ encode_init(struct encoder *encoder, enum encode_kind kind)
 /* --- quoted-printable --- */
 
 /* One octet, escaped or not; before it a soft line break where the line has no
- * room for it and for the "=" of the next one. */
+ * room for it and for the "=" of the next one. No line begins with "-": it
+ * might turn into a boundary. */
 static void
 quoted_put(struct encoder *encoder, char c, bool is_escaped, struct text *out)
 {
@@ -48,6 +49,10 @@ quoted_put(struct encoder *encoder, char c, bool is_escaped, struct text *out)
 	if (encoder->column + len > ENCODE_LINE_MAX - 1) {
 		text_add_string(out, "=\r\n");
 		encoder->column = 0;
+	}
+	if (encoder->column == 0 && c == '-') {
+		is_escaped = true;
+		len = 3;
 	}
 	if (is_escaped) {
 		text_add_byte(out, '=');
@@ -122,6 +127,11 @@ refold_put(struct encoder *encoder, char c, struct text *out)
 	if (encoder->column >= ENCODE_REFOLD_MAX && !is_barred) {
 		text_add_string(out, "=\r\n");
 		encoder->column = 0;
+		if (c == '-') {
+			text_add_string(out, "=2D");
+			encoder->column = 3;
+			return;
+		}
 	}
 	text_add_byte(out, c);
 	encoder->column++;

@@ -10,7 +10,8 @@
  *
  * Lines       Encoded ones have at most 76 octets. Those of content that was
  *             quoted-printable before are only broken where they are longer
- *             than ENCODE_REFOLD_MAX, so that nothing else changes.
+ *             than ENCODE_REFOLD_MAX, so that nothing else changes. None
+ *             that is made here begins with "-", as a boundary would.
  */
 #ifndef MILTER_ENCODE_H
 #define MILTER_ENCODE_H

@@ -201,24 +201,41 @@ look_fields(struct repair *repair, const struct mime_part *part,
 	}
 }
 
+/* Content that is 8-bit against its encoding stays so: nobody knows what it
+ * means. */
+static const char *
+content_choose(const struct repair *repair, const struct mime_part *part,
+	       bool is_8bit, enum encode_kind *kind_out)
+{
+	if (part->kind != MIME_LEAF)
+		return part->why;
+	if (is_8bit && part->given != ENCODE_GIVEN_NONE)
+		return "an encoded part with 8-bit octets";
+	return encode_choose(&repair->measure, part->given, part->is_text,
+			     kind_out);
+}
+
 static void
 look_content(struct repair *repair, const struct mime_part *part)
 {
+	const struct encode_measure *measure = &repair->measure;
+	bool is_long = repair->needs.long_lines && measure->has_long_line;
+	bool is_8bit = repair->needs.eight_bit && measure->has_8bit;
 	enum encode_kind kind = ENCODE_NONE;
-	const char *why = part->why;
+	const char *why;
 
-	repair->has_8bit |= repair->measure.has_8bit;
+	repair->has_8bit |= measure->has_8bit;
 	if (part->index == 0)
-		repair->is_utf8 = encode_measure_is_utf8(&repair->measure);
-	if (!repair->needs.long_lines || !repair->measure.has_long_line)
+		repair->is_utf8 = encode_measure_is_utf8(measure);
+	if (!is_long && !is_8bit)
 		return;
-	if (part->kind == MIME_LEAF)
-		why = encode_choose(&repair->measure, part->given,
-				    part->is_text, &kind);
-	if (why != NULL)
-		leave(repair, why);
-	else
+	why = content_choose(repair, part, is_8bit, &kind);
+	if (why == NULL)
 		plan_of(repair, part)->encode = (unsigned char)kind;
+	if (why != NULL && is_long)
+		leave(repair, why);
+	if (why != NULL && is_8bit && repair->report.left_8bit == NULL)
+		repair->report.left_8bit = why;
 }
 
 static void
@@ -354,6 +371,7 @@ repair_decide(struct repair *repair)
 
 		*report = (struct repair_report){
 			.left = repair->needs.long_lines ? trouble : NULL,
+			.left_8bit = repair->needs.eight_bit ? trouble : NULL,
 			.removes_bcc = has_header && repair->has_bcc,
 			.removes_signatures =
 				has_header && repair->has_signature};

@@ -10,6 +10,7 @@
  * What it may do
  *	lines over 998 octets in the content of a part: the part is encoded,
  *	    or its encoding's lines are broken; what it decodes to stays;
+ *	8-bit content, where asked for: encoded likewise;
  *	such lines in a header: folded at white space (RFC 5322 2.2.3);
  *	Bcc and Resent-Bcc: removed (RFC 5322 3.6.3);
  *	signatures of the domains that sign it anew: removed;
@@ -30,6 +31,7 @@
 
 struct repair_needs {
 	bool long_lines;
+	bool eight_bit;
 	bool bcc;
 	bool version;
 	/* DKIM-Signature fields of these domains go: ours take their place. */
@@ -41,8 +43,8 @@ struct repair_report {
 	/* What is changed. */
 	bool encodes_quoted, encodes_base64, breaks_lines, folds_header;
 	bool removes_bcc, removes_signatures, adds_version, adds_type;
-	/* NULL, or where long lines stay, in a few words. */
-	const char *left;
+	/* NULL, or where long lines stay, and 8-bit content, in a few words. */
+	const char *left, *left_8bit;
 	/* A line of the message's own header cannot be folded. */
 	bool has_long_word;
 };

@@ -12,8 +12,8 @@
 /* ---- the table ---- */
 
 /* In order of enum log_format, log_level, listener_tls, auth_mode,
- * bare_newlines, long_lines, tls_policy, unsigned_action, existing_action,
- * selector_state. */
+ * bare_newlines, long_lines, eight_bit, without_8bitmime, tls_policy,
+ * unsigned_action, existing_action, selector_state. */
 static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug",
 					  NULL};
@@ -23,6 +23,7 @@ static const char *const auth_words[] = {"none", "optional", "required", NULL};
 static const char *const bare_newlines_words[] = {"reject", "normalize", NULL};
 static const char *const long_lines_words[] = {"encode", "reject", "keep",
 					       NULL};
+static const char *const eight_bit_words[] = {"keep", "encode", NULL};
 static const char *const without_8bitmime_words[] = {"bounce", "send", NULL};
 static const char *const tls_words[] = {"none", "opportunistic", "required",
 					"verify", NULL};
@@ -128,6 +129,9 @@ static const struct conf_option rows[] = {
 	{ "prepare.long_lines", CONF_WORD, FIELD(prepare.long_lines), "encode", 0, 0,
 	  "Lines over 998 octets: encode that part anew (and fold such lines of a header), refuse the message, or keep them for others to break.",
 	  .words = long_lines_words },
+	{ "prepare.eight_bit", CONF_WORD, FIELD(prepare.eight_bit), "keep", 0, 0,
+	  "Content that is 8-bit: keep it, or encode that part, where the next host is known not to offer 8BITMIME.",
+	  .words = eight_bit_words },
 	{ "prepare.add_date", CONF_BOOL, FIELD(prepare.add_date), "true", 0, 0,
 	  "Add Date where it is missing." },
 	{ "prepare.add_message_id", CONF_BOOL, FIELD(prepare.add_message_id), "true", 0, 0,

@@ -19,6 +19,7 @@ enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS,
 enum auth_mode { AUTH_NONE, AUTH_OPTIONAL, AUTH_REQUIRED };
 enum bare_newlines { BARE_NEWLINES_REJECT, BARE_NEWLINES_NORMALIZE };
 enum long_lines { LONG_LINES_ENCODE, LONG_LINES_REJECT, LONG_LINES_KEEP };
+enum eight_bit { EIGHT_BIT_KEEP, EIGHT_BIT_ENCODE };
 enum without_8bitmime { WITHOUT_8BITMIME_BOUNCE, WITHOUT_8BITMIME_SEND };
 enum tls_policy { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRED, TLS_VERIFY };
 
@@ -40,6 +41,7 @@ struct listener_options {
 /* What is made of a message before it is signed. */
 struct prepare_options {
 	enum long_lines long_lines;
+	enum eight_bit eight_bit;
 	bool add_date, add_message_id, add_mime_version, remove_bcc;
 };
 

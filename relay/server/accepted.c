@@ -30,8 +30,8 @@ log_changed(struct log *line, const struct accepted *event)
 	} rows[] = {
 		{event->mends_newlines, "line ends made CRLF"},
 		{report->encodes_quoted,
-		 "long lines encoded as quoted-printable"},
-		{report->encodes_base64, "long lines encoded as base64"},
+		 "parts encoded as quoted-printable"},
+		{report->encodes_base64, "parts encoded as base64"},
 		{report->breaks_lines, "long lines of encoded parts broken"},
 		{report->folds_header, "long header lines folded"},
 		{report->removes_bcc, "Bcc removed"},

@@ -287,21 +287,6 @@ on_rechecked(struct recheck *recheck, const struct fault *fault)
 	store_put(transaction->setup.store, &transaction->put);
 }
 
-static void
-recheck_message(struct transaction *transaction)
-{
-	enum recheck_status status;
-	struct fault fault;
-
-	transaction->recheck.done = on_rechecked;
-	status = recheck_start(&transaction->recheck, transaction->setup.store,
-			       transaction->setup.loop, transaction->message,
-			       transaction->pipeline, &fault);
-	if (status != RECHECK_LATER)
-		on_rechecked(&transaction->recheck,
-			     status == RECHECK_BAD ? &fault : NULL);
-}
-
 /* Spool and signer are through: our fields on top, and into the store. */
 static void
 store_message(struct transaction *transaction)
@@ -309,6 +294,8 @@ store_message(struct transaction *transaction)
 	struct message *message = transaction->message;
 	struct slice hostname = transaction->setup.trace.hostname;
 	CLEAN(text_done) struct text prefix = {0};
+	enum recheck_status status;
+	struct fault fault;
 
 	ASSERT(message->body.size == transaction->size);
 	if (transaction->signatures_count > 0)
@@ -324,7 +311,13 @@ store_message(struct transaction *transaction)
 	}
 	message->prefix = arena_copy(&message->arena, text_slice(&prefix));
 	transaction->phase = PHASE_STORING;
-	recheck_message(transaction);
+	transaction->recheck.done = on_rechecked;
+	status = recheck_start(&transaction->recheck, transaction->setup.store,
+			       transaction->setup.loop, message,
+			       transaction->pipeline, &fault);
+	if (status != RECHECK_LATER)
+		on_rechecked(&transaction->recheck,
+			     status == RECHECK_BAD ? &fault : NULL);
 }
 
 static void
@@ -628,12 +621,18 @@ needs_second_pass(struct transaction *transaction)
 
 	needs->long_lines = has_long_line(transaction) &&
 			    options->long_lines == LONG_LINES_ENCODE;
+	needs->eight_bit = transaction->wire.has_8bit &&
+			   options->eight_bit == EIGHT_BIT_ENCODE;
 	needs->bcc = facts->has_bcc && options->remove_bcc;
 	needs->version = transaction->wire.has_8bit && !facts->has_version &&
 			 options->add_mime_version;
 	if (needs->long_lines && facts->is_signed) {
 		note(transaction, "lines over 998 octets stay", why);
 		needs->long_lines = false;
+	}
+	if (needs->eight_bit && facts->is_signed) {
+		note(transaction, "8-bit content stays", why);
+		needs->eight_bit = false;
 	}
 	if (needs->bcc && (prepare_is_locked(facts, "Bcc") ||
 			   prepare_is_locked(facts, "Resent-Bcc"))) {
@@ -645,8 +644,8 @@ needs_second_pass(struct transaction *transaction)
 		needs->version = false;
 	}
 	prepare_strip(transaction->decision, &transaction->arena, needs);
-	return needs->long_lines || needs->bcc || needs->version ||
-	       needs->strip_count > 0;
+	return needs->long_lines || needs->eight_bit || needs->bcc ||
+	       needs->version || needs->strip_count > 0;
 }
 
 /* A new message takes the place of the one whose bytes are read. */
@@ -671,6 +670,8 @@ second_decided(void *owner, const struct repair_report *report)
 
 	if (report->left != NULL)
 		note(transaction, "lines over 998 octets stay", report->left);
+	if (report->left_8bit != NULL)
+		note(transaction, "8-bit content stays", report->left_8bit);
 	if (transaction->needs.bcc && !report->removes_bcc)
 		note(transaction, "Bcc stays", "the header cannot be read");
 	if (!report->has_long_word && repair_changes(report)) {

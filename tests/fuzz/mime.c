@@ -240,7 +240,7 @@ static void
 repair_cut(struct slice bytes, size_t step, struct repair_report *report,
 	   struct text *out)
 {
-	static const struct repair_needs needs = {true, true, true};
+	static const struct repair_needs needs = {true, true, true, true};
 	CLEAN(repair_free_clean)
 	struct repair *repair = repair_new(&needs, HEADER_MAX);
 	struct slice rest = bytes;

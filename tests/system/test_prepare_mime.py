@@ -188,6 +188,17 @@ def test_bare_line_ends_are_normalized(world, keys):
     assert "line ends" in world.relay.wait("accepted")["changed"][0]
 
 
+def test_8bit_content_is_encoded_where_asked(world, keys):
+    """For a smarthost without 8BITMIME."""
+    world.setup.extra = 'prepare { eight_bit = "encode" }'
+    world.start(receiver_options={"extensions": ("PIPELINING",)})
+    submit(world.relay.port, message(body="Grüße aus Berlin, und bis bald\r\n"))
+    data = world.receiver.wait_deliveries(1)[0].data
+    assert max(data) < 128
+    verified(data, keys)
+    assert parse(data).get_content() == "Grüße aus Berlin, und bis bald\n"
+
+
 @pytest.mark.parametrize("policy", ("bounce", "send"))
 def test_a_host_without_8bitmime(world, policy):
     """Never passed on in silence: RFC 6152 3."""

@@ -28,6 +28,13 @@ static const struct encode_row {
 	{"an escape is not cut", ENCODE_QUOTED_PRINTABLE,
 	 A38 A19 "AAAAAAAAAAAAAAAAA\xff\r\n",
 	 A38 A19 "AAAAAAAAAAAAAAAAA=\r\n=FF\r\n"},
+	{"no line may look like a boundary", ENCODE_QUOTED_PRINTABLE,
+	 "--a=\r\n" A38 A19 "AAAAAAAAAAAAAAAAAA--inner\r\n",
+	 "=2D-a=3D\r\n" A38 A19 "AAAAAAAAAAAAAAAAAA=\r\n=2D-inner\r\n"},
+	{"nor a broken one", ENCODE_REFOLD_QUOTED,
+	 A76 A76 A76 A76 A76 A76 A76 A76 A76 A76 "--inner\r\n--x\r\n",
+	 A76 A76 A76 A76 A76 A76 A76 A76 A76 A76
+	 "=\r\n=2D-inner\r\n--x\r\n"},
 	{"base64 of nothing", ENCODE_BASE64, "", ""},
 	{"base64", ENCODE_BASE64, "a\r\nb", "YQ0KYg=="},
 	{"base64 of one line", ENCODE_BASE64,

@@ -34,7 +34,7 @@ report_bits(const struct repair_report *report)
 	       (report->has_long_word ? WORD : 0);
 }
 
-static const struct repair_needs all_needs = {true, true, true};
+static const struct repair_needs all_needs = {true, false, true, true};
 
 static unsigned
 repair_cut(const struct repair_needs *needs, struct slice message, size_t step,
@@ -214,10 +214,10 @@ Test(repair, needs)
 		struct repair_needs needs;
 		unsigned bits;
 	} rows[] = {
-		{{false, false, false}, 0},
-		{{true, false, false}, QUOTED | VERSION | TYPE},
-		{{false, true, false}, BCC},
-		{{false, false, true}, VERSION | TYPE},
+		{{false, false, false, false}, 0},
+		{{true, false, false, false}, QUOTED | VERSION | TYPE},
+		{{false, false, true, false}, BCC},
+		{{false, false, false, true}, VERSION | TYPE},
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -227,6 +227,49 @@ Test(repair, needs)
 		cr_expect_eq(repair_cut(&rows[i].needs, SLICE(message), 1000,
 					&left, &out),
 			     rows[i].bits);
+	}
+}
+
+static const struct eight_row {
+	const char *name, *message, *left, *repaired;
+} eight_rows[] = {
+	{"a plain message", "A: b\r\n\r\nGr\xc3\xbc\xc3\x9f"
+			    "e aus Berlin, und bis bald.\r\n",
+	 NULL,
+	 "A: b\r\n" MIME "Content-Type: text/plain; charset=utf-8\r\n" QP
+	 "\r\nGr=C3=BC=C3=9Fe aus Berlin, und bis bald.\r\n"},
+	{"the part that is 8-bit",
+	 MIXED "--b\r\n\r\na=b\r\n--b\r\nContent-Type: image/x-y\r\n\r\n"
+	       "\xff\r\n--b--\r\n",
+	 NULL,
+	 MIXED "--b\r\n\r\na=b\r\n--b\r\nContent-Type: image/x-y\r\n"
+	       "Content-Transfer-Encoding: base64\r\n\r\n/w==\r\n--b--\r\n"},
+	{"a header stays", MIME "Subject: \xc3\xbc\r\n\r\nx\r\n", NULL,
+	 MIME "Subject: \xc3\xbc\r\n\r\nx\r\n"},
+	{"what should not be 8-bit", MIME QP "\r\n\xc3\xbc\r\n",
+	 "an encoded part with 8-bit octets", MIME QP "\r\n\xc3\xbc\r\n"},
+};
+
+Test(repair, eight_bit)
+{
+	static const struct repair_needs needs = {.eight_bit = true};
+
+	for (size_t i = 0; i < COUNT(eight_rows); i++) {
+		const struct eight_row *row = &eight_rows[i];
+		CLEAN(repair_free_clean) struct repair *repair =
+			repair_new(&needs, 10000);
+		CLEAN(text_done) struct text out = {0};
+		const struct repair_report *report;
+
+		repair_look(repair, SLICE(row->message));
+		report = repair_decide(repair);
+		repair_write(repair, SLICE(row->message), &out);
+		repair_finish(repair, &out);
+		cr_expect_str_eq(text_string(&out), row->repaired, "%s",
+				 row->name);
+		cr_expect_null(report->left, "%s", row->name);
+		cr_expect(slice_eq(SLICE(report->left_8bit), SLICE(row->left)),
+			  "%s", row->name);
 	}
 }
 
