@@ -232,6 +232,18 @@ list_run(const struct keys_options *options,
 	return print(&out);
 }
 
+/* domains_count where there is none of that name. */
+static size_t
+section_find(const struct keys_options *options, struct slice name)
+{
+	size_t i = 0;
+
+	while (i < options->domains_count &&
+	       !slice_eq_nocase(options->domains[i].name, name))
+		i++;
+	return i;
+}
+
 static int
 dns_run(const struct keys_options *options, const struct arguments *arguments)
 {
@@ -239,15 +251,22 @@ dns_run(const struct keys_options *options, const struct arguments *arguments)
 	CLEAN(text_done) struct text out = {0};
 	struct keys_options only = *options;
 	const struct keyring_domain *domain;
+	struct slice name = arguments->words[0];
 	struct fault fault = {0};
-	size_t i = 0;
+	size_t i;
 
-	while (i < options->domains_count &&
-	       !slice_eq_nocase(options->domains[i].name, arguments->words[0]))
-		i++;
+	if (slice_eq(name, SLICE("*"))) {
+		fputs("signet: the section \"*\" signs for each author's own "
+		      "domain: name one\n",
+		      stderr);
+		return EX_DATAERR;
+	}
+	i = section_find(options, name);
+	if (i == options->domains_count && record_label_check(name))
+		i = section_find(options, SLICE("*"));
 	if (i == options->domains_count) {
 		fprintf(stderr, "signet: no section for the domain '%.*s'\n",
-			SLICE_ARG(arguments->words[0]));
+			SLICE_ARG(name));
 		return EX_DATAERR;
 	}
 	/* The keys of other domains are of no concern here. */
@@ -264,8 +283,9 @@ dns_run(const struct keys_options *options, const struct arguments *arguments)
 			text_addf(&out, "; %.*s is retired: keep it until all "
 				  "mail signed with it has arrived\n",
 				  SLICE_ARG(selector->name));
-		record_write_zone(selector->name, domain->name, selector->key,
-				  &out);
+		record_write_zone(selector->name,
+				  domain->is_default ? name : domain->name,
+				  selector->key, &out);
 	}
 	return print(&out);
 }

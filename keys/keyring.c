@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "keys/record.h"
 
 /* What keyring_write_publics() begins with. */
 #define PUBLICS_MAGIC "signet publics 1"
@@ -75,10 +76,24 @@ copy_lower(struct arena *arena, struct slice name)
 }
 
 static void
+patterns_copy(struct arena *arena, const struct selector_options *from,
+	      struct keyring_selector *selector)
+{
+	selector->from_count = from->from_count;
+	selector->from = arena_array(arena, from->from_count,
+				     sizeof(*selector->from));
+	for (size_t i = 0; i < from->from_count; i++)
+		selector->from[i] = copy_lower(arena, from->from[i]);
+}
+
+/* first: the number of its first selector. */
+static void
 domain_fill(struct keyring *keyring, struct keyring_domain *domain,
-	    const struct domain_options *options, struct key_public **publics)
+	    const struct domain_options *options, struct key_public **publics,
+	    size_t first)
 {
 	domain->name = copy_lower(&keyring->arena, options->name);
+	domain->is_default = slice_eq(options->name, SLICE("*"));
 	domain->subdomains = options->subdomains;
 	domain->selectors_count = options->selectors_count;
 	domain->selectors =
@@ -90,8 +105,10 @@ domain_fill(struct keyring *keyring, struct keyring_domain *domain,
 		domain->selectors[i] = (struct keyring_selector){
 			.name = arena_copy(&keyring->arena, from->name),
 			.state = from->state,
-			.key = publics[i],
+			.key = publics[first + i],
+			.number = first + i,
 		};
+		patterns_copy(&keyring->arena, from, &domain->selectors[i]);
 	}
 }
 
@@ -112,8 +129,7 @@ keyring_new(const struct keys_options *options, struct key_public **publics,
 		const struct domain_options *from = &options->domains[i];
 
 		ASSERT(from->selectors_count <= count - used);
-		domain_fill(keyring, &keyring->domains[i], from,
-			    from->selectors_count > 0 ? publics + used : NULL);
+		domain_fill(keyring, &keyring->domains[i], from, publics, used);
 		used += from->selectors_count;
 		keyring->by_name[i] = &keyring->domains[i];
 	}
@@ -177,6 +193,7 @@ const struct keyring_domain *
 keyring_find(const struct keyring *keyring, struct slice name)
 {
 	const struct keyring_domain *domain = find_exactly(keyring, name);
+	bool is_name = record_label_check(name); /* no address literal */
 	ptrdiff_t dot;
 
 	if (domain != NULL)
@@ -187,7 +204,7 @@ keyring_find(const struct keyring *keyring, struct slice name)
 		if (domain != NULL && domain->subdomains)
 			return domain;
 	}
-	return NULL;
+	return is_name ? find_exactly(keyring, SLICE("*")) : NULL;
 }
 
 size_t

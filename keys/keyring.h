@@ -22,12 +22,14 @@ struct selector_options {
 	struct slice name;
 	struct slice key_path; /* as written; relative to keys_dir */
 	enum selector_state state;
+	struct slice *from; /* senders it is for; none: every one */
+	size_t from_count;
 	unsigned line; /* of the configuration file, for messages */
 	const char *file;
 };
 
 struct domain_options {
-	struct slice name;
+	struct slice name; /* "*": for every author domain without another */
 	bool subdomains;
 	struct selector_options *selectors;
 	size_t selectors_count;
@@ -51,10 +53,14 @@ struct keyring_selector {
 	struct slice name;
 	enum selector_state state;
 	struct key_public *key;
+	struct slice *from; /* patterns: "*@news.example.com" */
+	size_t from_count;
+	size_t number;      /* counted through all domains in order */
 };
 
 struct keyring_domain {
 	struct slice name;
+	bool is_default; /* "*" */
 	bool subdomains;
 	struct keyring_selector *selectors;
 	size_t selectors_count;
@@ -72,7 +78,8 @@ void keyring_unref(struct keyring *keyring);
 CLEAN_POINTER(struct keyring, keyring_unref)
 
 /* The section for this author domain: the exact one, else the closest parent
- * with `subdomains`. NULL where there is none. Case does not matter. */
+ * with `subdomains`, else "*" where it is a domain name at all. NULL where
+ * there is none. Case does not matter. */
 const struct keyring_domain *keyring_find(const struct keyring *keyring,
 					  struct slice domain);
 size_t keyring_domains_count(const struct keyring *keyring);

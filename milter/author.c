@@ -21,6 +21,7 @@ struct reader {
 	struct arena *arena;
 	struct authors *authors;
 	struct fault *fault;
+	struct text local; /* what may be the local part in hand */
 	bool in_group;
 };
 
@@ -163,6 +164,24 @@ domain_read(struct reader *reader, struct slice *domain_out)
 	return true;
 }
 
+/* Adds the word in hand, without what only quotes it (RFC 5322 3.2.4). */
+static void
+local_add(struct reader *reader)
+{
+	struct slice word = reader->token.bytes;
+
+	if (reader->token.kind != TOKEN_QUOTED) {
+		text_add(&reader->local, word);
+		return;
+	}
+	for (size_t i = 1; i + 1 < word.len; i++) {
+		if (word.bytes[i] == '\\' && i + 2 < word.len)
+			i++;
+		text_add_byte(&reader->local, word.bytes[i]);
+	}
+}
+
+/* The local part is what local_add() put together. */
 static bool
 author_add(struct reader *reader, struct slice domain)
 {
@@ -174,6 +193,8 @@ author_add(struct reader *reader, struct slice domain)
 		domain = arena_copy(reader->arena, domain);
 	else if (!idn_to_ascii(domain, reader->arena, &domain, reader->fault))
 		return false;
+	authors->locals[authors->count] =
+		arena_copy(reader->arena, text_slice(&reader->local));
 	authors->domains[authors->count++] = domain;
 	return true;
 }
@@ -199,16 +220,19 @@ route_skip(struct reader *reader)
 
 /* word *("." word), with its first token in hand. */
 static bool
-local_skip(struct reader *reader)
+local_read(struct reader *reader)
 {
+	text_clear(&reader->local);
 	for (;;) {
 		if (!token_is_word(reader))
 			return refuse(reader,
 				      "an address without a local part");
+		local_add(reader);
 		if (!token_next(reader))
 			return false;
 		if (!token_is(reader, '.'))
 			return true;
+		text_add_byte(&reader->local, '.');
 		if (!token_next(reader))
 			return false;
 	}
@@ -226,7 +250,7 @@ angle_read(struct reader *reader)
 		return false;
 	if (token_is(reader, '>'))
 		return refuse(reader, "an empty address");
-	if (!local_skip(reader))
+	if (!local_read(reader))
 		return false;
 	if (!token_is(reader, '@'))
 		return refuse(reader, "an address without a domain");
@@ -277,6 +301,7 @@ static bool
 words_read(struct reader *reader, struct words *words)
 {
 	*words = (struct words){.is_local = true};
+	text_clear(&reader->local);
 	for (;;) {
 		if (token_is(reader, '@')) {
 			if (!words_at(reader, words))
@@ -287,12 +312,15 @@ words_read(struct reader *reader, struct words *words)
 			if (words->has_at || (words->count > 0 &&
 					      !words->dot_last))
 				words->is_local = false;
+			if (words->is_local)
+				local_add(reader);
 			words->dot_last = false;
 			words->count++;
 		} else if (token_is(reader, '.')) {
 			if (words->has_at || words->count == 0 ||
 			    words->dot_last)
 				words->is_local = false;
+			text_add_byte(&reader->local, '.');
 			words->dot_last = true;
 		} else {
 			return true;
@@ -370,11 +398,15 @@ authors_parse(struct slice value, struct arena *arena,
 				.arena = arena,
 				.authors = &authors,
 				.fault = fault};
+	bool is_good;
 
+	authors.locals =
+		arena_array(arena, AUTHORS_MAX, sizeof(*authors.locals));
 	authors.domains =
 		arena_array(arena, AUTHORS_MAX, sizeof(*authors.domains));
-	if (!list_read(&reader))
-		return false;
-	*authors_out = authors;
-	return true;
+	is_good = list_read(&reader);
+	text_done(&reader.local);
+	if (is_good)
+		*authors_out = authors;
+	return is_good;
 }

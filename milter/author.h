@@ -1,6 +1,7 @@
 /*
  * author - the addresses that a From field names (RFC 5322 3.4, 4.4; groups by
- * RFC 6854; UTF-8 by RFC 6532), as far as signing needs them: their domains.
+ * RFC 6854; UTF-8 by RFC 6532), as far as signing needs them: local parts and
+ * domains.
  *
  * Read as the grammar has it: quoted strings, nested comments, display names,
  * groups, routes, encoded words (they are atoms here), and the obsolete forms:
@@ -22,6 +23,9 @@
 #define AUTHORS_MAX 100
 
 struct authors {
+	/* Of each address. A local part is given without quotes and
+	 * backslashes; it may hold any byte. */
+	struct slice *locals;
 	struct slice *domains; /* A-labels, lower case; or "[literal]" */
 	size_t count;          /* of addresses; 0: only empty groups */
 };

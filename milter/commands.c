@@ -7,9 +7,12 @@
 
 #include "base/clock.h"
 #include "keys/signer.h"
-#include "milter/header.h"
+#include "milter/emit.h"
+#include "milter/explain.h"
+#include "milter/feeder.h"
 #include "milter/input.h"
 #include "milter/pipeline.h"
+#include "milter/proof.h"
 
 /* t= has at most 12 digits (RFC 6376 3.5). */
 #define TIME_MAX_S 999999999999
@@ -35,82 +38,6 @@ usage(const char *text)
 {
 	fprintf(stderr, "signet: usage: signet %s\n", text);
 	return EX_USAGE;
-}
-
-/* ---- feeding a message to the stage or to the verifier ---- */
-
-struct feeder {
-	void *owner;
-	void (*field)(void *owner, struct slice field);
-	void (*end_of_header)(void *owner);
-	void (*body)(void *owner, struct slice bytes);
-	struct header_reader header;
-	bool in_body;
-};
-
-static void
-feeder_end_header(struct feeder *feeder)
-{
-	feeder->end_of_header(feeder->owner);
-	feeder->in_body = true;
-}
-
-static bool
-feeder_header(struct feeder *feeder, struct slice *piece, struct fault *fault)
-{
-	struct slice field;
-
-	for (;;) {
-		switch (header_read(&feeder->header, piece, &field)) {
-		case HEADER_MORE:
-			return true;
-		case HEADER_FIELD:
-			feeder->field(feeder->owner, field);
-			break;
-		case HEADER_END:
-			feeder_end_header(feeder);
-			return true;
-		case HEADER_TOO_LARGE:
-			return fault_set(fault, FAULT_LIMIT,
-					 "the header is larger than %zu bytes",
-					 feeder->header.size_max);
-		}
-	}
-}
-
-static bool
-feeder_piece(struct feeder *feeder, struct slice piece, struct fault *fault)
-{
-	if (!feeder->in_body && !feeder_header(feeder, &piece, fault))
-		return false;
-	if (feeder->in_body && piece.len > 0)
-		feeder->body(feeder->owner, piece);
-	return true;
-}
-
-/* The whole message. */
-static bool
-feeder_run(struct feeder *feeder, struct input *input, size_t header_max,
-	   struct fault *fault)
-{
-	struct slice piece, field;
-	bool is_good;
-
-	header_reader_init(&feeder->header, header_max != 0
-						    ? header_max
-						    : HEADER_SIZE_DEFAULT);
-	do
-		is_good = input_read(input, &piece, fault) &&
-			  feeder_piece(feeder, piece, fault);
-	while (is_good && piece.len > 0);
-	if (is_good && !feeder->in_body) {
-		while (header_read_last(&feeder->header, &field) ==
-		       HEADER_FIELD)
-			feeder->field(feeder->owner, field);
-		feeder_end_header(feeder);
-	}
-	header_reader_done(&feeder->header);
-	return is_good;
 }
 
 /* ---- signet sign ---- */
@@ -202,18 +129,52 @@ signatures_ask(struct signing *signing, struct signature *signatures,
 	return true;
 }
 
-static int
-message_write(struct signing *signing, struct input *input, bool is_signed)
+static bool
+proof_take(void *owner, struct slice bytes, struct fault *fault)
 {
+	(void)fault;
+	proof_feed(owner, bytes);
+	return true;
+}
+
+static bool
+output_take(void *owner, struct slice bytes, struct fault *fault)
+{
+	(void)owner;
+	return input_write_bytes(STDOUT_FILENO, bytes, fault);
+}
+
+/* Nothing is written before the message, as it will be written, has been
+ * verified: it is the first of its selectors. */
+static int
+message_write(struct signing *signing, struct input *input)
+{
+	const struct pipeline *pipeline = signing->pipeline;
 	CLEAN(text_done) struct text fields = {0};
+	CLEAN(proof_free_clean) struct proof *proof = proof_new(pipeline);
 	struct fault fault = {0};
 
-	if (is_signed)
-		pipeline_write(signing->pipeline, &fields);
-	if (!input_write_bytes(STDOUT_FILENO, text_slice(&fields), &fault) ||
-	    !input_write(input, STDOUT_FILENO, &fault))
+	pipeline_write(pipeline, &fields);
+	if (!emit_message(pipeline, text_slice(&fields), input, proof_take,
+			  proof, &fault))
+		return complain(&fault);
+	if (!proof_finish(proof, &fault)) {
+		complain(&fault);
+		return EX_TEMPFAIL;
+	}
+	if (!emit_message(pipeline, text_slice(&fields), input, output_take,
+			  NULL, &fault))
 		return complain(&fault);
 	return EX_OK;
+}
+
+static int
+message_pass(struct input *input)
+{
+	struct fault fault = {0};
+
+	return input_write(input, STDOUT_FILENO, &fault) ? EX_OK
+							 : complain(&fault);
 }
 
 static int
@@ -230,11 +191,11 @@ message_sign(struct signing *signing, struct input *input)
 			complain(&fault);
 			return EX_TEMPFAIL;
 		}
-		return message_write(signing, input, true);
+		return message_write(signing, input);
 	case VERDICT_RELAY:
 		fprintf(stderr, "signet: not signed: %.*s\n",
 			SLICE_ARG(signing->decision->reason));
-		return message_write(signing, input, false);
+		return message_pass(input);
 	case VERDICT_REJECT:
 		fprintf(stderr, "signet: refused, nobody signs it: %.*s\n",
 			SLICE_ARG(signing->decision->reason));
@@ -330,6 +291,162 @@ sign_command(const struct milter_options *options, int argc, char **argv)
 	policy_unref(signing.policy);
 	signer_client_free(signing.client);
 	signer_stop(&signing.signer);
+	return code;
+}
+
+/* ---- signet explain ---- */
+
+/* Without the public halves: who signs does not depend on them. */
+static struct keyring *
+keyring_without_keys(const struct keys_options *options)
+{
+	CLEAN(clean_memory) struct key_public **publics = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < options->domains_count; i++)
+		count += options->domains[i].selectors_count;
+	publics = memory_array(count, sizeof(struct key_public *));
+	return keyring_new(options, publics, count);
+}
+
+static void
+ignore_warning(void *owner, const char *text)
+{
+	(void)owner;
+	(void)text;
+}
+
+/* What is wrong with the keys is part of the explanation. */
+static struct keyring *
+keyring_load(const struct milter_options *options, struct fault *fault)
+{
+	struct signer_process signer;
+	struct keyring *keyring = NULL;
+
+	if (options->keys.domains_count > 0 &&
+	    signer_start(0, 0, &signer, fault)) {
+		if (!signer_load(&signer, &options->keys,
+				 options->strict_modes, ignore_warning, NULL,
+				 &keyring, fault))
+			keyring = NULL;
+		signer_stop(&signer);
+	}
+	return keyring != NULL ? keyring : keyring_without_keys(&options->keys);
+}
+
+/* What no MTA takes is told, too, but does not end the explanation. */
+struct explaining {
+	struct signing signing;
+	bool has_bare_cr, has_nul, ends_in_cr;
+};
+
+static void
+bytes_judge(struct explaining *explaining, struct slice bytes)
+{
+	for (size_t i = 0; i < bytes.len; i++) {
+		char c = bytes.bytes[i];
+
+		explaining->has_bare_cr |= explaining->ends_in_cr && c != '\n';
+		explaining->has_nul |= c == '\0';
+		explaining->ends_in_cr = c == '\r';
+	}
+}
+
+static void
+explain_take_field(void *owner, struct slice field)
+{
+	struct explaining *explaining = owner;
+
+	bytes_judge(explaining, field);
+	bytes_judge(explaining, SLICE("\r\n"));
+	pipeline_take_field(&explaining->signing, field);
+}
+
+static void
+explain_take_end(void *owner)
+{
+	pipeline_take_end(&((struct explaining *)owner)->signing);
+}
+
+static void
+explain_take_body(void *owner, struct slice bytes)
+{
+	bytes_judge(owner, bytes);
+}
+
+static int
+explanation_print(struct signing *signing, const struct fault *keys_fault,
+		  const struct fault *read_fault)
+{
+	const struct explain explain = {
+		.pipeline = signing->pipeline,
+		.options = &signing->options->keys,
+		.has_keys = keys_fault->kind == FAULT_NONE,
+	};
+	CLEAN(text_done) struct text out = {0};
+
+	if (signing->decision != NULL)
+		explain_write(&explain, &out);
+	if (signing->decision != NULL &&
+	    signing->decision->verdict == VERDICT_SIGN && !explain.has_keys)
+		text_addf(&out,
+			  "But the keys cannot be loaded, and until then such "
+			  "mail waits (451): %s\n",
+			  keys_fault->text);
+	if (read_fault->kind != FAULT_NONE)
+		text_addf(&out, "But the message is refused: %s\n",
+			  read_fault->text);
+	if (fwrite(out.bytes, 1, out.len, stdout) != out.len ||
+	    fflush(stdout) != 0)
+		return EX_IOERR;
+	return read_fault->kind != FAULT_NONE ? EX_DATAERR : EX_OK;
+}
+
+static int
+explain_run(struct explaining *explaining)
+{
+	struct signing *signing = &explaining->signing;
+	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
+	CLEAN(input_free_clean) struct input *input = NULL;
+	struct feeder feeder = {.owner = explaining,
+				.field = explain_take_field,
+				.end_of_header = explain_take_end,
+				.body = explain_take_body};
+	struct fault keys_fault = {0}, fault = {0};
+
+	keyring = keyring_load(signing->options, &keys_fault);
+	signing->policy = policy_new(keyring, &signing->options->signing);
+	signing->pipeline = pipeline_new(signing->policy, signing->time_s);
+	if (!input_open(signing->path, INPUT_VERIFY, &input, &fault))
+		return message_complain(&fault);
+	if (!feeder_run(&feeder, input, signing->options->max_header_size,
+			&fault) &&
+	    fault.kind != FAULT_LIMIT)
+		return message_complain(&fault);
+	if (explaining->has_bare_cr || explaining->ends_in_cr)
+		fault_set(&fault, FAULT_INPUT, "it has a bare CR");
+	else if (explaining->has_nul)
+		fault_set(&fault, FAULT_INPUT, "it has a NUL");
+	return explanation_print(signing, &keys_fault, &fault);
+}
+
+int
+explain_command(const struct milter_options *options, int argc, char **argv)
+{
+	struct explaining explaining = {
+		.signing = {.options = options,
+			    .time_s = clock_wall_ms() / 1000}};
+	int code;
+
+	if (argc > 2 ||
+	    (argc == 2 && argv[1][0] == '-' && argv[1][1] != '\0'))
+		return usage("explain [FILE]");
+	if (options == NULL)
+		return EX_OK;
+	explaining.signing.path = argc == 2 ? argv[1] : NULL;
+	code = explain_run(&explaining);
+	pipeline_free(explaining.signing.pipeline);
+	policy_unref(explaining.signing.policy);
 	return code;
 }
 

@@ -1,5 +1,6 @@
 /*
- * commands - the subcommands of milter/: `signet sign`, `signet verify`.
+ * commands - the subcommands of milter/: `signet sign`, `signet verify`,
+ * `signet explain`.
  *
  * The stage asks no DNS: the verifier is handed a function that does.
  */
@@ -27,11 +28,17 @@ struct milter_options {
 /* argv[0] is "sign" or "verify"; returns a sysexits(3) code. With
  * options NULL they only judge the arguments: 0 or 64.
  *
- * A message that cannot be read safely (a bare CR, a NUL, a header over its
+ * Each message signed is verified as it will be written before any of it is. A
+ * message that cannot be read safely (a bare CR, a NUL, a header over its
  * size) is refused, 65, and nothing is written. `sign` writes nothing before
  * all signatures are there. */
 int sign_command(const struct milter_options *options, int argc, char **argv);
 int verify_command(const struct milter_options *options, int argc,
 		   char **argv);
+/* 0 whatever becomes of the message; 65 where it cannot be taken at all, which
+ * is then told on stdout with the rest. Works without access to the keys, and
+ * says so. */
+int explain_command(const struct milter_options *options, int argc,
+		    char **argv);
 
 #endif

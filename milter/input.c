@@ -208,7 +208,8 @@ input_read(struct input *input, struct slice *piece_out, struct fault *fault)
 }
 
 static bool
-spool_copy(struct input *input, int descriptor, struct fault *fault)
+spool_replay(struct input *input, input_sink_fn *take, void *owner,
+	     struct fault *fault)
 {
 	struct text *buffer = &input->raw;
 
@@ -226,18 +227,31 @@ spool_copy(struct input *input, int descriptor, struct fault *fault)
 			return fault_errno(fault, "temporary file");
 		if (len == 0)
 			return true;
-		if (!input_write_bytes(descriptor,
-				       slice_of(buffer->bytes, (size_t)len),
-				       fault))
+		if (!take(owner, slice_of(buffer->bytes, (size_t)len), fault))
 			return false;
 	}
 }
 
 bool
-input_write(struct input *input, int descriptor, struct fault *fault)
+input_replay(struct input *input, input_sink_fn *take, void *owner,
+	     struct fault *fault)
 {
 	ASSERT(input->use == INPUT_SIGN);
-	if (input->spool >= 0 && !spool_copy(input, descriptor, fault))
+	if (input->spool >= 0 && !spool_replay(input, take, owner, fault))
 		return false;
-	return input_write_bytes(descriptor, text_slice(&input->kept), fault);
+	return take(owner, text_slice(&input->kept), fault);
+}
+
+static bool
+descriptor_take(void *owner, struct slice bytes, struct fault *fault)
+{
+	const int *descriptor = owner;
+
+	return input_write_bytes(*descriptor, bytes, fault);
+}
+
+bool
+input_write(struct input *input, int descriptor, struct fault *fault)
+{
+	return input_replay(input, descriptor_take, &descriptor, fault);
 }

@@ -32,7 +32,13 @@ CLEAN_POINTER(struct input, input_free)
  * call. */
 bool input_read(struct input *input, struct slice *piece_out,
 		struct fault *fault) MUST_USE;
-/* Writes all that was read to a descriptor; INPUT_SIGN only. */
+/* Hands out all that was read once more, from its first byte, in pieces;
+ * INPUT_SIGN only, as often as wanted. */
+typedef bool input_sink_fn(void *owner, struct slice bytes,
+			   struct fault *fault);
+bool input_replay(struct input *input, input_sink_fn *take, void *owner,
+		  struct fault *fault) MUST_USE;
+/* The same into a descriptor. */
 bool input_write(struct input *input, int descriptor,
 		 struct fault *fault) MUST_USE;
 

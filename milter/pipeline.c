@@ -2,33 +2,45 @@
 
 #include <stdlib.h>
 
+#include "base/tags.h"
 #include "milter/bodyhash.h"
 #include "milter/claim.h"
 #include "milter/fields.h"
 #include "milter/header.h"
+#include "milter/idn.h"
 #include "milter/sign.h"
 
 static_assert(KEY_DIGEST_SIZE == DIGEST_SIZE, "what is signed is a SHA-256");
 
-/* Each name of policy_fields() may come once more. What we sign, our own
+/* Each name that a section signs may come once more. What we sign, our own
  * verifier takes. */
-static_assert(PIPELINE_FIELDS_MAX + 50 <= CLAIM_NAMES_MAX, "h= stays short");
+static_assert(PIPELINE_FIELDS_MAX + 1 + 2 * POLICY_NAMES_MAX <=
+		      CLAIM_NAMES_MAX,
+	      "h= stays short");
 
 enum stage { STAGE_HEADER, STAGE_BODY, STAGE_END };
+
+/* The header as signatures of the same rules see it. */
+struct view {
+	const struct policy_rules *rules;
+	struct slice *names; /* h= */
+	size_t names_count;
+	struct digest *digest; /* of the fields that h= selects */
+};
 
 struct pipeline {
 	enum stage stage;
 	struct policy *policy;
 	uint64_t time_s;
 	struct arena arena;
-	struct fields fields; /* those that policy_fields() lists */
+	struct fields fields; /* those that some section signs */
 	struct header_facts facts;
+	struct slice signed_domains[POLICY_SIGNED_MAX];
 	struct decision decision;
 	/* Only where somebody signs: */
-	struct slice *names; /* h= */
-	size_t names_count;
-	struct digest *header_digest; /* of the fields that h= selects */
-	struct bodyhash *body;
+	struct view *views;
+	size_t views_count;
+	struct bodyhash *bodies[2]; /* by enum canonicalization; or NULL */
 	struct signature *signatures;
 	struct slice *unfinished; /* DKIM-Signature fields, b= empty */
 	size_t count;
@@ -41,6 +53,7 @@ pipeline_new(struct policy *policy, uint64_t time_s)
 
 	pipeline->policy = policy_ref(policy);
 	pipeline->time_s = time_s;
+	pipeline->facts.signed_domains = pipeline->signed_domains;
 	return pipeline;
 }
 
@@ -50,23 +63,52 @@ pipeline_free(struct pipeline *pipeline)
 	if (pipeline == NULL)
 		return;
 	fields_done(&pipeline->fields);
-	digest_free(pipeline->header_digest);
-	bodyhash_free(pipeline->body);
+	for (size_t i = 0; i < pipeline->views_count; i++)
+		digest_free(pipeline->views[i].digest);
+	for (size_t i = 0; i < COUNT(pipeline->bodies); i++)
+		bodyhash_free(pipeline->bodies[i]);
 	arena_done(&pipeline->arena);
 	policy_unref(pipeline->policy);
 	free(pipeline);
 }
 
-static bool
-name_is_signed(struct slice name)
+uint64_t
+pipeline_time(const struct pipeline *pipeline)
 {
-	size_t count;
-	const struct policy_field *rows = policy_fields(&count);
+	return pipeline->time_s;
+}
 
-	for (size_t i = 0; i < count; i++)
-		if (slice_eq_nocase(rows[i].name, name))
-			return true;
-	return false;
+struct policy *
+pipeline_policy(const struct pipeline *pipeline)
+{
+	return pipeline->policy;
+}
+
+/* ---- the header ---- */
+
+/* d= of a DKIM-Signature field; false where it cannot be read. */
+static bool
+signed_domain(struct slice value, struct arena *arena, struct slice *domain_out)
+{
+	struct tags tags;
+	const struct tag *tag;
+
+	if (!tags_parse(value, &tags, NULL))
+		return false;
+	tag = tags_find(&tags, "d");
+	return tag != NULL &&
+	       idn_to_ascii(tag->value, arena, domain_out, NULL);
+}
+
+static void
+take_signature(struct pipeline *pipeline, struct slice value)
+{
+	struct header_facts *facts = &pipeline->facts;
+	struct slice domain;
+
+	if (facts->signed_count < POLICY_SIGNED_MAX &&
+	    signed_domain(value, &pipeline->arena, &domain))
+		pipeline->signed_domains[facts->signed_count++] = domain;
 }
 
 void
@@ -84,7 +126,9 @@ pipeline_header(struct pipeline *pipeline, struct slice field)
 		facts->malformed = problem;
 		return;
 	}
-	if (!name_is_signed(name))
+	if (slice_eq_nocase(name, SLICE("DKIM-Signature")))
+		take_signature(pipeline, value);
+	if (!policy_signs_field(pipeline->policy, name))
 		return;
 	if (pipeline->fields.count == PIPELINE_FIELDS_MAX) {
 		facts->malformed = "the header has too many fields to sign";
@@ -102,104 +146,169 @@ pipeline_header(struct pipeline *pipeline, struct slice field)
 /* h=: each listed field as often as it occurs, and once more where it is
  * oversigned. */
 static void
-names_select(struct pipeline *pipeline)
+names_select(struct pipeline *pipeline, struct view *view)
 {
-	size_t rows_count, max = 0, count = 0;
-	const struct policy_field *rows = policy_fields(&rows_count);
+	const struct policy_rules *rules = view->rules;
+	size_t max = pipeline->fields.count + rules->fields_count, count = 0;
 
-	ASSERT(pipeline->fields.count + rows_count <= CLAIM_NAMES_MAX);
-	max = pipeline->fields.count + rows_count;
-	pipeline->names = arena_array(&pipeline->arena, max,
-				      sizeof(*pipeline->names));
-	for (size_t i = 0; i < rows_count; i++) {
-		size_t times = fields_count(&pipeline->fields, rows[i].name) +
-			       (rows[i].is_oversigned ? 1 : 0);
+	ASSERT(max <= CLAIM_NAMES_MAX);
+	view->names =
+		arena_array(&pipeline->arena, max, sizeof(*view->names));
+	for (size_t i = 0; i < rules->fields_count; i++) {
+		const struct policy_field *row = &rules->fields[i];
+		size_t times = fields_count(&pipeline->fields, row->name) +
+			       (row->is_oversigned ? 1 : 0);
 
 		for (; times > 0; times--)
-			pipeline->names[count++] = rows[i].name;
+			view->names[count++] = row->name;
 	}
 	ASSERT(count <= max);
-	pipeline->names_count = count;
+	view->names_count = count;
+}
+
+static const struct view *
+view_find(const struct pipeline *pipeline, const struct policy_rules *rules)
+{
+	for (size_t i = 0; i < pipeline->views_count; i++)
+		if (pipeline->views[i].rules == rules)
+			return &pipeline->views[i];
+	return NULL;
+}
+
+static void
+view_make(struct pipeline *pipeline, const struct policy_rules *rules)
+{
+	struct view *view = &pipeline->views[pipeline->views_count];
+
+	view->rules = rules;
+	names_select(pipeline, view);
+	ASSERT(view->names_count > 0); /* From is there, and signed */
+	view->digest = fields_digest(&pipeline->fields, view->names,
+				     view->names_count, rules->header_canon);
+	pipeline->views_count++;
+	if (pipeline->bodies[rules->body_canon] == NULL)
+		pipeline->bodies[rules->body_canon] =
+			bodyhash_new(rules->body_canon, BODYHASH_WHOLE);
 }
 
 static void
 signatures_prepare(struct pipeline *pipeline)
 {
-	const struct keyring_domain *domain = pipeline->decision.domain;
+	const struct decision *decision = &pipeline->decision;
+	struct arena *arena = &pipeline->arena;
+	size_t count = decision->signers_count;
 
 	pipeline->signatures =
-		arena_array(&pipeline->arena, domain->selectors_count,
-			    sizeof(*pipeline->signatures));
+		arena_array(arena, count, sizeof(*pipeline->signatures));
 	pipeline->unfinished =
-		arena_array(&pipeline->arena, domain->selectors_count,
-			    sizeof(*pipeline->unfinished));
-	for (size_t i = 0; i < domain->selectors_count; i++) {
-		struct signature *signature =
-			&pipeline->signatures[pipeline->count];
+		arena_array(arena, count, sizeof(*pipeline->unfinished));
+	pipeline->views = arena_array(arena, count, sizeof(*pipeline->views));
+	for (size_t i = 0; i < count; i++) {
+		const struct policy_signer *signer = &decision->signers[i];
+		struct signature *signature = &pipeline->signatures[i];
 
-		if (domain->selectors[i].state != SELECTOR_ACTIVE)
-			continue;
-		signature->domain = domain->name;
-		signature->selector = &domain->selectors[i];
-		pipeline->count++;
+		signature->domain = signer->domain;
+		signature->selector = signer->selector;
+		signature->rules = signer->rules;
+		if (view_find(pipeline, signer->rules) == NULL)
+			view_make(pipeline, signer->rules);
 	}
-	ASSERT(pipeline->count > 0);
+	pipeline->count = count;
 }
 
 const struct decision *
 pipeline_end_of_header(struct pipeline *pipeline)
 {
-	const struct signing_options *options =
-		policy_options(pipeline->policy);
-
 	ASSERT(pipeline->stage == STAGE_HEADER);
 	pipeline->stage = STAGE_BODY;
 	policy_decide(pipeline->policy, &pipeline->facts, &pipeline->arena,
 		      &pipeline->decision);
-	if (pipeline->decision.verdict == VERDICT_SIGN) {
-		names_select(pipeline);
-		pipeline->header_digest =
-			fields_digest(&pipeline->fields, pipeline->names,
-				      pipeline->names_count,
-				      options->header_canon);
-		pipeline->body =
-			bodyhash_new(options->body_canon, BODYHASH_WHOLE);
+	if (pipeline->decision.verdict == VERDICT_SIGN)
 		signatures_prepare(pipeline);
-	}
 	return &pipeline->decision;
 }
+
+const struct decision *
+pipeline_decision(const struct pipeline *pipeline)
+{
+	return pipeline->stage == STAGE_HEADER ? NULL : &pipeline->decision;
+}
+
+bool
+pipeline_strips(const struct pipeline *pipeline, struct slice field)
+{
+	const struct decision *decision = &pipeline->decision;
+	CLEAN(arena_done) struct arena arena = {0};
+	struct slice name, value, domain;
+
+	ASSERT(pipeline->stage != STAGE_HEADER);
+	if (!decision->strips ||
+	    header_field_parse(field, &name, &value) != NULL ||
+	    !slice_eq_nocase(name, SLICE("DKIM-Signature")) ||
+	    !signed_domain(value, &arena, &domain))
+		return false;
+	for (size_t i = 0; i < decision->signers_count; i++)
+		if (slice_eq_nocase(decision->signers[i].domain, domain))
+			return true;
+	return false;
+}
+
+const struct slice *
+pipeline_names(const struct pipeline *pipeline,
+	       const struct policy_rules *rules, size_t *count_out)
+{
+	const struct view *view = view_find(pipeline, rules);
+
+	ASSERT(view != NULL);
+	*count_out = view->names_count;
+	return view->names;
+}
+
+/* ---- the body, and the end ---- */
 
 void
 pipeline_body(struct pipeline *pipeline, struct slice bytes)
 {
 	ASSERT(pipeline->stage == STAGE_BODY);
-	if (pipeline->body != NULL)
-		bodyhash_feed(pipeline->body, bytes);
+	for (size_t i = 0; i < COUNT(pipeline->bodies); i++)
+		if (pipeline->bodies[i] != NULL)
+			bodyhash_feed(pipeline->bodies[i], bytes);
+}
+
+/* x= has at most as many digits as t=. */
+static uint64_t
+expire_within(uint64_t time_s, uint64_t expire_s)
+{
+	uint64_t room = POLICY_TIME_MAX_S - time_s;
+
+	return expire_s < room ? expire_s : room;
 }
 
 static void
 signature_begin(struct pipeline *pipeline, size_t i,
 		const uint8_t body_hash[DIGEST_SIZE])
 {
-	const struct signing_options *options =
-		policy_options(pipeline->policy);
 	struct signature *signature = &pipeline->signatures[i];
+	const struct policy_rules *rules = signature->rules;
+	const struct view *view = view_find(pipeline, rules);
 	CLEAN(text_done) struct text text = {0};
 	struct sign_field field = {
 		.algorithm = key_public_algorithm(signature->selector->key),
-		.header_canon = options->header_canon,
-		.body_canon = options->body_canon,
+		.header_canon = rules->header_canon,
+		.body_canon = rules->body_canon,
 		.domain = signature->domain,
 		.selector = signature->selector->name,
+		.identity = rules->identity,
 		.time_s = pipeline->time_s,
-		.names = pipeline->names,
-		.names_count = pipeline->names_count,
+		.expire_s = expire_within(pipeline->time_s, rules->expire_s),
+		.names = view->names,
+		.names_count = view->names_count,
 	};
 
 	memcpy(field.body_hash, body_hash, DIGEST_SIZE);
 	sign_field_write(&field, &text);
-	sign_digest(pipeline->header_digest, options->header_canon,
-		    text_slice(&text), signature->digest);
+	sign_digest(view->digest, rules->header_canon, text_slice(&text),
+		    signature->digest);
 	pipeline->unfinished[i] =
 		arena_copy(&pipeline->arena, text_slice(&text));
 }
@@ -207,14 +316,25 @@ signature_begin(struct pipeline *pipeline, size_t i,
 struct signature *
 pipeline_end(struct pipeline *pipeline, size_t *count_out)
 {
-	uint8_t body_hash[DIGEST_SIZE];
+	uint8_t hashes[COUNT(pipeline->bodies)][DIGEST_SIZE];
 
 	ASSERT(pipeline->stage == STAGE_BODY);
 	pipeline->stage = STAGE_END;
-	if (pipeline->body != NULL)
-		bodyhash_finish(pipeline->body, body_hash);
+	for (size_t i = 0; i < COUNT(pipeline->bodies); i++)
+		if (pipeline->bodies[i] != NULL)
+			bodyhash_finish(pipeline->bodies[i], hashes[i]);
 	for (size_t i = 0; i < pipeline->count; i++)
-		signature_begin(pipeline, i, body_hash);
+		signature_begin(
+			pipeline, i,
+			hashes[pipeline->signatures[i].rules->body_canon]);
+	*count_out = pipeline->count;
+	return pipeline->signatures;
+}
+
+const struct signature *
+pipeline_signatures(const struct pipeline *pipeline, size_t *count_out)
+{
+	ASSERT(pipeline->stage == STAGE_END);
 	*count_out = pipeline->count;
 	return pipeline->signatures;
 }

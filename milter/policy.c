@@ -3,59 +3,140 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "keys/record.h"
 #include "milter/author.h"
+#include "milter/rules.h"
 
 struct policy {
 	atomic_uint references;
 	struct keyring *keyring;
-	struct signing_options options;
+	struct signing_options options; /* its lists are not used any more */
+	struct arena arena;
+	struct policy_rules common; /* of sections without options of their own */
+	const struct policy_rules **rules; /* of each domain of the keyring */
+	/* The sections of also_sign of each. */
+	const struct keyring_domain ***also;
+	size_t *also_count;
+	struct slice *names; /* of all fields that are signed; sorted */
+	size_t names_count;
+	atomic_uchar *proven; /* of each selector, by its number */
+	atomic_uint_fast64_t since_proof; /* messages signed */
 };
 
-/* RFC 6376 5.4.1, and behind it what design says beyond: List-Unsubscribe-Post
- * has to be signed by RFC 8058 4, the MIME fields say how the body reads. */
-static const struct policy_field fields[] = {
-	{SLICE_LITERAL("From"), true},
-	{SLICE_LITERAL("Reply-To"), true},
-	{SLICE_LITERAL("Subject"), true},
-	{SLICE_LITERAL("Date"), true},
-	{SLICE_LITERAL("To"), true},
-	{SLICE_LITERAL("Cc"), true},
-	{SLICE_LITERAL("Resent-Date"), false},
-	{SLICE_LITERAL("Resent-From"), false},
-	{SLICE_LITERAL("Resent-To"), false},
-	{SLICE_LITERAL("Resent-Cc"), false},
-	{SLICE_LITERAL("In-Reply-To"), false},
-	{SLICE_LITERAL("References"), false},
-	{SLICE_LITERAL("List-Id"), false},
-	{SLICE_LITERAL("List-Help"), false},
-	{SLICE_LITERAL("List-Unsubscribe"), false},
-	{SLICE_LITERAL("List-Subscribe"), false},
-	{SLICE_LITERAL("List-Post"), false},
-	{SLICE_LITERAL("List-Owner"), false},
-	{SLICE_LITERAL("List-Archive"), false},
-	{SLICE_LITERAL("Message-ID"), false},
-	{SLICE_LITERAL("MIME-Version"), false},
-	{SLICE_LITERAL("Content-Type"), false},
-	{SLICE_LITERAL("Content-Transfer-Encoding"), false},
-	{SLICE_LITERAL("List-Unsubscribe-Post"), false},
-};
+/* ---- making one ---- */
 
-const struct policy_field *
-policy_fields(size_t *count_out)
+static int
+name_compare(const void *a, const void *b)
 {
-	*count_out = COUNT(fields);
-	return fields;
+	const struct slice *left = a, *right = b;
+	size_t common = left->len < right->len ? left->len : right->len;
+
+	for (size_t i = 0; i < common; i++) {
+		int x = (unsigned char)ascii_lower(left->bytes[i]);
+		int y = (unsigned char)ascii_lower(right->bytes[i]);
+
+		if (x != y)
+			return x - y;
+	}
+	return left->len < right->len ? -1 : left->len > right->len;
+}
+
+static void
+names_collect(struct policy *policy)
+{
+	size_t domains = keyring_domains_count(policy->keyring);
+	size_t max = policy->common.fields_count, kept = 0;
+	struct slice *names;
+
+	for (size_t i = 0; i < domains; i++)
+		if (policy->rules[i] != &policy->common)
+			max += policy->rules[i]->fields_count;
+	names = arena_array(&policy->arena, max, sizeof(*names));
+	for (size_t k = 0; k < policy->common.fields_count; k++)
+		names[kept++] = policy->common.fields[k].name;
+	for (size_t i = 0; i < domains; i++)
+		for (size_t k = 0; policy->rules[i] != &policy->common &&
+				   k < policy->rules[i]->fields_count;
+		     k++)
+			names[kept++] = policy->rules[i]->fields[k].name;
+	ASSERT(kept == max);
+	qsort(names, max, sizeof(*names), name_compare);
+	policy->names = names;
+	policy->names_count = 1;
+	for (size_t i = 1; i < max; i++)
+		if (name_compare(&names[i], &names[policy->names_count - 1]) !=
+		    0)
+			names[policy->names_count++] = names[i];
+}
+
+static void
+also_make(struct policy *policy, const struct domain_signing_options *domain,
+	  size_t i)
+{
+	const struct keyring_domain **also = arena_array(
+		&policy->arena, domain->also_sign_count, sizeof(*also));
+	size_t count = 0;
+
+	for (size_t k = 0; k < domain->also_sign_count; k++) {
+		const struct keyring_domain *other =
+			keyring_find(policy->keyring, domain->also_sign[k]);
+
+		/* The configuration's check sees to it that there is one. */
+		if (other != NULL &&
+		    slice_eq_nocase(other->name, domain->also_sign[k]))
+			also[count++] = other;
+	}
+	policy->also[i] = also;
+	policy->also_count[i] = count;
+}
+
+static void
+domain_make(struct policy *policy, size_t i)
+{
+	const struct domain_signing_options *domain;
+	struct policy_rules *rules;
+
+	policy->rules[i] = &policy->common;
+	if (policy->options.domains == NULL)
+		return;
+	domain = &policy->options.domains[i];
+	also_make(policy, domain, i);
+	if (!domain->has_canonicalization && domain->headers_count == 0 &&
+	    domain->oversign_count == 0 && !domain->has_expire &&
+	    domain->identity.len == 0)
+		return;
+	rules = arena_new(&policy->arena, sizeof(*rules));
+	rules_make(&policy->options, domain, &policy->arena, rules);
+	policy->rules[i] = rules;
 }
 
 struct policy *
 policy_new(struct keyring *keyring, const struct signing_options *options)
 {
 	struct policy *policy = memory_new(sizeof(*policy));
+	struct arena *arena = &policy->arena;
+	size_t domains = keyring_domains_count(keyring), selectors = 0;
 
 	ASSERT(keyring != NULL);
 	atomic_init(&policy->references, 1);
 	policy->keyring = keyring_ref(keyring);
 	policy->options = *options;
+	rules_make(options, NULL, arena, &policy->common);
+	policy->rules = arena_array(arena, domains, sizeof(*policy->rules));
+	policy->also = arena_array(arena, domains, sizeof(*policy->also));
+	policy->also_count =
+		arena_array(arena, domains, sizeof(*policy->also_count));
+	for (size_t i = 0; i < domains; i++) {
+		domain_make(policy, i);
+		selectors += keyring_domain_at(keyring, i)->selectors_count;
+	}
+	names_collect(policy);
+	policy->options.headers = policy->options.oversign = NULL;
+	policy->options.domains = NULL;
+	policy->proven = arena_array(arena, selectors, sizeof(*policy->proven));
+	for (size_t i = 0; i < selectors; i++)
+		atomic_init(&policy->proven[i], 0);
+	atomic_init(&policy->since_proof, 0);
 	return policy;
 }
 
@@ -80,6 +161,7 @@ policy_unref(struct policy *policy)
 	if (before > 1)
 		return;
 	keyring_unref(policy->keyring);
+	arena_done(&policy->arena);
 	free(policy);
 }
 
@@ -89,44 +171,188 @@ policy_options(const struct policy *policy)
 	return &policy->options;
 }
 
-static size_t
-active_count(const struct keyring_domain *domain)
+const struct keyring *
+policy_keyring(const struct policy *policy)
 {
-	size_t count = 0;
+	return policy->keyring;
+}
 
-	for (size_t i = 0; i < domain->selectors_count; i++)
-		if (domain->selectors[i].state == SELECTOR_ACTIVE)
-			count++;
-	return count;
+static size_t
+domain_number(const struct policy *policy, const struct keyring_domain *domain)
+{
+	return (size_t)(domain - keyring_domain_at(policy->keyring, 0));
+}
+
+const struct policy_rules *
+policy_rules_of(const struct policy *policy,
+		const struct keyring_domain *domain)
+{
+	return policy->rules[domain_number(policy, domain)];
+}
+
+const struct keyring_domain *const *
+policy_also(const struct policy *policy, const struct keyring_domain *domain,
+	    size_t *count_out)
+{
+	size_t number = domain_number(policy, domain);
+
+	*count_out = policy->also_count[number];
+	return policy->also[number];
+}
+
+bool
+policy_signs_field(const struct policy *policy, struct slice name)
+{
+	return bsearch(&name, policy->names, policy->names_count, sizeof(name),
+		       name_compare) != NULL;
+}
+
+/* ---- sender patterns ---- */
+
+/* As a glob whose only sign is "*". Goes back to the last one only: at most
+ * pattern times text steps. */
+static bool
+glob_matches(struct slice pattern, struct slice text)
+{
+	size_t p = 0, t = 0, star = SIZE_MAX, since = 0;
+
+	while (t < text.len) {
+		if (p < pattern.len && pattern.bytes[p] == '*') {
+			star = p++;
+			since = t;
+		} else if (p < pattern.len && ascii_lower(pattern.bytes[p]) ==
+						      ascii_lower(text.bytes[t])) {
+			p++;
+			t++;
+		} else if (star != SIZE_MAX) {
+			p = star + 1;
+			t = ++since;
+		} else {
+			return false;
+		}
+	}
+	while (p < pattern.len && pattern.bytes[p] == '*')
+		p++;
+	return p == pattern.len;
+}
+
+bool
+policy_pattern_matches(struct slice pattern, struct slice local,
+		       struct slice domain)
+{
+	ptrdiff_t at = slice_find_last(pattern, '@');
+
+	return at >= 0 &&
+	       glob_matches(slice_sub(pattern, 0, (size_t)at), local) &&
+	       glob_matches(slice_from(pattern, (size_t)at + 1), domain);
+}
+
+static bool
+selector_is_for(const struct keyring_selector *selector,
+		const struct authors *authors, size_t i)
+{
+	for (size_t k = 0; k < selector->from_count; k++)
+		if (policy_pattern_matches(selector->from[k],
+					   authors->locals[i],
+					   authors->domains[i]))
+			return true;
+	return false;
+}
+
+static bool
+selector_is_for_all(const struct keyring_selector *selector,
+		    const struct authors *authors)
+{
+	for (size_t i = 0; i < authors->count; i++)
+		if (!selector_is_for(selector, authors, i))
+			return false;
+	return selector->from_count > 0;
+}
+
+/* ---- deciding ---- */
+
+struct judge {
+	const struct policy *policy;
+	struct arena *arena;
+	struct authors authors;
+	struct policy_signer *signers;
+	size_t count;
+	struct text sentence;
+	struct decision *decision;
+};
+
+/* Adds the selectors of a section that sign for these authors. Returns how many
+ * were active, whether or not they sign. */
+static size_t
+signers_add(struct judge *judge, const struct keyring_domain *section)
+{
+	const struct keyring_selector *picked = NULL;
+	size_t active = 0;
+
+	for (size_t i = 0; i < section->selectors_count && picked == NULL; i++)
+		if (section->selectors[i].state == SELECTOR_ACTIVE &&
+		    selector_is_for_all(&section->selectors[i],
+					&judge->authors))
+			picked = &section->selectors[i];
+	for (size_t i = 0; i < section->selectors_count; i++) {
+		const struct keyring_selector *selector =
+			&section->selectors[i];
+		bool is_chosen =
+			picked != NULL
+				? selector_is_for_all(selector, &judge->authors)
+				: selector->from_count == 0;
+
+		if (selector->state != SELECTOR_ACTIVE)
+			continue;
+		active++;
+		if (!is_chosen)
+			continue;
+		judge->signers[judge->count++] = (struct policy_signer){
+			.domain = section->is_default
+					  ? judge->authors.domains[0]
+					  : section->name,
+			.selector = selector,
+			.rules = policy_rules_of(judge->policy, section),
+		};
+	}
+	return active;
 }
 
 /* The section of each address, which has to be one and the same. Sets
  * decision->domain or, where nobody signs, decision->reason. */
 static void
-section_find(const struct policy *policy, const struct authors *authors,
-	     struct arena *arena, struct decision *decision)
+section_find(struct judge *judge)
 {
 	const struct keyring_domain *section = NULL;
+	const struct authors *authors = &judge->authors;
+	struct decision *decision = judge->decision;
 
 	for (size_t i = 0; i < authors->count; i++) {
-		const struct keyring_domain *found =
-			keyring_find(policy->keyring, authors->domains[i]);
+		const struct keyring_domain *found = keyring_find(
+			judge->policy->keyring, authors->domains[i]);
 
 		if (found == NULL) {
 			decision->reason = arena_printf(
-				arena,
+				judge->arena,
 				"no domain section matches the From domain "
 				"%.*s",
 				SLICE_ARG(authors->domains[i]));
 			return;
 		}
-		if (i > 0 && found != section) {
+		if (i > 0 &&
+		    (found != section ||
+		     (found->is_default && !slice_eq(authors->domains[0],
+						     authors->domains[i])))) {
 			decision->reason = arena_printf(
-				arena,
+				judge->arena,
 				"From names addresses of several domain "
 				"sections, %.*s and %.*s",
-				SLICE_ARG(section->name),
-				SLICE_ARG(found->name));
+				SLICE_ARG(section->is_default
+						  ? authors->domains[0]
+						  : section->name),
+				SLICE_ARG(found->is_default
+						  ? authors->domains[i]
+						  : found->name));
 			return;
 		}
 		section = found;
@@ -134,23 +360,142 @@ section_find(const struct policy *policy, const struct authors *authors,
 	decision->domain = section;
 }
 
-static struct slice
-sign_reason(const struct decision *decision, size_t selectors,
-	    struct arena *arena)
+/* "2 selectors: a, b" */
+static void
+selectors_write(struct judge *judge, size_t from, size_t to)
 {
-	const struct keyring_domain *domain = decision->domain;
-	const char *plural = selectors == 1 ? "" : "s";
+	bool is_picked = false;
 
-	if (slice_eq_nocase(domain->name, decision->author_domain))
-		return arena_printf(arena,
-				    "the From domain %.*s is signed with %zu "
-				    "selector%s",
-				    SLICE_ARG(domain->name), selectors, plural);
-	return arena_printf(arena,
-			    "the From domain %.*s is signed as a subdomain of "
-			    "%.*s with %zu selector%s",
-			    SLICE_ARG(decision->author_domain),
-			    SLICE_ARG(domain->name), selectors, plural);
+	for (size_t i = from; i < to; i++)
+		is_picked |= judge->signers[i].selector->from_count > 0;
+	text_addf(&judge->sentence, "with %zu selector%s%s: ", to - from,
+		  to - from == 1 ? "" : "s",
+		  is_picked ? " for this sender" : "");
+	for (size_t i = from; i < to; i++) {
+		struct slice name = judge->signers[i].selector->name;
+
+		text_addf(&judge->sentence, "%s%.*s", i > from ? ", " : "",
+			  SLICE_ARG(name));
+	}
+}
+
+static void
+section_write(struct judge *judge)
+{
+	const struct decision *decision = judge->decision;
+	struct slice author = decision->author_domain;
+	struct slice name = decision->domain->name;
+	struct text *sentence = &judge->sentence;
+
+	text_addf(sentence, "the From domain %.*s is signed ",
+		  SLICE_ARG(author));
+	if (decision->domain->is_default)
+		text_add_string(sentence, "by the section \"*\" ");
+	else if (!slice_eq_nocase(name, author))
+		text_addf(sentence, "as a subdomain of %.*s ",
+			  SLICE_ARG(name));
+}
+
+/* Own selectors, then those of also_sign. */
+static void
+signers_find(struct judge *judge)
+{
+	const struct policy *policy = judge->policy;
+	struct decision *decision = judge->decision;
+	size_t number = domain_number(policy, decision->domain);
+	size_t max = decision->domain->selectors_count, own, active;
+
+	for (size_t i = 0; i < policy->also_count[number]; i++)
+		max += policy->also[number][i]->selectors_count;
+	judge->signers =
+		arena_array(judge->arena, max, sizeof(*judge->signers));
+	active = signers_add(judge, decision->domain);
+	own = judge->count;
+	section_write(judge);
+	if (own > 0)
+		selectors_write(judge, 0, own);
+	for (size_t i = 0; i < policy->also_count[number]; i++) {
+		size_t before = judge->count;
+		struct slice name = policy->also[number][i]->name;
+
+		signers_add(judge, policy->also[number][i]);
+		if (judge->count == before)
+			continue;
+		text_addf(&judge->sentence, "%sby %.*s ",
+			  before > 0 ? "; also " : "", SLICE_ARG(name));
+		selectors_write(judge, before, judge->count);
+	}
+	if (judge->count > 0)
+		decision->reason = arena_copy(judge->arena,
+					      text_slice(&judge->sentence));
+	else
+		decision->reason = arena_printf(
+			judge->arena,
+			active > 0 ? "no active selector of %.*s is for this "
+				     "sender"
+				   : "no selector of %.*s is active",
+			SLICE_ARG(decision->domain->name));
+}
+
+/* An author's domain under "*" comes from the message. */
+static bool
+names_fit(struct judge *judge)
+{
+	struct fault fault = {0};
+
+	for (size_t i = 0; i < judge->count; i++) {
+		if (record_names_check(judge->signers[i].selector->name,
+				       judge->signers[i].domain, &fault))
+			continue;
+		judge->decision->reason = arena_printf(
+			judge->arena, "the From domain cannot be signed: %s",
+			fault.text);
+		return false;
+	}
+	return true;
+}
+
+/* Whether the message carries a signature of a domain that is to sign it. */
+static bool
+is_signed_already(const struct judge *judge, const struct header_facts *facts,
+		  struct slice *domain_out)
+{
+	for (size_t i = 0; i < facts->signed_count; i++)
+		for (size_t k = 0; k < judge->count; k++)
+			if (slice_eq_nocase(facts->signed_domains[i],
+					    judge->signers[k].domain)) {
+				*domain_out = judge->signers[k].domain;
+				return true;
+			}
+	return false;
+}
+
+static void
+signers_judge(struct judge *judge, const struct header_facts *facts)
+{
+	struct decision *decision = judge->decision;
+
+	if (judge->count == 0 || !names_fit(judge))
+		return;
+	if (is_signed_already(judge, facts, &decision->signed_by)) {
+		switch (judge->policy->options.existing_action) {
+		case EXISTING_KEEP:
+			break;
+		case EXISTING_STRIP:
+			decision->strips = true;
+			break;
+		case EXISTING_SKIP:
+			decision->verdict = VERDICT_RELAY;
+			decision->reason = arena_printf(
+				judge->arena,
+				"it carries a signature of %.*s already",
+				SLICE_ARG(decision->signed_by));
+			return;
+		}
+	}
+	decision->verdict = VERDICT_SIGN;
+	decision->signers = judge->signers;
+	decision->signers_count = judge->count;
 }
 
 /* True where the header leaves a list of authors to look up; else sets the
@@ -182,30 +527,54 @@ void
 policy_decide(const struct policy *policy, const struct header_facts *facts,
 	      struct arena *arena, struct decision *decision_out)
 {
-	struct authors authors = {0};
 	struct decision decision = {
 		.verdict = policy->options.unsigned_action == UNSIGNED_REJECT
 				   ? VERDICT_REJECT
 				   : VERDICT_RELAY,
 	};
+	struct judge judge = {
+		.policy = policy, .arena = arena, .decision = &decision};
 
-	if (authors_find(facts, arena, &authors, &decision)) {
-		decision.author_domain = authors.domains[0];
-		section_find(policy, &authors, arena, &decision);
+	if (authors_find(facts, arena, &judge.authors, &decision)) {
+		decision.author_domain = judge.authors.domains[0];
+		section_find(&judge);
 	}
 	if (decision.domain != NULL) {
-		size_t selectors = active_count(decision.domain);
-
-		if (selectors > 0) {
-			decision.verdict = VERDICT_SIGN;
-			decision.reason =
-				sign_reason(&decision, selectors, arena);
-		} else {
-			decision.reason = arena_printf(
-				arena, "no selector of %.*s is active",
-				SLICE_ARG(decision.domain->name));
-		}
+		signers_find(&judge);
+		signers_judge(&judge, facts);
 	}
+	text_done(&judge.sentence);
 	ASSERT(decision.reason.len > 0);
+	ASSERT((decision.signers_count > 0) ==
+	       (decision.verdict == VERDICT_SIGN));
 	*decision_out = decision;
+}
+
+/* ---- what has been proven ---- */
+
+bool
+policy_proof_is_due(struct policy *policy, const struct decision *decision)
+{
+	uint64_t every = policy->options.verify_every;
+	uint64_t since = atomic_fetch_add_explicit(&policy->since_proof, 1,
+						   memory_order_relaxed);
+
+	for (size_t i = 0; i < decision->signers_count; i++) {
+		size_t number = decision->signers[i].selector->number;
+
+		if (atomic_load_explicit(&policy->proven[number],
+					 memory_order_relaxed) == 0)
+			return true;
+	}
+	return every > 0 && since + 1 >= every;
+}
+
+void
+policy_proven(struct policy *policy, const struct decision *decision)
+{
+	for (size_t i = 0; i < decision->signers_count; i++)
+		atomic_store_explicit(
+			&policy->proven[decision->signers[i].selector->number],
+			1, memory_order_relaxed);
+	atomic_store_explicit(&policy->since_proof, 0, memory_order_relaxed);
 }

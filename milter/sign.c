@@ -73,6 +73,32 @@ names_write(struct folder *folder, const struct sign_field *field)
 	}
 }
 
+/* dkim-quoted-printable (RFC 6376 2.11). */
+static void
+identity_write(struct folder *folder, struct slice identity)
+{
+	CLEAN(text_done) struct text value = {0};
+
+	for (size_t i = 0; i < identity.len; i++) {
+		char c = identity.bytes[i];
+
+		if (c > ' ' && c < 0x7f && c != ';' && c != '=')
+			text_add_byte(&value, c);
+		else
+			text_addf(&value, "=%02X", (unsigned char)c);
+	}
+	tag_write(folder, "i", text_slice(&value));
+}
+
+static void
+number_write(struct folder *folder, const char *name, uint64_t number)
+{
+	CLEAN(text_done) struct text value = {0};
+
+	text_addf(&value, "%llu", (unsigned long long)number);
+	tag_write(folder, name, text_slice(&value));
+}
+
 void
 sign_field_write(const struct sign_field *field, struct text *out)
 {
@@ -89,9 +115,11 @@ sign_field_write(const struct sign_field *field, struct text *out)
 	tag_write(&folder, "c", text_slice(&value));
 	tag_write(&folder, "d", field->domain);
 	tag_write(&folder, "s", field->selector);
-	text_clear(&value);
-	text_addf(&value, "%llu", (unsigned long long)field->time_s);
-	tag_write(&folder, "t", text_slice(&value));
+	if (field->identity.len > 0)
+		identity_write(&folder, field->identity);
+	number_write(&folder, "t", field->time_s);
+	if (field->expire_s > 0)
+		number_write(&folder, "x", field->time_s + field->expire_s);
 	names_write(&folder, field);
 	text_clear(&value);
 	base64_write(&value, slice_of(field->body_hash,

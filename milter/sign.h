@@ -20,7 +20,10 @@ struct sign_field {
 	enum key_algorithm algorithm;
 	enum canonicalization header_canon, body_canon;
 	struct slice domain, selector;
+	struct slice identity; /* i=, "user@example.com" or "@example.com", in
+				  A-labels; empty: none */
 	uint64_t time_s;
+	uint64_t expire_s; /* x= behind t=; 0: none */
 	const struct slice *names; /* h=, in order, with repetitions */
 	size_t names_count;
 	uint8_t body_hash[DIGEST_SIZE];

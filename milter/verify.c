@@ -22,6 +22,7 @@ struct body {
 struct item {
 	struct claim claim;
 	size_t body; /* which of verifier->bodies */
+	uint64_t unsigned_len; /* of it, behind l= */
 	uint8_t digest[DIGEST_SIZE];
 };
 
@@ -223,12 +224,15 @@ verifier_end(struct verifier *verifier, size_t *count_out)
 		body->len = bodyhash_finish(body->hash, body->result);
 	}
 	for (size_t i = 0; i < verifier->count; i++) {
-		const struct claim *claim = &verifier->items[i].claim;
+		struct item *item = &verifier->items[i];
+		const struct claim *claim = &item->claim;
 		const struct body *body =
-			&verifier->bodies[verifier->items[i].body];
+			&verifier->bodies[item->body];
 
 		if (verifier->results[i].status != VERIFY_PENDING)
 			continue;
+		if (claim->body_limit < body->len)
+			item->unsigned_len = body->len - claim->body_limit;
 		if (claim->body_limit != BODYHASH_WHOLE &&
 		    claim->body_limit > body->len)
 			result_set(verifier, i, VERIFY_PERMERROR,
@@ -275,6 +279,13 @@ key_judge(const struct item *item, const struct record *record,
 	}
 	fault_set(fault, FAULT_NONE, "verified with a key of %u bits%s",
 		  key_public_bits(key), mode);
+	/* RFC 6376 8.2: whatever else there is may have been added later. */
+	if (item->unsigned_len > 0)
+		fault_set(fault, FAULT_NONE,
+			  "verified with a key of %u bits, but l= leaves the "
+			  "last %llu bytes of the body unsigned%s",
+			  key_public_bits(key),
+			  (unsigned long long)item->unsigned_len, mode);
 	return VERIFY_PASS;
 }
 

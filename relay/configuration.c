@@ -38,9 +38,15 @@ configuration_load(const char *path, struct text *errors,
 		memory_new(sizeof(*configuration));
 
 	if (!options_load(path, errors, &configuration->options,
-			  &configuration->sources, fault) ||
-	    !options_check_files(configuration->options, errors, fault))
+			  &configuration->sources, fault))
 		return false;
+	if (!options_check_files(configuration->options, errors, fault)) {
+		/* For the relay a key that it may not read is a mistake of
+		 * the configuration; the configuration itself is 77. */
+		if (fault->kind == FAULT_DENIED)
+			fault->kind = FAULT_INPUT;
+		return false;
+	}
 	configuration->listeners_count =
 		configuration->options->listeners_count;
 	if (configuration->listeners_count > HANDOVER_LISTENERS_MAX)

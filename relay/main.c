@@ -76,6 +76,22 @@ sign_run(const struct invocation *invocation)
 	return code;
 }
 
+static int
+explain_run(const struct invocation *invocation)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	struct milter_options milter;
+	int code = explain_command(NULL, invocation->argc, invocation->argv);
+
+	if (code == EX_OK)
+		code = milter_options_read(invocation, false, &options,
+					   &milter);
+	if (code == EX_OK)
+		code = explain_command(&milter, invocation->argc,
+				       invocation->argv);
+	return code;
+}
+
 /* Needs no configuration: who verifies has perhaps nothing to sign. */
 static int
 verify_run(const struct invocation *invocation)
@@ -172,6 +188,8 @@ static const struct command {
 	 "signs one message, from FILE or stdin to stdout"},
 	{"verify", verify_run, "verify [FILE]",
 	 "verifies each DKIM-Signature of a message"},
+	{"explain", explain_run, "explain [FILE]",
+	 "says how a message would be treated, and why"},
 	{"key", key_run,
 	 "key generate DOMAIN SELECTOR [-a rsa-sha256|ed25519-sha256] "
 	 "[-b BITS]\n"

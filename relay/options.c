@@ -6,13 +6,14 @@
 #include "relay/limits.h"
 #include "relay/machine.h"
 #include "relay/options_check.h"
+#include "relay/options_signing.h"
 #include "relay/options_values.h"
 
 /* ---- the table ---- */
 
 /* In order of enum log_format, log_level, listener_tls, auth_mode,
  * bare_newlines, long_lines, eight_bit, without_8bitmime, tls_policy,
- * unsigned_action, selector_state. */
+ * unsigned_action, existing_action, selector_state. */
 static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug",
 					  NULL};
@@ -27,6 +28,7 @@ static const char *const without_8bitmime_words[] = {"bounce", "send", NULL};
 static const char *const tls_words[] = {"none", "opportunistic", "required",
 					"verify", NULL};
 static const char *const unsigned_words[] = {"relay", "reject", NULL};
+static const char *const existing_words[] = {"keep", "strip", "skip", NULL};
 static const char *const state_words[] = {"active", "publish", "retired",
 					  NULL};
 
@@ -198,19 +200,55 @@ static const struct conf_option rows[] = {
 	{ "signing.unsigned", CONF_WORD, FIELD(signing.unsigned_action), "relay", 0, 0,
 	  "What becomes of mail whose From domain has no key.",
 	  .words = unsigned_words },
+	{ "signing.existing", CONF_WORD, FIELD(signing.existing_action), "keep", 0, 0,
+	  "What becomes of mail that carries a signature of the domain that is to sign it: signed beside that one, in its place, or passed on as it is. The relay does not remove fields: there strip is keep.",
+	  .words = existing_words },
+	{ "signing.headers", CONF_LIST, FIELD(signing.headers), "", 0, POLICY_NAMES_MAX,
+	  "Names of the fields to sign, wherever they occur; none: the list of RFC 6376 5.4.1 with Message-ID, the MIME fields and List-Unsubscribe-Post. From is always signed.",
+	  .parse = field_name_value, .each = sizeof(struct slice),
+	  COUNT_AT(signing.headers_count) },
+	{ "signing.oversign", CONF_LIST, FIELD(signing.oversign), "", 0, POLICY_NAMES_MAX,
+	  "Names of the fields that are signed once more often than they occur, so that none can be added; none: From, Reply-To, Subject, Date, To and Cc, as far as they are signed.",
+	  .parse = field_name_value, .each = sizeof(struct slice),
+	  COUNT_AT(signing.oversign_count) },
+	{ "signing.expire", CONF_DURATION, FIELD(signing.expire_ms), "0s", 0, 3650 * DAY,
+	  "How long a signature is valid (x=); 0s: for ever. Less than delivery.expire, and mail that waits in the queue may arrive too late." },
+	{ "signing.verify_every", CONF_COUNT, FIELD(signing.verify_every), "100", 0, 1000000,
+	  "One signed message in so many is verified whole before it is accepted, beside the first one of each selector; 0: only those first ones." },
 	{ "signing.strict_key_modes", CONF_BOOL, FIELD(strict_key_modes), "false", 0, 0,
 	  "Refuse a key file that others can read, instead of warning." },
 
-	{ "domain", CONF_TITLED, FIELD(keys.domains), "example.com", 0, 0,
-	  "A domain to sign for; any number of them. A message is signed with each active selector of its author's domain.",
-	  .each = sizeof(struct domain_options), COUNT_AT(keys.domains_count),
-	  .title_offset = offsetof(struct domain_options, name) },
-	{ "domain.subdomains", CONF_BOOL, IN(struct domain_options, subdomains), "false", 0, 0,
+	{ "domain", CONF_TITLED, FIELD(domains), "example.com", 0, 0,
+	  "A domain to sign for; any number of them. A message is signed with each active selector of its author's domain. \"*\" is for every domain without a section: d= is then the author's domain, whose DNS has to publish the selector.",
+	  .each = sizeof(struct domain_section), COUNT_AT(keys.domains_count),
+	  .title_offset = offsetof(struct domain_section, keys.name) },
+	{ "domain.subdomains", CONF_BOOL, IN(struct domain_section, keys.subdomains), "false", 0, 0,
 	  "Sign for the domains below it, too." },
-	{ "domain.selector", CONF_TITLED, IN(struct domain_options, selectors), "2026a", 0, 0,
+	{ "domain.canonicalization", CONF_PARSED, WHOLE(struct domain_section), "", 0, 0,
+	  "As signing.canonicalization, which holds where this is empty.",
+	  .parse = domain_canonicalization_value },
+	{ "domain.headers", CONF_LIST, IN(struct domain_section, signing.headers), "", 0, POLICY_NAMES_MAX,
+	  "As signing.headers, which holds where this is empty.",
+	  .parse = field_name_value, .each = sizeof(struct slice),
+	  .count_offset = offsetof(struct domain_section, signing.headers_count) },
+	{ "domain.oversign", CONF_LIST, IN(struct domain_section, signing.oversign), "", 0, POLICY_NAMES_MAX,
+	  "As signing.oversign, which holds where this is empty.",
+	  .parse = field_name_value, .each = sizeof(struct slice),
+	  .count_offset = offsetof(struct domain_section, signing.oversign_count) },
+	{ "domain.expire", CONF_PARSED, WHOLE(struct domain_section), "", 0, 0,
+	  "As signing.expire, such as \"30d\"; that holds where this is empty.",
+	  .parse = domain_expire_value },
+	{ "domain.identity", CONF_PARSED, IN(struct domain_section, signing.identity), "", 0, 0,
+	  "Who signs (i=): \"user@example.com\", or \"@news.example.com\"; within the domain. Empty: no i=, which means the domain itself.",
+	  .parse = identity_value },
+	{ "domain.also_sign", CONF_LIST, IN(struct domain_section, signing.also_sign), "", 0, POLICY_SIGNERS_MAX,
+	  "Domains with sections of their own that sign this domain's mail, too, such as an operator's: with their active selectors and their options.",
+	  .parse = domain_name_value, .each = sizeof(struct slice),
+	  .count_offset = offsetof(struct domain_section, signing.also_sign_count) },
+	{ "domain.selector", CONF_TITLED, IN(struct domain_section, keys.selectors), "2026a", 0, 0,
 	  "A key; its title is the selector under which DNS publishes it.",
 	  .each = sizeof(struct selector_options),
-	  .count_offset = offsetof(struct domain_options, selectors_count),
+	  .count_offset = offsetof(struct domain_section, keys.selectors_count),
 	  .title_offset = offsetof(struct selector_options, name) },
 	{ "domain.selector.key", CONF_TEXT, IN(struct selector_options, key_path), NULL, 1, 0,
 	  "PEM file of the private key; relative to keys_dir.",
@@ -218,6 +256,10 @@ static const struct conf_option rows[] = {
 	{ "domain.selector.state", CONF_WORD, IN(struct selector_options, state), "active", 0, 0,
 	  "Active keys sign; a key to be used later, or used before, is only published.",
 	  .words = state_words },
+	{ "domain.selector.from", CONF_LIST, IN(struct selector_options, from), "", 0, CONF_LIST_MAX,
+	  "Senders that it is for, such as \"*@news.example.com\": their mail is signed with the selectors that name them, all other mail with those that name nobody.",
+	  .parse = sender_pattern_value, .each = sizeof(struct slice),
+	  .count_offset = offsetof(struct selector_options, from_count) },
 };
 /* clang-format on */
 
@@ -270,6 +312,7 @@ options_build(struct arena *arena, const struct conf_item *items,
 	conf_fill(&options_table, items, options, arena, errors);
 	options->items = items;
 	options->arena = *arena;
+	signing_options_split(options);
 	if (options->listeners_count == 0) {
 		options->listeners = arena_new(&options->arena,
 					       sizeof(*options->listeners));
@@ -280,6 +323,7 @@ options_build(struct arena *arena, const struct conf_item *items,
 	}
 	options_settle(options, sources, errors);
 	options_check(options, errors);
+	signing_options_check(options, errors);
 	return options;
 }
 

@@ -75,6 +75,13 @@ struct route_options {
 	struct slice auth_user, auth_password_file;
 };
 
+/* A domain section as the table fills it; options_signing.h splits it into what
+ * keys/ and milter/ are given. */
+struct domain_section {
+	struct domain_options keys;
+	struct domain_signing_options signing;
+};
+
 struct options {
 	struct arena arena;
 	struct slice hostname;     /* never empty once loaded */
@@ -99,6 +106,7 @@ struct options {
 	bool strict_key_modes;
 	struct signing_options signing;
 	struct keys_options keys;
+	struct domain_section *domains; /* keys.domains_count of them */
 	const struct conf_item *items; /* as parsed: the places of options */
 };
 

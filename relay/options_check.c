@@ -289,12 +289,9 @@ domain_sections_check(const struct domain_options *domain,
 
 	if (domain->name.len == 0)
 		return; /* reported already */
-	fault_report(errors, item->place, domain_check(domain->name, &fault),
-		     &fault);
-	if (domain->selectors_count == 0)
-		conf_error(errors, item->place,
-			   "the domain \"%.*s\" has no selector",
-			   SLICE_ARG(domain->name));
+	if (!slice_eq(domain->name, SLICE("*")))
+		fault_report(errors, item->place,
+			     domain_check(domain->name, &fault), &fault);
 	for (size_t i = 0; i < domain->selectors_count; i++) {
 		struct slice name = domain->selectors[i].name;
 

@@ -197,25 +197,3 @@ milter_socket_value(struct slice text, struct arena *arena, void *element,
 				 SLICE_ARG(text));
 	return true;
 }
-
-/* ---- signing ---- */
-
-bool
-canonicalization_value(struct slice text, struct arena *arena, void *element,
-		       struct fault *fault)
-{
-	struct signing_options *signing = element;
-	struct slice body = text, header;
-
-	(void)arena;
-	/* RFC 6376 3.5: a c= without body means simple for it. Asking for both
-	 * leaves nobody guessing. */
-	if (slice_split(&body, '/', &header) &&
-	    canon_find(header, &signing->header_canon) &&
-	    canon_find(body, &signing->body_canon))
-		return true;
-	return fault_set(fault, FAULT_INPUT,
-			 "'%.*s' is none of: relaxed/relaxed, relaxed/simple, "
-			 "simple/relaxed, simple/simple",
-			 SLICE_ARG(text));
-}

@@ -21,6 +21,5 @@ conf_parse_fn resolver_value;         /* struct address */
 conf_parse_fn next_hop_value;         /* struct slice; may be empty */
 conf_parse_fn mailbox_value;          /* struct slice; may be empty */
 conf_parse_fn milter_socket_value;    /* struct slice */
-conf_parse_fn canonicalization_value; /* struct signing_options, whole */
 
 #endif

@@ -659,11 +659,8 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 	const struct options *options;
 
 	if (!configuration_load(supervisor->config_path, errors,
-				&supervisor->configuration, fault)) {
-		if (fault->kind == FAULT_DENIED)
-			fault->kind = FAULT_INPUT;
+				&supervisor->configuration, fault))
 		return false;
-	}
 	options = supervisor->configuration->options;
 	log_configure(options->log.format, options->log.level);
 	if (!identity_find(options, &supervisor->relay_identity,

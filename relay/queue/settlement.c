@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "milter/proof.h"
 #include "relay/net/signing.h"
 #include "relay/queue/bounce.h"
 #include "relay/queue/schedule_private.h"
@@ -386,11 +387,18 @@ settlement_signed(struct signing_order *order, const struct fault *fault)
 		CONTAINER(order, struct settlement, order);
 	CLEAN(text_done) struct text fields = {0};
 	struct message *report = settlement->report;
+	struct fault own;
 
 	if (fault == NULL) {
 		pipeline_write(settlement->pipeline, &fields);
 		report->prefix =
 			arena_copy(&report->arena, text_slice(&fields));
+		if (!proof_memory(settlement->pipeline, report->prefix,
+				  report->body.chunks,
+				  report->body.chunks_count, &own)) {
+			log_note(LOG_LEVEL_ERROR, "error", "%s", own.text);
+			fault = &own;
+		}
 	}
 	pipeline_free(TAKE(settlement->pipeline));
 	if (fault != NULL) {

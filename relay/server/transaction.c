@@ -9,11 +9,13 @@
 #include "relay/queue/spool.h"
 #include "relay/server/accepted.h"
 #include "relay/server/prepare_pass.h"
+#include "relay/server/recheck.h"
 
 /*
  * FIELDS → BODY, or → REFUSED from either: the rest is read and dropped, in
  * constant memory. At the end of data → FINISHING (spool and signer at work)
- * → STORING. ENVELOPE comes before them all.
+ * → STORING (looked at once more where that is due, then in the store's hands).
+ * ENVELOPE comes before them all.
  *
  * A message that has to be repaired goes through FIELDS and BODY once more,
  * fed by its second pass from the spool, into a new message and a new spool.
@@ -56,6 +58,7 @@ struct transaction {
 	struct spool *spool;
 	struct signing_order order;
 	bool is_signing, is_blocked, has_spooled;
+	struct recheck recheck;
 	struct store_put put;
 
 	/* Set in PHASE_REFUSED. */
@@ -267,6 +270,38 @@ on_stored(struct store_put *put, const struct fault *fault)
 	tell(transaction, &reply_queued, SLICE(id));
 }
 
+/* A signature of ours that does not verify is our fault, not the client's. */
+static void
+on_rechecked(struct recheck *recheck, const struct fault *fault)
+{
+	struct transaction *transaction =
+		CONTAINER(recheck, struct transaction, recheck);
+
+	if (fault != NULL) {
+		give_up(transaction, &reply_signing_failed, fault);
+		return;
+	}
+	transaction->put.message = transaction->message;
+	transaction->put.loop = transaction->setup.loop;
+	transaction->put.done = on_stored;
+	store_put(transaction->setup.store, &transaction->put);
+}
+
+static void
+recheck_message(struct transaction *transaction)
+{
+	enum recheck_status status;
+	struct fault fault;
+
+	transaction->recheck.done = on_rechecked;
+	status = recheck_start(&transaction->recheck, transaction->setup.store,
+			       transaction->setup.loop, transaction->message,
+			       transaction->pipeline, &fault);
+	if (status != RECHECK_LATER)
+		on_rechecked(&transaction->recheck,
+			     status == RECHECK_BAD ? &fault : NULL);
+}
+
 /* Spool and signer are through: our fields on top, and into the store. */
 static void
 store_message(struct transaction *transaction)
@@ -289,10 +324,7 @@ store_message(struct transaction *transaction)
 	}
 	message->prefix = arena_copy(&message->arena, text_slice(&prefix));
 	transaction->phase = PHASE_STORING;
-	transaction->put.message = message;
-	transaction->put.loop = transaction->setup.loop;
-	transaction->put.done = on_stored;
-	store_put(transaction->setup.store, &transaction->put);
+	recheck_message(transaction);
 }
 
 static void
@@ -578,46 +610,15 @@ sign(struct transaction *transaction)
 
 /* --- the second pass --- */
 
-static void
-note(struct transaction *transaction, const char *what, const char *why)
-{
-	text_addf(&transaction->notes, "; %s: %s", what, why);
-}
-
-/* What somebody else has signed is left alone. */
 static bool
 needs_second_pass(struct transaction *transaction)
 {
-	const struct prepare_options *options =
-		&transaction_options(transaction)->prepare;
-	const struct prepare_facts *facts = &transaction->facts;
-	struct repair_needs *needs = &transaction->needs;
-	static const char why[] = "the message carries a signature";
+	const struct repair_needs *needs = &transaction->needs;
 
-	needs->long_lines = has_long_line(transaction) &&
-			    options->long_lines == LONG_LINES_ENCODE;
-	needs->eight_bit = transaction->wire.has_8bit &&
-			   options->eight_bit == EIGHT_BIT_ENCODE;
-	needs->bcc = facts->has_bcc && options->remove_bcc;
-	needs->version = transaction->wire.has_8bit && !facts->has_version &&
-			 options->add_mime_version;
-	if (needs->long_lines && facts->is_signed) {
-		note(transaction, "lines over 998 octets stay", why);
-		needs->long_lines = false;
-	}
-	if (needs->eight_bit && facts->is_signed) {
-		note(transaction, "8-bit content stays", why);
-		needs->eight_bit = false;
-	}
-	if (needs->bcc && (prepare_is_locked(facts, "Bcc") ||
-			   prepare_is_locked(facts, "Resent-Bcc"))) {
-		note(transaction, "Bcc stays", why);
-		needs->bcc = false;
-	}
-	if (needs->version && facts->is_signed) {
-		note(transaction, "8-bit text stays without MIME-Version", why);
-		needs->version = false;
-	}
+	transaction->needs = prepare_needs(
+		&transaction->facts, &transaction_options(transaction)->prepare,
+		has_long_line(transaction), transaction->wire.has_8bit,
+		&transaction->notes);
 	return needs->long_lines || needs->eight_bit || needs->bcc ||
 	       needs->version;
 }
@@ -643,11 +644,11 @@ second_decided(void *owner, const struct repair_report *report)
 	struct transaction *transaction = owner;
 
 	if (report->left != NULL)
-		note(transaction, "lines over 998 octets stay", report->left);
+		prepare_remark(&transaction->notes, "lines over 998 octets stay", report->left);
 	if (report->left_8bit != NULL)
-		note(transaction, "8-bit content stays", report->left_8bit);
+		prepare_remark(&transaction->notes, "8-bit content stays", report->left_8bit);
 	if (transaction->needs.bcc && !report->removes_bcc)
-		note(transaction, "Bcc stays", "the header cannot be read");
+		prepare_remark(&transaction->notes, "Bcc stays", "the header cannot be read");
 	if (!report->has_long_word && repair_changes(report)) {
 		transaction->report = *report;
 		begin_again(transaction);

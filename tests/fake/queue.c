@@ -4,6 +4,7 @@
 
 #include "relay/net/signing.h"
 #include "relay/queue/spool.h"
+#include "relay/server/recheck.h"
 
 static enum fault_kind failing[FAKE_PARTS];
 static bool is_full;
@@ -212,6 +213,23 @@ signing_turn(void)
 		memset(order_signatures[i].signature, 0x55, 64);
 	}
 	order->done(order, NULL);
+}
+
+/* The fake signer's signatures verify nowhere: this says whether they do. */
+enum recheck_status
+recheck_start(struct recheck *recheck, struct store *store, struct loop *loop,
+	      struct message *message, const struct pipeline *pipeline,
+	      struct fault *fault)
+{
+	(void)recheck;
+	(void)store;
+	(void)loop;
+	ASSERT(message->prefix.len > 0);
+	ASSERT(pipeline != NULL);
+	if (failing[FAKE_RECHECK] == FAULT_NONE)
+		return RECHECK_GOOD;
+	fault_set(fault, failing[FAKE_RECHECK], "recheck");
+	return RECHECK_BAD;
 }
 
 /* --- store --- */

@@ -7,7 +7,7 @@
 
 #include "relay/queue/schedule.h"
 
-enum fake_part { FAKE_STORE, FAKE_SPOOL, FAKE_SIGNER, FAKE_PARTS };
+enum fake_part { FAKE_STORE, FAKE_SPOOL, FAKE_SIGNER, FAKE_RECHECK, FAKE_PARTS };
 
 /* NONE: all is well again. */
 void fake_queue_fail(enum fake_part part, enum fault_kind kind);

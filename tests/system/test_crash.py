@@ -151,7 +151,6 @@ def test_a_dead_child_is_replaced(world, keys, which):
     world.start(receiver_options=False)
     submit(world.relay.port, message("load-before"))
     before = world.relay.family()
-    world.relay.deaths_expected = True
     os.kill(before[which], signal.SIGKILL)
 
     def replaced():
@@ -181,7 +180,6 @@ def test_a_dead_child_is_replaced(world, keys, which):
 def test_signing_that_fails_is_never_unsigned(world):
     """While the signer is dead the answer is 4yz or a signature."""
     world.start()
-    world.relay.deaths_expected = True
     for _ in range(3):
         os.kill(world.relay.family()["signer"], signal.SIGKILL)
         for _ in range(5):

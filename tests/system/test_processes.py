@@ -300,3 +300,26 @@ def own_for_nobody(directory):
         for name in [""] + names:
             shutil.chown(os.path.join(folder, name), "nobody", "nogroup")
     return made
+
+
+# -- files that are none ------------------------------------------------------
+
+@pytest.mark.parametrize("kind", ("fifo", "directory", "device"))
+def test_a_certificate_that_is_no_file(setup, directory, kind):
+    """Refused at once, and not waited for."""
+    path = os.path.join(directory, "strange")
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        os.mkdir(path)
+    else:
+        path = "/dev/zero"
+    configured = setup()
+    configured.listener = \
+        'tls = "starttls" tls_cert = "%s" tls_key = "%s"' % (path, path)
+    done = subprocess.run(
+        [signet.binary(), "-c", configured.write(), "relay"], timeout=20,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE)
+    assert done.returncode == 78, done
+    assert path.encode() in done.stderr, done

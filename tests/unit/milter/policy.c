@@ -142,3 +142,253 @@ Test(policy, references)
 	policy_unref(policy);
 	policy_unref(policy);
 }
+
+/* ---- patterns, a default section, other signers ---- */
+
+/*
+ * example.com      subdomains; main; news, alerts for some senders; also by
+ *                  esp.example
+ * only.example     news for some senders, nobody else
+ * lent.example     no selector; also by esp.example
+ * esp.example      esp
+ * "*"              any
+ */
+static struct slice news[] = {SLICE_LITERAL("*@news.example.com"),
+			      SLICE_LITERAL("news-*@example.com")};
+static struct slice alerts[] = {SLICE_LITERAL("root@*.example.com")};
+static struct slice only[] = {SLICE_LITERAL("news@only.example")};
+static struct slice esp[] = {SLICE_LITERAL("esp.example")};
+static struct selector_options com_selectors[] = {
+	{.name = SLICE_LITERAL("main")},
+	{.name = SLICE_LITERAL("news"), .from = news, .from_count = 2},
+	{.name = SLICE_LITERAL("alerts"), .from = alerts, .from_count = 1},
+	{.name = SLICE_LITERAL("next"), .state = SELECTOR_PUBLISH,
+	 .from = news, .from_count = 2},
+};
+static struct selector_options only_selectors[] = {
+	{.name = SLICE_LITERAL("news"), .from = only, .from_count = 1}};
+static struct selector_options esp_selectors[] = {
+	{.name = SLICE_LITERAL("esp")}};
+static struct selector_options any_selectors[] = {
+	{.name = SLICE_LITERAL("any")}};
+static struct domain_options sections[] = {
+	{.name = SLICE_LITERAL("example.com"), .subdomains = true,
+	 .selectors = com_selectors, .selectors_count = COUNT(com_selectors)},
+	{.name = SLICE_LITERAL("only.example"), .selectors = only_selectors,
+	 .selectors_count = 1},
+	{.name = SLICE_LITERAL("lent.example")},
+	{.name = SLICE_LITERAL("esp.example"), .selectors = esp_selectors,
+	 .selectors_count = 1},
+	{.name = SLICE_LITERAL("*"), .selectors = any_selectors,
+	 .selectors_count = 1},
+};
+static struct domain_signing_options sections_signing[] = {
+	{.also_sign = esp, .also_sign_count = 1},
+	{0},
+	{.also_sign = esp, .also_sign_count = 1},
+	{0},
+	{0},
+};
+
+static struct policy *
+sections_policy(enum existing_action existing)
+{
+	static const enum key_algorithm kinds[STAGE_SELECTORS_MAX] = {0};
+	struct keys_options keys = {.domains = sections,
+				    .domains_count = COUNT(sections)};
+	struct signing_options options = {.existing_action = existing,
+					  .domains = sections_signing};
+
+	return stage_policy_of(&keys, kinds, &options);
+}
+
+static void
+signers_write(const struct decision *decision, struct text *out)
+{
+	for (size_t i = 0; i < decision->signers_count; i++)
+		text_addf(out, "%s%.*s/%.*s", i > 0 ? " " : "",
+			  SLICE_ARG(decision->signers[i].domain),
+			  SLICE_ARG(decision->signers[i].selector->name));
+}
+
+static const struct {
+	const char *name, *from, *signers, *reason;
+} signer_rows[] = {
+	{"no pattern fits", "a@example.com",
+	 "example.com/main esp.example/esp",
+	 "is signed with 1 selector: main; also by esp.example with 1 "
+	 "selector: esp"},
+	{"a domain", "a@news.example.com",
+	 "example.com/news esp.example/esp",
+	 "with 1 selector for this sender: news"},
+	{"a part of the local part", "News-1@example.com",
+	 "example.com/news esp.example/esp", "news"},
+	{"quoted", "\"news-x y\"@example.com",
+	 "example.com/news esp.example/esp", "news"},
+	{"quoted with quotes in it", "\"news-\\\"\"@example.com",
+	 "example.com/news esp.example/esp", "news"},
+	{"folded around dots", "news- . a @ example.com",
+	 "example.com/news esp.example/esp", "news"},
+	{"in a display name it is nobody", "news-1 <a@example.com>",
+	 "example.com/main esp.example/esp", "main"},
+	{"both patterns", "root@news.example.com",
+	 "example.com/news example.com/alerts esp.example/esp",
+	 "with 2 selectors for this sender: news, alerts"},
+	{"all addresses", "a@news.example.com, b@news.example.com",
+	 "example.com/news esp.example/esp", "news"},
+	{"not all addresses", "a@news.example.com, b@example.com",
+	 "example.com/main esp.example/esp", "main"},
+	{"one of both, each", "root@x.example.com, news-1@example.com",
+	 "example.com/main esp.example/esp", "main"},
+	{"for nobody else", "news@only.example", "only.example/news", "news"},
+	{"nobody", "a@only.example", "",
+	 "no active selector of only.example is for this sender"},
+	{"the other one alone", "a@lent.example", "esp.example/esp",
+	 "the From domain lent.example is signed by esp.example with 1"},
+	{"default", "a@shop.example.net", "shop.example.net/any",
+	 "by the section \"*\" with 1 selector: any"},
+	{"default, IDN", "a@b\xc3\xbc" "cher.example.net",
+	 "xn--bcher-kva.example.net/any", "xn--bcher-kva.example.net"},
+	{"default, two of one domain", "a@example.net, b@example.net",
+	 "example.net/any", "any"},
+	{"default, two domains", "a@example.net, b@example.org", "",
+	 "several domain sections, example.net and example.org"},
+	{"default and another", "a@example.net, b@example.com", "",
+	 "several domain sections, example.net and example.com"},
+	{"a literal is no domain", "a@[192.0.2.1]", "",
+	 "no domain section matches"},
+	{"default, one label", "a@localhost", "localhost/any", "any"},
+};
+
+Test(policy, signers)
+{
+	CLEAN(policy_unref_clean) struct policy *policy =
+		sections_policy(EXISTING_KEEP);
+
+	for (size_t i = 0; i < COUNT(signer_rows); i++) {
+		CLEAN(arena_done) struct arena arena = {0};
+		CLEAN(text_done) struct text signers = {0};
+		struct header_facts facts = {
+			.from_count = 1, .from = SLICE(signer_rows[i].from)};
+		struct decision decision;
+
+		policy_decide(policy, &facts, &arena, &decision);
+		signers_write(&decision, &signers);
+		cr_expect_str_eq(text_string(&signers), signer_rows[i].signers,
+				 "%s", signer_rows[i].name);
+		cr_expect(contains(decision.reason, signer_rows[i].reason),
+			  "%s: '%.*s'", signer_rows[i].name,
+			  SLICE_ARG(decision.reason));
+	}
+}
+
+/* What DNS cannot hold is not signed, and said. */
+Test(policy, a_domain_that_is_too_long)
+{
+	CLEAN(policy_unref_clean) struct policy *policy =
+		sections_policy(EXISTING_KEEP);
+	CLEAN(arena_done) struct arena arena = {0};
+	CLEAN(text_done) struct text from = {0};
+	struct header_facts facts = {.from_count = 1};
+	struct decision decision;
+
+	text_add_string(&from, "a@");
+	for (size_t i = 0; i < 62; i++)
+		text_add_string(&from, "abc.");
+	text_add_string(&from, "de");
+	facts.from = text_slice(&from);
+	policy_decide(policy, &facts, &arena, &decision);
+	cr_expect_eq(decision.verdict, VERDICT_RELAY);
+	cr_expect(contains(decision.reason, "cannot be signed"), "%.*s",
+		  SLICE_ARG(decision.reason));
+}
+
+static const struct {
+	const char *name;
+	enum existing_action action;
+	const char *from, *signed_by;
+	enum verdict verdict;
+	bool strips;
+} existing_rows[] = {
+	{"keep", EXISTING_KEEP, "a@example.com", "example.com", VERDICT_SIGN,
+	 false},
+	{"strip", EXISTING_STRIP, "a@example.com", "example.com", VERDICT_SIGN,
+	 true},
+	{"skip", EXISTING_SKIP, "a@example.com", "example.com", VERDICT_RELAY,
+	 false},
+	{"skip, by the other one", EXISTING_SKIP, "a@example.com",
+	 "esp.example", VERDICT_RELAY, false},
+	{"skip, by a stranger", EXISTING_SKIP, "a@example.com", "example.net",
+	 VERDICT_SIGN, false},
+	{"strip, by a stranger", EXISTING_STRIP, "a@example.com",
+	 "example.net", VERDICT_SIGN, false},
+	{"a parent is a stranger", EXISTING_SKIP, "a@shop.example.net",
+	 "example.net", VERDICT_SIGN, false},
+	{"default", EXISTING_SKIP, "a@shop.example.net", "shop.example.net",
+	 VERDICT_RELAY, false},
+};
+
+Test(policy, a_signature_that_is_there_already)
+{
+	for (size_t i = 0; i < COUNT(existing_rows); i++) {
+		CLEAN(policy_unref_clean) struct policy *policy =
+			sections_policy(existing_rows[i].action);
+		CLEAN(arena_done) struct arena arena = {0};
+		struct slice signed_by = SLICE(existing_rows[i].signed_by);
+		struct header_facts facts = {
+			.from_count = 1, .from = SLICE(existing_rows[i].from),
+			.signed_domains = &signed_by, .signed_count = 1};
+		struct decision decision;
+
+		policy_decide(policy, &facts, &arena, &decision);
+		cr_expect_eq(decision.verdict, existing_rows[i].verdict, "%s",
+			     existing_rows[i].name);
+		cr_expect_eq(decision.strips, existing_rows[i].strips, "%s",
+			     existing_rows[i].name);
+	}
+}
+
+static const struct {
+	const char *pattern, *local, *domain;
+	bool matches;
+} pattern_rows[] = {
+	{"*@example.com", "a", "example.com", true},
+	{"*@example.com", "", "example.com", true},
+	{"*@example.com", "a@b", "example.com", true},
+	{"*@EXAMPLE.com", "a", "example.COM", true},
+	{"*@example.com", "a", "a.example.com", false},
+	{"*@*.example.com", "a", "a.b.example.com", true},
+	{"*@*.example.com", "a", "example.com", false},
+	{"a*b*c@example.com", "aXbbYc", "example.com", true},
+	{"a*b*c@example.com", "aXbbYcd", "example.com", false},
+	{"joe@example.com", "joe", "example.com", true},
+	{"joe@example.com", "joey", "example.com", false},
+	{"*@*", "", "", true},
+	{"example.com", "a", "example.com", false},
+};
+
+Test(policy, patterns)
+{
+	for (size_t i = 0; i < COUNT(pattern_rows); i++)
+		cr_expect_eq(policy_pattern_matches(
+				     SLICE(pattern_rows[i].pattern),
+				     SLICE(pattern_rows[i].local),
+				     SLICE(pattern_rows[i].domain)),
+			     pattern_rows[i].matches, "%s: %s@%s",
+			     pattern_rows[i].pattern, pattern_rows[i].local,
+			     pattern_rows[i].domain);
+}
+
+/* Many stars and a long text: no more than the product of both. */
+Test(policy, patterns_end_soon, .timeout = 20)
+{
+	CLEAN(text_done) struct text pattern = {0}, local = {0};
+
+	for (size_t i = 0; i < 30; i++)
+		text_add_string(&pattern, "*a");
+	text_add_string(&pattern, "*b@x");
+	for (size_t i = 0; i < 100000; i++)
+		text_add_byte(&local, 'a');
+	cr_expect_not(policy_pattern_matches(text_slice(&pattern),
+					     text_slice(&local), SLICE("x")));
+}

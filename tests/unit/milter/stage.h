@@ -49,28 +49,43 @@ stage_key(enum key_algorithm algorithm)
 	return key;
 }
 
+#define STAGE_SELECTORS_MAX 16
+
+/* kinds: of each selector, through all domains. */
+static inline struct policy *
+stage_policy_of(const struct keys_options *keys,
+		const enum key_algorithm *kinds,
+		const struct signing_options *options)
+{
+	struct key_public *publics[STAGE_SELECTORS_MAX];
+	struct keyring *keyring;
+	struct policy *policy;
+	size_t count = 0;
+
+	for (size_t i = 0; i < keys->domains_count; i++)
+		for (size_t k = 0; k < keys->domains[i].selectors_count; k++) {
+			struct key *key = stage_key(kinds[count]);
+
+			cr_assert_lt(count, COUNT(publics));
+			publics[count++] = key_public_of(key);
+			key_free(key);
+		}
+	keyring = keyring_new(keys, publics, count);
+	policy = policy_new(keyring, options);
+	keyring_unref(keyring);
+	return policy;
+}
+
 static inline struct policy *
 stage_policy(const struct signing_options *options)
 {
 	static const enum key_algorithm kinds[] = {
 		KEY_RSA_SHA256,	    KEY_RSA_SHA256,	KEY_ED25519_SHA256,
 		KEY_ED25519_SHA256, KEY_ED25519_SHA256, KEY_RSA_SHA256};
-	struct key_public *publics[COUNT(kinds)];
 	struct keys_options keys = {.domains = stage_domains,
 				    .domains_count = COUNT(stage_domains)};
-	struct keyring *keyring;
-	struct policy *policy;
 
-	for (size_t i = 0; i < COUNT(kinds); i++) {
-		struct key *key = stage_key(kinds[i]);
-
-		publics[i] = key_public_of(key);
-		key_free(key);
-	}
-	keyring = keyring_new(&keys, publics, COUNT(kinds));
-	policy = policy_new(keyring, options);
-	keyring_unref(keyring);
-	return policy;
+	return stage_policy_of(&keys, kinds, options);
 }
 
 #endif

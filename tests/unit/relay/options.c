@@ -370,6 +370,51 @@ static const struct {
 	 "c:1: 'unsigned': 'drop' is none of: relay, reject\n"},
 	{"domain \"example.com\" { }",
 	 "c:1: the domain \"example.com\" has no selector\n"},
+	{"domain \"*\" {\nidentity = \"@a.example\"\n"
+	 "selector \"s\" { key = \"k\" } }",
+	 "c:2: 'identity' has no meaning in the domain \"*\", whose d= is the "
+	 "author's\n"},
+	{"domain \"a.example\" {\nidentity = \"u@ba.example\"\n"
+	 "selector \"s\" { key = \"k\" } }",
+	 "c:2: 'identity': 'u@ba.example' is not within the domain "
+	 "\"a.example\" (RFC 6376 3.5)\n"},
+	{"domain \"a.example\" { identity = \"a.example\"\n"
+	 "selector \"s\" { key = \"k\" } }",
+	 "c:1: 'identity': 'a.example' is neither \"user@example.com\" nor "
+	 "\"@example.com\"\n"},
+	{"domain \"a.example\" { also_sign = \"b.example\"\n"
+	 "selector \"s\" { key = \"k\" } }",
+	 "c:1: 'also_sign': there is no domain \"b.example\" with a "
+	 "selector\n"},
+	{"domain \"a.example\" { also_sign = \"A.example\"\n"
+	 "selector \"s\" { key = \"k\" } }",
+	 "c:1: 'also_sign': the domain \"a.example\" signs already\n"},
+	{"domain \"a.example\" { also_sign = {\"b.example\", \"B.example\"} }\n"
+	 "domain \"b.example\" { selector \"s\" { key = \"k\" } }",
+	 "c:1: 'also_sign': the domain \"b.example\" signs already\n"},
+	{"domain \"a.example\" { expire = \"1y\"\n"
+	 "selector \"s\" { key = \"k\" } }",
+	 "c:1: 'expire': "},
+	{"domain \"a.example\" { canonicalization = \"simple\"\n"
+	 "selector \"s\" { key = \"k\" } }",
+	 "c:1: 'canonicalization': 'simple' is none of: relaxed/relaxed"},
+	{"signing { headers = {\"From\", \"Bcc\"} }",
+	 "c:1: 'headers': 'Bcc' changes on the way and must not be signed"},
+	{"signing { oversign = {\"a:b\"} }",
+	 "c:1: 'oversign': 'a:b' is not the name of a field\n"},
+	{"signing { existing = \"drop\" }",
+	 "c:1: 'existing': 'drop' is none of: keep, strip, skip\n"},
+	{"domain \"a.example\" { selector \"s\" { key = \"k\"\n"
+	 "from = \"*@b.a.example\" } }",
+	 "c:2: 'from': '*@b.a.example' is nobody of the domain \"a.example\"; "
+	 "subdomains = true is missing\n"},
+	{"domain \"a.example\" { selector \"s\" { key = \"k\"\n"
+	 "from = \"*@b.example\" } }",
+	 "c:2: 'from': '*@b.example' is nobody of the domain \"a.example\"\n"},
+	{"domain \"a.example\" { selector \"s\" { key = \"k\"\n"
+	 "from = \"a.example\" } }",
+	 "c:2: 'from': 'a.example' is not a sender pattern such as "
+	 "\"*@news.example.com\"\n"},
 	{"domain \"example.com\" {\nselector \"s\" { } }",
 	 "c:2: 'key' is missing in the section 'selector \"s\"'\n"},
 	{"domain \"example.com\" {\nselector \"s_1\" { key = \"k\" } }",
@@ -417,6 +462,61 @@ Test(options, refuses)
 			     bad_rows[i].input, text_string(&f.said));
 		cr_expect_eq(options_exit_code(&f.fault), EX_CONFIG);
 	}
+}
+
+Test(options, signing)
+{
+	CLEAN(fixture_done) struct fixture f;
+	const struct domain_signing_options *signing;
+	const struct selector_options *selector;
+
+	cr_assert(fixture_of(
+			  &f,
+			  "signing { expire = 30d verify_every = 0 }\n"
+			  "domain \"b\xc3\xbc.example\" {\n"
+			  "also_sign = \"B\xc3\x9c" "cher.example\"\n"
+			  "identity = \"x@news.b\xc3\xbc.example\"\n"
+			  "expire = \"0s\" headers = {\"From\"}\n"
+			  "canonicalization = \"simple/relaxed\"\n"
+			  "selector \"s\" { key = \"k\" from = "
+			  "{\"*@B\xc3\xbc.example\", \"a*@*.example\"} } }\n"
+			  "domain \"b\xc3\xbc" "cher.example\" "
+			  "{ selector \"s\" { key = \"k\" } }\n"
+			  "domain \"*\" { also_sign = "
+			  "\"xn--bcher-kva.example\" }\n"),
+		  "%s", text_string(&f.said));
+	signing = &f.options->signing.domains[0];
+	selector = &f.options->keys.domains[0].selectors[0];
+	cr_expect_eq(f.options->signing.expire_ms, 30 * DAY);
+	cr_expect_eq(f.options->signing.verify_every, 0);
+	cr_expect(signing->has_expire && signing->expire_ms == 0);
+	cr_expect(signing->has_canonicalization);
+	cr_expect_eq(signing->header_canon, CANON_SIMPLE);
+	cr_expect_eq(signing->body_canon, CANON_RELAXED);
+	cr_expect_eq(signing->headers_count, 1);
+	cr_expect(slice_eq(signing->also_sign[0],
+			   SLICE("xn--bcher-kva.example")));
+	cr_expect(slice_eq(signing->identity,
+			   SLICE("x@news.xn--b-eha.example")));
+	cr_expect_eq(selector->from_count, 2);
+	cr_expect(slice_eq(selector->from[0], SLICE("*@xn--b-eha.example")));
+	cr_expect(slice_eq(selector->from[1], SLICE("a*@*.example")));
+	cr_expect_not(f.options->signing.domains[1].has_expire);
+	cr_expect(slice_eq(f.options->keys.domains[2].name, SLICE("*")));
+}
+
+Test(options, signatures_of_one_message_are_bounded)
+{
+	CLEAN(fixture_done) struct fixture f;
+	CLEAN(text_done) struct text input = {0};
+
+	text_add_string(&input, "domain \"a.example\" {\n");
+	for (size_t i = 0; i <= POLICY_SIGNERS_MAX; i++)
+		text_addf(&input, "selector \"s%zu\" { key = \"k\" }\n", i);
+	text_add_string(&input, "}\n");
+	cr_expect_not(fixture_of(&f, text_string(&input)));
+	cr_expect_not_null(strstr(text_string(&f.said),
+				  "has 17 active selectors"));
 }
 
 Test(options, names_every_error)

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
+#include "milter/proof.h"
 #include "relay/net/signing.h"
 #include "relay/queue/schedule_private.h"
 #include "tests/fake/log.h"
@@ -24,7 +25,8 @@ struct pipeline {
 	size_t body_bytes;
 };
 
-static unsigned signatures_wanted, signing_failures, fields_fed;
+static unsigned signatures_wanted, signing_failures, proof_failures;
+static unsigned fields_fed;
 static size_t body_fed;
 static struct signature one_signature;
 
@@ -78,6 +80,20 @@ pipeline_write(const struct pipeline *pipeline, struct text *out)
 {
 	(void)pipeline;
 	text_add_string(out, "DKIM-Signature: fake\r\n");
+}
+
+bool
+proof_memory(const struct pipeline *pipeline, struct slice prefix,
+	     const struct slice *chunks, size_t count, struct fault *fault)
+{
+	(void)pipeline;
+	(void)chunks;
+	cr_expect_gt(prefix.len, 0);
+	cr_expect_gt(count, 0);
+	if (proof_failures == 0)
+		return true;
+	proof_failures--;
+	return fault_set(fault, FAULT_SYSTEM, "it does not verify");
 }
 
 struct fake_answer {
@@ -530,6 +546,22 @@ Test(schedule, the_settlement_waits_for_the_signer, .init = begin,
 	put("from@example.org", "a@x.example", true);
 	cr_expect(wait_gone(2));
 	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+}
+
+/* A report whose signature does not verify is signed again. */
+Test(schedule, a_report_that_does_not_verify_waits, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	proof_failures = 1;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("error ", "it does not verify"), 1);
+	cr_expect_eq(fake_log_count("settle ", "it does not verify"), 1);
 	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
 }
 

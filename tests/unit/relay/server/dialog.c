@@ -324,6 +324,8 @@ fail_part(struct slice part, struct slice kind)
 		fake_queue_fail(FAKE_STORE, fault);
 	else if (slice_eq(part, SLICE("spool")))
 		fake_queue_fail(FAKE_SPOOL, fault);
+	else if (slice_eq(part, SLICE("recheck")))
+		fake_queue_fail(FAKE_RECHECK, fault);
 	else
 		fake_queue_fail(FAKE_SIGNER, fault);
 }

@@ -1,0 +1,378 @@
+#include "tests/unit/relay/delivery/scripted.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "relay/generation.h"
+
+#define PORTS_FIRST 23400
+#define PORTS_COUNT 500
+
+/* --- the store's part: reads one chunk at a time, from the test's bytes --- */
+
+static struct slice stored;
+unsigned store_reads;
+bool store_waits;       /* no read ends before a host's G */
+unsigned store_damaged; /* so many reads fail */
+
+static void
+read_on_loop(struct post *post)
+{
+	struct store_operation *operation =
+		CONTAINER(post, struct store_operation, post);
+	struct store_read_body *read =
+		CONTAINER(operation, struct store_read_body, operation);
+
+	if (__atomic_load_n(&store_waits, __ATOMIC_ACQUIRE)) {
+		loop_post(read->loop, post, read_on_loop);
+		return;
+	}
+	store_reads++;
+	if (store_damaged > 0) {
+		struct fault fault;
+
+		store_damaged--;
+		fault_fill(&fault, FAULT_INPUT, "the body is damaged");
+		read->done(read, &fault);
+		return;
+	}
+	text_add(&read->bytes,
+		 slice_sub(stored, (size_t)read->offset, read->max));
+	read->done(read, NULL);
+}
+
+void
+store_read_body(struct store *store, struct store_read_body *read)
+{
+	(void)store;
+	cr_assert_leq(read->max, BODY_CHUNK);
+	loop_post(read->loop, &read->operation.post, read_on_loop);
+}
+
+/* --- hosts --- */
+
+static bool
+byte_read(struct scripted *host, int fd, char *byte)
+{
+	return host->ssl != NULL ? SSL_read(host->ssl, byte, 1) == 1
+				 : recv(fd, byte, 1, 0) == 1;
+}
+
+static bool
+line_read(struct scripted *host, int fd, char *line, size_t size)
+{
+	size_t len = 0;
+
+	while (len + 1 < size && byte_read(host, fd, line + len)) {
+		len++;
+		if (line[len - 1] == '\n')
+			break;
+	}
+	line[len] = '\0';
+	return len > 0;
+}
+
+static void
+message_read(struct scripted *host, int fd)
+{
+	char byte;
+	size_t start = host->message.len;
+
+	while (byte_read(host, fd, &byte)) {
+		struct slice all;
+
+		text_add_byte(&host->message, byte);
+		all = slice_from(text_slice(&host->message), start);
+		if (slice_eq(all, SLICE(".\r\n")) ||
+		    (byte == '\n' && slice_ends_nocase(all,
+						      SLICE("\r\n.\r\n"))))
+			return;
+	}
+}
+
+/* False: the script has closed. */
+static bool
+step_run(struct scripted *host, int fd, char kind, struct slice text)
+{
+	char line[1024];
+	CLEAN(text_done) struct text out = {0};
+
+	switch (kind) {
+	case 'C':
+		if (line_read(host, fd, line, sizeof(line)) &&
+		    slice_starts(SLICE(line), text))
+			return true;
+		snprintf(host->wrong, sizeof(host->wrong),
+			 "'%.*s' expected, '%.100s' came", SLICE_ARG(text),
+			 line);
+		return false;
+	case 'B':
+		message_read(host, fd);
+		return true;
+	case 'T':
+		host->ssl = SSL_new(host->tls);
+		SSL_set_fd(host->ssl, fd);
+		return SSL_accept(host->ssl) == 1;
+	case 'G':
+		__atomic_store_n(&store_waits, false, __ATOMIC_RELEASE);
+		return true;
+	case 'X':
+		return false;
+	case 'L':
+		for (int i = 0; i < atoi(text.bytes); i++)
+			text_add_byte(&out, '2');
+		break;
+	default:
+		text_add(&out, text);
+		if (kind == 'S')
+			text_add_string(&out, "\r\n");
+	}
+	if (host->ssl != NULL)
+		SSL_write(host->ssl, out.bytes, (int)out.len);
+	else
+		(void)!send(fd, out.bytes, out.len, MSG_NOSIGNAL);
+	return true;
+}
+
+static void
+script_run(struct scripted *host, int fd, const char *script)
+{
+	struct slice rest = SLICE(script), step;
+	char byte;
+
+	while (slice_split(&rest, '|', &step))
+		if (!step_run(host, fd, step.bytes[0], slice_from(step, 2)))
+			return;
+	while (byte_read(host, fd, &byte))
+		;
+}
+
+static void *
+host_run(void *argument)
+{
+	struct scripted *host = argument;
+
+	for (size_t i = 0; host->scripts[i] != NULL; i++) {
+		int fd = accept(host->listener, NULL, NULL);
+
+		if (fd < 0)
+			break;
+		host->connections++;
+		script_run(host, fd, host->scripts[i]);
+		SSL_free(host->ssl);
+		host->ssl = NULL;
+		close(fd);
+	}
+	return NULL;
+}
+
+static void
+host_start(struct scripted *scripted, struct host *host)
+{
+	static unsigned next;
+	int one = 1;
+
+	scripted->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(scripted->listener, SOL_SOCKET, SO_REUSEADDR, &one,
+		   sizeof(one));
+	for (unsigned i = 0; i < PORTS_COUNT; i++) {
+		struct address *address = &host->address;
+
+		address->len = sizeof(address->v4);
+		address->v4.sin_family = AF_INET;
+		address->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		scripted->port = (uint16_t)(PORTS_FIRST +
+			((unsigned)getpid() + next++) % PORTS_COUNT);
+		address_set_port(address, scripted->port);
+		if (bind(scripted->listener, &address->any, address->len) ==
+			    0 &&
+		    listen(scripted->listener, 8) == 0)
+			break;
+	}
+	host->name = SLICE("mx.example.net");
+	host->is_name = true;
+	/* A host without a script refuses connections. */
+	if (scripted->scripts[0] == NULL) {
+		close(scripted->listener);
+		scripted->listener = -1;
+		return;
+	}
+	cr_assert_eq(pthread_create(&scripted->thread, NULL, host_run,
+				    scripted), 0);
+}
+
+static void
+host_stop(struct scripted *scripted)
+{
+	if (scripted->listener < 0)
+		return;
+	shutdown(scripted->listener, SHUT_RDWR);
+	pthread_join(scripted->thread, NULL);
+	close(scripted->listener);
+}
+
+/* --- the owner --- */
+
+static void
+on_returned(void *argument, struct connection *connection,
+	    struct attempt *attempt)
+{
+	struct owner *owner = argument;
+
+	connection->assigned--;
+	owner->returned++;
+	(void)attempt;
+}
+
+static void
+on_ended(void *argument, struct connection *connection)
+{
+	struct owner *owner = argument;
+
+	connection->has_ended = true;
+	owner->has_ended = true;
+	uv_stop(&owner->loop.uv);
+}
+
+static struct delivery *
+delivery_make(unsigned recipients, struct slice body, bool in_memory)
+{
+	struct delivery *delivery = memory_new(sizeof(*delivery));
+	struct message *message = message_new(SLICE("a@example.com"));
+	char address[32];
+
+	delivery->message = message;
+	delivery->recipients_count = recipients;
+	delivery->recipients = memory_array(recipients,
+					    sizeof(*delivery->recipients));
+	for (unsigned i = 0; i < recipients; i++) {
+		snprintf(address, sizeof(address), "r%u@example.net", i);
+		message_add_recipient(message, SLICE(address),
+				      SLICE("example.net"));
+		delivery->recipients[i].index = i;
+	}
+	message->prefix = SLICE("Received: here\r\n");
+	message->body.size = body.len;
+	if (in_memory) {
+		size_t count = (body.len + BODY_CHUNK - 1) / BODY_CHUNK;
+
+		message->body.chunks_count = count;
+		message->body.chunks = arena_array(&message->arena, count + 1,
+						   sizeof(struct slice));
+		for (size_t i = 0; i < count; i++)
+			message->body.chunks[i] =
+				slice_sub(body, i * BODY_CHUNK, BODY_CHUNK);
+	}
+	stored = body;
+	return delivery;
+}
+
+static void
+delivery_drop(struct delivery *delivery)
+{
+	/* The slices belong to the test. */
+	delivery->message->body.chunks = NULL;
+	delivery->message->body.chunks_count = 0;
+	message_unref(delivery->message);
+	free(delivery->recipients);
+	free(delivery);
+}
+
+static struct alarm stop_alarm;
+static struct owner *stop_owner;
+
+static void
+stop_now(struct alarm *alarm)
+{
+	if (__atomic_load_n(&store_waits, __ATOMIC_ACQUIRE)) {
+		alarm_set(alarm, 10);
+		return;
+	}
+	connection_place_stop(&stop_owner->place);
+	alarm_close(alarm, NULL);
+}
+
+static char
+outcome_letter(enum outcome outcome)
+{
+	return "NDTF"[outcome]; /* none, delivered, try again, failed */
+}
+
+static void
+run_collect(struct run *run)
+{
+	size_t at = 0;
+
+	for (unsigned i = 0; i < run->messages; i++) {
+		struct attempt *attempt = run->owner.attempts[i];
+		const struct recipient_result *first = &attempt->results[0];
+
+		for (unsigned j = 0; j < run->recipients && at < 255; j++)
+			run->outcomes[at++] =
+				outcome_letter(attempt->results[j].outcome);
+		snprintf(run->reply, sizeof(run->reply), "%.*s",
+			 SLICE_ARG(first->reply));
+		snprintf(run->status, sizeof(run->status), "%.*s",
+			 SLICE_ARG(first->status));
+		snprintf(run->used_tls, sizeof(run->used_tls), "%.*s",
+			 SLICE_ARG(first->tls));
+		delivery_drop(attempt->delivery);
+		attempt_free(attempt);
+	}
+	run->outcomes[at] = '\0';
+}
+
+void
+run_it(struct run *run)
+{
+	struct owner *owner = &run->owner;
+	struct options *options = options_default();
+	struct generation generation = {.options = options, .references = 100};
+	struct hosts *hosts = memory_new(sizeof(*hosts));
+	struct fault fault;
+
+	options->hostname = SLICE("relay.example.org");
+	hosts->references = 1;
+	hosts->count = run->hosts_count;
+	hosts->items = arena_array(&hosts->arena, HOSTS_MAX,
+				   sizeof(*hosts->items));
+	for (size_t i = 0; i < run->hosts_count; i++)
+		host_start(&run->hosts[i], &hosts->items[i]);
+	if (run->host_name != NULL)
+		hosts->items[0].name = SLICE(run->host_name);
+	cr_assert(loop_init(&owner->loop, 0, &fault));
+	cr_assert(tls_context_client(false, &generation.client_tls, &fault));
+	cr_assert(tls_context_client(true, &generation.client_tls_verify,
+				     &fault));
+	connection_place_init(&owner->place);
+	owner->connection = connection_open(&(struct connection_settings){
+		.loop = &owner->loop, .owner_loop = &owner->loop,
+		.place = &owner->place, .generation = &generation,
+		.hosts = hosts, .tls = run->tls, .owner = owner,
+		.returned = on_returned, .ended = on_ended});
+	for (unsigned i = 0; i < run->messages; i++) {
+		owner->attempts[i] = attempt_new(delivery_make(
+			run->recipients, run->body, run->in_memory));
+		connection_carry(owner->connection, owner->attempts[i]);
+	}
+	if (run->stops) {
+		stop_owner = owner;
+		alarm_init(&stop_alarm, &owner->loop, stop_now);
+		alarm_set(&stop_alarm, 10);
+	}
+	while (!owner->has_ended || owner->returned < run->messages)
+		uv_run(&owner->loop.uv, UV_RUN_DEFAULT);
+	run->has_failed = owner->connection->has_failed;
+	connection_free(owner->connection);
+	loop_done(&owner->loop);
+	for (size_t i = 0; i < run->hosts_count; i++)
+		host_stop(&run->hosts[i]);
+	run_collect(run);
+	hosts_unref(hosts);
+	tls_context_free(generation.client_tls);
+	tls_context_free(generation.client_tls_verify);
+	options_free(options);
+}

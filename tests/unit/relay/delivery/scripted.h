@@ -1,0 +1,80 @@
+/*
+ * A connection and its conversations with scripted hosts on loopback. Each
+ * script is what one host does with one connection:
+ *
+ *	S text    sends a line        C verb   expects a line that begins so
+ *	B         reads a message up to its dot, and keeps it
+ *	R text    sends the text as it is, without CRLF
+ *	L n       sends n octets without a line end
+ *	T         makes TLS of it, as mail.example.com
+ *	G         lets the store go on
+ *	X         closes; without it, at the end, waits for the peer to close
+ */
+#ifndef TESTS_UNIT_RELAY_DELIVERY_SCRIPTED_H
+#define TESTS_UNIT_RELAY_DELIVERY_SCRIPTED_H
+
+#include <openssl/ssl.h>
+#include <pthread.h>
+
+#include "relay/delivery/connection.h"
+
+#define HOSTS_MAX 2
+#define SCRIPTS_MAX 3
+
+/* The store, which reads one chunk at a time. */
+extern unsigned store_reads;
+extern bool store_waits;       /* no read ends before a host's G */
+extern unsigned store_damaged; /* so many reads fail */
+
+struct scripted {
+	int listener;
+	uint16_t port;
+	const char *scripts[SCRIPTS_MAX + 1];
+	pthread_t thread;
+	struct text message;     /* of all B steps */
+	char wrong[256];         /* what was not as the script says */
+	unsigned connections;
+	SSL_CTX *tls;            /* NULL: it has no certificate */
+	SSL *ssl;                /* of this connection, since T */
+};
+
+struct owner {
+	struct loop loop;
+	struct connection_place place;
+	struct connection *connection;
+	unsigned returned;
+	struct attempt *attempts[4];
+	bool has_ended;
+};
+
+struct run {
+	enum tls_policy tls;
+	unsigned recipients, messages;
+	struct slice body;
+	bool in_memory;
+	const char *host_name; /* NULL: mx.example.net */
+	bool stops;              /* once a host has said G */
+	struct scripted hosts[HOSTS_MAX];
+	size_t hosts_count;
+	/* afterwards */
+	struct owner owner;
+	char outcomes[256]; /* a letter for each recipient of each message */
+	char reply[256], status[16], used_tls[64];
+	bool has_failed;
+};
+
+/* One connection, from its opening until everything is back. */
+void run_it(struct run *run);
+
+#define HELLO "S 220 mx.example.net|C EHLO relay.example.org|S 250 mx|"
+#define HELLO_PIPE                                                             \
+	"S 220 mx|C EHLO|R 250-mx\r\n250-SIZE 100000\r\n250 PIPELINING\r\n|"
+#define MAIL "C MAIL FROM:<a@example.com>|S 250 ok|"
+#define RCPT0 "C RCPT TO:<r0@example.net>|S 250 ok|"
+#define RCPT1 "C RCPT TO:<r1@example.net>|"
+#define BODY "C DATA|S 354 go|B|S 250 2.0.0 taken|"
+#define AHEAD "C MAIL|C RCPT|C RCPT|C DATA|"
+#define BYE "C QUIT|S 221 bye"
+#define STARTTLS "S 220 mx|C EHLO|R 250-mx\r\n250 STARTTLS\r\n|C STARTTLS|"
+
+#endif

@@ -1,0 +1,97 @@
+#include "relay/listen.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A listener on this Unix socket. */
+static struct listener_options
+local(const char *path)
+{
+	struct listener_options listener = {.name = SLICE("apps"),
+					    .address_text = SLICE(path)};
+
+	listener.address.local.sun_family = AF_UNIX;
+	snprintf(listener.address.local.sun_path,
+		 sizeof(listener.address.local.sun_path), "%s", path);
+	listener.address.len = sizeof(listener.address.local);
+	return listener;
+}
+
+static struct listener_options
+inet(uint16_t port)
+{
+	struct listener_options listener = {.name = SLICE("apps"),
+					    .address_text =
+						    SLICE("127.0.0.1")};
+
+	listener.address.v4.sin_family = AF_INET;
+	listener.address.v4.sin_port = htons(port);
+	listener.address.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	listener.address.len = sizeof(listener.address.v4);
+	return listener;
+}
+
+Test(listen, a_port_is_taken_once)
+{
+	struct listener_options listener = inet(0);
+	struct sockaddr_in bound;
+	socklen_t len = sizeof(bound);
+	struct fault fault = {0};
+	int first = -1, second = -1;
+
+	cr_assert(listen_open(&listener, &first, &fault), "%s", fault.text);
+	cr_expect(fcntl(first, F_GETFD) & FD_CLOEXEC);
+	cr_assert_eq(getsockname(first, (struct sockaddr *)&bound, &len), 0);
+	listener = inet(ntohs(bound.sin_port));
+	cr_expect(!listen_open(&listener, &second, &fault));
+	cr_expect_eq(fault.kind, FAULT_BUSY);
+	cr_expect_eq(second, -1);
+	close(first);
+	cr_expect(listen_open(&listener, &second, &fault), "%s", fault.text);
+	close(second);
+}
+
+Test(listen, an_address_of_another_machine)
+{
+	struct listener_options listener = inet(0);
+	struct fault fault = {0};
+	int descriptor = -1;
+
+	listener.address.v4.sin_addr.s_addr = htonl(0xc0000201); /* TEST-NET */
+	cr_expect(!listen_open(&listener, &descriptor, &fault));
+	cr_expect_eq(fault.kind, FAULT_INPUT);
+	cr_expect(strstr(fault.text, "listener \"apps\"") != NULL);
+}
+
+Test(listen, a_unix_socket_left_over_is_replaced_and_a_used_one_is_not)
+{
+	char directory[] = "/tmp/signet-listen-XXXXXX", path[64];
+	struct listener_options listener;
+	struct fault fault = {0};
+	struct stat status;
+	int first = -1, second = -1;
+
+	cr_assert_not_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/s", directory);
+	listener = local(path);
+	cr_assert(listen_open(&listener, &first, &fault), "%s", fault.text);
+	cr_assert_eq(stat(path, &status), 0);
+	cr_expect_eq(status.st_mode & 0777, 0666);
+	cr_expect(!listen_open(&listener, &second, &fault));
+	cr_expect_eq(fault.kind, FAULT_BUSY);
+	close(first); /* the file stays */
+	cr_expect(listen_open(&listener, &second, &fault), "%s", fault.text);
+	close(second);
+	unlink(path);
+	/* What is no socket is never removed. */
+	cr_assert_eq(close(open(path, O_CREAT | O_WRONLY, 0600)), 0);
+	cr_expect(!listen_open(&listener, &first, &fault));
+	cr_expect_eq(stat(path, &status), 0);
+	cr_expect(S_ISREG(status.st_mode));
+	unlink(path);
+	rmdir(directory);
+}
