@@ -154,6 +154,50 @@ prepare_is_locked(const struct prepare_facts *facts, const char *name)
 	return false;
 }
 
+/* --- what is to be done --- */
+
+void
+prepare_remark(struct text *remarks, const char *what, const char *why)
+{
+	text_addf(remarks, "; %s: %s", what, why);
+}
+
+static void
+hold_back(bool *need, bool is_barred, const char *what, struct text *remarks)
+{
+	if (!*need || !is_barred)
+		return;
+	*need = false;
+	prepare_remark(remarks, what, "the message carries a signature");
+}
+
+struct repair_needs
+prepare_needs(const struct prepare_facts *facts,
+	      const struct prepare_options *options, bool has_long_line,
+	      bool has_8bit, struct text *remarks)
+{
+	struct repair_needs needs = {
+		.long_lines = has_long_line &&
+			      options->long_lines == LONG_LINES_ENCODE,
+		.eight_bit = has_8bit && options->eight_bit == EIGHT_BIT_ENCODE,
+		.bcc = facts->has_bcc && options->remove_bcc,
+		.version = has_8bit && !facts->has_version &&
+			   options->add_mime_version,
+	};
+
+	hold_back(&needs.long_lines, facts->is_signed,
+		  "lines over 998 octets stay", remarks);
+	hold_back(&needs.eight_bit, facts->is_signed, "8-bit content stays",
+		  remarks);
+	hold_back(&needs.bcc,
+		  prepare_is_locked(facts, "Bcc") ||
+			  prepare_is_locked(facts, "Resent-Bcc"),
+		  "Bcc stays", remarks);
+	hold_back(&needs.version, facts->is_signed,
+		  "8-bit text stays without MIME-Version", remarks);
+	return needs;
+}
+
 void
 prepare_strip(const struct decision *decision, struct arena *arena,
 	      struct repair_needs *needs)

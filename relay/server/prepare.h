@@ -7,7 +7,9 @@
 #ifndef RELAY_SERVER_PREPARE_H
 #define RELAY_SERVER_PREPARE_H
 
+#include "milter/repair.h"
 #include "relay/net/address.h"
+#include "relay/options.h"
 #include "relay/queue/message.h"
 
 struct trace {
@@ -42,8 +44,15 @@ void prepare_note(struct prepare_facts *facts, struct slice name,
 /* Whether fields of that name are covered, also those not there. */
 bool prepare_is_locked(const struct prepare_facts *facts, const char *name);
 
+/* What a second pass has to do. What it must not, because somebody else has
+ * signed it, is left out and remarked on. */
+struct repair_needs prepare_needs(const struct prepare_facts *facts,
+				  const struct prepare_options *options,
+				  bool has_long_line, bool has_8bit,
+				  struct text *remarks);
+/* Appends "; what: why". */
+void prepare_remark(struct text *remarks, const char *what, const char *why);
 struct decision;
-struct repair_needs;
 /* What the stage wants removed, copied into the arena. */
 void prepare_strip(const struct decision *decision, struct arena *arena,
 		   struct repair_needs *needs);

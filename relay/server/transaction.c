@@ -603,47 +603,17 @@ sign(struct transaction *transaction)
 
 /* --- the second pass --- */
 
-static void
-note(struct transaction *transaction, const char *what, const char *why)
-{
-	text_addf(&transaction->notes, "; %s: %s", what, why);
-}
-
-/* What somebody else has signed is left alone. */
 static bool
 needs_second_pass(struct transaction *transaction)
 {
-	const struct prepare_options *options =
-		&transaction_options(transaction)->prepare;
-	const struct prepare_facts *facts = &transaction->facts;
-	struct repair_needs *needs = &transaction->needs;
-	static const char why[] = "the message carries a signature";
+	const struct repair_needs *needs = &transaction->needs;
 
-	needs->long_lines = has_long_line(transaction) &&
-			    options->long_lines == LONG_LINES_ENCODE;
-	needs->eight_bit = transaction->wire.has_8bit &&
-			   options->eight_bit == EIGHT_BIT_ENCODE;
-	needs->bcc = facts->has_bcc && options->remove_bcc;
-	needs->version = transaction->wire.has_8bit && !facts->has_version &&
-			 options->add_mime_version;
-	if (needs->long_lines && facts->is_signed) {
-		note(transaction, "lines over 998 octets stay", why);
-		needs->long_lines = false;
-	}
-	if (needs->eight_bit && facts->is_signed) {
-		note(transaction, "8-bit content stays", why);
-		needs->eight_bit = false;
-	}
-	if (needs->bcc && (prepare_is_locked(facts, "Bcc") ||
-			   prepare_is_locked(facts, "Resent-Bcc"))) {
-		note(transaction, "Bcc stays", why);
-		needs->bcc = false;
-	}
-	if (needs->version && facts->is_signed) {
-		note(transaction, "8-bit text stays without MIME-Version", why);
-		needs->version = false;
-	}
-	prepare_strip(transaction->decision, &transaction->arena, needs);
+	transaction->needs = prepare_needs(
+		&transaction->facts, &transaction_options(transaction)->prepare,
+		has_long_line(transaction), transaction->wire.has_8bit,
+		&transaction->notes);
+	prepare_strip(transaction->decision, &transaction->arena,
+		      &transaction->needs);
 	return needs->long_lines || needs->eight_bit || needs->bcc ||
 	       needs->version || needs->strip_count > 0;
 }
@@ -669,11 +639,11 @@ second_decided(void *owner, const struct repair_report *report)
 	struct transaction *transaction = owner;
 
 	if (report->left != NULL)
-		note(transaction, "lines over 998 octets stay", report->left);
+		prepare_remark(&transaction->notes, "lines over 998 octets stay", report->left);
 	if (report->left_8bit != NULL)
-		note(transaction, "8-bit content stays", report->left_8bit);
+		prepare_remark(&transaction->notes, "8-bit content stays", report->left_8bit);
 	if (transaction->needs.bcc && !report->removes_bcc)
-		note(transaction, "Bcc stays", "the header cannot be read");
+		prepare_remark(&transaction->notes, "Bcc stays", "the header cannot be read");
 	if (!report->has_long_word && repair_changes(report)) {
 		transaction->report = *report;
 		begin_again(transaction);
