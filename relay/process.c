@@ -219,7 +219,7 @@ static void
 stop_expired(struct alarm *alarm)
 {
 	(void)alarm;
-	log_note(LOG_LEVEL_WARNING, "stopping",
+	log_note(LOG_LEVEL_WARNING, "stop-expired",
 		 "the grace period is over; deliveries under way will be tried "
 		 "again after the next start");
 	log_stop();
