@@ -21,7 +21,10 @@ def test_one_message_all_the_way(setup, name_server, recursor, postfix, relay,
     receiving = postfix(configured.mx_port, addresses=("127.0.0.2",))
     running = relay(configured)
 
-    sent = message(body="Grüße,\r\n.\r\n..dots\r\n\r\n\r\n")
+    sent = message(body="Grüße,\r\n.\r\n..dots\r\n\r\n\r\n",
+                   extra="MIME-Version: 1.0\r\n"
+                   "Content-Type: text/plain; charset=utf-8\r\n"
+                   "Content-Transfer-Encoding: 8bit\r\n")
     submit(running.port, sent)
     raw, = receiving.wait_messages(1)
     arrived = as_sent(raw)

@@ -196,7 +196,7 @@ def test_8bit_content_is_encoded_where_asked(world, keys):
     data = world.receiver.wait_deliveries(1)[0].data
     assert max(data) < 128
     verified(data, keys)
-    assert parse(data).get_content() == "Grüße aus Berlin, und bis bald\n"
+    assert parse(data).get_content() == "Grüße aus Berlin, und bis bald\r\n"
 
 
 @pytest.mark.parametrize("policy", ("bounce", "send"))
