@@ -199,12 +199,13 @@ prepare_needs(const struct prepare_facts *facts,
 }
 
 void
-prepare_strip(const struct decision *decision, struct arena *arena,
+prepare_strip(const struct decision *decision,
+	      const struct prepare_facts *facts, struct arena *arena,
 	      struct repair_needs *needs)
 {
 	struct slice *domains;
 
-	if (!decision->strips)
+	if (!decision->strips || prepare_is_locked(facts, "DKIM-Signature"))
 		return;
 	domains = arena_array(arena, decision->signers_count, sizeof(*domains));
 	for (size_t i = 0; i < decision->signers_count; i++)

@@ -53,8 +53,10 @@ struct repair_needs prepare_needs(const struct prepare_facts *facts,
 /* Appends "; what: why". */
 void prepare_remark(struct text *remarks, const char *what, const char *why);
 struct decision;
-/* What the stage wants removed, copied into the arena. */
-void prepare_strip(const struct decision *decision, struct arena *arena,
+/* What the stage wants removed, copied into the arena; nothing where somebody
+ * has signed DKIM-Signature fields. */
+void prepare_strip(const struct decision *decision,
+		   const struct prepare_facts *facts, struct arena *arena,
 		   struct repair_needs *needs);
 
 #endif

@@ -612,8 +612,8 @@ needs_second_pass(struct transaction *transaction)
 		&transaction->facts, &transaction_options(transaction)->prepare,
 		has_long_line(transaction), transaction->wire.has_8bit,
 		&transaction->notes);
-	prepare_strip(transaction->decision, &transaction->arena,
-		      &transaction->needs);
+	prepare_strip(transaction->decision, &transaction->facts,
+		      &transaction->arena, &transaction->needs);
 	return needs->long_lines || needs->eight_bit || needs->bcc ||
 	       needs->version || needs->strip_count > 0;
 }
