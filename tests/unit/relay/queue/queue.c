@@ -268,3 +268,30 @@ list_count(const struct list *list)
 		count++;
 	return count;
 }
+
+static void
+on_keep(uv_timer_t *timer)
+{
+	(void)timer;
+}
+
+void
+stand_begin(char path[64], struct store **store, struct loop *loop,
+	    uv_timer_t *keep)
+{
+	directory_make(path);
+	ASSERT(store_open(path, 0, store, NULL));
+	ASSERT(loop_init(loop, 0, NULL));
+	uv_timer_init(&loop->uv, keep);
+	uv_timer_start(keep, on_keep, 50, 50);
+}
+
+void
+stand_end(const char *path, struct store *store, struct loop *loop,
+	  uv_timer_t *keep)
+{
+	uv_close((uv_handle_t *)keep, NULL);
+	store_close(store);
+	loop_done(loop);
+	directory_remove(path);
+}

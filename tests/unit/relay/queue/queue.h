@@ -11,6 +11,13 @@
 void directory_make(char path[64]);
 void directory_remove(const char *path);
 
+/* A store in a fresh directory, and a loop that the test's own thread runs in
+ * steps; the timer keeps the steps short. */
+void stand_begin(char path[64], struct store **store, struct loop *loop,
+		 uv_timer_t *keep);
+void stand_end(const char *path, struct store *store, struct loop *loop,
+	       uv_timer_t *keep);
+
 /* A message with a body of this many bytes in memory, for the recipients
  * "a@x.example b@y.example" (separated by spaces). */
 struct message *message_make(const char *from, const char *recipients,

@@ -65,30 +65,15 @@ fdatasync(int descriptor)
 static uv_timer_t keep;
 
 static void
-on_keep(uv_timer_t *timer)
-{
-	(void)timer;
-}
-
-static void
 begin(void)
 {
-	struct fault fault = {0};
-
-	directory_make(path);
-	cr_assert(store_open(path, 0, &store, &fault), "%s", fault.text);
-	cr_assert(loop_init(&loop, 0, NULL));
-	uv_timer_init(&loop.uv, &keep);
-	uv_timer_start(&keep, on_keep, 50, 50);
+	stand_begin(path, &store, &loop, &keep);
 }
 
 static void
 end(void)
 {
-	uv_close((uv_handle_t *)&keep, NULL);
-	store_close(store);
-	loop_done(&loop);
-	directory_remove(path);
+	stand_end(path, store, &loop, &keep);
 	fake_log_clear();
 }
 
