@@ -4,16 +4,6 @@
 
 #include "relay/limits.h"
 
-void
-space_init(struct space *space, int directory, uint64_t min_free_bytes)
-{
-	space->directory = directory;
-	atomic_init(&space->min_free_bytes, min_free_bytes);
-	atomic_init(&space->reusable_bytes, 0);
-	atomic_init(&space->checked_ms, 0);
-	atomic_init(&space->left_bytes, 0);
-}
-
 /* The store's file never shrinks: what is free inside it counts too, or a
  * queue that once filled the disk would refuse for ever. Only half of it,
  * because not every hole fits. */
@@ -33,13 +23,27 @@ space_look(struct space *space)
 	atomic_store(&space->left_bytes, (int_fast64_t)bytes);
 }
 
+/* Looks at once: two threads may be the first to ask, and the one that does
+ * not look must not find a disk of no bytes. */
+void
+space_init(struct space *space, int directory, uint64_t min_free_bytes,
+	   uint64_t reusable_bytes)
+{
+	space->directory = directory;
+	atomic_init(&space->min_free_bytes, min_free_bytes);
+	atomic_init(&space->reusable_bytes, reusable_bytes);
+	atomic_init(&space->checked_ms, clock_now_ms());
+	atomic_init(&space->left_bytes, 0);
+	space_look(space);
+}
+
 static void
 space_refresh(struct space *space)
 {
 	uint_fast64_t checked_ms = atomic_load(&space->checked_ms);
 	uint64_t now_ms = clock_now_ms();
 
-	if (checked_ms != 0 && now_ms - checked_ms < STORE_SPACE_CHECK_MS)
+	if (now_ms - checked_ms < STORE_SPACE_CHECK_MS)
 		return;
 	/* One looks; the others go on with what is known. */
 	if (atomic_compare_exchange_strong(&space->checked_ms, &checked_ms,

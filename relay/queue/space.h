@@ -22,7 +22,9 @@ struct space {
 	atomic_int_fast64_t left_bytes;
 };
 
-void space_init(struct space *space, int directory, uint64_t min_free_bytes);
+/* reusable_bytes: free inside the store's own file. */
+void space_init(struct space *space, int directory, uint64_t min_free_bytes,
+		uint64_t reusable_bytes);
 /* Whether this many bytes can be written above the low-water mark. */
 bool space_has(struct space *space, uint64_t bytes);
 /* Looks now: not even outcomes can be written any more. */

@@ -173,9 +173,8 @@ store_open_parts(struct store *store, const char *path,
 	    !store_lock(store, path, fault) ||
 	    !store_open_engine(store, path, findings, fault))
 		return false;
-	space_init(&store->space, store->directory, min_free_bytes);
-	atomic_store(&store->space.reusable_bytes,
-		     engine_reusable_bytes(store->engine));
+	space_init(&store->space, store->directory, min_free_bytes,
+		   engine_reusable_bytes(store->engine));
 	if (!spool_room_new(store->directory, &store->space, &store->room,
 			    fault))
 		return fault_within(fault, "%s", path);
