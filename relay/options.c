@@ -13,7 +13,7 @@
 
 /* In order of enum log_format, log_level, listener_tls, auth_mode,
  * bare_newlines, long_lines, eight_bit, without_8bitmime, tls_policy,
- * unsigned_action, existing_action, selector_state. */
+ * milter_mode, on_error, unsigned_action, existing_action, selector_state. */
 static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug",
 					  NULL};
@@ -27,6 +27,8 @@ static const char *const eight_bit_words[] = {"keep", "encode", NULL};
 static const char *const without_8bitmime_words[] = {"bounce", "send", NULL};
 static const char *const tls_words[] = {"none", "opportunistic", "required",
 					"verify", NULL};
+static const char *const milter_mode_words[] = {"sign", "verify", "both", NULL};
+static const char *const on_error_words[] = {"tempfail", "accept", NULL};
 static const char *const unsigned_words[] = {"relay", "reject", NULL};
 static const char *const existing_words[] = {"keep", "strip", "skip", NULL};
 static const char *const state_words[] = {"active", "publish", "retired",
@@ -47,9 +49,9 @@ static const struct conf_option rows[] = {
 	{ "keys_dir", CONF_TEXT, FIELD(keys.keys_dir), "/etc/signet/keys", 1, 0,
 	  "Where relative paths of keys start." },
 	{ "user", CONF_TEXT, FIELD(user), "signet", 1, 32,
-	  "The relay's user, when started as root." },
+	  "The user of the relay and of the milter, when started as root." },
 	{ "signer_user", CONF_TEXT, FIELD(signer_user), "", 0, 32,
-	  "The user of the process that holds the keys, when started as root; empty: \"signet-signer\" where that user exists, else the relay's." },
+	  "The user of the process that holds the keys, when started as root; empty: \"signet-signer\" where that user exists, else `user`." },
 
 	{ "log", CONF_SECTION, 0, 0, NULL, 0, 0,
 	  "The log goes to stderr, one line per event." },
@@ -185,11 +187,39 @@ static const struct conf_option rows[] = {
 	  "File whose first line is that user's password." },
 
 	{ "milter", CONF_SECTION, 0, 0, NULL, 0, 0,
-	  "For `signet milter`." },
-	{ "milter.socket", CONF_PARSED, FIELD(milter_socket),
+	  "What `signet milter` does for Postfix or Sendmail, which deliver the mail themselves." },
+	{ "milter.socket", CONF_PARSED, FIELD(milter),
 	  "inet:8891@127.0.0.1", 0, 0,
-	  "Where the MTA finds us: \"inet:PORT@HOST\" or \"unix:/PATH\".",
+	  "Where the MTA finds us: \"inet:PORT@ADDRESS\", \"inet6:PORT@ADDRESS\" or \"unix:/PATH\".",
 	  .parse = milter_socket_value },
+	{ "milter.socket_mode", CONF_PARSED, FIELD(milter.socket_mode), "0660", 0, 0,
+	  "Who may connect to a Unix socket, in octal, as chmod(1) has it.",
+	  .parse = socket_mode_value },
+	{ "milter.socket_group", CONF_TEXT, FIELD(milter.socket_group), "", 0, 32,
+	  "The group of a Unix socket, such as the MTA's, \"postfix\" or \"smmsp\"; empty: that of `user`." },
+	{ "milter.mode", CONF_WORD, FIELD(milter.mode), "sign", 0, 0,
+	  "Sign mail that goes out, verify mail that comes in and say so in Authentication-Results (RFC 8601), or both.",
+	  .words = milter_mode_words },
+	{ "milter.sign_from", CONF_LIST, FIELD(milter.sign_from), "127.0.0.0/8 ::1/128", 0, CONF_LIST_MAX,
+	  "Networks of clients whose mail is signed; what the MTA's own machine hands in without SMTP is taken for local.",
+	  .parse = network_value, .each = sizeof(struct network),
+	  COUNT_AT(milter.sign_from_count) },
+	{ "milter.sign_authenticated", CONF_BOOL, FIELD(milter.sign_authenticated), "true", 0, 0,
+	  "Sign mail of clients that have logged in, wherever they are." },
+	{ "milter.sign_daemons", CONF_LIST, FIELD(milter.sign_daemons), "ORIGINATING", 0, CONF_LIST_MAX,
+	  "Names of the MTA's daemons ({daemon_name}, Postfix's milter_macro_daemon_name) whose mail is signed.",
+	  .parse = daemon_name_value, .each = sizeof(struct slice),
+	  COUNT_AT(milter.sign_daemons_count) },
+	{ "milter.on_error", CONF_WORD, FIELD(milter.on_error), "tempfail", 0, 0,
+	  "What becomes of mail that should be signed while signing fails: the MTA is told to try again later, or takes it unsigned.",
+	  .words = on_error_words },
+	{ "milter.authserv_id", CONF_PARSED, FIELD(milter.authserv_id), "", 0, 0,
+	  "The name under which Authentication-Results are given, one for all hosts that trust each other; empty: hostname.",
+	  .parse = authserv_id_value },
+	{ "milter.dns_timeout", CONF_DURATION, FIELD(milter.dns_timeout_ms), "5s", 1 * SECOND, 1 * MINUTE,
+	  "How long verifying one message may wait for DNS; what is not known by then is temperror." },
+	{ "milter.max_connections", CONF_COUNT, FIELD(milter.max_connections), "1000", 1, 30000,
+	  "Connections of MTAs at once; further ones are closed, and the MTA does as its own configuration says." },
 
 	{ "signing", CONF_SECTION, 0, 0, NULL, 0, 0,
 	  "How messages are signed." },

@@ -21,6 +21,8 @@ enum bare_newlines { BARE_NEWLINES_REJECT, BARE_NEWLINES_NORMALIZE };
 enum long_lines { LONG_LINES_ENCODE, LONG_LINES_REJECT, LONG_LINES_KEEP };
 enum eight_bit { EIGHT_BIT_KEEP, EIGHT_BIT_ENCODE };
 enum without_8bitmime { WITHOUT_8BITMIME_BOUNCE, WITHOUT_8BITMIME_SEND };
+enum milter_mode { MILTER_SIGN, MILTER_VERIFY, MILTER_BOTH };
+enum on_error { ON_ERROR_TEMPFAIL, ON_ERROR_ACCEPT };
 enum tls_policy { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRED, TLS_VERIFY };
 
 struct listener_options {
@@ -75,6 +77,23 @@ struct route_options {
 	struct slice auth_user, auth_password_file;
 };
 
+struct milter_section {
+	struct slice socket_text;  /* as written */
+	struct address socket;
+	uint32_t socket_mode;      /* of a Unix socket */
+	struct slice socket_group; /* likewise; "": the process's own */
+	enum milter_mode mode;
+	struct network *sign_from;
+	size_t sign_from_count;
+	bool sign_authenticated;
+	struct slice *sign_daemons;
+	size_t sign_daemons_count;
+	enum on_error on_error;
+	struct slice authserv_id;  /* never empty once loaded */
+	uint64_t dns_timeout_ms;
+	uint64_t max_connections;
+};
+
 /* A domain section as the table fills it; options_signing.h splits it into what
  * keys/ and milter/ are given. */
 struct domain_section {
@@ -102,7 +121,7 @@ struct options {
 	struct delivery_options delivery;
 	struct route_options *routes;
 	size_t routes_count;
-	struct slice milter_socket;
+	struct milter_section milter;
 	bool strict_key_modes;
 	struct signing_options signing;
 	struct keys_options keys;

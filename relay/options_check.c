@@ -168,6 +168,8 @@ options_settle(struct options *options, const struct conf_sources *sources,
 	const struct conf_item *root = options->items;
 
 	hostname_settle(&settler);
+	if (options->milter.authserv_id.len == 0)
+		options->milter.authserv_id = options->hostname;
 	resolvers_settle(&settler);
 	domains_settle(&settler);
 	path_settle(&settler, root, "state_dir", &options->state_dir);
@@ -397,10 +399,21 @@ limits_check(const struct options *options, struct conf_errors *errors)
 			   "'max_message_size'");
 }
 
+static void
+milter_check(const struct options *options, struct conf_errors *errors)
+{
+	const struct conf_item *item = section_at(options->items, "milter", 0);
+
+	if (options->milter.mode != MILTER_SIGN)
+		conf_error(errors, conf_item_place(item, "mode"),
+			   "'mode': only 'sign' is available yet");
+}
+
 void
 options_check(const struct options *options, struct conf_errors *errors)
 {
 	limits_check(options, errors);
+	milter_check(options, errors);
 	listeners_check(options, errors);
 	routes_check(options, errors);
 	domains_check(options, errors);

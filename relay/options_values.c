@@ -167,33 +167,118 @@ mailbox_value(struct slice text, struct arena *arena, void *element,
 	return domain_check(slice_from(text, (size_t)at + 1), fault);
 }
 
-/* As libmilter takes it: smfi_setconn(3). */
+/* ---- the milter's ---- */
+
+static bool
+milter_socket_fault(struct slice text, struct fault *fault)
+{
+	return fault_set(fault, FAULT_INPUT,
+			 "'%.*s' is none of \"inet:PORT@ADDRESS\", "
+			 "\"inet6:PORT@ADDRESS\" and \"unix:/PATH\"",
+			 SLICE_ARG(text));
+}
+
+/* The host is an address, or the one name whose addresses everybody knows. */
+static bool
+milter_inet_value(struct slice text, struct slice place, bool is_v6,
+		  struct address *address, struct fault *fault)
+{
+	struct slice port;
+	uint64_t number;
+
+	if (!slice_split(&place, '@', &port) || place.len == 0 ||
+	    !slice_number(port, &number) || number == 0 || number > UINT16_MAX)
+		return milter_socket_fault(text, fault);
+	if (slice_eq_nocase(place, SLICE("localhost")))
+		place = is_v6 ? SLICE("::1") : SLICE("127.0.0.1");
+	if (!address_parse_host(place, (uint16_t)number, address))
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s': '%.*s' is not an address",
+				 SLICE_ARG(text), SLICE_ARG(place));
+	if ((address->any.sa_family == AF_INET6) != is_v6)
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s': an IPv%d address belongs to '%s'",
+				 SLICE_ARG(text), is_v6 ? 4 : 6,
+				 is_v6 ? "inet" : "inet6");
+	return true;
+}
+
 bool
 milter_socket_value(struct slice text, struct arena *arena, void *element,
 		    struct fault *fault)
 {
-	struct slice rest = text, kind, port;
-	uint64_t number;
-	bool is_inet;
+	struct milter_section *milter = element;
+	CLEAN(text_done) struct text local = {0};
+	struct slice rest = text, kind;
+	bool is_v6 = slice_starts(text, SLICE("inet6:"));
 
-	*(struct slice *)element = arena_copy(arena, text);
+	milter->socket_text = arena_copy(arena, text);
 	if (!slice_split(&rest, ':', &kind) || rest.len == 0)
+		return milter_socket_fault(text, fault);
+	if (is_v6 || slice_eq(kind, SLICE("inet")))
+		return milter_inet_value(text, rest, is_v6, &milter->socket,
+					 fault);
+	if (!slice_eq(kind, SLICE("unix")) && !slice_eq(kind, SLICE("local")))
+		return milter_socket_fault(text, fault);
+	if (rest.bytes[0] != '/')
 		return fault_set(fault, FAULT_INPUT,
-				 "'%.*s' is neither \"inet:port@host\" nor "
-				 "\"unix:/path\"",
-				 SLICE_ARG(text));
-	if (slice_eq(kind, SLICE("unix")) || slice_eq(kind, SLICE("local")))
-		return rest.bytes[0] == '/' ||
-		       fault_set(fault, FAULT_INPUT,
 				 "'%.*s' has no absolute path",
 				 SLICE_ARG(text));
-	is_inet =
-		slice_eq(kind, SLICE("inet")) || slice_eq(kind, SLICE("inet6"));
-	if (!is_inet || !slice_split(&rest, '@', &port) ||
-	    !slice_number(port, &number) || number == 0 || number > UINT16_MAX)
+	text_addf(&local, "unix:%.*s", SLICE_ARG(rest));
+	return address_parse(text_slice(&local), 0, &milter->socket, fault);
+}
+
+bool
+socket_mode_value(struct slice text, struct arena *arena, void *element,
+		  struct fault *fault)
+{
+	uint32_t mode = 0;
+	bool is_good = text.len >= 3 && text.len <= 4;
+
+	(void)arena;
+	for (size_t i = 0; i < text.len && is_good; i++) {
+		is_good = text.bytes[i] >= '0' && text.bytes[i] <= '7';
+		mode = mode * 8 + (uint32_t)(text.bytes[i] - '0');
+	}
+	if (!is_good || mode > 0777)
 		return fault_set(fault, FAULT_INPUT,
-				 "'%.*s' is neither \"inet:port@host\" nor "
-				 "\"unix:/path\"",
+				 "'%.*s' is not a mode such as \"0660\"",
 				 SLICE_ARG(text));
+	*(uint32_t *)element = mode;
 	return true;
+}
+
+static bool
+is_printable(struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.bytes[i] <= ' ' || text.bytes[i] >= 0x7f)
+			return false;
+	return text.len > 0;
+}
+
+bool
+daemon_name_value(struct slice text, struct arena *arena, void *element,
+		  struct fault *fault)
+{
+	*(struct slice *)element = arena_copy(arena, text);
+	return is_printable(text) ||
+	       fault_set(fault, FAULT_INPUT,
+			 "'%.*s' is not the name of a daemon", SLICE_ARG(text));
+}
+
+/* What needs no quotes: a token of RFC 2045 5.1. */
+bool
+authserv_id_value(struct slice text, struct arena *arena, void *element,
+		  struct fault *fault)
+{
+	bool is_good = text.len == 0 || is_printable(text);
+
+	*(struct slice *)element = arena_copy(arena, text);
+	for (size_t i = 0; i < text.len && is_good; i++)
+		is_good = strchr("()<>@,;:\\\"/[]?=", text.bytes[i]) == NULL;
+	return is_good ||
+	       fault_set(fault, FAULT_INPUT,
+			 "'%.*s' is not a name such as \"mx.example.com\"",
+			 SLICE_ARG(text));
 }

@@ -147,14 +147,59 @@ Test(options, every_default_fits)
 	cr_expect_eq(options->delivery.retry_ms[0], 5 * MINUTE);
 	cr_expect_eq(options->delivery.retry_ms[3], 1 * HOUR);
 	cr_expect_eq(options->delivery.expire_ms, 5 * DAY);
-	cr_expect(slice_eq(options->milter_socket,
+	cr_expect(slice_eq(options->milter.socket_text,
 			   SLICE("inet:8891@127.0.0.1")));
+	cr_expect_eq(address_port(&options->milter.socket), 8891);
+	cr_expect_eq(options->milter.socket_mode, 0660);
+	cr_expect_eq(options->milter.mode, MILTER_SIGN);
+	cr_expect_eq(options->milter.sign_from_count, 2);
+	cr_expect(options->milter.sign_authenticated);
+	cr_assert_eq(options->milter.sign_daemons_count, 1);
+	cr_expect(slice_eq(options->milter.sign_daemons[0],
+			   SLICE("ORIGINATING")));
+	cr_expect_eq(options->milter.on_error, ON_ERROR_TEMPFAIL);
+	cr_expect(slice_eq(options->milter.authserv_id, options->hostname));
+	cr_expect_eq(options->milter.dns_timeout_ms, 5 * SECOND);
+	cr_expect_eq(options->milter.max_connections, 1000);
 	cr_expect_eq(options->signing.header_canon, CANON_RELAXED);
 	cr_expect_eq(options->signing.body_canon, CANON_RELAXED);
 	cr_expect_eq(options->signing.unsigned_action, UNSIGNED_RELAY);
 	cr_expect_not(options->strict_key_modes);
 	cr_expect_eq(options->keys.domains_count, 0);
 	options_free(options);
+}
+
+static const struct {
+	const char *name, *text, *socket;
+} milter_socket_rows[] = {
+	{"inet", "inet:8891@192.0.2.1", "192.0.2.1:8891"},
+	{"every address", "inet:8891@0.0.0.0", "0.0.0.0:8891"},
+	{"inet6", "inet6:8891@::1", "[::1]:8891"},
+	{"in brackets", "inet6:8891@[2001:db8::1]", "[2001:db8::1]:8891"},
+	{"a known name", "inet:8891@localhost", "127.0.0.1:8891"},
+	{"the same, of IPv6", "inet6:8891@localhost", "[::1]:8891"},
+	{"unix", "unix:/run/signet/milter.sock",
+	 "unix:/run/signet/milter.sock"},
+	{"as Sendmail calls it", "local:/run/milter", "unix:/run/milter"},
+};
+
+Test(options, milter_sockets)
+{
+	for (size_t i = 0; i < COUNT(milter_socket_rows); i++) {
+		CLEAN(text_done) struct text file = {0};
+		struct fixture fixture;
+		char socket[ADDRESS_TEXT_SIZE];
+
+		text_addf(&file, "milter { socket = \"%s\" }",
+			  milter_socket_rows[i].text);
+		cr_assert(fixture_of(&fixture, text_string(&file)), "%s: %s",
+			  milter_socket_rows[i].name,
+			  text_string(&fixture.said));
+		address_write(&fixture.options->milter.socket, socket);
+		cr_expect_str_eq(socket, milter_socket_rows[i].socket, "%s",
+				 milter_socket_rows[i].name);
+		fixture_done(&fixture);
+	}
 }
 
 Test(options, every_row_is_whole)
@@ -361,8 +406,45 @@ static const struct {
 	{"listener \"a\" {\nauth_file = \"f\" }",
 	 "c:2: 'auth_file' is not available yet\n"},
 	{"milter { socket = \"inet:127.0.0.1\" }",
-	 "c:1: 'socket': 'inet:127.0.0.1' is neither \"inet:port@host\" nor "
-	 "\"unix:/path\"\n"},
+	 "c:1: 'socket': 'inet:127.0.0.1' is none of "
+	 "\"inet:PORT@ADDRESS\", \"inet6:PORT@ADDRESS\" and "
+	 "\"unix:/PATH\"\n"},
+	{"milter {\nsocket = \"inet:8891@\" }",
+	 "c:2: 'socket': 'inet:8891@' is none of \"inet:PORT@ADDRESS\", "
+	 "\"inet6:PORT@ADDRESS\" and \"unix:/PATH\"\n"},
+	{"milter { socket = \"inet:0@127.0.0.1\" }",
+	 "c:1: 'socket': 'inet:0@127.0.0.1' is none of "
+	 "\"inet:PORT@ADDRESS\", \"inet6:PORT@ADDRESS\" and "
+	 "\"unix:/PATH\"\n"},
+	{"milter { socket = \"tcp:1@127.0.0.1\" }",
+	 "c:1: 'socket': 'tcp:1@127.0.0.1' is none of "
+	 "\"inet:PORT@ADDRESS\", \"inet6:PORT@ADDRESS\" and "
+	 "\"unix:/PATH\"\n"},
+	{"milter { socket = \"inet:8891@mx.example.com\" }",
+	 "c:1: 'socket': 'inet:8891@mx.example.com': 'mx.example.com' is not "
+	 "an address\n"},
+	{"milter { socket = \"inet:8891@::1\" }",
+	 "c:1: 'socket': 'inet:8891@::1': an IPv6 address belongs to "
+	 "'inet6'\n"},
+	{"milter { socket = \"inet6:8891@127.0.0.1\" }",
+	 "c:1: 'socket': 'inet6:8891@127.0.0.1': an IPv4 address belongs to "
+	 "'inet'\n"},
+	{"milter { socket = \"unix:milter.sock\" }",
+	 "c:1: 'socket': 'unix:milter.sock' has no absolute path\n"},
+	{"milter { socket_mode = \"0668\" }",
+	 "c:1: 'socket_mode': '0668' is not a mode such as \"0660\"\n"},
+	{"milter { socket_mode = \"4755\" }",
+	 "c:1: 'socket_mode': '4755' is not a mode such as \"0660\"\n"},
+	{"milter { sign_from = {\"127.0.0.1\", \"all\"} }",
+	 "c:1: 'sign_from': 'all' is not a network (as in \"192.0.2.0/24\" "
+	 "or \"2001:db8::/32\")\n"},
+	{"milter { sign_daemons = {\"\"} }",
+	 "c:1: 'sign_daemons': '' is not the name of a daemon\n"},
+	{"milter { authserv_id = \"a; b\" }",
+	 "c:1: 'authserv_id': 'a; b' is not a name such as "
+	 "\"mx.example.com\"\n"},
+	{"milter { mode = \"both\" }",
+	 "c:1: 'mode': only 'sign' is available yet\n"},
 	{"signing { canonicalization = \"relaxed\" }",
 	 "c:1: 'canonicalization': 'relaxed' is none of: relaxed/relaxed, "
 	 "relaxed/simple, simple/relaxed, simple/simple\n"},
@@ -530,8 +612,8 @@ Test(options, names_every_error)
 			 "c:1: unknown option 'bogus'\n"
 			 "c:2: 'max_hops': 0 is out of range: 1 to 1000\n"
 			 "c:3: 'max_recipients': 'x' is not a number\n"
-			 "c:4: 'socket': 'x' is neither \"inet:port@host\" nor "
-			 "\"unix:/path\"\n");
+			 "c:4: 'socket': 'x' is none of \"inet:PORT@ADDRESS\", "
+			 "\"inet6:PORT@ADDRESS\" and \"unix:/PATH\"\n");
 	cr_expect_str_eq(f.fault.text, "c: 4 errors");
 }
 
