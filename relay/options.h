@@ -11,15 +11,13 @@
 #include "base/arena.h"
 #include "base/conf.h"
 #include "base/log.h"
-#include "milter/policy.h"
+#include "milter/prepare.h"
 #include "relay/net/address.h"
 
 enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS,
 		    LISTENER_TLS_IMPLICIT };
 enum auth_mode { AUTH_NONE, AUTH_OPTIONAL, AUTH_REQUIRED };
 enum bare_newlines { BARE_NEWLINES_REJECT, BARE_NEWLINES_NORMALIZE };
-enum long_lines { LONG_LINES_ENCODE, LONG_LINES_REJECT, LONG_LINES_KEEP };
-enum eight_bit { EIGHT_BIT_KEEP, EIGHT_BIT_ENCODE };
 enum without_8bitmime { WITHOUT_8BITMIME_BOUNCE, WITHOUT_8BITMIME_SEND };
 enum milter_mode { MILTER_SIGN, MILTER_VERIFY, MILTER_BOTH };
 enum on_error { ON_ERROR_TEMPFAIL, ON_ERROR_ACCEPT };
@@ -38,13 +36,6 @@ struct listener_options {
 	struct slice auth_file;
 	bool auth_without_tls;
 	enum bare_newlines bare_newlines;
-};
-
-/* What is made of a message before it is signed. */
-struct prepare_options {
-	enum long_lines long_lines;
-	enum eight_bit eight_bit;
-	bool add_date, add_message_id, add_mime_version, remove_bcc;
 };
 
 struct limits_options {

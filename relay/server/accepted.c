@@ -9,7 +9,7 @@ log_signatures(struct log *line, const struct accepted *event)
 	for (size_t i = 0; i < event->signatures_count; i++) {
 		const struct signature *signature = &event->signatures[i];
 		enum key_algorithm algorithm =
-			key_public_algorithm(signature->selector->key);
+		        key_public_algorithm(signature->selector->key);
 
 		log_object_begin(line);
 		log_text(line, "domain", signature->domain);
@@ -21,31 +21,14 @@ log_signatures(struct log *line, const struct accepted *event)
 }
 
 static void
-log_changed(struct log *line, const struct accepted *event)
+log_changed(struct log *line, const struct prepare_changes *changes)
 {
-	const struct repair_report *report = event->report;
-	const struct {
-		bool is_done;
-		const char *words;
-	} rows[] = {
-		{event->mends_newlines, "line ends made CRLF"},
-		{report->encodes_quoted,
-		 "parts encoded as quoted-printable"},
-		{report->encodes_base64, "parts encoded as base64"},
-		{report->breaks_lines, "long lines of encoded parts broken"},
-		{report->folds_header, "long header lines folded"},
-		{report->removes_bcc, "Bcc removed"},
-		{report->removes_signatures, "DKIM-Signature removed"},
-		{report->adds_version, "MIME-Version added"},
-		{report->adds_type, "Content-Type added"},
-		{event->adds_date, "Date added"},
-		{event->adds_message_id, "Message-ID added"},
-	};
+	const char *words;
+	size_t next = 0;
 
 	log_list_begin(line, "changed");
-	for (size_t i = 0; i < COUNT(rows); i++)
-		if (rows[i].is_done)
-			log_item(line, SLICE(rows[i].words));
+	while ((words = prepare_changed(changes, &next)) != NULL)
+		log_item(line, SLICE(words));
 	log_list_end(line);
 }
 
@@ -70,6 +53,6 @@ accepted_log(const struct accepted *event)
 	log_number(&line, "size", message_size(message));
 	log_signatures(&line, event);
 	log_text(&line, "reason", event->reason);
-	log_changed(&line, event);
+	log_changed(&line, &event->changes);
 	log_send(&line);
 }

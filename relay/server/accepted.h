@@ -6,7 +6,7 @@
 #define RELAY_SERVER_ACCEPTED_H
 
 #include "milter/pipeline.h"
-#include "milter/repair.h"
+#include "milter/prepare.h"
 #include "relay/net/address.h"
 #include "relay/queue/message.h"
 
@@ -17,9 +17,7 @@ struct accepted {
 	const struct signature *signatures;
 	size_t signatures_count;
 	struct slice reason;
-	/* What preparing did. */
-	const struct repair_report *report;
-	bool mends_newlines, adds_date, adds_message_id;
+	struct prepare_changes changes;
 };
 
 void accepted_log(const struct accepted *event);

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 
 #include "milter/header.h"
-#include "relay/net/newline.h"
+#include "milter/newline.h"
+#include "milter/prepare.h"
 #include "relay/net/signing.h"
 #include "relay/net/wire.h"
 #include "relay/queue/spool.h"
@@ -237,10 +238,12 @@ log_accepted(const struct transaction *transaction)
 		.client = transaction->setup.trace.client,
 		.signatures = transaction->signatures,
 		.signatures_count = transaction->signatures_count,
-		.report = &transaction->report,
-		.mends_newlines = transaction->newline.has_mended,
-		.adds_date = transaction->adds_date,
-		.adds_message_id = transaction->adds_message_id,
+		.changes = {
+			.repaired = &transaction->report,
+			.mends_newlines = transaction->newline.has_mended,
+			.adds_date = transaction->adds_date,
+			.adds_message_id = transaction->adds_message_id,
+		},
 	};
 
 	/* Why it is signed so, or not; and what was not prepared. */
@@ -300,13 +303,13 @@ store_message(struct transaction *transaction)
 	ASSERT(message->body.size == transaction->size);
 	if (transaction->signatures_count > 0)
 		pipeline_write(transaction->pipeline, &prefix);
-	prepare_received(&prefix, &transaction->setup.trace, message);
+	trace_received(&prefix, &transaction->setup.trace, message);
 	if (transaction->adds_date) {
-		prepare_date(&prefix, message->received_ms);
+		trace_date(&prefix, message->received_ms);
 		text_add_string(&prefix, "\r\n");
 	}
 	if (transaction->adds_message_id) {
-		prepare_message_id(&prefix, &message->id, hostname);
+		trace_message_id(&prefix, &message->id, hostname);
 		text_add_string(&prefix, "\r\n");
 	}
 	message->prefix = arena_copy(&message->arena, text_slice(&prefix));
@@ -434,18 +437,15 @@ end_of_header(struct transaction *transaction)
 	const struct prepare_facts *facts = &transaction->facts;
 	CLEAN(text_done) struct text field = {0};
 
-	transaction->adds_date = options->add_date && !facts->has_date &&
-				 !prepare_is_locked(facts, "Date");
-	transaction->adds_message_id = options->add_message_id &&
-				       !facts->has_message_id &&
-				       !prepare_is_locked(facts, "Message-ID");
+	transaction->adds_date = prepare_adds_date(facts, options);
+	transaction->adds_message_id = prepare_adds_message_id(facts, options);
 	if (transaction->adds_date) {
-		prepare_date(&field, message->received_ms);
+		trace_date(&field, message->received_ms);
 		pipeline_header(transaction->pipeline, text_slice(&field));
 	}
 	text_clear(&field);
 	if (transaction->adds_message_id) {
-		prepare_message_id(&field, &message->id,
+		trace_message_id(&field, &message->id,
 				   transaction->setup.trace.hostname);
 		pipeline_header(transaction->pipeline, text_slice(&field));
 	}
@@ -553,35 +553,44 @@ last_fields(struct transaction *transaction)
 }
 
 /* As the message is now, not as it came. */
-static bool
-has_long_line(const struct transaction *transaction)
+static struct prepare_bytes
+bytes_seen(const struct transaction *transaction)
 {
-	return transaction->setup.normalizes
-		       ? transaction->newline.has_long_line
-		       : transaction->wire.has_long_line;
+	const struct wire_data *wire = &transaction->wire;
+	bool normalizes = transaction->setup.normalizes;
+
+	return (struct prepare_bytes){
+		.has_bare_line_end = !normalizes && (wire->has_bare_cr ||
+						     wire->has_bare_lf),
+		.has_nul = wire->has_nul,
+		.has_long_line = normalizes ? transaction->newline.has_long_line
+					    : wire->has_long_line,
+		.has_8bit = wire->has_8bit,
+	};
 }
 
-/* In the order in which they should be mended. */
 static void
-judge(struct transaction *transaction)
+judge(struct transaction *transaction, const struct prepare_bytes *bytes)
 {
+	static const struct {
+		const struct reply *reply;
+		const char *reason;
+	} rows[] = {
+		[PREPARE_BARE_LINE_END] = {&reply_bare_line_end,
+					   "bare CR or LF"},
+		[PREPARE_NUL] = {&reply_nul, "NUL"},
+		[PREPARE_HOPS] = {&reply_too_many_hops, "limits.max_hops"},
+		[PREPARE_LONG_LINE] = {&reply_long_line, "prepare.long_lines"},
+	};
 	const struct options *options = transaction_options(transaction);
-	const struct wire_data *wire = &transaction->wire;
+	enum prepare_problem problem =
+		prepare_judge(&transaction->facts, bytes, &options->prepare,
+			      options->limits.max_hops);
 
-	if ((wire->has_bare_cr || wire->has_bare_lf) &&
-	    !transaction->setup.normalizes)
-		refuse(transaction, &reply_bare_line_end,
-		       SLICE("bare CR or LF"));
-	else if (wire->has_nul)
-		refuse(transaction, &reply_nul, SLICE("NUL"));
-	else if (transaction->facts.hops > options->limits.max_hops)
-		refuse(transaction, &reply_too_many_hops,
-		       SLICE("limits.max_hops"));
-	else if (has_long_line(transaction) &&
-		 options->prepare.long_lines == LONG_LINES_REJECT)
-		refuse(transaction, &reply_long_line,
-		       SLICE("prepare.long_lines"));
-	else if (transaction->decision->verdict == VERDICT_REJECT) {
+	if (problem != PREPARE_NO_PROBLEM) {
+		refuse(transaction, rows[problem].reply,
+		       SLICE(rows[problem].reason));
+	} else if (transaction->decision->verdict == VERDICT_REJECT) {
 		transaction->refusal_extra = transaction->decision->reason;
 		refuse(transaction, &reply_unsigned,
 		       transaction->decision->reason);
@@ -604,18 +613,16 @@ sign(struct transaction *transaction)
 /* --- the second pass --- */
 
 static bool
-needs_second_pass(struct transaction *transaction)
+needs_second_pass(struct transaction *transaction,
+		  const struct prepare_bytes *bytes)
 {
-	const struct repair_needs *needs = &transaction->needs;
-
 	transaction->needs = prepare_needs(
-		&transaction->facts, &transaction_options(transaction)->prepare,
-		has_long_line(transaction), transaction->wire.has_8bit,
+		&transaction->facts, bytes,
+		&transaction_options(transaction)->prepare,
 		&transaction->notes);
 	prepare_strip(transaction->decision, &transaction->facts,
 		      &transaction->arena, &transaction->needs);
-	return needs->long_lines || needs->eight_bit || needs->bcc ||
-	       needs->version || needs->strip_count > 0;
+	return prepare_is_due(&transaction->needs);
 }
 
 /* A new message takes the place of the one whose bytes are read. */
@@ -637,20 +644,16 @@ static bool
 second_decided(void *owner, const struct repair_report *report)
 {
 	struct transaction *transaction = owner;
+	enum prepare_outcome outcome = prepare_settle(
+		&transaction->needs, report, &transaction->notes);
 
-	if (report->left != NULL)
-		prepare_remark(&transaction->notes, "lines over 998 octets stay", report->left);
-	if (report->left_8bit != NULL)
-		prepare_remark(&transaction->notes, "8-bit content stays", report->left_8bit);
-	if (transaction->needs.bcc && !report->removes_bcc)
-		prepare_remark(&transaction->notes, "Bcc stays", "the header cannot be read");
-	if (!report->has_long_word && repair_changes(report)) {
+	if (outcome == PREPARE_WRITE) {
 		transaction->report = *report;
 		begin_again(transaction);
 		return true;
 	}
 	transaction->pass = NULL;
-	if (report->has_long_word) {
+	if (outcome == PREPARE_REFUSE) {
 		text_add_string(&transaction->reason, "prepare.long_lines");
 		give_up(transaction, &reply_long_word, NULL);
 		return false;
@@ -722,17 +725,18 @@ static void
 end_of_data(struct transaction *transaction)
 {
 	struct body *body = &transaction->message->body;
+	struct prepare_bytes bytes = bytes_seen(transaction);
 
 	if (transaction->phase == PHASE_FIELDS)
 		last_fields(transaction);
 	if (transaction->phase != PHASE_REFUSED)
-		judge(transaction);
+		judge(transaction, &bytes);
 	if (transaction->phase == PHASE_REFUSED)
 		return;
 	transaction->phase = PHASE_FINISHING;
-	body->has_8bit = transaction->wire.has_8bit;
-	body->has_long_line = has_long_line(transaction);
-	transaction->is_preparing = needs_second_pass(transaction);
+	body->has_8bit = bytes.has_8bit;
+	body->has_long_line = bytes.has_long_line;
+	transaction->is_preparing = needs_second_pass(transaction, &bytes);
 	if (!transaction->is_preparing)
 		sign(transaction);
 	spool_finish(transaction->spool);

@@ -26,7 +26,7 @@
 
 #include "relay/net/reply.h"
 #include "relay/queue/schedule.h"
-#include "relay/server/prepare.h"
+#include "relay/server/trace.h"
 
 struct transaction;
 

@@ -1,6 +1,6 @@
 #include <criterion/criterion.h>
 
-#include "relay/net/newline.h"
+#include "milter/newline.h"
 
 #define X100                                                 \
 	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" \

@@ -2,16 +2,15 @@
  * newline - CR and LF that stand alone made into CRLF, for devices that know no
  * better. Pure.
  *
- * Behind wire_data_read(), which alone says where the data end: here nothing
- * does. Several CRs before one LF are one line end ("\r\r\n" comes from text
+ * Behind what finds the end of the data: here nothing does. Several CRs before one LF are one line end ("\r\r\n" comes from text
  * that was converted twice). What goes out holds CR and LF as CRLF only.
  *
  * Dots        Whoever sends such line ends may have stuffed its dots by them:
  *             of two dots behind one that was made into CRLF, the first goes,
  *             as RFC 5321 4.5.2 has it. One dot stays.
  */
-#ifndef RELAY_NET_NEWLINE_H
-#define RELAY_NET_NEWLINE_H
+#ifndef MILTER_NEWLINE_H
+#define MILTER_NEWLINE_H
 
 #include "base/slice.h"
 

@@ -1,4 +1,4 @@
-#include "relay/net/newline.h"
+#include "milter/newline.h"
 
 /* RFC 5322 2.1.1, without the CRLF. */
 #define LINE_OCTETS_MAX 998
