@@ -188,7 +188,7 @@ view_make(struct pipeline *pipeline, const struct policy_rules *rules)
 	pipeline->views_count++;
 	if (pipeline->bodies[rules->body_canon] == NULL)
 		pipeline->bodies[rules->body_canon] =
-			bodyhash_new(rules->body_canon, BODYHASH_WHOLE);
+			bodyhash_new(rules->body_canon);
 }
 
 static void
@@ -329,17 +329,19 @@ signature_begin(struct pipeline *pipeline, size_t i,
 struct signature *
 pipeline_end(struct pipeline *pipeline, size_t *count_out)
 {
-	uint8_t hashes[COUNT(pipeline->bodies)][DIGEST_SIZE];
-
 	ASSERT(pipeline->stage == STAGE_BODY);
 	pipeline->stage = STAGE_END;
 	for (size_t i = 0; i < COUNT(pipeline->bodies); i++)
 		if (pipeline->bodies[i] != NULL)
-			bodyhash_finish(pipeline->bodies[i], hashes[i]);
-	for (size_t i = 0; i < pipeline->count; i++)
-		signature_begin(
-			pipeline, i,
-			hashes[pipeline->signatures[i].rules->body_canon]);
+			bodyhash_finish(pipeline->bodies[i]);
+	for (size_t i = 0; i < pipeline->count; i++) {
+		const struct bodyhash *hash =
+			pipeline->bodies[pipeline->signatures[i]
+						 .rules->body_canon];
+
+		signature_begin(pipeline, i,
+				bodyhash_result(hash, BODYHASH_WHOLE));
+	}
 	*count_out = pipeline->count;
 	return pipeline->signatures;
 }

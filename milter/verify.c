@@ -11,17 +11,11 @@
 
 enum stage { STAGE_HEADER, STAGE_BODY, STAGE_END };
 
-struct body {
-	enum canonicalization canon;
-	uint64_t limit;
-	struct bodyhash *hash;
-	uint64_t len; /* of the canonical body */
-	uint8_t result[DIGEST_SIZE];
-};
+static_assert(VERIFY_SIGNATURES_MAX <= BODYHASH_LIMITS_MAX,
+	      "each signature may have an l= of its own");
 
 struct item {
 	struct claim claim;
-	size_t body; /* which of verifier->bodies */
 	uint64_t unsigned_len; /* of it, behind l= */
 	uint8_t digest[DIGEST_SIZE];
 };
@@ -32,10 +26,10 @@ struct verifier {
 	struct arena arena;
 	struct fields fields;
 	const char *malformed; /* of the header; NULL: nothing */
-	size_t count, ignored, bodies_count;
+	size_t count, ignored;
 	struct item items[VERIFY_SIGNATURES_MAX];
 	struct verification results[VERIFY_SIGNATURES_MAX];
-	struct body bodies[VERIFY_SIGNATURES_MAX];
+	struct bodyhash *bodies[CANON_RELAXED + 1]; /* NULL: nobody needs it */
 };
 
 struct verifier *
@@ -52,8 +46,8 @@ verifier_free(struct verifier *verifier)
 {
 	if (verifier == NULL)
 		return;
-	for (size_t i = 0; i < verifier->bodies_count; i++)
-		bodyhash_free(verifier->bodies[i].hash);
+	for (size_t i = 0; i < COUNT(verifier->bodies); i++)
+		bodyhash_free(verifier->bodies[i]);
 	fields_done(&verifier->fields);
 	arena_done(&verifier->arena);
 	free(verifier);
@@ -149,23 +143,14 @@ verifier_header(struct verifier *verifier, struct slice field)
 					 (size_t)(value.bytes - field.bytes)));
 }
 
-/* Each pair of canonicalization and l= is hashed once. */
-static size_t
-body_find(struct verifier *verifier, const struct claim *claim)
+static void
+body_want(struct verifier *verifier, const struct claim *claim)
 {
-	size_t i;
+	struct bodyhash **hash = &verifier->bodies[claim->body_canon];
 
-	for (i = 0; i < verifier->bodies_count; i++)
-		if (verifier->bodies[i].canon == claim->body_canon &&
-		    verifier->bodies[i].limit == claim->body_limit)
-			return i;
-	ASSERT(i < COUNT(verifier->bodies));
-	verifier->bodies[i].canon = claim->body_canon;
-	verifier->bodies[i].limit = claim->body_limit;
-	verifier->bodies[i].hash =
-		bodyhash_new(claim->body_canon, claim->body_limit);
-	verifier->bodies_count++;
-	return i;
+	if (*hash == NULL)
+		*hash = bodyhash_new(claim->body_canon);
+	bodyhash_limit(*hash, claim->body_limit);
 }
 
 /* RFC 6376 3.7: the fields of h=, then this one without its b=. The field
@@ -198,7 +183,7 @@ verifier_end_of_header(struct verifier *verifier)
 				   SLICE(verifier->malformed));
 			continue;
 		}
-		item->body = body_find(verifier, &item->claim);
+		body_want(verifier, &item->claim);
 		item_digest(verifier, item);
 	}
 }
@@ -209,39 +194,43 @@ void
 verifier_body(struct verifier *verifier, struct slice bytes)
 {
 	ASSERT(verifier->stage == STAGE_BODY);
-	for (size_t i = 0; i < verifier->bodies_count; i++)
-		bodyhash_feed(verifier->bodies[i].hash, bytes);
+	for (size_t i = 0; i < COUNT(verifier->bodies); i++)
+		if (verifier->bodies[i] != NULL)
+			bodyhash_feed(verifier->bodies[i], bytes);
+}
+
+static void
+body_judge(struct verifier *verifier, size_t i, uint64_t len)
+{
+	struct item *item = &verifier->items[i];
+	const struct claim *claim = &item->claim;
+	const struct bodyhash *hash = verifier->bodies[claim->body_canon];
+
+	if (claim->body_limit < len)
+		item->unsigned_len = len - claim->body_limit;
+	if (claim->body_limit != BODYHASH_WHOLE && claim->body_limit > len)
+		result_set(verifier, i, VERIFY_PERMERROR,
+			   SLICE("the body is shorter than l="));
+	else if (memcmp(bodyhash_result(hash, claim->body_limit),
+			claim->body_hash, DIGEST_SIZE) != 0)
+		result_set(verifier, i, VERIFY_FAIL,
+			   SLICE("the body is not what was signed"));
 }
 
 const struct verification *
 verifier_end(struct verifier *verifier, size_t *count_out)
 {
+	uint64_t lens[COUNT(verifier->bodies)] = {0};
+
 	ASSERT(verifier->stage == STAGE_BODY);
 	verifier->stage = STAGE_END;
-	for (size_t i = 0; i < verifier->bodies_count; i++) {
-		struct body *body = &verifier->bodies[i];
-
-		body->len = bodyhash_finish(body->hash, body->result);
-	}
-	for (size_t i = 0; i < verifier->count; i++) {
-		struct item *item = &verifier->items[i];
-		const struct claim *claim = &item->claim;
-		const struct body *body =
-			&verifier->bodies[item->body];
-
-		if (verifier->results[i].status != VERIFY_PENDING)
-			continue;
-		if (claim->body_limit < body->len)
-			item->unsigned_len = body->len - claim->body_limit;
-		if (claim->body_limit != BODYHASH_WHOLE &&
-		    claim->body_limit > body->len)
-			result_set(verifier, i, VERIFY_PERMERROR,
-				   SLICE("the body is shorter than l="));
-		else if (memcmp(body->result, claim->body_hash, DIGEST_SIZE) !=
-			 0)
-			result_set(verifier, i, VERIFY_FAIL,
-				   SLICE("the body is not what was signed"));
-	}
+	for (size_t i = 0; i < COUNT(verifier->bodies); i++)
+		if (verifier->bodies[i] != NULL)
+			lens[i] = bodyhash_finish(verifier->bodies[i]);
+	for (size_t i = 0; i < verifier->count; i++)
+		if (verifier->results[i].status == VERIFY_PENDING)
+			body_judge(verifier, i,
+				   lens[verifier->items[i].claim.body_canon]);
 	*count_out = verifier->count;
 	return verifier->results;
 }

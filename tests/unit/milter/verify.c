@@ -261,14 +261,14 @@ claim_body_hash(const char *tags, struct text *out)
 					      ? CANON_RELAXED
 					      : CANON_SIMPLE;
 	const char *limit = strstr(tags, " l=");
-	CLEAN(bodyhash_free_clean) struct bodyhash *hash = bodyhash_new(
-		canon, limit == NULL ? BODYHASH_WHOLE
-				     : strtoull(limit + 3, NULL, 10));
-	uint8_t digest[DIGEST_SIZE];
+	CLEAN(bodyhash_free_clean) struct bodyhash *hash = bodyhash_new(canon);
+	uint64_t len = limit == NULL ? BODYHASH_WHOLE
+				     : strtoull(limit + 3, NULL, 10);
 
+	bodyhash_limit(hash, len);
 	bodyhash_feed(hash, SLICE(body_example));
-	bodyhash_finish(hash, digest);
-	base64_write(out, slice_of(digest, sizeof(digest)));
+	bodyhash_finish(hash);
+	base64_write(out, slice_of(bodyhash_result(hash, len), DIGEST_SIZE));
 }
 
 /* What the verifier hashes of a header with this one signature. */
