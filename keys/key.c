@@ -620,6 +620,8 @@ key_public_read(enum key_algorithm algorithm, struct slice bytes,
 	}
 	if (!size_check(pkey, algorithm, fault)) {
 		EVP_PKEY_free(pkey);
+		if (fault != NULL)
+			fault->kind = FAULT_LIMIT;
 		return false;
 	}
 	*public_out = public_new(pkey, algorithm);

@@ -75,7 +75,8 @@ bool key_sign(struct key *key, const uint8_t digest[KEY_DIGEST_SIZE],
 /* The caller frees. */
 struct key_public *key_public_of(const struct key *key);
 /* From SubjectPublicKeyInfo (RFC 6376 p= of k=rsa; also taken: a bare PKCS#1
- * RSAPublicKey, as some publish). */
+ * RSAPublicKey, as some publish). FAULT_LIMIT: it is one, of a size or exponent
+ * that is not taken. */
 bool key_public_read(enum key_algorithm algorithm, struct slice bytes,
 		     struct key_public **public_out,
 		     struct fault *fault) MUST_USE;

@@ -15,6 +15,18 @@ refuse(struct fault *fault, const char *why)
 	return fault_set(fault, FAULT_INPUT, "%s", why);
 }
 
+static bool
+refuse_limit(struct fault *fault, const char *why)
+{
+	return fault_set(fault, FAULT_LIMIT, "%s", why);
+}
+
+static bool
+refuse_trust(struct fault *fault, const char *why)
+{
+	return fault_set(fault, FAULT_UNTRUSTED, "%s", why);
+}
+
 static struct slice
 tag_value(const struct tags *tags, const char *name)
 {
@@ -42,7 +54,8 @@ static bool
 algorithm_read(struct slice name, struct claim *claim, struct fault *fault)
 {
 	if (slice_eq(name, SLICE("rsa-sha1")))
-		return refuse(fault, "rsa-sha1 is not accepted (RFC 8301)");
+		return refuse_limit(fault,
+				    "rsa-sha1 is not accepted (RFC 8301)");
 	if (!key_algorithm_find(name, &claim->algorithm))
 		return refuse(fault, "the algorithm of a= is not known");
 	return true;
@@ -104,10 +117,10 @@ names_read(struct slice value, struct arena *arena, struct claim *claim,
 		if (slice_eq_nocase(name, SLICE("From")))
 			has_from = true;
 		if (++count > CLAIM_NAMES_MAX)
-			return refuse(fault, "h= names too many fields");
+			return refuse_limit(fault, "h= names too many fields");
 	}
 	if (!has_from)
-		return refuse(fault, "From is not signed");
+		return refuse_trust(fault, "From is not signed");
 	claim->names = arena_array(arena, count, sizeof(*claim->names));
 	for (rest = value; tags_next_item(&rest, &name);)
 		claim->names[claim->names_count++] = name;
@@ -145,7 +158,7 @@ times_check(const struct tags *tags, uint64_t time_s, struct fault *fault)
 	if (tags_find(tags, "t") != NULL && expires <= made)
 		return refuse(fault, "x= is not behind t=");
 	if (expires < time_s)
-		return refuse(fault, "the signature has expired");
+		return refuse_trust(fault, "the signature has expired");
 	return true;
 }
 
@@ -188,7 +201,8 @@ identity_read(const struct tags *tags, struct arena *arena,
 					  : value.len);
 	if (above.len != domain.len + 1 || above.bytes[0] != '.' ||
 	    !slice_eq(slice_from(above, 1), domain))
-		return refuse(fault, "the domain of i= is not within d=");
+		return refuse_trust(fault,
+				    "the domain of i= is not within d=");
 	return true;
 }
 
@@ -250,6 +264,7 @@ claim_parse(struct slice field, struct slice value, uint64_t time_s,
 	claim->domain_text = tag_value(&tags, "d");
 	claim->selector_text = tag_value(&tags, "s");
 	claim->algorithm_text = tag_value(&tags, "a");
+	claim->b_text = tag_value(&tags, "b");
 	if (!required_check(&tags, fault) ||
 	    !algorithm_read(claim->algorithm_text, claim, fault) ||
 	    !canon_read(&tags, claim, fault) || !query_check(&tags, fault) ||

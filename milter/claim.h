@@ -17,7 +17,7 @@
 
 struct claim {
 	/* As written, for reports; empty where they are missing. */
-	struct slice domain_text, selector_text, algorithm_text;
+	struct slice domain_text, selector_text, algorithm_text, b_text;
 	/* A-labels, lower case. identity: of i=, or of d=. */
 	struct slice domain, selector, identity_domain;
 	enum key_algorithm algorithm;
@@ -32,7 +32,9 @@ struct claim {
 
 /* field: from its name to before its last CRLF; value: the part behind its
  * colon. time_s is now. On a fault, whose text is the reason of a permerror,
- * *claim_out still has the texts for reports. */
+ * *claim_out still has the texts for reports. Its kind is FAULT_INPUT where the
+ * field cannot be understood, FAULT_LIMIT where we or RFC 8301 do not take what
+ * it asks for, and FAULT_UNTRUSTED where it vouches for nothing now. */
 bool claim_parse(struct slice field, struct slice value, uint64_t time_s,
 		 struct arena *arena, struct claim *claim_out,
 		 struct fault *fault) MUST_USE;

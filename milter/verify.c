@@ -85,6 +85,18 @@ result_set(struct verifier *verifier, size_t i, enum verify_status status,
 	result->reason = arena_copy(&verifier->arena, reason);
 }
 
+static void
+result_refuse(struct verifier *verifier, size_t i, const struct fault *fault)
+{
+	struct verification *result = &verifier->results[i];
+
+	if (fault->kind == FAULT_INPUT)
+		result->cause = VERIFY_CAUSE_SYNTAX;
+	if (fault->kind == FAULT_LIMIT)
+		result->cause = VERIFY_CAUSE_POLICY;
+	result_set(verifier, i, VERIFY_PERMERROR, SLICE(fault->text));
+}
+
 /* ---- the header ---- */
 
 static void
@@ -118,10 +130,13 @@ signature_add(struct verifier *verifier, struct slice field,
 	result->domain = item->claim.domain_text;
 	result->selector = item->claim.selector_text;
 	result->algorithm = item->claim.algorithm_text;
+	result->b = item->claim.b_text;
+	result->domain_name = item->claim.domain;
+	result->selector_name = item->claim.selector;
 	if (is_good)
 		query_make(verifier, i);
 	else
-		result_set(verifier, i, VERIFY_PERMERROR, SLICE(fault.text));
+		result_refuse(verifier, i, &fault);
 }
 
 void
@@ -186,6 +201,14 @@ verifier_end_of_header(struct verifier *verifier)
 		body_want(verifier, &item->claim);
 		item_digest(verifier, item);
 	}
+}
+
+const struct verification *
+verifier_results(const struct verifier *verifier, size_t *count_out)
+{
+	ASSERT(verifier->stage != STAGE_HEADER);
+	*count_out = verifier->count;
+	return verifier->results;
 }
 
 /* ---- the body ---- */
@@ -280,7 +303,8 @@ key_judge(const struct item *item, const struct record *record,
 
 /* RFC 6376 6.1.2. fault gets the reason, whatever the status. */
 static enum verify_status
-record_judge(const struct item *item, struct slice text, struct fault *fault)
+record_judge(const struct item *item, struct slice text, bool *is_testing,
+	     struct fault *fault)
 {
 	const struct claim *claim = &item->claim;
 	CLEAN(record_done) struct record record = {0};
@@ -289,6 +313,7 @@ record_judge(const struct item *item, struct slice text, struct fault *fault)
 		fault_within(fault, "the key record");
 		return VERIFY_PERMERROR;
 	}
+	*is_testing = record.is_testing;
 	if (!record.is_known || record.algorithm != claim->algorithm)
 		return refuse(fault, "the key is not of the kind that a= says");
 	if (!record.takes_sha256)
@@ -308,22 +333,29 @@ static void
 records_judge(struct verifier *verifier, size_t i, const struct slice *records,
 	      size_t count)
 {
+	struct verification *result = &verifier->results[i];
 	enum verify_status best = VERIFY_PENDING;
 	struct fault reason = {0};
 
 	for (size_t k = 0; k < count && k < VERIFY_RECORDS_MAX; k++) {
 		struct fault fault = {0};
+		bool is_testing = false;
 		enum verify_status status =
-			record_judge(&verifier->items[i], records[k], &fault);
+			record_judge(&verifier->items[i], records[k],
+				     &is_testing, &fault);
 
 		if (best == VERIFY_PENDING || status == VERIFY_PASS ||
 		    (best == VERIFY_PERMERROR && status == VERIFY_FAIL)) {
 			best = status;
 			reason = fault;
+			result->is_testing = is_testing;
 		}
 		if (status == VERIFY_PASS)
 			break;
 	}
+	/* What is wrong with a record is nothing that the field says. */
+	if (best == VERIFY_PERMERROR && reason.kind == FAULT_LIMIT)
+		result->cause = VERIFY_CAUSE_POLICY;
 	result_set(verifier, i, best, SLICE(reason.text));
 }
 

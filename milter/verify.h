@@ -2,7 +2,8 @@
  * verify - checks DKIM signatures: RFC 6376 6, RFC 8463, RFC 8301.
  *
  *	verifier_new → verifier_header for each field, in order
- *	             → verifier_end_of_header
+ *	             → verifier_end_of_header: which are VERIFY_PENDING, and
+ *	               the `query` of each, is known
  *	             → verifier_body with the body's bytes, cut anywhere
  *	             → verifier_end: a struct verification per DKIM-Signature,
  *	               top one first
@@ -41,10 +42,21 @@ enum verify_status {
 	VERIFY_PERMERROR,
 };
 
+/* Of a permerror: what RFC 8601 2.7.1 tells apart. */
+enum verify_cause {
+	VERIFY_CAUSE_OTHER,
+	VERIFY_CAUSE_SYNTAX, /* the field cannot be understood */
+	VERIFY_CAUSE_POLICY, /* RFC 8301, or a bound of ours */
+};
+
 struct verification {
 	enum verify_status status;
+	enum verify_cause cause;
+	bool is_testing; /* the key is in test mode: t=y */
 	/* As written, empty where the field does not say: may hold any byte. */
-	struct slice domain, selector, algorithm;
+	struct slice domain, selector, algorithm, b;
+	/* A-labels, lower case; empty while it is not sure that they are any. */
+	struct slice domain_name, selector_name;
 	struct slice query;  /* "s._domainkey.d" */
 	struct slice reason; /* one sentence; empty while pending */
 };
@@ -65,6 +77,9 @@ CLEAN_POINTER(struct verifier, verifier_free)
 
 void verifier_header(struct verifier *verifier, struct slice field);
 void verifier_end_of_header(struct verifier *verifier);
+/* Between the two, and after verifier_end(): what is known so far. */
+const struct verification *verifier_results(const struct verifier *verifier,
+					    size_t *count_out);
 void verifier_body(struct verifier *verifier, struct slice bytes);
 const struct verification *verifier_end(struct verifier *verifier,
 					size_t *count_out);

@@ -482,3 +482,61 @@ Test(verify, names_are_bounded)
 						     : VERIFY_PERMERROR);
 	}
 }
+
+/* ---- what a receiver tells apart (RFC 8601 2.7.1) ---- */
+
+static const struct {
+	const char *name, *tags, *record;
+	enum verify_cause cause;
+	bool is_testing;
+} cause_rows[] = {
+	{"no tag list", "hello", RECORD(""), VERIFY_CAUSE_SYNTAX, false},
+	{"no selector", "v=1; a=ed25519-sha256; d=example.com; h=From; "
+	 "bh=%s; b=", RECORD(""), VERIFY_CAUSE_SYNTAX, false},
+	{"rsa-sha1", "v=1; a=rsa-sha1; d=example.com; s=sel; h=From; bh=%s; "
+	 "b=", RECORD(""), VERIFY_CAUSE_POLICY, false},
+	{"From not signed", "v=1; a=ed25519-sha256; d=example.com; s=sel; "
+	 "h=Subject; bh=%s; b=", RECORD(""), VERIFY_CAUSE_OTHER, false},
+	{"expired", TAGS "x=1763759999; b=", RECORD(""), VERIFY_CAUSE_OTHER,
+	 false},
+	{"malformed record", TAGS "b=", "v=DKIM1; p", VERIFY_CAUSE_OTHER,
+	 false},
+	{"key that is none", TAGS "b=", "v=DKIM1; k=ed25519; p=AAAA",
+	 VERIFY_CAUSE_OTHER, false},
+	{"key of 512 bits", "v=1; a=rsa-sha256; c=relaxed/relaxed; "
+	 "d=example.com; s=sel; h=From; bh=%s; b=",
+	 "v=DKIM1; p=MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAMWs4/fj7jeYJBPUU3Q5XHkzo"
+	 "y0spcNDa1IUwOTQee6B+026Tf5MtSz9HxM561npwN0TEYJyKj6OsNT0ltIDUS8CAwEAA"
+	 "Q==", VERIFY_CAUSE_POLICY, false},
+	{"passes in test mode", TAGS "b=", RECORD("t=y; "),
+	 VERIFY_CAUSE_OTHER, true},
+	{"fails in test mode", TAGS "b=", "v=DKIM1; k=ed25519; t=y; "
+	 "p=PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",
+	 VERIFY_CAUSE_OTHER, true},
+};
+
+Test(verify, causes)
+{
+	for (size_t i = 0; i < COUNT(cause_rows); i++) {
+		CLEAN(text_done) struct text header = {0};
+		CLEAN(verifier_free_clean) struct verifier *verifier = NULL;
+		const struct verification *result;
+		struct slice record = SLICE(cause_rows[i].record);
+		size_t count;
+
+		field_sign(cause_rows[i].tags, &header);
+		text_addf(&header, "\r\n%s", fields_example);
+		verifier = verifier_fed(text_string(&header), body_example,
+					3);
+		cr_assert_eq(verifier_results(verifier, &count),
+			     verifier_end(verifier, &count));
+		result = verifier_results(verifier, &count);
+		cr_assert_eq(count, 1);
+		if (result->status == VERIFY_PENDING)
+			verifier_answer(verifier, 0, LOOKUP_FOUND, &record, 1);
+		cr_expect_eq(result->cause, cause_rows[i].cause, "%s",
+			     cause_rows[i].name);
+		cr_expect_eq(result->is_testing, cause_rows[i].is_testing,
+			     "%s", cause_rows[i].name);
+	}
+}
