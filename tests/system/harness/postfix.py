@@ -1,4 +1,5 @@
-"""Private instances of Postfix, and one that receives mail over STARTTLS.
+"""Private instances of Postfix: one that receives mail over STARTTLS, and one
+that hands mail on, past the milters that a test names.
 
 Configuration, queue and data directories lie below the test's directory; the
 machine's own Postfix, if it has one, is neither read nor touched. Master is
@@ -10,8 +11,10 @@ import email.policy
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 
+from .ports import free_port
 from .process import Server, accepts, wait_for
 
 QUEUES = ("active bounce corrupt defer deferred flush hold incoming private "
@@ -46,6 +49,7 @@ smtputf8_enable = no
 """
 
 MASTER = """
+pickup    unix  n - n 60 1 pickup
 cleanup   unix  n - n - 0 cleanup
 qmgr      unix  n - n 300 1 qmgr
 tlsmgr    unix  - - n 1000? 1 tlsmgr
@@ -80,6 +84,18 @@ smtpd_tls_key_file = {key}
 smtpd_tls_received_header = yes
 smtpd_tls_loglevel = 1
 in_flow_delay = 0
+"""
+
+RELAYING = """
+relayhost = [127.0.0.1]:{relay_port}
+disable_dns_lookups = yes
+message_size_limit = 104857600
+header_size_limit = 1048576
+myorigin = example.com
+in_flow_delay = 0
+export_environment = TZ MAIL_CONFIG LANG=C LD_LIBRARY_PATH
+smtp_connection_cache_on_demand = no
+minimal_backoff_time = 1s
 """
 
 
@@ -161,6 +177,45 @@ class Instance:
             return ""
         with open(self.log_path, errors="replace") as file:
             return file.read()
+
+
+class Relaying(Instance):
+    """Hands everything to one port on 127.0.0.1; main: of the test's own,
+    such as smtpd_milters."""
+
+    def __init__(self, directory, relay_port, main="",
+                 hostname="mx.example.com"):
+        self.port = free_port()
+        super().__init__(
+            os.path.join(directory, "postfix"), [("127.0.0.1", self.port)],
+            hostname, RELAYING.format(relay_port=relay_port) + main)
+        self.start()
+
+    def sendmail(self, message, *arguments):
+        """postfix's sendmail(1), with arguments and a message in LF."""
+        env = dict(self._env, MAIL_CONFIG=self.config)
+        done = subprocess.run(
+            [self._root + "/usr/sbin/sendmail"] + list(arguments),
+            input=message, env=env, timeout=30, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        assert done.returncode == 0, done.stdout.decode() + self.maillog()
+
+    def reconfigure(self, **parameters):
+        """Parameters put at the end of main.cf, and a reload. Master reads
+        them at SIGHUP; its children end with what they have in hand."""
+        with open(os.path.join(self.config, "main.cf"), "a") as file:
+            for name, value in parameters.items():
+                file.write("%s = %s\n" % (name, value))
+        reloads = self.maillog().count("reload -- version")
+        os.kill(self.server.process.pid, signal.SIGHUP)
+        wait_for(lambda: self.maillog().count("reload -- version") > reloads,
+                 10, lambda: "a reload\n" + self.maillog())
+
+    def queued(self):
+        """How many messages it has in its queues."""
+        return sum(len(names) for queue in ("incoming", "active", "deferred")
+                   for _, _, names in os.walk(
+                       os.path.join(self.directory, "queue", queue)))
 
 
 class Postfix(Instance):
