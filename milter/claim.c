@@ -54,8 +54,7 @@ static bool
 algorithm_read(struct slice name, struct claim *claim, struct fault *fault)
 {
 	if (slice_eq(name, SLICE("rsa-sha1")))
-		return refuse_limit(fault,
-				    "rsa-sha1 is not accepted (RFC 8301)");
+		return refuse_limit(fault, "RFC 8301 bars rsa-sha1");
 	if (!key_algorithm_find(name, &claim->algorithm))
 		return refuse(fault, "the algorithm of a= is not known");
 	return true;

@@ -273,8 +273,9 @@ key_judge(const struct item *item, const struct record *record,
 {
 	const struct claim *claim = &item->claim;
 	CLEAN(key_public_free_clean) struct key_public *key = NULL;
-	const char *mode = record->is_testing ? " (the key is in test mode)"
-					      : "";
+	const char *mode = record->is_testing
+				   ? ", and the key is in test mode"
+				   : "";
 
 	/* Refuses RSA keys below KEY_RSA_BITS_MIN (RFC 8301 3.2), too. */
 	if (!key_public_read(record->algorithm, text_slice(&record->key), &key,
