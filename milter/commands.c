@@ -40,6 +40,22 @@ usage(const char *text)
 	return EX_USAGE;
 }
 
+/* [--] [FILE], from argv[1] on. */
+static bool
+path_take(int argc, char **argv, const char **path_out)
+{
+	int i = 1;
+
+	if (i < argc && strcmp(argv[i], "--") == 0)
+		i++;
+	else if (i < argc && argv[i][0] == '-' && argv[i][1] != '\0')
+		return false;
+	if (argc - i > 1)
+		return false;
+	*path_out = i < argc ? argv[i] : NULL;
+	return true;
+}
+
 /* ---- signet sign ---- */
 
 struct signing {
@@ -253,17 +269,19 @@ sign_run(struct signing *signing)
 static bool
 sign_arguments(struct signing *signing, int argc, char **argv)
 {
-	bool has_path = false;
+	bool has_path = false, takes_options = true;
 
 	signing->time_s = clock_wall_ms() / 1000;
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--time") == 0) {
+		if (takes_options && strcmp(argv[i], "--") == 0) {
+			takes_options = false;
+		} else if (takes_options && strcmp(argv[i], "--time") == 0) {
 			if (++i == argc ||
 			    !slice_number(SLICE(argv[i]), &signing->time_s) ||
 			    signing->time_s > TIME_MAX_S)
 				return false;
-		} else if (has_path ||
-			   (argv[i][0] == '-' && argv[i][1] != '\0')) {
+		} else if (has_path || (takes_options && argv[i][0] == '-' &&
+					argv[i][1] != '\0')) {
 			return false;
 		} else {
 			signing->path = argv[i];
@@ -334,120 +352,66 @@ keyring_load(const struct milter_options *options, struct fault *fault)
 	return keyring != NULL ? keyring : keyring_without_keys(&options->keys);
 }
 
-/* What no MTA takes is told, too, but does not end the explanation. */
-struct explaining {
-	struct signing signing;
-	bool has_bare_cr, has_nul, ends_in_cr;
-};
-
-static void
-bytes_judge(struct explaining *explaining, struct slice bytes)
-{
-	for (size_t i = 0; i < bytes.len; i++) {
-		char c = bytes.bytes[i];
-
-		explaining->has_bare_cr |= explaining->ends_in_cr && c != '\n';
-		explaining->has_nul |= c == '\0';
-		explaining->ends_in_cr = c == '\r';
-	}
-}
-
-static void
-explain_take_field(void *owner, struct slice field)
-{
-	struct explaining *explaining = owner;
-
-	bytes_judge(explaining, field);
-	bytes_judge(explaining, SLICE("\r\n"));
-	pipeline_take_field(&explaining->signing, field);
-}
-
-static void
-explain_take_end(void *owner)
-{
-	pipeline_take_end(&((struct explaining *)owner)->signing);
-}
-
-static void
-explain_take_body(void *owner, struct slice bytes)
-{
-	bytes_judge(owner, bytes);
-}
-
 static int
-explanation_print(struct signing *signing, const struct fault *keys_fault,
-		  const struct fault *read_fault)
+explanation_print(const struct explain *explain)
 {
-	const struct explain explain = {
-		.pipeline = signing->pipeline,
-		.options = &signing->options->keys,
-		.has_keys = keys_fault->kind == FAULT_NONE,
-	};
 	CLEAN(text_done) struct text out = {0};
+	bool is_taken = explain_write(explain, &out);
 
-	if (signing->decision != NULL)
-		explain_write(&explain, &out);
-	if (signing->decision != NULL &&
-	    signing->decision->verdict == VERDICT_SIGN && !explain.has_keys)
-		text_addf(&out,
-			  "But the keys cannot be loaded, and until then such "
-			  "mail waits (451): %s\n",
-			  keys_fault->text);
-	if (read_fault->kind != FAULT_NONE)
-		text_addf(&out, "But the message is refused: %s\n",
-			  read_fault->text);
 	if (fwrite(out.bytes, 1, out.len, stdout) != out.len ||
 	    fflush(stdout) != 0)
 		return EX_IOERR;
-	return read_fault->kind != FAULT_NONE ? EX_DATAERR : EX_OK;
+	return is_taken ? EX_OK : EX_DATAERR;
+}
+
+static bool
+normalizes_any(const struct milter_options *options)
+{
+	for (size_t i = 0; i < options->listeners_count; i++)
+		if (options->listeners[i].normalizes)
+			return true;
+	return false;
 }
 
 static int
-explain_run(struct explaining *explaining)
+explain_run(const struct milter_options *options, const char *path)
 {
-	struct signing *signing = &explaining->signing;
 	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
+	CLEAN(policy_unref_clean) struct policy *policy = NULL;
 	CLEAN(input_free_clean) struct input *input = NULL;
-	struct feeder feeder = {.owner = explaining,
-				.field = explain_take_field,
-				.end_of_header = explain_take_end,
-				.body = explain_take_body};
+	CLEAN(examination_done) struct examination examination = {0};
 	struct fault keys_fault = {0}, fault = {0};
+	const struct explain explain = {.examination = &examination,
+					.options = options,
+					.keys_fault = &keys_fault,
+					.header_fault = &fault};
+	struct examine_setup setup = {
+		.time_s = clock_wall_ms() / 1000,
+		.prepare = &options->prepare,
+		.max_message_size = options->max_message_size,
+		.max_header_size = options->max_header_size,
+		.max_hops = options->max_hops,
+		.may_normalize = normalizes_any(options),
+	};
 
-	keyring = keyring_load(signing->options, &keys_fault);
-	signing->policy = policy_new(keyring, &signing->options->signing);
-	signing->pipeline = pipeline_new(signing->policy, signing->time_s);
-	if (!input_open(signing->path, INPUT_VERIFY, &input, &fault))
+	keyring = keyring_load(options, &keys_fault);
+	setup.policy = policy = policy_new(keyring, &options->signing);
+	if (!input_open(path, INPUT_EXPLAIN, &input, &fault))
 		return message_complain(&fault);
-	if (!feeder_run(&feeder, input, signing->options->max_header_size,
-			&fault) &&
+	if (!examine(&setup, input, &examination, &fault) &&
 	    fault.kind != FAULT_LIMIT)
 		return message_complain(&fault);
-	if (explaining->has_bare_cr || explaining->ends_in_cr)
-		fault_set(&fault, FAULT_INPUT, "it has a bare CR");
-	else if (explaining->has_nul)
-		fault_set(&fault, FAULT_INPUT, "it has a NUL");
-	return explanation_print(signing, &keys_fault, &fault);
+	return explanation_print(&explain);
 }
 
 int
 explain_command(const struct milter_options *options, int argc, char **argv)
 {
-	struct explaining explaining = {
-		.signing = {.options = options,
-			    .time_s = clock_wall_ms() / 1000}};
-	int code;
+	const char *path = NULL;
 
-	if (argc > 2 ||
-	    (argc == 2 && argv[1][0] == '-' && argv[1][1] != '\0'))
+	if (!path_take(argc, argv, &path))
 		return usage("explain [FILE]");
-	if (options == NULL)
-		return EX_OK;
-	explaining.signing.path = argc == 2 ? argv[1] : NULL;
-	code = explain_run(&explaining);
-	pipeline_free(explaining.signing.pipeline);
-	policy_unref(explaining.signing.policy);
-	return code;
+	return options == NULL ? EX_OK : explain_run(options, path);
 }
 
 /* ---- signet verify ---- */
@@ -560,14 +524,14 @@ verify_command(const struct milter_options *options, int argc, char **argv)
 				.field = verifier_take_field,
 				.end_of_header = verifier_take_end,
 				.body = verifier_take_body};
+	const char *path = NULL;
 	struct fault fault = {0};
 
-	if (argc > 2 ||
-	    (argc == 2 && argv[1][0] == '-' && argv[1][1] != '\0'))
+	if (!path_take(argc, argv, &path))
 		return usage("verify [FILE]");
 	if (options == NULL)
 		return EX_OK;
-	if (!input_open(argc == 2 ? argv[1] : NULL, INPUT_VERIFY, &input, &fault) ||
+	if (!input_open(path, INPUT_VERIFY, &input, &fault) ||
 	    !feeder_run(&feeder, input, options->max_header_size, &fault))
 		return message_complain(&fault);
 	return results_report(options, verifier);

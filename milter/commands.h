@@ -8,6 +8,7 @@
 #define MILTER_COMMANDS_H
 
 #include "milter/policy.h"
+#include "milter/prepare.h"
 #include "milter/verify.h"
 
 /* Appends each TXT record of `name` to `records` as one text whose strings are
@@ -16,6 +17,11 @@ typedef enum lookup_status lookup_txt_fn(void *owner, struct slice name,
 					 struct text *records, size_t max,
 					 size_t *count_out);
 
+struct milter_listener {
+	struct slice name;
+	bool normalizes; /* bare CR and LF are made CRLF */
+};
+
 struct milter_options {
 	struct keys_options keys;
 	struct signing_options signing;
@@ -23,9 +29,14 @@ struct milter_options {
 	size_t max_header_size; /* bytes; 0: HEADER_SIZE_DEFAULT */
 	lookup_txt_fn *lookup_txt;
 	void *lookup_owner;
+	/* Of the relay, for `explain`. */
+	struct prepare_options prepare;
+	uint64_t max_message_size, max_hops;
+	const struct milter_listener *listeners;
+	size_t listeners_count;
 };
 
-/* argv[0] is "sign" or "verify"; returns a sysexits(3) code. With
+/* argv[0] is the command; returns a sysexits(3) code. With
  * options NULL they only judge the arguments: 0 or 64.
  *
  * Each message signed is verified as it will be written before any of it is. A

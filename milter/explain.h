@@ -5,17 +5,20 @@
 #ifndef MILTER_EXPLAIN_H
 #define MILTER_EXPLAIN_H
 
-#include "milter/pipeline.h"
+#include "milter/commands.h"
+#include "milter/examine.h"
 
 struct explain {
-	/* At least the end of the header has been reached. */
-	const struct pipeline *pipeline;
-	const struct keys_options *options; /* of the policy's keyring */
-	bool has_keys; /* else the keyring has no public halves */
+	const struct examination *examination;
+	/* Its keys are those of the policy's keyring. */
+	const struct milter_options *options;
+	/* Why the keys cannot be loaded, and why the header cannot be read;
+	 * FAULT_NONE where they can. */
+	const struct fault *keys_fault, *header_fault;
 };
 
 /* Appends lines of printable ASCII and UTF-8; what comes from the message is
- * made so. */
-void explain_write(const struct explain *explain, struct text *out);
+ * made so. False: the relay does not take such a message from anybody. */
+bool explain_write(const struct explain *explain, struct text *out);
 
 #endif

@@ -24,14 +24,28 @@ feeder_header(struct feeder *feeder, struct slice *piece, struct fault *fault)
 			return true;
 		case HEADER_TOO_LARGE:
 			return fault_set(fault, FAULT_LIMIT,
-					 "the header is larger than %zu bytes",
-					 feeder->header.size_max);
+			                 "the header is larger than %zu bytes",
+			                 feeder->header.size_max);
 		}
 	}
 }
 
-static bool
-feeder_piece(struct feeder *feeder, struct slice piece, struct fault *fault)
+void
+feeder_init(struct feeder *feeder, size_t header_max)
+{
+	feeder->in_body = false;
+	header_reader_init(&feeder->header,
+	                   header_max != 0 ? header_max : HEADER_SIZE_DEFAULT);
+}
+
+void
+feeder_done(struct feeder *feeder)
+{
+	header_reader_done(&feeder->header);
+}
+
+bool
+feeder_feed(struct feeder *feeder, struct slice piece, struct fault *fault)
 {
 	if (!feeder->in_body && !feeder_header(feeder, &piece, fault))
 		return false;
@@ -40,26 +54,32 @@ feeder_piece(struct feeder *feeder, struct slice piece, struct fault *fault)
 	return true;
 }
 
+void
+feeder_finish(struct feeder *feeder)
+{
+	struct slice field;
+
+	if (feeder->in_body)
+		return;
+	while (header_read_last(&feeder->header, &field) == HEADER_FIELD)
+		feeder->field(feeder->owner, field);
+	feeder_end_header(feeder);
+}
+
 bool
 feeder_run(struct feeder *feeder, struct input *input, size_t header_max,
-	   struct fault *fault)
+           struct fault *fault)
 {
-	struct slice piece, field;
+	struct slice piece;
 	bool is_good;
 
-	header_reader_init(&feeder->header, header_max != 0
-						    ? header_max
-						    : HEADER_SIZE_DEFAULT);
+	feeder_init(feeder, header_max);
 	do
 		is_good = input_read(input, &piece, fault) &&
-			  feeder_piece(feeder, piece, fault);
+		          feeder_feed(feeder, piece, fault);
 	while (is_good && piece.len > 0);
-	if (is_good && !feeder->in_body) {
-		while (header_read_last(&feeder->header, &field) ==
-		       HEADER_FIELD)
-			feeder->field(feeder->owner, field);
-		feeder_end_header(feeder);
-	}
-	header_reader_done(&feeder->header);
+	if (is_good)
+		feeder_finish(feeder);
+	feeder_done(feeder);
 	return is_good;
 }

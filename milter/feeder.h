@@ -18,8 +18,15 @@ struct feeder {
 	bool in_body;
 };
 
-/* The whole message. header_max: bytes; 0: HEADER_SIZE_DEFAULT. */
+/* A message in pieces, cut anywhere. header_max: bytes; 0:
+ * HEADER_SIZE_DEFAULT. Behind feeder_finish() nothing follows. */
+void feeder_init(struct feeder *feeder, size_t header_max);
+void feeder_done(struct feeder *feeder);
+bool feeder_feed(struct feeder *feeder, struct slice piece,
+                 struct fault *fault) MUST_USE;
+void feeder_finish(struct feeder *feeder);
+/* The whole message, with all of the above. */
 bool feeder_run(struct feeder *feeder, struct input *input, size_t header_max,
-		struct fault *fault) MUST_USE;
+                struct fault *fault) MUST_USE;
 
 #endif

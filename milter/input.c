@@ -13,6 +13,8 @@ struct input {
 	int descriptor; /* what is read */
 	int spool;      /* -1 while memory is enough */
 	bool owns_descriptor, held_cr, is_ended;
+	bool has_crlf, has_lf; /* at the ends of lines */
+	bool in_line;
 	uint64_t line;
 	struct text raw, piece, kept;
 };
@@ -112,7 +114,7 @@ refuse(const struct input *input, const char *what, struct fault *fault)
 static bool
 bytes_check(const struct input *input, struct slice bytes, struct fault *fault)
 {
-	if (input->use == INPUT_VERIFY)
+	if (input->use != INPUT_SIGN)
 		return true;
 	if (slice_find(bytes, '\r') >= 0)
 		return refuse(input, "a bare CR in the message", fault);
@@ -128,6 +130,7 @@ held_cr_add(struct input *input, struct fault *fault)
 	if (!bytes_check(input, SLICE("\r"), fault))
 		return false;
 	text_add_byte(&input->piece, '\r');
+	input->in_line = true;
 	input->held_cr = false;
 	return true;
 }
@@ -138,6 +141,7 @@ line_add(struct input *input, struct slice line, bool has_lf,
 	 struct fault *fault)
 {
 	bool ends_in_cr = line.len > 0 && line.bytes[line.len - 1] == '\r';
+	bool is_crlf = ends_in_cr || (line.len == 0 && input->held_cr);
 
 	if (input->held_cr && line.len > 0 && !held_cr_add(input, fault))
 		return false;
@@ -147,7 +151,11 @@ line_add(struct input *input, struct slice line, bool has_lf,
 	if (!bytes_check(input, line, fault))
 		return false;
 	text_add(&input->piece, line);
+	input->in_line |= line.len > 0;
 	if (has_lf) {
+		input->has_crlf |= is_crlf;
+		input->has_lf |= !is_crlf;
+		input->in_line = false;
 		text_add_string(&input->piece, "\r\n");
 		input->line++;
 	}
@@ -201,10 +209,22 @@ input_read(struct input *input, struct slice *piece_out, struct fault *fault)
 	}
 	if (input->is_ended && input->held_cr && !held_cr_add(input, fault))
 		return false;
-	if (input->use == INPUT_SIGN && !piece_keep(input, fault))
+	if (input->use != INPUT_VERIFY && !piece_keep(input, fault))
 		return false;
 	*piece_out = text_slice(&input->piece);
 	return true;
+}
+
+bool
+input_mixes_line_ends(const struct input *input)
+{
+	return input->has_crlf && input->has_lf;
+}
+
+bool
+input_ends_in_line_end(const struct input *input)
+{
+	return !input->in_line;
 }
 
 static bool
@@ -236,7 +256,7 @@ bool
 input_replay(struct input *input, input_sink_fn *take, void *owner,
 	     struct fault *fault)
 {
-	ASSERT(input->use == INPUT_SIGN);
+	ASSERT(input->use != INPUT_VERIFY);
 	if (input->spool >= 0 && !spool_replay(input, take, owner, fault))
 		return false;
 	return take(owner, text_slice(&input->kept), fault);

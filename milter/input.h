@@ -9,6 +9,7 @@
  *               an unlinked temporary file (in TMPDIR, or /tmp), so memory does
  *               not grow with the message and what is written is what was read.
  * INPUT_VERIFY  Every byte is taken as it is; nothing is kept.
+ * INPUT_EXPLAIN Every byte is taken as it is, and kept likewise.
  */
 #ifndef MILTER_INPUT_H
 #define MILTER_INPUT_H
@@ -18,7 +19,7 @@
 
 #define INPUT_MEMORY_MAX ((size_t)1 << 20)
 
-enum input_use { INPUT_SIGN, INPUT_VERIFY };
+enum input_use { INPUT_SIGN, INPUT_VERIFY, INPUT_EXPLAIN };
 
 struct input;
 
@@ -32,13 +33,17 @@ CLEAN_POINTER(struct input, input_free)
  * call. */
 bool input_read(struct input *input, struct slice *piece_out,
 		struct fault *fault) MUST_USE;
-/* Hands out all that was read once more, from its first byte, in pieces;
- * INPUT_SIGN only, as often as wanted. */
+/* Hands out all that was read once more, from its first byte, in pieces; not
+ * with INPUT_VERIFY; as often as wanted. */
 typedef bool input_sink_fn(void *owner, struct slice bytes,
 			   struct fault *fault);
 bool input_replay(struct input *input, input_sink_fn *take, void *owner,
 		  struct fault *fault) MUST_USE;
-/* The same into a descriptor. */
+/* So far some lines ended in CRLF and some in LF alone. */
+bool input_mixes_line_ends(const struct input *input);
+/* What was read ends in a line end, or nothing was. */
+bool input_ends_in_line_end(const struct input *input);
+/* As input_replay(), into a descriptor. */
 bool input_write(struct input *input, int descriptor,
 		 struct fault *fault) MUST_USE;
 

@@ -23,11 +23,14 @@ struct repair {
 	size_t plans_count, plans_size;
 	/* looking */
 	struct encode_measure measure;
-	size_t column;          /* of a line between parts */
+	size_t column; /* of a line between parts */
 	bool has_cr;
 	bool has_8bit, is_utf8; /* any part; the message's own content */
 	struct mime_part top;
 	bool has_bcc, has_signature;
+	repair_part_fn *tell; /* NULL: nobody observes */
+	void *tell_owner;
+	struct text type; /* of the part, where somebody does */
 	/* writing */
 	struct encoder encoder;
 	struct text *out;
@@ -92,7 +95,7 @@ repair_fold(struct slice field, struct text *out)
 		size_t end = len;
 
 		while (end > 0 && (rest.bytes[end - 1] == '\n' ||
-				   rest.bytes[end - 1] == '\r'))
+		                   rest.bytes[end - 1] == '\r'))
 			end--;
 		if (!fold_line(slice_sub(rest, 0, end), from, out))
 			is_done = false;
@@ -112,7 +115,7 @@ has_long_line(struct slice bytes)
 		size_t len = lf < 0 ? bytes.len : (size_t)lf;
 
 		if (len > LINE_OCTETS_MAX + 1 || (len == LINE_OCTETS_MAX + 1 &&
-						  bytes.bytes[len - 1] != '\r'))
+		                                  bytes.bytes[len - 1] != '\r'))
 			return true;
 		bytes = slice_from(bytes, len + 1);
 	}
@@ -127,12 +130,30 @@ plan_of(struct repair *repair, const struct mime_part *part)
 	if (part->index >= repair->plans_size) {
 		repair->plans_size = 2 * (part->index + 4);
 		repair->plans = memory_grow(repair->plans,
-					    repair->plans_size *
-						    sizeof(*repair->plans));
+		                            repair->plans_size *
+		                                    sizeof(*repair->plans));
 	}
 	while (repair->plans_count <= part->index)
 		repair->plans[repair->plans_count++] = (struct plan){0};
 	return &repair->plans[part->index];
+}
+
+static void
+part_tell(const struct repair *repair, const struct mime_part *part,
+          const char *left)
+{
+	struct repair_part told = {.type = text_slice(&repair->type),
+	                           .left = left};
+
+	if (repair->tell == NULL)
+		return;
+	told.index = part->index;
+	if (part->index < repair->plans_count) {
+		told.encode =
+		        (enum encode_kind)repair->plans[part->index].encode;
+		told.folds = repair->plans[part->index].folds;
+	}
+	repair->tell(repair->tell_owner, &told);
 }
 
 static void
@@ -142,15 +163,22 @@ leave(struct repair *repair, const char *why)
 		repair->report.left = why;
 }
 
+static struct slice
+without_line_end(struct slice field)
+{
+	return field.len >= 2 && field.bytes[field.len - 1] == '\n'
+	               ? slice_sub(field, 0, field.len - 2)
+	               : field;
+}
+
 /* A field with its CRLF. */
 static bool
 field_is(struct slice field, const char *word)
 {
 	struct slice name, value;
 
-	if (field.len >= 2 && field.bytes[field.len - 1] == '\n')
-		field = slice_sub(field, 0, field.len - 2);
-	return header_field_parse(field, &name, &value) == NULL &&
+	return header_field_parse(without_line_end(field), &name, &value) ==
+	               NULL &&
 	       slice_eq_nocase(name, SLICE(word));
 }
 
@@ -165,15 +193,14 @@ is_stripped(const struct repair *repair, struct slice field)
 {
 	if (repair->needs.strip_count == 0)
 		return false;
-	if (field.len >= 2 && field.bytes[field.len - 1] == '\n')
-		field = slice_sub(field, 0, field.len - 2);
-	return pipeline_is_signature_of(field, repair->needs.strip_domains,
-					repair->needs.strip_count);
+	return pipeline_is_signature_of(without_line_end(field),
+	                                repair->needs.strip_domains,
+	                                repair->needs.strip_count);
 }
 
 static void
 look_fields(struct repair *repair, const struct mime_part *part,
-	    struct slice header)
+            struct slice header)
 {
 	struct slice field;
 
@@ -199,20 +226,45 @@ look_fields(struct repair *repair, const struct mime_part *part,
 		else
 			leave(repair, "a header line without white space");
 	}
+	if (part->index < repair->plans_count &&
+	    repair->plans[part->index].folds)
+		part_tell(repair, part, NULL);
+}
+
+static void
+look_type(struct repair *repair, struct slice header)
+{
+	struct slice field, name, value;
+	struct mime_type type;
+
+	text_clear(&repair->type);
+	while (mime_field_next(&header, &field)) {
+		if (!field_is(field, "Content-Type") ||
+		    header_field_parse(without_line_end(field), &name,
+		                       &value) != NULL)
+			continue;
+		mime_type_parse(value, &type);
+		text_clear(&repair->type);
+		if (type.subtype.len > 0)
+			text_addf(&repair->type, "%.*s/%.*s",
+			          SLICE_ARG(type.type),
+			          SLICE_ARG(type.subtype));
+		text_done(&type.boundary);
+	}
 }
 
 /* Content that is 8-bit against its encoding stays so: nobody knows what it
  * means. */
 static const char *
 content_choose(const struct repair *repair, const struct mime_part *part,
-	       bool is_8bit, enum encode_kind *kind_out)
+               bool is_8bit, enum encode_kind *kind_out)
 {
 	if (part->kind != MIME_LEAF)
 		return part->why;
 	if (is_8bit && part->given != ENCODE_GIVEN_NONE)
 		return "an encoded part with 8-bit octets";
 	return encode_choose(&repair->measure, part->given, part->is_text,
-			     kind_out);
+	                     kind_out);
 }
 
 static void
@@ -236,6 +288,7 @@ look_content(struct repair *repair, const struct mime_part *part)
 		leave(repair, why);
 	if (why != NULL && is_8bit && repair->report.left_8bit == NULL)
 		repair->report.left_8bit = why;
+	part_tell(repair, part, why);
 }
 
 static void
@@ -259,7 +312,7 @@ look_between(struct repair *repair, struct slice bytes)
 
 static void
 look_sink(void *owner, enum mime_event event, const struct mime_part *part,
-	  struct slice bytes)
+          struct slice bytes)
 {
 	struct repair *repair = owner;
 
@@ -270,6 +323,8 @@ look_sink(void *owner, enum mime_event event, const struct mime_part *part,
 		repair->column = 0;
 		repair->has_cr = false;
 		encode_measure_init(&repair->measure);
+		if (repair->tell != NULL)
+			look_type(repair, bytes);
 		look_fields(repair, part, bytes);
 		break;
 	case MIME_CONTENT:
@@ -301,8 +356,16 @@ repair_free(struct repair *repair)
 	if (repair == NULL)
 		return;
 	mime_reader_free(repair->reader);
+	text_done(&repair->type);
 	free(repair->plans);
 	free(repair);
+}
+
+void
+repair_observe(struct repair *repair, repair_part_fn *tell, void *owner)
+{
+	repair->tell = tell;
+	repair->tell_owner = owner;
 }
 
 void
@@ -317,8 +380,8 @@ static enum encode_kind
 encode_of(const struct repair *repair, size_t index)
 {
 	return index < repair->plans_count
-		       ? (enum encode_kind)repair->plans[index].encode
-		       : ENCODE_NONE;
+	               ? (enum encode_kind)repair->plans[index].encode
+	               : ENCODE_NONE;
 }
 
 static void
@@ -350,10 +413,10 @@ decide_version(struct repair *repair)
 	if (repair->top.has_version || !repair->top.is_whole)
 		return;
 	report->adds_version = is_encoded || report->encodes_quoted ||
-			       report->encodes_base64 ||
-			       (repair->needs.version && repair->has_8bit);
+	                       report->encodes_base64 ||
+	                       (repair->needs.version && repair->has_8bit);
 	report->adds_type = report->adds_version && repair->has_8bit &&
-			    !repair->top.has_type;
+	                    !repair->top.has_type;
 }
 
 const struct repair_report *
@@ -370,11 +433,11 @@ repair_decide(struct repair *repair)
 		bool has_header = repair->top.is_whole;
 
 		*report = (struct repair_report){
-			.left = repair->needs.long_lines ? trouble : NULL,
-			.left_8bit = repair->needs.eight_bit ? trouble : NULL,
-			.removes_bcc = has_header && repair->has_bcc,
-			.removes_signatures =
-				has_header && repair->has_signature};
+		        .left = repair->needs.long_lines ? trouble : NULL,
+		        .left_8bit = repair->needs.eight_bit ? trouble : NULL,
+		        .removes_bcc = has_header && repair->has_bcc,
+		        .removes_signatures =
+		                has_header && repair->has_signature};
 		repair->plans_count = 0;
 	} else {
 		for (size_t i = 0; i < repair->plans_count; i++) {
@@ -416,11 +479,11 @@ write_folded(struct repair *repair, struct slice field)
 
 static void
 write_field(struct repair *repair, const struct mime_part *part,
-	    struct slice field)
+            struct slice field)
 {
 	const char *encoding = encode_name(encode_of(repair, part->index));
 	bool folds = part->index < repair->plans_count &&
-		     repair->plans[part->index].folds;
+	             repair->plans[part->index].folds;
 
 	if (part->index == 0 && repair->report.removes_bcc && is_bcc(field))
 		return;
@@ -446,8 +509,8 @@ write_added(struct repair *repair, const struct mime_part *part)
 		text_add_string(repair->out, "MIME-Version: 1.0\r\n");
 	if (is_top && repair->report.adds_type)
 		text_addf(repair->out,
-			  "Content-Type: text/plain; charset=%s\r\n",
-			  repair->is_utf8 ? "utf-8" : "unknown-8bit");
+		          "Content-Type: text/plain; charset=%s\r\n",
+		          repair->is_utf8 ? "utf-8" : "unknown-8bit");
 	if (is_top && repair->report.adds_type && encoding == NULL)
 		encoding = "8bit";
 	if (encoding != NULL && !part->has_encoding)
@@ -456,7 +519,7 @@ write_added(struct repair *repair, const struct mime_part *part)
 
 static void
 write_header(struct repair *repair, const struct mime_part *part,
-	     struct slice header)
+             struct slice header)
 {
 	struct slice field;
 
@@ -474,7 +537,7 @@ write_header(struct repair *repair, const struct mime_part *part,
 
 static void
 write_sink(void *owner, enum mime_event event, const struct mime_part *part,
-	   struct slice bytes)
+           struct slice bytes)
 {
 	struct repair *repair = owner;
 
@@ -488,8 +551,8 @@ write_sink(void *owner, enum mime_event event, const struct mime_part *part,
 	case MIME_CONTENT_END:
 		encode_finish(&repair->encoder, repair->out);
 		repair->ends_in_base64 =
-			repair->encoder.kind == ENCODE_BASE64 ||
-			repair->encoder.kind == ENCODE_REWRAP_BASE64;
+		        repair->encoder.kind == ENCODE_BASE64 ||
+		        repair->encoder.kind == ENCODE_REWRAP_BASE64;
 		break;
 	case MIME_BETWEEN:
 		repair->ends_in_base64 = false;
@@ -505,7 +568,7 @@ repair_write(struct repair *repair, struct slice bytes, struct text *out)
 		repair->is_writing = true;
 		mime_reader_free(repair->reader);
 		repair->reader =
-			mime_reader_new(repair->header_max, write_sink, repair);
+		        mime_reader_new(repair->header_max, write_sink, repair);
 	}
 	repair->out = out;
 	mime_feed(repair->reader, bytes);

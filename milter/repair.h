@@ -49,6 +49,16 @@ struct repair_report {
 	bool has_long_word;
 };
 
+/* What is planned for one part. */
+struct repair_part {
+	size_t index;      /* of struct mime_part */
+	struct slice type; /* "text/html"; empty: none that can be read */
+	enum encode_kind encode;
+	bool folds;       /* a line of its header */
+	const char *left; /* NULL, or why something of it stays */
+};
+typedef void repair_part_fn(void *owner, const struct repair_part *part);
+
 struct repair;
 
 /* header_max: bytes of one header. */
@@ -56,6 +66,10 @@ struct repair *repair_new(const struct repair_needs *needs, size_t header_max);
 void repair_free(struct repair *repair);
 CLEAN_POINTER(struct repair, repair_free)
 
+/* Before looking: each part that something is planned for, or that is left, is
+ * told while looking, perhaps more than once. It does not hold where the report
+ * says otherwise in the end. */
+void repair_observe(struct repair *repair, repair_part_fn *tell, void *owner);
 void repair_look(struct repair *repair, struct slice bytes);
 /* Lives as long as the repair. */
 const struct repair_report *repair_decide(struct repair *repair);

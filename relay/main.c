@@ -56,6 +56,10 @@ milter_options_read(const struct invocation *invocation, bool may_default,
 				(*options_out)->limits.max_header_size,
 			.lookup_txt = lookup_txt,
 			.lookup_owner = *options_out,
+			.prepare = (*options_out)->prepare,
+			.max_message_size =
+				(*options_out)->limits.max_message_size,
+			.max_hops = (*options_out)->limits.max_hops,
 		};
 	return code;
 }
@@ -76,6 +80,24 @@ sign_run(const struct invocation *invocation)
 	return code;
 }
 
+static void
+milter_listeners_set(struct options *options, struct milter_options *milter)
+{
+	struct milter_listener *listeners =
+		arena_array(&options->arena, options->listeners_count,
+			    sizeof(*listeners));
+
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		const struct listener_options *from = &options->listeners[i];
+
+		listeners[i].name = from->name;
+		listeners[i].normalizes =
+			from->bare_newlines == BARE_NEWLINES_NORMALIZE;
+	}
+	milter->listeners = listeners;
+	milter->listeners_count = options->listeners_count;
+}
+
 static int
 explain_run(const struct invocation *invocation)
 {
@@ -86,9 +108,11 @@ explain_run(const struct invocation *invocation)
 	if (code == EX_OK)
 		code = milter_options_read(invocation, false, &options,
 					   &milter);
-	if (code == EX_OK)
+	if (code == EX_OK) {
+		milter_listeners_set(options, &milter);
 		code = explain_command(&milter, invocation->argc,
 				       invocation->argv);
+	}
 	return code;
 }
 

@@ -26,7 +26,8 @@ def binary():
     raise RuntimeError("no signet; set SIGNET to the program")
 
 
-def run(*arguments, stdin=b"", check=None, timeout=30, config=None, env=None):
+def run(*arguments, stdin=b"", check=None, timeout=30, config=None, env=None,
+        cwd=None):
     """One command, with -c before it."""
     command = [binary()] + (["-c", config] if config else []) + \
         list(arguments)
@@ -34,7 +35,7 @@ def run(*arguments, stdin=b"", check=None, timeout=30, config=None, env=None):
     environment.update(env or {})
     done = subprocess.run(command, input=stdin, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, timeout=timeout,
-                          env=environment)
+                          env=environment, cwd=cwd)
     if check is not None:
         assert done.returncode == check, \
             "%s: exit %d, not %d\n%s" % (" ".join(command), done.returncode,
