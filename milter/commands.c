@@ -11,6 +11,7 @@
 #include "milter/explain.h"
 #include "milter/feeder.h"
 #include "milter/input.h"
+#include "milter/inspect.h"
 #include "milter/pipeline.h"
 #include "milter/proof.h"
 
@@ -416,43 +417,25 @@ explain_command(const struct milter_options *options, int argc, char **argv)
 
 /* ---- signet verify ---- */
 
+/* Long enough to ask each of a few resolvers more than once. */
+#define DNS_TIMEOUT_MS (30 * SECOND)
+
 static void
-verifier_take_field(void *owner, struct slice field)
+inspect_take_field(void *owner, struct slice field)
 {
-	verifier_header(owner, field);
+	inspect_header(owner, field);
 }
 
 static void
-verifier_take_end(void *owner)
+inspect_take_end(void *owner)
 {
-	verifier_end_of_header(owner);
+	inspect_end_of_header(owner);
 }
 
 static void
-verifier_take_body(void *owner, struct slice bytes)
+inspect_take_body(void *owner, struct slice bytes)
 {
-	verifier_body(owner, bytes);
-}
-
-static void
-key_ask(const struct milter_options *options, struct verifier *verifier,
-	size_t i, struct slice query)
-{
-	struct text texts[VERIFY_RECORDS_MAX] = {0};
-	struct slice records[VERIFY_RECORDS_MAX];
-	size_t count = 0;
-	enum lookup_status status =
-		options->lookup_txt(options->lookup_owner, query, texts,
-				    VERIFY_RECORDS_MAX, &count);
-
-	ASSERT(count <= VERIFY_RECORDS_MAX);
-	if (status == LOOKUP_FOUND && count == 0)
-		status = LOOKUP_ABSENT;
-	for (size_t k = 0; k < count; k++)
-		records[k] = text_slice(&texts[k]);
-	verifier_answer(verifier, i, status, records, count);
-	for (size_t k = 0; k < VERIFY_RECORDS_MAX; k++)
-		text_done(&texts[k]);
+	inspect_body(owner, bytes);
 }
 
 /* What the message wrote reaches the terminal: printable ASCII only. */
@@ -482,17 +465,15 @@ result_print(const struct verification *result)
 }
 
 static int
-results_report(const struct milter_options *options, struct verifier *verifier)
+results_report(struct inspect *inspect)
 {
 	size_t count;
-	const struct verification *results = verifier_end(verifier, &count);
-	size_t ignored = verifier_ignored(verifier);
+	const struct verification *results = inspect_end(inspect, &count);
+	size_t ignored = inspect_ignored(inspect);
 	bool is_good = count > 0 && ignored == 0;
 	bool is_temporary = false;
 
 	for (size_t i = 0; i < count; i++) {
-		if (results[i].status == VERIFY_PENDING)
-			key_ask(options, verifier, i, results[i].query);
 		result_print(&results[i]);
 		if (results[i].status == VERIFY_TEMPERROR)
 			is_temporary = true;
@@ -517,13 +498,11 @@ results_report(const struct milter_options *options, struct verifier *verifier)
 int
 verify_command(const struct milter_options *options, int argc, char **argv)
 {
-	CLEAN(verifier_free_clean) struct verifier *verifier =
-		verifier_new(clock_wall_ms() / 1000);
+	CLEAN(inspect_free_clean) struct inspect *inspect = NULL;
 	CLEAN(input_free_clean) struct input *input = NULL;
-	struct feeder feeder = {.owner = verifier,
-				.field = verifier_take_field,
-				.end_of_header = verifier_take_end,
-				.body = verifier_take_body};
+	struct feeder feeder = {.field = inspect_take_field,
+				.end_of_header = inspect_take_end,
+				.body = inspect_take_body};
 	const char *path = NULL;
 	struct fault fault = {0};
 
@@ -531,8 +510,11 @@ verify_command(const struct milter_options *options, int argc, char **argv)
 		return usage("verify [FILE]");
 	if (options == NULL)
 		return EX_OK;
+	inspect = inspect_new(options->records, DNS_TIMEOUT_MS,
+			      clock_wall_ms() / 1000);
+	feeder.owner = inspect;
 	if (!input_open(path, INPUT_VERIFY, &input, &fault) ||
 	    !feeder_run(&feeder, input, options->max_header_size, &fault))
 		return message_complain(&fault);
-	return results_report(options, verifier);
+	return results_report(inspect);
 }

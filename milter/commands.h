@@ -2,20 +2,14 @@
  * commands - the subcommands of milter/: `signet sign`, `signet verify`,
  * `signet explain`.
  *
- * The stage asks no DNS: the verifier is handed a function that does.
+ * The stage asks no DNS: the verifier is handed a source of records.
  */
 #ifndef MILTER_COMMANDS_H
 #define MILTER_COMMANDS_H
 
 #include "milter/policy.h"
 #include "milter/prepare.h"
-#include "milter/verify.h"
-
-/* Appends each TXT record of `name` to `records` as one text whose strings are
- * joined; at most `max`. Blocks. */
-typedef enum lookup_status lookup_txt_fn(void *owner, struct slice name,
-					 struct text *records, size_t max,
-					 size_t *count_out);
+#include "milter/records.h"
 
 struct milter_listener {
 	struct slice name;
@@ -27,8 +21,7 @@ struct milter_options {
 	struct signing_options signing;
 	bool strict_modes;
 	size_t max_header_size; /* bytes; 0: HEADER_SIZE_DEFAULT */
-	lookup_txt_fn *lookup_txt;
-	void *lookup_owner;
+	const struct records_source *records; /* `verify` only */
 	/* Of the relay, for `explain`. */
 	struct prepare_options prepare;
 	uint64_t max_message_size, max_hops;

@@ -13,9 +13,9 @@
 #include "keys/commands.h"
 #include "keys/signer.h"
 #include "milter/commands.h"
-#include "relay/lookup.h"
 #include "relay/options_commands.h"
 #include "relay/process.h"
+#include "relay/resolver.h"
 #include "relay/supervisor.h"
 
 #define CONFIG_DEFAULT "/etc/signet/signet.conf"
@@ -54,8 +54,6 @@ milter_options_read(const struct invocation *invocation, bool may_default,
 			.strict_modes = (*options_out)->strict_key_modes,
 			.max_header_size =
 				(*options_out)->limits.max_header_size,
-			.lookup_txt = lookup_txt,
-			.lookup_owner = *options_out,
 			.prepare = (*options_out)->prepare,
 			.max_message_size =
 				(*options_out)->limits.max_message_size,
@@ -116,6 +114,22 @@ explain_run(const struct invocation *invocation)
 	return code;
 }
 
+static int
+verify_with_dns(const struct options *options, struct milter_options *milter,
+		const struct invocation *invocation)
+{
+	CLEAN(resolver_free_clean) struct resolver *resolver = NULL;
+	struct fault fault = {0};
+
+	if (!resolver_new(options->dns.resolvers, options->dns.resolvers_count,
+			  &resolver, &fault)) {
+		fprintf(stderr, "signet: %s\n", fault.text);
+		return fault_exit_code(&fault);
+	}
+	milter->records = resolver_source(resolver);
+	return verify_command(milter, invocation->argc, invocation->argv);
+}
+
 /* Needs no configuration: who verifies has perhaps nothing to sign. */
 static int
 verify_run(const struct invocation *invocation)
@@ -129,8 +143,7 @@ verify_run(const struct invocation *invocation)
 					   !invocation->is_config_given,
 					   &options, &milter);
 	if (code == EX_OK)
-		code = verify_command(&milter, invocation->argc,
-				      invocation->argv);
+		code = verify_with_dns(options, &milter, invocation);
 	return code;
 }
 
