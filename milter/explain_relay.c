@@ -71,7 +71,8 @@ parts_write(const struct examination *examination, struct text *out)
 	if (!report->encodes_quoted && !report->encodes_base64 &&
 	    !report->breaks_lines && !report->folds_header)
 		return;
-	text_add_string(out, "  of its parts:\n");
+	if (examination->parts_count > 0)
+		text_add_string(out, "  of its parts:\n");
 	text_add(out, text_slice(&examination->parts));
 	if (examination->parts_count > EXAMINE_PARTS_MAX)
 		text_addf(out, "    and so on, %zu in all\n",

@@ -1,5 +1,6 @@
 #include "milter/repair.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "milter/header.h"
@@ -292,7 +293,8 @@ look_content(struct repair *repair, const struct mime_part *part)
 }
 
 static void
-look_between(struct repair *repair, struct slice bytes)
+look_between(struct repair *repair, const struct mime_part *part,
+             struct slice bytes)
 {
 	for (size_t i = 0; i < bytes.len; i++) {
 		char c = bytes.bytes[i];
@@ -304,9 +306,13 @@ look_between(struct repair *repair, struct slice bytes)
 			repair->column += c != '\r';
 		}
 		repair->has_cr = c == '\r';
-		if (repair->needs.long_lines &&
-		    repair->column > LINE_OCTETS_MAX)
-			leave(repair, "text between the parts");
+		if (!repair->needs.long_lines ||
+		    repair->column <= LINE_OCTETS_MAX)
+			continue;
+		if (part->is_fixed)
+			leave(repair, "a forwarded message that is signed");
+		else
+			repair->report.breaks_between = true;
 	}
 }
 
@@ -334,7 +340,7 @@ look_sink(void *owner, enum mime_event event, const struct mime_part *part,
 		look_content(repair, part);
 		break;
 	case MIME_BETWEEN:
-		look_between(repair, bytes);
+		look_between(repair, part, bytes);
 		break;
 	}
 }
@@ -451,13 +457,21 @@ repair_decide(struct repair *repair)
 	return report;
 }
 
+uint64_t
+repair_size_max(uint64_t size)
+{
+	static_assert(MIME_PARTS_MAX * 64 < 1 << 20, "a field for each part");
+	return size + size / 2 + (1 << 20);
+}
+
 bool
 repair_changes(const struct repair_report *report)
 {
 	return report->encodes_quoted || report->encodes_base64 ||
-	       report->breaks_lines || report->folds_header ||
-	       report->removes_bcc || report->removes_signatures ||
-	       report->adds_version || report->adds_type;
+	       report->breaks_lines || report->breaks_between ||
+	       report->folds_header || report->removes_bcc ||
+	       report->removes_signatures || report->adds_version ||
+	       report->adds_type;
 }
 
 /* --- writing --- */
@@ -535,6 +549,46 @@ write_header(struct repair *repair, const struct mime_part *part,
 	}
 }
 
+/* A line that is made here must not look like a boundary: "-" is left out
+ * rather than put at its beginning. */
+static void
+between_put(struct repair *repair, char c)
+{
+	if (repair->column == LINE_OCTETS_MAX) {
+		if (c == '-')
+			return;
+		text_add_string(repair->out, "\r\n");
+		repair->column = 0;
+	}
+	text_add_byte(repair->out, c);
+	repair->column++;
+}
+
+/* Boundaries are no longer than a line may be, and stay. */
+static void
+write_between(struct repair *repair, const struct mime_part *part,
+              struct slice bytes)
+{
+	if (!repair->report.breaks_between || part->is_fixed) {
+		text_add(repair->out, bytes);
+		return;
+	}
+	for (size_t i = 0; i < bytes.len; i++) {
+		char c = bytes.bytes[i];
+
+		if (repair->has_cr && c == '\n') {
+			text_add_string(repair->out, "\r\n");
+			repair->column = 0;
+		} else {
+			if (repair->has_cr)
+				between_put(repair, '\r');
+			if (c != '\r')
+				between_put(repair, c);
+		}
+		repair->has_cr = c == '\r';
+	}
+}
+
 static void
 write_sink(void *owner, enum mime_event event, const struct mime_part *part,
            struct slice bytes)
@@ -543,6 +597,8 @@ write_sink(void *owner, enum mime_event event, const struct mime_part *part,
 
 	switch (event) {
 	case MIME_HEADER:
+		repair->column = 0;
+		repair->has_cr = false;
 		write_header(repair, part, bytes);
 		break;
 	case MIME_CONTENT:
@@ -556,7 +612,7 @@ write_sink(void *owner, enum mime_event event, const struct mime_part *part,
 		break;
 	case MIME_BETWEEN:
 		repair->ends_in_base64 = false;
-		text_add(repair->out, bytes);
+		write_between(repair, part, bytes);
 		break;
 	}
 }
@@ -579,6 +635,8 @@ repair_finish(struct repair *repair, struct text *out)
 {
 	repair_write(repair, SLICE_NONE, out);
 	mime_finish(repair->reader);
+	if (repair->has_cr)
+		between_put(repair, '\r');
 	/* The line end between it and a boundary is the boundary's. */
 	if (repair->ends_in_base64)
 		text_add_string(out, "\r\n");

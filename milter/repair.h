@@ -12,14 +12,17 @@
  *	    or its encoding's lines are broken; what it decodes to stays;
  *	8-bit content, where asked for: encoded likewise;
  *	such lines in a header: folded at white space (RFC 5322 2.2.3);
+ *	such lines between parts, in a preamble or an epilogue: broken, wherever
+ *	    that is; it is text that "may be ignored or discarded" (RFC 2046
+ *	    appendix A);
  *	Bcc and Resent-Bcc: removed (RFC 5322 3.6.3);
  *	signatures of the domains that sign it anew: removed;
  *	8-bit text without MIME-Version: the field added; where there is no
  *	    Content-Type either, that and the encoding as well: UTF-8 is said
  *	    to be that, anything else unknown-8bit (RFC 1428).
  * What it leaves alone, and says so: signed parts, message/partial and others
- * that must not be encoded, forwarded messages that are signed, text between
- * parts, and whatever has a structure that is not certain (mime.h). Whether the
+ * that must not be encoded, forwarded messages that are signed, and
+ * whatever has a structure that is not certain (mime.h). Whether the
  * message is signed itself is the caller's to look at.
  *
  * Memory      One header and a byte per part.
@@ -41,7 +44,8 @@ struct repair_needs {
 
 struct repair_report {
 	/* What is changed. */
-	bool encodes_quoted, encodes_base64, breaks_lines, folds_header;
+	bool encodes_quoted, encodes_base64, breaks_lines, breaks_between;
+	bool folds_header;
 	bool removes_bcc, removes_signatures, adds_version, adds_type;
 	/* NULL, or where long lines stay, and 8-bit content, in a few words. */
 	const char *left, *left_8bit;
@@ -78,6 +82,10 @@ bool repair_changes(const struct repair_report *report);
 /* Appends. */
 void repair_write(struct repair *repair, struct slice bytes, struct text *out);
 void repair_finish(struct repair *repair, struct text *out);
+
+/* No message of that many octets becomes larger than this: base64 makes 78 of
+ * 57, each part may get a field, and a header some line ends. */
+uint64_t repair_size_max(uint64_t size);
 
 /* Appends a field, with its CRLF, in lines of at most 998 octets where white
  * space allows: no line is of white space alone. False: it does not; some are

@@ -104,7 +104,7 @@ static const struct conf_option rows[] = {
 	  "What one client may ask for, and all of them together." },
 	{ "limits.max_message_size", CONF_SIZE, FIELD(limits.max_message_size),
 	  "50M", 1024, (uint64_t)4 << 30,
-	  "The largest message; EHLO's SIZE says this number." },
+	  "The largest message, as a client gives it; EHLO's SIZE says this number. What is encoded anew may grow by half." },
 	{ "limits.max_recipients", CONF_COUNT, FIELD(limits.max_recipients),
 	  "1000", 1, 100000,
 	  "Recipients of one message; those beyond are told to come again (RFC 5321 4.5.3.1.10)." },

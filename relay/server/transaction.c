@@ -42,7 +42,7 @@ struct transaction {
 	const struct decision *decision;
 	struct signature *signatures;
 	size_t signatures_count;
-	uint64_t size;
+	uint64_t size, given_size; /* as it is, as it came */
 	struct prepare_facts facts;
 	bool adds_date, adds_message_id;
 	struct newline newline; /* where the listener normalizes */
@@ -636,6 +636,7 @@ begin_again(struct transaction *transaction)
 	transaction->message = message;
 	transaction->has_spooled = false;
 	pipeline_free(transaction->pipeline);
+	transaction->given_size = transaction->size;
 	/* Folding can at most double it. */
 	begin(transaction, 2 * options->limits.max_header_size + KIB);
 }
@@ -689,6 +690,8 @@ second_done(void *owner, const struct fault *fault)
 	if (transaction->phase == PHASE_FIELDS)
 		last_fields(transaction);
 	ASSERT(transaction->phase == PHASE_BODY);
+	/* limits.max_message_size is for what a client gives. */
+	ASSERT(transaction->size <= repair_size_max(transaction->given_size));
 	transaction->phase = PHASE_FINISHING;
 	if (transaction->decision->verdict == VERDICT_REJECT) {
 		text_add(&transaction->reason, transaction->decision->reason);

@@ -146,6 +146,9 @@ BCC = message(extra="Bcc: secret@example.org\r\n")
 EIGHT = message(body="Grüße\r\n")
 FOLDED = message(extra="X-List: " + "word " * 500 + "end\r\n")
 MIXED_ENDS = message(body="a\rb\r\nc\nd\r\n")
+PREAMBLE = message(
+    body="x" * 1000 + "\r\n--b\r\n\r\nx\r\n--b--\r\n",
+    extra="MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n")
 FORWARDED = message(
     body=(FOREIGN + message(body="x" * 2000 + "\r\n")).decode(),
     extra="MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n")
@@ -181,6 +184,7 @@ PREPARED = {
                                   "lines over 998 octets stay: "]),
     "partial": (PARTIAL, "", ["would change nothing",
                               "lines over 998 octets stay: "]),
+    "preamble": (PREAMBLE, "", ["long lines between parts broken"]),
     "header": (FOLDED, "", ["the message itself: lines of its header folded"]),
     "Bcc": (BCC, "", []),
     "Bcc kept": (BCC, "remove_bcc = false", [

@@ -52,6 +52,10 @@ MESSAGES = {
     "forwarded": message(
         body=message(body="x" * 2000 + "\r\n").decode(),
         extra="MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n"),
+    "preamble": message(
+        body=LONG + "\r\n--b\r\n\r\nx\r\n--b--\r\n" + LONG + "\r\n",
+        extra="MIME-Version: 1.0\r\n"
+        "Content-Type: multipart/mixed; boundary=b\r\n"),
     "header": message(extra="X-List: " + "word " * 500 + "end\r\n"),
 }
 
@@ -231,3 +235,26 @@ def test_a_client_that_leaves(world):
             client.send(MESSAGES["large"] + b".\r\n")
     submit(world.relay.port, MESSAGES["mixed"])
     world.receiver.wait_deliveries(1)
+
+
+def test_the_size_limit_is_for_what_comes(world, keys):
+    """Encoding may make it larger than that: it still goes out, and one octet
+    more from the client does not."""
+    world.setup.limits = 'max_message_size = "100K"'
+    world.start()
+    head = message(body="")
+    line = "äöü".encode() * 300 + b"\r\n"
+    body = line * ((100 * 1024 - len(head)) // len(line))
+    rest = 100 * 1024 - len(head) - len(body) - 2
+    sent = head + body + b"x" * rest + b"\r\n"
+    assert len(sent) == 100 * 1024
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        code, lines = client.transaction("alice@example.com",
+                                         ["bob@example.net"], b"X" + sent)
+        assert code == 552, lines
+    submit(world.relay.port, sent)
+    data = world.receiver.wait_deliveries(1)[0].data
+    assert 1.3 * len(sent) < len(data) < 1.5 * len(sent)
+    verified(data, keys)
+    assert parse(data).get_payload(decode=True) == sent[len(head):]

@@ -19,6 +19,7 @@ enum {
 	VERSION = 32,
 	TYPE = 64,
 	WORD = 128,
+	BETWEEN = 256,
 };
 
 static unsigned
@@ -31,6 +32,7 @@ report_bits(const struct repair_report *report)
 	       (report->removes_bcc ? BCC : 0) |
 	       (report->adds_version ? VERSION : 0) |
 	       (report->adds_type ? TYPE : 0) |
+	       (report->breaks_between ? BETWEEN : 0) |
 	       (report->has_long_word ? WORD : 0);
 }
 
@@ -62,6 +64,7 @@ repair_cut(const struct repair_needs *needs, struct slice message, size_t step,
 #define FLOWED \
 	"Content-Type: text/plain; charset=iso-8859-15; format=flowed\r\n"
 #define QP "Content-Transfer-Encoding: quoted-printable\r\n"
+#define X998 X500 X100 X100 X100 X100 X70 X10 X10 "xxxxxxxx\r\n"
 #define X70 X10 X10 X10 X10 X10 X10 X10
 
 static const struct repair_row {
@@ -110,8 +113,13 @@ static const struct repair_row {
 	{"message/partial",
 	 MIME "Content-Type: message/partial; id=1\r\n\r\n" LONG "\r\n", 0,
 	 "a part of a type message/* that must not be encoded", NULL},
-	{"a preamble", MIXED LONG "\r\n--b\r\n\r\nx\r\n--b--\r\n", 0,
-	 "text between the parts", NULL},
+	{"a preamble", MIXED LONG "12345\r\n--b\r\n\r\nx\r\n--b--\r\n",
+	 BETWEEN, NULL,
+	 MIXED X998 "x 12345\r\n--b\r\n\r\nx\r\n--b--\r\n"},
+	{"a preamble of a forwarded message that is signed",
+	 MIME "Content-Type: message/rfc822\r\n\r\nDKIM-Signature: x\r\n" MIXED
+	 LONG "12345\r\n--b\r\n\r\nx\r\n--b--\r\n",
+	 0, "a forwarded message that is signed", NULL},
 	{"a forwarded message",
 	 MIME "Content-Type: message/rfc822\r\n\r\n"
 	      "Subject: x\r\n\r\n" LONG "\r\n",
@@ -205,6 +213,21 @@ Test(repair, late)
 		repair_cut(&all_needs, text_slice(&message), 1000, &left, &out),
 		QUOTED);
 	cr_expect_not_null(strstr(text_string(&out), QP));
+}
+
+/* A line that is made never looks like a boundary. */
+Test(repair, between)
+{
+	CLEAN(text_done) struct text message = {0}, out = {0};
+	const char *left;
+
+	text_add_string(&message, MIXED "--b\r\n\r\nx\r\n--b--\r\n" X500
+					X100 X100 X100 X100 X70 X10 X10
+					"xxxxxxxx--b\r\n");
+	cr_expect_eq(repair_cut(&all_needs, text_slice(&message), 7, &left,
+				&out),
+		     BETWEEN);
+	cr_expect(slice_ends_nocase(text_slice(&out), SLICE("x\r\nb\r\n")));
 }
 
 Test(repair, needs)
