@@ -12,6 +12,7 @@ import pytest
 
 from harness import corpus, jury, signet
 from harness.judge import Keys
+from harness.smtp import Client
 
 CANONICALIZATIONS = ("relaxed/relaxed", "relaxed/simple", "simple/relaxed",
                      "simple/simple")
@@ -326,3 +327,71 @@ def test_the_command_writes_the_same(case, setup):
         output = signet.run("sign", "--time", str(jury.TIME), config=path,
                             stdin=given, check=0).stdout
         assert output == field + message, NAMES[number]
+
+
+LONG = b"a line that goes on  and\ton = " * 60
+# What the relay mends before it signs.
+MENDED = {
+    "no Date": corpus.message(corpus.fields(without=("Date",))),
+    "neither Date nor Message-ID, white space at the end": corpus.message(
+        corpus.fields(without=("Date", "Message-ID")), b"x \t\r\n\r\n \r\n"),
+    "Bcc": corpus.message(corpus.fields(("Bcc", b" eve@example.net"))),
+    "8-bit text that does not say so": corpus.message(
+        corpus.fields(), "Grüße \t\r\n".encode()),
+    "a long line": corpus.message(corpus.fields(), LONG + b" \r\n.\r\n"),
+    "a long line, blank lines at the end": corpus.message(
+        corpus.fields(), b"From x\r\n" + LONG + b"\r\n\r\n \r\n\r\n"),
+    "a long line of Latin-1": corpus.mime_message(
+        b"text/plain; charset=iso-8859-1", b"Gr\xfc\xdfe " * 300 + b"\r\n"),
+    "a long line in a part": corpus.mime_message(
+        b"multipart/mixed; boundary=o", corpus.multipart(
+            b"o", corpus.PLAIN, corpus.part(b"text/html", LONG + b"\r\n"),
+            corpus.FILE, preamble=b"x \r\n", epilogue=b"\r\n \r\n")),
+    "a long line inside a part inside": corpus.mime_message(
+        b"multipart/mixed; boundary=o", corpus.multipart(
+            b"o", corpus.part(b"multipart/alternative; boundary=\"i i\"",
+                              corpus.multipart(b"i i", corpus.QUOTED,
+                                               corpus.part(b"text/html",
+                                                           LONG + b"\r\n"))))),
+    "a long field": corpus.message(corpus.fields(
+        ("Keywords", b" word" * 400))),
+    "a long line and its Date missing": corpus.message(
+        corpus.fields(without=("Date",)), LONG + b"\r\n"),
+}
+
+
+def test_through_the_relay(world, keys, directory):
+    """Some of the corpus, and messages that are mended, as they arrive."""
+    sent = dict(MENDED)
+    sent.update(list(MESSAGES.items())[::6])
+    sent = {name: message for name, message in sent.items()
+            if b"xn--" not in message and b"b\xc3\xbccher" not in message}
+    world.start()
+    refused = []
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        for number, (name, message) in enumerate(sent.items()):
+            code, lines = client.transaction(
+                "alice@example.com", ["bob@example.net"],
+                jury.delivered(b"X-Number: %d\r\n" % number + message))
+            if code != 250:
+                refused.append("%s: %d %s" % (name, code, lines))
+    assert not refused
+    arrived = {}
+    for one in world.receiver.wait_deliveries(len(sent), 60):
+        number = re.search(rb"^X-Number: (\d+)\r$", one.data, re.M)
+        arrived[list(sent)[int(number.group(1))]] = one.data
+    assert arrived.keys() == sent.keys()
+    records = jury.Records(directory, keys.records)
+    wrong = []
+    for judge in jury.JUDGES:
+        for (name, data), verdicts in zip(
+                arrived.items(), judge.verify(list(arrived.values()), records)):
+            if not differs(judge, data, "relaxed/relaxed") and of_ours(
+                    verdicts, judge) != {
+                        algorithm: True for algorithm in judge.algorithms}:
+                wrong.append("%s: %s says %s" % (name, judge.name, verdicts))
+    assert not wrong, "\n".join(wrong)
+    changed = [event for event in world.relay.named("accepted")
+               if event["changed"]]
+    assert len(changed) >= len(MENDED)
