@@ -622,6 +622,8 @@ repair_write(struct repair *repair, struct slice bytes, struct text *out)
 {
 	if (!repair->is_writing) {
 		repair->is_writing = true;
+		repair->column = 0;
+		repair->has_cr = false;
 		mime_reader_free(repair->reader);
 		repair->reader =
 		        mime_reader_new(repair->header_max, write_sink, repair);
