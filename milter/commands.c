@@ -450,6 +450,42 @@ plain_add(struct text *line, const char *name, struct slice value)
 	}
 }
 
+/* Behind it comes "...". */
+#define NOTES_LEN_MAX 200
+
+static int
+hex_value(char c)
+{
+	const char *digits = "0123456789ABCDEF", *found;
+
+	found = c == '\0' ? NULL : strchr(digits, c);
+	return found == NULL ? -1 : (int)(found - digits);
+}
+
+/* n= is a word to people, in dkim-quoted-printable (RFC 6376 2.11). */
+static void
+notes_add(struct text *line, struct slice notes)
+{
+	size_t len = 0, i = 0;
+
+	text_add_string(line, "; the key's record says \"");
+	for (; i < notes.len && len < NOTES_LEN_MAX; i++, len++) {
+		char c = notes.bytes[i];
+		int high = -1, low = -1;
+
+		if (c == '=' && i + 2 < notes.len) {
+			high = hex_value(notes.bytes[i + 1]);
+			low = hex_value(notes.bytes[i + 2]);
+		}
+		if (high >= 0 && low >= 0) {
+			c = (char)(high << 4 | low);
+			i += 2;
+		}
+		text_add_byte(line, c >= ' ' && c < 0x7f && c != '"' ? c : '?');
+	}
+	text_add_string(line, i < notes.len ? "...\"" : "\"");
+}
+
 static void
 result_print(const struct verification *result)
 {
@@ -461,6 +497,8 @@ result_print(const struct verification *result)
 	plain_add(&line, " a=", result->algorithm);
 	text_add_byte(&line, ' ');
 	text_add(&line, result->reason);
+	if (result->notes.len > 0)
+		notes_add(&line, result->notes);
 	puts(text_string(&line));
 }
 

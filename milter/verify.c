@@ -302,19 +302,23 @@ key_judge(const struct item *item, const struct record *record,
 	return VERIFY_PASS;
 }
 
+/* What a record says about itself, whatever becomes of the signature. */
+struct remarks {
+	bool is_testing;
+	struct slice notes;
+};
+
 /* RFC 6376 6.1.2. fault gets the reason, whatever the status. */
 static enum verify_status
-record_judge(const struct item *item, struct slice text, bool *is_testing,
-	     struct fault *fault)
+record_judge(const struct item *item, struct slice text,
+	     struct remarks *remarks, struct fault *fault)
 {
 	const struct claim *claim = &item->claim;
 	CLEAN(record_done) struct record record = {0};
 
-	if (!record_parse(text, &record, fault)) {
-		fault_within(fault, "the key record");
+	if (!record_parse(text, &record, fault))
 		return VERIFY_PERMERROR;
-	}
-	*is_testing = record.is_testing;
+	*remarks = (struct remarks){record.is_testing, record.notes};
 	if (!record.is_known || record.algorithm != claim->algorithm)
 		return refuse(fault, "the key is not of the kind that a= says");
 	if (!record.takes_sha256)
@@ -340,16 +344,17 @@ records_judge(struct verifier *verifier, size_t i, const struct slice *records,
 
 	for (size_t k = 0; k < count && k < VERIFY_RECORDS_MAX; k++) {
 		struct fault fault = {0};
-		bool is_testing = false;
-		enum verify_status status =
-			record_judge(&verifier->items[i], records[k],
-				     &is_testing, &fault);
+		struct remarks remarks = {0};
+		enum verify_status status = record_judge(
+			&verifier->items[i], records[k], &remarks, &fault);
 
 		if (best == VERIFY_PENDING || status == VERIFY_PASS ||
 		    (best == VERIFY_PERMERROR && status == VERIFY_FAIL)) {
 			best = status;
 			reason = fault;
-			result->is_testing = is_testing;
+			result->is_testing = remarks.is_testing;
+			result->notes =
+				arena_copy(&verifier->arena, remarks.notes);
 		}
 		if (status == VERIFY_PASS)
 			break;

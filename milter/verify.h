@@ -59,6 +59,9 @@ struct verification {
 	struct slice domain_name, selector_name;
 	struct slice query;  /* "s._domainkey.d" */
 	struct slice reason; /* one sentence; empty while pending */
+	/* n= of the key's record, as it stands there (RFC 6376 3.6.1): may hold
+	 * any byte. */
+	struct slice notes;
 };
 
 /* What the DNS said. */

@@ -246,6 +246,48 @@ static const struct {
 	{"strict, below", TAGS "i=@news.example.com; b=", RECORD("t=y:s; "),
 	 VERIFY_PERMERROR, "no subdomain"},
 	{"notes", TAGS "b=", RECORD("n=hello=20there; "), VERIFY_PASS, ""},
+	{"unknown tags in the record", TAGS "b=",
+	 RECORD("g=*; zz=top; u=; "), VERIFY_PASS, ""},
+	{"two of one tag in the record", TAGS "b=", RECORD("n=a; n=b; "),
+	 VERIFY_PERMERROR, "key record"},
+	{"version not first in the record", TAGS "b=", "k=ed25519; v=DKIM1; "
+	 "p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", VERIFY_PERMERROR,
+	 "v= is not the first tag"},
+	{"version in lower case in the record", TAGS "b=", "v=dkim1; "
+	 "k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+	 VERIFY_PERMERROR, "v= is not DKIM1"},
+	{"p= with white space", TAGS "b=", "v=DKIM1; k=ed25519; p = "
+	 "11qYAYKxCrfV S/7TyWQHOg7h\tcvPapiMlrwIaaPcHURo= ;", VERIFY_PASS, ""},
+	{"p= that is no base64", TAGS "b=", "v=DKIM1; k=ed25519; p=11qY!!!",
+	 VERIFY_PERMERROR, "p= is not base64"},
+	{"unknown hash beside sha256", TAGS "b=", RECORD("h=sha512:sha256; "),
+	 VERIFY_PASS, ""},
+	{"unknown flags", TAGS "b=", RECORD("t=z:y:w; "), VERIFY_PASS,
+	 "test mode"},
+	{"strict, no i=", TAGS "b=", RECORD("t=s; "), VERIFY_PASS, ""},
+	{"kind in capitals", TAGS "b=", "v=DKIM1; k=ED25519; "
+	 "p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", VERIFY_PASS, ""},
+	{"no semicolon at the end, spaces around", TAGS "b=",
+	 "  v = DKIM1 ;\tk = ed25519 ; "
+	 "p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=  ", VERIFY_PASS, ""},
+	{"an empty record", TAGS "b=", "", VERIFY_PERMERROR, ""},
+	{"made in the future", TAGS "t=1999999999; b=", RECORD(""),
+	 VERIFY_PASS, ""},
+	{"expires now", TAGS "x=1763760000; b=", RECORD(""), VERIFY_PASS, ""},
+	{"q= with white space and case", TAGS "q= DNS/TXT ; b=", RECORD(""),
+	 VERIFY_PASS, ""},
+	{"q= with options", TAGS "q=dns/txt/x; b=", RECORD(""),
+	 VERIFY_PERMERROR, "query method"},
+	{"z= is passed over", TAGS "z=From:foo=40bar|To:x; b=", RECORD(""),
+	 VERIFY_PASS, ""},
+	{"a= in capitals", "v=1; a=ED25519-SHA256; c=relaxed/relaxed; "
+	 "d=example.com; s=sel; h=From; bh=%s; b=", RECORD(""),
+	 VERIFY_PERMERROR, "algorithm of a= is not known"}, /* RFC 6376 3.2 */
+	{"key of 768 bits", "v=1; a=rsa-sha256; c=relaxed/relaxed; "
+	 "d=example.com; s=sel; h=From; bh=%s; b=",
+	 "v=DKIM1; p=MHwwDQYJKoZIhvcNAQEBBQADawAwaAJhAL04SzjZbFjHZHccqF3LaWPmf"
+	 "cLRlTPN4yOSZYcYj/T6Ku6ZXcScLjBFRNGak110IOkcLPpxN2CnRRKmD40Ven84ombMmT"
+	 "pkHaY4W/B8ayFfTC/+gNcrYK81QVvGnMvnMQIDAQAB", VERIFY_PERMERROR, "at least 1024"},
 };
 
 static const char fields_example[] = "Subject: one\r\n"
@@ -362,6 +404,30 @@ Test(verify, rules)
 					  strlen(rows[i].reason)),
 				   "%s: '%.*s'", rows[i].name,
 				   SLICE_ARG(result->reason));
+	}
+}
+
+Test(verify, notes_are_handed_on)
+{
+	static const char *const records[] = {
+		RECORD("n=hello=20there; "),
+		"v=DKIM1; k=ed25519; p=; n=hello=20there"};
+
+	for (size_t i = 0; i < COUNT(records); i++) {
+		CLEAN(text_done) struct text header = {0};
+		CLEAN(verifier_free_clean) struct verifier *verifier = NULL;
+		const struct verification *result;
+		struct slice record = SLICE(records[i]);
+		size_t count;
+
+		field_sign(TAGS "b=", &header);
+		text_addf(&header, "\r\n%s", fields_example);
+		verifier = verifier_fed(text_string(&header), body_example, 3);
+		result = verifier_end(verifier, &count);
+		cr_assert_eq(result->status, VERIFY_PENDING);
+		verifier_answer(verifier, 0, LOOKUP_FOUND, &record, 1);
+		cr_expect(slice_eq(result->notes, SLICE("hello=20there")),
+			  "%s", records[i]);
 	}
 }
 
