@@ -98,8 +98,12 @@
 #define DNS_RECORDS_MAX 256  /* read of one answer */
 #define DNS_ALIASES_MAX 8    /* steps of CNAME */
 #define DNS_RESOLVERS_MAX 8
+/* One destination: two questions for each host, and addresses of it, of all
+ * hosts together that an attempt tries. The last is eight minutes of
+ * CONNECT_TIMEOUT_MS. */
 #define MX_HOSTS_MAX 32
-#define MX_ADDRESSES_MAX 32
+#define MX_HOST_ADDRESSES_MAX 8
+#define MX_ADDRESSES_MAX 16
 
 /* Delivery. */
 #define CONNECT_TIMEOUT_MS (30 * SECOND)

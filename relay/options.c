@@ -12,7 +12,7 @@
 /* ---- the table ---- */
 
 /* In order of enum log_format, log_level, listener_tls, auth_mode,
- * bare_newlines, long_lines, eight_bit, without_8bitmime, tls_policy,
+ * bare_newlines, long_lines, eight_bit, without_8bitmime, ipv6_use, tls_policy,
  * milter_mode, on_error, unsigned_action, existing_action, selector_state. */
 static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug",
@@ -25,6 +25,7 @@ static const char *const long_lines_words[] = {"encode", "reject", "keep",
 					       NULL};
 static const char *const eight_bit_words[] = {"keep", "encode", NULL};
 static const char *const without_8bitmime_words[] = {"bounce", "send", NULL};
+static const char *const ipv6_words[] = {"auto", "prefer", "off", NULL};
 static const char *const tls_words[] = {"none", "opportunistic", "required",
 					"verify", NULL};
 static const char *const milter_mode_words[] = {"sign", "verify", "both", NULL};
@@ -169,6 +170,13 @@ static const struct conf_option rows[] = {
 	{ "delivery.without_8bitmime", CONF_WORD, FIELD(delivery.without_8bitmime), "bounce", 0, 0,
 	  "What becomes of an 8-bit message for a host that does not offer 8BITMIME: bounce it (5.6.3), or send it as it is, against RFC 6152, which many such hosts take.",
 	  .words = without_8bitmime_words },
+	{ "delivery.ipv6", CONF_WORD, FIELD(delivery.ipv6), "auto", 0, 0,
+	  "Auto takes a host's IPv6 and IPv4 addresses in turn, IPv6 first, and leaves out IPv6 while this machine has no way to them; prefer tries all IPv6 first, whatever the machine seems to have; off uses IPv4 only.",
+	  .words = ipv6_words },
+	{ "delivery.refuse_addresses", CONF_LIST, FIELD(delivery.refuse_addresses), "", 0, CONF_LIST_MAX,
+	  "Networks where no mail goes, whatever an MX record or an address literal says, such as \"127.0.0.0/8\", \"::1/128\" and those of your own machines; smarthost and routes are not asked.",
+	  .parse = network_value, .each = sizeof(struct network),
+	  COUNT_AT(delivery.refuse_addresses_count) },
 
 	{ "route", CONF_TITLED, FIELD(routes), "example.net", 0, 0,
 	  "Where mail for a domain goes instead; any number of them: \"example.net\", \"*.example.net\", \"*\". The closest wins.",

@@ -19,6 +19,7 @@ enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS,
 enum auth_mode { AUTH_NONE, AUTH_OPTIONAL, AUTH_REQUIRED };
 enum bare_newlines { BARE_NEWLINES_REJECT, BARE_NEWLINES_NORMALIZE };
 enum without_8bitmime { WITHOUT_8BITMIME_BOUNCE, WITHOUT_8BITMIME_SEND };
+enum ipv6_use { IPV6_AUTO, IPV6_PREFER, IPV6_OFF };
 enum milter_mode { MILTER_SIGN, MILTER_VERIFY, MILTER_BOTH };
 enum on_error { ON_ERROR_TEMPFAIL, ON_ERROR_ACCEPT };
 enum tls_policy { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRED, TLS_VERIFY };
@@ -59,6 +60,9 @@ struct delivery_options {
 	struct slice bounce_from;  /* "" : MAILER-DAEMON@hostname */
 	uint64_t max_connections;  /* at once to one destination */
 	enum without_8bitmime without_8bitmime;
+	enum ipv6_use ipv6;
+	struct network *refuse_addresses; /* where no MX may lead */
+	size_t refuse_addresses_count;
 };
 
 struct route_options {

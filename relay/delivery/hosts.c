@@ -1,18 +1,10 @@
 #include <stdlib.h>
-#include <sys/random.h>
 
-#include "relay/delivery/hosts.h"
-
-/* A and AAAA of one name. */
-struct hosts_lookup {
-	struct hosts_query *query;
-	struct slice name;
-	unsigned preference;
-	struct dns_query v4, v6;
-	bool v4_waits, v6_waits, has_failed;
-	struct address *v4_found, *v6_found;
-	size_t v4_count, v6_count;
-};
+#include "milter/idn.h"
+#include "relay/delivery/exchangers.h"
+#include "relay/delivery/hosts_private.h"
+#include "relay/delivery/own.h"
+#include "relay/delivery/reach.h"
 
 /* --- hosts --- */
 
@@ -36,8 +28,6 @@ hosts_new(void)
 	struct hosts *hosts = memory_new(sizeof(*hosts));
 
 	hosts->references = 1;
-	hosts->items = arena_array(&hosts->arena, MX_ADDRESSES_MAX,
-				   sizeof(*hosts->items));
 	return hosts;
 }
 
@@ -61,325 +51,220 @@ hosts_unref(struct hosts *hosts)
 	free(hosts);
 }
 
+/* --- putting the list together --- */
+
+/* Lessens the two until they fit, so that neither crowds out the other: who has
+ * one broken family still comes to the other. */
 static void
-hosts_trouble(struct hosts *hosts, enum outcome_trouble trouble,
-	      struct slice detail)
+families_fit(size_t room, size_t *v4, size_t *v6)
 {
-	hosts->count = 0;
-	hosts->trouble = trouble;
-	hosts->detail = arena_copy(&hosts->arena, detail);
-}
-
-/* --- is it ourselves? --- */
-
-static bool
-interface_has(const struct address *address)
-{
-	uv_interface_address_t *interfaces;
-	int count;
-	bool is_found = false;
-
-	if (uv_interface_addresses(&interfaces, &count) != 0)
-		return false;
-	for (int i = 0; i < count && !is_found; i++) {
-		struct address own = {.len = 0};
-		bool is_v6 = interfaces[i].address.address4.sin_family ==
-			     AF_INET6;
-
-		if (is_v6)
-			own.v6 = interfaces[i].address.address6;
-		else
-			own.v4 = interfaces[i].address.address4;
-		own.len = is_v6 ? sizeof(own.v6) : sizeof(own.v4);
-		address_set_port(&own, address_port(address));
-		if (is_v6)
-			own.v6.sin6_scope_id = address->v6.sin6_scope_id;
-		is_found = own.any.sa_family == address->any.sa_family &&
-			   address_eq(&own, address);
+	if (*v4 + *v6 <= room)
+		return;
+	if (*v6 <= room / 2) {
+		*v4 = room - *v6;
+	} else if (*v4 <= room / 2) {
+		*v6 = room - *v4;
+	} else {
+		*v4 = room / 2;
+		*v6 = room - room / 2;
 	}
-	uv_free_interface_addresses(interfaces, count);
-	return is_found;
+}
+
+/* All hosts, before what is too much of them is left out. */
+struct hosts_list {
+	struct host *items;
+	size_t count;
+};
+
+static void
+list_add(struct hosts_list *list, const struct hosts_lookup *lookup,
+	 const struct address *address)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (address_eq(&list->items[i].address, address))
+			return; /* better known by the other name */
+	list->items[list->count++] = (struct host){
+		.name = lookup->name,
+		.is_name = true,
+		.preference = lookup->preference,
+		.address = *address,
+	};
+}
+
+static void
+list_add_lookup(struct hosts_list *list, const struct hosts_lookup *lookup,
+		enum ipv6_use ipv6)
+{
+	size_t v4_count = lookup->v4.count, v6_count = lookup->v6.count;
+	size_t v4 = 0, v6 = 0;
+
+	families_fit(MX_HOST_ADDRESSES_MAX, &v4_count, &v6_count);
+	while (v4 < v4_count || v6 < v6_count) {
+		if (v6 < v6_count)
+			list_add(list, lookup, &lookup->v6.addresses[v6++]);
+		if (v4 < v4_count && (ipv6 != IPV6_PREFER || v6 == v6_count))
+			list_add(list, lookup, &lookup->v4.addresses[v4++]);
+	}
 }
 
 static bool
-address_is_loopback(const struct address *address)
+host_is_v6(const struct host *host)
 {
-	if (address->any.sa_family == AF_INET)
-		return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
-	return address->any.sa_family == AF_INET6 &&
-	       IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
+	return host->address.any.sa_family == AF_INET6;
 }
 
-static bool
-host_is_own(const struct options *options, const struct host *host)
+static void
+hosts_take_list(struct hosts *hosts, const struct hosts_list *list)
 {
-	uint16_t port = address_port(&host->address);
+	size_t room[2] = {0, 0}; /* for IPv4, IPv6 */
 
-	for (size_t i = 0; i < options->listeners_count; i++) {
-		const struct listener_options *listener =
-			&options->listeners[i];
+	for (size_t i = 0; i < list->count; i++)
+		room[host_is_v6(&list->items[i])]++;
+	families_fit(MX_ADDRESSES_MAX, &room[0], &room[1]);
+	hosts->items = arena_array(&hosts->arena, room[0] + room[1],
+				   sizeof(*hosts->items));
+	for (size_t i = 0; i < list->count; i++) {
+		bool is_v6 = host_is_v6(&list->items[i]);
 
-		if (listener->address.any.sa_family == AF_UNIX ||
-		    address_port(&listener->address) != port)
+		if (room[is_v6] == 0)
 			continue;
-		if (slice_eq_nocase(host->name, options->hostname) ||
-		    address_eq(&listener->address, &host->address))
-			return true;
-		if (listener->is_any &&
-		    (address_is_loopback(&host->address) ||
-		     interface_has(&host->address)))
-			return true;
+		room[is_v6]--;
+		hosts->items[hosts->count++] = list->items[i];
 	}
-	return false;
 }
 
 /* RFC 5321 5.1: who is in the list himself sends only to better ones. */
-static bool
-hosts_drop_own(struct hosts *hosts, const struct options *options)
+static void
+lookups_drop_own(struct hosts_query *query)
 {
-	unsigned own = UINT32_MAX;
 	size_t kept = 0;
 
-	for (size_t i = 0; i < hosts->count; i++)
-		if (hosts->items[i].preference < own &&
-		    host_is_own(options, &hosts->items[i]))
-			own = hosts->items[i].preference;
-	if (own == UINT32_MAX)
-		return false;
-	while (kept < hosts->count && hosts->items[kept].preference < own)
+	for (size_t i = 0; i < query->lookups_count; i++)
+		if (query->lookups[i].is_own &&
+		    query->lookups[i].preference < query->own_preference)
+			query->own_preference = query->lookups[i].preference;
+	while (kept < query->lookups_count &&
+	       query->lookups[kept].preference < query->own_preference)
 		kept++;
-	hosts->count = kept;
-	return true;
-}
-
-/* --- putting the list together --- */
-
-/* Whether this machine has an IPv6 address that leads anywhere. */
-static bool
-has_v6(void)
-{
-	uv_interface_address_t *interfaces;
-	int count;
-	bool is_found = false;
-
-	if (uv_interface_addresses(&interfaces, &count) != 0)
-		return true;
-	for (int i = 0; i < count && !is_found; i++) {
-		const struct sockaddr_in6 *own =
-			&interfaces[i].address.address6;
-
-		is_found = own->sin6_family == AF_INET6 &&
-			   !IN6_IS_ADDR_LOOPBACK(&own->sin6_addr) &&
-			   !IN6_IS_ADDR_LINKLOCAL(&own->sin6_addr);
-	}
-	uv_free_interface_addresses(interfaces, count);
-	return is_found;
-}
-
-static void
-hosts_add(struct hosts_query *query, const struct hosts_lookup *lookup,
-	  const struct address *address, bool is_name)
-{
-	struct hosts *hosts = query->hosts;
-	struct host *host;
-
-	if (hosts->count >= MX_ADDRESSES_MAX)
-		return;
-	host = &hosts->items[hosts->count++];
-	host->name = lookup->name;
-	host->is_name = is_name;
-	host->preference = lookup->preference;
-	host->address = *address;
-	address_set_port(&host->address, query->route.port);
-}
-
-static void
-lookup_take_hosts(struct hosts_query *query, const struct hosts_lookup *lookup)
-{
-	size_t v4 = 0, v6 = 0;
-	bool use_v6 = lookup->v6_count > 0 &&
-		      (address_is_loopback(&lookup->v6_found[0]) || has_v6());
-
-	query->has_left_out_v6 |= lookup->v6_count > 0 && !use_v6;
-	while (v4 < lookup->v4_count ||
-	       (use_v6 && v6 < lookup->v6_count)) {
-		if (use_v6 && v6 < lookup->v6_count)
-			hosts_add(query, lookup, &lookup->v6_found[v6++], true);
-		if (v4 < lookup->v4_count)
-			hosts_add(query, lookup, &lookup->v4_found[v4++], true);
-	}
+	query->lookups_count = kept;
 }
 
 static struct hosts *
 hosts_finish(struct hosts_query *query)
 {
-	struct hosts *hosts = query->hosts;
-	bool has_failed = false;
+	CLEAN(clean_memory) struct host *items = NULL;
+	struct hosts_list list;
 
-	for (size_t i = 0; i < query->lookups_count; i++) {
-		lookup_take_hosts(query, &query->lookups[i]);
-		has_failed |= query->lookups[i].has_failed;
-	}
-	query->hosts = NULL;
-	if (hosts->count > 0) {
-		if (hosts_drop_own(hosts, query->options) && hosts->count == 0)
-			hosts_trouble(hosts, TROUBLE_LOOP, SLICE_NONE);
-	} else if (has_failed) {
-		hosts_trouble(hosts, TROUBLE_DNS, hosts->detail);
-	} else if (query->has_left_out_v6) {
-		/* It may have one again, or be given one. */
-		hosts_trouble(hosts, TROUBLE_NO_CONNECTION,
-			      SLICE("its hosts have only IPv6 addresses, and "
-				    "this machine has none"));
-	} else if (query->route.is_direct) {
-		hosts_trouble(hosts, TROUBLE_NO_HOST, SLICE_NONE);
-	} else {
-		/* Our own configuration names it: that can be mended. */
-		hosts_trouble(hosts, TROUBLE_DNS,
-			      arena_printf(&hosts->arena,
-					   "'%.*s' has no address",
-					   SLICE_ARG(query->route.host)));
-	}
-	return hosts;
+	lookups_drop_own(query);
+	items = memory_array(query->lookups_count * MX_HOST_ADDRESSES_MAX + 1,
+			     sizeof(*items));
+	list = (struct hosts_list){items, 0};
+	for (size_t i = 0; i < query->lookups_count; i++)
+		list_add_lookup(&list, &query->lookups[i],
+				query->options->delivery.ipv6);
+	hosts_take_list(query->hosts, &list);
+	if (query->hosts->count == 0)
+		hosts_explain(query);
+	arena_done(&query->arena);
+	return TAKE(query->hosts);
 }
 
 /* --- addresses --- */
 
 static void
-lookup_take(struct hosts_lookup *lookup, const struct dns_answer *answer,
-	    struct address **found_out, size_t *count_out)
+found_take(struct hosts_found *found, struct own *own,
+	   const struct address *written)
 {
-	struct hosts_query *query = lookup->query;
-	struct arena *arena = &query->hosts->arena;
-	size_t count = answer->count < MX_ADDRESSES_MAX ? answer->count
-							: MX_ADDRESSES_MAX;
+	struct hosts_lookup *lookup = found->lookup;
+	const struct route *route = &lookup->query->route;
+	struct address address = *written;
+	enum reach reach;
 
-	if (answer->status == DNS_FAILED) {
-		lookup->has_failed = true;
-		query->hosts->detail = arena_copy(arena, SLICE(answer->reason));
+	address_unmap(&address);
+	address_set_port(&address, route->port);
+	if (own_is_address(own, &address)) {
+		lookup->is_own = true;
+		return;
 	}
-	*found_out = arena_array(arena, count + 1, sizeof(**found_out));
-	for (size_t i = 0; i < count; i++)
-		(*found_out)[i] = answer->records[i].address;
-	*count_out = count;
+	reach = reach_check(own->options, &address, !route->is_direct);
+	lookup->reaches |= 1u << reach;
+	if (reach != REACH_GOOD || found->count == MX_HOST_ADDRESSES_MAX)
+		return;
+	if (found->addresses == NULL)
+		found->addresses = arena_array(&lookup->query->arena,
+					       MX_HOST_ADDRESSES_MAX,
+					       sizeof(address));
+	found->addresses[found->count++] = address;
+}
+
+static void
+found_done(struct dns_query *dns_query, const struct dns_answer *answer)
+{
+	struct hosts_found *found =
+		CONTAINER(dns_query, struct hosts_found, query);
+	struct hosts_query *query = found->lookup->query;
+	CLEAN(own_done) struct own own;
+
+	own_init(&own, query->options);
+	found->is_waiting = false;
+	if (answer->status == DNS_FAILED)
+		found->failure = answer->reason;
+	for (size_t i = 0; i < answer->count; i++)
+		found_take(found, &own, &answer->records[i].address);
 	ASSERT(query->waiting > 0);
 	if (--query->waiting == 0)
 		query->done(query, hosts_finish(query));
 }
 
 static void
-lookup_v4_done(struct dns_query *dns_query, const struct dns_answer *answer)
+found_start(struct hosts_found *found, enum dns_type type)
 {
-	struct hosts_lookup *lookup =
-		CONTAINER(dns_query, struct hosts_lookup, v4);
+	struct hosts_query *query = found->lookup->query;
 
-	lookup->v4_waits = false;
-	lookup_take(lookup, answer, &lookup->v4_found, &lookup->v4_count);
+	found->query.done = found_done;
+	found->is_waiting = true;
+	query->waiting++;
+	dns_start(query->dns, &found->query, found->lookup->name, type);
 }
 
 static void
-lookup_v6_done(struct dns_query *dns_query, const struct dns_answer *answer)
+lookup_add(struct hosts_query *query, struct slice name, unsigned preference)
 {
-	struct hosts_lookup *lookup =
-		CONTAINER(dns_query, struct hosts_lookup, v6);
+	struct hosts_lookup *lookup = &query->lookups[query->lookups_count++];
 
-	lookup->v6_waits = false;
-	lookup_take(lookup, answer, &lookup->v6_found, &lookup->v6_count);
+	lookup->query = query;
+	lookup->name = arena_copy(&query->hosts->arena, name);
+	lookup->preference = preference;
+	lookup->v4.lookup = lookup->v6.lookup = lookup;
+}
+
+static void
+lookups_new(struct hosts_query *query, size_t max)
+{
+	query->lookups = arena_array(&query->arena, max,
+				     sizeof(*query->lookups));
+	query->lookups_count = 0;
 }
 
 static void
 lookups_start(struct hosts_query *query)
 {
-	query->waiting = 2 * query->lookups_count;
 	for (size_t i = 0; i < query->lookups_count; i++) {
-		struct hosts_lookup *lookup = &query->lookups[i];
-
-		lookup->query = query;
-		lookup->v4.done = lookup_v4_done;
-		lookup->v6.done = lookup_v6_done;
-		lookup->v4_waits = lookup->v6_waits = true;
-		dns_start(query->dns, &lookup->v4, lookup->name, DNS_A);
-		dns_start(query->dns, &lookup->v6, lookup->name, DNS_AAAA);
+		found_start(&query->lookups[i].v4, DNS_A);
+		found_start(&query->lookups[i].v6, DNS_AAAA);
 	}
 }
 
+/* Of a smarthost, or of a domain without MX: RFC 5321 5.1. */
 static void
-lookup_one(struct hosts_query *query, struct slice name)
+lookups_start_one(struct hosts_query *query)
 {
-	struct arena *arena = &query->hosts->arena;
-
-	query->lookups = arena_array(arena, 1, sizeof(*query->lookups));
-	query->lookups_count = 1;
-	query->lookups[0].name = arena_copy(arena, name);
+	lookups_new(query, 1);
+	lookup_add(query, query->route.host, 0);
 	lookups_start(query);
 }
 
 /* --- MX --- */
-
-static uint32_t
-random_below(uint32_t bound)
-{
-	uint32_t number;
-
-	ASSERT(getrandom(&number, sizeof(number), 0) ==
-	       (ssize_t)sizeof(number));
-	return number % bound;
-}
-
-static int
-record_compare(const void *a, const void *b)
-{
-	const struct dns_record *left = a, *right = b;
-
-	return (left->preference > right->preference) -
-	       (left->preference < right->preference);
-}
-
-/* Shuffled first, then sorted by insertion, which keeps equals as they are. */
-static void
-records_order(struct dns_record *records, size_t count)
-{
-	for (size_t i = count; i > 1; i--) {
-		size_t j = random_below((uint32_t)i);
-		struct dns_record held = records[i - 1];
-
-		records[i - 1] = records[j];
-		records[j] = held;
-	}
-	for (size_t i = 1; i < count; i++) {
-		struct dns_record held = records[i];
-		size_t j = i;
-
-		for (; j > 0 && record_compare(&records[j - 1], &held) > 0; j--)
-			records[j] = records[j - 1];
-		records[j] = held;
-	}
-}
-
-static void
-mx_take(struct hosts_query *query, const struct dns_answer *answer)
-{
-	struct arena *arena = &query->hosts->arena;
-	struct dns_record *records =
-		arena_array(arena, answer->count, sizeof(*records));
-	size_t max = answer->count < MX_HOSTS_MAX ? answer->count
-						  : MX_HOSTS_MAX;
-
-	memcpy(records, answer->records, answer->count * sizeof(*records));
-	records_order(records, answer->count);
-	query->lookups = arena_array(arena, max, sizeof(*query->lookups));
-	for (size_t i = 0; i < answer->count && query->lookups_count < max;
-	     i++) {
-		struct hosts_lookup *lookup =
-			&query->lookups[query->lookups_count];
-
-		if (records[i].name.len == 0)
-			continue; /* a null MX among others means nothing */
-		lookup->name = arena_copy(arena, records[i].name);
-		lookup->preference = records[i].preference;
-		query->lookups_count++;
-	}
-}
 
 static void
 mx_give_up(struct hosts_query *query, enum outcome_trouble trouble,
@@ -389,48 +274,88 @@ mx_give_up(struct hosts_query *query, enum outcome_trouble trouble,
 	query->done(query, TAKE(query->hosts));
 }
 
+/* Those before the one that bears our name. */
+static void
+mx_take(struct hosts_query *query, const struct exchangers *exchangers)
+{
+	query->has_mx = true;
+	query->has_left_over = exchangers->left_over > 0;
+	query->no_host = arena_copy(&query->hosts->arena, exchangers->no_host);
+	lookups_new(query, exchangers->count);
+	for (size_t i = 0; i < exchangers->count; i++) {
+		const struct exchanger *exchanger = &exchangers->items[i];
+
+		if (own_is_name(query->options, exchanger->name,
+				query->route.port) &&
+		    exchanger->preference < query->own_preference)
+			query->own_preference = exchanger->preference;
+	}
+	for (size_t i = 0; i < exchangers->count; i++)
+		if (exchangers->items[i].preference < query->own_preference)
+			lookup_add(query, exchangers->items[i].name,
+				   exchangers->items[i].preference);
+	lookups_start(query);
+	if (query->waiting == 0)
+		query->done(query, hosts_finish(query));
+}
+
 static void
 mx_done(struct dns_query *dns_query, const struct dns_answer *answer)
 {
 	struct hosts_query *query =
 		CONTAINER(dns_query, struct hosts_query, mx);
+	struct exchangers exchangers;
 
 	query->is_asking_mx = false;
 	switch (answer->status) {
 	case DNS_FAILED:
-		mx_give_up(query, TROUBLE_DNS, SLICE(answer->reason));
+		hosts_dns_trouble(query->hosts, "MX", query->route.host,
+				  answer->reason);
+		query->done(query, TAKE(query->hosts));
 		return;
 	case DNS_NO_NAME:
-		mx_give_up(query, TROUBLE_NO_NAME, SLICE(answer->reason));
+		mx_give_up(query, TROUBLE_NO_NAME,
+			   SLICE(answer->reason != NULL
+					 ? answer->reason
+					 : "NXDOMAIN: is it spelt right?"));
 		return;
 	case DNS_NO_DATA:
-		/* The implicit MX: RFC 5321 5.1. */
-		lookup_one(query, query->route.host);
+		lookups_start_one(query);
 		return;
 	case DNS_FOUND:
 		break;
 	}
-	mx_take(query, answer);
-	if (query->lookups_count == 0) {
+	exchangers_take(&exchangers, answer->records, answer->count);
+	if (exchangers.is_null)
 		mx_give_up(query, TROUBLE_NULL_MX, SLICE_NONE);
-		return;
-	}
-	lookups_start(query);
+	else
+		mx_take(query, &exchangers);
 }
 
 /* --- start --- */
 
+/* "192.0.2.1" of a route, "[IPv6:2001:db8::1]" of a recipient. */
 static struct hosts *
 hosts_of_address(struct hosts_query *query, const struct address *address)
 {
-	struct hosts_lookup lookup = {.name = query->route.host};
-	struct hosts *hosts = query->hosts;
+	CLEAN(own_done) struct own own;
+	struct hosts *hosts;
 
-	hosts_add(query, &lookup, address, false);
-	if (hosts_drop_own(hosts, query->options))
-		hosts_trouble(hosts, TROUBLE_LOOP, SLICE_NONE);
-	query->hosts = NULL;
+	own_init(&own, query->options);
+	lookups_new(query, 1);
+	lookup_add(query, query->route.host, 0);
+	found_take(&query->lookups[0].v4, &own, address);
+	hosts = hosts_finish(query);
+	if (hosts->count > 0)
+		hosts->items[0].is_name = false;
 	return hosts;
+}
+
+static struct hosts *
+hosts_of_bad_name(struct hosts_query *query, struct slice why)
+{
+	hosts_trouble(query->hosts, TROUBLE_BAD_NAME, why);
+	return TAKE(query->hosts);
 }
 
 struct hosts *
@@ -441,23 +366,29 @@ hosts_start(struct hosts_query *query, struct dns *dns,
 	void (*done)(struct hosts_query *, struct hosts *) = query->done;
 	struct address address;
 	struct slice name = route->is_direct ? destination : route->host;
+	bool is_literal = slice_starts(name, SLICE("["));
+	struct arena *arena;
+	struct fault fault;
 
 	ASSERT(done != NULL);
 	*query = (struct hosts_query){.done = done,
 				      .options = options,
 				      .route = *route,
 				      .dns = dns,
+				      .own_preference = HOSTS_NOT_OWN,
 				      .hosts = hosts_new()};
-	query->route.host = arena_copy(&query->hosts->arena, name);
-	if ((!route->is_direct || slice_starts(name, SLICE("["))) &&
+	arena = &query->hosts->arena;
+	query->route.host = arena_copy(arena, name);
+	if ((!route->is_direct || is_literal) &&
 	    address_parse_host(name, route->port, &address))
 		return hosts_of_address(query, &address);
-	if (slice_starts(name, SLICE("["))) {
-		hosts_trouble(query->hosts, TROUBLE_BAD_NAME, SLICE_NONE);
-		return TAKE(query->hosts);
-	}
+	if (is_literal)
+		return hosts_of_bad_name(query, SLICE("no address literal"));
+	/* U-labels become what the DNS has: RFC 6531 3.2. */
+	if (!idn_to_ascii(name, arena, &query->route.host, &fault))
+		return hosts_of_bad_name(query, SLICE(fault.text));
 	if (!route->is_direct) {
-		lookup_one(query, query->route.host);
+		lookups_start_one(query);
 		return NULL;
 	}
 	query->is_asking_mx = true;
@@ -472,11 +403,12 @@ hosts_cancel(struct hosts_query *query)
 	if (query->is_asking_mx)
 		dns_cancel(&query->mx);
 	for (size_t i = 0; i < query->lookups_count; i++) {
-		if (query->lookups[i].v4_waits)
-			dns_cancel(&query->lookups[i].v4);
-		if (query->lookups[i].v6_waits)
-			dns_cancel(&query->lookups[i].v6);
+		if (query->lookups[i].v4.is_waiting)
+			dns_cancel(&query->lookups[i].v4.query);
+		if (query->lookups[i].v6.is_waiting)
+			dns_cancel(&query->lookups[i].v6.query);
 	}
+	arena_done(&query->arena);
 	hosts_unref(query->hosts);
 	query->hosts = NULL;
 }

@@ -1,10 +1,15 @@
 /*
  * hosts - the addresses that a destination's mail may go to, in order.
  *
- * MX by RFC 5321 5.1: by preference, shuffled where equal; without MX the
- * domain itself; a null MX (RFC 7505) refuses. A and AAAA of each, IPv6 first
- * and in turn, families that this machine cannot use left out. A host that is
- * ourselves ends the list: it and all of its preference and worse are dropped.
+ * MX by RFC 5321 5.1 (exchangers.h); without MX the domain itself; a null MX
+ * (RFC 7505) refuses. A and AAAA of each, as far as they can be used (reach.h),
+ * IPv6 first and in turn; neither family crowds out the other. A host that is
+ * ourselves (own.h) ends the list: it and all of its preference and worse are
+ * dropped.
+ *
+ * Where none is left, `trouble` and `detail` say why, and what to do. What may
+ * pass (the DNS fails, there is no way to IPv6) is waited for; what the domain's
+ * owner says or did is told the sender at once.
  *
  * Ownership   Counted, atomically: shared by the connections of a destination
  *             on all loops. All but the two times of a host is immutable.
@@ -35,11 +40,13 @@ struct hosts {
 	struct host *items;
 	size_t count;             /* 0: see trouble */
 	enum outcome_trouble trouble;
-	struct slice detail;      /* "SERVFAIL", … or "" */
+	struct slice detail;      /* a sentence for who reads the log; or "" */
 	int references;
 };
 struct hosts *hosts_ref(struct hosts *hosts);
 void hosts_unref(struct hosts *hosts);
+
+#define HOSTS_NOT_OWN UINT32_MAX
 
 struct hosts_lookup;
 struct hosts_query {
@@ -51,10 +58,12 @@ struct hosts_query {
 	struct hosts *hosts;
 	struct dns *dns;
 	struct dns_query mx;
-	struct hosts_lookup *lookups;
+	struct arena arena;       /* of the lookups */
+	struct hosts_lookup *lookups; /* in the order of the hosts */
 	size_t lookups_count, waiting;
-	bool is_asking_mx;
-	bool has_left_out_v6;
+	unsigned own_preference;  /* of this relay as MX, or HOSTS_NOT_OWN */
+	struct slice no_host;     /* what an MX names that is no host */
+	bool is_asking_mx, has_mx, has_left_over;
 };
 /* Gives the hosts at once where no DNS is needed (done does not come then),
  * else NULL. The options must live until done. */

@@ -67,6 +67,10 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 	  "the domain cannot be looked up")                                    \
 	X(LOOP, FAILED, DESTINATION, false, "5.4.6",                           \
 	  "mail for the domain loops back to this relay")                      \
+	X(NO_PRIMARY, DEFERRED, DESTINATION, false, "4.4.4",                   \
+	  "no mail host better than this relay can be found")                  \
+	X(REFUSED_ADDRESS, FAILED, DESTINATION, false, "5.7.1",                \
+	  "delivery.refuse_addresses forbids every address of the domain")     \
 	X(DNS, DEFERRED, DESTINATION, false, "4.4.3",                          \
 	  "the DNS gave no answer")                                            \
 	X(NO_CONNECTION, DEFERRED, HOST, true, "4.4.1",                        \

@@ -63,6 +63,7 @@ records_read(const struct fake_dns_row *row, struct dns_record *records)
 		struct dns_record *record = &records[count++];
 		uint64_t preference = 0;
 
+		ASSERT(count <= DNS_RECORDS_MAX);
 		*record = (struct dns_record){.preference = 0};
 		if (row->type == DNS_MX) {
 			ASSERT(slice_number(word, &preference));
@@ -80,7 +81,7 @@ records_read(const struct fake_dns_row *row, struct dns_record *records)
 static void
 answer(struct dns_query *query, const struct question *question)
 {
-	struct dns_record records[64];
+	struct dns_record records[DNS_RECORDS_MAX];
 	struct dns_answer result = {DNS_NO_DATA, records, 0, NULL};
 
 	for (const struct fake_dns_row *row = fake_dns_rows; row->name != NULL;

@@ -50,7 +50,9 @@ class Receiver:
         self.start()
 
     def start(self):
-        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._listener = socket.socket(
+            socket.AF_INET6 if ":" in self.address else socket.AF_INET,
+            socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((self.address, self.port))
         self._listener.listen(256)

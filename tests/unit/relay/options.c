@@ -143,6 +143,8 @@ Test(options, every_default_fits)
 	cr_expect_eq(options->limits.command_timeout_ms, 5 * MINUTE);
 	cr_expect_eq(options->delivery.port, 25);
 	cr_expect_eq(options->delivery.tls, TLS_OPPORTUNISTIC);
+	cr_expect_eq(options->delivery.ipv6, IPV6_AUTO);
+	cr_expect_eq(options->delivery.refuse_addresses_count, 0);
 	cr_assert_eq(options->delivery.retry_count, 4);
 	cr_expect_eq(options->delivery.retry_ms[0], 5 * MINUTE);
 	cr_expect_eq(options->delivery.retry_ms[3], 1 * HOUR);

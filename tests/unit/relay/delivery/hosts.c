@@ -1,7 +1,23 @@
 #include <criterion/criterion.h>
 
 #include "relay/delivery/hosts.h"
+#include "relay/net/source.h"
 #include "tests/fake/dns.h"
+
+/* The machine's ways to IPv6, instead of relay/net/source.c: its own loopback,
+ * and whatever the source, where there is one, leads to. */
+static const char *v6_source;
+
+bool
+source_find(const struct address *peer, struct address *source_out)
+{
+	if (IN6_IS_ADDR_LOOPBACK(&peer->v6.sin6_addr)) {
+		*source_out = *peer;
+		return true;
+	}
+	return v6_source != NULL &&
+	       address_parse_host(SLICE(v6_source), 0, source_out);
+}
 
 static const struct fake_dns_row rows[] = {
 	{ "example.net", DNS_MX, DNS_FOUND,
@@ -29,6 +45,41 @@ static const struct fake_dns_row rows[] = {
 	{ "six.example.net", DNS_A, DNS_FOUND, "127.0.0.7 127.0.0.8" },
 	{ "six.example.net", DNS_AAAA, DNS_FOUND, "::1" },
 	{ "v6.example.net", DNS_AAAA, DNS_FOUND, "2001:db8::1" },
+	{ "both.example.net", DNS_A, DNS_FOUND, "192.0.2.1 192.0.2.2" },
+	{ "both.example.net", DNS_AAAA, DNS_FOUND,
+	  "2001:db8::1 2001:db8::2 2001:db8::3" },
+	{ "xn--bcher-kva.example", DNS_MX, DNS_FOUND, "10 mx2.example.net" },
+	{ "twice.example.net", DNS_MX, DNS_FOUND,
+	  "30 mx2.example.net 10 MX2.Example.net 20 also.example.net "
+	  "40 mx1.example.net" },
+	{ "also.example.net", DNS_A, DNS_FOUND, "192.0.2.3 192.0.2.3" },
+	{ "literal.example.net", DNS_MX, DNS_FOUND, "10 192.0.2.1" },
+	{ "192.0.2.1", DNS_A, DNS_FOUND, "192.0.2.1" },
+	{ "literals.example.net", DNS_MX, DNS_FOUND,
+	  "10 192.0.2.1 20 [192.0.2.1] 30 mx2.example.net" },
+	{ "localhost.example.net", DNS_MX, DNS_FOUND,
+	  "0 localhost 1 a.localhost" },
+	{ "localhost", DNS_A, DNS_FOUND, "127.0.0.1" },
+	{ "zero.example.net", DNS_A, DNS_FOUND, "0.0.0.0 0.1.2.3" },
+	{ "zero.example.net", DNS_AAAA, DNS_FOUND,
+	  ":: ::ffff:0.0.0.0 ff02::1 fe80::1" },
+	{ "linked.example.net", DNS_A, DNS_FOUND,
+	  "169.254.169.254 224.0.0.1 255.255.255.255" },
+	{ "mapped.example.net", DNS_AAAA, DNS_FOUND, "::ffff:127.0.0.1" },
+	{ "inside.example.net", DNS_A, DNS_FOUND, "10.1.2.3 192.0.2.1" },
+	{ "inside.example.net", DNS_AAAA, DNS_FOUND, "::ffff:10.1.2.4" },
+	{ "within.example.net", DNS_A, DNS_FOUND, "10.1.2.3" },
+	/* We are the second; the first cannot be found. */
+	{ "backup1.example.net", DNS_MX, DNS_FOUND,
+	  "10 sick.example.net 20 relay.example.org" },
+	{ "backup2.example.net", DNS_MX, DNS_FOUND,
+	  "10 no.example.net 20 relay.example.org" },
+	{ "backup3.example.net", DNS_MX, DNS_FOUND,
+	  "10 no.example.net 20 near.example.net 30 mx2.example.net" },
+	{ "backup4.example.net", DNS_MX, DNS_FOUND,
+	  "10 relay.example.org 20 sick.example.net 30 v6.example.net" },
+	{ "backup5.example.net", DNS_MX, DNS_FOUND,
+	  "10 near.example.net 20 sick.example.net 10 v6.example.net" },
 	{ NULL },
 };
 
@@ -54,15 +105,43 @@ static const struct hosts_row {
 	{ "self.example.net", NULL, 25, "192.0.2.99:25", 0 },
 	{ "near.example.net", NULL, 2525, NULL, TROUBLE_LOOP },
 	{ "near.example.net", NULL, 2526, "127.0.0.1:2526", 0 },
+	{ "backup1.example.net", NULL, 2525, NULL, TROUBLE_DNS },
+	{ "backup2.example.net", NULL, 2525, NULL, TROUBLE_NO_PRIMARY },
+	{ "backup3.example.net", NULL, 2525, NULL, TROUBLE_NO_PRIMARY },
+	{ "backup4.example.net", NULL, 2525, NULL, TROUBLE_LOOP },
+	{ "backup5.example.net", NULL, 2525, NULL, TROUBLE_LOOP },
+	{ "twice.example.net", NULL, 25,
+	  "192.0.2.3:25 192.0.2.1:25 192.0.2.2:25", 0 },
+	{ "b\xc3\xbc" "cher.example", NULL, 25, "192.0.2.3:25", 0 },
+	{ "B\xc3\x9c" "cher.Example", NULL, 25, "192.0.2.3:25", 0 },
+	{ "\xff.example", NULL, 25, NULL, TROUBLE_BAD_NAME },
+	{ "no..dots.example", NULL, 25, NULL, TROUBLE_BAD_NAME },
+	{ "literal.example.net", NULL, 25, NULL, TROUBLE_NO_HOST },
+	{ "literals.example.net", NULL, 25, "192.0.2.3:25", 0 },
+	{ "localhost.example.net", NULL, 25, NULL, TROUBLE_NO_HOST },
+	{ "zero.example.net", NULL, 25, NULL, TROUBLE_NO_HOST },
+	{ "linked.example.net", NULL, 25, NULL, TROUBLE_NO_HOST },
+	{ "mapped.example.net", NULL, 2525, NULL, TROUBLE_LOOP },
+	{ "mapped.example.net", NULL, 25, "127.0.0.1:25", 0 },
+	{ "inside.example.net", NULL, 25, "192.0.2.1:25", 0 },
+	{ "within.example.net", NULL, 25, NULL, TROUBLE_REFUSED_ADDRESS },
+	{ "v6.example.net", NULL, 25, NULL, TROUBLE_NO_CONNECTION },
+	{ "both.example.net", NULL, 25, "192.0.2.1:25 192.0.2.2:25", 0 },
 	{ "six.example.net", NULL, 25, "[::1]:25 127.0.0.7:25 127.0.0.8:25",
 	  0 },
 	{ "[192.0.2.9]", NULL, 25, "192.0.2.9:25", 0 },
-	{ "[IPv6:2001:db8::9]", NULL, 25, "[2001:db8::9]:25", 0 },
+	{ "[IPv6:::1]", NULL, 25, "[::1]:25", 0 },
+	{ "[IPv6:2001:db8::9]", NULL, 25, NULL, TROUBLE_NO_CONNECTION },
+	{ "[0.0.0.0]", NULL, 25, NULL, TROUBLE_NO_HOST },
+	{ "[10.1.2.3]", NULL, 25, NULL, TROUBLE_REFUSED_ADDRESS },
+	{ "[IPv6:::ffff:10.1.2.3]", NULL, 25, NULL, TROUBLE_REFUSED_ADDRESS },
 	{ "[nonsense]", NULL, 25, NULL, TROUBLE_BAD_NAME },
 	{ "[127.0.0.1]", NULL, 2525, NULL, TROUBLE_LOOP },
 	{ "x.example", "mx2.example.net", 26, "192.0.2.3:26", 0 },
 	{ "x.example", "example.net", 26, NULL, TROUBLE_DNS }, /* never MX */
 	{ "x.example", "127.0.0.1", 2526, "127.0.0.1:2526", 0 },
+	{ "x.example", "within.example.net", 25, "10.1.2.3:25", 0 },
+	{ "x.example", "10.1.2.3", 25, "10.1.2.3:25", 0 },
 	{ "x.example", "127.0.0.1", 2525, NULL, TROUBLE_LOOP },
 };
 
@@ -106,6 +185,9 @@ hosts_write(const struct hosts *hosts, struct text *out)
 	}
 }
 
+/* 10.0.0.0/8 */
+static struct network refused[] = {{.bytes = {10}, .prefix_len = 8}};
+
 static struct options *
 options_make(struct listener_options *listener)
 {
@@ -115,6 +197,8 @@ options_make(struct listener_options *listener)
 	cr_assert(address_parse(SLICE("127.0.0.1:2525"), 0, &listener->address,
 				&fault));
 	options->hostname = SLICE("relay.example.org");
+	options->delivery.refuse_addresses = refused;
+	options->delivery.refuse_addresses_count = 1;
 	options->listeners = listener;
 	options->listeners_count = 1;
 	return options;
@@ -207,21 +291,211 @@ Test(hosts, a_cancelled_query_leaves_nothing)
 	options_free(options);
 }
 
-/* Whether this machine has IPv6 or not: never a failure. */
-Test(hosts, with_ipv6_only)
+static const struct v6_row {
+	const char *name, *destination, *source;
+	enum ipv6_use ipv6;
+	const char *hosts; /* or NULL */
+	enum outcome_trouble trouble;
+} v6_rows[] = {
+	{ "in turn, IPv6 first", "both.example.net", "2001:db8::99", IPV6_AUTO,
+	  "[2001:db8::1]:25 192.0.2.1:25 [2001:db8::2]:25 192.0.2.2:25 "
+	  "[2001:db8::3]:25", 0 },
+	{ "not from a unique local address", "both.example.net", "fd00::99",
+	  IPV6_AUTO, "192.0.2.1:25 192.0.2.2:25", 0 },
+	{ "to another unique local address", "[IPv6:fd00::1]", "fd00::99",
+	  IPV6_AUTO, "[fd00::1]:25", 0 },
+	{ "preferred, though there seems to be no way", "both.example.net",
+	  NULL, IPV6_PREFER,
+	  "[2001:db8::1]:25 [2001:db8::2]:25 [2001:db8::3]:25 192.0.2.1:25 "
+	  "192.0.2.2:25", 0 },
+	{ "off", "both.example.net", "2001:db8::99", IPV6_OFF,
+	  "192.0.2.1:25 192.0.2.2:25", 0 },
+	{ "alone, with no way to it: later", "v6.example.net", NULL, IPV6_AUTO,
+	  NULL, TROUBLE_NO_CONNECTION },
+	{ "alone, with a way", "v6.example.net", "2001:db8::99", IPV6_AUTO,
+	  "[2001:db8::1]:25", 0 },
+	{ "alone and off: never", "v6.example.net", "2001:db8::99", IPV6_OFF,
+	  NULL, TROUBLE_NO_HOST },
+};
+
+Test(hosts, ipv6)
 {
-	static const struct hosts_row row = {"v6.example.net", NULL, 25, NULL,
-					     0};
 	struct listener_options listener = {.is_any = false};
 	struct options *options = options_make(&listener);
-	struct hosts *hosts;
 
 	fake_dns_rows = rows;
-	hosts = hosts_find(options, &row);
-	if (hosts->count == 0)
-		cr_expect_eq(hosts->trouble, TROUBLE_NO_CONNECTION);
+	for (size_t i = 0; i < COUNT(v6_rows); i++) {
+		const struct v6_row *row = &v6_rows[i];
+		struct hosts_row asked = {.destination = row->destination,
+					  .port = 25};
+		CLEAN(text_done) struct text text = {0};
+		struct hosts *hosts;
+
+		v6_source = row->source;
+		options->delivery.ipv6 = row->ipv6;
+		hosts = hosts_find(options, &asked);
+		hosts_write(hosts, &text);
+		cr_expect_str_eq(text_string(&text),
+				 row->hosts != NULL ? row->hosts : "", "%s",
+				 row->name);
+		if (row->hosts == NULL)
+			cr_expect_eq(hosts->trouble, row->trouble, "%s: %d",
+				     row->name, hosts->trouble);
+		hosts_unref(hosts);
+	}
+	options_free(options);
+}
+
+/* --- too many --- */
+
+/* The pattern, with each '#' a number, once for each number up to count. */
+static const char *
+records_make(struct text *text, const char *pattern, unsigned count)
+{
+	text_clear(text);
+	for (unsigned i = 1; i <= count; i++) {
+		for (const char *c = pattern; *c != '\0'; c++)
+			if (*c == '#')
+				text_addf(text, "%u", i);
+			else
+				text_add_byte(text, *c);
+		text_add_byte(text, ' ');
+	}
+	text->len--;
+	return text_string(text);
+}
+
+static void
+hosts_count(const struct hosts *hosts, size_t *v4, size_t *v6)
+{
+	*v4 = *v6 = 0;
+	for (size_t i = 0; i < hosts->count; i++)
+		if (hosts->items[i].address.any.sa_family == AF_INET)
+			++*v4;
+		else
+			++*v6;
+}
+
+Test(hosts, neither_family_and_no_host_crowds_out_the_rest)
+{
+	struct listener_options listener = {.is_any = false};
+	struct options *options = options_make(&listener);
+	struct text made[4] = {{0}};
+	struct fake_dns_row many[] = {
+		{ "wide.example.net", DNS_MX, DNS_FOUND,
+		  "10 wide1.example.net 20 wide2.example.net "
+		  "30 wide3.example.net 40 mx2.example.net" },
+		{ "wide1.example.net", DNS_AAAA, DNS_FOUND,
+		  records_make(&made[0], "2001:db8:1::#", 200) },
+		{ "wide1.example.net", DNS_A, DNS_FOUND, "192.0.2.11" },
+		{ "wide2.example.net", DNS_AAAA, DNS_FOUND,
+		  records_make(&made[1], "2001:db8:2::#", 20) },
+		{ "wide3.example.net", DNS_AAAA, DNS_FOUND,
+		  records_make(&made[2], "2001:db8:3::#", 20) },
+		{ "mx2.example.net", DNS_A, DNS_FOUND, "192.0.2.3" },
+		{ "own.example.net", DNS_A, DNS_FOUND,
+		  records_make(&made[3], "192.0.#.#", 30) },
+		{ NULL },
+	};
+	struct hosts_row wide = {"wide.example.net", NULL, 25, NULL, 0};
+	struct hosts *hosts;
+	size_t v4, v6;
+
+	fake_dns_rows = many;
+	v6_source = "2001:db8::99";
+	hosts = hosts_find(options, &wide);
+	hosts_count(hosts, &v4, &v6);
+	cr_expect_eq(hosts->count, MX_ADDRESSES_MAX);
+	cr_expect_eq(v4, 2);
+	cr_expect(slice_eq(hosts->items[MX_HOST_ADDRESSES_MAX].name,
+			   SLICE("wide2.example.net")), "one host took all");
+	cr_expect(slice_eq(hosts->items[hosts->count - 1].name,
+			   SLICE("mx2.example.net")));
 	hosts_unref(hosts);
-	options->listeners = NULL;
-	options->listeners_count = 0;
+	options->delivery.ipv6 = IPV6_PREFER;
+	hosts = hosts_find(options, &wide);
+	hosts_count(hosts, &v4, &v6);
+	cr_expect_eq(v4, 2);
+	cr_expect_eq(hosts->count, MX_ADDRESSES_MAX);
+	hosts_unref(hosts);
+
+	/* Ourselves, far behind what is kept of a host's addresses. */
+	cr_assert(address_parse_host(SLICE("192.0.29.29"), 25,
+				     &listener.address));
+	hosts = hosts_find(options,
+			   &(struct hosts_row){"own.example.net", NULL, 25,
+					       NULL, 0});
+	cr_expect_eq(hosts->count, 0);
+	cr_expect_eq(hosts->trouble, TROUBLE_LOOP);
+	hosts_unref(hosts);
+	for (size_t i = 0; i < COUNT(made); i++)
+		text_done(&made[i]);
+	options_free(options);
+}
+
+Test(hosts, of_hundreds_of_records)
+{
+	struct listener_options listener = {.is_any = false};
+	struct options *options = options_make(&listener);
+	CLEAN(text_done) struct text made = {0};
+	struct fake_dns_row many[] = {
+		{ "many.example.net", DNS_MX, DNS_FOUND,
+		  records_make(&made, "# h#.example.net",
+			       DNS_RECORDS_MAX) },
+		{ "h1.example.net", DNS_A, DNS_FOUND, "192.0.2.1" },
+		{ "h200.example.net", DNS_A, DNS_FOUND, "192.0.2.200" },
+		{ NULL },
+	};
+	struct hosts_row row = {"many.example.net", NULL, 25, NULL, 0};
+	struct hosts *hosts;
+
+	fake_dns_rows = many;
+	hosts = hosts_find(options, &row);
+	cr_assert_eq(hosts->count, 1);
+	cr_expect(slice_eq(hosts->items[0].name, SLICE("h1.example.net")));
+	hosts_unref(hosts);
+	/* None of those asked has an address; the others have not been asked:
+	 * no reason to fail for good. */
+	many[1].name = "no.example.net";
+	hosts = hosts_find(options, &row);
+	cr_expect_eq(hosts->count, 0);
+	cr_expect_eq(hosts->trouble, TROUBLE_DNS);
+	hosts_unref(hosts);
+	options_free(options);
+}
+
+static const struct detail_row {
+	const char *destination, *detail;
+} detail_rows[] = {
+	{ "none.example.net", "NXDOMAIN" },
+	{ "failed.example.net", "MX of failed.example.net: SERVFAIL" },
+	{ "later.example.net", "A of sick.example.net: SERVFAIL" },
+	{ "no-host.example.net", "'no.example.net'" },
+	{ "unknown.example.net", "neither MX nor A nor AAAA" },
+	{ "literal.example.net", "'192.0.2.1', which is not the name" },
+	{ "zero.example.net", "0.0.0.0" },
+	{ "self.example.net", "best MX" },
+	{ "backup2.example.net", "MX hosts before it" },
+	{ "v6.example.net", "only IPv6" },
+};
+
+Test(hosts, say_what_is_wrong)
+{
+	struct listener_options listener = {.is_any = false};
+	struct options *options = options_make(&listener);
+
+	fake_dns_rows = rows;
+	for (size_t i = 0; i < COUNT(detail_rows); i++) {
+		const struct detail_row *row = &detail_rows[i];
+		struct hosts *hosts = hosts_find(
+			options, &(struct hosts_row){row->destination, NULL,
+						     2525, NULL, 0});
+		CLEAN(text_done) struct text text = {0};
+
+		text_add(&text, hosts->detail);
+		cr_expect(strstr(text_string(&text), row->detail) != NULL,
+			  "%s: '%s'", row->destination, text_string(&text));
+		hosts_unref(hosts);
+	}
 	options_free(options);
 }
