@@ -13,6 +13,7 @@
 #include "keys/commands.h"
 #include "keys/signer.h"
 #include "milter/commands.h"
+#include "relay/import/opendkim_import.h"
 #include "relay/options_commands.h"
 #include "relay/process.h"
 #include "relay/resolver.h"
@@ -170,6 +171,12 @@ check_config_run(const struct invocation *invocation)
 }
 
 static int
+import_run(const struct invocation *invocation)
+{
+	return import_command(invocation->argc, invocation->argv);
+}
+
+static int
 options_run(const struct invocation *invocation)
 {
 	return options_command(invocation->argc, invocation->argv);
@@ -237,6 +244,8 @@ static const struct command {
 	 "names every error of the configuration"},
 	{"options", options_run, "options",
 	 "writes the reference configuration to stdout"},
+	{"import", import_run, "import opendkim FILE",
+	 "writes the configuration that signs as an opendkim.conf does"},
 	{"relay-process", relay_process_run, NULL, NULL},
 	{"signer-process", signer_process_run, NULL, NULL},
 };

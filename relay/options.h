@@ -139,6 +139,9 @@ bool options_load(const char *path, struct text *errors,
 /* The same from sources_out's bytes, in whatever process: touches no file. */
 bool options_parse(struct slice sources, struct options **options_out,
 		   struct fault *fault) MUST_USE;
+/* Whether options_load() would take these bytes for a whole file; if not, the
+ * errors say what is wrong. */
+bool options_accept(struct slice bytes, struct text *errors) MUST_USE;
 /* Whether each file that the options name can be read. Reports as
  * options_load() does; opens and closes them, reads none. */
 bool options_check_files(const struct options *options, struct text *errors,

@@ -325,7 +325,41 @@ also_check(const struct checker *checker, size_t i,
 			   SLICE_ARG(domain->name));
 }
 
-/* A pattern that no author of this section can fit is a mistake. */
+/* The section of an author's domain, as the keyring finds it. */
+static const struct domain_options *
+section_of(const struct checker *checker, struct slice name)
+{
+	const struct domain_options *found = domain_find(checker, name);
+	struct slice parent = name, label;
+
+	while (found == NULL && slice_split(&parent, '.', &label)) {
+		found = domain_find(checker, parent);
+		if (found != NULL && !found->subdomains)
+			found = NULL;
+	}
+	return found != NULL ? found : domain_find(checker, SLICE("*"));
+}
+
+/* Whether mail of that author's domain comes to this section by also_sign. */
+static bool
+is_asked_for(const struct checker *checker, struct slice name,
+	     const struct domain_options *domain)
+{
+	const struct domain_options *from = section_of(checker, name);
+	const struct domain_signing_options *signing;
+
+	if (from == NULL)
+		return false;
+	signing = &checker->options->signing
+			   .domains[from - checker->options->keys.domains];
+	for (size_t i = 0; i < signing->also_sign_count; i++)
+		if (slice_eq(signing->also_sign[i], domain->name))
+			return true;
+	return false;
+}
+
+/* A pattern that no author of this section can fit, nor one of those that it
+ * signs for, is a mistake. */
 static void
 pattern_check_within(const struct checker *checker,
 		     const struct domain_options *domain,
@@ -336,7 +370,8 @@ pattern_check_within(const struct checker *checker,
 	if (pattern.len == 0 || slice_find(name, '*') >= 0 ||
 	    slice_eq(domain->name, SLICE("*")) ||
 	    slice_eq_nocase(name, domain->name) ||
-	    (domain->subdomains && is_within(name, domain->name)))
+	    (domain->subdomains && is_within(name, domain->name)) ||
+	    is_asked_for(checker, name, domain))
 		return;
 	conf_error(checker->errors, place,
 		   "'from': '%.*s' is nobody of the domain \"%.*s\"%s",

@@ -1,0 +1,54 @@
+/*
+ * sections - from OpenDKIM's ordered list of patterns to domain sections.
+ *
+ * The author's domain decides the section; a selector's `from` patterns decide
+ * within it; a signature of another domain is that domain's section, asked by
+ * `also_sign`. Not every list of patterns can be said so. Therefore the result
+ * is tried: sections_make() thinks up addresses for each pattern and for each
+ * two that overlap, looks up who would sign them there and here, and reports
+ * each line where that differs.
+ */
+#ifndef RELAY_IMPORT_SECTIONS_H
+#define RELAY_IMPORT_SECTIONS_H
+
+#include "relay/import/signing_rules.h"
+
+struct section_selector {
+	struct slice name, key_path;
+	struct slice *from; /* patterns; none: every sender */
+	size_t from_count;
+};
+
+struct section {
+	struct slice name; /* "*": all others */
+	bool subdomains;
+	struct slice identity;
+	struct section_selector *selectors;
+	size_t selectors_count;
+	struct section **also_sign;
+	size_t also_sign_count;
+	/* While they are made: the rules that may concern its authors. */
+	const struct signing_rule **rules;
+	size_t rules_count;
+	struct conf_place identity_place;
+	bool has_identity;
+};
+
+struct sections {
+	struct section *sections; /* sorted by name */
+	size_t count;
+};
+
+void sections_make(const struct signing_rules *rules, struct arena *arena,
+		   struct sections *sections_out, struct report *report);
+
+/* The section of an author's domain, as the keyring finds it; or NULL. */
+const struct section *sections_find(const struct sections *sections,
+				    struct slice domain);
+
+/* ---- trying (sections_try.c) ---- */
+
+void sections_try(const struct sections *sections,
+		  const struct signing_rules *rules, struct report *report);
+
+#endif

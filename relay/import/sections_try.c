@@ -1,0 +1,260 @@
+#include "milter/policy.h"
+#include "relay/import/glob.h"
+#include "relay/import/sections.h"
+
+/* What a "*" is tried as: nothing that a table would name. */
+#define FILLER "q7"
+#define SIGNATURES_MAX 64
+
+struct signature {
+	struct slice domain, selector;
+};
+
+struct signatures {
+	struct signature items[SIGNATURES_MAX];
+	size_t count;
+};
+
+struct trial {
+	const struct sections *sections;
+	const struct section *section;
+	bool is_multiple;
+	struct report *report;
+	struct text local, domain, other;
+	/* The last line that was reported: once is enough. */
+	struct conf_place reported;
+};
+
+static void
+signature_add(struct signatures *signatures, struct slice domain,
+	      struct slice selector)
+{
+	for (size_t i = 0; i < signatures->count; i++)
+		if (slice_eq_nocase(signatures->items[i].domain, domain) &&
+		    slice_eq(signatures->items[i].selector, selector))
+			return;
+	if (signatures->count < SIGNATURES_MAX)
+		signatures->items[signatures->count++] =
+			(struct signature){domain, selector};
+}
+
+static bool
+signatures_are_equal(const struct signatures *a, const struct signatures *b)
+{
+	struct signatures both = *a;
+
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < b->count; i++)
+		signature_add(&both, b->items[i].domain,
+			      b->items[i].selector);
+	return both.count == a->count;
+}
+
+/* As OpenDKIM goes down its list. */
+static const struct signing_rule *
+signatures_there(const struct trial *trial, struct slice local,
+		 struct slice domain, struct signatures *signatures)
+{
+	const struct signing_rule *first = NULL;
+
+	for (size_t i = 0; i < trial->section->rules_count; i++) {
+		const struct signing_rule *rule = trial->section->rules[i];
+
+		if (!glob_covers(rule->local, local) ||
+		    !glob_covers(rule->domain, domain))
+			continue;
+		if (first == NULL)
+			first = rule;
+		signature_add(signatures,
+			      slice_eq(rule->signs_as, SLICE("%"))
+				      ? domain
+				      : rule->signs_as,
+			      rule->selector);
+		if (!trial->is_multiple)
+			break;
+	}
+	return first;
+}
+
+static bool
+is_for(const struct section_selector *selector, struct slice local,
+       struct slice domain)
+{
+	for (size_t i = 0; i < selector->from_count; i++)
+		if (policy_pattern_matches(selector->from[i], local, domain))
+			return true;
+	return false;
+}
+
+/* As policy_decide() does for a section. */
+static void
+signatures_of(const struct section *section, struct slice local,
+	      struct slice domain, struct signatures *signatures)
+{
+	bool is_picked = false;
+
+	for (size_t i = 0; i < section->selectors_count; i++)
+		is_picked |= is_for(&section->selectors[i], local, domain);
+	for (size_t i = 0; i < section->selectors_count; i++) {
+		const struct section_selector *selector =
+			&section->selectors[i];
+
+		if (is_picked ? is_for(selector, local, domain)
+			      : selector->from_count == 0)
+			signature_add(signatures,
+				      slice_eq(section->name, SLICE("*"))
+					      ? domain
+					      : section->name,
+				      selector->name);
+	}
+}
+
+static void
+signatures_write(const struct signatures *signatures, struct text *out)
+{
+	for (size_t i = 0; i < signatures->count; i++)
+		text_addf(out, "%s%.*s of %.*s", i > 0 ? " and " : "",
+			  SLICE_ARG(signatures->items[i].selector),
+			  SLICE_ARG(signatures->items[i].domain));
+	if (signatures->count == 0)
+		text_add_string(out, "nobody");
+}
+
+static void
+address_try(struct trial *trial, struct slice local, struct slice domain)
+{
+	struct signatures there = {.count = 0}, here = {.count = 0};
+	const struct signing_rule *rule;
+	struct conf_place place = {0};
+	CLEAN(text_done) struct text said = {0};
+
+	if (local.len == 0 || domain.len == 0 ||
+	    sections_find(trial->sections, domain) != trial->section)
+		return;
+	rule = signatures_there(trial, local, domain, &there);
+	signatures_of(trial->section, local, domain, &here);
+	for (size_t i = 0; i < trial->section->also_sign_count; i++)
+		signatures_of(trial->section->also_sign[i], local, domain,
+			      &here);
+	if (signatures_are_equal(&there, &here))
+		return;
+	if (rule != NULL)
+		place = rule->place;
+	else if (trial->section->rules_count > 0)
+		place = trial->section->rules[0]->place;
+	if (place.line > 0 && place.line == trial->reported.line &&
+	    place.file == trial->reported.file)
+		return;
+	trial->reported = place;
+	text_addf(&said, "mail from %.*s@%.*s is signed by ",
+		  SLICE_ARG(local), SLICE_ARG(domain));
+	signatures_write(&there, &said);
+	text_add_string(&said, " with OpenDKIM, by ");
+	signatures_write(&here, &said);
+	text_add_string(&said, " here: say it with the `from` patterns of "
+			       "the selectors");
+	report_decisive(trial->report, place, "%s", text_string(&said));
+}
+
+/* The pattern with something for each "*". */
+static void
+fill(struct slice pattern, const char *filler, struct text *out)
+{
+	text_clear(out);
+	for (size_t i = 0; i < pattern.len; i++)
+		if (pattern.bytes[i] == '*')
+			text_add_string(out, filler);
+		else
+			text_add_byte(out, pattern.bytes[i]);
+}
+
+/* With that local part, each kind of domain that a rule and the section may
+ * have in common. */
+static void
+domains_try(struct trial *trial, struct slice local, struct slice pattern)
+{
+	struct slice name = trial->section->name;
+
+	if (glob_covers(pattern, name))
+		address_try(trial, local, name);
+	text_clear(&trial->domain);
+	text_addf(&trial->domain, FILLER ".%.*s", SLICE_ARG(name));
+	if (glob_covers(pattern, text_slice(&trial->domain)))
+		address_try(trial, local, text_slice(&trial->domain));
+	fill(pattern, FILLER, &trial->domain);
+	address_try(trial, local, text_slice(&trial->domain));
+	fill(pattern, "", &trial->domain);
+	address_try(trial, local, text_slice(&trial->domain));
+}
+
+static void
+rule_try(struct trial *trial, const struct signing_rule *rule)
+{
+	fill(rule->local, FILLER, &trial->local);
+	domains_try(trial, text_slice(&trial->local), rule->domain);
+	fill(rule->local, "", &trial->local);
+	domains_try(trial, text_slice(&trial->local), rule->domain);
+}
+
+static bool
+is_pattern(const struct signing_rule *rule)
+{
+	return !glob_is_literal(rule->local) || !glob_is_literal(rule->domain);
+}
+
+static void
+pair_try(struct trial *trial, const struct signing_rule *a,
+	 const struct signing_rule *b)
+{
+	if (!glob_meet(a->local, b->local, &trial->local))
+		return;
+	if (trial->local.len == 0)
+		text_add_string(&trial->local, FILLER);
+	if (!glob_meet(a->domain, b->domain, &trial->other))
+		return;
+	address_try(trial, text_slice(&trial->local),
+		    text_slice(&trial->other));
+	if (glob_covers(a->domain, b->domain))
+		domains_try(trial, text_slice(&trial->local), b->domain);
+	else if (glob_covers(b->domain, a->domain))
+		domains_try(trial, text_slice(&trial->local), a->domain);
+}
+
+/* The section's own name, what is below it, and every rule; then every two of
+ * which one is a pattern: two addresses are the same or have nothing in
+ * common. */
+static void
+section_try(struct trial *trial)
+{
+	const struct section *section = trial->section;
+
+	domains_try(trial, SLICE(FILLER), SLICE("*"));
+	for (size_t i = 0; i < section->rules_count; i++)
+		rule_try(trial, section->rules[i]);
+	for (size_t i = 0; i < section->rules_count; i++) {
+		if (!is_pattern(section->rules[i]))
+			continue;
+		for (size_t k = 0; k < section->rules_count; k++)
+			if (k < i || !is_pattern(section->rules[k]))
+				pair_try(trial, section->rules[i],
+					 section->rules[k]);
+	}
+}
+
+void
+sections_try(const struct sections *sections, const struct signing_rules *rules,
+	     struct report *report)
+{
+	struct trial trial = {.sections = sections,
+			      .is_multiple = rules->is_multiple,
+			      .report = report};
+
+	for (size_t i = 0; i < sections->count; i++) {
+		trial.section = &sections->sections[i];
+		section_try(&trial);
+	}
+	text_done(&trial.local);
+	text_done(&trial.domain);
+	text_done(&trial.other);
+}

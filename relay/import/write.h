@@ -1,0 +1,17 @@
+/*
+ * write - lines of a configuration, within a section.
+ */
+#ifndef RELAY_IMPORT_WRITE_H
+#define RELAY_IMPORT_WRITE_H
+
+#include "base/slice.h"
+
+/* A text in quotes, escaped. */
+void write_quoted(struct slice text, struct text *out);
+/* "    name = "text"" and the end of the line. */
+void write_text(const char *name, struct slice text, struct text *out);
+/* "    name = {"a", "b"}", over several lines where it has to be. */
+void write_list(const char *name, const struct slice *items, size_t count,
+		struct text *out);
+
+#endif
