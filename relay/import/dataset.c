@@ -89,6 +89,8 @@ dataset_path(struct slice path, struct slice directory, struct arena *arena)
 {
 	if (path.len > 0 && path.bytes[0] == '/')
 		return path;
+	if (slice_starts(path, SLICE("./")))
+		path = slice_from(path, 2);
 	return arena_printf(arena, "%.*s/%.*s", SLICE_ARG(directory),
 			    SLICE_ARG(path));
 }

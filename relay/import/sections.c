@@ -131,6 +131,17 @@ rule_concerns(struct maker *maker, struct section *section,
 	section->rules[section->rules_count++] = rule;
 }
 
+/* Whether a closer section than "*" has all that the pattern matches. */
+static bool
+has_section_below(const struct sections *sections, struct slice pattern)
+{
+	struct slice parent = parent_of(pattern);
+	const struct section *section =
+		parent.len > 0 ? section_named(sections, parent) : NULL;
+
+	return section != NULL && section->subdomains;
+}
+
 /* Rules of one domain go to its section and those above that have subdomains;
  * the few with a "*" in their domain are held against every section. */
 static void
@@ -151,11 +162,15 @@ rules_deal(struct maker *maker)
 		for (size_t k = 0; k < sections->count; k++) {
 			struct section *section = &sections->sections[k];
 
-			if (is_all(section) ||
-			    glob_covers(rule->domain, section->name) ||
-			    (section->subdomains &&
-			     glob_meet(rule->domain,
-				       below(section, maker->arena), &met)))
+			if (is_all(section)
+				    ? !has_section_below(sections, rule->domain)
+				    : glob_covers(rule->domain,
+						  section->name) ||
+					      (section->subdomains &&
+					       glob_meet(rule->domain,
+							 below(section,
+							       maker->arena),
+							 &met)))
 				rule_concerns(maker, section, rule);
 		}
 	}

@@ -184,6 +184,18 @@ key_use(struct maker *maker, struct table_key *key,
 	rule_add(maker, &rule);
 }
 
+/* Letters, digits and hyphens, with a dot: where authors may be. */
+static bool
+is_domain(struct slice name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if (!ascii_is_alpha(name.bytes[i]) &&
+		    !ascii_is_digit(name.bytes[i]) && name.bytes[i] != '-' &&
+		    name.bytes[i] != '.')
+			return false;
+	return slice_find(name, '.') > 0;
+}
+
 /* The key is named like the author's domain. */
 static void
 named_keys_use(struct maker *maker, const struct signing_rule *like)
@@ -198,7 +210,7 @@ named_keys_use(struct maker *maker, const struct signing_rule *like)
 		struct table_key *key = &maker->keys[i];
 		struct signing_rule rule = *like;
 
-		if (slice_find(key->name, '*') >= 0 ||
+		if (!is_domain(key->name) ||
 		    (i > 0 && slice_eq(key[-1].name, key->name)) ||
 		    !glob_covers(like->domain, key->name))
 			continue;
@@ -219,6 +231,12 @@ pattern_add(struct maker *maker, const struct dataset_row *row,
 	struct slice name, identity = row->value;
 	struct table_key *key;
 
+	if (domain.len == 0) {
+		report_note(maker->report, row->place,
+			    "'%.*s' matches no address",
+			    SLICE_ARG(row->key));
+		return;
+	}
 	if (!slice_split(&identity, ':', &name) || name.len == 0) {
 		conf_error(maker->errors, row->place, "'%.*s' names no key",
 			   SLICE_ARG(row->key));
@@ -575,6 +593,12 @@ signing_rules_read(struct opendkim_conf *conf, struct slice directory,
 		return;
 	}
 	keys_read(&maker, keys);
+	if (rules_out->is_multiple)
+		report_note(report,
+			    opendkim_setting(conf, "MultipleSignatures")->place,
+			    "MultipleSignatures: of more than two matches, "
+			    "OpenDKIM 2.11 signs with the first and the last; "
+			    "here all sign, as its manual has it");
 	if (errors->count == 0)
 		table_read(&maker, table);
 	if (errors->count == 0)

@@ -1,0 +1,198 @@
+#include "relay/import/sections.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* "example.com+ i=@x also=a,b sel{*@example.com,…} …", one a line */
+static void
+section_print(const struct section *section, struct text *out)
+{
+	text_addf(out, "%.*s%s", SLICE_ARG(section->name),
+		  section->subdomains ? "+" : "");
+	if (section->identity.len > 0)
+		text_addf(out, " i=%.*s", SLICE_ARG(section->identity));
+	for (size_t i = 0; i < section->also_sign_count; i++)
+		text_addf(out, " also=%.*s",
+			  SLICE_ARG(section->also_sign[i]->name));
+	for (size_t i = 0; i < section->selectors_count; i++) {
+		const struct section_selector *selector =
+			&section->selectors[i];
+
+		text_addf(out, " %.*s", SLICE_ARG(selector->name));
+		for (size_t k = 0; k < selector->from_count; k++)
+			text_addf(out, "%c%.*s", k == 0 ? '{' : ',',
+				  SLICE_ARG(selector->from[k]));
+		if (selector->from_count > 0)
+			text_add_byte(out, '}');
+	}
+	text_add_byte(out, '\n');
+}
+
+#define KEYS                                                                   \
+	"KeyTable csl:a=example.com:a:/k/a,b=example.com:b:/k/b,"                  \
+	"o=example.org:o:/k/o,op=op.example:op:/k/op,own=%:own:/k/own,"        \
+	"each=%:each:/k/%,example.com=example.com:c:/k/c,"                     \
+	"inside=example.com:i:MIIB\n"
+#define TABLE KEYS "SigningTable csl:"
+
+static const struct row {
+	const char *name;
+	const char *conf;
+	const char *patterns; /* lines of a refile:, or NULL */
+	const char *expected;
+	const char *said; /* a part; NULL: nothing is missed */
+} rows[] = {
+	{"one key", "Domain example.com\nSelector s\nKeyFile /k\n", NULL,
+	 "example.com s\n", NULL},
+	{"subdomains",
+	 "Domain example.com\nSelector s\nKeyFile /k\nSubDomains yes\n", NULL,
+	 "example.com+ s\n", NULL},
+	{"every domain", "Domain *\nSelector s\nKeyFile /k\n", NULL, "* s\n",
+	 NULL},
+	{"verifies only", "Mode v\n", NULL, "", NULL},
+
+	{"a host", TABLE "example.com=a\n", NULL, "example.com a\n", NULL},
+	{"case", TABLE "Example.COM=a\n", NULL, "example.com a\n", NULL},
+	{"an address", TABLE "me@example.com=a\n", NULL,
+	 "example.com a{me@example.com}\n", NULL},
+	{"an address before its host", TABLE "example.com=a,me@example.com=b\n",
+	 NULL, "example.com b{me@example.com} a\n", NULL},
+	{"a parent", TABLE ".example.com=a\n", NULL,
+	 "example.com+ a{*@*.example.com}\n", NULL},
+	{"host and parent", TABLE ".example.com=a,example.com=a\n", NULL,
+	 "example.com+ a\n", NULL},
+	{"a user everywhere", TABLE "me@*=o\n", NULL,
+	 "* also=example.org\n"
+	 "example.org o{me@*,me@example.org}\n", NULL},
+	{"all", TABLE "*=op\n", NULL, "* also=op.example\nop.example op\n",
+	 NULL},
+	{"all but one", TABLE "*=op,example.com=a\n", NULL,
+	 "* also=op.example\nexample.com a\nop.example op\n", NULL},
+	{"another's key", TABLE "example.com=o\n", NULL,
+	 "example.com also=example.org\nexample.org o{*@example.com}\n", NULL},
+	{"the author's domain", TABLE "example.net=own\n", NULL,
+	 "example.net own\n", NULL},
+	{"the author's, below", TABLE ".example.net=own\n", NULL,
+	 "* own{*@*.example.net}\n", NULL},
+	{"the author's, everywhere", TABLE "*=own\n", NULL, "* own\n", NULL},
+	{"a key for each", TABLE "example.net=each\n", NULL,
+	 "example.net each\n", NULL},
+	{"a key named like the domain", TABLE "*=%\n", NULL, "example.com c\n",
+	 NULL},
+	{"only the first line of a key", TABLE "example.com=a,EXAMPLE.com=b\n",
+	 NULL, "example.com a\n", NULL},
+	{"a star in a plain table", TABLE "*@example.com=a\n", NULL, "", NULL},
+
+	{"i=", TABLE "example.com=a:me@example.com\n", NULL,
+	 "example.com i=me@example.com a\n", NULL},
+	{"i= below", TABLE "example.com=a:@news.example.com\n", NULL,
+	 "example.com i=@news.example.com a\n", NULL},
+	{"i= of the author's domain", TABLE "example.com=a:me@%\n", NULL,
+	 "example.com i=me@example.com a\n", NULL},
+	{"i= that says nothing", TABLE "example.com=a:@%\n", NULL,
+	 "example.com a\n", NULL},
+	{"i= outside", TABLE "example.com=a:me@example.net\n", NULL,
+	 "example.com a\n", NULL},
+	{"two i=", TABLE "x@example.com=a:x@%,y@example.com=a:y@%\n", NULL,
+	 "example.com i=x@example.com a{x@example.com,y@example.com}\n",
+	 "a domain has one i="},
+
+	{"several", TABLE "example.com=a,me@example.com=b\n"
+			  "MultipleSignatures yes\n", NULL,
+	 "example.com b{me@example.com} a{*@example.com}\n", NULL},
+	{"several for all", TABLE "example.com=a,*=b\nMultipleSignatures yes\n",
+	 NULL, "* also=example.com\nexample.com b{*@*,*@example.com} "
+	       "a{*@example.com}\n", NULL},
+
+	{"patterns in order", NULL,
+	 "news@example.com b\n*@example.com a\n*@example.org o\n",
+	 "example.com b{news@example.com} a\nexample.org o\n", NULL},
+	{"never reached", NULL, "*@example.com a\nnews@example.com b\n",
+	 "example.com a\n", NULL},
+	{"without an @", NULL, "example.com a\n", "", NULL},
+	{"a star for the @", NULL, "*example.com a\n",
+	 "* also=example.com\nexample.com a{*@*example.com,*@example.com}\n",
+	 NULL},
+	{"part of a domain", NULL, "*@mail*.example.com a\n",
+	 "* also=example.com\nexample.com a{*@mail*.example.com}\n", NULL},
+	{"+ is itself", NULL, "me+*@example.com a\n",
+	 "example.com a{me+*@example.com}\n", NULL},
+	{"an expression", NULL, "(a|b)@example.com a\n", "",
+	 "more than a pattern"},
+	{"overlapping keys", NULL, "a*@example.com a\n*b@example.com b\n",
+	 "example.com a{a*@example.com} b{*b@example.com}\n",
+	 "mail from ab@example.com is signed by a of example.com with "
+	 "OpenDKIM, by a of example.com and b of example.com here"},
+	{"an address of another's key", NULL,
+	 "me@example.com o\n*@example.com a\n",
+	 "example.com also=example.org a\nexample.org o{me@example.com}\n",
+	 "mail from me@example.com is signed by o of example.org with "
+	 "OpenDKIM, by a of example.com and o of example.org here"},
+	{"an unknown key", NULL, "*@example.com x\n", "",
+	 "the KeyTable has no 'x'"},
+	{"a key in the table", NULL, "*@example.com inside\n", "",
+	 "stands in the table"},
+	{"a key for each of all", NULL, "* each\n", "*\n",
+	 "another key for each domain"},
+};
+
+/* A refile: has to be a file. */
+static void
+conf_make(const struct row *row, char *path, struct text *out)
+{
+	FILE *file;
+
+	if (row->conf != NULL) {
+		text_add_string(out, row->conf);
+		return;
+	}
+	file = fdopen(mkstemp(path), "w");
+	cr_assert_not_null(file);
+	fputs(row->patterns, file);
+	fclose(file);
+	text_add_string(out, KEYS "SigningTable refile:");
+	text_add_string(out, path);
+}
+
+static void
+row_check(const struct row *row)
+{
+	char path[] = "/tmp/signet-unit-XXXXXX";
+	CLEAN(text_done) struct text conf_text = {0};
+	CLEAN(text_done) struct text got = {0};
+	CLEAN(report_done) struct report report = {0};
+	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	struct arena arena = {0};
+	struct opendkim_conf conf;
+	struct signing_rules rules;
+	struct sections sections;
+
+	conf_make(row, path, &conf_text);
+	opendkim_conf_parse(text_slice(&conf_text), "f", &arena, &conf,
+			    &report, &errors);
+	signing_rules_read(&conf, SLICE_NONE, &arena, &rules, &report,
+			   &errors);
+	sections_make(&rules, &arena, &sections, &report);
+	for (size_t i = 0; i < sections.count; i++)
+		section_print(&sections.sections[i], &got);
+	cr_expect_eq(errors.count, 0, "%s", row->name);
+	cr_expect_str_eq(text_string(&got), row->expected, "%s:\n%s%s",
+			 row->name, text_string(&got),
+			 text_string(&report.lines));
+	cr_expect_eq(report.is_incomplete, row->said != NULL, "%s: %s",
+		     row->name, text_string(&report.lines));
+	cr_expect(row->said == NULL ||
+			  strstr(text_string(&report.lines), row->said) !=
+				  NULL,
+		  "%s: %s", row->name, text_string(&report.lines));
+	arena_done(&arena);
+	unlink(path);
+}
+
+Test(sections, tables)
+{
+	for (size_t i = 0; i < COUNT(rows); i++)
+		row_check(&rows[i]);
+}
