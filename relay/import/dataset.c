@@ -34,6 +34,13 @@ list_read(struct slice list, struct conf_place place, struct arena *arena,
 		(void)slice_split(&value, '=', &key);
 		if (slice_trim(part).len == 0)
 			continue;
+		if (slice_trim(key).len == 0) {
+			conf_error(errors, place, "'%.*s' has no name before "
+				   "its \"=\"",
+				   (int)(part.len < 60 ? part.len : 60),
+				   part.bytes);
+			return false;
+		}
 		is_good = row_add(dataset, key, value, place, arena, errors);
 		if (!is_good)
 			return false;

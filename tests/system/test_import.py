@@ -89,9 +89,9 @@ DIFFERENT = {
     "two From fields": b"From: alice@example.com\r\nFrom: bob@example.net\r\n",
     "addresses of two domains":
         b"From: alice@example.com, bob@example.net\r\n",
+    "an address that goes on": b"From: alice@example.com garbage\r\n",
 }
 UNSIGNED = {
-    "an address that goes on": b"From: alice@example.com garbage\r\n",
     "no From": b"Sender: alice@example.com\r\n",
     "no address": b"From: undisclosed:;\r\n",
     "empty": b"From:\r\n",
@@ -234,13 +234,13 @@ def test_who_signs_what(style, started, name):
 
 def test_authors_that_readers_may_see_differently(style, started):
     """The manual says that OpenDKIM signs these and signet does not."""
-    made = style("howto")
+    made = style("plain")
     made.import_it()
     started(peer_of(made))
     messages = [mail(head) for head in DIFFERENT.values()]
     for name, theirs, ours in zip(DIFFERENT, there(made.socket, messages),
                                   here(made.imported, messages)):
-        assert len(signatures(theirs)) == 1, name
+        assert signatures(theirs) != [], name
         assert signatures(ours) == [], name
 
 

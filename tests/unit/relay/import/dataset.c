@@ -25,6 +25,7 @@ static const struct row {
 	{"colons behind a comma", "127.0.0.1,::1", "127.0.0.1=|::1="},
 	{"a colon in the first one", "k=example.com:s:/p", NULL},
 	{"a colon that names no kind", "::1,127.0.0.1", NULL},
+	{"a value without a key", "a,=b", NULL},
 	{"empty ones", ",a,,", "a="},
 	{"a database", "db:/etc/x", NULL},
 	{"a database by its name", "/etc/x.db", NULL},
