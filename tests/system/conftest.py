@@ -78,8 +78,8 @@ def name_server(directory, keys, started):
 
 @pytest.fixture
 def recursor(directory, started):
-    def make(upstream):
-        server = Recursor(directory, upstream)
+    def make(upstream, **options):
+        server = Recursor(directory, upstream, **options)
         started(server)
         return server
     return make

@@ -87,9 +87,10 @@ class NameServer:
 
 
 class Recursor:
-    """A private Unbound that asks one NameServer for everything."""
+    """A private Unbound that asks one NameServer for everything; also for the
+    lame zones, which that does not have: SERVFAIL."""
 
-    def __init__(self, directory, upstream):
+    def __init__(self, directory, upstream, lame=()):
         self.directory = os.path.join(directory, "unbound")
         os.makedirs(self.directory, exist_ok=True)
         self.port = free_port()
@@ -114,7 +115,7 @@ remote-control:
 {zones}
 """.format(port=self.port, directory=self.directory, zones="\n".join(
                 "stub-zone:\n  name: %s\n  stub-addr: 127.0.0.1@%d" %
-                (name, upstream.port) for name in upstream.zones)))
+                (name, upstream.port) for name in [*upstream.zones, *lame])))
         self.server = Server(["unbound", "-d", "-c", path],
                              self.directory, "unbound")
         self.server.wait_until(lambda: _answers(self.port), 10, "an answer")
