@@ -80,21 +80,31 @@ name_bound(const struct fields *fields, struct slice name, bool behind)
 	return low;
 }
 
+void
+fields_withhold(struct fields *fields, struct slice whole)
+{
+	fields->withheld = whole.bytes;
+}
+
 bool
 fields_take(struct fields *fields, struct slice name, struct slice *whole_out)
 {
+	const struct field *found;
 	size_t first, at;
 
 	fields_sort(fields);
 	first = name_bound(fields, name, false);
 	if (first == fields->count)
 		return false;
-	at = first + fields->items[first].taken;
-	if (at >= fields->count ||
-	    name_compare(fields->items[at].name, name) != 0)
-		return false;
-	fields->items[first].taken++;
-	*whole_out = fields->items[at].whole;
+	do {
+		at = first + fields->items[first].taken;
+		found = &fields->items[at];
+		if (at >= fields->count ||
+		    name_compare(found->name, name) != 0)
+			return false;
+		fields->items[first].taken++;
+	} while (found->whole.bytes == fields->withheld);
+	*whole_out = found->whole;
 	return true;
 }
 

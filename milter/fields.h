@@ -25,6 +25,7 @@ struct fields {
 	struct field *items;
 	size_t count, size;
 	bool is_sorted;
+	const char *withheld; /* fields_withhold() */
 };
 
 void fields_done(struct fields *fields);
@@ -33,6 +34,10 @@ void fields_add(struct fields *fields, struct slice name, struct slice whole);
 /* False: no more of that name. Case does not matter. */
 bool fields_take(struct fields *fields, struct slice name,
 		 struct slice *whole_out);
+/* From now on the field with these very bytes is never taken: a signature that
+ * is being verified is none of those that its h= names (RFC 6376 3.5). Empty:
+ * none is withheld. */
+void fields_withhold(struct fields *fields, struct slice whole);
 /* How many there are, taken or not. */
 size_t fields_count(struct fields *fields, struct slice name);
 /* Nothing is taken any more. */

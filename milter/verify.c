@@ -15,6 +15,7 @@ static_assert(VERIFY_SIGNATURES_MAX <= BODYHASH_LIMITS_MAX,
 	      "each signature may have an l= of its own");
 
 struct item {
+	struct slice field;
 	struct claim claim;
 	uint64_t unsigned_len; /* of it, behind l= */
 	uint8_t digest[DIGEST_SIZE];
@@ -125,6 +126,7 @@ signature_add(struct verifier *verifier, struct slice field,
 		return;
 	}
 	verifier->count++;
+	item->field = field;
 	is_good = claim_parse(field, value, verifier->time_s, &verifier->arena,
 			      &item->claim, &fault);
 	result->domain = item->claim.domain_text;
@@ -169,16 +171,16 @@ body_want(struct verifier *verifier, const struct claim *claim)
 }
 
 /* RFC 6376 3.7: the fields of h=, then this one without its b=. The field
- * itself is not taken for a name DKIM-Signature in h=, nor one above it: the
- * selection counts from the bottom, as the signer did. */
+ * itself is not taken for a name DKIM-Signature in h=. */
 static void
 item_digest(struct verifier *verifier, struct item *item)
 {
 	const struct claim *claim = &item->claim;
-	CLEAN(digest_free_clean) struct digest *digest =
-		fields_digest(&verifier->fields, claim->names,
-			      claim->names_count, claim->header_canon);
+	CLEAN(digest_free_clean) struct digest *digest = NULL;
 
+	fields_withhold(&verifier->fields, item->field);
+	digest = fields_digest(&verifier->fields, claim->names,
+			       claim->names_count, claim->header_canon);
 	sign_digest(digest, claim->header_canon, claim->unfinished,
 		    item->digest);
 }

@@ -91,3 +91,25 @@ Test(fields, digest_is_of_the_canonical_fields)
 	digest_finish(expected, b);
 	cr_expect_arr_eq(a, b, DIGEST_SIZE);
 }
+
+Test(fields, one_can_be_withheld)
+{
+	static const char *const wholes[] = {"A: 0", "A: 1", "A: 2"};
+
+	for (size_t i = 0; i <= COUNT(wholes); i++) {
+		CLEAN(fields_done) struct fields fields = {0};
+		struct slice whole;
+
+		for (size_t k = 0; k < COUNT(wholes); k++)
+			fields_add(&fields, SLICE("A"), SLICE(wholes[k]));
+		fields_withhold(&fields, i == COUNT(wholes) ? SLICE_NONE
+							    : SLICE(wholes[i]));
+		for (size_t k = COUNT(wholes); k-- > 0;) {
+			if (k == i)
+				continue;
+			cr_assert(fields_take(&fields, SLICE("a"), &whole));
+			cr_expect_eq(whole.bytes, wholes[k], "%zu %zu", i, k);
+		}
+		cr_expect_not(fields_take(&fields, SLICE("a"), &whole));
+	}
+}

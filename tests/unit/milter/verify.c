@@ -134,6 +134,10 @@ static const struct {
 	{"absent field in h=", "v=1; a=ed25519-sha256; c=relaxed/relaxed; "
 	 "d=example.com; s=sel; h=From:X-No:From; bh=%s; b=", RECORD(""),
 	 VERIFY_PASS, ""},
+	{"signatures in h=, of which there is no other", "v=1; "
+	 "a=ed25519-sha256; c=relaxed/relaxed; d=example.com; s=sel; "
+	 "h=From:DKIM-Signature:DKIM-Signature; bh=%s; b=", RECORD(""),
+	 VERIFY_PASS, ""},
 	{"upper case domain", "v=1; a=ed25519-sha256; c=relaxed/relaxed; "
 	 "d=EXAMPLE.com; s=SEL; h=From; bh=%s; b=", RECORD(""), VERIFY_PASS,
 	 ""},
