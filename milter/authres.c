@@ -56,18 +56,18 @@ is_token(struct slice value)
 	return value.len > 0;
 }
 
-/* Within a quoted-string or a comment. Many readers cut at every ";". */
+/* Within a quoted-string or a comment. What would need a backslash there is
+ * written otherwise: not every reader knows them, and many cut at each ";". */
 static void
-escaped_add(struct text *out, struct slice value, const char *specials)
+plain_add(struct text *out, struct slice value)
 {
-	for (size_t i = 0; i < value.len; i++) {
-		char c = value.bytes[i] == ';' ? ',' : value.bytes[i];
+	static const char from[] = "\"\\();", to[] = "'/[],";
 
-		if (!is_printable(c))
-			c = '?';
-		if (strchr(specials, c) != NULL)
-			text_add_byte(out, '\\');
-		text_add_byte(out, c);
+	for (size_t i = 0; i < value.len; i++) {
+		char c = is_printable(value.bytes[i]) ? value.bytes[i] : '?';
+		const char *special = strchr(from, c);
+
+		text_add_byte(out, special == NULL ? c : to[special - from]);
 	}
 }
 
@@ -75,7 +75,7 @@ static void
 quoted_add(struct text *out, struct slice value)
 {
 	text_add_byte(out, '"');
-	escaped_add(out, value, "\"\\");
+	plain_add(out, value);
 	text_add_byte(out, '"');
 }
 
@@ -176,7 +176,7 @@ reason_add(struct text *out, const struct verification *result)
 
 	if (result->status == VERIFY_PASS) {
 		text_add_byte(&word, '(');
-		escaped_add(&word, reason, "()\\");
+		plain_add(&word, reason);
 		text_add_byte(&word, ')');
 	} else {
 		text_add_string(&word, "reason=");
