@@ -1,20 +1,18 @@
 #include "relay/supervisor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "relay/child.h"
 #include "relay/configuration.h"
 #include "relay/identity.h"
 #include "relay/limits.h"
@@ -22,20 +20,8 @@
 
 /* How long the relay may take beyond its own grace period to stop. */
 #define STOP_MARGIN_MS (5 * SECOND)
-/* A child that dies again is started again after 0, 1, 2, 4, … 32 s; one that
- * lived this long starts from 0. */
-#define RESTART_FORGET_MS (60 * SECOND)
-#define RESTART_DELAY_MAX_MS (32 * SECOND)
 /* How long the relay may think about a generation. */
 #define RELOAD_TIMEOUT_MS (30 * SECOND)
-/* Where the relay process finds its control socket. */
-#define RELAY_CONTROL 3
-
-struct child {
-	pid_t pid; /* 0: not running */
-	uint64_t started_ms, restart_at_ms, delay_ms;
-};
-
 struct supervisor {
 	const char *config_path;
 	struct configuration *configuration; /* in force */
@@ -59,28 +45,6 @@ struct supervisor {
 	int exit_code;
 	bool is_done;
 };
-
-static void
-child_died(struct child *child)
-{
-	uint64_t now_ms = clock_now_ms();
-
-	if (now_ms - child->started_ms > RESTART_FORGET_MS)
-		child->delay_ms = 0;
-	child->restart_at_ms = now_ms + child->delay_ms;
-	child->delay_ms = child->delay_ms == 0 ? SECOND : 2 * child->delay_ms;
-	if (child->delay_ms > RESTART_DELAY_MAX_MS)
-		child->delay_ms = RESTART_DELAY_MAX_MS;
-	child->pid = 0;
-}
-
-/* Its end is seen as any other: SIGCHLD, and it is started again. */
-static void
-child_kill(const struct child *child)
-{
-	if (child->pid != 0)
-		kill(child->pid, SIGKILL);
-}
 
 /* ---- the signer ---- */
 
@@ -112,48 +76,6 @@ signer_attach_all(struct supervisor *supervisor, struct handover *handover,
 
 /* ---- the relay process ---- */
 
-_Noreturn static void
-relay_exec_fail(const struct fault *fault)
-{
-	fprintf(stderr, "signet: starting the relay process: %s\n",
-		fault->text);
-	_exit(fault->kind == FAULT_DENIED ? EX_NOPERM : EX_TEMPFAIL);
-}
-
-/* In the child. It takes the control socket along and nothing else: whoever
- * started us may have left descriptors open. */
-_Noreturn static void
-relay_exec(const struct supervisor *supervisor, int control, pid_t parent)
-{
-	char *const arguments[] = {(char *)(uintptr_t) "signet: relay",
-				   (char *)(uintptr_t) "relay-process", NULL};
-	struct fault fault = {0};
-	sigset_t none;
-
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (fchdir(supervisor->state_dir) < 0) {
-		fault_errno(&fault, "state_dir");
-		relay_exec_fail(&fault);
-	}
-	if (control == RELAY_CONTROL ? fcntl(control, F_SETFD, 0) < 0
-				     : dup2(control, RELAY_CONTROL) < 0) {
-		fault_errno(&fault, "control socket");
-		relay_exec_fail(&fault);
-	}
-	closefrom(RELAY_CONTROL + 1);
-	if (!identity_become(&supervisor->relay_identity, &fault))
-		relay_exec_fail(&fault);
-	/* After the change of user, which would clear it; what ended before
-	 * sends no signal. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (getppid() != parent)
-		_exit(EX_UNAVAILABLE);
-	execv("/proc/self/exe", arguments);
-	fault_errno(&fault, "/proc/self/exe");
-	relay_exec_fail(&fault);
-}
-
 /* Gives the relay process a generation. It answers when it has looked at it;
  * relay_read() hears that. A child that does not do its part here is of no use
  * any more: it is killed, and so replaced. */
@@ -183,26 +105,20 @@ relay_hand_over(struct supervisor *supervisor,
 static bool
 relay_begin(struct supervisor *supervisor, struct fault *fault)
 {
-	pid_t parent = getpid();
-	int pair[2];
+	struct child_setup setup = {
+		.title = "signet: relay",
+		.command = "relay-process",
+		.name = "relay",
+		.directory = supervisor->state_dir,
+		.identity = &supervisor->relay_identity,
+	};
+	int control;
 
-	supervisor->relay.started_ms = clock_now_ms();
 	supervisor->relay_is_ready = false;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return fault_errno(fault, "control socket");
-	supervisor->relay.pid = fork();
-	if (supervisor->relay.pid < 0) {
-		supervisor->relay.pid = 0;
-		fault_errno(fault, "starting the relay process");
-		close(pair[0]);
-		close(pair[1]);
+	if (!child_start(&supervisor->relay, &setup, &control, fault))
 		return false;
-	}
-	if (supervisor->relay.pid == 0)
-		relay_exec(supervisor, pair[1], parent);
-	close(pair[1]);
 	clean_descriptor(&supervisor->relay_control);
-	supervisor->relay_control = pair[0];
+	supervisor->relay_control = control;
 	if (relay_hand_over(supervisor, supervisor->configuration, fault))
 		return true;
 	child_kill(&supervisor->relay); /* it waits for a generation */
