@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/conf.h"
-#include "relay/listen.h"
 
 #define TLS_FILE_MAX ((size_t)1 << 20)
 
@@ -20,6 +19,7 @@ configuration_free(struct configuration *configuration)
 		key_cleanse(&configuration->tls_files[2 * i + 1]);
 		text_done(&configuration->tls_files[2 * i + 1]);
 	}
+	free(configuration->places);
 	free(configuration->listeners);
 	free(configuration->tls_files);
 	text_done(&configuration->sources);
@@ -28,8 +28,20 @@ configuration_free(struct configuration *configuration)
 	free(configuration);
 }
 
+/* What this service opens; the milter knows nothing of listeners and routes. */
+static bool
+files_check(const struct configuration *configuration, struct text *errors,
+	    struct fault *fault)
+{
+	const struct options *options = configuration->options;
+
+	return configuration->service == SERVICE_RELAY
+		       ? options_check_files(options, errors, fault)
+		       : options_check_key_files(options, errors, fault);
+}
+
 bool
-configuration_load(const char *path, struct text *errors,
+configuration_load(enum service service, const char *path, struct text *errors,
 		   struct configuration **configuration_out,
 		   struct fault *fault)
 {
@@ -37,23 +49,28 @@ configuration_load(const char *path, struct text *errors,
 	struct configuration *configuration =
 		memory_new(sizeof(*configuration));
 
+	configuration->service = service;
 	if (!options_load(path, errors, &configuration->options,
 			  &configuration->sources, fault))
 		return false;
-	if (!options_check_files(configuration->options, errors, fault)) {
-		/* For the relay a key that it may not read is a mistake of
+	if (!files_check(configuration, errors, fault)) {
+		/* For a service a key that it may not read is a mistake of
 		 * the configuration; the configuration itself is 77. */
 		if (fault->kind == FAULT_DENIED)
 			fault->kind = FAULT_INPUT;
 		return false;
 	}
 	configuration->listeners_count =
-		configuration->options->listeners_count;
+		service == SERVICE_RELAY
+			? configuration->options->listeners_count
+			: 1;
 	if (configuration->listeners_count > HANDOVER_LISTENERS_MAX)
 		return fault_set(fault, FAULT_LIMIT,
 				 "%zu listeners, at most %d are possible",
 				 configuration->listeners_count,
 				 HANDOVER_LISTENERS_MAX);
+	configuration->places = memory_array(configuration->listeners_count,
+					     sizeof(*configuration->places));
 	configuration->listeners =
 		memory_array(configuration->listeners_count, sizeof(int));
 	for (size_t i = 0; i < configuration->listeners_count; i++)
@@ -91,7 +108,7 @@ configuration_load_keys(struct configuration *configuration,
 	if (!signer_load(signer, &configuration->options->keys,
 			 configuration->options->strict_key_modes, warn_of_key,
 			 NULL, &keyring, fault)) {
-		/* For the relay a key that it may not read is a mistake of
+		/* For a service a key that it may not read is a mistake of
 		 * the configuration. */
 		if (fault->kind == FAULT_DENIED)
 			fault->kind = FAULT_INPUT;
@@ -107,6 +124,8 @@ static bool
 configuration_read_tls(struct configuration *configuration,
 		       struct fault *fault)
 {
+	if (configuration->service != SERVICE_RELAY)
+		return true;
 	for (size_t i = 0; i < configuration->listeners_count; i++) {
 		const struct listener_options *listener =
 			&configuration->options->listeners[i];
@@ -125,19 +144,35 @@ configuration_read_tls(struct configuration *configuration,
 
 static int
 previous_listener(const struct configuration *previous,
-		  const struct listener_options *listener)
+		  const struct listen_place *place)
 {
 	for (size_t i = 0; previous != NULL && i < previous->listeners_count;
-	     i++) {
-		const struct listener_options *other =
-			&previous->options->listeners[i];
-
-		if (address_eq(&other->address, &listener->address) &&
-		    other->is_any == listener->is_any)
+	     i++)
+		if (listen_place_eq(&previous->places[i], place))
 			return fcntl(previous->listeners[i], F_DUPFD_CLOEXEC,
 				     0);
-	}
 	return -1;
+}
+
+static bool
+places_find(struct configuration *configuration,
+	    const struct identity *identity, struct fault *fault)
+{
+	const struct options *options = configuration->options;
+
+	/* Without root nothing is given away. */
+	if (configuration->service == SERVICE_MILTER && geteuid() != 0)
+		return listen_place_milter(&options->milter, (uid_t)-1,
+					   (gid_t)-1, &configuration->places[0],
+					   fault);
+	if (configuration->service == SERVICE_MILTER)
+		return listen_place_milter(
+			&options->milter, identity->uid,
+			identity->gid, &configuration->places[0], fault);
+	for (size_t i = 0; i < configuration->listeners_count; i++)
+		listen_place_relay(&options->listeners[i],
+				   &configuration->places[i]);
+	return true;
 }
 
 static bool
@@ -146,14 +181,12 @@ configuration_listen(struct configuration *configuration,
 		     struct fault *fault)
 {
 	for (size_t i = 0; i < configuration->listeners_count; i++) {
-		const struct listener_options *listener =
-			&configuration->options->listeners[i];
+		const struct listen_place *place = &configuration->places[i];
 
 		configuration->listeners[i] =
-			previous_listener(previous, listener);
+			previous_listener(previous, place);
 		if (configuration->listeners[i] < 0 &&
-		    !listen_open(listener, &configuration->listeners[i],
-				 fault))
+		    !listen_open(place, &configuration->listeners[i], fault))
 			return false;
 	}
 	return true;
@@ -162,9 +195,10 @@ configuration_listen(struct configuration *configuration,
 bool
 configuration_complete(struct configuration *configuration,
 		       const struct configuration *previous,
-		       struct fault *fault)
+		       const struct identity *identity, struct fault *fault)
 {
 	return configuration_read_tls(configuration, fault) &&
+	       places_find(configuration, identity, fault) &&
 	       configuration_listen(configuration, previous, fault);
 }
 

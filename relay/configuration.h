@@ -11,25 +11,34 @@
 
 #include "keys/signer.h"
 #include "relay/handover.h"
-#include "relay/options.h"
+#include "relay/identity.h"
+#include "relay/listen.h"
+
+/* Which part of the options it is for. */
+enum service { SERVICE_RELAY, SERVICE_MILTER };
 
 struct configuration {
+	enum service service;
 	struct options *options;
 	struct text sources, publics;
 	struct text *tls_files; /* two per listener; keys are cleansed */
-	int *listeners;         /* one per listener */
+	struct listen_place *places;
+	int *listeners;         /* one per place */
 	size_t listeners_count;
 };
 
 /* Parses and checks the file; then configuration_load_keys() has the signer
  * load the keys, and configuration_complete() reads the certificates and opens
  * the sockets (those of `previous`, which may be NULL, are kept where the
- * address is the same). Errors of the file go to `errors`, a line each. */
-bool configuration_load(const char *path, struct text *errors,
+ * address is the same) for a process of this identity. Errors of the file go to
+ * `errors`, a line each. */
+bool configuration_load(enum service service, const char *path,
+			struct text *errors,
 			struct configuration **configuration_out,
 			struct fault *fault) MUST_USE;
 bool configuration_complete(struct configuration *configuration,
 			    const struct configuration *previous,
+			    const struct identity *identity,
 			    struct fault *fault) MUST_USE;
 void configuration_free(struct configuration *configuration);
 CLEAN_POINTER(struct configuration, configuration_free)

@@ -1,10 +1,80 @@
 #include "relay/listen.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 1024
+/* How long the kernel waits for a client's first word. */
+#define CLIENT_FIRST_S 30
+
+void
+listen_place_relay(const struct listener_options *listener,
+		   struct listen_place *place_out)
+{
+	/* Who may relay is allow_from's business, as it is for loopback. */
+	*place_out = (struct listen_place){
+		.text = listener->address_text,
+		.address = listener->address,
+		.is_any = listener->is_any,
+		.mode = 0666,
+		.owner = (uid_t)-1,
+		.group = (gid_t)-1,
+	};
+	snprintf(place_out->label, sizeof(place_out->label),
+		 "listener \"%.*s\"", SLICE_ARG(listener->name));
+}
+
+static bool
+group_find(struct slice name, gid_t *group_out, struct fault *fault)
+{
+	CLEAN(text_done) struct text copy = {0};
+	const struct group *entry;
+
+	text_add(&copy, name);
+	entry = getgrnam(text_string(&copy));
+	if (entry == NULL)
+		return fault_set(fault, FAULT_INPUT,
+				 "milter.socket_group = \"%.*s\": there is no "
+				 "such group",
+				 SLICE_ARG(name));
+	*group_out = entry->gr_gid;
+	return true;
+}
+
+bool
+listen_place_milter(const struct milter_section *milter, uid_t owner,
+		    gid_t owner_group, struct listen_place *place_out,
+		    struct fault *fault)
+{
+	struct listen_place place = {
+		.label = "milter.socket",
+		.text = milter->socket_text,
+		.address = milter->socket,
+		.mode = milter->socket_mode,
+		.owner = owner,
+		.group = owner_group,
+		.is_client_first = true,
+	};
+
+	if (milter->socket_group.len > 0 &&
+	    !group_find(milter->socket_group, &place.group, fault))
+		return false;
+	*place_out = place;
+	return true;
+}
+
+bool
+listen_place_eq(const struct listen_place *a, const struct listen_place *b)
+{
+	bool is_local = a->address.any.sa_family == AF_UNIX;
+
+	return address_eq(&a->address, &b->address) && a->is_any == b->is_any &&
+	       (!is_local || (a->mode == b->mode && a->group == b->group));
+}
 
 /* A socket file that nobody listens on is left over from a crash. */
 static void
@@ -24,33 +94,31 @@ stale_remove(const struct sockaddr_un *local, socklen_t len)
 }
 
 static bool
-listen_fault(const struct listener_options *listener, struct fault *fault)
+listen_fault(const struct listen_place *place, struct fault *fault)
 {
 	int system = errno;
 
-	fault_errno(fault, "listener \"%.*s\": listening on '%.*s'",
-		    SLICE_ARG(listener->name),
-		    SLICE_ARG(listener->address_text));
+	fault_errno(fault, "%s: listening on '%.*s'", place->label,
+		    SLICE_ARG(place->text));
 	if (system == EADDRNOTAVAIL)
 		fault->kind = FAULT_INPUT;
-	else if (system == EACCES && address_port(&listener->address) < 1024)
+	else if (system == EACCES && place->address.any.sa_family != AF_UNIX &&
+		 address_port(&place->address) < 1024)
 		return fault_set(fault, FAULT_DENIED,
-				 "listener \"%.*s\": listening on '%.*s': ports "
-				 "below 1024 need root or the capability "
+				 "%s: listening on '%.*s': ports below 1024 "
+				 "need root or the capability "
 				 "CAP_NET_BIND_SERVICE",
-				 SLICE_ARG(listener->name),
-				 SLICE_ARG(listener->address_text));
+				 place->label, SLICE_ARG(place->text));
 	return false;
 }
 
 static int
-listen_socket(const struct listener_options *listener,
-	      struct address *address)
+listen_socket(const struct listen_place *place, struct address *address)
 {
 	int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
 	int descriptor = socket(address->any.sa_family, type, 0);
 
-	if (descriptor < 0 && listener->is_any && errno == EAFNOSUPPORT) {
+	if (descriptor < 0 && place->is_any && errno == EAFNOSUPPORT) {
 		/* a machine without IPv6: "*" means all there is */
 		*address = (struct address){
 			.v4 = {.sin_family = AF_INET,
@@ -61,32 +129,63 @@ listen_socket(const struct listener_options *listener,
 	return descriptor;
 }
 
-bool
-listen_open(const struct listener_options *listener, int *descriptor_out,
-	    struct fault *fault)
+static void
+options_set(const struct listen_place *place, const struct address *address,
+	    int descriptor)
 {
-	struct address address = listener->address;
-	CLEAN(clean_descriptor)
-	int descriptor = listen_socket(listener, &address);
-	int on = 1, v6_only = !listener->is_any;
+	int on = 1, v6_only = !place->is_any, wait_s = CLIENT_FIRST_S;
 
-	if (descriptor < 0)
-		return listen_fault(listener, fault);
-	if (address.any.sa_family == AF_UNIX)
-		stale_remove(&address.local, address.len);
-	else
-		setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on,
-			   sizeof(on));
-	if (address.any.sa_family == AF_INET6)
+	setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (address->any.sa_family == AF_INET6)
 		setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only,
 			   sizeof(v6_only));
-	if (bind(descriptor, &address.any, address.len) < 0 ||
-	    listen(descriptor, LISTEN_BACKLOG) < 0)
-		return listen_fault(listener, fault);
-	/* Who may relay is allow_from's business, as it is for loopback. */
-	if (address.any.sa_family == AF_UNIX &&
-	    chmod(address.local.sun_path, 0666) < 0)
-		return listen_fault(listener, fault);
+	if (!place->is_client_first)
+		return;
+	/* What is accepted inherits the second: several small answers in a row
+	 * are not to wait for each other. */
+	setsockopt(descriptor, IPPROTO_TCP, TCP_DEFER_ACCEPT, &wait_s,
+		   sizeof(wait_s));
+	setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+/* Nobody gets in between bind and chmod who may not later. */
+static bool
+local_bind(const struct listen_place *place, int descriptor)
+{
+	const struct address *address = &place->address;
+	mode_t before = umask(0177);
+	bool is_bound = bind(descriptor, &address->any, address->len) == 0;
+	int system = errno;
+
+	umask(before);
+	errno = system;
+	if (!is_bound)
+		return false;
+	if ((place->owner != (uid_t)-1 || place->group != (gid_t)-1) &&
+	    chown(address->local.sun_path, place->owner, place->group) < 0)
+		return false;
+	return chmod(address->local.sun_path, place->mode) == 0;
+}
+
+bool
+listen_open(const struct listen_place *place, int *descriptor_out,
+	    struct fault *fault)
+{
+	struct address address = place->address;
+	CLEAN(clean_descriptor) int descriptor = listen_socket(place, &address);
+	bool is_bound;
+
+	if (descriptor < 0)
+		return listen_fault(place, fault);
+	if (address.any.sa_family == AF_UNIX) {
+		stale_remove(&address.local, address.len);
+		is_bound = local_bind(place, descriptor);
+	} else {
+		options_set(place, &address, descriptor);
+		is_bound = bind(descriptor, &address.any, address.len) == 0;
+	}
+	if (!is_bound || listen(descriptor, LISTEN_BACKLOG) < 0)
+		return listen_fault(place, fault);
 	*descriptor_out = descriptor;
 	descriptor = -1;
 	return true;

@@ -146,6 +146,9 @@ bool options_accept(struct slice bytes, struct text *errors) MUST_USE;
  * options_load() does; opens and closes them, reads none. */
 bool options_check_files(const struct options *options, struct text *errors,
 			 struct fault *fault) MUST_USE;
+/* The same of the keys alone. */
+bool options_check_key_files(const struct options *options, struct text *errors,
+			     struct fault *fault) MUST_USE;
 /* 77 or 78 (sysexits(3)) for a fault of the above. */
 int options_exit_code(const struct fault *fault);
 /* The defaults alone, for commands that need no configuration. */

@@ -495,3 +495,14 @@ options_check_files(const struct options *options, struct text *text,
 	keys_check(options, &errors);
 	return options_errors_report(&errors, root->place.file, text, fault);
 }
+
+bool
+options_check_key_files(const struct options *options, struct text *text,
+			struct fault *fault)
+{
+	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+
+	keys_check(options, &errors);
+	return options_errors_report(&errors, options->items->place.file, text,
+				     fault);
+}

@@ -18,11 +18,39 @@
 #include "relay/limits.h"
 #include "relay/notify.h"
 
-/* How long the relay may take beyond its own grace period to stop. */
+/* How long the worker may take beyond its own grace period to stop. */
 #define STOP_MARGIN_MS (5 * SECOND)
-/* How long the relay may think about a generation. */
+/* How long the worker may think about a generation. */
 #define RELOAD_TIMEOUT_MS (30 * SECOND)
+/* What differs between `signet relay` and `signet milter`: the process that
+ * does the work beside the signer. Here it is called the worker. */
+struct family {
+	enum service service;
+	struct child_setup worker;
+	bool has_state; /* runs in state_dir */
+	const char *start_event, *died_event;
+	const char *loses; /* what its death costs, for the log */
+};
+
+static const struct family families[] = {
+	[SERVICE_RELAY] = {
+		SERVICE_RELAY,
+		{ .title = "signet: relay", .command = "relay-process",
+		  .name = "relay" },
+		true, "relay-start", "relay-died",
+		"what was accepted is in the queue",
+	},
+	[SERVICE_MILTER] = {
+		SERVICE_MILTER,
+		{ .title = "signet: milter", .command = "milter-process",
+		  .name = "milter" },
+		false, "milter-start", "milter-died",
+		"the MTA does with mail under way as it is configured",
+	},
+};
+
 struct supervisor {
+	const struct family *family;
 	const char *config_path;
 	struct configuration *configuration; /* in force */
 	/* A reload: handed over as `serial`, to be answered by answer_by_ms. */
@@ -31,14 +59,14 @@ struct supervisor {
 	bool keys_are_next; /* the signer has its keys already */
 	bool reload_wanted; /* as soon as the family is complete */
 	uint64_t serial;    /* the last that was handed over */
-	struct identity relay_identity, signer_identity;
+	struct identity worker_identity, signer_identity;
 	unsigned loops;
 	int signals, state_dir;
-	struct child relay, signer;
+	struct child worker, signer;
 	struct signer_process signer_process;
-	int relay_control;   /* -1: none */
-	bool relay_is_ready; /* the present one */
-	bool was_ready;      /* ever: from then on the relay is replaced */
+	int worker_control;   /* -1: none */
+	bool worker_is_ready; /* the present one */
+	bool was_ready;      /* ever: from then on it is replaced */
 	bool said_why;       /* it did not start */
 	bool is_stopping;
 	uint64_t stop_deadline_ms;
@@ -74,13 +102,13 @@ signer_attach_all(struct supervisor *supervisor, struct handover *handover,
 	return true;
 }
 
-/* ---- the relay process ---- */
+/* ---- the worker ---- */
 
-/* Gives the relay process a generation. It answers when it has looked at it;
- * relay_read() hears that. A child that does not do its part here is of no use
+/* Gives the worker a generation. It answers when it has looked at it;
+ * worker_read() hears that. A child that does not do its part here is of no use
  * any more: it is killed, and so replaced. */
 static bool
-relay_hand_over(struct supervisor *supervisor,
+worker_hand_over(struct supervisor *supervisor,
 		const struct configuration *configuration, struct fault *fault)
 {
 	struct handover handover;
@@ -91,10 +119,10 @@ relay_hand_over(struct supervisor *supervisor,
 	if (!signer_attach_all(supervisor, &handover, fault)) {
 		child_kill(&supervisor->signer);
 	} else {
-		is_sent = handover_send_generation(supervisor->relay_control,
+		is_sent = handover_send_generation(supervisor->worker_control,
 						   &handover, fault);
 		if (!is_sent)
-			child_kill(&supervisor->relay);
+			child_kill(&supervisor->worker);
 	}
 	/* The listeners are the configuration's; only these are to be closed. */
 	for (size_t i = 0; i < handover.signers_count; i++)
@@ -103,25 +131,21 @@ relay_hand_over(struct supervisor *supervisor,
 }
 
 static bool
-relay_begin(struct supervisor *supervisor, struct fault *fault)
+worker_begin(struct supervisor *supervisor, struct fault *fault)
 {
-	struct child_setup setup = {
-		.title = "signet: relay",
-		.command = "relay-process",
-		.name = "relay",
-		.directory = supervisor->state_dir,
-		.identity = &supervisor->relay_identity,
-	};
+	struct child_setup setup = supervisor->family->worker;
 	int control;
 
-	supervisor->relay_is_ready = false;
-	if (!child_start(&supervisor->relay, &setup, &control, fault))
+	setup.directory = supervisor->state_dir;
+	setup.identity = &supervisor->worker_identity;
+	supervisor->worker_is_ready = false;
+	if (!child_start(&supervisor->worker, &setup, &control, fault))
 		return false;
-	clean_descriptor(&supervisor->relay_control);
-	supervisor->relay_control = control;
-	if (relay_hand_over(supervisor, supervisor->configuration, fault))
+	clean_descriptor(&supervisor->worker_control);
+	supervisor->worker_control = control;
+	if (worker_hand_over(supervisor, supervisor->configuration, fault))
 		return true;
-	child_kill(&supervisor->relay); /* it waits for a generation */
+	child_kill(&supervisor->worker); /* it waits for a generation */
 	return false;
 }
 
@@ -168,19 +192,24 @@ reload_refused(struct supervisor *supervisor, struct slice errors,
 }
 
 static bool
-fixed_options_same(const struct options *before, const struct options *after,
-		   struct fault *fault)
+fixed_options_same(const struct family *family, const struct options *before,
+		   const struct options *after, struct fault *fault)
 {
-	if (!slice_eq(before->state_dir, after->state_dir))
-		return fault_set(fault, FAULT_INPUT,
-				 "state_dir cannot change while the relay "
-				 "runs: restart it");
-	if (!slice_eq(before->user, after->user) ||
-	    !slice_eq(before->signer_user, after->signer_user))
-		return fault_set(fault, FAULT_INPUT,
-				 "user and signer_user cannot change while the "
-				 "relay runs: restart it");
-	return true;
+	const char *what = NULL;
+
+	if (family->has_state && !slice_eq(before->state_dir, after->state_dir))
+		what = "state_dir";
+	else if (!slice_eq(before->user, after->user) ||
+		 !slice_eq(before->signer_user, after->signer_user))
+		what = "user and signer_user";
+	else if (family->service == SERVICE_MILTER &&
+		 before->milter.socket.any.sa_family !=
+			 after->milter.socket.any.sa_family)
+		what = "the kind of milter.socket";
+	return what == NULL ||
+	       fault_set(fault, FAULT_INPUT,
+			 "%s cannot change while the %s runs: restart it", what,
+			 family->worker.name);
 }
 
 static bool
@@ -189,9 +218,11 @@ reload_try(struct supervisor *supervisor, struct text *errors,
 {
 	CLEAN(configuration_free_clean) struct configuration *next = NULL;
 
-	if (!configuration_load(supervisor->config_path, errors, &next,
+	if (!configuration_load(supervisor->family->service,
+				supervisor->config_path, errors, &next,
 				fault) ||
-	    !fixed_options_same(supervisor->configuration->options,
+	    !fixed_options_same(supervisor->family,
+				supervisor->configuration->options,
 				next->options, fault))
 		return false;
 	if (!configuration_load_keys(next, &supervisor->signer_process,
@@ -201,15 +232,16 @@ reload_try(struct supervisor *supervisor, struct text *errors,
 		return false;
 	}
 	supervisor->keys_are_next = true;
-	if (!configuration_complete(next, supervisor->configuration, fault) ||
-	    !relay_hand_over(supervisor, next, fault))
+	if (!configuration_complete(next, supervisor->configuration,
+				    &supervisor->worker_identity, fault) ||
+	    !worker_hand_over(supervisor, next, fault))
 		return false;
 	*next_out = TAKE(next);
 	return true;
 }
 
-/* A reload has two halves: what this process can judge, and then the relay
- * process's word, for which nobody waits here. */
+/* A reload has two halves: what this process can judge, and then the worker's
+ * word, for which nobody waits here. */
 static void
 reload_begin(struct supervisor *supervisor)
 {
@@ -247,8 +279,8 @@ reload_expire(struct supervisor *supervisor)
 	    clock_now_ms() < supervisor->answer_by_ms)
 		return;
 	reload_refused(supervisor, SLICE_NONE,
-		       "the relay process does not answer and is replaced");
-	child_kill(&supervisor->relay);
+		       "its process does not answer and is replaced");
+	child_kill(&supervisor->worker);
 }
 
 /* ---- the end of a child ---- */
@@ -265,9 +297,9 @@ status_number(int status)
 	return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* What the relay process says: that a generation is in use, or why not. */
+/* What the worker says: that a generation is in use, or why not. */
 static void
-relay_answer(struct supervisor *supervisor, const struct handover *answer)
+worker_answer(struct supervisor *supervisor, const struct handover *answer)
 {
 	bool is_next = supervisor->next != NULL &&
 		       answer->serial == supervisor->next_serial;
@@ -276,14 +308,14 @@ relay_answer(struct supervisor *supervisor, const struct handover *answer)
 	if (answer->kind == HANDOVER_READY) {
 		if (is_next)
 			reload_end(supervisor);
-		else if (!supervisor->relay_is_ready &&
+		else if (!supervisor->worker_is_ready &&
 			 !supervisor->is_stopping)
 			notify_send("READY=1");
-		supervisor->relay_is_ready = supervisor->was_ready = true;
+		supervisor->worker_is_ready = supervisor->was_ready = true;
 	} else if (is_next) {
 		reload_refused(supervisor, SLICE_NONE, text_string(&text));
 	} else if (supervisor->was_ready) {
-		log_note(LOG_LEVEL_ERROR, "relay-start", "%s",
+		log_note(LOG_LEVEL_ERROR, supervisor->family->start_event, "%s",
 			 text_string(&text));
 	} else {
 		fprintf(stderr, "signet: %s\n", text_string(&text));
@@ -292,52 +324,55 @@ relay_answer(struct supervisor *supervisor, const struct handover *answer)
 }
 
 static void
-relay_read(struct supervisor *supervisor)
+worker_read(struct supervisor *supervisor)
 {
 	struct handover answer;
 	struct fault fault;
 
-	if (!handover_receive_answer(supervisor->relay_control, &answer,
+	if (!handover_receive_answer(supervisor->worker_control, &answer,
 				     &fault)) {
 		/* Its end comes as SIGCHLD too; nothing more is to be read. */
-		clean_descriptor(&supervisor->relay_control);
+		clean_descriptor(&supervisor->worker_control);
 		return;
 	}
-	relay_answer(supervisor, &answer);
+	worker_answer(supervisor, &answer);
 	handover_done(&answer);
 }
 
 static void
-relay_died(struct supervisor *supervisor, int status)
+worker_died(struct supervisor *supervisor, int status)
 {
-	child_died(&supervisor->relay);
-	supervisor->relay_is_ready = false;
+	const char *name = supervisor->family->worker.name;
+
+	child_died(&supervisor->worker);
+	supervisor->worker_is_ready = false;
 	if (supervisor->is_stopping) {
 		supervisor->is_done = true;
 		return;
 	}
 	/* Its last words may still be there. */
-	if (supervisor->relay_control >= 0)
-		relay_read(supervisor);
+	if (supervisor->worker_control >= 0)
+		worker_read(supervisor);
 	if (!supervisor->was_ready) {
 		/* It could not even start: say why and end, never in silence. */
 		if (!supervisor->said_why)
 			fprintf(stderr,
-				"signet: the relay process ended at its start "
+				"signet: the %s process ended at its start "
 				"(%s %d)\n",
-				status_word(status), status_number(status));
+				name, status_word(status),
+				status_number(status));
 		supervisor->exit_code = start_exit_code(status);
 		supervisor->is_done = true;
 		return;
 	}
-	clean_descriptor(&supervisor->relay_control);
+	clean_descriptor(&supervisor->worker_control);
 	if (supervisor->next != NULL)
 		reload_refused(supervisor, SLICE_NONE,
-			       "the relay process ended meanwhile");
-	log_note(LOG_LEVEL_ERROR, "relay-died",
-		 "the relay process ended (%s %d); starting it again; what was "
-		 "accepted is in the queue",
-		 status_word(status), status_number(status));
+			       "its process ended meanwhile");
+	log_note(LOG_LEVEL_ERROR, supervisor->family->died_event,
+		 "the %s process ended (%s %d); starting it again; %s", name,
+		 status_word(status), status_number(status),
+		 supervisor->family->loses);
 }
 
 static void
@@ -367,8 +402,8 @@ stop_begin(struct supervisor *supervisor)
 	supervisor->is_stopping = true;
 	supervisor->stop_deadline_ms =
 		clock_now_ms() + STOP_GRACE_MS + STOP_MARGIN_MS;
-	if (supervisor->relay.pid == 0 ||
-	    !handover_send(supervisor->relay_control, HANDOVER_STOP, 0,
+	if (supervisor->worker.pid == 0 ||
+	    !handover_send(supervisor->worker_control, HANDOVER_STOP, 0,
 			   SLICE_NONE, &fault))
 		supervisor->is_done = true;
 }
@@ -380,8 +415,8 @@ children_reap(struct supervisor *supervisor)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == supervisor->relay.pid)
-			relay_died(supervisor, status);
+		if (pid == supervisor->worker.pid)
+			worker_died(supervisor, status);
 		else if (pid == supervisor->signer.pid)
 			signer_died(supervisor, status);
 	}
@@ -420,12 +455,12 @@ signer_mend(struct supervisor *supervisor, struct fault *fault)
 		child_kill(&supervisor->signer);
 		return false;
 	}
-	return supervisor->relay_control < 0 ||
-	       relay_hand_over(supervisor, supervisor->configuration, fault);
+	return supervisor->worker_control < 0 ||
+	       worker_hand_over(supervisor, supervisor->configuration, fault);
 }
 
 /* Starts again what has died, when its time has come: the signer first, since
- * the relay is handed its sockets. A reload under way ends before, so that no
+ * the worker is handed its sockets. A reload under way ends before, so that no
  * older generation overtakes it. */
 static void
 children_mend(struct supervisor *supervisor)
@@ -444,12 +479,13 @@ children_mend(struct supervisor *supervisor)
 			return;
 		}
 	}
-	if (supervisor->relay.pid == 0 &&
-	    now_ms >= supervisor->relay.restart_at_ms &&
-	    !relay_begin(supervisor, &fault)) {
-		log_note(LOG_LEVEL_ERROR, "relay-start", "%s", fault.text);
-		if (supervisor->relay.pid == 0)
-			child_died(&supervisor->relay);
+	if (supervisor->worker.pid == 0 &&
+	    now_ms >= supervisor->worker.restart_at_ms &&
+	    !worker_begin(supervisor, &fault)) {
+		log_note(LOG_LEVEL_ERROR, supervisor->family->start_event, "%s",
+			 fault.text);
+		if (supervisor->worker.pid == 0)
+			child_died(&supervisor->worker);
 	}
 }
 
@@ -458,7 +494,7 @@ reload_may_begin(const struct supervisor *supervisor)
 {
 	return supervisor->reload_wanted && !supervisor->is_stopping &&
 	       supervisor->next == NULL && supervisor->signer.pid != 0 &&
-	       supervisor->relay_is_ready;
+	       supervisor->worker_is_ready;
 }
 
 static int
@@ -472,8 +508,8 @@ poll_timeout(const struct supervisor *supervisor)
 		until_ms = supervisor->answer_by_ms;
 	else if (supervisor->signer.pid == 0)
 		until_ms = supervisor->signer.restart_at_ms;
-	else if (supervisor->relay.pid == 0)
-		until_ms = supervisor->relay.restart_at_ms;
+	else if (supervisor->worker.pid == 0)
+		until_ms = supervisor->worker.restart_at_ms;
 	return until_ms <= now_ms ? 0 : (int)(until_ms - now_ms);
 }
 
@@ -483,16 +519,16 @@ supervise(struct supervisor *supervisor)
 	while (!supervisor->is_done) {
 		struct pollfd polls[2] = {
 			{.fd = supervisor->signals, .events = POLLIN},
-			{.fd = supervisor->relay_control, .events = POLLIN},
+			{.fd = supervisor->worker_control, .events = POLLIN},
 		};
 
 		if (poll(polls, COUNT(polls), poll_timeout(supervisor)) < 0) {
 			ASSERT(errno == EINTR || errno == ENOMEM);
 			continue;
 		}
-		/* First what the relay said, then that it has ended. */
+		/* First what the worker said, then that it has ended. */
 		if (polls[1].revents != 0)
-			relay_read(supervisor);
+			worker_read(supervisor);
 		if (polls[0].revents != 0)
 			signals_read(supervisor);
 		if (supervisor->is_stopping &&
@@ -534,10 +570,13 @@ signals_open(struct supervisor *supervisor, struct fault *fault)
 /* As many descriptors as the sessions and deliveries may need; where the hard
  * limit cannot be raised, as many as it allows. */
 static void
-descriptors_raise(const struct options *options)
+descriptors_raise(const struct family *family, const struct options *options)
 {
 	struct rlimit limit, raised;
-	rlim_t wanted = (rlim_t)(2 * options->limits.max_sessions + 4096);
+	bool is_relay = family->service == SERVICE_RELAY;
+	rlim_t wanted = 4096 + 2 * (rlim_t)(is_relay
+						    ? options->limits.max_sessions
+						    : options->milter.max_connections);
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
 		return;
@@ -550,10 +589,10 @@ descriptors_raise(const struct options *options)
 	    getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
 		log_note(LOG_LEVEL_WARNING, "limits",
 			 "%llu files may be open at once, %llu are wanted for "
-			 "max_sessions; raise the limit (LimitNOFILE=, ulimit "
-			 "-n)",
+			 "%s; raise the limit (LimitNOFILE=, ulimit -n)",
 			 (unsigned long long)limit.rlim_cur,
-			 (unsigned long long)wanted);
+			 (unsigned long long)wanted,
+			 is_relay ? "max_sessions" : "max_connections");
 }
 
 static unsigned
@@ -567,51 +606,61 @@ loops_wanted(void)
 }
 
 static bool
+state_open(struct supervisor *supervisor, struct fault *fault)
+{
+	CLEAN(text_done) struct text state_dir = {0};
+
+	text_add(&state_dir, supervisor->configuration->options->state_dir);
+	if (identity_state_dir(&supervisor->worker_identity,
+			       text_string(&state_dir), &supervisor->state_dir,
+			       fault))
+		return true;
+	fault->kind = FAULT_INPUT;
+	return false;
+}
+
+static bool
 supervisor_start(struct supervisor *supervisor, struct text *errors,
 		 struct fault *fault)
 {
 	CLEAN(text_done) struct text warning = {0};
-	CLEAN(text_done) struct text state_dir = {0};
 	const struct options *options;
 
-	if (!configuration_load(supervisor->config_path, errors,
+	if (!configuration_load(supervisor->family->service,
+				supervisor->config_path, errors,
 				&supervisor->configuration, fault))
 		return false;
 	options = supervisor->configuration->options;
 	log_configure(options->log.format, options->log.level);
-	if (!identity_find(options, &supervisor->relay_identity,
+	if (!identity_find(options, &supervisor->worker_identity,
 			   &supervisor->signer_identity, &warning, fault))
 		return false;
 	if (warning.len > 0)
 		log_note(LOG_LEVEL_WARNING, "user", "%s",
 			 text_string(&warning));
-	text_add(&state_dir, options->state_dir);
-	if (!identity_state_dir(&supervisor->relay_identity,
-				text_string(&state_dir),
-				&supervisor->state_dir, fault)) {
-		fault->kind = FAULT_INPUT;
+	if (supervisor->family->has_state && !state_open(supervisor, fault))
 		return false;
-	}
-	descriptors_raise(options);
+	descriptors_raise(supervisor->family, options);
 	if (!signals_open(supervisor, fault) ||
 	    !signer_begin(supervisor, fault))
 		return false;
 	return configuration_load_keys(supervisor->configuration,
 				       &supervisor->signer_process, fault) &&
-	       configuration_complete(supervisor->configuration, NULL, fault) &&
-	       relay_begin(supervisor, fault);
+	       configuration_complete(supervisor->configuration, NULL,
+				      &supervisor->worker_identity, fault) &&
+	       worker_begin(supervisor, fault);
 }
 
 static void
 supervisor_end(struct supervisor *supervisor)
 {
-	if (supervisor->relay.pid != 0) {
-		kill(supervisor->relay.pid, SIGKILL);
-		waitpid(supervisor->relay.pid, NULL, 0);
+	if (supervisor->worker.pid != 0) {
+		kill(supervisor->worker.pid, SIGKILL);
+		waitpid(supervisor->worker.pid, NULL, 0);
 	}
 	if (supervisor->signer.pid != 0)
 		signer_stop(&supervisor->signer_process);
-	clean_descriptor(&supervisor->relay_control);
+	clean_descriptor(&supervisor->worker_control);
 	clean_descriptor(&supervisor->signals);
 	clean_descriptor(&supervisor->state_dir);
 	configuration_free(supervisor->next);
@@ -621,7 +670,7 @@ supervisor_end(struct supervisor *supervisor)
 /* What is wrong with a configuration is 78 whatever the kind says elsewhere;
  * a lack of privilege stays 77, and what may pass 75. */
 static int
-relay_exit_code(const struct fault *fault)
+service_exit_code(const struct fault *fault)
 {
 	switch (fault->kind) {
 	case FAULT_NONE:
@@ -640,21 +689,24 @@ relay_exit_code(const struct fault *fault)
 	return EX_SOFTWARE;
 }
 
-int
-relay_command(const char *config_path, int argc, char **argv)
+static int
+family_command(const struct family *family, const char *config_path, int argc,
+	       char **argv)
 {
 	CLEAN(text_done) struct text errors = {0};
-	struct supervisor supervisor = {.config_path = config_path,
+	struct supervisor supervisor = {.family = family,
+					.config_path = config_path,
 					.loops = loops_wanted(),
 					.signals = -1,
 					.state_dir = -1,
 					.signer_process = {.control = -1},
-					.relay_control = -1};
+					.worker_control = -1};
 	struct fault fault = {0};
 	struct slice rest, line;
 
 	if (argc > 1) {
-		fprintf(stderr, "signet: relay: unexpected '%s'\n", argv[1]);
+		fprintf(stderr, "signet: %s: unexpected '%s'\n",
+			family->worker.name, argv[1]);
 		return EX_USAGE;
 	}
 	if (supervisor_start(&supervisor, &errors, &fault)) {
@@ -665,8 +717,22 @@ relay_command(const char *config_path, int argc, char **argv)
 			fprintf(stderr, "signet: %.*s\n", SLICE_ARG(line));
 		if (errors.len == 0)
 			fprintf(stderr, "signet: %s\n", fault.text);
-		supervisor.exit_code = relay_exit_code(&fault);
+		supervisor.exit_code = service_exit_code(&fault);
 	}
 	supervisor_end(&supervisor);
 	return supervisor.exit_code;
+}
+
+int
+relay_command(const char *config_path, int argc, char **argv)
+{
+	return family_command(&families[SERVICE_RELAY], config_path, argc,
+			      argv);
+}
+
+int
+milter_command(const char *config_path, int argc, char **argv)
+{
+	return family_command(&families[SERVICE_MILTER], config_path, argc,
+			      argv);
 }

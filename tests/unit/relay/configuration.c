@@ -7,6 +7,7 @@
 #include "tests/unit/keys/files.h"
 
 static struct files files;
+static const struct identity nobody;
 
 static void
 files_init(void)
@@ -39,7 +40,7 @@ load(const char *listener, const char *more, struct text *errors,
 		  directory, directory, directory, listener, more);
 	files_put(&files, "signet.conf", text_slice(&text), 0600);
 	text_addf(&path, "%s/signet.conf", directory);
-	return configuration_load(text_string(&path), errors,
+	return configuration_load(SERVICE_RELAY, text_string(&path), errors,
 				  configuration_out, fault);
 }
 
@@ -67,7 +68,7 @@ Test(configuration, a_listener_that_stays_is_the_same_socket)
 
 	cr_assert(load("socket", "", &errors, &first, &fault), "%s",
 		  text_string(&errors));
-	cr_assert(configuration_complete(first, NULL, &fault), "%s",
+	cr_assert(configuration_complete(first, NULL, &nobody, &fault), "%s",
 		  fault.text);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		CLEAN(configuration_free_clean)
@@ -75,7 +76,7 @@ Test(configuration, a_listener_that_stays_is_the_same_socket)
 		struct handover handover;
 
 		cr_assert(load(rows[i].listener, "", &errors, &next, &fault));
-		cr_assert(configuration_complete(next, first, &fault), "%s",
+		cr_assert(configuration_complete(next, first, &nobody, &fault), "%s",
 			  fault.text);
 		cr_expect_neq(next->listeners[0], first->listeners[0], "%s",
 			      rows[i].name);
@@ -126,7 +127,7 @@ Test(configuration, certificates_that_are_none)
 		cr_assert(load("socket", text_string(&more), &errors, &loaded,
 			       &fault),
 			  "%s: %s", rows[i].name, text_string(&errors));
-		cr_expect(!configuration_complete(loaded, NULL, &fault), "%s",
+		cr_expect(!configuration_complete(loaded, NULL, &nobody, &fault), "%s",
 			  rows[i].name);
 		cr_expect(strstr(fault.text, rows[i].words) != NULL, "%s: %s",
 			  rows[i].name, fault.text);

@@ -7,8 +7,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static struct listen_place
+place_of(const struct listener_options *listener)
+{
+	struct listen_place place;
+
+	listen_place_relay(listener, &place);
+	return place;
+}
+
 /* A listener on this Unix socket. */
-static struct listener_options
+static struct listen_place
 local(const char *path)
 {
 	struct listener_options listener = {.name = SLICE("apps"),
@@ -18,10 +27,10 @@ local(const char *path)
 	snprintf(listener.address.local.sun_path,
 		 sizeof(listener.address.local.sun_path), "%s", path);
 	listener.address.len = sizeof(listener.address.local);
-	return listener;
+	return place_of(&listener);
 }
 
-static struct listener_options
+static struct listen_place
 inet(uint16_t port)
 {
 	struct listener_options listener = {.name = SLICE("apps"),
@@ -32,12 +41,12 @@ inet(uint16_t port)
 	listener.address.v4.sin_port = htons(port);
 	listener.address.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	listener.address.len = sizeof(listener.address.v4);
-	return listener;
+	return place_of(&listener);
 }
 
 Test(listen, a_port_is_taken_once)
 {
-	struct listener_options listener = inet(0);
+	struct listen_place listener = inet(0);
 	struct sockaddr_in bound;
 	socklen_t len = sizeof(bound);
 	struct fault fault = {0};
@@ -57,7 +66,7 @@ Test(listen, a_port_is_taken_once)
 
 Test(listen, an_address_of_another_machine)
 {
-	struct listener_options listener = inet(0);
+	struct listen_place listener = inet(0);
 	struct fault fault = {0};
 	int descriptor = -1;
 
@@ -70,7 +79,7 @@ Test(listen, an_address_of_another_machine)
 Test(listen, a_unix_socket_left_over_is_replaced_and_a_used_one_is_not)
 {
 	char directory[] = "/tmp/signet-listen-XXXXXX", path[64];
-	struct listener_options listener;
+	struct listen_place listener;
 	struct fault fault = {0};
 	struct stat status;
 	int first = -1, second = -1;
