@@ -14,6 +14,7 @@
 #include "keys/signer.h"
 #include "milter/commands.h"
 #include "relay/import/opendkim_import.h"
+#include "relay/milter_process.h"
 #include "relay/options_commands.h"
 #include "relay/process.h"
 #include "relay/resolver.h"
@@ -38,6 +39,13 @@ relay_run(const struct invocation *invocation)
 {
 	return relay_command(invocation->config_path, invocation->argc,
 			     invocation->argv);
+}
+
+static int
+milter_run(const struct invocation *invocation)
+{
+	return milter_command(invocation->config_path, invocation->argc,
+			      invocation->argv);
 }
 
 static int
@@ -200,7 +208,8 @@ control_is_there(const struct invocation *invocation)
 	    peer.ss_family == AF_UNIX)
 		return true;
 	fprintf(stderr,
-		"signet: %s is a part of `signet relay`, not for use by hand\n",
+		"signet: %s is a part of `signet relay` and `signet milter`, "
+		"not for use by hand\n",
 		invocation->argv[0]);
 	return false;
 }
@@ -211,6 +220,14 @@ relay_process_run(const struct invocation *invocation)
 	if (!control_is_there(invocation))
 		return EX_USAGE;
 	relay_process_main(CONTROL_DESCRIPTOR);
+}
+
+static int
+milter_process_run(const struct invocation *invocation)
+{
+	if (!control_is_there(invocation))
+		return EX_USAGE;
+	milter_process_main(CONTROL_DESCRIPTOR);
 }
 
 static int
@@ -228,6 +245,8 @@ static const struct command {
 	const char *help;
 } commands[] = {
 	{"relay", relay_run, "relay", "runs the SMTP relay in the foreground"},
+	{"milter", milter_run, "milter",
+	 "signs for Postfix and Sendmail, in the foreground"},
 	{"sign", sign_run, "sign [--time UNIX] [FILE]",
 	 "signs one message, from FILE or stdin to stdout"},
 	{"verify", verify_run, "verify [FILE]",
@@ -247,6 +266,7 @@ static const struct command {
 	{"import", import_run, "import opendkim FILE",
 	 "writes the configuration that signs as an opendkim.conf does"},
 	{"relay-process", relay_process_run, NULL, NULL},
+	{"milter-process", milter_process_run, NULL, NULL},
 	{"signer-process", signer_process_run, NULL, NULL},
 };
 

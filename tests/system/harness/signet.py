@@ -119,6 +119,8 @@ SIGNATURE = {"domain": str, "selector": str, "algorithm": str}
 PROCESS = {"version": str, "listeners": list}
 OUTCOME = {"id": str, "to": str, "domain": str, "mx": str, "address": str,
            "tls": str, "reply": str, "delay": (int, float)}
+MAIL = {"id": str, "client": str, "from": str, "signatures": list,
+        "reason": str}
 EVENTS = {
     "ready": PROCESS,
     "reload": PROCESS,
@@ -128,6 +130,8 @@ EVENTS = {
                  "reason": str, "changed": list},
     "rejected": {"listener": str, "client": str, "from": str, "to": str,
                  "reply": str, "reason": str},
+    "signed": MAIL,
+    "skipped": MAIL,
     "delivered": OUTCOME,
     "deferred": dict(OUTCOME, next=str),
     "bounced": OUTCOME,
@@ -151,6 +155,8 @@ def check_event(event):
 
 class Relay:
     """A running `signet relay`; every line that it logs, parsed."""
+
+    command = "relay"
 
     def __init__(self, setup, start=True, env=None, prefix=()):
         self.setup = setup
@@ -182,7 +188,7 @@ class Relay:
     def launch_with(self, prefix):
         """By another program, which becomes it."""
         self.process = subprocess.Popen(
-            list(prefix) + [binary(), "-c", self.setup.path, "relay"],
+            list(prefix) + [binary(), "-c", self.setup.path, self.command],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, env=self._env,
             preexec_fn=end_with_parent)

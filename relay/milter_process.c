@@ -1,0 +1,397 @@
+#include "relay/milter_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "keys/signer_pool.h"
+#include "milter/frontend.h"
+#include "relay/handover.h"
+#include "relay/limits.h"
+#include "relay/options.h"
+
+/* How often a stopping process looks whether it is done. */
+#define STOP_LOOK_MS 10
+
+/* One configuration with its keys, as one immutable snapshot: a message holds
+ * on to the one that it began with. */
+struct generation {
+	struct frontend_rules rules;
+	struct options *options;
+	atomic_uint references;
+};
+
+struct process {
+	int control;
+	pthread_mutex_t lock; /* of generation */
+	struct generation *generation;
+	struct signer_pool *pool;
+	uint64_t stop_by_ms; /* 0: it goes on */
+};
+
+/* ---- a generation ---- */
+
+static void
+generation_unref(struct generation *generation)
+{
+	if (generation == NULL ||
+	    atomic_fetch_sub(&generation->references, 1) > 1)
+		return;
+	policy_unref(generation->rules.mail.policy);
+	options_free(generation->options);
+	free(generation);
+}
+
+static bool
+generation_receive(const struct handover *handover,
+                   struct generation **generation_out, struct fault *fault)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	struct generation *generation;
+	const struct milter_section *milter;
+	struct keyring *keyring;
+
+	if (handover->listeners_count != 1 || handover->signers_count == 0)
+		return fault_set(fault, FAULT_INPUT,
+		                 "%zu listeners and %zu signers handed over",
+		                 handover->listeners_count,
+		                 handover->signers_count);
+	if (!options_parse(handover->sources, &options, fault) ||
+	    !keyring_read_publics(&options->keys, handover->publics, &keyring,
+	                          fault))
+		return false;
+	milter = &options->milter;
+	generation = memory_new(sizeof(*generation));
+	atomic_init(&generation->references, 1);
+	generation->rules = (struct frontend_rules){
+	        .mail =
+	                {
+	                        .policy =
+	                                policy_new(keyring, &options->signing),
+	                        .origin =
+	                                {
+	                                        .sign_authenticated =
+	                                                milter->sign_authenticated,
+	                                        .daemons = milter->sign_daemons,
+	                                        .daemons_count =
+	                                                milter->sign_daemons_count,
+	                                },
+	                        .accepts_on_error =
+	                                milter->on_error == ON_ERROR_ACCEPT,
+	                        .header_max = options->limits.max_header_size,
+	                        .listener = milter->socket_text,
+	                },
+	        .connections_max = (unsigned)milter->max_connections,
+	};
+	keyring_unref(keyring); /* the policy holds its own reference */
+	generation->options = TAKE(options);
+	*generation_out = generation;
+	return true;
+}
+
+/* ---- what the front end asks for, on libmilter's threads ---- */
+
+static const struct frontend_rules *
+service_rules_ref(void *owner)
+{
+	struct process *process = owner;
+	struct generation *generation;
+
+	pthread_mutex_lock(&process->lock);
+	generation = process->generation;
+	atomic_fetch_add(&generation->references, 1);
+	pthread_mutex_unlock(&process->lock);
+	return &generation->rules;
+}
+
+static const struct generation *
+generation_of(const struct frontend_rules *rules)
+{
+	return CONTAINER(rules, struct generation, rules);
+}
+
+static void
+service_rules_unref(const struct frontend_rules *rules)
+{
+	generation_unref((struct generation *)generation_of(rules));
+}
+
+static bool
+service_is_listed(const struct frontend_rules *rules,
+                  const struct sockaddr *client)
+{
+	const struct milter_section *milter =
+	        &generation_of(rules)->options->milter;
+	struct address address = {.any.sa_family = AF_UNIX};
+
+	address.len = sizeof(address.any);
+	if (client != NULL && client->sa_family == AF_INET) {
+		memcpy(&address.v4, client, sizeof(address.v4));
+		address.len = sizeof(address.v4);
+	} else if (client != NULL && client->sa_family == AF_INET6) {
+		memcpy(&address.v6, client, sizeof(address.v6));
+		address.len = sizeof(address.v6);
+		address_unmap(&address);
+	}
+	return networks_contain(milter->sign_from, milter->sign_from_count,
+	                        &address);
+}
+
+static void
+name_failed(const struct signer_pool_call *calls,
+            const struct signature *signatures, size_t count,
+            struct fault *fault)
+{
+	size_t i = 0;
+
+	while (i + 1 < count && calls[i].call.signature_len > 0)
+		i++;
+	fault_within(fault, "selector %.*s of %.*s",
+	             SLICE_ARG(signatures[i].selector->name),
+	             SLICE_ARG(signatures[i].domain));
+}
+
+static bool
+service_sign(void *owner, struct signature *signatures, size_t count,
+             struct fault *fault)
+{
+	struct process *process = owner;
+	CLEAN(clean_memory)
+	struct signer_pool_call *calls = memory_array(count, sizeof(*calls));
+
+	for (size_t i = 0; i < count; i++) {
+		calls[i].call.key = *key_public_id(signatures[i].selector->key);
+		memcpy(calls[i].call.digest, signatures[i].digest,
+		       KEY_DIGEST_SIZE);
+	}
+	if (!signer_pool_sign(process->pool, calls, count, fault)) {
+		name_failed(calls, signatures, count, fault);
+		return false;
+	}
+	for (size_t i = 0; i < count; i++) {
+		signatures[i].signature_len = calls[i].call.signature_len;
+		memcpy(signatures[i].signature, calls[i].call.signature,
+		       calls[i].call.signature_len);
+	}
+	return true;
+}
+
+/* The supervisor starts another process. */
+static void
+service_ended(void *owner)
+{
+	(void)owner;
+	log_note(LOG_LEVEL_ERROR, "error", "libmilter has ended");
+	log_stop();
+	_exit(EX_UNAVAILABLE);
+}
+
+/* ---- the supervisor's word ---- */
+
+static void
+log_socket(const char *event, const struct process *process)
+{
+	struct log line;
+
+	log_begin(&line, LOG_LEVEL_INFO, event);
+	log_string(&line, "version", SIGNET_VERSION);
+	log_list_begin(&line, "listeners");
+	log_item(&line, process->generation->options->milter.socket_text);
+	log_list_end(&line);
+	log_send(&line);
+}
+
+static void
+generation_use(struct process *process, struct generation *generation)
+{
+	struct generation *before = process->generation;
+
+	log_configure(generation->options->log.format,
+	              generation->options->log.level);
+	pthread_mutex_lock(&process->lock);
+	process->generation = generation;
+	pthread_mutex_unlock(&process->lock);
+	generation_unref(before);
+}
+
+/* The handover's descriptors are not its own any more. */
+static void
+descriptors_taken(struct handover *handover)
+{
+	for (size_t i = 0; i < handover->signers_count; i++)
+		handover->signers[i] = -1;
+	handover->listeners[0] = -1;
+}
+
+static void
+reload(struct process *process, struct handover *handover)
+{
+	struct generation *generation;
+	struct fault fault = {0};
+	bool is_told;
+
+	if (generation_receive(handover, &generation, &fault)) {
+		/* The sockets first: a message that begins with the new keys
+		 * finds a signer that has them. */
+		signer_pool_replace(process->pool, handover->signers,
+		                    handover->signers_count);
+		generation_use(process, generation);
+		frontend_listen(handover->listeners[0]);
+		descriptors_taken(handover);
+		log_socket("reload", process);
+		is_told = handover_send(process->control, HANDOVER_READY,
+		                        handover->serial, SLICE_NONE, NULL);
+	} else {
+		is_told = handover_send(process->control, HANDOVER_REFUSED,
+		                        handover->serial, SLICE(fault.text),
+		                        NULL);
+	}
+	if (!is_told)
+		_exit(EX_UNAVAILABLE); /* the supervisor is gone */
+}
+
+static void
+stop(struct process *process)
+{
+	if (process->stop_by_ms > 0)
+		return;
+	log_socket("stopping", process);
+	process->stop_by_ms = clock_now_ms() + STOP_GRACE_MS;
+	frontend_close();
+}
+
+static void
+control_read(struct process *process)
+{
+	struct handover handover;
+	struct fault fault = {0};
+
+	if (!handover_receive(process->control, &handover, &fault)) {
+		if (fault.kind == FAULT_BUSY)
+			return;
+		_exit(EX_UNAVAILABLE); /* the supervisor is gone */
+	}
+	if (handover.kind == HANDOVER_STOP)
+		stop(process);
+	else if (handover.kind == HANDOVER_GENERATION &&
+	         process->stop_by_ms == 0)
+		reload(process, &handover);
+	handover_done(&handover);
+}
+
+static bool
+is_done(const struct process *process)
+{
+	if (process->stop_by_ms == 0)
+		return false;
+	if (frontend_is_quiet())
+		return true;
+	if (clock_now_ms() < process->stop_by_ms)
+		return false;
+	log_note(LOG_LEVEL_WARNING, "stop-expired",
+	         "the grace period is over; the MTA does with mail under way "
+	         "as it is configured");
+	return true;
+}
+
+static void
+control_follow(struct process *process)
+{
+	while (!is_done(process)) {
+		struct pollfd control = {.fd = process->control,
+		                         .events = POLLIN};
+
+		if (poll(&control, 1,
+		         process->stop_by_ms > 0 ? STOP_LOOK_MS : -1) > 0)
+			control_read(process);
+	}
+}
+
+/* ---- start and end ---- */
+
+static bool
+process_start(struct process *process, struct handover *handover,
+              struct fault *fault)
+{
+	struct frontend_service service = {
+	        .owner = process,
+	        .rules_ref = service_rules_ref,
+	        .rules_unref = service_rules_unref,
+	        .is_listed = service_is_listed,
+	        .sign = service_sign,
+	        .ended = service_ended,
+	};
+
+	if (!generation_receive(handover, &process->generation, fault))
+		return false;
+	log_configure(process->generation->options->log.format,
+	              process->generation->options->log.level);
+	if (!log_start(fault))
+		return false;
+	process->pool =
+	        signer_pool_new(handover->signers, handover->signers_count);
+	if (!frontend_start(&service, handover->listeners[0], fault))
+		return false;
+	descriptors_taken(handover);
+	return true;
+}
+
+static void
+signals_ignore(void)
+{
+	/* The supervisor gets them and says what to do; and libmilter would
+	 * take them for a stop. */
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+_Noreturn static void
+start_fail(int control, uint64_t serial, const struct fault *fault)
+{
+	bool may_pass = fault->kind == FAULT_BUSY ||
+	                fault->kind == FAULT_SYSTEM ||
+	                fault->kind == FAULT_LIMIT;
+
+	if (!handover_send(control, HANDOVER_REFUSED, serial,
+	                   SLICE(fault->text), NULL))
+		_exit(EX_UNAVAILABLE);
+	_exit(may_pass ? EX_TEMPFAIL : EX_CONFIG);
+}
+
+void
+milter_process_main(int control)
+{
+	static struct process process = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct handover handover;
+	struct fault fault = {0};
+	uint64_t serial;
+
+	process.control = control;
+	signals_ignore();
+	umask(077);
+	if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0 ||
+	    !handover_receive(control, &handover, &fault))
+		_exit(EX_USAGE); /* not started by a supervisor */
+	if (!process_start(&process, &handover, &fault))
+		start_fail(control, handover.serial, &fault);
+	serial = handover.serial;
+	handover_done(&handover);
+	fcntl(control, F_SETFL, O_NONBLOCK);
+	log_socket("ready", &process);
+	if (!handover_send(control, HANDOVER_READY, serial, SLICE_NONE, NULL))
+		_exit(EX_UNAVAILABLE);
+	control_follow(&process);
+	/* libmilter's threads have nothing to do and hold nothing of ours. */
+	log_stop();
+	exit(EX_OK);
+}

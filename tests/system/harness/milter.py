@@ -1,0 +1,34 @@
+"""`signet milter`: its configuration and its process."""
+
+from .ports import free_port
+from .signet import Relay, Setup
+
+
+class MilterSetup(Setup):
+    """options: lines of the milter section."""
+
+    def __init__(self, directory, keys, options="", **more):
+        super().__init__(directory, keys, **more)
+        self.milter_port = free_port()
+        self.options = options
+
+    @property
+    def socket(self):
+        return "inet:%d@127.0.0.1" % self.milter_port
+
+    def text(self):
+        return super().text() + 'milter {\n    socket = "%s"\n    %s\n}\n' % (
+            self.socket, self.options)
+
+
+class SignetMilter(Relay):
+    """A running `signet milter`."""
+
+    command = "milter"
+
+    def __init__(self, setup, start=True, **options):
+        super().__init__(setup, start=False, **options)
+        self.port = setup.milter_port
+        self.socket = setup.socket
+        if start:
+            self.start()
