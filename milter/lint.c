@@ -257,21 +257,43 @@ lint_header(struct lint *lint, struct slice name, struct slice value)
 	}
 }
 
+static bool
+has_8bit(struct slice bytes)
+{
+	unsigned char all = 0;
+
+	for (size_t i = 0; i < bytes.len; i++)
+		all |= (unsigned char)bytes.bytes[i];
+	return all >= 0x80;
+}
+
+/* A line before its LF, or a piece of one. */
+static void
+line_look(struct lint *lint, struct slice line, bool has_lf)
+{
+	ptrdiff_t cr = slice_find(line, '\r');
+	size_t cr_len = cr >= 0 && (size_t)cr + 1 == line.len;
+
+	lint->has_bare_cr |= (lint->ends_in_cr && line.len > 0) ||
+			     (cr >= 0 && cr_len == 0);
+	lint->ends_in_cr = cr_len > 0 && !has_lf;
+	lint->column += line.len - cr_len;
+	if (lint->column > lint->longest)
+		lint->longest = lint->column;
+	if (has_lf)
+		lint->column = 0;
+}
+
 void
 lint_body(struct lint *lint, struct slice bytes)
 {
-	for (size_t i = 0; i < bytes.len; i++) {
-		char c = bytes.bytes[i];
+	lint->has_8bit = lint->has_8bit || has_8bit(bytes);
+	while (bytes.len > 0) {
+		ptrdiff_t lf = slice_find(bytes, '\n');
+		size_t len = lf < 0 ? bytes.len : (size_t)lf;
 
-		lint->has_8bit |= (unsigned char)c >= 0x80;
-		lint->has_bare_cr |= lint->ends_in_cr && c != '\n';
-		lint->ends_in_cr = c == '\r';
-		if (c == '\n')
-			lint->column = 0;
-		else if (c != '\r')
-			lint->column++;
-		if (lint->column > lint->longest)
-			lint->longest = lint->column;
+		line_look(lint, slice_sub(bytes, 0, len), lf >= 0);
+		bytes = slice_from(bytes, len + (lf >= 0));
 	}
 }
 
