@@ -16,6 +16,7 @@ from harness.smtp import Client
 
 CANONICALIZATIONS = ("relaxed/relaxed", "relaxed/simple", "simple/relaxed",
                      "simple/simple")
+HALVES = dict(zip(CANONICALIZATIONS, (0, 1, 1, 0)))
 # Cut at every byte: up to this size.
 CUT_MAX = 450
 
@@ -90,10 +91,9 @@ class Case:
         return self.cache[canon]
 
     def signed_by(self, signer, canon, selector):
-        """(name, message with the field on top) of each that it takes; of
-        dkimpy, whose RSA is slow, others with each canonicalization."""
-        step = CANONICALIZATIONS.index(canon) % 2
-        chosen = slice(step, None, 2) if signer is jury.Dkimpy else slice(None)
+        """(name, message with the field on top) of each that it takes: of half
+        of them, so that each meets both forms of header and body."""
+        chosen = slice(HALVES[canon], None, 2)
         messages = self.delivered[chosen]
         fields = signer.sign(messages, self.keys.path("example.com", selector),
                              canon, selector, "example.com")
@@ -321,9 +321,9 @@ def test_the_command_writes_the_same(case, setup):
     path = configured.write()
     fields = jury.Ours.sign(case.messages, case.keys, "relaxed/relaxed",
                             corpus.DOMAINS)
-    for number in range(0, len(NAMES), 12):
+    for number in range(0, len(NAMES), 15):
         message, field = case.messages[number], fields[number]
-        given = message if number % 24 else message.replace(b"\r\n", b"\n")
+        given = message if number % 2 else message.replace(b"\r\n", b"\n")
         output = signet.run("sign", "--time", str(jury.TIME), config=path,
                             stdin=given, check=0).stdout
         assert output == field + message, NAMES[number]
