@@ -7,6 +7,9 @@
 #define HEAD_QR 0x80
 #define HEAD_TC 0x02
 
+/* Of extended codes: RFC 6891 9. */
+#define RCODE_BADVERS 16
+
 static bool
 label_byte_is_plain(uint8_t byte)
 {
@@ -391,11 +394,20 @@ answer_read(const ldns_pkt *packet, const struct dns_question *question,
 	return DNS_PACKET_ANSWER;
 }
 
+/* RFC 6891 6.1.3: an OPT record holds the upper bits. BADVERS without them
+ * would be NOERROR, and nothing there. */
+static unsigned
+packet_code(const ldns_pkt *packet)
+{
+	return (unsigned)ldns_pkt_get_rcode(packet) |
+	       (unsigned)ldns_pkt_edns_extended_rcode(packet) << 4;
+}
+
 static enum dns_packet_status
 packet_judge(const ldns_pkt *packet, const struct dns_question *question,
 	     struct arena *arena, struct dns_packet_answer *out)
 {
-	ldns_pkt_rcode code = ldns_pkt_get_rcode(packet);
+	unsigned code = packet_code(packet);
 
 	if (!ldns_pkt_qr(packet) ||
 	    ldns_pkt_get_opcode(packet) != LDNS_PACKET_QUERY)
@@ -408,8 +420,11 @@ packet_judge(const ldns_pkt *packet, const struct dns_question *question,
 		return DNS_PACKET_TRUNCATED;
 	if (code == LDNS_RCODE_NOERROR || code == LDNS_RCODE_NXDOMAIN)
 		return answer_read(packet, question, arena, out);
-	if (code == LDNS_RCODE_FORMERR || code == LDNS_RCODE_NOTIMPL) {
-		bad(out, code == LDNS_RCODE_FORMERR ? "FORMERR" : "NOTIMP");
+	if (code == LDNS_RCODE_FORMERR || code == LDNS_RCODE_NOTIMPL ||
+	    code == RCODE_BADVERS) {
+		bad(out, code == LDNS_RCODE_FORMERR   ? "FORMERR"
+			 : code == LDNS_RCODE_NOTIMPL ? "NOTIMP"
+						      : "BADVERS");
 		return DNS_PACKET_NO_EDNS;
 	}
 	if (code == LDNS_RCODE_SERVFAIL)

@@ -37,7 +37,7 @@ enum dns_packet_status {
 	DNS_PACKET_ANSWER,    /* answer and ttl_ms are filled in */
 	DNS_PACKET_ALIAS,     /* a CNAME whose target is not in it: ask for it */
 	DNS_PACKET_TRUNCATED, /* ask again over TCP */
-	DNS_PACKET_NO_EDNS,   /* FORMERR or NOTIMP: ask again without EDNS */
+	DNS_PACKET_NO_EDNS,   /* FORMERR, NOTIMP, BADVERS: ask again without */
 	DNS_PACKET_FOREIGN,   /* answers something else: as if it had not come */
 	DNS_PACKET_BAD,       /* answer->reason says why: ask another server */
 };

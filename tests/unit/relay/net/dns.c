@@ -389,6 +389,7 @@ enum trick {
 	TRICK_GARBAGE,    /* the right id, then random bytes */
 	TRICK_SILENT,
 	TRICK_NO_EDNS,    /* FORMERR as long as there is an OPT */
+	TRICK_BADVERS,    /* the same, with a code that the OPT extends */
 	TRICK_CUT,        /* TC and half a record; then over TCP */
 	TRICK_CUT_SHORT,  /* TC; then TCP closes in the middle */
 	TRICK_TCP_ONLY,   /* silent on UDP */
@@ -471,6 +472,12 @@ trick_answer(enum trick trick, const uint8_t *question, size_t len,
 		out[3] = 0x81;
 		memset(out + 4, 0, 8);
 		return 12;
+	case TRICK_BADVERS:
+		if (question[11] == 0)
+			return size;
+		memcpy(out + 4, "\0\1\0\0\0\0\0\1", 8);
+		memcpy(out + size - 16, "\0\0\51\4\320\1\0\0\0\0\0", 11);
+		return size - 5;
 	case TRICK_CUT:
 	case TRICK_CUT_SHORT:
 		out[2] |= 0x02;
@@ -584,6 +591,7 @@ static const struct trick_row {
 	{ TRICK_SERVFAIL, "SERVFAIL", DNS_FAILED, NULL },
 	{ TRICK_GARBAGE, "garbage behind the right id", DNS_FOUND, NULL },
 	{ TRICK_NO_EDNS, "a server without EDNS", DNS_FOUND, NULL },
+	{ TRICK_BADVERS, "a server of another EDNS", DNS_FOUND, NULL },
 	{ TRICK_CUT, "truncated, then over TCP", DNS_FOUND, NULL },
 	{ TRICK_CUT_SHORT, "TCP closes early", DNS_FAILED, NULL },
 	{ TRICK_TWICE, "a forged answer before the right one", DNS_FOUND,

@@ -52,6 +52,7 @@ Test(dns_packet, names)
 /* An answer without records: to example.net MX, with what there is in front of
  * and behind the question. */
 #define QUESTION "\7example\3net\0\0\17\0\1"
+#define OPT(extended_code) "\0\0\51\4\320" extended_code "\0\0\0\0\0"
 #define NS_OF_NET "\300\24\0\2\0\1\0\0\0\74\0\4\1a\300\24"
 
 Test(dns_packet, nothing_there_and_nothing_known_differ)
@@ -68,6 +69,13 @@ Test(dns_packet, nothing_there_and_nothing_known_differ)
 		  DNS_PACKET_ANSWER },
 		{ "no data, without more", "\201\200\0\1\0\0\0\0\0\0", "", 0,
 		  DNS_PACKET_ANSWER },
+		{ "a version of EDNS that the server does not know",
+		  "\201\200\0\1\0\0\0\0\0\1", OPT("\1"), 11,
+		  DNS_PACKET_NO_EDNS },
+		{ "another extended code", "\201\203\0\1\0\0\0\0\0\1",
+		  OPT("\2"), 11, DNS_PACKET_BAD },
+		{ "no extended code", "\201\200\0\1\0\0\0\0\0\1",
+		  OPT("\0"), 11, DNS_PACKET_ANSWER },
 		{ "no such name, with where to ask",
 		  "\201\203\0\1\0\0\0\1\0\0", NS_OF_NET, 16,
 		  DNS_PACKET_ANSWER },
