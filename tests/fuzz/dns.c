@@ -1,6 +1,7 @@
-/* Whatever an answer holds, what is read of it stays within the bounds; the
- * first octet chooses the question's type, the rest is the packet. */
-#include "relay/limits.h"
+/* Whatever an answer holds, what is read of it stays within the bounds, and so
+ * do the mail hosts that come of it; the first octet chooses the question's
+ * type, the rest is the packet. */
+#include "relay/delivery/exchangers.h"
 #include "relay/net/dns_packet.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
@@ -24,6 +25,27 @@ answer_check(const struct dns_answer *answer, enum dns_type type)
 	}
 }
 
+static void
+exchangers_check(const struct dns_answer *answer)
+{
+	struct exchangers exchangers;
+
+	exchangers_take(&exchangers, answer->records, answer->count);
+	ASSERT(exchangers.count + exchangers.left_over <= answer->count);
+	if (exchangers.is_null)
+		ASSERT(exchangers.count == 0);
+	for (size_t i = 0; i < exchangers.count; i++) {
+		const struct exchanger *item = &exchangers.items[i];
+
+		ASSERT(item->name.len > 0);
+		if (i > 0)
+			ASSERT(item[-1].preference <= item->preference);
+		for (size_t j = 0; j < i; j++)
+			ASSERT(!slice_eq_nocase(item->name,
+						exchangers.items[j].name));
+	}
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
@@ -44,6 +66,8 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 				&arena, &out)) {
 	case DNS_PACKET_ANSWER:
 		answer_check(&out.answer, question.type);
+		if (question.type == DNS_MX)
+			exchangers_check(&out.answer);
 		ASSERT(out.ttl_ms <= DNS_TTL_MAX_MS);
 		break;
 	case DNS_PACKET_ALIAS:
