@@ -107,13 +107,15 @@ host_choose(struct connection *connection)
 
 	for (int pass = 0; pass < 2; pass++) {
 		for (size_t i = 0; i < hosts->count; i++) {
-			struct host *host = &hosts->items[i];
+			size_t at = hosts_in_turn(
+				hosts, connection->settings.turn, i);
+			struct host *host = &hosts->items[at];
 
-			if ((connection->tried & (1ull << i)) != 0 ||
+			if ((connection->tried & (1ull << at)) != 0 ||
 			    (pass == 0 &&
 			     host_is_before(&host->failed_until_ms)))
 				continue;
-			connection->tried |= 1ull << i;
+			connection->tried |= 1ull << at;
 			return host;
 		}
 	}

@@ -23,6 +23,7 @@ struct connection_settings {
 	struct store *store;
 	struct generation *generation; /* a reference is taken */
 	struct hosts *hosts;           /* likewise */
+	unsigned turn;                 /* whose, of equal hosts */
 	enum tls_policy tls;
 	void *owner;
 	/* An attempt comes back: complete, or to be tried otherwise. */

@@ -37,6 +37,7 @@ struct delivery_destination {
 	struct generation *generation;
 	struct route route;
 	struct hosts *hosts;
+	unsigned turn;           /* of the next connection */
 	uint64_t hosts_until_ms;
 	struct hosts_query query;
 	bool is_resolving;
@@ -311,6 +312,7 @@ destination_connect(struct delivery_destination *destination)
 			.store = service->store,
 			.generation = destination->generation,
 			.hosts = destination->hosts,
+			.turn = destination->turn++,
 			.tls = destination->route.tls,
 			.owner = destination,
 			.returned = connection_returned,

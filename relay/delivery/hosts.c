@@ -22,6 +22,23 @@ host_note(uint64_t *until_ms, uint64_t duration_ms)
 			 __ATOMIC_RELAXED);
 }
 
+size_t
+hosts_in_turn(const struct hosts *hosts, unsigned turn, size_t i)
+{
+	const struct host *items = hosts->items;
+	size_t starts[MX_ADDRESSES_MAX];
+	size_t equal = 0, names = 0;
+
+	ASSERT(i < hosts->count);
+	for (; equal < hosts->count &&
+	       items[equal].preference == items[0].preference;
+	     equal++)
+		if (equal == 0 ||
+		    !slice_eq(items[equal].name, items[equal - 1].name))
+			starts[names++] = equal;
+	return i < equal ? (starts[turn % names] + i) % equal : i;
+}
+
 static struct hosts *
 hosts_new(void)
 {

@@ -43,6 +43,9 @@ struct hosts {
 	struct slice detail;      /* a sentence for who reads the log; or "" */
 	int references;
 };
+/* The index of what to try as the i-th. Those of equal best preference take
+ * turns in being the first: RFC 5321 5.1 wants the load spread. */
+size_t hosts_in_turn(const struct hosts *hosts, unsigned turn, size_t i);
 struct hosts *hosts_ref(struct hosts *hosts);
 void hosts_unref(struct hosts *hosts);
 

@@ -94,7 +94,7 @@ def test_a_domain_that_does_not_exist(world):
                                 "mx IN A 127.0.0.2"})
     send(world, recipients=["bob@nowhere.example.net"])
     bounced = world.relay.wait("bounced")
-    assert bounced["status"] in ("5.1.2", "5.4.4")
+    assert bounced["status"] == "5.1.2"
 
 
 def test_resolver_down_defers(world):
@@ -104,6 +104,8 @@ def test_resolver_down_defers(world):
     send(world)
     deferred = world.relay.wait("deferred", seconds=60)
     assert deferred["next"]
+    assert deferred["status"] == "4.4.3"
+    assert "MX of example.net" in deferred["reply"]
     assert not world.relay.named("bounced")
     world.names.start()
     world.relay.wait("delivered", seconds=60)
@@ -114,7 +116,9 @@ def test_servfail_defers(world, setup):
     world.setup.delivery = SHORT
     world.start()
     send(world, recipients=["bob@other.example"])  # NSD: REFUSED
-    world.relay.wait("deferred", seconds=60)
+    deferred = world.relay.wait("deferred", seconds=60)
+    assert deferred["status"] == "4.4.3"
+    assert "REFUSED" in deferred["reply"]
     assert not world.relay.named("bounced")
 
 
@@ -321,7 +325,7 @@ def test_our_own_listener_is_no_destination(world):
                 receiver_options=False)
     submit(world.relay.port, message(), sender="alice@nowhere.example")
     bounced = world.relay.wait("bounced")
-    assert bounced["status"] in ("5.4.6", "5.3.5")
+    assert bounced["status"] == "5.4.6"
     assert len(world.relay.named("accepted")) <= 2
 
 

@@ -4,6 +4,7 @@ that the DNS may give."""
 import pytest
 
 from harness.network import Network
+from harness.process import wait_for
 from harness.smtp import message, submit
 
 ZONE = """
@@ -144,6 +145,25 @@ def test_no_report_to_a_domain_that_takes_none(world):
     world.relay.wait("bounced", to="bob@gone.example.net", status="5.1.2")
     world.relay.wait("bounced", to="news@null.example", status="5.1.10")
     assert len(world.receiver.deliveries) == 1
+
+
+def test_equal_hosts_share_the_work(world, receiver):
+    """While one has a message in hand the next goes to the other, though both
+    connections know one list."""
+    receivers = []
+
+    def end(_):
+        wait_for(lambda: all(one.sessions for one in receivers), 10,
+                 "a connection to each host")
+    receivers += [receiver(world.setup.mx_port, address, replies={"END": end})
+                  for address in ("127.0.0.2", "127.0.0.3")]
+    world.start({"example.net": "@ IN MX 10 one\n@ IN MX 10 two\n"
+                                "one IN A 127.0.0.2\ntwo IN A 127.0.0.3"},
+                receiver_options=False)
+    for _ in range(4):
+        submit(world.relay.port, message())
+    world.relay.wait("delivered", count=4)
+    assert not sum((one.errors for one in receivers), [])
 
 
 @pytest.fixture

@@ -273,6 +273,39 @@ Test(hosts, of_equal_preference_take_turns)
 	options_free(options);
 }
 
+static const struct turn_row {
+	const char *name, *names; /* a letter for a name, then its preference */
+	unsigned turn;
+	const char *order;
+} turn_rows[] = {
+	{ "one", "a1", 7, "0" },
+	{ "the first", "a1a1b1c2", 0, "0123" },
+	{ "the second", "a1a1b1c2", 1, "2013" },
+	{ "the first again", "a1a1b1c2", 2, "0123" },
+	{ "three", "a1b1c1", 5, "201" },
+	{ "no equals", "a1b2c3", 1, "012" },
+};
+
+Test(hosts, equal_ones_take_turns)
+{
+	for (size_t i = 0; i < COUNT(turn_rows); i++) {
+		const struct turn_row *row = &turn_rows[i];
+		struct host items[4];
+		struct hosts hosts = {.items = items,
+				      .count = strlen(row->names) / 2};
+
+		for (size_t j = 0; j < hosts.count; j++)
+			items[j] = (struct host){
+				.name = slice_of(row->names + 2 * j, 1),
+				.preference =
+					(unsigned)row->names[2 * j + 1]};
+		for (size_t j = 0; j < hosts.count; j++)
+			cr_expect_eq(hosts_in_turn(&hosts, row->turn, j),
+				     (size_t)(row->order[j] - '0'), "%s: %zu",
+				     row->name, j);
+	}
+}
+
 Test(hosts, a_cancelled_query_leaves_nothing)
 {
 	struct listener_options listener = {.is_any = false};
