@@ -403,7 +403,9 @@ struct trickster {
 	int udp, tcp, stop[2];
 	uint16_t port;
 	pthread_t thread;
-	unsigned asked; /* datagrams; read after the thread's end */
+	/* Read after the thread's end. */
+	unsigned asked; /* datagrams */
+	uint16_t ids[64], ports[64];
 };
 
 /* The answer of an honest server: one A record, 192.0.2.53. */
@@ -506,6 +508,10 @@ trickster_udp(struct trickster *trickster)
 
 	if (len < 17)
 		return;
+	trickster->ids[trickster->asked % COUNT(trickster->ids)] =
+		(uint16_t)(question[0] << 8 | question[1]);
+	trickster->ports[trickster->asked % COUNT(trickster->ports)] =
+		from.sin_port;
 	trickster->asked++;
 	size = trick_answer(trickster->trick, question, (size_t)len, out);
 	if (size > 0)
@@ -707,6 +713,76 @@ Test(dns, asks_equal_questions_once_and_forgets_the_cancelled, .timeout = 60)
 	resolver_close(&resolver);
 	trickster_stop(&trickster);
 	cr_expect_leq(trickster.asked, 2);
+}
+
+static unsigned
+different(const uint16_t *numbers, size_t count)
+{
+	unsigned found = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t j = 0;
+
+		while (j < i && numbers[j] != numbers[i])
+			j++;
+		found += j == i;
+	}
+	return found;
+}
+
+/* Who wants to forge an answer has to guess both. RFC 5452 9.2. */
+Test(dns, ids_and_ports_cannot_be_foretold, .timeout = 60)
+{
+	struct trickster trickster;
+	struct resolver resolver;
+	struct address address;
+	struct asked asked;
+	unsigned in_step = 0;
+
+	trickster_start(&trickster, TRICK_SERVFAIL);
+	trickster.trick = TRICK_NO_EDNS;
+	address = loopback(trickster.port);
+	resolver_open(&resolver, &address, 1);
+	for (unsigned i = 0; i < COUNT(trickster.ids) / 2; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "n%u.example.net", i);
+		ask(&resolver, &asked, name, DNS_A);
+		cr_expect_eq(asked.status, DNS_FOUND);
+	}
+	resolver_close(&resolver);
+	trickster_stop(&trickster);
+	cr_assert_eq(trickster.asked, COUNT(trickster.ids));
+	/* 64 of 65,536 and of some 28,000: rarely one or two are equal. */
+	cr_expect_geq(different(trickster.ids, COUNT(trickster.ids)), 60);
+	cr_expect_geq(different(trickster.ports, COUNT(trickster.ports)), 58);
+	for (size_t i = 1; i < COUNT(trickster.ids); i++)
+		in_step += trickster.ids[i] ==
+				   (uint16_t)(trickster.ids[i - 1] + 1) ||
+			   ntohs(trickster.ports[i]) ==
+				   ntohs(trickster.ports[i - 1]) + 1;
+	cr_expect_leq(in_step, 3, "they count");
+}
+
+/* What one resolver cannot say another may: SERVFAIL is no answer. */
+Test(dns, goes_on_after_an_error_of_a_resolver, .timeout = 60)
+{
+	struct trickster sick, well;
+	struct resolver resolver;
+	struct address addresses[2];
+	struct asked asked;
+
+	trickster_start(&sick, TRICK_SERVFAIL);
+	trickster_start(&well, TRICK_NO_EDNS);
+	addresses[0] = loopback(sick.port);
+	addresses[1] = loopback(well.port);
+	resolver_open(&resolver, addresses, 2);
+	ask(&resolver, &asked, "aa.example.net", DNS_A);
+	cr_expect_eq(asked.status, DNS_FOUND, "%s", asked.reason);
+	resolver_close(&resolver);
+	trickster_stop(&sick);
+	trickster_stop(&well);
+	cr_expect_eq(sick.asked, 1);
 }
 
 Test(dns, says_why_without_a_resolver, .timeout = 10)

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include "relay/limits.h"
 #include "relay/net/dns_packet.h"
 
 static const struct name_row {
@@ -98,6 +99,54 @@ Test(dns_packet, nothing_there_and_nothing_known_differ)
 					     0x1234, &arena, &answer),
 			     rows[i].status, "%s: %s", rows[i].name,
 			     answer.answer.reason);
+		arena_done(&arena);
+	}
+}
+
+/* How long it is kept that there is nothing: RFC 2308 5. */
+#define SOA(ttl, minimum)                                                      \
+	"\300\24\0\6\0\1" ttl "\0\32\1a\300\24\300\24"                          \
+	"\0\0\0\1\0\0\16\20\0\0\2\130\0\1\121\200" minimum
+
+Test(dns_packet, negative_answers_live_as_long_as_the_soa_says)
+{
+	static const struct {
+		const char *name, *authority;
+		uint64_t ttl_ms;
+	} rows[] = {
+		{ "the minimum", SOA("\0\0\0\74", "\0\0\0\5"), 5 * SECOND },
+		{ "its own", SOA("\0\0\0\4", "\0\0\0\74"), 4 * SECOND },
+		{ "not longer than our bound",
+		  SOA("\0\1\121\200", "\0\1\121\200"),
+		  DNS_NEGATIVE_TTL_MAX_MS },
+		{ "RFC 2181 8: too large is none",
+		  SOA("\200\0\0\0", "\0\0\0\74"), 0 },
+	};
+
+	for (size_t i = 0; i < 2 * COUNT(rows); i++) {
+		bool has_name = i < COUNT(rows);
+		size_t row = i % COUNT(rows);
+		struct arena arena = {0};
+		CLEAN(text_done) struct text packet = {0};
+		struct dns_question question = {.type = DNS_MX};
+		struct dns_packet_answer answer = {0};
+
+		cr_assert(dns_name_parse(SLICE("example.net"),
+					 &question.name));
+		text_add(&packet, slice_of(has_name ? "\22\64\201\200"
+						    : "\22\64\201\203", 4));
+		text_add(&packet, slice_of("\0\1\0\0\0\1\0\0", 8));
+		text_add(&packet, slice_of(QUESTION, sizeof(QUESTION) - 1));
+		text_add(&packet, slice_of(rows[row].authority, 38));
+		cr_expect_eq(dns_packet_read(text_slice(&packet), &question,
+					     0x1234, &arena, &answer),
+			     DNS_PACKET_ANSWER, "%s: %s", rows[row].name,
+			     answer.answer.reason);
+		cr_expect_eq(answer.answer.status,
+			     has_name ? DNS_NO_DATA : DNS_NO_NAME);
+		cr_expect_eq(answer.ttl_ms, rows[row].ttl_ms, "%s: %llu",
+			     rows[row].name,
+			     (unsigned long long)answer.ttl_ms);
 		arena_done(&arena);
 	}
 }
