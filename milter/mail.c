@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "milter/mail_signing.h"
+#include "milter/mail_verifying.h"
 #include "milter/mta_field.h"
 
 /*
@@ -24,7 +25,9 @@ struct mail {
 	struct arena arena;
 	struct text id;
 	struct slice sender, client;
+	/* One of them, from the beginning. */
 	struct mail_signing *signing;
+	struct mail_verifying *verifying;
 	const struct decision *decision;
 	const struct signature *signatures;
 	size_t signatures_count;
@@ -145,6 +148,7 @@ mail_free(struct mail *mail)
 	if (mail == NULL)
 		return;
 	mail_signing_free(mail->signing);
+	mail_verifying_free(mail->verifying);
 	text_done(&mail->id);
 	text_done(&mail->field);
 	text_done(&mail->reply.text);
@@ -156,14 +160,22 @@ enum mail_next
 mail_begin(struct mail *mail, const struct origin *origin, struct slice id,
            uint64_t time_s)
 {
+	const struct mail_rules *rules = mail->rules;
 	CLEAN(text_done) struct text reason = {0};
 
 	stage_enter(mail, STAGE_HEADER);
 	mail->client = arena_copy(&mail->arena, origin->client);
 	mail_identify(mail, id);
-	if (!origin_is_signed(&mail->rules->origin, origin, &reason))
+	if (rules->mode != MAIL_VERIFIES &&
+	    origin_is_signed(&rules->origin, origin, &reason)) {
+		mail->signing = mail_signing_new(rules->policy, time_s);
+		return MAIL_MORE;
+	}
+	if (rules->mode == MAIL_SIGNS)
 		return skip(mail, LOG_LEVEL_INFO, text_slice(&reason));
-	mail->signing = mail_signing_new(mail->rules->policy, time_s);
+	mail->verifying =
+	        mail_verifying_new(rules->records, rules->dns_timeout_ms,
+	                           time_s, rules->authserv_id);
 	return MAIL_MORE;
 }
 
@@ -182,6 +194,15 @@ mail_identify(struct mail *mail, struct slice id)
 	text_add(&mail->id, id);
 }
 
+static void
+field_feed(struct mail *mail, struct slice field)
+{
+	if (mail->verifying != NULL)
+		mail_verifying_header(mail->verifying, field);
+	else
+		mail_signing_header(mail->signing, field);
+}
+
 void
 mail_header(struct mail *mail, struct slice name, struct slice value)
 {
@@ -198,7 +219,7 @@ mail_header(struct mail *mail, struct slice name, struct slice value)
 	mail->header_size +=
 	        mail->field.len + 2 <= room ? mail->field.len + 2 : room;
 	if (mail->header_size < mail->rules->header_max)
-		mail_signing_header(mail->signing, text_slice(&mail->field));
+		field_feed(mail, text_slice(&mail->field));
 }
 
 enum mail_next
@@ -209,6 +230,10 @@ mail_end_of_header(struct mail *mail)
 		return refuse(mail, "552", "5.3.4",
 		              SLICE("Header size exceeds the limit"),
 		              SLICE("limits.max_header_size"));
+	if (mail->verifying != NULL) {
+		mail_verifying_end_of_header(mail->verifying);
+		return MAIL_MORE;
+	}
 	mail->decision = mail_signing_end_of_header(mail->signing);
 	switch (mail->decision->verdict) {
 	case VERDICT_SIGN:
@@ -237,7 +262,10 @@ void
 mail_body(struct mail *mail, struct slice bytes)
 {
 	ASSERT(mail->stage == STAGE_BODY);
-	mail_signing_body(mail->signing, bytes);
+	if (mail->verifying != NULL)
+		mail_verifying_body(mail->verifying, bytes);
+	else
+		mail_signing_body(mail->signing, bytes);
 }
 
 static char *
@@ -276,35 +304,51 @@ inserts_make(struct mail *mail, struct slice fields)
 	}
 }
 
+/* Removes some fields of one name, then inserts `fields`, of which there are
+ * `inserts`. */
 static void
-changes_make(struct mail *mail, struct slice fields)
+changes_make(struct mail *mail, char *name, const uint32_t *removed,
+             size_t removed_count, struct slice fields, size_t inserts)
 {
-	static char name[] = "DKIM-Signature";
-	size_t strips_count;
-	const uint32_t *strips =
-	        mail_signing_strips(mail->signing, &strips_count);
-
-	mail->changes =
-	        arena_array(&mail->arena, strips_count + mail->signatures_count,
-	                    sizeof(*mail->changes));
+	mail->changes = arena_array(&mail->arena, removed_count + inserts,
+	                            sizeof(*mail->changes));
 	/* From below, so that the others keep their numbers. */
-	for (size_t i = strips_count; i > 0; i--)
+	for (size_t i = removed_count; i > 0; i--)
 		mail->changes[mail->changes_count++] = (struct mail_change){
 		        .kind = MAIL_REMOVE,
-		        .index = strips[i - 1],
+		        .index = removed[i - 1],
 		        .name = name,
 		};
 	inserts_make(mail, fields);
+	ASSERT(mail->changes_count == removed_count + inserts);
+}
+
+static enum mail_next
+verifying_end(struct mail *mail)
+{
+	static char name[] = "Authentication-Results";
+	size_t count;
+	const uint32_t *forged = mail_verifying_forged(mail->verifying, &count);
+
+	stage_enter(mail, STAGE_END);
+	changes_make(mail, name, forged, count,
+	             mail_verifying_end(mail->verifying), 1);
+	return MAIL_ACCEPT;
 }
 
 enum mail_next
 mail_end(struct mail *mail, mail_sign_fn *sign, void *owner)
 {
+	static char name[] = "DKIM-Signature";
 	struct signature *signatures;
 	struct fault fault = {0};
 	struct slice fields;
+	size_t strips_count;
+	const uint32_t *strips;
 
 	ASSERT(mail->stage == STAGE_BODY);
+	if (mail->verifying != NULL)
+		return verifying_end(mail);
 	signatures = mail_signing_end(mail->signing, &mail->signatures_count);
 	mail->signatures = signatures;
 	ASSERT(mail->signatures_count > 0);
@@ -316,7 +360,9 @@ mail_end(struct mail *mail, mail_sign_fn *sign, void *owner)
 		return fail(mail, &fault);
 	}
 	stage_enter(mail, STAGE_END);
-	changes_make(mail, fields);
+	strips = mail_signing_strips(mail->signing, &strips_count);
+	changes_make(mail, name, strips, strips_count, fields,
+	             mail->signatures_count);
 	return MAIL_ACCEPT;
 }
 
@@ -325,6 +371,26 @@ mail_changes(const struct mail *mail, size_t *count_out)
 {
 	*count_out = mail->changes_count;
 	return mail->changes;
+}
+
+static void
+log_results(const struct mail *mail, struct log *line)
+{
+	size_t count;
+	const struct verification *results =
+	        mail_verifying_results(mail->verifying, &count);
+
+	log_list_begin(line, "results");
+	for (size_t i = 0; i < count; i++) {
+		log_object_begin(line);
+		log_text(line, "domain", results[i].domain);
+		log_text(line, "selector", results[i].selector);
+		log_text(line, "algorithm", results[i].algorithm);
+		log_string(line, "result", authres_result(&results[i]));
+		log_text(line, "reason", results[i].reason);
+		log_object_end(line);
+	}
+	log_list_end(line);
 }
 
 void
@@ -336,13 +402,18 @@ mail_settle(struct mail *mail, bool is_changed)
 		return;
 	if (!is_changed) {
 		skip(mail, LOG_LEVEL_WARNING,
-		     SLICE("the MTA could not be told of the signatures"));
+		     SLICE("the MTA could not be told of the changes"));
 		return;
 	}
 	stage_enter(mail, STAGE_DONE);
-	event_begin(mail, &line, LOG_LEVEL_INFO, "signed");
-	log_signatures(mail, &line);
-	log_text(&line, "reason", mail->decision->reason);
+	if (mail->verifying != NULL) {
+		event_begin(mail, &line, LOG_LEVEL_INFO, "verified");
+		log_results(mail, &line);
+	} else {
+		event_begin(mail, &line, LOG_LEVEL_INFO, "signed");
+		log_signatures(mail, &line);
+		log_text(&line, "reason", mail->decision->reason);
+	}
 	log_send(&line);
 }
 

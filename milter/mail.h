@@ -11,8 +11,9 @@
  * MAIL_REFUSE nothing more is fed. A step that an MTA leaves out is made up
  * for: steps may only not go backwards.
  *
- * Everything that becomes of a message is one log event: signed, skipped or
- * rejected, with its reason.
+ * A message is signed, or it is verified, or neither: that is settled at its
+ * beginning. Everything that becomes of it is one log event: signed, verified,
+ * skipped or rejected.
  *
  * Ownership   The rules and what they point to must outlive the mail.
  * Thread      One at a time.
@@ -22,14 +23,26 @@
 
 #include "milter/origin.h"
 #include "milter/pipeline.h"
+#include "milter/records.h"
+
+enum mail_mode {
+	MAIL_SIGNS,     /* what `origin` says; the rest is left alone */
+	MAIL_VERIFIES,  /* all of it */
+	MAIL_DOES_BOTH, /* signs what `origin` says, verifies the rest */
+};
 
 /* What holds for a message from its beginning to its end. */
 struct mail_rules {
+	enum mail_mode mode;
 	struct policy *policy;
 	struct origin_rules origin;
 	bool accepts_on_error; /* else the MTA is told to try again later */
 	size_t header_max;     /* bytes */
 	struct slice listener; /* where the MTA finds us, for the log */
+	/* Of what is verified. */
+	const struct records_source *records;
+	uint64_t dns_timeout_ms; /* for a message */
+	struct slice authserv_id;
 };
 
 /* Has all of them made, and waits. */

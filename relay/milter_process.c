@@ -17,6 +17,7 @@
 #include "relay/handover.h"
 #include "relay/limits.h"
 #include "relay/options.h"
+#include "relay/resolver.h"
 
 /* How often a stopping process looks whether it is done. */
 #define STOP_LOOK_MS 10
@@ -34,7 +35,8 @@ struct process {
 	pthread_mutex_t lock; /* of generation */
 	struct generation *generation;
 	struct signer_pool *pool;
-	uint64_t stop_by_ms; /* 0: it goes on */
+	struct resolver *resolver; /* NULL until something is to be verified */
+	uint64_t stop_by_ms;       /* 0: it goes on */
 };
 
 /* ---- a generation ---- */
@@ -93,6 +95,61 @@ generation_receive(const struct handover *handover,
 	};
 	keyring_unref(keyring); /* the policy holds its own reference */
 	generation->options = TAKE(options);
+	*generation_out = generation;
+	return true;
+}
+
+static enum mail_mode
+mode_of(const struct milter_section *milter)
+{
+	switch (milter->mode) {
+	case MILTER_SIGN:
+		return MAIL_SIGNS;
+	case MILTER_VERIFY:
+		return MAIL_VERIFIES;
+	case MILTER_BOTH:
+		return MAIL_DOES_BOTH;
+	}
+	return MAIL_SIGNS;
+}
+
+/* What verifying needs; before the generation is used. */
+static bool
+verifying_prepare(struct process *process, struct generation *generation,
+                  struct fault *fault)
+{
+	const struct options *options = generation->options;
+	struct mail_rules *mail = &generation->rules.mail;
+
+	mail->mode = mode_of(&options->milter);
+	mail->dns_timeout_ms = options->milter.dns_timeout_ms;
+	mail->authserv_id = options->milter.authserv_id;
+	if (process->resolver != NULL)
+		resolver_reconfigure(process->resolver, options->dns.resolvers,
+		                     options->dns.resolvers_count);
+	else if (mail->mode != MAIL_SIGNS &&
+	         !resolver_new(options->dns.resolvers,
+	                       options->dns.resolvers_count, &process->resolver,
+	                       fault))
+		return false;
+	if (process->resolver != NULL)
+		mail->records = resolver_source(process->resolver);
+	return true;
+}
+
+/* A generation that can be used. */
+static bool
+generation_make(struct process *process, const struct handover *handover,
+                struct generation **generation_out, struct fault *fault)
+{
+	struct generation *generation;
+
+	if (!generation_receive(handover, &generation, fault))
+		return false;
+	if (!verifying_prepare(process, generation, fault)) {
+		generation_unref(generation);
+		return false;
+	}
 	*generation_out = generation;
 	return true;
 }
@@ -238,7 +295,7 @@ reload(struct process *process, struct handover *handover)
 	struct fault fault = {0};
 	bool is_told;
 
-	if (generation_receive(handover, &generation, &fault)) {
+	if (generation_make(process, handover, &generation, &fault)) {
 		/* The sockets first: a message that begins with the new keys
 		 * finds a signer that has them. */
 		signer_pool_replace(process->pool, handover->signers,
@@ -330,7 +387,7 @@ process_start(struct process *process, struct handover *handover,
 	        .ended = service_ended,
 	};
 
-	if (!generation_receive(handover, &process->generation, fault))
+	if (!generation_make(process, handover, &process->generation, fault))
 		return false;
 	log_configure(process->generation->options->log.format,
 	              process->generation->options->log.level);

@@ -399,21 +399,10 @@ limits_check(const struct options *options, struct conf_errors *errors)
 			   "'max_message_size'");
 }
 
-static void
-milter_check(const struct options *options, struct conf_errors *errors)
-{
-	const struct conf_item *item = section_at(options->items, "milter", 0);
-
-	if (options->milter.mode != MILTER_SIGN)
-		conf_error(errors, conf_item_place(item, "mode"),
-			   "'mode': only 'sign' is available yet");
-}
-
 void
 options_check(const struct options *options, struct conf_errors *errors)
 {
 	limits_check(options, errors);
-	milter_check(options, errors);
 	listeners_check(options, errors);
 	routes_check(options, errors);
 	domains_check(options, errors);

@@ -130,6 +130,7 @@ EVENTS = {
                  "reason": str, "changed": list},
     "rejected": {"listener": str, "client": str, "from": str, "to": str,
                  "reply": str, "reason": str},
+    "verified": {"id": str, "client": str, "from": str, "results": list},
     "signed": MAIL,
     "skipped": MAIL,
     "delivered": OUTCOME,

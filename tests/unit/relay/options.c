@@ -445,8 +445,8 @@ static const struct {
 	{"milter { authserv_id = \"a; b\" }",
 	 "c:1: 'authserv_id': 'a; b' is not a name such as "
 	 "\"mx.example.com\"\n"},
-	{"milter { mode = \"both\" }",
-	 "c:1: 'mode': only 'sign' is available yet\n"},
+	{"milter { mode = \"none\" }",
+	 "c:1: 'mode': 'none' is none of: sign, verify, both\n"},
 	{"signing { canonicalization = \"relaxed\" }",
 	 "c:1: 'canonicalization': 'relaxed' is none of: relaxed/relaxed, "
 	 "relaxed/simple, simple/relaxed, simple/simple\n"},

@@ -1,0 +1,385 @@
+"""`signet milter` with mode = verify and both: what it says of mail that comes
+in, read by other people's parsers, beside OpenDKIM's word on the same mail.
+
+One name server serves the whole module; a configuration has one milter.
+"""
+
+import os
+import socket
+import time
+
+import pytest
+
+from harness import authres, judge
+from harness.faulty import Receiver
+from harness.judge import Keys
+from harness.milter import MilterSetup, SignetMilter
+from harness.milter_client import Milter, fields_of
+from harness.names import NameServer
+from harness.opendkim import OpenDkim
+from harness.ports import free_port
+from harness.postfix import Relaying
+from harness.sendmail import Sendmail
+from harness.signed import MESSAGE, Messages, make_keys
+from harness.smtp import submit
+
+ID = "mx.example.org"
+STRANGER = {"host": "client.example.net", "address": "192.0.2.7"}
+LOCAL = {"address": "127.0.0.1"}
+# dns_timeout of the milter whose name server says nothing.
+BOUND_S = 2
+
+# Where OpenDKIM says otherwise.
+OPENDKIM_DIFFERS = {
+    # It takes keys from a file here, which refuses nothing.
+    "name server refuses": ["pass"],
+    # RFC 8601 2.7.1: fail is for what did not verify; without a key nothing
+    # can be tried.
+    "no key": ["fail"], "key revoked": ["fail"], "no key record": ["fail"],
+    # RFC 6376 3.6.1: a failure in test mode counts as no signature.
+    "test mode, forged": ["fail"],
+    # RFC 8301 3.1 bars it.
+    "rsa-sha1": ["pass"],
+    # RFC 8601 2.7.1: syntax errors are neutral. It says nothing at all where
+    # that is the only signature.
+    "no tag list": [], "no selector": [],
+    "one of two is broken": ["pass", "fail"],
+}
+
+
+class Silent:
+    """A name server that takes every question and answers none."""
+
+    def __init__(self):
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.udp.bind(("127.0.0.1", free_port()))
+        self.port = self.udp.getsockname()[1]
+        self.tcp.bind(("127.0.0.1", self.port))
+        self.tcp.listen(16)
+
+    def stop(self):
+        self.udp.close()
+        self.tcp.close()
+
+
+class World:
+    """Everything that the module shares."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.keys = make_keys(Keys(os.path.join(directory, "keys")))
+        self.messages = Messages(self.keys)
+        self.names = NameServer(directory, {
+            domain: self.keys.zone(domain)
+            for domain in ("example.com", "example.org")})
+        self.silent = Silent()
+        self.milters = {}
+
+    def milter(self, name, options, resolver=None):
+        """The one of that name; started at its first use."""
+        if name not in self.milters:
+            setup = MilterSetup(
+                os.path.join(self.directory, name), self.keys,
+                'authserv_id = "%s"\n%s' % (ID, options),
+                resolver=resolver or self.names.resolver)
+            self.milters[name] = SignetMilter(setup)
+        return self.milters[name]
+
+    def stop(self):
+        try:
+            for milter in self.milters.values():
+                milter.stop()
+        finally:
+            for milter in self.milters.values():
+                milter.discard()
+            self.silent.stop()
+            self.names.stop()
+
+
+@pytest.fixture(scope="module")
+def world(session_directory):
+    directory = os.path.join(session_directory, "milter-verify")
+    os.makedirs(directory)
+    os.chmod(directory, 0o711)
+    made = World(directory)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def verifying(world):
+    return world.milter("verify", 'mode = "verify"')
+
+
+@pytest.fixture
+def doing_both(world):
+    return world.milter("both", 'mode = "both"')
+
+
+def show(milter, message, client=None, **options):
+    with Milter(milter.socket) as conversation:
+        result = conversation.message(message, client=client or STRANGER,
+                                      **options)
+    assert result.verdict in ("continue", "accept"), (message, result)
+    return result
+
+
+def values(message, name="Authentication-Results"):
+    return [value.decode() for field, value in fields_of(message)[0]
+            if field.decode().lower() == name.lower()]
+
+
+def results_of(result, authserv_id=ID):
+    """What the one inserted field says."""
+    inserted = [change for change in result.changes if change[0] == "insert"]
+    assert [change[2] for change in inserted] == [b"Authentication-Results"]
+    found, results = authres.parse(inserted[0][3].decode().replace(
+        "\n", "\r\n"))
+    assert found == authserv_id
+    return results
+
+
+def test_results(world, verifying):
+    for name, (message, expected) in world.messages.table.items():
+        results = results_of(show(verifying, message))
+        assert [one.result for one in results] == (expected or ["none"]), \
+            (name, results)
+        assert {one.method for one in results} == {"dkim"}
+        if {"pass", "fail"}.intersection(expected):
+            for tags, one in zip(judge.signature_tags(message), results):
+                said = {key: one.properties["header." + key] for key in "dsab"}
+                start = said.pop("b")
+                assert said == {key: tags[key] for key in "dsa"}, name
+                assert "".join(tags["b"].split()).startswith(start)
+                assert len(start) >= 8
+
+
+def test_opendkim_agrees(world, started):
+    theirs = OpenDkim(world.directory, {
+        "Mode": "v", "AuthservID": ID, "AlwaysAddARHeader": "yes",
+        "InternalHosts": "192.0.2.99", "On-Default": "accept"},
+        records=world.keys.records)
+    started(theirs)
+    said = {}
+    for name, (message, expected) in world.messages.table.items():
+        result = show(theirs, message)
+        said[name] = [
+            one.result for value in values(result.data)
+            for one in authres.by_python(value)[1] if one.method == "dkim"]
+        if said[name] == (expected or ["none"]):
+            del said[name]
+    for name, results in said.items():
+        assert results == OPENDKIM_DIFFERS.get(name), name
+    assert said == OPENDKIM_DIFFERS
+
+
+def test_the_field_goes_on_top(world, verifying):
+    message = world.messages.table["signed"][0]
+    result = show(verifying, message)
+    assert result.changes[-1][:2] == ("insert", 0)
+    names = [name for name, _ in fields_of(result.data)[0]]
+    assert names[0] == b"Authentication-Results"
+    assert result.data.endswith(message)
+
+
+FORGED = [
+    b"Authentication-Results: mx.example.org; dkim=pass header.d=bank.example",
+    b"authentication-results:MX.Example.ORG; dkim=pass",
+    b"Authentication-Results: (a (nested) one)\r\n\tmx.example.org 1; none",
+    b"Authentication-Results: \"mx.example.org\"; spf=pass",
+    b"Authentication-Results: mx.example.org./4Xy; dkim=pass",
+    b"Authentication-Results: =?us-ascii?q?mx.example.org?=; dkim=pass",
+]
+OTHERS = [
+    b"Authentication-Results: mx.example.net; dkim=pass header.d=a.example",
+    b"ARC-Authentication-Results: i=1; mx.example.org; dkim=pass",
+    b"Authentication-Results: a.mx.example.org; spf=fail",
+    b"X-Authentication-Results: mx.example.org; dkim=pass",
+    b"Authentication-Results: dkim=pass (mx.example.org)",
+]
+
+
+def mixed(message):
+    """With forged fields and others, in turn, on top and at the end."""
+    fields = [field for pair in zip(FORGED, OTHERS + OTHERS[:1])
+              for field in pair]
+    head, _, body = message.partition(b"\r\n\r\n")
+    return b"\r\n".join(fields[:7] + [head] + fields[7:]) + b"\r\n\r\n" + body
+
+
+def without_forged(message):
+    for field in FORGED:
+        message = message.replace(field + b"\r\n", b"")
+    return message
+
+
+def test_forged_fields_go(world, verifying):
+    message = mixed(world.messages.table["signed"][0])
+    result = show(verifying, message)
+    assert [one.result for one in results_of(result)] == ["pass"]
+    assert result.data.endswith(without_forged(message))
+    assert len(values(result.data)) == \
+        len(values(without_forged(message))) + 1
+    # Gone before ours is there: what is removed is never what we wrote.
+    kinds = [change[0] for change in result.changes]
+    assert kinds == ["change"] * len(FORGED) + ["insert"]
+
+
+def test_event(world, verifying):
+    message = world.messages.table["three signatures"][0]
+    macros = {b"T": {"i": "4Xyz-event"}}
+    show(verifying, message, sender="<carol@example.net>", macros=macros)
+    event = verifying.wait("verified", id="4Xyz-event")
+    assert event["from"] == "carol@example.net"
+    assert event["client"] == "192.0.2.7"
+    assert [(one["domain"], one["selector"], one["algorithm"], one["result"])
+            for one in event["results"]] == [
+        ("example.com", "rsa", "rsa-sha256", "pass"),
+        ("example.org", "rsa", "rsa-sha256", "pass"),
+        ("example.com", "ed", "ed25519-sha256", "pass")]
+    assert all(one["reason"] for one in event["results"])
+
+
+def test_many_signatures_are_bounded(world, verifying):
+    one = world.messages.signature()
+    result = show(verifying, one * 40 + MESSAGE)
+    results = results_of(result)
+    assert [each.result for each in results] == ["pass"] * 32 + ["policy"]
+
+
+def test_what_is_not_ours_is_not_signed(world, verifying):
+    """mode = verify signs nobody's mail, whoever sends it."""
+    result = show(verifying, MESSAGE, client=LOCAL)
+    assert [one.result for one in results_of(result)] == ["none"]
+
+
+@pytest.fixture
+def waiting(world):
+    """Its name server says nothing."""
+    return world.milter(
+        "silent", 'mode = "verify"\ndns_timeout = "%ds"' % BOUND_S,
+        "127.0.0.1:%d" % world.silent.port)
+
+
+def test_silent_dns_is_waited_for_once(world, waiting):
+    """However many names there are, the MTA has its answer in time."""
+    signatures = [world.messages.signature(selector=selector, domain=domain)
+                  for selector, domain in (
+                      ("rsa", "example.com"), ("ed", "example.com"),
+                      ("rsa", "example.org"), ("testing", "example.com"))]
+    message = world.messages.signed(*signatures)
+    begin = time.monotonic()
+    result = show(waiting, mixed(message))
+    took = time.monotonic() - begin
+    assert [one.result for one in results_of(result)] == ["temperror"] * 4
+    assert BOUND_S - 0.5 <= took < BOUND_S + 1.5, took
+    assert without_forged(mixed(message)) in result.data
+
+
+def test_the_bound_runs_while_the_body_comes(world, waiting):
+    """A slow body is time in which an answer could have come."""
+    message = world.messages.table["signed"][0]
+    fields, body = fields_of(message)
+    with Milter(waiting.socket) as conversation:
+        conversation.begin(STRANGER)
+        conversation.mail()
+        conversation.rcpt()
+        conversation.data()
+        for name, value in fields:
+            conversation.header(name, value)
+        conversation.eoh()
+        time.sleep(BOUND_S + 0.2)
+        conversation.body(body)
+        begin = time.monotonic()
+        reply, changes, _ = conversation.eob()
+        assert time.monotonic() - begin < 1
+    assert reply.verdict in ("continue", "accept")
+    assert b"dkim=temperror" in changes[-1][3]
+
+
+def test_aborted_while_dns_is_asked(world, waiting):
+    """What nobody waits for any more is forgotten."""
+    fields, _ = fields_of(world.messages.table["signed"][0])
+    with Milter(waiting.socket) as conversation:
+        conversation.begin(STRANGER)
+        for _ in range(20):
+            conversation.mail()
+            conversation.rcpt()
+            conversation.data()
+            for name, value in fields:
+                conversation.header(name, value)
+            conversation.eoh()
+            conversation.abort()
+    result = show(waiting, MESSAGE)
+    assert [one.result for one in results_of(result)] == ["none"]
+
+
+def test_both_signs_what_is_ours(world, doing_both):
+    result = show(doing_both, MESSAGE, client=LOCAL)
+    assert not values(result.data)
+    assert [tags["s"] for tags in judge.signature_tags(result.data)] == \
+        ["rsa", "ed"]
+    verdicts = judge.dkimpy(result.data, judge.lookup_in(world.keys.records))
+    assert [one.passed for one in verdicts] == [True, True]
+
+
+def test_both_leaves_the_results_in_mail_of_ours(world, doing_both):
+    """A list's host sends on what came in by us, with what we said then."""
+    ours = b"Authentication-Results: mx.example.org; dkim=pass\r\n"
+    result = show(doing_both, ours + MESSAGE, client=LOCAL)
+    assert ours in result.data
+    assert len(judge.signature_tags(result.data)) == 2
+
+
+def test_both_verifies_what_is_not(world, doing_both):
+    message = mixed(world.messages.table["signed"][0])
+    result = show(doing_both, message)
+    assert [one.result for one in results_of(result)] == ["pass"]
+    assert len(judge.signature_tags(result.data)) == 1
+    assert result.data.endswith(without_forged(message))
+
+
+def test_one_connection_carries_both(world, doing_both):
+    signed = world.messages.table["signed"][0]
+    with Milter(doing_both.socket) as conversation:
+        conversation.begin(STRANGER)
+        for message, expected in ((signed, "pass"), (MESSAGE, "none"),
+                                  (signed.replace(b"Hello", b"Hallo"),
+                                   "fail")):
+            result = conversation.message(message, begin=False)
+            assert [one.result for one in results_of(result)] == [expected]
+
+
+def postfix_with(directory, milter, relay_port):
+    return Relaying(directory, relay_port,
+                    "smtpd_milters = inet:127.0.0.1:%d\n"
+                    "milter_default_action = tempfail\n" % milter.port)
+
+
+def sendmail_with(directory, milter, relay_port):
+    return Sendmail(directory, relay_port,
+                    "INPUT_MAIL_FILTER(`signet', `S=%s, F=T')\n" %
+                    milter.socket)
+
+
+@pytest.mark.parametrize("start", [postfix_with, sendmail_with])
+def test_an_mta_delivers_the_field(world, verifying, started, start):
+    """All the way: it asks, removes and inserts, and sends on."""
+    receiver = Receiver(free_port())
+    started(receiver)
+    mta = start(world.directory, verifying, receiver.port)
+    started(mta)
+    message = mixed(world.messages.table["three signatures"][0])
+    submit(mta.port, message)
+    data = receiver.wait_deliveries(1)[0].data
+    # On top of what came in; the MTA's own Received is above or below.
+    assert fields_of(data)[0][0][0] in (b"Authentication-Results",
+                                        b"Received")
+    ours, = [value for value in values(data) if value.split()[0] == ID + ";"]
+    assert [one.result for one in authres.parse(ours)[1]] == ["pass"] * 3
+    assert len(values(data)) == len(values(without_forged(message))) + 1
+    for field in OTHERS:
+        assert field in data
+    verdicts = judge.dkimpy(data, judge.lookup_in(world.keys.records))
+    assert [one.passed for one in verdicts] == [True] * 3
