@@ -7,10 +7,10 @@
 #include "milter/prepare.h"
 #include "relay/net/signing.h"
 #include "relay/net/wire.h"
+#include "relay/prepare/pass.h"
+#include "relay/prepare/recheck.h"
 #include "relay/queue/spool.h"
 #include "relay/server/accepted.h"
-#include "relay/server/prepare_pass.h"
-#include "relay/server/recheck.h"
 
 /*
  * FIELDS → BODY, or → REFUSED from either: the rest is read and dropped, in
@@ -51,7 +51,7 @@ struct transaction {
 	/* The second pass. */
 	struct repair_needs needs;
 	struct repair_report report; /* what it did */
-	struct prepare_pass *pass;
+	struct pass *pass;
 	bool is_preparing; /* it begins once all is spooled */
 	bool has_8bit;     /* of what it gave */
 	struct text notes; /* what was not done, for the log */
@@ -140,7 +140,7 @@ stop_work(struct transaction *transaction)
 	if (transaction->is_signing)
 		signing_cancel(&transaction->order);
 	transaction->is_signing = false;
-	prepare_pass_cancel(&transaction->pass);
+	pass_cancel(&transaction->pass);
 	if (transaction->spool != NULL)
 		spool_cancel(&transaction->spool);
 }
@@ -365,7 +365,7 @@ on_spool(void *owner, enum spool_event event)
 	case SPOOL_DRAINED:
 		transaction->is_blocked = false;
 		if (transaction->pass != NULL)
-			prepare_pass_resume(transaction->pass);
+			pass_resume(transaction->pass);
 		else if (transaction->phase < PHASE_FINISHING)
 			transaction->setup.drained(transaction->setup.owner);
 		break;
@@ -707,7 +707,7 @@ second_done(void *owner, const struct fault *fault)
 static void
 second_pass(struct transaction *transaction)
 {
-	struct prepare_pass_setup setup = {
+	struct pass_setup setup = {
 		.store = transaction->setup.store,
 		.loop = transaction->setup.loop,
 		.message = transaction->message,
@@ -721,7 +721,7 @@ second_pass(struct transaction *transaction)
 	};
 
 	transaction->is_preparing = false;
-	prepare_pass_start(&setup, &transaction->pass);
+	pass_start(&setup, &transaction->pass);
 }
 
 static void

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "relay/net/signing.h"
+#include "relay/prepare/recheck.h"
 #include "relay/queue/spool.h"
-#include "relay/server/recheck.h"
 
 static enum fault_kind failing[FAKE_PARTS];
 static bool is_full;

@@ -1,24 +1,24 @@
 /*
- * prepare_pass - the second pass over a message that needs to be repaired
+ * pass - the second pass over a message that needs to be repaired
  * (milter/repair.h): its spooled bytes are looked at, then handed on changed.
  *
  * Bytes in memory are taken as they are; those of a file are read by the
  * store's readers, a chunk at a time.
  *
- * Ownership   prepare_pass_cancel() ends it in any state; it is gone when
+ * Ownership   pass_cancel() ends it in any state; it is gone when
  *             done() is called, and when decided() returns false.
  * Events      decided() once, done() once if that returned true. From the loop,
- *             or from inside prepare_pass_start() and prepare_pass_resume().
+ *             or from inside pass_start() and pass_resume().
  */
-#ifndef RELAY_SERVER_PREPARE_PASS_H
-#define RELAY_SERVER_PREPARE_PASS_H
+#ifndef RELAY_PREPARE_PASS_H
+#define RELAY_PREPARE_PASS_H
 
 #include "milter/repair.h"
 #include "relay/queue/store.h"
 
-struct prepare_pass;
+struct pass;
 
-struct prepare_pass_setup {
+struct pass_setup {
 	struct store *store;
 	struct loop *loop;
 	struct message *message; /* spooled; a reference is taken */
@@ -27,7 +27,7 @@ struct prepare_pass_setup {
 	/* What would be done. False: it is not to be written. */
 	bool (*decided)(void *owner, const struct repair_report *report);
 	/* A run of the repaired message. False: it is taken, but wait for
-	 * prepare_pass_resume(). */
+	 * pass_resume(). */
 	bool (*take)(void *owner, struct slice bytes);
 	/* NULL: all was taken. Else the bytes cannot be read; this may come
 	 * before decided(). */
@@ -36,9 +36,9 @@ struct prepare_pass_setup {
 };
 
 /* *pass_out is set before anything is called. */
-void prepare_pass_start(const struct prepare_pass_setup *setup,
-			struct prepare_pass **pass_out);
-void prepare_pass_resume(struct prepare_pass *pass);
-void prepare_pass_cancel(struct prepare_pass **pass);
+void pass_start(const struct pass_setup *setup,
+			struct pass **pass_out);
+void pass_resume(struct pass *pass);
+void pass_cancel(struct pass **pass);
 
 #endif

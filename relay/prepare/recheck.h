@@ -7,8 +7,8 @@
  * that went to a file is read back on the store's reader threads, a chunk at a
  * time.
  */
-#ifndef RELAY_SERVER_RECHECK_H
-#define RELAY_SERVER_RECHECK_H
+#ifndef RELAY_PREPARE_RECHECK_H
+#define RELAY_PREPARE_RECHECK_H
 
 #include "milter/proof.h"
 #include "relay/queue/store.h"

@@ -1,4 +1,4 @@
-#include "relay/server/recheck.h"
+#include "relay/prepare/recheck.h"
 
 #include "base/log.h"
 #include "relay/limits.h"

@@ -1,19 +1,19 @@
-#include "relay/server/prepare_pass.h"
+#include "relay/prepare/pass.h"
 
 #include <stdlib.h>
 
 /* A read outlives a pass that is cancelled. */
 struct pass_read {
 	struct store_read_body read;
-	struct prepare_pass *pass; /* NULL: nobody waits any more */
+	struct pass *pass; /* NULL: nobody waits any more */
 };
 
 /*
  * LOOKING over all bytes, then WRITING from the first one again. A pass that
- * is_blocked waits for prepare_pass_resume(), else for its read.
+ * is_blocked waits for pass_resume(), else for its read.
  */
-struct prepare_pass {
-	struct prepare_pass_setup setup;
+struct pass {
+	struct pass_setup setup;
 	struct repair *repair;
 	bool is_writing, is_blocked;
 	uint64_t offset;
@@ -23,7 +23,7 @@ struct prepare_pass {
 };
 
 static void
-pass_free(struct prepare_pass *pass)
+pass_free(struct pass *pass)
 {
 	ASSERT(pass->reading == NULL);
 	repair_free(pass->repair);
@@ -33,16 +33,16 @@ pass_free(struct prepare_pass *pass)
 }
 
 static void
-pass_end(struct prepare_pass *pass, const struct fault *fault)
+pass_end(struct pass *pass, const struct fault *fault)
 {
-	struct prepare_pass_setup setup = pass->setup;
+	struct pass_setup setup = pass->setup;
 
 	pass_free(pass);
 	setup.done(setup.owner, fault);
 }
 
 static void
-pass_give(struct prepare_pass *pass)
+pass_give(struct pass *pass)
 {
 	if (pass->out.len > 0)
 		pass->is_blocked = !pass->setup.take(pass->setup.owner,
@@ -51,7 +51,7 @@ pass_give(struct prepare_pass *pass)
 }
 
 static void
-pass_feed(struct prepare_pass *pass, struct slice bytes)
+pass_feed(struct pass *pass, struct slice bytes)
 {
 	pass->offset += bytes.len;
 	if (!pass->is_writing) {
@@ -62,13 +62,13 @@ pass_feed(struct prepare_pass *pass, struct slice bytes)
 	pass_give(pass);
 }
 
-static void pass_run(struct prepare_pass *pass);
+static void pass_run(struct pass *pass);
 
 static void
 read_done(struct store_read_body *read, const struct fault *fault)
 {
 	struct pass_read *reading = CONTAINER(read, struct pass_read, read);
-	struct prepare_pass *pass = reading->pass;
+	struct pass *pass = reading->pass;
 
 	if (pass != NULL) {
 		pass->reading = NULL;
@@ -85,7 +85,7 @@ read_done(struct store_read_body *read, const struct fault *fault)
 }
 
 static void
-read_begin(struct prepare_pass *pass)
+read_begin(struct pass *pass)
 {
 	struct pass_read *reading = memory_new(sizeof(*reading));
 
@@ -103,7 +103,7 @@ read_begin(struct prepare_pass *pass)
 
 /* False: the pass is over. */
 static bool
-pass_turn(struct prepare_pass *pass)
+pass_turn(struct pass *pass)
 {
 	const struct repair_report *report;
 
@@ -126,7 +126,7 @@ pass_turn(struct prepare_pass *pass)
 }
 
 static void
-pass_run(struct prepare_pass *pass)
+pass_run(struct pass *pass)
 {
 	const struct body *body = &pass->setup.message->body;
 
@@ -145,10 +145,10 @@ pass_run(struct prepare_pass *pass)
 }
 
 void
-prepare_pass_start(const struct prepare_pass_setup *setup,
-		   struct prepare_pass **pass_out)
+pass_start(const struct pass_setup *setup,
+		   struct pass **pass_out)
 {
-	struct prepare_pass *pass = memory_new(sizeof(*pass));
+	struct pass *pass = memory_new(sizeof(*pass));
 
 	pass->setup = *setup;
 	message_ref(setup->message);
@@ -158,7 +158,7 @@ prepare_pass_start(const struct prepare_pass_setup *setup,
 }
 
 void
-prepare_pass_resume(struct prepare_pass *pass)
+pass_resume(struct pass *pass)
 {
 	ASSERT(pass->is_blocked);
 	pass->is_blocked = false;
@@ -167,9 +167,9 @@ prepare_pass_resume(struct prepare_pass *pass)
 }
 
 void
-prepare_pass_cancel(struct prepare_pass **pass_pointer)
+pass_cancel(struct pass **pass_pointer)
 {
-	struct prepare_pass *pass = TAKE(*pass_pointer);
+	struct pass *pass = TAKE(*pass_pointer);
 
 	if (pass == NULL)
 		return;
