@@ -5,19 +5,16 @@
 #ifndef RELAY_SERVER_ACCEPTED_H
 #define RELAY_SERVER_ACCEPTED_H
 
-#include "milter/pipeline.h"
-#include "milter/prepare.h"
 #include "relay/net/address.h"
+#include "relay/queue/changes.h"
 #include "relay/queue/message.h"
 
 struct accepted {
 	const struct message *message;
 	struct slice listener;
 	const struct address *client;
-	const struct signature *signatures;
-	size_t signatures_count;
 	struct slice reason;
-	struct prepare_changes changes;
+	const struct changes *changes;
 };
 
 void accepted_log(const struct accepted *event);

@@ -232,20 +232,22 @@ static void
 log_accepted(const struct transaction *transaction)
 {
 	CLEAN(text_done) struct text reason = {0};
+	CLEAN(arena_done) struct arena arena = {0};
+	struct changes changes = {
+		.repair = transaction->report,
+		.mends_newlines = transaction->newline.has_mended,
+		.adds_date = transaction->adds_date,
+		.adds_message_id = transaction->adds_message_id,
+	};
 	struct accepted event = {
 		.message = transaction->message,
 		.listener = transaction->setup.listener,
 		.client = transaction->setup.trace.client,
-		.signatures = transaction->signatures,
-		.signatures_count = transaction->signatures_count,
-		.changes = {
-			.repaired = &transaction->report,
-			.mends_newlines = transaction->newline.has_mended,
-			.adds_date = transaction->adds_date,
-			.adds_message_id = transaction->adds_message_id,
-		},
+		.changes = &changes,
 	};
 
+	changes_sign(&changes, &arena, transaction->signatures,
+		     transaction->signatures_count);
 	/* Why it is signed so, or not; and what was not prepared. */
 	text_add(&reason, transaction->decision->reason);
 	text_add(&reason, text_slice(&transaction->notes));

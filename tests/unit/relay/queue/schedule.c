@@ -96,6 +96,12 @@ proof_memory(const struct pipeline *pipeline, struct slice prefix,
 	return fault_set(fault, FAULT_SYSTEM, "it does not verify");
 }
 
+const char *
+prepare_changed(const struct prepare_changes *changes, size_t *next)
+{
+	return changes->adds_date && (*next)++ == 0 ? "Date added" : NULL;
+}
+
 struct fake_answer {
 	struct post post;
 	struct signing_order *order;
