@@ -196,6 +196,8 @@ prepare_changed(const struct prepare_changes *changes, size_t *next)
 	        {report->encodes_base64, "parts encoded as base64"},
 	        {report->breaks_lines, "long lines of encoded parts broken"},
 	        {report->breaks_between, "long lines between parts broken"},
+	        {report->replaces_between,
+	         "8-bit text between parts replaced"},
 	        {report->folds_header, "long header lines folded"},
 	        {report->removes_bcc, "Bcc removed"},
 	        {report->removes_signatures, "DKIM-Signature removed"},

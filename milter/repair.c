@@ -13,6 +13,7 @@
 struct plan {
 	unsigned char encode; /* enum encode_kind */
 	bool folds;
+	bool relabels; /* "8bit" and "binary" become "7bit" */
 };
 
 struct repair {
@@ -164,6 +165,22 @@ leave(struct repair *repair, const char *why)
 		repair->report.left = why;
 }
 
+static void
+leave_8bit(struct repair *repair, const char *why)
+{
+	if (repair->report.left_8bit == NULL)
+		repair->report.left_8bit = why;
+}
+
+static bool
+has_8bit_octet(struct slice bytes)
+{
+	for (size_t i = 0; i < bytes.len; i++)
+		if ((unsigned char)bytes.bytes[i] >= 0x80)
+			return true;
+	return false;
+}
+
 static struct slice
 without_line_end(struct slice field)
 {
@@ -200,14 +217,52 @@ is_stripped(const struct repair *repair, struct slice field)
 }
 
 static void
+look_long_field(struct repair *repair, const struct mime_part *part,
+                struct slice field)
+{
+	CLEAN(text_done) struct text folded = {0};
+
+	if (part->is_fixed)
+		leave(repair, "a forwarded message that is signed");
+	else if (repair_fold(field, &folded))
+		plan_of(repair, part)->folds = true;
+	else if (part->index == 0)
+		repair->report.has_long_word = true;
+	else
+		leave(repair, "a header line without white space");
+}
+
+/* Of a part that is not encoded itself the label follows its content (RFC 2045
+ * 6.2): what may be 8-bit now will not be. */
+static bool
+is_label_of_8bit(const struct mime_part *part, struct slice field)
+{
+	struct slice value = slice_trim(
+	        slice_from(field, (size_t)(slice_find(field, ':') + 1)));
+
+	return part->kind != MIME_OPAQUE && !part->is_fixed &&
+	       part->given == ENCODE_GIVEN_NONE &&
+	       field_is(field, "Content-Transfer-Encoding") &&
+	       !slice_eq_nocase(value, SLICE("7bit"));
+}
+
+static void
+look_8bit_field(struct repair *repair, const struct mime_part *part,
+                struct slice field)
+{
+	if (has_8bit_octet(field))
+		leave_8bit(repair, "8-bit text in a header");
+	if (is_label_of_8bit(part, field))
+		plan_of(repair, part)->relabels = true;
+}
+
+static void
 look_fields(struct repair *repair, const struct mime_part *part,
             struct slice header)
 {
 	struct slice field;
 
 	while (mime_field_next(&header, &field)) {
-		CLEAN(text_done) struct text folded = {0};
-
 		if (part->index == 0 && repair->needs.bcc && is_bcc(field)) {
 			repair->has_bcc = true;
 			continue;
@@ -216,16 +271,10 @@ look_fields(struct repair *repair, const struct mime_part *part,
 			repair->has_signature = true;
 			continue;
 		}
-		if (!repair->needs.long_lines || !has_long_line(field))
-			continue;
-		if (part->is_fixed)
-			leave(repair, "a forwarded message that is signed");
-		else if (repair_fold(field, &folded))
-			plan_of(repair, part)->folds = true;
-		else if (part->index == 0)
-			repair->report.has_long_word = true;
-		else
-			leave(repair, "a header line without white space");
+		if (repair->needs.eight_bit)
+			look_8bit_field(repair, part, field);
+		if (repair->needs.long_lines && has_long_line(field))
+			look_long_field(repair, part, field);
 	}
 	if (part->index < repair->plans_count &&
 	    repair->plans[part->index].folds)
@@ -280,6 +329,9 @@ look_content(struct repair *repair, const struct mime_part *part)
 	repair->has_8bit |= measure->has_8bit;
 	if (part->index == 0)
 		repair->is_utf8 = encode_measure_is_utf8(measure);
+	/* RFC 2045 2.7: such lines are not 7bit. */
+	if (measure->has_long_line && part->index < repair->plans_count)
+		repair->plans[part->index].relabels = false;
 	if (!is_long && !is_8bit)
 		return;
 	why = content_choose(repair, part, is_8bit, &kind);
@@ -287,8 +339,8 @@ look_content(struct repair *repair, const struct mime_part *part)
 		plan_of(repair, part)->encode = (unsigned char)kind;
 	if (why != NULL && is_long)
 		leave(repair, why);
-	if (why != NULL && is_8bit && repair->report.left_8bit == NULL)
-		repair->report.left_8bit = why;
+	if (why != NULL && is_8bit)
+		leave_8bit(repair, why);
 	part_tell(repair, part, why);
 }
 
@@ -296,6 +348,13 @@ static void
 look_between(struct repair *repair, const struct mime_part *part,
              struct slice bytes)
 {
+	if (repair->needs.eight_bit && has_8bit_octet(bytes)) {
+		if (part->is_fixed)
+			leave_8bit(repair,
+			           "a forwarded message that is signed");
+		else
+			repair->report.replaces_between = true;
+	}
 	for (size_t i = 0; i < bytes.len; i++) {
 		char c = bytes.bytes[i];
 
@@ -469,6 +528,7 @@ repair_changes(const struct repair_report *report)
 {
 	return report->encodes_quoted || report->encodes_base64 ||
 	       report->breaks_lines || report->breaks_between ||
+	       report->replaces_between ||
 	       report->folds_header || report->removes_bcc ||
 	       report->removes_signatures || report->adds_version ||
 	       report->adds_type;
@@ -504,6 +564,11 @@ write_field(struct repair *repair, const struct mime_part *part,
 	if (part->index == 0 && repair->report.removes_signatures &&
 	    is_stripped(repair, field))
 		return;
+	/* Where 8-bit content stays in it, so does a multipart's label. */
+	if (encoding == NULL && repair->report.left_8bit == NULL &&
+	    part->index < repair->plans_count &&
+	    repair->plans[part->index].relabels)
+		encoding = "7bit";
 	if (encoding != NULL && field_is(field, "Content-Transfer-Encoding"))
 		write_encoding(repair, encoding);
 	else if (folds)
@@ -554,7 +619,10 @@ write_header(struct repair *repair, const struct mime_part *part,
 static void
 between_put(struct repair *repair, char c)
 {
-	if (repair->column == LINE_OCTETS_MAX) {
+	if (repair->report.replaces_between && (unsigned char)c >= 0x80)
+		c = '?';
+	if (repair->report.breaks_between &&
+	    repair->column == LINE_OCTETS_MAX) {
 		if (c == '-')
 			return;
 		text_add_string(repair->out, "\r\n");
@@ -569,7 +637,8 @@ static void
 write_between(struct repair *repair, const struct mime_part *part,
               struct slice bytes)
 {
-	if (!repair->report.breaks_between || part->is_fixed) {
+	if (part->is_fixed || !(repair->report.breaks_between ||
+	                        repair->report.replaces_between)) {
 		text_add(repair->out, bytes);
 		return;
 	}

@@ -10,20 +10,21 @@
  * What it may do
  *	lines over 998 octets in the content of a part: the part is encoded,
  *	    or its encoding's lines are broken; what it decodes to stays;
- *	8-bit content, where asked for: encoded likewise;
+ *	8-bit content, where asked for: encoded likewise, and what says "8bit"
+ *	    around it says "7bit" (RFC 2045 6.4);
  *	such lines in a header: folded at white space (RFC 5322 2.2.3);
  *	such lines between parts, in a preamble or an epilogue: broken, wherever
- *	    that is; it is text that "may be ignored or discarded" (RFC 2046
- *	    appendix A);
+ *	    that is, and 8-bit octets there replaced by "?"; it is text that "may
+ *	    be ignored or discarded" (RFC 2046 appendix A);
  *	Bcc and Resent-Bcc: removed (RFC 5322 3.6.3);
  *	signatures of the domains that sign it anew: removed;
  *	8-bit text without MIME-Version: the field added; where there is no
  *	    Content-Type either, that and the encoding as well: UTF-8 is said
  *	    to be that, anything else unknown-8bit (RFC 1428).
  * What it leaves alone, and says so: signed parts, message/partial and others
- * that must not be encoded, forwarded messages that are signed, and
- * whatever has a structure that is not certain (mime.h). Whether the
- * message is signed itself is the caller's to look at.
+ * that must not be encoded, forwarded messages that are signed, 8-bit text in
+ * headers, and whatever has a structure that is not certain (mime.h). Whether
+ * the message is signed itself is the caller's to look at.
  *
  * Memory      One header and a byte per part.
  */
@@ -45,7 +46,7 @@ struct repair_needs {
 struct repair_report {
 	/* What is changed. */
 	bool encodes_quoted, encodes_base64, breaks_lines, breaks_between;
-	bool folds_header;
+	bool replaces_between, folds_header;
 	bool removes_bcc, removes_signatures, adds_version, adds_type;
 	/* NULL, or where long lines stay, and 8-bit content, in a few words. */
 	const char *left, *left_8bit;

@@ -158,7 +158,8 @@ encode_check(enum encode_given given, struct slice bytes, size_t step)
 /* All bytes, and what the parts decode to with marks between. */
 struct trace {
 	struct text all, events, decoded, content;
-	bool is_loose; /* lines between parts may be broken */
+	bool is_loose;    /* lines between parts may be broken */
+	bool is_replaced; /* 8-bit octets there are "?" */
 	enum mime_event last;
 	size_t repeat;
 };
@@ -170,6 +171,20 @@ trace_done(struct trace *trace)
 	text_done(&trace->events);
 	text_done(&trace->decoded);
 	text_done(&trace->content);
+}
+
+static void
+between_add(struct trace *trace, struct slice bytes)
+{
+	for (size_t i = 0; i < bytes.len; i++) {
+		char c = bytes.bytes[i];
+
+		if (trace->is_loose && memchr("\r\n-", c, 3) != NULL)
+			continue;
+		if (trace->is_replaced && (unsigned char)c >= 0x80)
+			c = '?';
+		text_add_byte(&trace->decoded, c);
+	}
 }
 
 static void
@@ -199,10 +214,7 @@ trace_sink(void *owner, enum mime_event event, const struct mime_part *part,
 		text_clear(&trace->content);
 		break;
 	case MIME_BETWEEN:
-		for (size_t i = 0; i < bytes.len; i++)
-			if (!trace->is_loose ||
-			    memchr("\r\n-", bytes.bytes[i], 3) == NULL)
-				text_add_byte(&trace->decoded, bytes.bytes[i]);
+		between_add(trace, bytes);
 		break;
 	}
 }
@@ -285,6 +297,10 @@ repair_check(struct slice bytes, size_t step)
 	ASSERT(whole.len <= repair_size_max(bytes.len) - (1 << 20) +
 	                            64 * (1 + parts_count(bytes)));
 	before.is_loose = after.is_loose = report.breaks_between;
+	before.is_replaced = after.is_replaced = report.replaces_between;
+	/* Who asks for 7-bit gets that, or is told. */
+	for (size_t i = 0; i < whole.len && report.left_8bit == NULL; i++)
+		ASSERT((unsigned char)whole.bytes[i] < 0x80);
 	if (report.left == NULL && !report.has_long_word)
 		lines_check(text_slice(&whole), LINE_MAX);
 	/* A header may have grown over what the reader takes. */

@@ -253,6 +253,8 @@ Test(repair, needs)
 	}
 }
 
+#define CTE(name) "Content-Transfer-Encoding: " name "\r\n"
+
 static const struct eight_row {
 	const char *name, *message, *left, *repaired;
 } eight_rows[] = {
@@ -267,8 +269,31 @@ static const struct eight_row {
 	 NULL,
 	 MIXED "--b\r\n\r\na=b\r\n--b\r\nContent-Type: image/x-y\r\n"
 	       "Content-Transfer-Encoding: base64\r\n\r\n/w==\r\n--b--\r\n"},
-	{"a header stays", MIME "Subject: \xc3\xbc\r\n\r\nx\r\n", NULL,
-	 MIME "Subject: \xc3\xbc\r\n\r\nx\r\n"},
+	{"a header stays", MIME "Subject: \xc3\xbc\r\n\r\nx\r\n",
+	 "8-bit text in a header", MIME "Subject: \xc3\xbc\r\n\r\nx\r\n"},
+	{"a part's header stays",
+	 MIXED "--b\r\nX: \xc3\xbc\r\n\r\na\r\n--b--\r\n",
+	 "8-bit text in a header",
+	 MIXED "--b\r\nX: \xc3\xbc\r\n\r\na\r\n--b--\r\n"},
+	{"a preamble", MIXED "f\xc3\xbcr\r\n--b\r\n\r\na\r\n--b--\r\n\xff",
+	 NULL, MIXED "f??r\r\n--b\r\n\r\na\r\n--b--\r\n?"},
+	{"labels follow", CTE("8bit") MIXED "--b\r\n" CTE("8BIT") "\r\na=b\r\n"
+	 "--b\r\n" CTE("binary") "\r\n\xff\xff\r\n"
+	 "--b\r\nContent-Type: message/rfc822\r\n" CTE("8bit")
+	 "\r\n" CTE("8bit") "\r\nx\r\n--b--\r\n",
+	 NULL,
+	 CTE("7bit") MIXED "--b\r\n" CTE("7bit") "\r\na=b\r\n"
+	 "--b\r\n" CTE("base64") "\r\n//8=\r\n"
+	 "--b\r\nContent-Type: message/rfc822\r\n" CTE("7bit")
+	 "\r\n" CTE("7bit") "\r\nx\r\n--b--\r\n"},
+	{"labels of what stays",
+	 CTE("8bit") MIXED "--b\r\nContent-Type: message/partial\r\n" CTE("8bit")
+	 "\r\n\xff\r\n--b--\r\n",
+	 "a part of a type message/* that must not be encoded",
+	 CTE("8bit") MIXED "--b\r\nContent-Type: message/partial\r\n" CTE("8bit")
+	 "\r\n\xff\r\n--b--\r\n"},
+	{"long lines are not 7bit", CTE("binary") MIME "\r\n" LONG "\r\n", NULL,
+	 CTE("binary") MIME "\r\n" LONG "\r\n"},
 	{"what should not be 8-bit", MIME QP "\r\n\xc3\xbc\r\n",
 	 "an encoded part with 8-bit octets", MIME QP "\r\n\xc3\xbc\r\n"},
 };
