@@ -9,13 +9,17 @@ struct pass_read {
 };
 
 /*
- * LOOKING over all bytes, then WRITING from the first one again. A pass that
+ * HEADER where somebody wants to see it before he says what is needed; LOOKING
+ * over all bytes; then WRITING: each from the first one on. A pass that
  * is_blocked waits for pass_resume(), else for its read.
  */
+enum pass_phase { PASS_HEADER, PASS_LOOKING, PASS_WRITING };
+
 struct pass {
 	struct pass_setup setup;
-	struct repair *repair;
-	bool is_writing, is_blocked;
+	enum pass_phase phase;
+	struct repair *repair; /* NULL in PASS_HEADER */
+	bool is_blocked;
 	uint64_t offset;
 	size_t chunk; /* of those in memory */
 	struct pass_read *reading;
@@ -50,16 +54,35 @@ pass_give(struct pass *pass)
 	text_clear(&pass->out);
 }
 
+/* Where this phase ends. */
+static uint64_t
+pass_end_offset(const struct pass *pass)
+{
+	const struct body *body = &pass->setup.message->body;
+
+	return pass->phase == PASS_HEADER ? body->header_len : body->size;
+}
+
 static void
 pass_feed(struct pass *pass, struct slice bytes)
 {
+	uint64_t left = pass_end_offset(pass) - pass->offset;
+
+	if (bytes.len > left)
+		bytes.len = (size_t)left;
 	pass->offset += bytes.len;
-	if (!pass->is_writing) {
+	switch (pass->phase) {
+	case PASS_HEADER:
+		pass->setup.header(pass->setup.owner, bytes);
+		break;
+	case PASS_LOOKING:
 		repair_look(pass->repair, bytes);
-		return;
+		break;
+	case PASS_WRITING:
+		repair_write(pass->repair, bytes, &pass->out);
+		pass_give(pass);
+		break;
 	}
-	repair_write(pass->repair, bytes, &pass->out);
-	pass_give(pass);
 }
 
 static void pass_run(struct pass *pass);
@@ -101,27 +124,45 @@ read_begin(struct pass *pass)
 	store_read_body(pass->setup.store, &reading->read);
 }
 
+static void
+pass_enter(struct pass *pass, enum pass_phase phase)
+{
+	pass->phase = phase;
+	pass->offset = 0;
+	pass->chunk = 0;
+}
+
+/* What the owner wants next; he may be gone when he says no. */
+static bool
+pass_ask(struct pass *pass)
+{
+	struct pass_setup *setup = &pass->setup;
+
+	if (pass->phase == PASS_LOOKING)
+		return setup->decided(setup->owner,
+				      repair_decide(pass->repair));
+	if (!setup->needed(setup->owner, &setup->needs))
+		return false;
+	pass->repair = repair_new(&setup->needs, setup->header_max);
+	return true;
+}
+
 /* False: the pass is over. */
 static bool
 pass_turn(struct pass *pass)
 {
-	const struct repair_report *report;
-
-	if (pass->is_writing) {
+	if (pass->phase == PASS_WRITING) {
 		repair_finish(pass->repair, &pass->out);
 		/* Whether there is room for more does not matter now. */
 		pass_give(pass);
 		pass_end(pass, NULL);
 		return false;
 	}
-	report = repair_decide(pass->repair);
-	if (!pass->setup.decided(pass->setup.owner, report)) {
+	if (!pass_ask(pass)) {
 		pass_free(pass);
 		return false;
 	}
-	pass->is_writing = true;
-	pass->offset = 0;
-	pass->chunk = 0;
+	pass_enter(pass, pass->phase + 1);
 	return true;
 }
 
@@ -131,7 +172,7 @@ pass_run(struct pass *pass)
 	const struct body *body = &pass->setup.message->body;
 
 	while (!pass->is_blocked) {
-		if (pass->offset == body->size) {
+		if (pass->offset == pass_end_offset(pass)) {
 			if (!pass_turn(pass))
 				return;
 		} else if (body->chunks == NULL) {
@@ -145,14 +186,18 @@ pass_run(struct pass *pass)
 }
 
 void
-pass_start(const struct pass_setup *setup,
-		   struct pass **pass_out)
+pass_start(const struct pass_setup *setup, struct pass **pass_out)
 {
 	struct pass *pass = memory_new(sizeof(*pass));
 
 	pass->setup = *setup;
 	message_ref(setup->message);
-	pass->repair = repair_new(&setup->needs, setup->header_max);
+	if (setup->header != NULL) {
+		pass->phase = PASS_HEADER;
+	} else {
+		pass->phase = PASS_LOOKING;
+		pass->repair = repair_new(&setup->needs, setup->header_max);
+	}
 	*pass_out = pass;
 	pass_run(pass);
 }

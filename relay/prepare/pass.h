@@ -1,12 +1,13 @@
 /*
- * pass - the second pass over a message that needs to be repaired
- * (milter/repair.h): its spooled bytes are looked at, then handed on changed.
+ * pass - another pass over a message that needs to be repaired
+ * (milter/repair.h): its spooled or stored bytes are looked at, then handed on
+ * changed.
  *
  * Bytes in memory are taken as they are; those of a file are read by the
  * store's readers, a chunk at a time.
  *
  * Ownership   pass_cancel() ends it in any state; it is gone when
- *             done() is called, and when decided() returns false.
+ *             done() is called, and when needed() or decided() returns false.
  * Events      decided() once, done() once if that returned true. From the loop,
  *             or from inside pass_start() and pass_resume().
  */
@@ -22,6 +23,11 @@ struct pass_setup {
 	struct store *store;
 	struct loop *loop;
 	struct message *message; /* spooled; a reference is taken */
+	/* Where it is not known what is needed: the bytes of the header first,
+	 * in pieces; then needed() fills it in. NULL: `needs` says so. False:
+	 * nothing is to be done. */
+	void (*header)(void *owner, struct slice bytes);
+	bool (*needed)(void *owner, struct repair_needs *needs_out);
 	struct repair_needs needs;
 	size_t header_max;
 	/* What would be done. False: it is not to be written. */
@@ -36,8 +42,7 @@ struct pass_setup {
 };
 
 /* *pass_out is set before anything is called. */
-void pass_start(const struct pass_setup *setup,
-			struct pass **pass_out);
+void pass_start(const struct pass_setup *setup, struct pass **pass_out);
 void pass_resume(struct pass *pass);
 void pass_cancel(struct pass **pass);
 

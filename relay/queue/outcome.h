@@ -97,6 +97,8 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 	  "the message is larger than the peer takes")                         \
 	X(EXPIRED, FAILED, MESSAGE, false, "4.4.7",                            \
 	  "the message could not be delivered in time")                        \
+	X(UNSIGNED, DEFERRED, MESSAGE, false, "4.7.5",                         \
+	  "the message could not be signed again")                             \
 	X(LOCAL, DEFERRED, MESSAGE, false, "4.3.0",                            \
 	  "trouble on this relay")                                             \
 	X(DAMAGED, DEFERRED, MESSAGE, false, "4.3.0",                          \
