@@ -24,7 +24,8 @@ static const char *const bare_newlines_words[] = {"reject", "normalize", NULL};
 static const char *const long_lines_words[] = {"encode", "reject", "keep",
 					       NULL};
 static const char *const eight_bit_words[] = {"keep", "encode", NULL};
-static const char *const without_8bitmime_words[] = {"bounce", "send", NULL};
+static const char *const without_8bitmime_words[] = {"convert", "bounce",
+						     "send", NULL};
 static const char *const ipv6_words[] = {"auto", "prefer", "off", NULL};
 static const char *const tls_words[] = {"none", "opportunistic", "required",
 					"verify", NULL};
@@ -133,7 +134,7 @@ static const struct conf_option rows[] = {
 	  "Lines over 998 octets: encode that part anew (and fold such lines of a header), refuse the message, or keep them for others to break.",
 	  .words = long_lines_words },
 	{ "prepare.eight_bit", CONF_WORD, FIELD(prepare.eight_bit), "keep", 0, 0,
-	  "Content that is 8-bit: keep it, or encode that part, where the next host is known not to offer 8BITMIME.",
+	  "Content that is 8-bit: keep it, or encode that part for every host; what is kept is converted where a host does not offer 8BITMIME (delivery.without_8bitmime).",
 	  .words = eight_bit_words },
 	{ "prepare.add_date", CONF_BOOL, FIELD(prepare.add_date), "true", 0, 0,
 	  "Add Date where it is missing." },
@@ -167,8 +168,8 @@ static const struct conf_option rows[] = {
 	{ "delivery.max_connections", CONF_COUNT, FIELD(delivery.max_connections),
 	  "20", 1, 256,
 	  "Connections to one destination at once." },
-	{ "delivery.without_8bitmime", CONF_WORD, FIELD(delivery.without_8bitmime), "bounce", 0, 0,
-	  "What becomes of an 8-bit message for a host that does not offer 8BITMIME: bounce it (5.6.3), or send it as it is, against RFC 6152, which many such hosts take.",
+	{ "delivery.without_8bitmime", CONF_WORD, FIELD(delivery.without_8bitmime), "convert", 0, 0,
+	  "What becomes of an 8-bit message for a host that does not offer 8BITMIME: convert it and sign it again for that host (5.6.3 where that cannot be done), bounce it (5.6.3), or send it as it is, against RFC 6152, which many such hosts take.",
 	  .words = without_8bitmime_words },
 	{ "delivery.ipv6", CONF_WORD, FIELD(delivery.ipv6), "auto", 0, 0,
 	  "Auto takes a host's IPv6 and IPv4 addresses in turn, IPv6 first, and leaves out IPv6 while this machine has no way to them; prefer tries all IPv6 first, whatever the machine seems to have; off uses IPv4 only.",

@@ -19,9 +19,9 @@ static replied_fn greeting_replied, ehlo_replied, helo_replied,
  * the deadline (RFC 5321 4.5.3.2); a complete reply calls replied, which
  * returns the state to enter next. Where replied is NULL an event ends the
  * state: CONNECTED, SECURED. In BODY a reply comes too early, and the last
- * octet written ends it. States never run backwards, except that TLS leads to a
- * second EHLO, RCPT repeats, and each transaction returns to IDLE (or, with
- * recipients left over, to MAIL).
+ * octet written ends it. CONVERTING ends with the conversion. States never run
+ * backwards, except that TLS leads to a second EHLO, RCPT repeats, and each
+ * transaction returns to IDLE (or, with recipients left over, to MAIL).
  */
 static const struct client_step {
 	const char *doing; /* for logs and reports */
@@ -44,10 +44,13 @@ static const struct client_step {
 			 1 * MINUTE, IN(STARTTLS) },
 [CLIENT_IDLE]        = { "waiting for a message", idle_enter, idle_replied,
 			 CONNECTION_IDLE_MS,
-			 IN(EHLO) | IN(HELO) | IN(STARTTLS) | IN(MAIL) |
-			 IN(END_OF_DATA) | IN(RSET) },
+			 IN(EHLO) | IN(HELO) | IN(STARTTLS) | IN(CONVERTING) |
+			 IN(MAIL) | IN(END_OF_DATA) | IN(RSET) },
+[CLIENT_CONVERTING]  = { "converting the message", convert_send, idle_replied,
+			 5 * MINUTE, IN(IDLE) },
 [CLIENT_MAIL]        = { "sending MAIL", mail_send, mail_replied, 5 * MINUTE,
-			 IN(IDLE) | IN(END_OF_DATA) | IN(RSET) },
+			 IN(IDLE) | IN(CONVERTING) | IN(END_OF_DATA) |
+			 IN(RSET) },
 [CLIENT_RCPT]        = { "sending RCPT", rcpt_send, rcpt_replied, 5 * MINUTE,
 			 IN(MAIL) | IN(RCPT) },
 [CLIENT_DATA]        = { "sending DATA", data_send, data_replied, 2 * MINUTE,
@@ -196,6 +199,8 @@ client_result(const struct client *client, const struct fate *fate,
 		.mx = text_slice(&client->host_name),
 		.address = SLICE(client->address),
 		.tls = SLICE(client->tls),
+		.changes = fate->outcome == OUTCOME_DELIVERED ? client->changes
+							      : NULL,
 	};
 }
 
@@ -442,7 +447,8 @@ client_replied(struct client *client, const struct reply_in *reply)
 	enum client_state next;
 
 	/* 421 to the first command is the end of what came before. */
-	if (client->state != CLIENT_MAIL || reply->code != 421)
+	if (client->state > CLIENT_MAIL ||
+	    (client->state == CLIENT_MAIL && reply->code != 421))
 		client->has_answered |= in_transaction(client);
 	next = client_steps[client->state].replied(client, reply);
 	if (is_out_of_step(client, next))
@@ -508,8 +514,13 @@ client_expired(struct client *client)
 		client_enter(client, CLIENT_QUIT);
 		return;
 	}
+	/* The peer waits for us while we convert. */
 	client_enter(client,
-		     client_end_trouble(client, TROUBLE_TIMED_OUT, SLICE_NONE));
+		     client_end_trouble(client,
+					client->state == CLIENT_CONVERTING
+						? TROUBLE_LOCAL
+						: TROUBLE_TIMED_OUT,
+					SLICE_NONE));
 }
 
 static void
@@ -584,16 +595,19 @@ client_is_ready(const struct client *client)
 bool
 client_carry(struct client *client, struct attempt *attempt)
 {
+	enum client_state state;
+
 	ASSERT(client_is_ready(client));
 	ASSERT(!attempt_is_complete(attempt));
 	client->attempt = attempt;
 	client->has_answered = client->is_of_message = false;
-	if (!transaction_check(client)) {
+	state = transaction_begin(client);
+	if (state == CLIENT_IDLE) {
 		ASSERT(attempt_is_complete(attempt));
 		client->attempt = NULL;
 		return false;
 	}
-	client_enter(client, CLIENT_MAIL);
+	client_enter(client, state);
 	return true;
 }
 

@@ -4,8 +4,9 @@
  *
  * It connects, greets, secures the connection as the policy says, and then
  * carries attempts, one after the other, until it is told to quit or something
- * ends it. It knows nothing of other hosts, of retries or of the queue's
- * order.
+ * ends it. What the peer does not take as it is, it has converted
+ * (relay/prepare/convert.h). It knows nothing of other hosts, of retries or of
+ * the queue's order.
  *
  * Ownership   client_open() hands a client out; client_quit() and
  *             client_close() hand it back and clear the pointer. After
@@ -50,7 +51,7 @@ struct client_settings {
 	const struct host *host;   /* must live until READY or ENDED */
 	struct slice hostname;     /* ours, for EHLO; likewise */
 	enum tls_policy tls;
-	bool sends_8bit;           /* also without 8BITMIME */
+	enum without_8bitmime without_8bitmime;
 	bool in_clear;             /* opportunistic TLS has failed before */
 	struct tls_context *tls_context;
 	client_fn *event;

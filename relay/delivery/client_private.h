@@ -6,6 +6,7 @@
 #define RELAY_DELIVERY_CLIENT_PRIVATE_H
 
 #include "relay/delivery/client.h"
+#include "relay/prepare/convert.h"
 
 enum client_state {
 	CLIENT_CONNECTING,
@@ -15,6 +16,7 @@ enum client_state {
 	CLIENT_STARTTLS,
 	CLIENT_HANDSHAKE,
 	CLIENT_IDLE,
+	CLIENT_CONVERTING,
 	CLIENT_MAIL,
 	CLIENT_RCPT,
 	CLIENT_DATA,
@@ -61,6 +63,10 @@ struct client {
 	unsigned carried;
 	struct attempt *attempt;
 	bool has_answered, is_of_message;
+	/* The attempt's message as this peer takes it; NULL: as it is. */
+	struct message *version;
+	const struct changes *changes; /* in its arena */
+	struct convert *convert;
 	struct transaction transaction;
 	struct client_end end;
 	struct text end_words;
@@ -88,8 +94,10 @@ void client_result(const struct client *client, const struct fate *fate,
 
 /* --- transaction.c --- */
 
-/* False: the peer will not take this message; every recipient has a result. */
-bool transaction_check(struct client *client);
+/* The state that carrying the attempt begins with. IDLE: the peer will not take
+ * this message; every recipient has a result. */
+enum client_state transaction_begin(struct client *client);
+void convert_send(struct client *client);
 void mail_send(struct client *client);
 enum client_state mail_replied(struct client *client,
 			       const struct reply_in *reply);

@@ -243,13 +243,6 @@ connection_on_client(void *owner, enum client_event event)
 	}
 }
 
-static bool
-sends_8bit(const struct generation *generation)
-{
-	return generation->options->delivery.without_8bitmime ==
-	       WITHOUT_8BITMIME_SEND;
-}
-
 /* Opens a conversation with connection->host. */
 static void
 connection_try(struct connection *connection)
@@ -268,7 +261,8 @@ connection_try(struct connection *connection)
 				.host = connection->host,
 				.hostname = generation->options->hostname,
 				.tls = settings->tls,
-				.sends_8bit = sends_8bit(generation),
+				.without_8bitmime = generation->options
+					->delivery.without_8bitmime,
 				.in_clear = connection->in_clear,
 				.tls_context =
 					settings->tls == TLS_VERIFY

@@ -83,26 +83,92 @@ message_is_clean(const struct attempt *attempt)
 	return true;
 }
 
-bool
-transaction_check(struct client *client)
+/* The message as this peer is to get it. */
+static struct message *
+message_of(const struct client *client)
+{
+	return client->version != NULL ? client->version
+				       : client->attempt->delivery->message;
+}
+
+static bool
+is_too_big(const struct client *client)
+{
+	return client->has_size && client->size_max > 0 &&
+	       message_size(message_of(client)) > client->size_max;
+}
+
+static enum client_state
+begin_not(struct client *client, enum outcome_trouble trouble,
+	  struct slice detail)
+{
+	struct fate fate = outcome_of_trouble(trouble);
+	CLEAN(text_done) struct text words = {0};
+
+	text_add_string(&words, fate.words);
+	if (detail.len > 0)
+		text_addf(&words, "; %.*s", SLICE_ARG(detail));
+	message_set(client, &fate, text_slice(&words));
+	return CLIENT_IDLE;
+}
+
+enum client_state
+transaction_begin(struct client *client)
 {
 	const struct message *message = client->attempt->delivery->message;
-	enum outcome_trouble trouble;
-	struct fate fate;
 
 	if (!message_is_clean(client->attempt))
-		trouble = TROUBLE_DAMAGED;
-	else if (client->has_size && client->size_max > 0 &&
-		 message_size(message) > client->size_max)
-		trouble = TROUBLE_TOO_BIG; /* RFC 1870 6.1 */
-	else if (message->body.has_8bit && !client->has_8bitmime &&
-		 !client->settings.sends_8bit)
-		trouble = TROUBLE_NO_8BITMIME; /* RFC 6152 3 */
-	else
-		return true;
-	fate = outcome_of_trouble(trouble);
-	message_set(client, &fate, SLICE(fate.words));
-	return false;
+		return begin_not(client, TROUBLE_DAMAGED, SLICE_NONE);
+	if (message->body.has_8bit && !client->has_8bitmime) {
+		switch (client->settings.without_8bitmime) {
+		case WITHOUT_8BITMIME_CONVERT:
+			return CLIENT_CONVERTING;
+		case WITHOUT_8BITMIME_BOUNCE: /* RFC 6152 3 */
+			return begin_not(client, TROUBLE_NO_8BITMIME,
+					 SLICE_NONE);
+		case WITHOUT_8BITMIME_SEND:
+			break;
+		}
+	}
+	if (is_too_big(client)) /* RFC 1870 6.1 */
+		return begin_not(client, TROUBLE_TOO_BIG, SLICE_NONE);
+	return CLIENT_MAIL;
+}
+
+/* --- a version for a peer without 8BITMIME --- */
+
+static void
+on_converted(void *owner, const struct convert_result *result)
+{
+	struct client *client = owner;
+	enum client_state next = CLIENT_MAIL;
+
+	client->convert = NULL;
+	client->version = result->message;
+	client->changes = result->changes;
+	if (result->message == NULL)
+		next = begin_not(client, result->trouble, result->detail);
+	else if (is_too_big(client))
+		next = begin_not(client, TROUBLE_TOO_BIG, SLICE_NONE);
+	client_enter(client, next);
+	client_settle(client);
+}
+
+void
+convert_send(struct client *client)
+{
+	struct loop *loop = client->settings.loop;
+
+	ASSERT(client->convert == NULL);
+	ASSERT(client->version == NULL);
+	convert_start(&(struct convert_setup){
+			      .loop = loop,
+			      .store = client->settings.store,
+			      .generation = loop->generation,
+			      .message = client->attempt->delivery->message,
+			      .done = on_converted,
+			      .owner = client},
+		      &client->convert);
 }
 
 /* --- MAIL, RCPT, DATA --- */
@@ -143,7 +209,7 @@ void
 mail_send(struct client *client)
 {
 	struct transaction *transaction = &client->transaction;
-	const struct message *message = client->attempt->delivery->message;
+	const struct message *message = message_of(client);
 	CLEAN(text_done) struct text out = {0};
 
 	recipients_choose(client);
@@ -286,7 +352,7 @@ body_read_start(struct client *client)
 	transaction->reading = reading;
 	reading->client = client;
 	reading->read = (struct store_read_body){
-		.message = message_ref(client->attempt->delivery->message),
+		.message = message_ref(message_of(client)),
 		.offset = transaction->offset,
 		.max = BODY_CHUNK,
 		.loop = client->settings.loop,
@@ -314,7 +380,7 @@ void
 body_send(struct client *client)
 {
 	struct transaction *transaction = &client->transaction;
-	const struct message *message = client->attempt->delivery->message;
+	const struct message *message = message_of(client);
 	const struct body *body = &message->body;
 	bool has_room = true;
 
@@ -375,8 +441,8 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 	/* Without room DRAINED will say when to go on; but the end of the body
 	 * needs none. */
 	if (client->state == CLIENT_BODY &&
-	    (has_room || client->transaction.offset ==
-				 client->attempt->delivery->message->body.size))
+	    (has_room ||
+	     client->transaction.offset == message_of(client)->body.size))
 		client_enter(client, CLIENT_BODY);
 	client_settle(client);
 }
@@ -452,4 +518,8 @@ transaction_done(struct client *client)
 	if (reading != NULL)
 		reading->client = NULL;
 	client->transaction.reading = NULL;
+	convert_cancel(&client->convert);
+	if (client->version != NULL)
+		message_unref(TAKE(client->version));
+	client->changes = NULL;
 }

@@ -25,8 +25,8 @@ struct changes *
 changes_copy(struct arena *arena, const struct changes *changes)
 {
 	struct changes *copy = arena_new(arena, sizeof(*copy));
-	struct changes_signature *rows = arena_array(
-		arena, changes->signatures_count, sizeof(*rows));
+	struct changes_signature *rows =
+		arena_array(arena, changes->signatures_count, sizeof(*rows));
 
 	*copy = *changes;
 	copy->signatures = rows;

@@ -13,6 +13,7 @@
 #define RELAY_QUEUE_SCHEDULE_H
 
 #include "relay/net/reply.h"
+#include "relay/queue/changes.h"
 #include "relay/queue/store.h"
 
 struct schedule;
@@ -51,6 +52,8 @@ struct recipient_result {
 	struct slice mx;        /* host asked; "" where none was reached */
 	struct slice address;   /* "192.0.2.1:25" */
 	struct slice tls;       /* "TLSv1.3 CIPHER", "none", "" */
+	/* Of a version made for this host; NULL: it was sent as it is. */
+	const struct changes *changes;
 };
 
 /* Ends a lease. results[i] belongs to delivery->recipients[i] (copied). Logs

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "relay/generation.h"
+#include "relay/prepare/convert.h"
 
 #define PORTS_FIRST 23400
 #define PORTS_COUNT 500
@@ -50,6 +51,72 @@ store_read_body(struct store *store, struct store_read_body *read)
 	(void)store;
 	cr_assert_leq(read->max, BODY_CHUNK);
 	loop_post(read->loop, &read->operation.post, read_on_loop);
+}
+
+/* --- conversion: "Received: again" on top, and the body as it is --- */
+
+struct convert {
+	struct convert_setup setup;
+	struct post post;
+	bool is_cancelled;
+};
+
+unsigned conversions;
+size_t conversion_padding;
+enum outcome_trouble conversion_fails;
+
+static void
+convert_on_loop(struct post *post)
+{
+	struct convert *convert = CONTAINER(post, struct convert, post);
+	struct convert_setup *setup = &convert->setup;
+	struct convert_result result = {0};
+	struct changes changes = {.adds_date = true};
+	struct body *body;
+
+	if (__atomic_load_n(&store_waits, __ATOMIC_ACQUIRE) &&
+	    !convert->is_cancelled) {
+		loop_post(setup->loop, post, convert_on_loop);
+		return;
+	}
+	if (!convert->is_cancelled && conversion_fails != TROUBLE_NO_NAME) {
+		result.trouble = conversion_fails;
+		result.detail = SLICE("so it is");
+		setup->done(setup->owner, &result);
+	} else if (!convert->is_cancelled) {
+		conversions++;
+		result.message = message_new_like(setup->message);
+		result.message->prefix = SLICE("Received: again\r\n");
+		body = &result.message->body;
+		body->size = stored.len + conversion_padding;
+		body->chunks_count = 1;
+		body->chunks = arena_array(&result.message->arena, 1,
+					   sizeof(*body->chunks));
+		body->chunks[0] = stored;
+		result.changes =
+			changes_copy(&result.message->arena, &changes);
+		setup->done(setup->owner, &result);
+	}
+	loop_release(setup->loop);
+	free(convert);
+}
+
+void
+convert_start(const struct convert_setup *setup, struct convert **convert_out)
+{
+	struct convert *convert = memory_new(sizeof(*convert));
+
+	convert->setup = *setup;
+	loop_hold(setup->loop);
+	loop_post(setup->loop, &convert->post, convert_on_loop);
+	*convert_out = convert;
+}
+
+void
+convert_cancel(struct convert **convert)
+{
+	if (*convert != NULL)
+		TAKE(*convert)->is_cancelled = true;
 }
 
 /* --- hosts --- */
@@ -238,7 +305,8 @@ on_ended(void *argument, struct connection *connection)
 }
 
 static struct delivery *
-delivery_make(unsigned recipients, struct slice body, bool in_memory)
+delivery_make(unsigned recipients, struct slice body, bool in_memory,
+	      bool is_8bit)
 {
 	struct delivery *delivery = memory_new(sizeof(*delivery));
 	struct message *message = message_new(SLICE("a@example.com"));
@@ -256,6 +324,7 @@ delivery_make(unsigned recipients, struct slice body, bool in_memory)
 	}
 	message->prefix = SLICE("Received: here\r\n");
 	message->body.size = body.len;
+	message->body.has_8bit = is_8bit;
 	if (in_memory) {
 		size_t count = (body.len + BODY_CHUNK - 1) / BODY_CHUNK;
 
@@ -317,6 +386,7 @@ run_collect(struct run *run)
 			 SLICE_ARG(first->reply));
 		snprintf(run->status, sizeof(run->status), "%.*s",
 			 SLICE_ARG(first->status));
+		run->changes += first->changes != NULL;
 		snprintf(run->used_tls, sizeof(run->used_tls), "%.*s",
 			 SLICE_ARG(first->tls));
 		delivery_drop(attempt->delivery);
@@ -335,6 +405,7 @@ run_it(struct run *run)
 	struct fault fault;
 
 	options->hostname = SLICE("relay.example.org");
+	options->delivery.without_8bitmime = run->without_8bitmime;
 	hosts->references = 1;
 	hosts->count = run->hosts_count;
 	hosts->items = arena_array(&hosts->arena, HOSTS_MAX,
@@ -355,7 +426,8 @@ run_it(struct run *run)
 		.returned = on_returned, .ended = on_ended});
 	for (unsigned i = 0; i < run->messages; i++) {
 		owner->attempts[i] = attempt_new(delivery_make(
-			run->recipients, run->body, run->in_memory));
+			run->recipients, run->body, run->in_memory,
+			run->is_8bit));
 		connection_carry(owner->connection, owner->attempts[i]);
 	}
 	if (run->stops) {

@@ -26,6 +26,11 @@ extern unsigned store_reads;
 extern bool store_waits;       /* no read ends before a host's G */
 extern unsigned store_damaged; /* so many reads fail */
 
+/* Conversions, which the host's G may have to let go on, as it does reads. */
+extern unsigned conversions;
+extern size_t conversion_padding; /* octets that it adds */
+extern enum outcome_trouble conversion_fails; /* TROUBLE_NO_NAME: does not */
+
 struct scripted {
 	int listener;
 	uint16_t port;
@@ -52,6 +57,8 @@ struct run {
 	unsigned recipients, messages;
 	struct slice body;
 	bool in_memory;
+	bool is_8bit;
+	enum without_8bitmime without_8bitmime;
 	const char *host_name; /* NULL: mx.example.net */
 	bool stops;              /* once a host has said G */
 	struct scripted hosts[HOSTS_MAX];
@@ -60,6 +67,7 @@ struct run {
 	struct owner owner;
 	char outcomes[256]; /* a letter for each recipient of each message */
 	char reply[256], status[16], used_tls[64];
+	unsigned changes; /* messages that say what was changed */
 	bool has_failed;
 };
 
