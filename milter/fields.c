@@ -108,11 +108,16 @@ fields_take(struct fields *fields, struct slice name, struct slice *whole_out)
 	return true;
 }
 
-size_t
-fields_count(struct fields *fields, struct slice name)
+void
+fields_place(struct fields *fields, struct slice name,
+	     struct slice *by_position)
 {
+	size_t end;
+
 	fields_sort(fields);
-	return name_bound(fields, name, true) - name_bound(fields, name, false);
+	end = name_bound(fields, name, true);
+	for (size_t i = name_bound(fields, name, false); i < end; i++)
+		by_position[fields->items[i].position] = fields->items[i].name;
 }
 
 void

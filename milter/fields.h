@@ -38,8 +38,9 @@ bool fields_take(struct fields *fields, struct slice name,
  * is being verified is none of those that its h= names (RFC 6376 3.5). Empty:
  * none is withheld. */
 void fields_withhold(struct fields *fields, struct slice whole);
-/* How many there are, taken or not. */
-size_t fields_count(struct fields *fields, struct slice name);
+/* Puts those of that name, as they are spelled, to their positions. */
+void fields_place(struct fields *fields, struct slice name,
+		  struct slice *by_position);
 /* Nothing is taken any more. */
 void fields_rewind(struct fields *fields);
 

@@ -143,26 +143,27 @@ pipeline_header(struct pipeline *pipeline, struct slice field)
 			slice_from(whole, (size_t)(value.bytes - field.bytes));
 }
 
-/* h=: each listed field as often as it occurs, and once more where it is
- * oversigned. */
+/* h=: each listed field as often as it occurs, from the top down, and behind
+ * them the oversigned ones once more. */
 static void
 names_select(struct pipeline *pipeline, struct view *view)
 {
 	const struct policy_rules *rules = view->rules;
-	size_t max = pipeline->fields.count + rules->fields_count, count = 0;
+	size_t fields = pipeline->fields.count, count = 0;
+	size_t max = fields + rules->fields_count;
+	struct slice *names =
+		arena_array(&pipeline->arena, max, sizeof(*names));
 
 	ASSERT(max <= CLAIM_NAMES_MAX);
-	view->names =
-		arena_array(&pipeline->arena, max, sizeof(*view->names));
-	for (size_t i = 0; i < rules->fields_count; i++) {
-		const struct policy_field *row = &rules->fields[i];
-		size_t times = fields_count(&pipeline->fields, row->name) +
-			       (row->is_oversigned ? 1 : 0);
-
-		for (; times > 0; times--)
-			view->names[count++] = row->name;
-	}
-	ASSERT(count <= max);
+	for (size_t i = 0; i < rules->fields_count; i++)
+		fields_place(&pipeline->fields, rules->fields[i].name, names);
+	for (size_t i = 0; i < fields; i++)
+		if (names[i].len > 0)
+			names[count++] = names[i];
+	for (size_t i = 0; i < rules->fields_count; i++)
+		if (rules->fields[i].is_oversigned)
+			names[count++] = rules->fields[i].name;
+	view->names = names;
 	view->names_count = count;
 }
 

@@ -2,18 +2,23 @@
 
 #include "base/base64.h"
 
-/* Writes words so that no line is longer than SIGN_LINE_MAX where it can be
- * helped; a line that goes on starts with a tab. */
+/* Writes words so that no line goes beyond a margin where it can be helped; a
+ * line that goes on starts with a tab. The margin, what counts toward it and
+ * the order of the tags are OpenDKIM's: with the same key, time and fields the
+ * same bytes are signed, and RSA gives the same b=. */
+#define MARGIN 75
+#define TAB_WIDTH 8
+
 struct folder {
 	struct text *out;
-	size_t line_len;
+	size_t column;
 };
 
 static void
 fold_start(struct folder *folder)
 {
 	text_add_string(folder->out, "\r\n\t");
-	folder->line_len = 1;
+	folder->column = TAB_WIDTH;
 }
 
 /* A word that is not broken, with a space before it or, where it does not fit,
@@ -21,24 +26,14 @@ fold_start(struct folder *folder)
 static void
 fold_word(struct folder *folder, struct slice word)
 {
-	if (folder->line_len + 1 + word.len > SIGN_LINE_MAX) {
+	if (folder->column + word.len > MARGIN) {
 		fold_start(folder);
 	} else {
 		text_add_byte(folder->out, ' ');
-		folder->line_len++;
+		folder->column++;
 	}
 	text_add(folder->out, word);
-	folder->line_len += word.len;
-}
-
-/* Goes on directly behind what stands there, or behind a fold. */
-static void
-fold_part(struct folder *folder, struct slice part)
-{
-	if (folder->line_len + part.len > SIGN_LINE_MAX)
-		fold_start(folder);
-	text_add(folder->out, part);
-	folder->line_len += part.len;
+	folder->column += word.len;
 }
 
 static void
@@ -52,24 +47,38 @@ tag_write(struct folder *folder, const char *name, struct slice value)
 	fold_word(folder, text_slice(&tag));
 }
 
-/* h=: may be folded behind each colon. */
+/* h=: on a line of its own where it is too long for one, and then folded
+ * behind colons. */
 static void
 names_write(struct folder *folder, const struct sign_field *field)
 {
-	CLEAN(text_done) struct text part = {0};
+	CLEAN(text_done) struct text tag = {0};
+	struct slice rest, part;
+	bool is_first = true;
 
 	for (size_t i = 0; i < field->names_count; i++) {
-		bool is_last = i + 1 == field->names_count;
-
-		text_clear(&part);
-		if (i == 0)
-			text_add_string(&part, "h=");
-		text_add(&part, field->names[i]);
-		text_add_byte(&part, is_last ? ';' : ':');
-		if (i == 0)
-			fold_word(folder, text_slice(&part));
-		else
-			fold_part(folder, text_slice(&part));
+		text_add_string(&tag, i == 0 ? "h=" : ":");
+		text_add(&tag, field->names[i]);
+	}
+	text_add_byte(&tag, ';');
+	rest = text_slice(&tag);
+	if (TAB_WIDTH + rest.len <= MARGIN) {
+		fold_word(folder, rest);
+		return;
+	}
+	fold_start(folder);
+	while (slice_split(&rest, ':', &part)) {
+		if (!is_first) {
+			text_add_byte(folder->out, ':');
+			if (folder->column + 1 + part.len > MARGIN) {
+				fold_start(folder);
+				text_add_byte(folder->out, ' ');
+			}
+			folder->column++;
+		}
+		is_first = false;
+		text_add(folder->out, part);
+		folder->column += part.len;
 	}
 }
 
@@ -107,7 +116,7 @@ sign_field_write(const struct sign_field *field, struct text *out)
 
 	ASSERT(field->names_count > 0);
 	text_add_string(out, "DKIM-Signature:");
-	folder.line_len = strlen("DKIM-Signature:");
+	folder.column = strlen("DKIM-Signature:");
 	tag_write(&folder, "v", SLICE("1"));
 	tag_write(&folder, "a", SLICE(key_algorithm_name(field->algorithm)));
 	text_addf(&value, "%s/%s", canon_name(field->header_canon),
@@ -115,16 +124,16 @@ sign_field_write(const struct sign_field *field, struct text *out)
 	tag_write(&folder, "c", text_slice(&value));
 	tag_write(&folder, "d", field->domain);
 	tag_write(&folder, "s", field->selector);
-	if (field->identity.len > 0)
-		identity_write(&folder, field->identity);
 	number_write(&folder, "t", field->time_s);
 	if (field->expire_s > 0)
 		number_write(&folder, "x", field->time_s + field->expire_s);
-	names_write(&folder, field);
+	if (field->identity.len > 0)
+		identity_write(&folder, field->identity);
 	text_clear(&value);
 	base64_write(&value, slice_of(field->body_hash,
 				      sizeof(field->body_hash)));
 	tag_write(&folder, "bh", text_slice(&value));
+	names_write(&folder, field);
 	fold_start(&folder);
 	text_add_string(out, "b=");
 }

@@ -13,7 +13,8 @@
 #include "milter/digest.h"
 
 /* Lines of the field, without CRLF; RFC 5322 2.1.1. A domain or selector that
- * is longer stands alone on its line. */
+ * is longer stands alone on its line. The tags stand in OpenDKIM's order, and
+ * what comes before b= is folded as OpenDKIM does. */
 #define SIGN_LINE_MAX 78
 
 struct sign_field {

@@ -48,7 +48,7 @@ def test_it_tells_what_would_be_signed(setup):
             "2 signatures would be put on top",
             "a=rsa-sha256 c=relaxed/relaxed d=example.com s=rsa "
             "i=@example.com",
-            "h=From:From:Reply-To:Subject:Subject:",
+            "h=From:To:Subject:Date:Message-ID:From:Reply-To:Subject:",
             "it expires (x=) on", "it does not expire (no x=)",
             "Signed: the From domain example.com is signed with 1 selector: "
             "rsa; also by example.org with 1 selector: ed."):
@@ -191,7 +191,7 @@ PREPARED = {
         "would change nothing", "Bcc stays: prepare.remove_bcc = false"]),
     "Bcc signed by others": (FOREIGN + BCC, "", [
         "Bcc stays: the message carries a signature"]),
-    "fields": (bare(message(), "Date", "Message-ID"), "", ["h=From:From:"]),
+    "fields": (bare(message(), "Date", "Message-ID"), "", ["h=From:To:Subject:"]),
     "fields not added": (
         bare(message(), "Date", "Message-ID"),
         "add_date = false add_message_id = false",

@@ -125,7 +125,7 @@ def test_header_lists(sign, own_keys):
     assert passing(output, own_keys) == [("example.com", "rsa")]
     tags = judge.signature_tags(output)[0]
     assert [name.strip() for name in tags["h"].split(":")] == \
-        ["From", "From", "Subject", "To", "X-Own", "X-Own"]
+        ["From", "To", "Subject", "X-Own", "From", "X-Own"]
     forged = b"X-Own: 2\r\n" + output
     assert not judge.dkimpy(forged, judge.lookup_in(own_keys.records))[0].passed
 

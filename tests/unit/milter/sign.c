@@ -138,8 +138,8 @@ Test(sign, field)
 		text_string(&out),
 		"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/simple;"
 		" d=example.com; s=2026a;\r\n"
-		"\tt=1763760000; h=From:From:Subject;\r\n"
-		"\tbh=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=;\r\n"
+		"\tt=1763760000; bh=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=;\r\n"
+		"\th=From:From:Subject;\r\n"
 		"\tb=YWJjZGVm\r\n");
 }
 
