@@ -291,6 +291,20 @@ mx_give_up(struct hosts_query *query, enum outcome_trouble trouble,
 	query->done(query, TAKE(query->hosts));
 }
 
+/* Also among those that are too many to be tried. */
+static void
+mx_find_own(struct hosts_query *query, const struct dns_answer *answer)
+{
+	for (size_t i = 0; i < answer->count; i++) {
+		const struct dns_record *record = &answer->records[i];
+
+		if (own_is_name(query->options, record->name,
+				query->route.port) &&
+		    record->preference < query->own_preference)
+			query->own_preference = record->preference;
+	}
+}
+
 /* Those before the one that bears our name. */
 static void
 mx_take(struct hosts_query *query, const struct exchangers *exchangers)
@@ -299,14 +313,6 @@ mx_take(struct hosts_query *query, const struct exchangers *exchangers)
 	query->has_left_over = exchangers->left_over > 0;
 	query->no_host = arena_copy(&query->hosts->arena, exchangers->no_host);
 	lookups_new(query, exchangers->count);
-	for (size_t i = 0; i < exchangers->count; i++) {
-		const struct exchanger *exchanger = &exchangers->items[i];
-
-		if (own_is_name(query->options, exchanger->name,
-				query->route.port) &&
-		    exchanger->preference < query->own_preference)
-			query->own_preference = exchanger->preference;
-	}
 	for (size_t i = 0; i < exchangers->count; i++)
 		if (exchangers->items[i].preference < query->own_preference)
 			lookup_add(query, exchangers->items[i].name,
@@ -342,6 +348,7 @@ mx_done(struct dns_query *dns_query, const struct dns_answer *answer)
 	case DNS_FOUND:
 		break;
 	}
+	mx_find_own(query, answer);
 	exchangers_take(&exchangers, answer->records, answer->count);
 	if (exchangers.is_null)
 		mx_give_up(query, TROUBLE_NULL_MX, SLICE_NONE);

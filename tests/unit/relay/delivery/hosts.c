@@ -494,6 +494,15 @@ Test(hosts, of_hundreds_of_records)
 	cr_expect_eq(hosts->count, 0);
 	cr_expect_eq(hosts->trouble, TROUBLE_DNS);
 	hosts_unref(hosts);
+	/* All alike, and we are one of them: whoever is tried, it loops. */
+	many[0].records = records_make(&made, "7 h#.example.net", 200);
+	cr_assert(address_parse_host(SLICE("192.0.2.77"), 25,
+				     &listener.address));
+	options->hostname = SLICE("h77.example.net");
+	hosts = hosts_find(options, &row);
+	cr_expect_eq(hosts->count, 0);
+	cr_expect_eq(hosts->trouble, TROUBLE_LOOP);
+	hosts_unref(hosts);
 	options_free(options);
 }
 

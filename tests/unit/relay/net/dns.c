@@ -182,6 +182,9 @@ static const char nsd_zone[] =
 	"null IN MX 0 .\n"
 	"alias IN CNAME second\nsecond IN CNAME mx1\n"
 	"broken IN CNAME nothing\n"
+	"c0 IN CNAME c1\nc1 IN CNAME c2\nc2 IN CNAME c3\nc3 IN CNAME c4\n"
+	"c4 IN CNAME c5\nc5 IN CNAME c6\nc6 IN CNAME c7\nc7 IN CNAME c8\n"
+	"c8 IN CNAME mx1\n"
 	"circle1 IN CNAME circle2\ncircle2 IN CNAME circle1\n"
 	"txt IN TXT \"v=DKIM1; \" \"k=rsa; \" \"p=abc\"\n"
 	"zero 0 IN A 192.0.2.7\n"
@@ -314,6 +317,8 @@ static const struct real_row {
 	{ "alias.example.net", DNS_TXT, DNS_NO_DATA, 0, "" },
 	{ "broken.example.net", DNS_A, DNS_NO_NAME, 0, "" },
 	{ "circle1.example.net", DNS_A, DNS_FAILED, 0, "" },
+	{ "c1.example.net", DNS_A, DNS_FOUND, 1, "192.0.2.1" }, /* eight */
+	{ "c0.example.net", DNS_A, DNS_FAILED, 0, "" },         /* nine */
 	{ "any.wild.example.net", DNS_A, DNS_FOUND, 1, "192.0.2.9" },
 	{ "zero.example.net", DNS_A, DNS_FOUND, 1, "192.0.2.7" },
 	{ "example.org", DNS_A, DNS_FAILED, 0, "" }, /* REFUSED */
@@ -395,6 +400,7 @@ enum trick {
 	TRICK_TCP_ONLY,   /* silent on UDP */
 	TRICK_TWICE,      /* a wrong id first, then the answer */
 	TRICK_ALIAS,      /* first an alias, its target only when asked */
+	TRICK_ALIASES,    /* an alias, and another one of that, and so on */
 	TRICK_ECHO,       /* the question as it came (QR not set) */
 };
 
@@ -486,6 +492,10 @@ trick_answer(enum trick trick, const uint8_t *question, size_t len,
 		return size - 7;
 	case TRICK_ALIAS:
 		return alias(question, len, out);
+	case TRICK_ALIASES:
+		memcpy(out + size - 16, "\300\14\0\5\0\1\0\0\1\54\0\4\1x\300\14",
+		       16);
+		return size;
 	case TRICK_ECHO:
 		memcpy(out, question, len);
 		return len;
@@ -762,6 +772,24 @@ Test(dns, ids_and_ports_cannot_be_foretold, .timeout = 60)
 			   ntohs(trickster.ports[i]) ==
 				   ntohs(trickster.ports[i - 1]) + 1;
 	cr_expect_leq(in_step, 3, "they count");
+}
+
+Test(dns, follows_aliases_only_so_far, .timeout = 60)
+{
+	struct trickster trickster;
+	struct resolver resolver;
+	struct address address;
+	struct asked asked;
+
+	trickster_start(&trickster, TRICK_ALIASES);
+	address = loopback(trickster.port);
+	resolver_open(&resolver, &address, 1);
+	ask(&resolver, &asked, "aa.example.net", DNS_A);
+	cr_expect_eq(asked.status, DNS_FAILED);
+	cr_expect_str_eq(asked.reason, "too many aliases");
+	resolver_close(&resolver);
+	trickster_stop(&trickster);
+	cr_expect_eq(trickster.asked, DNS_ALIASES_MAX + 1);
 }
 
 /* What one resolver cannot say another may: SERVFAIL is no answer. */
