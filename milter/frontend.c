@@ -136,6 +136,7 @@ begin(SMFICTX *context, struct connection *connection)
 	        .is_authenticated = macro(context, "{auth_authen}").len > 0 ||
 	                            macro(context, "{auth_type}").len > 0,
 	        .daemon = macro(context, "{daemon_name}"),
+	        .mta = macro(context, "v"),
 	};
 
 	origin.is_listed =
@@ -198,7 +199,7 @@ macros_want(SMFICTX *context)
 		int stage;
 		const char *names;
 	} rows[] = {
-	        {SMFIM_CONNECT, "{daemon_name}"},
+	        {SMFIM_CONNECT, "{daemon_name} v"},
 	        {SMFIM_ENVFROM, "i {auth_authen} {auth_type}"},
 	        {SMFIM_DATA, "i"},
 	};

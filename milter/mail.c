@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "milter/header.h"
 #include "milter/mail_signing.h"
 #include "milter/mail_verifying.h"
 #include "milter/mta_field.h"
@@ -36,6 +38,8 @@ struct mail {
 	struct mail_change *changes;
 	size_t changes_count;
 	struct mail_reply reply;
+	enum lint_mta mta;
+	struct lint lint; /* where rules->lints is */
 };
 
 static void
@@ -138,6 +142,7 @@ mail_new(const struct mail_rules *rules, struct slice sender)
 	    sender.bytes[sender.len - 1] == '>')
 		sender = slice_sub(sender, 1, sender.len - 2);
 	mail->rules = rules;
+	lint_init(&mail->lint);
 	mail->sender = arena_copy(&mail->arena, sender);
 	return mail;
 }
@@ -149,6 +154,7 @@ mail_free(struct mail *mail)
 		return;
 	mail_signing_free(mail->signing);
 	mail_verifying_free(mail->verifying);
+	lint_done(&mail->lint);
 	text_done(&mail->id);
 	text_done(&mail->field);
 	text_done(&mail->reply.text);
@@ -165,6 +171,7 @@ mail_begin(struct mail *mail, const struct origin *origin, struct slice id,
 
 	stage_enter(mail, STAGE_HEADER);
 	mail->client = arena_copy(&mail->arena, origin->client);
+	mail->mta = lint_mta_of(origin->mta);
 	mail_identify(mail, id);
 	if (rules->mode != MAIL_VERIFIES &&
 	    origin_is_signed(&rules->origin, origin, &reason)) {
@@ -195,12 +202,23 @@ mail_identify(struct mail *mail, struct slice id)
 }
 
 static void
+signing_feed(struct mail *mail, struct slice field)
+{
+	struct slice name, value;
+
+	mail_signing_header(mail->signing, field);
+	if (mail->rules->lints != NULL &&
+	    header_field_parse(field, &name, &value) == NULL)
+		lint_header(&mail->lint, name, value);
+}
+
+static void
 field_feed(struct mail *mail, struct slice field)
 {
 	if (mail->verifying != NULL)
 		mail_verifying_header(mail->verifying, field);
 	else
-		mail_signing_header(mail->signing, field);
+		signing_feed(mail, field);
 }
 
 void
@@ -262,10 +280,13 @@ void
 mail_body(struct mail *mail, struct slice bytes)
 {
 	ASSERT(mail->stage == STAGE_BODY);
-	if (mail->verifying != NULL)
+	if (mail->verifying != NULL) {
 		mail_verifying_body(mail->verifying, bytes);
-	else
-		mail_signing_body(mail->signing, bytes);
+		return;
+	}
+	mail_signing_body(mail->signing, bytes);
+	if (mail->rules->lints != NULL)
+		lint_body(&mail->lint, bytes);
 }
 
 static char *
@@ -393,6 +414,34 @@ log_results(const struct mail *mail, struct log *line)
 	log_list_end(line);
 }
 
+/* What the MTA is going to do to what has been signed. */
+static void
+lint_tell(const struct mail *mail)
+{
+	unsigned warnings = 0;
+	struct log line;
+
+	for (size_t i = 0; i < mail->signatures_count; i++) {
+		const struct policy_rules *rules = mail->signatures[i].rules;
+		struct lint_signature signature = {.header_canon =
+		                                           rules->header_canon};
+
+		signature.names = mail_signing_names(mail->signing, rules,
+		                                     &signature.names_count);
+		warnings |= lint_judge(&mail->lint, mail->mta, &signature);
+	}
+	warnings = lint_due(mail->rules->lints, warnings, clock_now_ms());
+	if (warnings == 0)
+		return;
+	event_begin(mail, &line, LOG_LEVEL_WARNING, "lint");
+	log_list_begin(&line, "warnings");
+	for (unsigned i = 0; i < LINT_WARNINGS; i++)
+		if ((warnings & (1u << i)) != 0)
+			log_item(&line, SLICE(lint_sentence(mail->mta, i)));
+	log_list_end(&line);
+	log_send(&line);
+}
+
 void
 mail_settle(struct mail *mail, bool is_changed)
 {
@@ -415,6 +464,8 @@ mail_settle(struct mail *mail, bool is_changed)
 		log_text(&line, "reason", mail->decision->reason);
 	}
 	log_send(&line);
+	if (mail->signing != NULL && mail->rules->lints != NULL)
+		lint_tell(mail);
 }
 
 struct mail_reply *

@@ -13,7 +13,8 @@
  *
  * A message is signed, or it is verified, or neither: that is settled at its
  * beginning. Everything that becomes of it is one log event: signed, verified,
- * skipped or rejected.
+ * skipped or rejected. What the MTA will do to a signed one that breaks the
+ * signature is another (milter/lint.h), a warning.
  *
  * Ownership   The rules and what they point to must outlive the mail.
  * Thread      One at a time.
@@ -21,6 +22,7 @@
 #ifndef MILTER_MAIL_H
 #define MILTER_MAIL_H
 
+#include "milter/lint.h"
 #include "milter/origin.h"
 #include "milter/pipeline.h"
 #include "milter/records.h"
@@ -38,6 +40,7 @@ struct mail_rules {
 	struct origin_rules origin;
 	bool accepts_on_error; /* else the MTA is told to try again later */
 	size_t header_max;     /* bytes */
+	struct lint_history *lints; /* NULL: nobody wants to know */
 	struct slice listener; /* where the MTA finds us, for the log */
 	/* Of what is verified. */
 	const struct records_source *records;

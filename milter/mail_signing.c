@@ -144,3 +144,10 @@ mail_signing_strips(const struct mail_signing *signing, size_t *count_out)
 	*count_out = signing->strips_count;
 	return signing->strips;
 }
+
+const struct slice *
+mail_signing_names(const struct mail_signing *signing,
+		   const struct policy_rules *rules, size_t *count_out)
+{
+	return pipeline_names(signing->pipeline, rules, count_out);
+}

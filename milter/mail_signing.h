@@ -41,6 +41,11 @@ struct signature *mail_signing_end(struct mail_signing *signing,
 bool mail_signing_write(struct mail_signing *signing, struct slice *fields_out,
                         struct fault *fault) MUST_USE;
 
+/* As pipeline_names(). */
+const struct slice *mail_signing_names(const struct mail_signing *signing,
+				       const struct policy_rules *rules,
+				       size_t *count_out);
+
 /* The DKIM-Signature fields that ours replace: their positions among the
  * fields of that name, from 1, in rising order. After the end of the header. */
 const uint32_t *mail_signing_strips(const struct mail_signing *signing,

@@ -25,6 +25,7 @@ struct origin {
 	bool is_listed;        /* in sign_from */
 	bool is_authenticated; /* {auth_authen} or {auth_type} */
 	struct slice daemon;   /* {daemon_name}; empty: unknown */
+	struct slice mta;      /* {v}, its version; empty: unknown */
 };
 
 /* Where it is not signed, *reason_out gets the sentence that says why. */

@@ -35,6 +35,7 @@ struct process {
 	pthread_mutex_t lock; /* of generation */
 	struct generation *generation;
 	struct signer_pool *pool;
+	struct lint_history lints;
 	struct resolver *resolver; /* NULL until something is to be verified */
 	uint64_t stop_by_ms;       /* 0: it goes on */
 };
@@ -53,7 +54,7 @@ generation_unref(struct generation *generation)
 }
 
 static bool
-generation_receive(const struct handover *handover,
+generation_receive(const struct handover *handover, struct lint_history *lints,
                    struct generation **generation_out, struct fault *fault)
 {
 	CLEAN(options_free_clean) struct options *options = NULL;
@@ -89,6 +90,7 @@ generation_receive(const struct handover *handover,
 	                        .accepts_on_error =
 	                                milter->on_error == ON_ERROR_ACCEPT,
 	                        .header_max = options->limits.max_header_size,
+	                        .lints = milter->lint ? lints : NULL,
 	                        .listener = milter->socket_text,
 	                },
 	        .connections_max = (unsigned)milter->max_connections,
@@ -144,7 +146,7 @@ generation_make(struct process *process, const struct handover *handover,
 {
 	struct generation *generation;
 
-	if (!generation_receive(handover, &generation, fault))
+	if (!generation_receive(handover, &process->lints, &generation, fault))
 		return false;
 	if (!verifying_prepare(process, generation, fault)) {
 		generation_unref(generation);

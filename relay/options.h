@@ -88,6 +88,7 @@ struct milter_section {
 	struct slice *sign_daemons;
 	size_t sign_daemons_count;
 	enum on_error on_error;
+	bool lint;
 	struct slice authserv_id;  /* never empty once loaded */
 	uint64_t dns_timeout_ms;
 	uint64_t max_connections;

@@ -133,6 +133,7 @@ EVENTS = {
     "verified": {"id": str, "client": str, "from": str, "results": list},
     "signed": MAIL,
     "skipped": MAIL,
+    "lint": {"id": str, "client": str, "from": str, "warnings": list},
     "delivered": OUTCOME,
     "deferred": dict(OUTCOME, next=str),
     "bounced": OUTCOME,
