@@ -6,8 +6,12 @@ the same. Where a judge differs because it is wrong, DIFFERS names it, with the
 reason, and holds it to it.
 """
 
+import glob
+import os
 import re
+import shutil
 
+import dkim
 import pytest
 
 from harness import corpus, jury, signet
@@ -311,6 +315,56 @@ def test_changed_messages(case, canon):
                 wrong.append("%s: %s says %s, we %s" % (name, judge.name,
                                                         theirs, mine))
     assert not wrong, "\n".join(wrong)
+
+
+def of_packages():
+    """Messages that Debian packages bring for their own tests: those of
+    Python's email package and of dkimpy, with line ends as on the wire."""
+    directories = (
+        "/usr/lib/python3.11/test/test_email/data",
+        os.environ.get("SERVERS", "") +
+        "/usr/lib/python3.11/test/test_email/data",
+        os.path.dirname(dkim.__file__) + "/tests/data")
+    found = {}
+    for directory in directories:
+        for path in glob.glob(directory + "/*msg*") + \
+                glob.glob(directory + "/*.message*"):
+            with open(path, "rb") as file:
+                found[os.path.basename(path)] = re.sub(
+                    rb"\r?\n|\r", b"\r\n", file.read())
+    return found
+
+
+def test_messages_of_packages(case, directory):
+    """Every one that has one author, whoever that is, under domain "*"."""
+    found = of_packages()
+    assert len(found) > 50
+    everyone = os.path.join(case.keys.directory, "*")
+    if not os.path.exists(everyone):
+        shutil.copytree(os.path.join(case.keys.directory, "example.com"),
+                        everyone)
+    for canon in ("relaxed/relaxed", "simple/simple"):
+        fields = jury.Ours.sign(list(found.values()), case.keys, canon, ["*"])
+        signed = {name: jury.delivered(field + message)
+                  for (name, message), field in zip(found.items(), fields)
+                  if field}
+        assert len(signed) > 40
+        records = jury.Records(directory, {
+            "%s._domainkey.%s" % (selector, jury.tag(field, "d")):
+            case.keys.records[selector + "._domainkey.example.com"]
+            for field in fields if field for selector in ("rsa", "ed")})
+        for judge in (jury.Ours,) + jury.JUDGES:
+            for (name, message), verdicts in zip(
+                    signed.items(),
+                    judge.verify(list(signed.values()), records)):
+                # Ours are on top. A d= of nothing is what OpenDKIM refuses.
+                top = [one.passed
+                       for one in verdicts[:len(judge.algorithms)]]
+                if judge is jury.OpenDkim and name.endswith(".baddomain"):
+                    assert not top[0], name
+                else:
+                    assert top == [True] * len(judge.algorithms), (
+                        judge.name, canon, name, verdicts)
 
 
 def test_the_command_writes_the_same(case, setup):
