@@ -326,6 +326,24 @@ dns_new(struct loop *loop, const struct address *resolvers, size_t count,
 	return true;
 }
 
+/* Who waits for an answer, and who asks the same again, waits for one of the
+ * new resolvers. */
+static void
+asked_restart(struct dns *dns)
+{
+	LIST_EACH(item, &dns->asked) {
+		struct question *question =
+			CONTAINER(item, struct question, link);
+
+		if (question->exchange == NULL)
+			continue;
+		dns_exchange_cancel(TAKE(question->exchange));
+		question->tries = question->resolver = 0;
+		question->is_tcp = question->without_edns = false;
+		question_ask(question);
+	}
+}
+
 void
 dns_reconfigure(struct dns *dns, const struct address *resolvers, size_t count)
 {
@@ -336,6 +354,7 @@ dns_reconfigure(struct dns *dns, const struct address *resolvers, size_t count)
 	dns->resolvers_count = count;
 	dns->preferred = 0;
 	dns_cache_clear(&dns->cache);
+	asked_restart(dns);
 }
 
 void

@@ -52,7 +52,7 @@ struct dns_query {
 	struct post post;
 };
 
-/* The addresses are copied. */
+/* The addresses are copied. dns_reconfigure() asks what is under way anew. */
 bool dns_new(struct loop *loop, const struct address *resolvers, size_t count,
 	     struct dns **dns_out, struct fault *fault) MUST_USE;
 void dns_reconfigure(struct dns *dns, const struct address *resolvers,

@@ -4,6 +4,7 @@ in, read by other people's parsers, beside OpenDKIM's word on the same mail.
 One name server serves the whole module; a configuration has one milter.
 """
 
+import concurrent.futures
 import os
 import socket
 import time
@@ -383,3 +384,48 @@ def test_an_mta_delivers_the_field(world, verifying, started, start):
         assert field in data
     verdicts = judge.dkimpy(data, judge.lookup_in(world.keys.records))
     assert [one.passed for one in verdicts] == [True] * 3
+
+
+def test_reload_changes_what_is_asked(world, started):
+    """From signing to verifying, and from one name server to another, with a
+    connection that stays."""
+    setup = MilterSetup(os.path.join(world.directory, "reloaded"), world.keys,
+                        "", resolver="127.0.0.1:%d" % world.silent.port)
+    milter = SignetMilter(setup)
+    message = world.messages.table["signed"][0]
+    try:
+        with Milter(milter.socket) as conversation:
+            conversation.begin(STRANGER)
+            result = conversation.message(message, begin=False)
+            assert not result.changes
+            for count, (resolver, expected) in enumerate((
+                    ("127.0.0.1:%d" % world.silent.port, "temperror"),
+                    (world.names.resolver, "pass"))):
+                setup.resolver = resolver
+                setup.options = ('mode = "verify"\nauthserv_id = "%s.example"'
+                                 '\ndns_timeout = "1s"' % expected)
+                setup.write()
+                milter.hang_up()
+                milter.wait("reload", count=count + 1)
+                result = conversation.message(message, begin=False)
+                assert [one.result for one in
+                        results_of(result, expected + ".example")] == \
+                    [expected]
+        milter.stop()
+    finally:
+        milter.discard()
+
+
+def test_many_at_once_wait_together(world, waiting):
+    """Those who wait for DNS hold up nobody else, nor each other."""
+    message = world.messages.table["three signatures"][0]
+    begin = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        slow = [pool.submit(show, waiting, message) for _ in range(40)]
+        quick = show(waiting, MESSAGE)
+        assert [one.result for one in results_of(quick)] == ["none"]
+        assert not any(one.done() for one in slow)
+        for one in slow:
+            assert [each.result for each in results_of(one.result())] == \
+                ["temperror"] * 3
+    assert time.monotonic() - begin < 3 * BOUND_S

@@ -14,6 +14,7 @@ struct server {
 	int socket;
 	struct address address;
 	pthread_t thread;
+	bool is_mute; /* says nothing at all */
 };
 
 static size_t
@@ -61,7 +62,9 @@ server_run(void *argument)
 
 		if (len <= 0)
 			return NULL;
-		len = (ssize_t)answer_write(packet, (size_t)len);
+		len = server->is_mute
+			      ? 0
+			      : (ssize_t)answer_write(packet, (size_t)len);
 		if (len > 0)
 			sendto(server->socket, packet, (size_t)len, 0,
 			       (struct sockaddr *)&peer, peer_len);
@@ -121,7 +124,7 @@ answer_check(const struct records_source *source, struct records *records,
 /* Two names that nobody answers cost the time once, not twice. */
 Test(resolver, waits_no_longer_than_told, .timeout = 20)
 {
-	struct server server;
+	struct server server = {0};
 	struct resolver *resolver;
 	const struct records_source *source;
 	struct records *records;
@@ -145,7 +148,7 @@ Test(resolver, waits_no_longer_than_told, .timeout = 20)
 
 Test(resolver, forgets_what_nobody_waits_for, .timeout = 20)
 {
-	struct server server;
+	struct server server = {0};
 	struct resolver *resolver;
 	const struct records_source *source;
 
@@ -176,7 +179,7 @@ asker_run(void *argument)
 
 Test(resolver, answers_many_threads, .timeout = 30)
 {
-	struct server server;
+	struct server server = {0};
 	struct resolver *resolver;
 	pthread_t threads[8];
 
@@ -194,7 +197,7 @@ Test(resolver, answers_many_threads, .timeout = 30)
 
 Test(resolver, asks_other_servers_after_a_reload, .timeout = 20)
 {
-	struct server server, other;
+	struct server server = {0}, other = {0};
 	struct resolver *resolver;
 	const struct records_source *source;
 	struct records *records;
@@ -212,5 +215,31 @@ Test(resolver, asks_other_servers_after_a_reload, .timeout = 20)
 	answer_check(source, records, 0, LOOKUP_FOUND, "v=1 yes1");
 	source->end(records);
 	resolver_free(resolver);
+	server_stop(&other);
+}
+
+/* Whoever waits does not wait for a server that is no longer configured. */
+Test(resolver, asks_anew_what_is_under_way, .timeout = 20)
+{
+	struct server mute = {.is_mute = true}, other = {0};
+	struct resolver *resolver;
+	const struct records_source *source;
+	struct records *records, *later;
+	uint64_t start_ms = clock_now_ms();
+
+	server_start(&mute);
+	server_start(&other);
+	cr_assert(resolver_new(&mute.address, 1, &resolver, NULL));
+	source = resolver_source(resolver);
+	records = source->start(source->owner, names, 1, 10000);
+	resolver_reconfigure(resolver, &other.address, 1);
+	later = source->start(source->owner, names, 1, 10000);
+	answer_check(source, records, 0, LOOKUP_FOUND, "v=1 yes1");
+	answer_check(source, later, 0, LOOKUP_FOUND, "v=1 yes1");
+	cr_expect_lt(clock_now_ms() - start_ms, 2500);
+	source->end(records);
+	source->end(later);
+	resolver_free(resolver);
+	server_stop(&mute);
 	server_stop(&other);
 }
