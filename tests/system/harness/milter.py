@@ -5,16 +5,13 @@ from .signet import Relay, Setup
 
 
 class MilterSetup(Setup):
-    """options: lines of the milter section."""
+    """options: lines of the milter section; socket: in signet's words."""
 
     def __init__(self, directory, keys, options="", **more):
         super().__init__(directory, keys, **more)
         self.milter_port = free_port()
+        self.socket = "inet:%d@127.0.0.1" % self.milter_port
         self.options = options
-
-    @property
-    def socket(self):
-        return "inet:%d@127.0.0.1" % self.milter_port
 
     def text(self):
         return super().text() + 'milter {\n    socket = "%s"\n    %s\n}\n' % (

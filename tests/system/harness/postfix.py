@@ -6,6 +6,7 @@ machine's own Postfix, if it has one, is neither read nor touched. Master is
 started directly: postfix(1) would check and repair an installation.
 """
 
+import contextlib
 import email
 import email.policy
 import os
@@ -15,7 +16,7 @@ import signal
 import subprocess
 
 from .ports import free_port
-from .process import Server, accepts, wait_for
+from .process import Server, accepts, children_of, wait_for
 
 QUEUES = ("active bounce corrupt defer deferred flush hold incoming private "
           "saved trace maildrop public pid").split()
@@ -49,7 +50,7 @@ smtputf8_enable = no
 """
 
 MASTER = """
-pickup    unix  n - n 60 1 pickup
+pickup    unix  n - n 2 1 pickup
 cleanup   unix  n - n - 0 cleanup
 qmgr      unix  n - n 300 1 qmgr
 tlsmgr    unix  - - n 1000? 1 tlsmgr
@@ -184,11 +185,17 @@ class Relaying(Instance):
     such as smtpd_milters."""
 
     def __init__(self, directory, relay_port, main="",
-                 hostname="mx.example.com"):
+                 hostname="mx.example.com", services=None):
+        """services: {port: ["parameter=value", ...]} of further smtpds."""
         self.port = free_port()
         super().__init__(
             os.path.join(directory, "postfix"), [("127.0.0.1", self.port)],
             hostname, RELAYING.format(relay_port=relay_port) + main)
+        with open(os.path.join(self.config, "master.cf"), "a") as file:
+            for port, parameters in (services or {}).items():
+                file.write("127.0.0.1:%d inet n - n - - smtpd%s\n" % (
+                    port, "".join(" -o " + one for one in parameters)))
+        self.listeners += [("127.0.0.1", port) for port in services or {}]
         self.start()
 
     def sendmail(self, message, *arguments):
@@ -200,16 +207,27 @@ class Relaying(Instance):
             stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout.decode() + self.maillog()
 
-    def reconfigure(self, **parameters):
-        """Parameters put at the end of main.cf, and a reload. Master reads
-        them at SIGHUP; its children end with what they have in hand."""
-        with open(os.path.join(self.config, "main.cf"), "a") as file:
-            for name, value in parameters.items():
-                file.write("%s = %s\n" % (name, value))
-        reloads = self.maillog().count("reload -- version")
+    @contextlib.contextmanager
+    def configured(self, **parameters):
+        """With these in main.cf, for as long as it lasts."""
+        path = os.path.join(self.config, "main.cf")
+        with open(path) as file:
+            usual = file.read()
+        self._reload(path, usual + "".join(
+            "%s = %s\n" % parameter for parameter in parameters.items()))
+        try:
+            yield
+        finally:
+            self._reload(path, usual)
+
+    def _reload(self, path, text):
+        with open(path, "w") as file:
+            file.write(text)
+        old = set(children_of(self.server.process.pid))
         os.kill(self.server.process.pid, signal.SIGHUP)
-        wait_for(lambda: self.maillog().count("reload -- version") > reloads,
-                 10, lambda: "a reload\n" + self.maillog())
+        # One that is idle would do one more thing as it used to.
+        wait_for(lambda: not old & set(children_of(self.server.process.pid)),
+                 15, lambda: "a reload\n" + self.maillog())
 
     def queued(self):
         """How many messages it has in its queues."""

@@ -7,6 +7,7 @@ for minutes where that does not answer.
 """
 
 import os
+import shutil
 import subprocess
 
 from .ports import free_port
@@ -32,18 +33,40 @@ define(`confDONT_PROBE_INTERFACES', `True')
 define(`confDONT_BLAME_SENDMAIL', `AssumeSafeChown')
 define(`confDOMAIN_NAME', `{hostname}')
 define(`confTO_IDENT', `0')
-define(`confREFUSE_LA', `0')
-define(`confQUEUE_LA', `0')
+define(`confREFUSE_LA', `10000')
+define(`confQUEUE_LA', `10000')
+define(`confDELAY_LA', `10000')
 define(`confCONNECTION_RATE_THROTTLE', `0')
 define(`confBAD_RCPT_THROTTLE', `0')
 define(`confLOG_LEVEL', `9')
-define(`SMART_HOST', `relay:[127.0.0.1]')
+define(`confMAX_HOP', `100')
+define(`SMART_HOST', `{mailer}:[127.0.0.1]')
 define(`RELAY_MAILER_ARGS', `TCP $h {relay_port}')
+define(`ESMTP_MAILER_ARGS', `TCP $h {relay_port}')
 FEATURE(`accept_unresolvable_domains')
 FEATURE(`no_default_msa')
 DAEMON_OPTIONS(`Name=MTA, Family=inet, Addr=127.0.0.1, Port={port}')
 {site}
 MAILER(`smtp')
+"""
+
+# The program that users call: it hands mail to the daemon by SMTP.
+SUBMIT = """divert(-1)
+include(`{macros}m4/cf.m4')
+VERSIONID(`signet tests')
+define(`confCF_VERSION', `Submit')
+define(`__OSTYPE__', `')
+define(`confTIME_ZONE', `USE_TZ')
+define(`confDONT_INIT_GROUPS', `True')
+define(`confRUN_AS_USER', `nobody:nogroup')
+define(`confDELIVERY_MODE', `interactive')
+define(`confSERVICE_SWITCH_FILE', `{directory}/service.switch')
+define(`confDOMAIN_NAME', `{hostname}')
+define(`confTO_IDENT', `0')
+define(`MSP_QUEUE_DIR', `{directory}/client')
+define(`STATUS_FILE', `{directory}/statistics')
+define(`RELAY_MAILER_ARGS', `TCP $h {port}')
+FEATURE(`msp', `[127.0.0.1]')
 """
 
 HOSTS = "127.0.0.1 localhost {hostname} {short}\n"
@@ -68,19 +91,27 @@ def find(path):
 
 class Sendmail:
     """site: m4 of the test's own: INPUT_MAIL_FILTER(…), FEATURE(…), define(…);
-    relay_port: where the smarthost on 127.0.0.1 listens."""
+    relay_port: where the smarthost on 127.0.0.1 listens; mailer: what it is
+    reached by, "relay" as a smarthost is by default, or "esmtp" as the MX of a
+    domain is."""
 
     def __init__(self, directory, relay_port, site="",
-                 hostname="mx.example.com", start=True):
+                 hostname="mx.example.com", mailer="relay", start=True):
         self.directory = os.path.join(directory, "sendmail")
         self.hostname = hostname
         self.port = free_port()
         self.relay_port = relay_port
+        self.mailer = mailer
         self.config = os.path.join(self.directory, "sendmail.cf")
+        self.submit_config = os.path.join(self.directory, "submit.cf")
         self.server = None
-        os.makedirs(os.path.join(self.directory, "queue"))
+        for queue in ("queue", "client"):
+            os.makedirs(os.path.join(self.directory, queue), mode=0o700)
         os.chmod(self.directory, 0o755)
-        os.chmod(os.path.join(self.directory, "queue"), 0o700)
+        # The program that users call may not be root, whoever calls it.
+        shutil.chown(os.path.join(self.directory, "client"), "nobody",
+                     "nogroup")
+        os.chmod(os.path.join(self.directory, "client"), 0o770)
         self._write("hosts", HOSTS.format(
             hostname=hostname, short=hostname.split(".")[0]))
         self._write("resolv.conf", RESOLVER)
@@ -96,30 +127,39 @@ class Sendmail:
             file.write(text)
 
     def configure(self, site):
-        """Makes sendmail.cf, as Debian's makefile does."""
+        """Makes both configurations, as Debian's makefile does."""
+        self._make(CONFIG, self.config, site)
+        self._make(SUBMIT, self.submit_config)
+
+    def _make(self, template, path, site=""):
         macros = find(MACROS)
-        text = CONFIG.format(macros=macros, directory=self.directory,
-                             hostname=self.hostname, port=self.port,
-                             relay_port=self.relay_port, site=site)
-        self._write("sendmail.mc", text)
-        done = subprocess.run(
-            ["m4", "-D_CF_DIR_=" + macros,
-             os.path.join(self.directory, "sendmail.mc")],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        source = path.replace(".cf", ".mc")
+        with open(source, "w") as file:
+            file.write(template.format(
+                macros=macros, directory=self.directory, site=site,
+                hostname=self.hostname, port=self.port, mailer=self.mailer,
+                relay_port=self.relay_port))
+        done = subprocess.run(["m4", "-D_CF_DIR_=" + macros, source],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert done.returncode == 0 and not done.stderr, done.stderr.decode()
-        with open(self.config, "wb") as file:
+        with open(path, "wb") as file:
             file.write(done.stdout)
 
-    def _command(self, *arguments):
+    def _command(self, config, *arguments):
         return ["unshare", "-m", "-u", "--propagation", "private", "sh", "-c",
                 ALONE, "sh", self.hostname, self.directory, find(PROGRAM),
-                "-C", self.config] + list(arguments)
+                "-C", config] + list(arguments)
+
+    def submit(self, message, *arguments):
+        """sendmail(8) as programs call it, with a message in LF."""
+        done = subprocess.run(
+            self._command(self.submit_config, *arguments), input=message,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+        assert done.returncode == 0, done.stdout.decode()
 
     def start(self):
-        # -bD stays in the foreground; -X would be a transcript.
         self.server = Server(
-            self._command("-bD", "-q2s", "-O", "SuperSafe=interactive",
-                          "-O", "DeliveryMode=i"),
+            self._command(self.config, "-bD", "-q2s", "-O", "DeliveryMode=i"),
             self.directory, "sendmail")
         self.server.wait_until(lambda: accepts("127.0.0.1", self.port), 20,
                                "its port")
@@ -131,6 +171,6 @@ class Sendmail:
         return self.server.log()
 
     def queued(self):
-        """Names of the control files in its queue."""
-        return sorted(name for name in os.listdir(
-            os.path.join(self.directory, "queue")) if name.startswith("qf"))
+        """How many messages are in the daemon's queue."""
+        return sum(name.startswith("qf") for name in os.listdir(
+            os.path.join(self.directory, "queue")))

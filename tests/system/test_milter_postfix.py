@@ -1,0 +1,254 @@
+"""Postfix with `signet milter`, set up by etc/postfix/main.cf as it stands:
+what leaves it verifies, whichever way it came in.
+
+One Postfix and one milter serve the whole module; a test that wants another
+configuration reloads it and puts it back.
+"""
+
+import os
+import re
+import threading
+
+import pytest
+
+from harness import judge, smtp
+from harness.faulty import Receiver
+from harness.judge import Keys
+from harness.messages import MESSAGES, USUAL
+from harness.milter import MilterSetup, SignetMilter
+from harness.outgoing import (CANONS, SELECTORS, Outgoing, cases, make_keys,
+                              of, sections, snippet, without_received)
+from harness.ports import free_port
+from harness.postfix import Relaying
+from harness.process import wait_for
+from harness.signet import ROOT
+
+SNIPPET = os.path.join(ROOT, "etc/postfix/main.cf")
+STRANGER = "127.0.0.5"  # of Postfix's mynetworks, not of sign_from
+HOST = "mx.example.com"  # writes the delivery reports
+OPTIONS = 'sign_from = {"127.0.0.1/32"}'
+
+
+class World(Outgoing):
+    """Everything that the module shares."""
+
+    def __init__(self, directory):
+        keys = Keys(os.path.join(directory, "keys"))
+        make_keys(keys, list(CANONS) + [HOST])
+        self.setup = MilterSetup(os.path.join(directory, "signet"), keys,
+                                 OPTIONS)
+        self.setup.domains = {}
+        self.setup.extra = sections() + sections({HOST: "relaxed/relaxed"})
+        super().__init__(Receiver(free_port()), keys.records)
+        self.keys = keys
+        self.milter = SignetMilter(self.setup, start=False)
+        self.postfix = None
+        self.directory = directory
+
+    def start(self):
+        self.milter.start()
+        main = snippet(SNIPPET, "inet:127.0.0.1:8891",
+                       "inet:127.0.0.1:%d" % self.setup.milter_port)
+        self.originating = free_port()
+        self.postfix = Relaying(
+            self.directory, self.receiver.port,
+            main + "myorigin = %s\n" % HOST,
+            services={self.originating:
+                      ["milter_macro_daemon_name=ORIGINATING"]})
+        return self
+
+    def stop(self):
+        if self.postfix is not None:
+            self.postfix.stop()
+        self.receiver.stop()
+        try:
+            if self.milter.process and self.milter.process.poll() is None:
+                self.milter.stop()
+        finally:
+            self.milter.discard()
+
+
+@pytest.fixture(scope="module")
+def world(session_directory):
+    directory = os.path.join(session_directory, "milter-postfix")
+    os.makedirs(directory)
+    os.chmod(directory, 0o711)
+    made = World(directory)
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+@pytest.fixture(autouse=True)
+def usual(world):
+    yield
+    world.receiver.replies.clear()
+    assert not world.receiver.errors
+
+
+@pytest.mark.parametrize("domain", CANONS)
+def test_what_leaves_verifies(world, domain):
+    names, messages = cases()
+    sent = [of(domain, message) for message in messages]
+    arrived = world.send(world.postfix.port, sent)
+    world.assert_signed(arrived, [domain] * len(sent), names)
+    for data in arrived:
+        ours = [tags for tags in judge.signature_tags(data)
+                if tags["d"] == domain]
+        assert [tags["c"] for tags in ours] == \
+            [CANONS[domain]] * len(SELECTORS)
+    # Nothing but Received and the signatures came to it.
+    plain = names.index("500 fields")
+    assert without_received(arrived[plain]) == \
+        sent[plain].partition(b"\r\n\r\n")[0] + b"\r\n"
+
+
+def test_a_large_body(world):
+    """20 MB, lines that begin with a dot among them."""
+    line = b"." + b"0123456789abcdef" * 4 + b" \r\n"
+    sent = [of(domain, USUAL) + b"\r\n" + line * (20000000 // len(line))
+            for domain in ("ss.example.com", "rr.example.com")]
+    arrived = world.send(world.postfix.port, sent)
+    for domain, data, message in zip(("ss.example.com", "rr.example.com"),
+                                     arrived, sent):
+        assert data.endswith(message.partition(b"\r\n\r\n")[2])
+        assert world.passes(data, domain) == dict.fromkeys(SELECTORS, True)
+
+
+def test_sendmail_command(world):
+    """What comes without SMTP, has no client, and lacks half of a header."""
+    before = len(world.receiver.deliveries)
+    messages = [
+        b"From: alice@rr.example.com\nTo: bob@example.net\n\nno date\n",
+        b"From: alice@ss.example.com\nTo: bob@example.net\nSubject: a\n"
+        b" folded\n\tone\n\n.\n..\n.leading dots\n",
+        b"From: alice@sr.example.com\nTo: bob@example.net\n\n",
+        MESSAGES["8-bit body"].replace(b"\r\n", b"\n").replace(
+            b"example.com", b"rs.example.com")]
+    for message in messages:
+        world.postfix.sendmail(message, "-t", "-i")
+    arrived = world.receiver.wait_deliveries(
+        before + len(messages))[before:]
+    domains = [re.search(rb"From: .*@(\w\w\.example\.com)", one.data)
+               .group(1).decode() for one in arrived]
+    assert sorted(domains) == sorted(CANONS)
+    world.assert_signed([one.data for one in arrived], domains)
+
+
+def test_delivery_reports(world):
+    """A report has the empty sender, and its author is this host."""
+    before = len(world.receiver.deliveries)
+    world.receiver.replies["RCPT"] = lambda address: (
+        "550 5.1.1 nobody" if address.startswith("nobody@") else None)
+    smtp.submit(world.postfix.port, of("rr.example.com", MESSAGES["plain"]),
+                recipients=("nobody@example.net",))
+    report = world.receiver.wait_deliveries(before + 1)[-1]
+    assert (report.sender, report.recipients) == ("", ["alice@example.com"])
+    assert b"From: Mail Delivery System <MAILER-DAEMON@%s>" % \
+        HOST.encode() in report.data
+    world.assert_signed([report.data], [HOST])
+
+
+def test_whose_mail_is_not_signed(world):
+    """Not a stranger's, unless his daemon's name says so; not that of a
+    domain without keys."""
+    plain = of("rr.example.com", MESSAGES["plain"])
+    data = world.one(world.postfix.port, plain, source=STRANGER)
+    assert not judge.signature_tags(data)
+    data = world.one(world.originating, plain, source=STRANGER)
+    world.assert_signed([data], ["rr.example.com"])
+    data = world.one(world.postfix.port, of("example.org", plain))
+    assert judge.dkimpy(data, judge.lookup_in(world.records)) == []
+
+
+def test_a_milter_that_is_gone(world):
+    """Nothing leaves unsigned: SMTP is told to come again, and what
+    sendmail(1) took waits."""
+    plain = of("rr.example.com", MESSAGES["plain"])
+    before = len(world.receiver.deliveries)
+    world.milter.stop()
+    with smtp.Client(world.postfix.port) as client:
+        reply = client.say("EHLO client.example.com")
+        if reply[0] == 250:
+            reply = client.say("MAIL FROM:<alice@example.com>")
+        assert reply[0] in (421, 451), reply
+    said = len(world.postfix.maillog())
+    world.postfix.sendmail(plain.replace(b"\r\n", b"\n"), "-i",
+                           "-f", "alice@example.com", "bob@example.net")
+    wait_for(lambda: "milter" in world.postfix.maillog()[said:], 10,
+             "pickup to hand it on")
+    world.milter.start()
+    data = world.one(world.postfix.port, plain)
+    world.assert_signed([data], ["rr.example.com"])
+    arrived = world.receiver.wait_deliveries(before + 2)[before:]
+    world.assert_signed([one.data for one in arrived],
+                        ["rr.example.com"] * 2)
+
+
+def test_reloads_under_load_drop_nothing(world):
+    plain = [of("rr.example.com", MESSAGES["plain"]) for _ in range(60)]
+    done = threading.Event()
+    reloads = []
+
+    def reload():
+        while not done.is_set():
+            count = len(world.milter.named("reload"))
+            world.milter.hang_up()
+            world.milter.wait("reload", count=count + 1)
+            reloads.append(1)
+
+    thread = threading.Thread(target=reload)
+    thread.start()
+    try:
+        arrived = world.send(world.postfix.port, plain)
+    finally:
+        done.set()
+        thread.join()
+    assert len(reloads) >= 3
+    for data in arrived:
+        assert world.passes(data, "rr.example.com") == \
+            dict.fromkeys(SELECTORS, True)
+
+
+# What Postfix does to a message after its milters, and the setting of
+# etc/postfix/README.md that keeps the signature whole.
+
+LABELLED = USUAL + (b"MIME-Version: 1.0\r\nContent-Type: text/plain;"
+                    b" charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+                    ) + "Grüße\r\n".encode()
+LATER = {
+    "long lines are folded": USUAL + b"\r\n" + b"y" * 2000 + b"\r\n",
+    "8-bit text is recoded": LABELLED,
+    "addresses are mapped": USUAL.replace(b"alice@", b"mapped@") + b"\r\nx\r\n",
+    "headers are edited": USUAL.replace(b"awkward", b"edit") + b"\r\nx\r\n",
+}
+MAP = "inline:{mapped@rr.example.com=other@rr.example.com}"
+EDIT = "regexp:{{/^Subject: edit/ REPLACE Subject: edited}}"
+BREAKING = {"smtp_line_length_limit": "998",
+            "disable_mime_output_conversion": "no",
+            "smtp_generic_maps": MAP, "smtp_header_checks": EDIT}
+KEEPING = {"smtp_line_length_limit": "0",
+           "canonical_maps": MAP, "header_checks": EDIT}
+
+
+def test_what_postfix_does_later(world):
+    """Seen to break every signature, then to leave every one whole."""
+    domain = "rr.example.com"
+    messages = [of(domain, message) for message in LATER.values()]
+    extensions = world.receiver.extensions
+    world.receiver.extensions = [one for one in extensions
+                                 if one != "8BITMIME"]
+    try:
+        with world.postfix.configured(**BREAKING):
+            for name, data in zip(LATER, world.send(world.postfix.port,
+                                                    messages)):
+                assert world.passes(data, domain) == \
+                    dict.fromkeys(SELECTORS, False), name
+        with world.postfix.configured(**KEEPING):
+            arrived = world.send(world.postfix.port, messages)
+        world.assert_signed(arrived, [domain] * len(arrived), list(LATER))
+        assert b"other@rr.example.com" in arrived[2]
+        assert b"Subject: edited" in arrived[3]
+    finally:
+        world.receiver.extensions = extensions
