@@ -303,6 +303,21 @@ macro_read(struct maker *maker, const struct dataset_row *row,
 }
 
 static void
+macros_read(struct maker *maker, const struct opendkim_setting *macros,
+	    struct list *list)
+{
+	struct dataset dataset = {0};
+
+	if (macros != NULL &&
+	    dataset_read(macros->value, maker->directory, macros->place,
+			 maker->arena, &dataset, maker->errors))
+		for (size_t i = 0; i < dataset.count; i++)
+			macro_read(maker, &dataset.rows[i], list);
+}
+
+/* MTA and MacroList are asked one after the other, and what the second finds
+ * of {daemon_name} is what counts. */
+static void
 daemons_write(struct maker *maker)
 {
 	const struct opendkim_setting *macros =
@@ -312,17 +327,16 @@ daemons_write(struct maker *maker)
 	struct dataset dataset = {0};
 	struct list list = {0};
 
-	if (daemons != NULL &&
-	    dataset_read(daemons->value, maker->directory, daemons->place,
-			 maker->arena, &dataset, maker->errors))
+	macros_read(maker, macros, &list);
+	if (daemons != NULL && list.count > 0)
+		report_note(maker->report, daemons->place,
+			    "MTA counts for nothing beside a MacroList with "
+			    "daemon_name");
+	else if (daemons != NULL &&
+		 dataset_read(daemons->value, maker->directory, daemons->place,
+			      maker->arena, &dataset, maker->errors))
 		for (size_t i = 0; i < dataset.count; i++)
 			list_add(maker, &list, dataset.rows[i].key);
-	dataset = (struct dataset){0};
-	if (macros != NULL &&
-	    dataset_read(macros->value, maker->directory, macros->place,
-			 maker->arena, &dataset, maker->errors))
-		for (size_t i = 0; i < dataset.count; i++)
-			macro_read(maker, &dataset.rows[i], &list);
 	write_list("sign_daemons", list.items, list.count, maker->out);
 }
 
