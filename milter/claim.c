@@ -5,9 +5,12 @@
 #include "milter/bodyhash.h"
 #include "milter/idn.h"
 
-/* RFC 6376 3.5: t= and x= have at most 12 digits, l= at most 76. */
-#define TIME_DIGITS_MAX 12
+/* RFC 6376 3.5: l= has at most 76 digits; t= and x= have 12, and what is longer
+ * may be taken for infinite. */
 #define LENGTH_DIGITS_MAX 76
+#define TIME_DIGITS_MAX 12
+#define TIME_INFINITE (UINT64_MAX - 1)
+#define TIME_NEVER UINT64_MAX
 
 static bool
 refuse(struct fault *fault, const char *why)
@@ -146,15 +149,33 @@ number_read(const struct tags *tags, const char *name, size_t digits_max,
 }
 
 static bool
+time_read(const struct tags *tags, const char *name, uint64_t absent,
+	  uint64_t *time_out, struct fault *fault)
+{
+	struct slice value = tag_value(tags, name);
+
+	if (value.len <= TIME_DIGITS_MAX)
+		return number_read(tags, name, TIME_DIGITS_MAX, absent,
+				   time_out, fault);
+	for (size_t i = 0; i < value.len; i++)
+		if (!ascii_is_digit(value.bytes[i]))
+			return fault_set(fault, FAULT_INPUT,
+					 "%s= is not a number in range", name);
+	*time_out = TIME_INFINITE;
+	return true;
+}
+
+static bool
 times_check(const struct tags *tags, uint64_t time_s, struct fault *fault)
 {
 	uint64_t made = 0, expires = 0;
 
-	if (!number_read(tags, "t", TIME_DIGITS_MAX, 0, &made, fault) ||
-	    !number_read(tags, "x", TIME_DIGITS_MAX, UINT64_MAX, &expires,
-			 fault))
+	if (!time_read(tags, "t", 0, &made, fault) ||
+	    !time_read(tags, "x", TIME_NEVER, &expires, fault))
 		return false;
-	if (tags_find(tags, "t") != NULL && expires <= made)
+	/* Of two that are infinite nobody knows. */
+	if (tags_find(tags, "t") != NULL && expires <= made &&
+	    expires != TIME_INFINITE)
 		return refuse(fault, "x= is not behind t=");
 	if (expires < time_s)
 		return refuse_trust(fault, "the signature has expired");
