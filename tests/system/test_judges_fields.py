@@ -1,5 +1,5 @@
-"""DKIM-Signature fields as signers write them, and as none should: what our
-verifier says of each, and who else says so.
+"""DKIM-Signature fields and key records as people write them, and as none should:
+what our verifier says of each, and who else says so.
 
 The signatures are made here, by the letter of RFC 6376 3.4.2 and 3.7 over one
 short message, so that nothing is wrong with a row but what it is about.
@@ -254,42 +254,106 @@ def message_of(row, private):
         b"\r\n" + BODY
 
 
+# Key records; "@" is the key. (name, status, text, who differs)
+RECORD_ROWS = (
+    ("usual", "pass", "v=DKIM1; k=rsa; p=@", ""),
+    ("p= alone", "pass", "p=@", ""),
+    ("no spaces", "pass", "v=DKIM1;k=rsa;p=@;", ""),
+    ("spaces", "pass", " v = DKIM1 ; k = rsa ; p = @ ; ", ""),
+    # RFC 6376 3.6.1: v= "MUST be the first tag".
+    ("v= last", "permerror", "k=rsa; p=@; v=DKIM1", "dom"),
+    ("v= in lower case", "permerror", "v=dkim1; p=@", ""),
+    ("v= empty", "permerror", "v=; p=@", "m"),
+    ("v=DKIM2", "permerror", "v=DKIM2; p=@", ""),
+    ("k= in capitals", "pass", "v=DKIM1; k=RSA; p=@", "dm"),
+    ("k= empty", "permerror", "v=DKIM1; k=; p=@", "m"),
+    ("k= unknown", "permerror", "v=DKIM1; k=foo; p=@", ""),
+    ("P= for p=", "permerror", "v=DKIM1; P=@", ""),
+    # g= went with RFC 6376; an unknown tag is passed over.
+    ("g=*", "pass", "v=DKIM1; g=*; p=@", ""),
+    ("g= empty", "pass", "v=DKIM1; g=; p=@", "m"),
+    ("g= of somebody", "pass", "v=DKIM1; g=joe; p=@", "m"),
+    ("h=sha256", "pass", "v=DKIM1; h=sha256; p=@", ""),
+    ("h= of both", "pass", "v=DKIM1; h=sha1:sha256; p=@", ""),
+    ("h= with spaces", "pass", "v=DKIM1; h= sha1 : sha256 ; p=@", "m"),
+    ("h=sha1", "permerror", "v=DKIM1; h=sha1; p=@", "d"),
+    ("h= unknown", "permerror", "v=DKIM1; h=md5; p=@", "d"),
+    ("s=email", "pass", "v=DKIM1; s=email; p=@", ""),
+    ("s=*", "pass", "v=DKIM1; s=*; p=@", ""),
+    ("s= of two", "pass", "v=DKIM1; s=other:email; p=@", "d"),
+    ("s= of another", "permerror", "v=DKIM1; s=other; p=@", ""),
+    ("t=y", "pass", "v=DKIM1; t=y; p=@", ""),
+    ("t=s", "pass", "v=DKIM1; t=s; p=@", ""),
+    ("t= unknown", "pass", "v=DKIM1; t=q; p=@", ""),
+    ("n=", "pass", "v=DKIM1; n=a=20note=3B; p=@", ""),
+    ("unknown tag", "pass", "v=DKIM1; foo=bar; p=@", ""),
+    ("tag with a hyphen", "permerror", "v=DKIM1; x-foo=bar; p=@", "dom"),
+    ("tag without value", "permerror", "v=DKIM1; foo; p=@", ""),
+    ("two semicolons", "permerror", "v=DKIM1;; p=@", "m"),
+    ("p= twice", "permerror", "v=DKIM1; p=@; p=@", "om"),
+    ("n= twice", "permerror", "v=DKIM1; n=a; n=b; p=@", "om"),
+    ("p= empty", "permerror", "v=DKIM1; p=", ""),
+    ("no p=", "permerror", "v=DKIM1; k=rsa", ""),
+    ("p= with a sign", "permerror", "v=DKIM1; p=!@", "do"),
+    ("a comment behind", "permerror", "v=DKIM1; p=@ # key", "o"),
+    ("quotes", "permerror", "\"v=DKIM1; p=@\"", "m"),
+    ("escaped", "permerror", "v=DKIM1\\; k=rsa\\; p=@", "m"),
+    ("of SPF", "permerror", "v=spf1 -all", ""),
+    ("PEM", "permerror", "v=DKIM1; p=-----BEGIN PUBLIC KEY-----@", ""),
+)
+
+JUDGES = ((jury.Dkimpy, "d"), (jury.OpenDkim, "o"), (jury.MailDkim, "m"))
+
+
+class Case:
+    """Both tables in one go: (name, status, who differs) and a message of
+    each row."""
+
+    def __init__(self, directory):
+        keys = Keys(directory + "/keys")
+        with open(keys.make("example.com", "rsa", "rsa"), "rb") as file:
+            private = dkim.parse_pem_private_key(file.read())
+        usual = keys.records["rsa._domainkey.example.com"]
+        texts = {"rsa._domainkey.example.com": usual,
+                 "a.b._domainkey.example.com": usual}
+        self.rows = [(row.name, row.status, row.differ) for row in ROWS]
+        self.messages = [message_of(row, private) for row in ROWS]
+        for number, (name, status, text, differ) in enumerate(RECORD_ROWS):
+            selector = "record%d" % number
+            self.rows.append(("record, " + name, status, differ))
+            self.messages.append(message_of(
+                Row(name, status, tags(s="s=" + selector)), private))
+            texts[selector + "._domainkey.example.com"] = text.replace(
+                "@", usual.rpartition("p=")[2])
+        self.records = jury.Records(directory, texts)
+
+
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
-    directory = str(tmp_path_factory.mktemp("fields"))
-    keys = Keys(directory + "/keys")
-    with open(keys.make("example.com", "rsa", "rsa"), "rb") as file:
-        private = dkim.parse_pem_private_key(file.read())
-    texts = dict(keys.records)
-    texts["a.b._domainkey.example.com"] = \
-        texts["rsa._domainkey.example.com"]
-    messages = [message_of(row, private) for row in ROWS]
-    return messages, jury.Records(directory, texts)
+    return Case(str(tmp_path_factory.mktemp("fields")))
 
 
 def test_ours(case):
-    messages, records = case
-    said = jury.Ours.statuses(messages, records)
-    assert len(said) == len(ROWS)
-    assert [(row.name, statuses) for row, statuses in zip(ROWS, said)
-            if statuses != [row.status]] == []
+    said = jury.Ours.statuses(case.messages, case.records)
+    assert len(said) == len(case.rows)
+    assert [(name, statuses)
+            for (name, status, _), statuses in zip(case.rows, said)
+            if statuses != [status]] == []
 
 
-@pytest.mark.parametrize("judge,letter", (
-    (jury.Dkimpy, "d"), (jury.OpenDkim, "o"), (jury.MailDkim, "m")),
-    ids=lambda one: getattr(one, "name", ""))
+@pytest.mark.parametrize("judge,letter", JUDGES,
+                         ids=lambda one: getattr(one, "name", ""))
 def test_others(case, judge, letter):
-    messages, records = case
     logging.disable(logging.CRITICAL)  # dkimpy tells of each failure
     try:
-        said = judge.verify(messages, records)
+        said = judge.verify(case.messages, case.records)
     finally:
         logging.disable(logging.NOTSET)
     wrong = []
-    for row, verdicts in zip(ROWS, said):
+    for (name, status, differ), verdicts in zip(case.rows, said):
         passed = bool(verdicts) and verdicts[-1].passed
-        agrees = passed == (row.status == "pass")
-        if agrees == (letter in row.differ):
-            wrong.append("%s: %s says %s" % (
-                row.name, judge.name, "pass" if passed else "no"))
+        agrees = passed == (status == "pass")
+        if agrees == (letter in differ):
+            wrong.append("%s: %s says %s" % (name, judge.name,
+                                             "pass" if passed else "no"))
     assert not wrong, "\n".join(wrong)
