@@ -43,6 +43,8 @@ struct client_end {
 	bool is_idle_end;       /* nothing was in hand: no trouble */
 	bool is_of_message;     /* the attempt in hand brought it about: the
 				   next may go to the same host */
+	bool is_passing;        /* MAIL was refused for now: nothing against
+				   the host, but another may take it */
 };
 
 struct client_settings {
@@ -53,6 +55,7 @@ struct client_settings {
 	enum tls_policy tls;
 	enum without_8bitmime without_8bitmime;
 	bool in_clear;             /* opportunistic TLS has failed before */
+	bool has_other_host;       /* one that was not tried yet */
 	struct tls_context *tls_context;
 	client_fn *event;
 	void *owner;

@@ -122,6 +122,17 @@ host_choose(struct connection *connection)
 	return NULL;
 }
 
+static bool
+has_other_host(const struct connection *connection)
+{
+	const struct hosts *hosts = connection->settings.hosts;
+
+	for (size_t i = 0; i < hosts->count; i++)
+		if ((connection->tried & (1ull << i)) == 0)
+			return true;
+	return false;
+}
+
 static void
 last_set(struct connection *connection, const struct recipient_result *result)
 {
@@ -143,6 +154,14 @@ last_set(struct connection *connection, const struct recipient_result *result)
 static void
 connection_fail(struct connection *connection)
 {
+	/* A host has answered: what it was not asked about may go there. */
+	if (connection->was_passed_on) {
+		if (connection->current != NULL)
+			attempt_fill(connection->current, &connection->last);
+		current_return(connection);
+		connection_end(connection);
+		return;
+	}
 	connection->has_failed = true;
 	if (connection->current != NULL)
 		list_add_first(&connection->waiting,
@@ -186,14 +205,16 @@ static void
 connection_on_client_end(struct connection *connection)
 {
 	const struct client_end *end = client_end(connection->client);
-	bool try_same;
+	bool try_same, is_passing;
 
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
 		current_return(connection);
-	else if (connection->current != NULL && end->has_answered)
+	else if (connection->current != NULL && end->has_answered &&
+		 !end->is_passing)
 		connection->current->lost++;
 	try_same = host_deserves_another(connection, end);
+	is_passing = end->is_passing;
 	last_set(connection, &end->result);
 	/* It frees itself. */
 	connection->client = NULL;
@@ -211,7 +232,9 @@ connection_on_client_end(struct connection *connection)
 		connection_try(connection);
 		return;
 	}
-	host_note(&connection->host->failed_until_ms, HOST_FAILED_MS);
+	connection->was_passed_on |= is_passing;
+	if (!is_passing)
+		host_note(&connection->host->failed_until_ms, HOST_FAILED_MS);
 	connection_next_host(connection);
 }
 
@@ -264,6 +287,7 @@ connection_try(struct connection *connection)
 				.without_8bitmime = generation->options
 					->delivery.without_8bitmime,
 				.in_clear = connection->in_clear,
+				.has_other_host = has_other_host(connection),
 				.tls_context =
 					settings->tls == TLS_VERIFY
 						? generation->client_tls_verify

@@ -54,6 +54,7 @@ struct connection {
 	struct arena arena;      /* of `last` */
 	uint64_t tried;          /* hosts, by their index */
 	bool in_clear, retried_same, is_over;
+	bool was_passed_on; /* by a host that is well, for one message */
 	struct post open_post, end_post;
 };
 

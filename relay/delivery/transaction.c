@@ -240,7 +240,12 @@ mail_replied(struct client *client, const struct reply_in *reply)
 
 	if (fate.outcome == OUTCOME_NONE)
 		return CLIENT_RCPT;
-	if (fate.scope == SCOPE_HOST)
+	/* RFC 5321 5.1 has the sender try all hosts until one takes it; a
+	 * permanent no is the site's. */
+	client->end.is_passing = fate.may_try_next_host &&
+				 fate.scope != SCOPE_HOST &&
+				 client->settings.has_other_host;
+	if (fate.scope == SCOPE_HOST || client->end.is_passing)
 		return client_end_reply(client, &fate, reply);
 	message_set_reply(client, &fate, reply);
 	/* The answers to what is ahead are still to come. */

@@ -31,10 +31,11 @@ static const struct stage_row {
 			SCOPE_HOST, true, true, "x.7.8"},
 	[STAGE_MAIL] = {OUTCOME_DEFERRED, OUTCOME_FAILED, SCOPE_MESSAGE,
 			SCOPE_MESSAGE, true, false, "x.0.0"},
+	/* Greylisting, a full mailbox: of the site, not of the host. */
 	[STAGE_RCPT] = {OUTCOME_DEFERRED, OUTCOME_FAILED, SCOPE_RECIPIENT,
-			SCOPE_RECIPIENT, true, false, "x.0.0"},
+			SCOPE_RECIPIENT, false, false, "x.0.0"},
 	[STAGE_DATA] = {OUTCOME_DEFERRED, OUTCOME_FAILED, SCOPE_MESSAGE,
-			SCOPE_MESSAGE, true, false, "x.0.0"},
+			SCOPE_MESSAGE, false, false, "x.0.0"},
 	/* The host has seen the whole message and judged it: another host of
 	 * the same site would only be asked the same. */
 	[STAGE_END_OF_DATA] = {OUTCOME_DEFERRED, OUTCOME_FAILED, SCOPE_MESSAGE,

@@ -89,11 +89,11 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 	  "the peer's certificate is not trusted")                             \
 	X(NO_AUTH, DEFERRED, HOST, true, "4.7.8",                              \
 	  "the peer does not accept our credentials")                          \
-	X(NO_8BITMIME, FAILED, MESSAGE, true, "5.6.3",                         \
+	X(NO_8BITMIME, FAILED, MESSAGE, false, "5.6.3",                        \
 	  "the message is 8-bit and the peer does not offer 8BITMIME")         \
-	X(NO_SMTPUTF8, FAILED, MESSAGE, true, "5.6.7",                         \
+	X(NO_SMTPUTF8, FAILED, MESSAGE, false, "5.6.7",                        \
 	  "the addresses need SMTPUTF8, which the peer does not offer")        \
-	X(TOO_BIG, FAILED, MESSAGE, true, "5.3.4",                             \
+	X(TOO_BIG, FAILED, MESSAGE, false, "5.3.4",                            \
 	  "the message is larger than the peer takes")                         \
 	X(EXPIRED, FAILED, MESSAGE, false, "4.4.7",                            \
 	  "the message could not be delivered in time")                        \

@@ -30,7 +30,7 @@ def test_second_host_when_the_first_is_down(world, receiver):
 @pytest.mark.parametrize("trouble", (
     {"CONNECT": HANG_UP}, {"CONNECT": "421 4.3.2 closing"},
     {"CONNECT": "554 5.3.2 no service"}, {"EHLO": HANG_UP},
-    {"MAIL": "421 4.3.2 closing"}), ids=str)
+    {"MAIL": "421 4.3.2 closing"}, {"MAIL": "451 4.3.0 later"}), ids=str)
 def test_second_host_when_the_first_is_sick(world, receiver, trouble):
     world.setup.delivery = SHORT
     first = receiver(world.setup.mx_port, "127.0.0.3", replies=trouble)

@@ -50,6 +50,24 @@ static const struct script_row {
 	  HELLO MAIL RCPT0 BODY BYE, 1, "D", "2.0.0", NULL },
 	{ "the next host where nobody listens", TLS_NONE, {NULL},
 	  HELLO MAIL RCPT0 BODY BYE, 1, "D", "2.0.0", NULL },
+	{ "the next host after MAIL refused for now", TLS_NONE,
+	  {HELLO "C MAIL|S 451 4.3.0 later|C QUIT|X"},
+	  HELLO MAIL RCPT0 BODY "X", 1, "D", "2.0.0", NULL },
+	{ "the same, in one write", TLS_NONE,
+	  {HELLO_PIPE AHEAD "R 451 4.3.0 later\r\n|X"},
+	  HELLO MAIL RCPT0 RCPT1 "S 250 ok|" BODY "X", 2, "DD", "2.0.0", NULL },
+	{ "but not after MAIL refused for good", TLS_NONE,
+	  {HELLO "C MAIL|S 550 5.7.1 no|X"}, "S 220 never", 1, "F", "5.7.1",
+	  NULL },
+	{ "nor after RCPT refused for now", TLS_NONE,
+	  {HELLO MAIL "C RCPT|S 450 4.2.0 later|C RSET|S 250 ok|X"},
+	  "S 220 never", 1, "T", "4.2.0", NULL },
+	{ "MAIL refused for now, and no other host: the connection stays",
+	  TLS_NONE, {HELLO "C MAIL|S 451 4.3.0 later|" BYE}, NULL, 1, "T",
+	  "4.3.0", "451 4.3.0 later" },
+	{ "MAIL refused for now, and the other one is down", TLS_NONE,
+	  {HELLO "C MAIL|S 451 4.3.0 later|C QUIT|X"}, "X", 1, "T", "4.4.2",
+	  NULL },
 	{ "421 at RCPT: only who has no result goes to the next", TLS_NONE,
 	  {HELLO MAIL "C RCPT|S 550 5.1.1 no|" RCPT1 "S 421 bye|X"},
 	  HELLO MAIL RCPT1 "S 250 ok|" BODY BYE, 2, "FD", "5.1.1", NULL },
@@ -554,6 +572,25 @@ Test(connection, holds_to_the_tls_policy, .timeout = 60)
 	close(full);
 	unlink(trusted);
 	unlink(certificates);
+}
+
+/* A host that passes on one message may take the others: they are not deferred
+ * because its fellow is down. */
+Test(connection, gives_back_what_was_not_asked_for, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {HELLO "C MAIL|S 451 4.3.0 later|X"}},
+			  {.scripts = {"X"}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "TN", "%s", run.outcomes);
+	cr_expect_not(run.has_failed);
 }
 
 /* --- stopping --- */

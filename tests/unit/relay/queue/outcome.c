@@ -43,7 +43,7 @@ static const struct reply_row {
 	{"a code of the wrong class", STAGE_RCPT, 550, "4.1.1",
 	 OUTCOME_FAILED, SCOPE_RECIPIENT, false, "5.1.1"},
 	{"greylisted", STAGE_RCPT, 450, "4.2.0", OUTCOME_DEFERRED,
-	 SCOPE_RECIPIENT, true, "4.2.0"},
+	 SCOPE_RECIPIENT, false, "4.2.0"},
 	{"too many recipients, as RFC 821 said it", STAGE_RCPT, 552, "",
 	 OUTCOME_DEFERRED, SCOPE_RECIPIENT, false, "4.0.0"},
 	{"mailbox full", STAGE_RCPT, 552, "5.2.2", OUTCOME_FAILED,
