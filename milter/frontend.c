@@ -505,7 +505,6 @@ static void
 listener_replace(int descriptor)
 {
 	ASSERT(dup3(descriptor, frontend.listener, O_CLOEXEC) >= 0);
-	close(descriptor);
 }
 
 bool
@@ -543,6 +542,7 @@ frontend_close(void)
 
 	if (nothing >= 0)
 		frontend_listen(nothing);
+	clean_descriptor(&nothing);
 }
 
 bool

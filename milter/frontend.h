@@ -44,15 +44,16 @@ struct frontend_service {
 	void (*ended)(void *owner);
 };
 
-/* Once in a process. Takes the listening socket. */
+/* Once in a process. The listening socket stays the caller's. */
 bool frontend_start(const struct frontend_service *service, int listening,
                     struct fault *fault) MUST_USE;
-/* Another listening socket, of the same address family. */
+/* Another listening socket, of the same address family; or the same one, after
+ * frontend_close(). */
 void frontend_listen(int listening);
 /* No connection is accepted any more; those that are there go on. */
 void frontend_close(void);
 /* Whether no message is between MAIL and its end. If so, none begins any more:
- * the process may end. After frontend_close(). */
+ * the process may end. */
 bool frontend_is_quiet(void);
 
 #endif

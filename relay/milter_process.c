@@ -16,6 +16,7 @@
 #include "milter/frontend.h"
 #include "relay/handover.h"
 #include "relay/limits.h"
+#include "relay/milter_guard.h"
 #include "relay/options.h"
 #include "relay/resolver.h"
 
@@ -37,7 +38,11 @@ struct process {
 	struct signer_pool *pool;
 	struct lint_history lints;
 	struct resolver *resolver; /* NULL until something is to be verified */
-	uint64_t stop_by_ms;       /* 0: it goes on */
+	int listening;       /* a copy of what the front end accepts from */
+	size_t connections;  /* at the last look */
+	uint64_t look_at_ms; /* for the next one */
+	bool is_paused;      /* there are too many of them */
+	uint64_t stop_by_ms; /* 0: it goes on */
 };
 
 /* ---- a generation ---- */
@@ -283,8 +288,10 @@ generation_use(struct process *process, struct generation *generation)
 
 /* The handover's descriptors are not its own any more. */
 static void
-descriptors_taken(struct handover *handover)
+descriptors_taken(struct process *process, struct handover *handover)
 {
+	clean_descriptor(&process->listening);
+	process->listening = handover->listeners[0];
 	for (size_t i = 0; i < handover->signers_count; i++)
 		handover->signers[i] = -1;
 	handover->listeners[0] = -1;
@@ -303,8 +310,9 @@ reload(struct process *process, struct handover *handover)
 		signer_pool_replace(process->pool, handover->signers,
 		                    handover->signers_count);
 		generation_use(process, generation);
-		frontend_listen(handover->listeners[0]);
-		descriptors_taken(handover);
+		if (!process->is_paused)
+			frontend_listen(handover->listeners[0]);
+		descriptors_taken(process, handover);
 		log_socket("reload", process);
 		is_told = handover_send(process->control, HANDOVER_READY,
 		                        handover->serial, SLICE_NONE, NULL);
@@ -346,6 +354,30 @@ control_read(struct process *process)
 	handover_done(&handover);
 }
 
+/* ---- connections that are too many ---- */
+
+static void
+connections_look(struct process *process)
+{
+	size_t max = process->generation->options->milter.max_connections;
+	bool is_crowded = process->connections > max;
+	bool were_too_many = process->is_paused;
+
+	process->look_at_ms = clock_now_ms() + GUARD_LOOK_MS;
+	process->connections = guard_look(is_crowded ? 0 : GUARD_SILENT_MS);
+	process->is_paused = process->connections > max + GUARD_SLACK;
+	if (process->is_paused && !were_too_many) {
+		log_note(LOG_LEVEL_WARNING, "paused",
+		         "there are %zu connections, of which "
+		         "milter.max_connections allows %zu; no more are "
+		         "accepted for now",
+		         process->connections, max);
+		frontend_close();
+	} else if (were_too_many && !process->is_paused) {
+		frontend_listen(process->listening);
+	}
+}
+
 static bool
 is_done(const struct process *process)
 {
@@ -367,10 +399,14 @@ control_follow(struct process *process)
 	while (!is_done(process)) {
 		struct pollfd control = {.fd = process->control,
 		                         .events = POLLIN};
+		bool is_stopping = process->stop_by_ms > 0;
 
 		if (poll(&control, 1,
-		         process->stop_by_ms > 0 ? STOP_LOOK_MS : -1) > 0)
+		         is_stopping ? STOP_LOOK_MS : GUARD_LOOK_MS) > 0)
 			control_read(process);
+		if (process->stop_by_ms == 0 &&
+		    clock_now_ms() >= process->look_at_ms)
+			connections_look(process);
 	}
 }
 
@@ -399,7 +435,7 @@ process_start(struct process *process, struct handover *handover,
 	        signer_pool_new(handover->signers, handover->signers_count);
 	if (!frontend_start(&service, handover->listeners[0], fault))
 		return false;
-	descriptors_taken(handover);
+	descriptors_taken(process, handover);
 	return true;
 }
 
@@ -430,7 +466,8 @@ start_fail(int control, uint64_t serial, const struct fault *fault)
 void
 milter_process_main(int control)
 {
-	static struct process process = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	static struct process process = {.lock = PTHREAD_MUTEX_INITIALIZER,
+	                                 .listening = -1};
 	struct handover handover;
 	struct fault fault = {0};
 	uint64_t serial;

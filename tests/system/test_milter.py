@@ -1,14 +1,15 @@
 """`signet milter`, asked byte for byte: what it signs, and what it says."""
 
-import os
 import shutil
+import struct
 import tempfile
 
 import pytest
 
 from harness import judge
 from harness.milter import MilterSetup, SignetMilter
-from harness.milter_client import MACROS, Milter
+from harness.milter_client import (ACTIONS_ALL, ADDHDRS, LEADSPC, MACROS,
+                                   NODATA, PROTOCOL_ALL, Milter)
 
 STRANGER = {"host": "mx.example.org", "address": "192.0.2.7"}
 PLAIN = (b"From: Alice <alice@example.com>\r\nTo: bob@example.net\r\n"
@@ -124,3 +125,134 @@ def test_a_stranger_of_ours_is_signed(shared, stage, name, value):
     {"family": "6", "address": "::1"}], ids=lambda client: str(client))
 def test_mail_of_the_machine_itself_is_signed(shared, client):
     assert shared.passes(shared.message(client=client, sender="alice"))
+
+
+# Exact bytes.
+
+CANONICALIZATIONS = [header + "/" + body for header in ("relaxed", "simple")
+                     for body in ("relaxed", "simple")]
+
+MESSAGES = {
+    "empty body": PLAIN.partition(b"Hello")[0],
+    "blank lines at the end": PLAIN + b"\r\n" * 5,
+    "leading dots": PLAIN + b".\r\n..\r\n.a\r\n",
+    "8 bits": PLAIN.replace(b"Subject: a", b"Subject: \xc3\xa4\xff") +
+    b"\xc3\xa4\xff\r\n",
+    "no space behind a colon": PLAIN.replace(b"Subject: a", b"Subject:a"),
+    "many spaces": PLAIN.replace(b"Subject: a", b"Subject:  \t a  ") +
+    b" a \t b  \r\n\t\r\n",
+    "folded at once": PLAIN.replace(b"Subject: a", b"Subject:\r\n a"),
+    "500 fields": b"".join(b"X-%d: %d\r\n" % (number, number)
+                           for number in range(500)) + PLAIN,
+    "large": PLAIN + b"0123456789 abcdef\r\n" * 100000,
+    "no CRLF at the end": PLAIN + b"end",
+}
+
+
+@pytest.fixture(scope="module", params=CANONICALIZATIONS)
+def canonical(binary, keys, request):
+    world = World(keys, signing='canonicalization = "%s"\n' % request.param)
+    world.milter.start()
+    yield world
+    world.stop()
+
+
+def test_what_is_signed_is_what_the_mta_sends(canonical):
+    with canonical.client() as client:
+        for number, (name, data) in enumerate(MESSAGES.items()):
+            result = client.message(data, begin=number == 0)
+            assert canonical.passes(result), name
+
+
+def test_chunks_of_the_body_end_anywhere(shared):
+    data = PLAIN + b" a \r\n\r\nb \t\r\n\r\n"
+    with shared.client() as client:
+        for number, chunks in enumerate(([1], [2], [3, 1], [7, 1000])):
+            assert shared.passes(client.message(data, chunks=chunks,
+                                                begin=number == 0))
+
+
+def test_an_mta_that_leaves_out_data(shared):
+    """Sendmail before 8.14 and others: protocol 2 has no DATA."""
+    with shared.client() as client:
+        client.negotiate(protocol=(PROTOCOL_ALL & ~NODATA))
+        assert shared.passes(client.message(PLAIN))
+
+
+@pytest.mark.parametrize("options, why", [
+    ({"protocol": PROTOCOL_ALL & ~LEADSPC}, "leading space"),
+    ({"actions": ADDHDRS}, "neither add nor remove")])
+def test_an_mta_that_cannot_do_what_is_needed(shared, options, why):
+    seen = len(shared.milter.named("refused"))
+    with shared.client() as client:
+        client.send(b"O", struct.pack(
+            ">III", 6, options.get("actions", ACTIONS_ALL),
+            options.get("protocol", PROTOCOL_ALL)))
+        client.expect_closed()
+    assert why in shared.milter.wait("refused", count=seen + 1)["reason"]
+
+
+# What is decided.
+
+def test_mail_that_nobody_signs_can_be_refused(world):
+    strict = world(signing='unsigned = "reject"')
+    result = strict.message(PLAIN.replace(b"alice@example.com",
+                                          b"50%@none.example"))
+    assert result.verdict == "reply"
+    assert result.text == (
+        "550 5.7.1 Nobody here signs this message: no domain section matches "
+        "the From domain none.example")
+    event = strict.milter.wait("rejected")
+    assert event["reply"] == result.text
+    assert strict.passes(strict.message())
+
+
+SIGNED = (b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=x\r\n"
+          b"DKIM-Signature: v=1; a=rsa-sha256; d=example.com;\r\n\ts=old\r\n" + PLAIN)
+
+
+def test_signatures_of_ours_are_replaced(world):
+    strip = world(signing='existing = "strip"')
+    data = (b"DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=one\r\n" + SIGNED +
+            b"more\r\n")
+    result = strip.message(data)
+    assert [change[:3] for change in result.changes[:2]] == [
+        ("change", 3, b"DKIM-Signature"), ("change", 1, b"DKIM-Signature")]
+    assert [tags["s"] for tags in judge.signature_tags(result.data)] == [
+        "rsa", "ed", "x"]
+    assert all(verdict.passed for verdict
+               in judge.dkimpy(result.data, strip.lookup)[:2])
+
+
+def test_mail_with_a_signature_of_ours_is_left_alone(world):
+    skip = world(signing='existing = "skip"')
+    assert skip.message(SIGNED).verdict == "accept"
+    skip.milter.wait("skipped", reason="it carries a signature of "
+                     "example.com already")
+
+
+def test_a_header_that_is_too_large(world):
+    small = world(limits='max_header_size = "2K"')
+    with small.client() as client:
+        result = client.message(PLAIN + b"x" * 5000)
+        assert small.passes(result)  # that was the body
+        result = client.message(b"X-Large: " + b"x" * 3000 + b"\r\n" + PLAIN,
+                                begin=False)
+        assert result.text == "552 5.3.4 Header size exceeds the limit"
+        result = client.message(b"X: y\r\n" * 400 + PLAIN, begin=False)
+        assert result.text == "552 5.3.4 Header size exceeds the limit"
+        assert small.passes(client.message(PLAIN, begin=False))
+
+
+def test_where_strangers_are_signed_is_configured(world):
+    own = world('sign_from = {"192.0.2.0/24"}  sign_authenticated = false  '
+                'sign_daemons = {}')
+    assert own.passes(own.message(client=STRANGER))
+    assert own.message().stage == "T"
+    macros = dict(MACROS)
+    macros[b"M"] = {"{auth_authen}": "alice"}
+    assert own.message(macros=macros).stage == "T"
+    own.milter.wait("skipped", reason="the client 127.0.0.1 is not in "
+                    "milter.sign_from, milter.sign_authenticated is false; "
+                    "the daemon mx.example.com is not in "
+                    "milter.sign_daemons")

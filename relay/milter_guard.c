@@ -1,0 +1,67 @@
+#include "relay/milter_guard.h"
+
+#include <dirent.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int
+option_of(int descriptor, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(descriptor, SOL_SOCKET, name, &value, &len) < 0
+	               ? -1
+	               : value;
+}
+
+static bool
+is_connection(int descriptor)
+{
+	return option_of(descriptor, SO_TYPE) == SOCK_STREAM &&
+	       option_of(descriptor, SO_ACCEPTCONN) == 0;
+}
+
+static bool
+is_silent(int descriptor, uint32_t patience_ms)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	return getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &len) ==
+	               0 &&
+	       info.tcpi_bytes_received == 0 &&
+	       info.tcpi_last_data_recv >= patience_ms;
+}
+
+size_t
+guard_look(uint32_t patience_ms)
+{
+	DIR *list = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	size_t count = 0;
+
+	if (list == NULL)
+		return 0;
+	while ((entry = readdir(list)) != NULL) {
+		int descriptor = atoi(entry->d_name), copy;
+
+		if (entry->d_name[0] == '.' || descriptor == dirfd(list) ||
+		    !is_connection(descriptor))
+			continue;
+		count++;
+		/* libmilter may close it meanwhile, and accept another with the
+		 * same number: what is judged is what is shut down. */
+		copy = dup(descriptor);
+		if (copy >= 0 && is_silent(copy, patience_ms))
+			shutdown(copy, SHUT_RDWR);
+		if (copy >= 0)
+			close(copy);
+	}
+	closedir(list);
+	return count;
+}
