@@ -68,7 +68,7 @@ signer_pool_free(struct signer_pool *pool)
 
 void
 signer_pool_replace(struct signer_pool *pool, const int *descriptors,
-                    size_t count)
+		    size_t count)
 {
 	ASSERT(count == pool->count);
 	pthread_mutex_lock(&pool->lock);
@@ -104,7 +104,7 @@ changed_wait(struct signer_pool *pool, uint64_t deadline_ms)
 		until.tv_nsec -= 1000000000;
 	}
 	pthread_cond_clockwait(&pool->changed, &pool->lock, CLOCK_MONOTONIC,
-	                       &until);
+			       &until);
 	return true;
 }
 
@@ -151,7 +151,7 @@ member_give(struct signer_pool *pool, struct member *member)
  * signer_pool_replace(). */
 static bool
 member_await_renewal(struct signer_pool *pool, struct member *member,
-                     uint64_t deadline_ms)
+		     uint64_t deadline_ms)
 {
 	bool is_renewed;
 
@@ -167,7 +167,7 @@ static void
 call_done(struct signer_call *signer_call, const struct fault *fault)
 {
 	struct signer_pool_call *call =
-	        CONTAINER(signer_call, struct signer_pool_call, call);
+		CONTAINER(signer_call, struct signer_pool_call, call);
 
 	if (fault == NULL)
 		return;
@@ -179,7 +179,7 @@ call_done(struct signer_call *signer_call, const struct fault *fault)
 /* Until no call is open, or the deadline has passed. */
 static void
 member_run(struct signer_pool *pool, struct member *member,
-           uint64_t deadline_ms)
+	   uint64_t deadline_ms)
 {
 	struct signer_client *client = member->client;
 	uint64_t now_ms;
@@ -187,7 +187,7 @@ member_run(struct signer_pool *pool, struct member *member,
 	while (signer_client_open_calls(client) > 0 &&
 	       (now_ms = clock_now_ms()) < deadline_ms) {
 		struct pollfd answer = {.fd = signer_client_descriptor(client),
-		                        .events = POLLIN};
+					.events = POLLIN};
 
 		if (signer_client_wants_write(client))
 			answer.events |= POLLOUT;
@@ -204,7 +204,7 @@ member_run(struct signer_pool *pool, struct member *member,
 
 bool
 signer_pool_sign(struct signer_pool *pool, struct signer_pool_call *calls,
-                 size_t count, struct fault *fault)
+		 size_t count, struct fault *fault)
 {
 	uint64_t deadline_ms = clock_now_ms() + SIGNER_CALL_TIMEOUT_MS;
 	struct signer_pool_wait wait = {0};
@@ -215,7 +215,7 @@ signer_pool_sign(struct signer_pool *pool, struct signer_pool_call *calls,
 	member = member_take(pool, deadline_ms);
 	if (member == NULL)
 		return fault_set(fault, FAULT_BUSY,
-		                 "the signer process is too busy");
+				 "the signer process is too busy");
 	for (size_t i = 0; i < count; i++) {
 		calls[i].wait = &wait;
 		calls[i].call.done = call_done;
@@ -228,7 +228,7 @@ signer_pool_sign(struct signer_pool *pool, struct signer_pool_call *calls,
 		signer_client_cancel(&calls[i].call);
 		if (wait.fault.kind == FAULT_NONE)
 			fault_set(&wait.fault, FAULT_BUSY,
-			          "the signer process did not answer in time");
+				  "the signer process did not answer in time");
 	}
 	member_give(pool, member);
 	if (wait.fault.kind == FAULT_NONE)

@@ -29,11 +29,11 @@ void signer_pool_free(struct signer_pool *pool); /* nobody may be asking */
 /* New sockets, of the same signer or of its successor; as many as before. Calls
  * under way are answered by the old one, or sent again where it is gone. */
 void signer_pool_replace(struct signer_pool *pool, const int *descriptors,
-                         size_t count);
+			 size_t count);
 /* Has all of them made, at the same time, and waits. True: signature and
  * signature_len of each are set. False: the fault is the first one's that
  * failed, whose signature_len is 0. */
 bool signer_pool_sign(struct signer_pool *pool, struct signer_pool_call *calls,
-                      size_t count, struct fault *fault) MUST_USE;
+		      size_t count, struct fault *fault) MUST_USE;
 
 #endif

@@ -89,7 +89,7 @@ static sfsistat
 temporary_failure(SMFICTX *context, const char *status, const char *text)
 {
 	smfi_setreply(context, (char *)(uintptr_t) "451",
-	              (char *)(uintptr_t)status, (char *)(uintptr_t)text);
+		      (char *)(uintptr_t)status, (char *)(uintptr_t)text);
 	return SMFIS_TEMPFAIL;
 }
 
@@ -99,8 +99,8 @@ refusal(SMFICTX *context, struct mail *mail)
 	struct mail_reply *reply = mail_reply(mail);
 
 	smfi_setreply(context, (char *)(uintptr_t)reply->code,
-	              (char *)(uintptr_t)reply->status,
-	              (char *)(uintptr_t)text_string(&reply->text));
+		      (char *)(uintptr_t)reply->status,
+		      (char *)(uintptr_t)text_string(&reply->text));
 	return reply->code[0] == '4' ? SMFIS_TEMPFAIL : SMFIS_REJECT;
 }
 
@@ -128,21 +128,21 @@ static enum mail_next
 begin(SMFICTX *context, struct connection *connection)
 {
 	const struct sockaddr *client =
-	        connection->has_client
-	                ? (const struct sockaddr *)&connection->client
-	                : NULL;
+		connection->has_client
+			? (const struct sockaddr *)&connection->client
+			: NULL;
 	struct origin origin = {
-	        .client = SLICE(connection->client_text),
-	        .is_authenticated = macro(context, "{auth_authen}").len > 0 ||
-	                            macro(context, "{auth_type}").len > 0,
-	        .daemon = macro(context, "{daemon_name}"),
-	        .mta = macro(context, "v"),
+		.client = SLICE(connection->client_text),
+		.is_authenticated = macro(context, "{auth_authen}").len > 0 ||
+				    macro(context, "{auth_type}").len > 0,
+		.daemon = macro(context, "{daemon_name}"),
+		.mta = macro(context, "v"),
 	};
 
 	origin.is_listed =
-	        frontend.service.is_listed(connection->rules, client);
+		frontend.service.is_listed(connection->rules, client);
 	return mail_begin(connection->mail, &origin, macro(context, "i"),
-	                  clock_wall_ms() / SECOND);
+			  clock_wall_ms() / SECOND);
 }
 
 /* An MTA may leave out DATA. */
@@ -150,7 +150,7 @@ static enum mail_next
 begin_header(SMFICTX *context, struct connection *connection)
 {
 	return mail_has_begun(connection->mail) ? MAIL_MORE
-	                                        : begin(context, connection);
+						: begin(context, connection);
 }
 
 static enum mail_next
@@ -172,10 +172,10 @@ changes_send(SMFICTX *context, const struct mail *mail)
 	for (size_t i = 0; i < count; i++) {
 		const struct mail_change *change = &changes[i];
 		int status = change->kind == MAIL_INSERT
-		                     ? smfi_insheader(context, 0, change->name,
-		                                      change->value)
-		                     : smfi_chgheader(context, change->name,
-		                                      (int)change->index, NULL);
+				     ? smfi_insheader(context, 0, change->name,
+						      change->value)
+				     : smfi_chgheader(context, change->name,
+						      (int)change->index, NULL);
 
 		if (status != MI_SUCCESS)
 			return false;
@@ -199,25 +199,25 @@ macros_want(SMFICTX *context)
 		int stage;
 		const char *names;
 	} rows[] = {
-	        {SMFIM_CONNECT, "{daemon_name} v"},
-	        {SMFIM_ENVFROM, "i {auth_authen} {auth_type}"},
-	        {SMFIM_DATA, "i"},
+		{SMFIM_CONNECT, "{daemon_name} v"},
+		{SMFIM_ENVFROM, "i {auth_authen} {auth_type}"},
+		{SMFIM_DATA, "i"},
 	};
 
 	/* Who asks twice has its answer. */
 	for (size_t i = 0; i < COUNT(rows); i++)
 		(void)smfi_setsymlist(context, rows[i].stage,
-		                      (char *)(uintptr_t)rows[i].names);
+				      (char *)(uintptr_t)rows[i].names);
 }
 
 static sfsistat
 on_negotiate(SMFICTX *context, unsigned long actions, unsigned long protocol,
-             unsigned long unused_2, unsigned long unused_3,
-             unsigned long *actions_out, unsigned long *protocol_out,
-             unsigned long *unused_2_out, unsigned long *unused_3_out)
+	     unsigned long unused_2, unsigned long unused_3,
+	     unsigned long *actions_out, unsigned long *protocol_out,
+	     unsigned long *unused_2_out, unsigned long *unused_3_out)
 {
 	const struct frontend_rules *rules =
-	        frontend.service.rules_ref(frontend.service.owner);
+		frontend.service.rules_ref(frontend.service.owner);
 	unsigned connections_max = rules->connections_max;
 
 	(void)unused_2;
@@ -225,11 +225,11 @@ on_negotiate(SMFICTX *context, unsigned long actions, unsigned long protocol,
 	frontend.service.rules_unref(rules);
 	if ((actions & ACTIONS_NEEDED) != ACTIONS_NEEDED)
 		return refuse_mta("it lets us neither add nor remove fields of "
-		                  "the header");
+				  "the header");
 	if ((protocol & PROTOCOL_NEEDED) != PROTOCOL_NEEDED)
 		return refuse_mta("it does not show values of fields with "
-		                  "their leading space; Postfix does since "
-		                  "2.5, Sendmail since 8.14");
+				  "their leading space; Postfix does since "
+				  "2.5, Sendmail since 8.14");
 	if (smfi_getpriv(context) == NULL &&
 	    atomic_load(&frontend.connections) >= connections_max)
 		return refuse_mta("milter.max_connections are there already");
@@ -261,11 +261,11 @@ on_connect(SMFICTX *context, char *name, _SOCK_ADDR *address)
 		memcpy(&connection->client, address,
 		       sizeof(struct sockaddr_in6));
 		bytes = &((struct sockaddr_in6 *)&connection->client)
-		                 ->sin6_addr;
+				 ->sin6_addr;
 	}
 	if (bytes != NULL &&
 	    inet_ntop(address->sa_family, bytes, connection->client_text,
-	              sizeof(connection->client_text)) != NULL)
+		      sizeof(connection->client_text)) != NULL)
 		connection->has_client = true;
 	return SMFIS_NOREPLY;
 }
@@ -284,7 +284,7 @@ on_mail(SMFICTX *context, char **arguments)
 	}
 	connection->rules = frontend.service.rules_ref(frontend.service.owner);
 	connection->mail =
-	        mail_new(&connection->rules->mail, SLICE(arguments[0]));
+		mail_new(&connection->rules->mail, SLICE(arguments[0]));
 	return SMFIS_NOREPLY;
 }
 
@@ -293,7 +293,7 @@ static sfsistat
 no_message(SMFICTX *context)
 {
 	return temporary_failure(context, "4.3.2",
-	                         "The milter is stopping, try again later");
+				 "The milter is stopping, try again later");
 }
 
 static sfsistat
@@ -352,7 +352,7 @@ on_end(SMFICTX *context)
 	next = begin_body(context, connection);
 	if (next == MAIL_MORE)
 		next = mail_end(connection->mail, frontend.service.sign,
-		                frontend.service.owner);
+				frontend.service.owner);
 	if (next == MAIL_ACCEPT) {
 		bool is_changed = changes_send(context, connection->mail);
 
@@ -409,7 +409,7 @@ place_find(int family, char directory[], struct text *out, struct fault *fault)
 {
 	if (family != AF_UNIX) {
 		text_add_string(out, family == AF_INET ? "inet:0@[127.0.0.1]"
-		                                       : "inet6:0@[::1]");
+						       : "inet6:0@[::1]");
 		return true;
 	}
 	if (mkdtemp(directory) == NULL)
@@ -443,18 +443,18 @@ socket_open(int family, int *descriptor_out, struct fault *fault)
 	if (!place_find(family, directory, &place, fault))
 		return false;
 	is_open = smfi_setconn((char *)(uintptr_t)text_string(&place)) ==
-	                  MI_SUCCESS &&
-	          smfi_opensocket(false) == MI_SUCCESS;
+			  MI_SUCCESS &&
+		  smfi_opensocket(false) == MI_SUCCESS;
 	place_remove(&place, directory);
 	if (!is_open)
 		return fault_set(fault, FAULT_SYSTEM,
-		                 "libmilter cannot open a socket");
+				 "libmilter cannot open a socket");
 	if (getsockopt(next, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) <
-	            0 ||
+		    0 ||
 	    !is_listening)
 		return fault_set(fault, FAULT_SYSTEM,
-		                 "libmilter's socket is not where it should "
-		                 "be");
+				 "libmilter's socket is not where it should "
+				 "be");
 	*descriptor_out = next;
 	return true;
 }
@@ -464,19 +464,19 @@ callbacks_register(void)
 {
 	static char name[] = "signet";
 	struct smfiDesc callbacks = {
-	        .xxfi_name = name,
-	        .xxfi_version = SMFI_VERSION,
-	        .xxfi_flags = ACTIONS_NEEDED | SMFIF_SETSYMLIST,
-	        .xxfi_negotiate = on_negotiate,
-	        .xxfi_connect = on_connect,
-	        .xxfi_envfrom = on_mail,
-	        .xxfi_data = on_data,
-	        .xxfi_header = on_header,
-	        .xxfi_eoh = on_end_of_header,
-	        .xxfi_body = on_body,
-	        .xxfi_eom = on_end,
-	        .xxfi_abort = on_abort,
-	        .xxfi_close = on_close,
+		.xxfi_name = name,
+		.xxfi_version = SMFI_VERSION,
+		.xxfi_flags = ACTIONS_NEEDED | SMFIF_SETSYMLIST,
+		.xxfi_negotiate = on_negotiate,
+		.xxfi_connect = on_connect,
+		.xxfi_envfrom = on_mail,
+		.xxfi_data = on_data,
+		.xxfi_header = on_header,
+		.xxfi_eoh = on_end_of_header,
+		.xxfi_body = on_body,
+		.xxfi_eom = on_end,
+		.xxfi_abort = on_abort,
+		.xxfi_close = on_close,
 	};
 
 	return smfi_register(callbacks) == MI_SUCCESS &&
@@ -509,7 +509,7 @@ listener_replace(int descriptor)
 
 bool
 frontend_start(const struct frontend_service *service, int listening,
-               struct fault *fault)
+	       struct fault *fault)
 {
 	struct sockaddr_storage address;
 	socklen_t len = sizeof(address);
@@ -520,7 +520,7 @@ frontend_start(const struct frontend_service *service, int listening,
 		return fault_errno(fault, "milter.socket");
 	if (!callbacks_register())
 		return fault_set(fault, FAULT_SYSTEM,
-		                 "libmilter is another version");
+				 "libmilter is another version");
 	if (!socket_open(address.ss_family, &frontend.listener, fault))
 		return false;
 	listener_replace(listening);

@@ -38,7 +38,7 @@ struct frontend_service {
 	void (*rules_unref)(const struct frontend_rules *rules);
 	/* Whether sign_from holds the client; NULL: it has no address. */
 	bool (*is_listed)(const struct frontend_rules *rules,
-	                  const struct sockaddr *client);
+			  const struct sockaddr *client);
 	mail_sign_fn *sign;
 	/* libmilter has ended, unasked: there is no milter any more. */
 	void (*ended)(void *owner);
@@ -46,7 +46,7 @@ struct frontend_service {
 
 /* Once in a process. The listening socket stays the caller's. */
 bool frontend_start(const struct frontend_service *service, int listening,
-                    struct fault *fault) MUST_USE;
+		    struct fault *fault) MUST_USE;
 /* Another listening socket, of the same address family; or the same one, after
  * frontend_close(). */
 void frontend_listen(int listening);

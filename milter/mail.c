@@ -53,7 +53,7 @@ stage_enter(struct mail *mail, enum stage stage)
 
 static void
 event_begin(const struct mail *mail, struct log *line, enum log_level level,
-            const char *event)
+	    const char *event)
 {
 	log_begin(line, level, event);
 	log_text(line, "id", text_slice(&mail->id));
@@ -68,7 +68,7 @@ log_signatures(const struct mail *mail, struct log *line)
 	for (size_t i = 0; i < mail->signatures_count; i++) {
 		const struct signature *signature = &mail->signatures[i];
 		enum key_algorithm algorithm =
-		        key_public_algorithm(signature->selector->key);
+			key_public_algorithm(signature->selector->key);
 
 		log_object_begin(line);
 		log_text(line, "domain", signature->domain);
@@ -107,8 +107,8 @@ refuse(struct mail *mail, const char *code, const char *status,
 	mta_reply_write(text, &mail->reply.text);
 	text_addf(&reply, "%s %s %.*s", code, status, SLICE_ARG(text));
 	event_begin(mail, &line,
-	            code[0] == '4' ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
-	            "rejected");
+		    code[0] == '4' ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+		    "rejected");
 	log_text(&line, "listener", mail->rules->listener);
 	log_string(&line, "to", ""); /* all its recipients */
 	log_text(&line, "reply", text_slice(&reply));
@@ -127,8 +127,8 @@ fail(struct mail *mail, const struct fault *fault)
 	if (mail->rules->accepts_on_error)
 		return skip(mail, LOG_LEVEL_WARNING, text_slice(&reason));
 	return refuse(mail, "451", "4.7.5",
-	              SLICE("The message could not be signed, try again later"),
-	              text_slice(&reason));
+		      SLICE("The message could not be signed, try again later"),
+		      text_slice(&reason));
 }
 
 /* ---- envelope and header ---- */
@@ -164,7 +164,7 @@ mail_free(struct mail *mail)
 
 enum mail_next
 mail_begin(struct mail *mail, const struct origin *origin, struct slice id,
-           uint64_t time_s)
+	   uint64_t time_s)
 {
 	const struct mail_rules *rules = mail->rules;
 	CLEAN(text_done) struct text reason = {0};
@@ -181,8 +181,8 @@ mail_begin(struct mail *mail, const struct origin *origin, struct slice id,
 	if (rules->mode == MAIL_SIGNS)
 		return skip(mail, LOG_LEVEL_INFO, text_slice(&reason));
 	mail->verifying =
-	        mail_verifying_new(rules->records, rules->dns_timeout_ms,
-	                           time_s, rules->authserv_id);
+		mail_verifying_new(rules->records, rules->dns_timeout_ms,
+				   time_s, rules->authserv_id);
 	return MAIL_MORE;
 }
 
@@ -235,7 +235,7 @@ mail_header(struct mail *mail, struct slice name, struct slice value)
 	mta_field_write(name, value, &mail->field);
 	/* Colon and line ends count: what is full stays full. */
 	mail->header_size +=
-	        mail->field.len + 2 <= room ? mail->field.len + 2 : room;
+		mail->field.len + 2 <= room ? mail->field.len + 2 : room;
 	if (mail->header_size < mail->rules->header_max)
 		field_feed(mail, text_slice(&mail->field));
 }
@@ -246,8 +246,8 @@ mail_end_of_header(struct mail *mail)
 	stage_enter(mail, STAGE_BODY);
 	if (mail->header_size >= mail->rules->header_max)
 		return refuse(mail, "552", "5.3.4",
-		              SLICE("Header size exceeds the limit"),
-		              SLICE("limits.max_header_size"));
+			      SLICE("Header size exceeds the limit"),
+			      SLICE("limits.max_header_size"));
 	if (mail->verifying != NULL) {
 		mail_verifying_end_of_header(mail->verifying);
 		return MAIL_MORE;
@@ -263,9 +263,9 @@ mail_end_of_header(struct mail *mail)
 	}
 	text_clear(&mail->field);
 	text_addf(&mail->field, "Nobody here signs this message: %.*s",
-	          SLICE_ARG(mail->decision->reason));
+		  SLICE_ARG(mail->decision->reason));
 	return refuse(mail, "550", "5.7.1", text_slice(&mail->field),
-	              mail->decision->reason);
+		      mail->decision->reason);
 }
 
 bool
@@ -309,17 +309,17 @@ inserts_make(struct mail *mail, struct slice fields)
 	while (fields.len > 0) {
 		size_t at = fields.len - 2;
 		struct mail_change *change =
-		        &mail->changes[mail->changes_count++];
+			&mail->changes[mail->changes_count++];
 
 		while (at > 0 && !(fields.bytes[at - 1] == '\n' &&
-		                   !ascii_is_wsp(fields.bytes[at])))
+				   !ascii_is_wsp(fields.bytes[at])))
 			at--;
 		mta_field_split(slice_sub(fields, at, fields.len - 2 - at),
-		                &name, &value);
+				&name, &value);
 		*change = (struct mail_change){
-		        .kind = MAIL_INSERT,
-		        .name = arena_string(&mail->arena, &name),
-		        .value = arena_string(&mail->arena, &value),
+			.kind = MAIL_INSERT,
+			.name = arena_string(&mail->arena, &name),
+			.value = arena_string(&mail->arena, &value),
 		};
 		fields = slice_sub(fields, 0, at);
 	}
@@ -329,16 +329,16 @@ inserts_make(struct mail *mail, struct slice fields)
  * `inserts`. */
 static void
 changes_make(struct mail *mail, char *name, const uint32_t *removed,
-             size_t removed_count, struct slice fields, size_t inserts)
+	     size_t removed_count, struct slice fields, size_t inserts)
 {
 	mail->changes = arena_array(&mail->arena, removed_count + inserts,
-	                            sizeof(*mail->changes));
+				    sizeof(*mail->changes));
 	/* From below, so that the others keep their numbers. */
 	for (size_t i = removed_count; i > 0; i--)
 		mail->changes[mail->changes_count++] = (struct mail_change){
-		        .kind = MAIL_REMOVE,
-		        .index = removed[i - 1],
-		        .name = name,
+			.kind = MAIL_REMOVE,
+			.index = removed[i - 1],
+			.name = name,
 		};
 	inserts_make(mail, fields);
 	ASSERT(mail->changes_count == removed_count + inserts);
@@ -353,7 +353,7 @@ verifying_end(struct mail *mail)
 
 	stage_enter(mail, STAGE_END);
 	changes_make(mail, name, forged, count,
-	             mail_verifying_end(mail->verifying), 1);
+		     mail_verifying_end(mail->verifying), 1);
 	return MAIL_ACCEPT;
 }
 
@@ -377,13 +377,13 @@ mail_end(struct mail *mail, mail_sign_fn *sign, void *owner)
 		return fail(mail, &fault);
 	if (!mail_signing_write(mail->signing, &fields, &fault)) {
 		log_note(LOG_LEVEL_ERROR, "error",
-		         "a message is not what was signed: %s", fault.text);
+			 "a message is not what was signed: %s", fault.text);
 		return fail(mail, &fault);
 	}
 	stage_enter(mail, STAGE_END);
 	strips = mail_signing_strips(mail->signing, &strips_count);
 	changes_make(mail, name, strips, strips_count, fields,
-	             mail->signatures_count);
+		     mail->signatures_count);
 	return MAIL_ACCEPT;
 }
 
@@ -399,7 +399,7 @@ log_results(const struct mail *mail, struct log *line)
 {
 	size_t count;
 	const struct verification *results =
-	        mail_verifying_results(mail->verifying, &count);
+		mail_verifying_results(mail->verifying, &count);
 
 	log_list_begin(line, "results");
 	for (size_t i = 0; i < count; i++) {
@@ -424,10 +424,10 @@ lint_tell(const struct mail *mail)
 	for (size_t i = 0; i < mail->signatures_count; i++) {
 		const struct policy_rules *rules = mail->signatures[i].rules;
 		struct lint_signature signature = {.header_canon =
-		                                           rules->header_canon};
+							   rules->header_canon};
 
 		signature.names = mail_signing_names(mail->signing, rules,
-		                                     &signature.names_count);
+						     &signature.names_count);
 		warnings |= lint_judge(&mail->lint, mail->mta, &signature);
 	}
 	warnings = lint_due(mail->rules->lints, warnings, clock_now_ms());

@@ -50,7 +50,7 @@ struct mail_rules {
 
 /* Has all of them made, and waits. */
 typedef bool mail_sign_fn(void *owner, struct signature *signatures,
-                          size_t count, struct fault *fault);
+			  size_t count, struct fault *fault);
 
 enum mail_next {
 	MAIL_MORE,   /* show us more */
@@ -81,7 +81,7 @@ CLEAN_POINTER(struct mail, mail_free)
 
 /* id: the MTA's; may be empty, or come later by mail_identify(). */
 enum mail_next mail_begin(struct mail *mail, const struct origin *origin,
-                          struct slice id, uint64_t time_s);
+			  struct slice id, uint64_t time_s);
 bool mail_has_begun(const struct mail *mail);
 void mail_identify(struct mail *mail, struct slice id);
 /* The value as the MTA has it (milter/mta_field.h). */
@@ -92,7 +92,7 @@ void mail_body(struct mail *mail, struct slice bytes);
 enum mail_next mail_end(struct mail *mail, mail_sign_fn *sign, void *owner);
 /* After mail_end() said MAIL_ACCEPT. */
 const struct mail_change *mail_changes(const struct mail *mail,
-                                       size_t *count_out);
+				       size_t *count_out);
 /* The MTA has taken the changes, or could not be told of them. */
 void mail_settle(struct mail *mail, bool is_changed);
 /* Where a step said MAIL_REFUSE. */

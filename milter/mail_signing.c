@@ -58,7 +58,7 @@ mail_signing_header(struct mail_signing *signing, struct slice field)
 	    strchr(": \t", field.bytes[sizeof(name) - 1]) != NULL &&
 	    signing->brought_count < POLICY_SIGNED_MAX)
 		signing->brought[signing->brought_count++] =
-		        (struct slice_place){at, field.len};
+			(struct slice_place){at, field.len};
 }
 
 static void
@@ -67,11 +67,11 @@ strips_find(struct mail_signing *signing)
 	for (size_t i = 0; i < signing->brought_count; i++) {
 		struct slice_place place = signing->brought[i];
 		struct slice field =
-		        slice_of(signing->copy.bytes + place.at, place.len);
+			slice_of(signing->copy.bytes + place.at, place.len);
 
 		if (pipeline_strips(signing->pipeline, field))
 			signing->strips[signing->strips_count++] =
-			        (uint32_t)i + 1;
+				(uint32_t)i + 1;
 	}
 }
 
@@ -79,15 +79,15 @@ const struct decision *
 mail_signing_end_of_header(struct mail_signing *signing)
 {
 	const struct decision *decision =
-	        pipeline_end_of_header(signing->pipeline);
+		pipeline_end_of_header(signing->pipeline);
 
 	signing->decision = decision;
 	if (decision->strips)
 		strips_find(signing);
 	signing->is_proof_due =
-	        decision->verdict == VERDICT_SIGN &&
-	        policy_proof_is_due(pipeline_policy(signing->pipeline),
-	                            decision);
+		decision->verdict == VERDICT_SIGN &&
+		policy_proof_is_due(pipeline_policy(signing->pipeline),
+				    decision);
 	signing->is_copied = signing->is_proof_due;
 	if (signing->is_proof_due)
 		text_add_string(&signing->copy, "\r\n");
@@ -129,7 +129,7 @@ prove(struct mail_signing *signing, struct fault *fault)
 
 bool
 mail_signing_write(struct mail_signing *signing, struct slice *fields_out,
-                   struct fault *fault)
+		   struct fault *fault)
 {
 	pipeline_write(signing->pipeline, &signing->fields);
 	if (signing->is_copied && !prove(signing, fault))

@@ -34,12 +34,12 @@ const struct decision *mail_signing_end_of_header(struct mail_signing *signing);
 void mail_signing_body(struct mail_signing *signing, struct slice bytes);
 /* The signatures to be made; the caller fills them in, then calls _write. */
 struct signature *mail_signing_end(struct mail_signing *signing,
-                                   size_t *count_out);
+				   size_t *count_out);
 /* The DKIM-Signature fields, each with its CRLF, once they have been proven
  * where that is due. A fault is one of ours: they must not be used. They live
  * as long as this. */
 bool mail_signing_write(struct mail_signing *signing, struct slice *fields_out,
-                        struct fault *fault) MUST_USE;
+			struct fault *fault) MUST_USE;
 
 /* As pipeline_names(). */
 const struct slice *mail_signing_names(const struct mail_signing *signing,
@@ -49,6 +49,6 @@ const struct slice *mail_signing_names(const struct mail_signing *signing,
 /* The DKIM-Signature fields that ours replace: their positions among the
  * fields of that name, from 1, in rising order. After the end of the header. */
 const uint32_t *mail_signing_strips(const struct mail_signing *signing,
-                                    size_t *count_out);
+				    size_t *count_out);
 
 #endif

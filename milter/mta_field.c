@@ -13,7 +13,7 @@ mta_field_write(struct slice name, struct slice value, struct text *out)
 	while (rest.len > 0) {
 		ptrdiff_t lf = slice_find(rest, '\n');
 		struct slice line =
-		        lf < 0 ? rest : slice_sub(rest, 0, (size_t)lf);
+			lf < 0 ? rest : slice_sub(rest, 0, (size_t)lf);
 
 		text_add(out, line);
 		if (lf < 0)
@@ -27,7 +27,7 @@ mta_field_write(struct slice name, struct slice value, struct text *out)
 
 void
 mta_field_split(struct slice field, struct text *name_out,
-                struct text *value_out)
+		struct text *value_out)
 {
 	ptrdiff_t colon = slice_find(field, ':');
 	struct slice rest, line;

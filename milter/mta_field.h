@@ -17,7 +17,7 @@ void mta_field_write(struct slice name, struct slice value, struct text *out);
 /* A field that we wrote, without its last CRLF: its name, and its value for the
  * MTA. Both texts are cleared first. */
 void mta_field_split(struct slice field, struct text *name_out,
-                     struct text *value_out);
+		     struct text *value_out);
 /* A text for smfi_setreply(3): one line of printable ASCII in which "%" is
  * doubled, as both MTAs want it, cut where a reply would become too long. */
 void mta_reply_write(struct slice text, struct text *out);

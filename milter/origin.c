@@ -11,7 +11,7 @@ daemon_is_listed(const struct origin_rules *rules, struct slice daemon)
 
 bool
 origin_is_signed(const struct origin_rules *rules, const struct origin *origin,
-                 struct text *reason_out)
+		 struct text *reason_out)
 {
 	struct slice client = origin->client;
 
@@ -22,15 +22,15 @@ origin_is_signed(const struct origin_rules *rules, const struct origin *origin,
 	if (client.len == 0)
 		client = SLICE("(none)");
 	text_addf(reason_out, "the client %.*s is not in milter.sign_from",
-	          SLICE_ARG(client));
+		  SLICE_ARG(client));
 	if (!origin->is_authenticated)
 		text_add_string(reason_out, " and has not logged in");
 	else
 		text_add_string(reason_out,
-		                ", milter.sign_authenticated is false");
+				", milter.sign_authenticated is false");
 	if (origin->daemon.len > 0)
 		text_addf(reason_out,
-		          "; the daemon %.*s is not in milter.sign_daemons",
-		          SLICE_ARG(origin->daemon));
+			  "; the daemon %.*s is not in milter.sign_daemons",
+			  SLICE_ARG(origin->daemon));
 	return false;
 }

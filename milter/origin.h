@@ -30,7 +30,7 @@ struct origin {
 
 /* Where it is not signed, *reason_out gets the sentence that says why. */
 bool origin_is_signed(const struct origin_rules *rules,
-                      const struct origin *origin,
-                      struct text *reason_out) MUST_USE;
+		      const struct origin *origin,
+		      struct text *reason_out) MUST_USE;
 
 #endif

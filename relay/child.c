@@ -42,7 +42,7 @@ _Noreturn static void
 exec_fail(const struct child_setup *setup, const struct fault *fault)
 {
 	fprintf(stderr, "signet: starting the %s process: %s\n", setup->name,
-	        fault->text);
+		fault->text);
 	_exit(fault->kind == FAULT_DENIED ? EX_NOPERM : EX_TEMPFAIL);
 }
 
@@ -52,19 +52,19 @@ _Noreturn static void
 child_exec(const struct child_setup *setup, int control, pid_t parent)
 {
 	char *const arguments[] = {(char *)(uintptr_t)setup->title,
-	                           (char *)(uintptr_t)setup->command, NULL};
+				   (char *)(uintptr_t)setup->command, NULL};
 	struct fault fault = {0};
 	sigset_t none;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (setup->directory >= 0 ? fchdir(setup->directory) < 0
-	                          : chdir("/") < 0) {
+				  : chdir("/") < 0) {
 		fault_errno(&fault, "its directory");
 		exec_fail(setup, &fault);
 	}
 	if (control == CHILD_CONTROL ? fcntl(control, F_SETFD, 0) < 0
-	                             : dup2(control, CHILD_CONTROL) < 0) {
+				     : dup2(control, CHILD_CONTROL) < 0) {
 		fault_errno(&fault, "control socket");
 		exec_fail(setup, &fault);
 	}
@@ -83,7 +83,7 @@ child_exec(const struct child_setup *setup, int control, pid_t parent)
 
 bool
 child_start(struct child *child, const struct child_setup *setup,
-            int *control_out, struct fault *fault)
+	    int *control_out, struct fault *fault)
 {
 	pid_t parent = getpid();
 	int pair[2];

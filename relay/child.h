@@ -29,7 +29,7 @@ struct child_setup {
  * close-on-exec), the child has the other as descriptor 3 and no descriptor
  * beyond. It ends with the thread that started it: let that be the main one. */
 bool child_start(struct child *child, const struct child_setup *setup,
-                 int *control_out, struct fault *fault) MUST_USE;
+		 int *control_out, struct fault *fault) MUST_USE;
 /* It has ended, or could not be started: sets when it may be started again,
  * which is at once where it has lived for a while. */
 void child_died(struct child *child);

@@ -15,8 +15,8 @@ option_of(int descriptor, int name)
 	socklen_t len = sizeof(value);
 
 	return getsockopt(descriptor, SOL_SOCKET, name, &value, &len) < 0
-	               ? -1
-	               : value;
+		       ? -1
+		       : value;
 }
 
 static bool
@@ -33,7 +33,7 @@ is_silent(int descriptor, uint32_t patience_ms)
 	socklen_t len = sizeof(info);
 
 	return getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &len) ==
-	               0 &&
+		       0 &&
 	       info.tcpi_bytes_received == 0 &&
 	       info.tcpi_last_data_recv >= patience_ms;
 }

@@ -60,7 +60,7 @@ generation_unref(struct generation *generation)
 
 static bool
 generation_receive(const struct handover *handover, struct lint_history *lints,
-                   struct generation **generation_out, struct fault *fault)
+		   struct generation **generation_out, struct fault *fault)
 {
 	CLEAN(options_free_clean) struct options *options = NULL;
 	struct generation *generation;
@@ -69,36 +69,36 @@ generation_receive(const struct handover *handover, struct lint_history *lints,
 
 	if (handover->listeners_count != 1 || handover->signers_count == 0)
 		return fault_set(fault, FAULT_INPUT,
-		                 "%zu listeners and %zu signers handed over",
-		                 handover->listeners_count,
-		                 handover->signers_count);
+				 "%zu listeners and %zu signers handed over",
+				 handover->listeners_count,
+				 handover->signers_count);
 	if (!options_parse(handover->sources, &options, fault) ||
 	    !keyring_read_publics(&options->keys, handover->publics, &keyring,
-	                          fault))
+				  fault))
 		return false;
 	milter = &options->milter;
 	generation = memory_new(sizeof(*generation));
 	atomic_init(&generation->references, 1);
 	generation->rules = (struct frontend_rules){
-	        .mail =
-	                {
-	                        .policy =
-	                                policy_new(keyring, &options->signing),
-	                        .origin =
-	                                {
-	                                        .sign_authenticated =
-	                                                milter->sign_authenticated,
-	                                        .daemons = milter->sign_daemons,
-	                                        .daemons_count =
-	                                                milter->sign_daemons_count,
-	                                },
-	                        .accepts_on_error =
-	                                milter->on_error == ON_ERROR_ACCEPT,
-	                        .header_max = options->limits.max_header_size,
-	                        .lints = milter->lint ? lints : NULL,
-	                        .listener = milter->socket_text,
-	                },
-	        .connections_max = (unsigned)milter->max_connections,
+		.mail =
+			{
+				.policy =
+					policy_new(keyring, &options->signing),
+				.origin =
+					{
+						.sign_authenticated =
+							milter->sign_authenticated,
+						.daemons = milter->sign_daemons,
+						.daemons_count =
+							milter->sign_daemons_count,
+					},
+				.accepts_on_error =
+					milter->on_error == ON_ERROR_ACCEPT,
+				.header_max = options->limits.max_header_size,
+				.lints = milter->lint ? lints : NULL,
+				.listener = milter->socket_text,
+			},
+		.connections_max = (unsigned)milter->max_connections,
 	};
 	keyring_unref(keyring); /* the policy holds its own reference */
 	generation->options = TAKE(options);
@@ -123,7 +123,7 @@ mode_of(const struct milter_section *milter)
 /* What verifying needs; before the generation is used. */
 static bool
 verifying_prepare(struct process *process, struct generation *generation,
-                  struct fault *fault)
+		  struct fault *fault)
 {
 	const struct options *options = generation->options;
 	struct mail_rules *mail = &generation->rules.mail;
@@ -133,11 +133,11 @@ verifying_prepare(struct process *process, struct generation *generation,
 	mail->authserv_id = options->milter.authserv_id;
 	if (process->resolver != NULL)
 		resolver_reconfigure(process->resolver, options->dns.resolvers,
-		                     options->dns.resolvers_count);
+				     options->dns.resolvers_count);
 	else if (mail->mode != MAIL_SIGNS &&
-	         !resolver_new(options->dns.resolvers,
-	                       options->dns.resolvers_count, &process->resolver,
-	                       fault))
+		 !resolver_new(options->dns.resolvers,
+			       options->dns.resolvers_count, &process->resolver,
+			       fault))
 		return false;
 	if (process->resolver != NULL)
 		mail->records = resolver_source(process->resolver);
@@ -147,7 +147,7 @@ verifying_prepare(struct process *process, struct generation *generation,
 /* A generation that can be used. */
 static bool
 generation_make(struct process *process, const struct handover *handover,
-                struct generation **generation_out, struct fault *fault)
+		struct generation **generation_out, struct fault *fault)
 {
 	struct generation *generation;
 
@@ -190,10 +190,10 @@ service_rules_unref(const struct frontend_rules *rules)
 
 static bool
 service_is_listed(const struct frontend_rules *rules,
-                  const struct sockaddr *client)
+		  const struct sockaddr *client)
 {
 	const struct milter_section *milter =
-	        &generation_of(rules)->options->milter;
+		&generation_of(rules)->options->milter;
 	struct address address = {.any.sa_family = AF_UNIX};
 
 	address.len = sizeof(address.any);
@@ -206,26 +206,26 @@ service_is_listed(const struct frontend_rules *rules,
 		address_unmap(&address);
 	}
 	return networks_contain(milter->sign_from, milter->sign_from_count,
-	                        &address);
+				&address);
 }
 
 static void
 name_failed(const struct signer_pool_call *calls,
-            const struct signature *signatures, size_t count,
-            struct fault *fault)
+	    const struct signature *signatures, size_t count,
+	    struct fault *fault)
 {
 	size_t i = 0;
 
 	while (i + 1 < count && calls[i].call.signature_len > 0)
 		i++;
 	fault_within(fault, "selector %.*s of %.*s",
-	             SLICE_ARG(signatures[i].selector->name),
-	             SLICE_ARG(signatures[i].domain));
+		     SLICE_ARG(signatures[i].selector->name),
+		     SLICE_ARG(signatures[i].domain));
 }
 
 static bool
 service_sign(void *owner, struct signature *signatures, size_t count,
-             struct fault *fault)
+	     struct fault *fault)
 {
 	struct process *process = owner;
 	CLEAN(clean_memory)
@@ -279,7 +279,7 @@ generation_use(struct process *process, struct generation *generation)
 	struct generation *before = process->generation;
 
 	log_configure(generation->options->log.format,
-	              generation->options->log.level);
+		      generation->options->log.level);
 	pthread_mutex_lock(&process->lock);
 	process->generation = generation;
 	pthread_mutex_unlock(&process->lock);
@@ -308,18 +308,18 @@ reload(struct process *process, struct handover *handover)
 		/* The sockets first: a message that begins with the new keys
 		 * finds a signer that has them. */
 		signer_pool_replace(process->pool, handover->signers,
-		                    handover->signers_count);
+				    handover->signers_count);
 		generation_use(process, generation);
 		if (!process->is_paused)
 			frontend_listen(handover->listeners[0]);
 		descriptors_taken(process, handover);
 		log_socket("reload", process);
 		is_told = handover_send(process->control, HANDOVER_READY,
-		                        handover->serial, SLICE_NONE, NULL);
+					handover->serial, SLICE_NONE, NULL);
 	} else {
 		is_told = handover_send(process->control, HANDOVER_REFUSED,
-		                        handover->serial, SLICE(fault.text),
-		                        NULL);
+					handover->serial, SLICE(fault.text),
+					NULL);
 	}
 	if (!is_told)
 		_exit(EX_UNAVAILABLE); /* the supervisor is gone */
@@ -349,7 +349,7 @@ control_read(struct process *process)
 	if (handover.kind == HANDOVER_STOP)
 		stop(process);
 	else if (handover.kind == HANDOVER_GENERATION &&
-	         process->stop_by_ms == 0)
+		 process->stop_by_ms == 0)
 		reload(process, &handover);
 	handover_done(&handover);
 }
@@ -368,10 +368,10 @@ connections_look(struct process *process)
 	process->is_paused = process->connections > max + GUARD_SLACK;
 	if (process->is_paused && !were_too_many) {
 		log_note(LOG_LEVEL_WARNING, "paused",
-		         "there are %zu connections, of which "
-		         "milter.max_connections allows %zu; no more are "
-		         "accepted for now",
-		         process->connections, max);
+			 "there are %zu connections, of which "
+			 "milter.max_connections allows %zu; no more are "
+			 "accepted for now",
+			 process->connections, max);
 		frontend_close();
 	} else if (were_too_many && !process->is_paused) {
 		frontend_listen(process->listening);
@@ -388,8 +388,8 @@ is_done(const struct process *process)
 	if (clock_now_ms() < process->stop_by_ms)
 		return false;
 	log_note(LOG_LEVEL_WARNING, "stop-expired",
-	         "the grace period is over; the MTA does with mail under way "
-	         "as it is configured");
+		 "the grace period is over; the MTA does with mail under way "
+		 "as it is configured");
 	return true;
 }
 
@@ -398,11 +398,11 @@ control_follow(struct process *process)
 {
 	while (!is_done(process)) {
 		struct pollfd control = {.fd = process->control,
-		                         .events = POLLIN};
+					 .events = POLLIN};
 		bool is_stopping = process->stop_by_ms > 0;
 
 		if (poll(&control, 1,
-		         is_stopping ? STOP_LOOK_MS : GUARD_LOOK_MS) > 0)
+			 is_stopping ? STOP_LOOK_MS : GUARD_LOOK_MS) > 0)
 			control_read(process);
 		if (process->stop_by_ms == 0 &&
 		    clock_now_ms() >= process->look_at_ms)
@@ -414,25 +414,25 @@ control_follow(struct process *process)
 
 static bool
 process_start(struct process *process, struct handover *handover,
-              struct fault *fault)
+	      struct fault *fault)
 {
 	struct frontend_service service = {
-	        .owner = process,
-	        .rules_ref = service_rules_ref,
-	        .rules_unref = service_rules_unref,
-	        .is_listed = service_is_listed,
-	        .sign = service_sign,
-	        .ended = service_ended,
+		.owner = process,
+		.rules_ref = service_rules_ref,
+		.rules_unref = service_rules_unref,
+		.is_listed = service_is_listed,
+		.sign = service_sign,
+		.ended = service_ended,
 	};
 
 	if (!generation_make(process, handover, &process->generation, fault))
 		return false;
 	log_configure(process->generation->options->log.format,
-	              process->generation->options->log.level);
+		      process->generation->options->log.level);
 	if (!log_start(fault))
 		return false;
 	process->pool =
-	        signer_pool_new(handover->signers, handover->signers_count);
+		signer_pool_new(handover->signers, handover->signers_count);
 	if (!frontend_start(&service, handover->listeners[0], fault))
 		return false;
 	descriptors_taken(process, handover);
@@ -454,11 +454,11 @@ _Noreturn static void
 start_fail(int control, uint64_t serial, const struct fault *fault)
 {
 	bool may_pass = fault->kind == FAULT_BUSY ||
-	                fault->kind == FAULT_SYSTEM ||
-	                fault->kind == FAULT_LIMIT;
+			fault->kind == FAULT_SYSTEM ||
+			fault->kind == FAULT_LIMIT;
 
 	if (!handover_send(control, HANDOVER_REFUSED, serial,
-	                   SLICE(fault->text), NULL))
+			   SLICE(fault->text), NULL))
 		_exit(EX_UNAVAILABLE);
 	_exit(may_pass ? EX_TEMPFAIL : EX_CONFIG);
 }
@@ -467,7 +467,7 @@ void
 milter_process_main(int control)
 {
 	static struct process process = {.lock = PTHREAD_MUTEX_INITIALIZER,
-	                                 .listening = -1};
+					 .listening = -1};
 	struct handover handover;
 	struct fault fault = {0};
 	uint64_t serial;

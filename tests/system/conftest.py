@@ -9,6 +9,7 @@ import pytest
 from harness import signet
 from harness.faulty import Receiver
 from harness.judge import Keys
+from harness.milter_world import World as MilterWorld
 from harness.names import NameServer, Recursor
 from harness.ports import free_port
 from harness.postfix import Postfix, self_signed
@@ -155,3 +156,15 @@ def world(setup, name_server, receiver, relay):
     return World()
 
 
+@pytest.fixture
+def milter_world(binary, keys):
+    """milter_world(options) starts a milter of a test's own."""
+    made = []
+
+    def make(options="", keys=keys, **more):
+        made.append(MilterWorld(keys, options, **more))
+        made[-1].milter.start()
+        return made[-1]
+    yield make
+    for each in made:
+        each.stop()

@@ -1,55 +1,15 @@
 """`signet milter`, asked byte for byte: what it signs, and what it says."""
 
-import shutil
 import struct
-import tempfile
 
 import pytest
 
 from harness import judge
-from harness.milter import MilterSetup, SignetMilter
 from harness.milter_client import (ACTIONS_ALL, ADDHDRS, LEADSPC, MACROS,
-                                   NODATA, PROTOCOL_ALL, Milter)
+                                   NODATA, PROTOCOL_ALL)
+from harness.milter_world import PLAIN, World
 
 STRANGER = {"host": "mx.example.org", "address": "192.0.2.7"}
-PLAIN = (b"From: Alice <alice@example.com>\r\nTo: bob@example.net\r\n"
-         b"Subject: a\r\n folded\r\n\tone\r\n"
-         b"Date: Sat, 21 Nov 2026 20:00:00 +0000\r\n"
-         b"Message-ID: <1@example.com>\r\n\r\nHello.\r\n")
-
-
-class World:
-    def __init__(self, keys, options="", **more):
-        self.directory = tempfile.mkdtemp(prefix="signet-test.")
-        self.setup = MilterSetup(self.directory, keys, options)
-        for name, value in more.items():
-            setattr(self.setup, name, value)
-        self.milter = SignetMilter(self.setup, start=False)
-        self.lookup = judge.lookup_in(keys.records)
-
-    def client(self):
-        return Milter(self.setup.socket)
-
-    def message(self, data=PLAIN, **options):
-        with self.client() as client:
-            return client.message(data, **options)
-
-    def passes(self, result, selectors=("rsa", "ed")):
-        """Every signature verifies, in this order."""
-        assert result.verdict in ("continue", "accept"), result
-        verdicts = judge.dkimpy(result.data, self.lookup)
-        assert [verdict.selector for verdict in verdicts] == list(selectors)
-        assert all(verdict.passed for verdict in verdicts), result.data
-        return True
-
-    def stop(self):
-        try:
-            if self.milter.process is not None and \
-                    self.milter.process.poll() is None:
-                self.milter.stop()
-        finally:
-            self.milter.discard()
-            shutil.rmtree(self.directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +19,6 @@ def shared(binary, keys):
     world.milter.start()
     yield world
     world.stop()
-
-
-@pytest.fixture
-def world(binary, keys):
-    """world(options) starts one of a test's own."""
-    made = []
-
-    def make(options="", keys=keys, **more):
-        made.append(World(keys, options, **more))
-        made[-1].milter.start()
-        return made[-1]
-    yield make
-    for each in made:
-        each.stop()
 
 
 # What is signed.
@@ -194,8 +140,8 @@ def test_an_mta_that_cannot_do_what_is_needed(shared, options, why):
 
 # What is decided.
 
-def test_mail_that_nobody_signs_can_be_refused(world):
-    strict = world(signing='unsigned = "reject"')
+def test_mail_that_nobody_signs_can_be_refused(milter_world):
+    strict = milter_world(signing='unsigned = "reject"')
     result = strict.message(PLAIN.replace(b"alice@example.com",
                                           b"50%@none.example"))
     assert result.verdict == "reply"
@@ -211,8 +157,8 @@ SIGNED = (b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=x\r\n"
           b"DKIM-Signature: v=1; a=rsa-sha256; d=example.com;\r\n\ts=old\r\n" + PLAIN)
 
 
-def test_signatures_of_ours_are_replaced(world):
-    strip = world(signing='existing = "strip"')
+def test_signatures_of_ours_are_replaced(milter_world):
+    strip = milter_world(signing='existing = "strip"')
     data = (b"DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=one\r\n" + SIGNED +
             b"more\r\n")
     result = strip.message(data)
@@ -224,15 +170,15 @@ def test_signatures_of_ours_are_replaced(world):
                in judge.dkimpy(result.data, strip.lookup)[:2])
 
 
-def test_mail_with_a_signature_of_ours_is_left_alone(world):
-    skip = world(signing='existing = "skip"')
+def test_mail_with_a_signature_of_ours_is_left_alone(milter_world):
+    skip = milter_world(signing='existing = "skip"')
     assert skip.message(SIGNED).verdict == "accept"
     skip.milter.wait("skipped", reason="it carries a signature of "
                      "example.com already")
 
 
-def test_a_header_that_is_too_large(world):
-    small = world(limits='max_header_size = "2K"')
+def test_a_header_that_is_too_large(milter_world):
+    small = milter_world(limits='max_header_size = "2K"')
     with small.client() as client:
         result = client.message(PLAIN + b"x" * 5000)
         assert small.passes(result)  # that was the body
@@ -244,8 +190,8 @@ def test_a_header_that_is_too_large(world):
         assert small.passes(client.message(PLAIN, begin=False))
 
 
-def test_where_strangers_are_signed_is_configured(world):
-    own = world('sign_from = {"192.0.2.0/24"}  sign_authenticated = false  '
+def test_where_strangers_are_signed_is_configured(milter_world):
+    own = milter_world('sign_from = {"192.0.2.0/24"}  sign_authenticated = false  '
                 'sign_daemons = {}')
     assert own.passes(own.message(client=STRANGER))
     assert own.message().stage == "T"
