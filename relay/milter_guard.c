@@ -4,7 +4,6 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,15 +47,16 @@ guard_look(uint32_t patience_ms)
 	if (list == NULL)
 		return 0;
 	while ((entry = readdir(list)) != NULL) {
-		int descriptor = atoi(entry->d_name), copy;
+		uint64_t descriptor;
+		int copy;
 
-		if (entry->d_name[0] == '.' || descriptor == dirfd(list) ||
-		    !is_connection(descriptor))
+		if (!slice_number(SLICE(entry->d_name), &descriptor) ||
+		    !is_connection((int)descriptor))
 			continue;
 		count++;
 		/* libmilter may close it meanwhile, and accept another with the
 		 * same number: what is judged is what is shut down. */
-		copy = dup(descriptor);
+		copy = dup((int)descriptor);
 		if (copy >= 0 && is_silent(copy, patience_ms))
 			shutdown(copy, SHUT_RDWR);
 		if (copy >= 0)
