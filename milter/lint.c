@@ -23,15 +23,16 @@ static const char *const sentences[LINT_WARNINGS][LINT_MTAS] = {
                  "on delivery: the sender should encode it; else "
                  "smtp_line_length_limit = 0 keeps it",
                  "a line of the body has over 990 octets, and Sendmail folds "
-                 "it "
-                 "on delivery: the sender should encode it; else "
+                 "it on delivery (for a smarthost, over 2040): the sender "
+                 "should encode it; else "
                  "define(`SMTP_MAILER_LL', `0') keeps it"},
         [LINT_LONG_HEADER] =
                 {"a line of a signed field has over 998 octets, and Postfix "
                  "folds it on delivery: the sender should fold it; else "
                  "smtp_line_length_limit = 0 keeps it",
                  "a line of a signed field has over 990 octets, and Sendmail "
-                 "folds it on delivery: the sender should fold it; else "
+                 "folds it on delivery (for a smarthost, over 2040): the "
+                 "sender should fold it; else "
                  "define(`SMTP_MAILER_LL', `0') keeps it"},
         [LINT_EIGHT_BIT] =
                 {"the body is 8-bit, and Postfix recodes it for a host without "
@@ -67,11 +68,11 @@ static const char *const sentences[LINT_WARNINGS][LINT_MTAS] = {
                        "\", \", and Sendmail sees to that on delivery: let the "
                        "sender do so, or a first daemon "
                        "(etc/sendmail/README.md)"},
-        [LINT_FOLDED_LIST] =
-                {NULL, "the addresses of a signed field are folded, and "
-                       "Sendmail folds them anew on delivery: "
-                       "signing.canonicalization = \"relaxed/relaxed\" allows "
-                       "that"},
+        [LINT_LAYOUT] =
+                {NULL, "the addresses of a signed field are folded, or have "
+                       "white space at their ends, and Sendmail lays them out "
+                       "anew on delivery: signing.canonicalization = "
+                       "\"relaxed/relaxed\" allows that"},
         [LINT_PHRASE] = {NULL,
                          "a name before an address has a \".\" or a \"'\" "
                          "without quotes, and Sendmail adds them on delivery "
@@ -194,25 +195,40 @@ is_space(char c)
 	return ascii_is_wsp(c) || c == '\r' || c == '\n';
 }
 
+/* It keeps spaces in front of the first address, and nothing else. */
+static bool
+is_framed(struct slice value)
+{
+	size_t i = 0;
+
+	while (i < value.len && value.bytes[i] == ' ')
+		i++;
+	return i < value.len && (is_space(value.bytes[i]) ||
+	                         is_space(value.bytes[value.len - 1]));
+}
+
 static void
 addresses_look(struct lint_addresses *found, struct slice value)
 {
 	struct scan scan = {.found = found};
+	bool is_list = false, is_folded = false;
 
+	found->is_laid_out |= is_framed(value);
 	value = slice_trim(value);
 	for (size_t i = 0; i < value.len; i++) {
 		char c = value.bytes[i];
 
-		if (c == '\n')
-			found->is_folded = true;
+		is_folded |= c == '\n';
 		if (!scan_is_plain(&scan, c))
 			continue;
+		is_list |= c == ',';
 		if (c == ',' &&
 		    ((i + 1 < value.len && !is_space(value.bytes[i + 1])) ||
 		     (i > 0 && is_space(value.bytes[i - 1]))))
 			found->is_compact = true;
 		scan_plain(&scan, c);
 	}
+	found->is_laid_out |= is_list && is_folded;
 	item_end(&scan);
 }
 
@@ -274,8 +290,8 @@ line_look(struct lint *lint, struct slice line, bool has_lf)
 	ptrdiff_t cr = slice_find(line, '\r');
 	size_t cr_len = cr >= 0 && (size_t)cr + 1 == line.len;
 
-	lint->has_bare_cr |= (lint->ends_in_cr && line.len > 0) ||
-			     (cr >= 0 && cr_len == 0);
+	lint->has_bare_cr |=
+	        (lint->ends_in_cr && line.len > 0) || (cr >= 0 && cr_len == 0);
 	lint->ends_in_cr = cr_len > 0 && !has_lf;
 	lint->column += line.len - cr_len;
 	if (lint->column > lint->longest)
@@ -331,7 +347,7 @@ addresses_named(const struct lint *lint, const struct lint_signature *signature)
 			continue;
 		all.is_unqualified |= one->is_unqualified;
 		all.is_compact |= one->is_compact;
-		all.is_folded |= one->is_folded;
+		all.is_laid_out |= one->is_laid_out;
 		all.has_phrase |= one->has_phrase;
 	}
 	return all;
@@ -356,8 +372,8 @@ lint_judge(const struct lint *lint, enum lint_mta mta,
 	                               is_named(signature, SLICE("Message-ID")),
 	        [LINT_UNQUALIFIED] = named.is_unqualified,
 	        [LINT_COMPACT_LIST] = named.is_compact,
-	        [LINT_FOLDED_LIST] = named.is_folded &&
-	                             signature->header_canon == CANON_SIMPLE,
+	        [LINT_LAYOUT] = named.is_laid_out &&
+	                        signature->header_canon == CANON_SIMPLE,
 	        [LINT_PHRASE] = named.has_phrase,
 	};
 	unsigned warnings = 0;

@@ -46,7 +46,7 @@ enum lint_warning {
 	LINT_NO_MESSAGE_ID,
 	LINT_UNQUALIFIED,
 	LINT_COMPACT_LIST,
-	LINT_FOLDED_LIST,
+	LINT_LAYOUT,
 	LINT_PHRASE,
 	LINT_WARNINGS
 };
@@ -56,7 +56,8 @@ struct lint_addresses {
 	bool is_unqualified; /* an address has no domain */
 	bool is_compact;     /* a comma without white space behind it, or with
 	                        some before it */
-	bool is_folded;      /* several lines */
+	bool is_laid_out;    /* folded between addresses, or with white space at
+				its ends that Sendmail writes otherwise */
 	bool has_phrase;     /* a name with "." or "'" that is not quoted */
 };
 

@@ -53,7 +53,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 
 		/* Simple sees all that relaxed sees. */
 		ASSERT((relaxed & ~simple) == 0);
-		ASSERT((simple & ~relaxed & ~(1u << LINT_FOLDED_LIST)) == 0);
+		ASSERT((simple & ~relaxed & ~(1u << LINT_LAYOUT)) == 0);
 		for (unsigned i = 0; i < LINT_WARNINGS; i++)
 			ASSERT((simple & 1u << i) == 0 ||
 			       lint_sentence(mta, i) != NULL);
