@@ -245,6 +245,8 @@ def test_what_postfix_does_later(world):
                                                     messages)):
                 assert world.passes(data, domain) == \
                     dict.fromkeys(SELECTORS, False), name
+        world.milter.warned("smtp_line_length_limit = 0",
+                            "disable_mime_output_conversion = yes")
         with world.postfix.configured(**KEEPING):
             arrived = world.send(world.postfix.port, messages)
         world.assert_signed(arrived, [domain] * len(arrived), list(LATER))

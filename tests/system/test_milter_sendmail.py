@@ -172,6 +172,8 @@ def test_what_a_setting_prevents(world):
         for name, data in zip(LATER, world.send(bare.port, messages)):
             assert world.passes(data, domain) == \
                 dict.fromkeys(SELECTORS, False), name
+        world.milter.warned("`confMUST_QUOTE_CHARS', `'", "`SMTP', `+8'",
+                            "`SMTP_MAILER_LL', `0'")
         kept = world.sendmail(world.snippet() + LONG, mailer="esmtp")
         world.assert_signed(world.send(kept.port, messages),
                             [domain] * len(messages), list(LATER))
@@ -207,6 +209,9 @@ def test_what_a_second_sendmail_prevents(world, mta):
                                   world.send(alone.port, messages)):
         assert world.passes(data, domain) == \
             dict.fromkeys(SELECTORS, False), name
+    world.milter.warned("separated by", "without a domain", "no Date",
+                        "a line of a signed field has over 990",
+                        "lays them out anew")
     first = world.sendmail(MASQUERADE + SAME_NAME, relay_port=mta.port)
     domains = ["rr.example.com" if domain == HOST else domain
                for domain in domains]

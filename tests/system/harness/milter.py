@@ -29,3 +29,11 @@ class SignetMilter(Relay):
         self.socket = setup.socket
         if start:
             self.start()
+
+    def warned(self, *words):
+        """Each of the words stands in a warning about the MTA so far; at once
+        behind a message, or an hour ago."""
+        told = " ".join(" ".join(event["warnings"])
+                        for event in self.named("lint"))
+        for word in words:
+            assert word in told, (word, told)
