@@ -243,6 +243,20 @@ def test_killed_in_the_middle(world, keys):
     wait_for(lambda: not spooled(world), 10, "the spool to be empty")
 
 
+def test_stopped_in_the_middle(world, keys):
+    """What is under way is finished, or left for the next start."""
+    world.setup.delivery = SHORT
+    world.start(receiver_options={"extensions": SEVEN})
+    sent = MESSAGES["large"][0]
+    for _ in range(3):
+        submit(world.relay.port, sent)
+    world.relay.stop()
+    world.relay.start()
+    for one in world.receiver.wait_deliveries(3):
+        check_converted(one.data, sent, keys)
+    wait_for(lambda: not spooled(world), 10, "the spool to be empty")
+
+
 def test_lines_of_base64_decode_alike(world):
     """By another decoder than the one above."""
     world.start(receiver_options={"extensions": SEVEN})
