@@ -118,7 +118,9 @@ left_write(const struct explain *explain, struct text *out)
 	         "prepare.long_lines = \"keep\""},
 	        {examination->leaves_8bit &&
 	                 options->eight_bit == EIGHT_BIT_KEEP,
-	         "8-bit text stays", "prepare.eight_bit = \"keep\""},
+	         "8-bit text stays",
+	         "prepare.eight_bit = \"keep\" (for a host without 8BITMIME, "
+	         "delivery.without_8bitmime)"},
 	        {bytes->has_8bit && !facts->has_version &&
 	                 !options->add_mime_version,
 	         "8-bit text stays without MIME-Version",
