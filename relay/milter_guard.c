@@ -7,6 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* An MTA's first word is longer: SMFIC_OPTNEG, with its length before it. Who
+ * says less keeps one of libmilter's threads waiting for the rest. */
+#define FIRST_WORD_SIZE 17
+
 static int
 option_of(int descriptor, int name)
 {
@@ -33,7 +37,7 @@ is_silent(int descriptor, uint32_t patience_ms)
 
 	return getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &len) ==
 		       0 &&
-	       info.tcpi_bytes_received == 0 &&
+	       info.tcpi_bytes_received < FIRST_WORD_SIZE &&
 	       info.tcpi_last_data_recv >= patience_ms;
 }
 

@@ -1,6 +1,6 @@
 /*
  * milter_guard - looks after connections of which libmilter tells nobody: those
- * that have not said a word yet.
+ * that have not said a whole word yet.
  *
  * libmilter accepts whoever comes and calls nothing of ours before the first
  * command. The kernel keeps silent TCP clients away for a while (listen.h).
