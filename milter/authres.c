@@ -288,14 +288,24 @@ is_dropped(char c)
 	return c == '"' || c == '\\' || c == 0x7f || (unsigned char)c < ' ';
 }
 
-/* The next byte that is neither space nor dropped; NUL: none. */
-static char
-next_byte(struct slice value, size_t at)
+/* Of the next byte that is neither space nor dropped. */
+static size_t
+gap_end(struct slice value, size_t at)
 {
 	while (at < value.len && (ascii_is_wsp(value.bytes[at]) ||
 				  is_dropped(value.bytes[at])))
 		at++;
-	return at < value.len ? value.bytes[at] : '\0';
+	return at;
+}
+
+/* The space here is around a dot. */
+static bool
+is_joined(struct slice value, size_t at, const struct text *word)
+{
+	size_t end = gap_end(value, at);
+
+	return word->bytes[word->len - 1] == '.' ||
+	       (end < value.len && value.bytes[end] == '.');
 }
 
 /* The first word. */
@@ -306,10 +316,12 @@ word_read(struct slice value, unsigned reading, struct text *out)
 		char c = value.bytes[i];
 		bool is_space = ascii_is_wsp(c) || c == '\r' || c == '\n';
 
+		/* The whole of it at once: there may be much. */
 		if (is_space && out->len > 0 && (reading & READ_JOINED) &&
-		    (out->bytes[out->len - 1] == '.' ||
-		     next_byte(value, i) == '.'))
+		    is_joined(value, i, out)) {
+			i = gap_end(value, i) - 1;
 			continue;
+		}
 		if (is_separator(c) && out->len > 0)
 			return;
 		if (!is_separator(c) && !is_dropped(c))

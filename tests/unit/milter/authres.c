@@ -251,6 +251,25 @@ Test(authres, knows_what_claims_our_name)
 			     claim_rows[i].claims, "%s", claim_rows[i].name);
 }
 
+/* Whatever fills a header that is as large as one may be. */
+Test(authres, takes_no_time_to_speak_of, .timeout = 20)
+{
+	static const char *const pieces[] = {" ", "(", "()", "\"", "\\", "(\\)",
+					     ". ", "(((()))", "a.", "\x01"};
+
+	for (size_t i = 0; i < COUNT(pieces); i++) {
+		CLEAN(text_done) struct text value = {0};
+
+		text_add_string(&value, "mx");
+		while (value.len < 1000000)
+			text_add_string(&value, pieces[i]);
+		text_add_string(&value, ".example.net; none");
+		cr_expect_not(authres_claims(text_slice(&value),
+					     SLICE("mx.example.com")),
+			      "'%s'", pieces[i]);
+	}
+}
+
 static const struct {
 	const char *name, *value, *id;
 	bool claims;
