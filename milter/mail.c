@@ -240,6 +240,22 @@ mail_header(struct mail *mail, struct slice name, struct slice value)
 		field_feed(mail, text_slice(&mail->field));
 }
 
+static enum mail_next
+verifying_end_of_header(struct mail *mail)
+{
+	size_t count;
+
+	(void)mail_verifying_forged(mail->verifying, &count);
+	if (count > MAIL_FORGED_MAX)
+		return refuse(mail, "550", "5.7.1",
+		              SLICE("Too many Authentication-Results that "
+		                    "claim to be ours"),
+		              SLICE("too many forged "
+		                    "Authentication-Results"));
+	mail_verifying_end_of_header(mail->verifying);
+	return MAIL_MORE;
+}
+
 enum mail_next
 mail_end_of_header(struct mail *mail)
 {
@@ -248,10 +264,8 @@ mail_end_of_header(struct mail *mail)
 		return refuse(mail, "552", "5.3.4",
 			      SLICE("Header size exceeds the limit"),
 			      SLICE("limits.max_header_size"));
-	if (mail->verifying != NULL) {
-		mail_verifying_end_of_header(mail->verifying);
-		return MAIL_MORE;
-	}
+	if (mail->verifying != NULL)
+		return verifying_end_of_header(mail);
 	mail->decision = mail_signing_end_of_header(mail->signing);
 	switch (mail->decision->verdict) {
 	case VERDICT_SIGN:

@@ -19,6 +19,10 @@
 #include "milter/authres.h"
 #include "milter/inspect.h"
 
+/* Nobody brings so many in good faith, and an MTA looks for each of them from
+ * the top of the message when it is told to remove them. */
+#define MAIL_FORGED_MAX 100
+
 struct mail_verifying;
 
 /* id: the authserv-id, which is copied. The source must outlive it. */

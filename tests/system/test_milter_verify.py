@@ -227,6 +227,20 @@ def test_forged_fields_go(world, verifying):
     assert kinds == ["change"] * len(FORGED) + ["insert"]
 
 
+def test_a_flood_of_forged_fields_is_refused(world, verifying):
+    """Postfix would look through the message for each of them."""
+    with Milter(verifying.socket) as conversation:
+        result = conversation.message(b"".join(
+            FORGED[0] + b"\r\n" for _ in range(101)) + MESSAGE,
+            client=STRANGER)
+    assert (result.verdict, result.stage) == ("reply", "N")
+    assert result.text.startswith("550 5.7.1 ")
+    result = show(verifying, b"".join(
+        FORGED[0] + b"\r\n" for _ in range(100)) + MESSAGE)
+    assert len(result.changes) == 101
+    assert result.data.endswith(MESSAGE)
+
+
 def test_event(world, verifying):
     message = world.messages.table["three signatures"][0]
     macros = {b"T": {"i": "4Xyz-event"}}
