@@ -50,5 +50,9 @@ const struct section *sections_find(const struct sections *sections,
 
 void sections_try(const struct sections *sections,
 		  const struct signing_rules *rules, struct report *report);
+/* Whether mail from this address is signed alike, there and here. */
+bool sections_agree(const struct sections *sections,
+		    const struct signing_rules *rules, struct slice local,
+		    struct slice domain);
 
 #endif

@@ -51,28 +51,36 @@ signatures_are_equal(const struct signatures *a, const struct signatures *b)
 	return both.count == a->count;
 }
 
-/* As OpenDKIM goes down its list. */
+/* Of a list in its order: false where no further match counts. */
+static bool
+rule_match(const struct signing_rule *rule, bool is_multiple,
+	   struct slice local, struct slice domain,
+	   struct signatures *signatures)
+{
+	if (!glob_covers(rule->local, local) ||
+	    !glob_covers(rule->domain, domain))
+		return true;
+	signature_add(signatures,
+		      slice_eq(rule->signs_as, SLICE("%")) ? domain
+							   : rule->signs_as,
+		      rule->selector);
+	return is_multiple;
+}
+
+/* As OpenDKIM goes down its list. Returns the first that matches. */
 static const struct signing_rule *
 signatures_there(const struct trial *trial, struct slice local,
 		 struct slice domain, struct signatures *signatures)
 {
 	const struct signing_rule *first = NULL;
+	bool goes_on = true;
 
-	for (size_t i = 0; i < trial->section->rules_count; i++) {
-		const struct signing_rule *rule = trial->section->rules[i];
-
-		if (!glob_covers(rule->local, local) ||
-		    !glob_covers(rule->domain, domain))
-			continue;
-		if (first == NULL)
-			first = rule;
-		signature_add(signatures,
-			      slice_eq(rule->signs_as, SLICE("%"))
-				      ? domain
-				      : rule->signs_as,
-			      rule->selector);
-		if (!trial->is_multiple)
-			break;
+	for (size_t i = 0; i < trial->section->rules_count && goes_on; i++) {
+		goes_on = rule_match(trial->section->rules[i],
+				     trial->is_multiple, local, domain,
+				     signatures);
+		if (first == NULL && signatures->count > 0)
+			first = trial->section->rules[i];
 	}
 	return first;
 }
@@ -111,6 +119,32 @@ signatures_of(const struct section *section, struct slice local,
 }
 
 static void
+signatures_here(const struct section *section, struct slice local,
+		struct slice domain, struct signatures *signatures)
+{
+	signatures_of(section, local, domain, signatures);
+	for (size_t i = 0; i < section->also_sign_count; i++)
+		signatures_of(section->also_sign[i], local, domain, signatures);
+}
+
+bool
+sections_agree(const struct sections *sections,
+	       const struct signing_rules *rules, struct slice local,
+	       struct slice domain)
+{
+	struct signatures there = {.count = 0}, here = {.count = 0};
+	const struct section *section = sections_find(sections, domain);
+	bool goes_on = true;
+
+	for (size_t i = 0; i < rules->count && goes_on; i++)
+		goes_on = rule_match(&rules->rules[i], rules->is_multiple,
+				     local, domain, &there);
+	if (section != NULL)
+		signatures_here(section, local, domain, &here);
+	return signatures_are_equal(&there, &here);
+}
+
+static void
 signatures_write(const struct signatures *signatures, struct text *out)
 {
 	for (size_t i = 0; i < signatures->count; i++)
@@ -133,10 +167,7 @@ address_try(struct trial *trial, struct slice local, struct slice domain)
 	    sections_find(trial->sections, domain) != trial->section)
 		return;
 	rule = signatures_there(trial, local, domain, &there);
-	signatures_of(trial->section, local, domain, &here);
-	for (size_t i = 0; i < trial->section->also_sign_count; i++)
-		signatures_of(trial->section->also_sign[i], local, domain,
-			      &here);
+	signatures_here(trial->section, local, domain, &here);
 	if (signatures_are_equal(&there, &here))
 		return;
 	if (rule != NULL)
@@ -221,6 +252,38 @@ pair_try(struct trial *trial, const struct signing_rule *a,
 		domains_try(trial, text_slice(&trial->local), a->domain);
 }
 
+static bool
+may_be_author(const struct section *section, struct slice domain)
+{
+	return !glob_is_literal(domain) || slice_eq(domain, section->name) ||
+	       slice_eq(section->name, SLICE("*")) ||
+	       (section->subdomains &&
+		slice_ends_nocase(domain, section->name));
+}
+
+/* The patterns of its selectors, too, which may come from the rules of other
+ * sections that ask for them. */
+static void
+selectors_try(struct trial *trial, const struct section *holder)
+{
+	const struct section *section = trial->section;
+
+	for (size_t i = 0; i < holder->selectors_count; i++)
+		for (size_t k = 0; k < holder->selectors[i].from_count; k++) {
+			struct slice from = holder->selectors[i].from[k];
+			size_t at = (size_t)slice_find_last(from, '@');
+			struct signing_rule pattern = {
+				.local = slice_sub(from, 0, at),
+				.domain = slice_from(from, at + 1)};
+
+			if (!may_be_author(section, pattern.domain))
+				continue;
+			rule_try(trial, &pattern);
+			for (size_t n = 0; n < section->rules_count; n++)
+				pair_try(trial, &pattern, section->rules[n]);
+		}
+}
+
 /* The section's own name, what is below it, and every rule; then every two of
  * which one is a pattern: two addresses are the same or have nothing in
  * common. */
@@ -232,6 +295,9 @@ section_try(struct trial *trial)
 	domains_try(trial, SLICE(FILLER), SLICE("*"));
 	for (size_t i = 0; i < section->rules_count; i++)
 		rule_try(trial, section->rules[i]);
+	selectors_try(trial, section);
+	for (size_t i = 0; i < section->also_sign_count; i++)
+		selectors_try(trial, section->also_sign[i]);
 	for (size_t i = 0; i < section->rules_count; i++) {
 		if (!is_pattern(section->rules[i]))
 			continue;

@@ -10,6 +10,43 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 /* Trying is by pairs; a few lines show all there is. */
 #define INPUT_MAX 2000
 
+/* The pattern with something for each "*"; without a dot at its ends. */
+static struct slice
+filled(struct slice pattern, const char *filler, struct text *out)
+{
+	text_clear(out);
+	for (size_t i = 0; i < pattern.len; i++)
+		if (pattern.bytes[i] == '*')
+			text_add_string(out, filler);
+		else
+			text_add_byte(out, pattern.bytes[i]);
+	return text_slice(out);
+}
+
+/* Where nothing was reported, everybody's mail is signed as before: each local
+ * part that the rules know, or nobody's, at each domain. */
+static void
+agreement_check(const struct sections *sections,
+		const struct signing_rules *rules)
+{
+	static const char *const fillers[] = {"", "x", "a.b", "me"};
+	CLEAN(text_done) struct text local = {0}, domain = {0};
+
+	for (size_t i = 0; i < rules->count && i < 12; i++)
+		for (size_t k = 0; k < rules->count && k < 12; k++)
+			for (size_t f = 0; f < 16; f++) {
+				filled(rules->rules[i].local, fillers[f % 4],
+				       &local);
+				filled(rules->rules[k].domain, fillers[f / 4],
+				       &domain);
+				ASSERT(local.len == 0 || domain.len == 0 ||
+				       domain.bytes[0] == '.' ||
+				       sections_agree(sections, rules,
+						      text_slice(&local),
+						      text_slice(&domain)));
+			}
+}
+
 static void
 conf_import(struct slice text)
 {
@@ -29,6 +66,8 @@ conf_import(struct slice text)
 		sections_make(&rules, &arena, &sections, &report);
 		for (size_t i = 0; i < sections.count; i++)
 			ASSERT(sections.sections[i].name.len > 0);
+		if (!report.is_incomplete)
+			agreement_check(&sections, &rules);
 	}
 	conf_errors_write(&errors, &said);
 	ASSERT((said.len > 0) == (errors.count > 0));

@@ -196,3 +196,103 @@ Test(sections, tables)
 	for (size_t i = 0; i < COUNT(rows); i++)
 		row_check(&rows[i]);
 }
+
+/* ---- whatever the table says ---- */
+
+#define TABLES 4000
+#define RULES 6
+
+static const char *const locals[] = {"*",  "*",	 "*",  "a",  "b",
+				     "ab", "a*", "*b", "a*b"};
+static const char *const domains[] = {
+	"x.example",	"y.example",	"n.x.example", "*.x.example",
+	"*.n.x.example", "*.y.example", "*",	       "*x.example",
+	"*.*.example",	"o.example",   "n*.x.example"};
+static const struct {
+	const char *signs_as, *selector;
+} signers[] = {{"x.example", "s"}, {"x.example", "t"}, {"y.example", "s"},
+	       {"o.example", "s"}, {"%", "s"},	       {"%", "t"}};
+static const char *const local_probes[] = {"a", "b", "ab", "ac", "cb", "acb",
+					   "c"};
+static const char *const domain_probes[] = {
+	"x.example",	 "y.example",	"n.x.example", "m.x.example",
+	"m.n.x.example", "m.y.example", "o.example",   "m.o.example",
+	"zx.example",	 "z.example",	"nn.x.example"};
+
+#define PICK(rows, random) (&(rows)[(*(random) >> 33) % COUNT(rows)])
+
+static void
+step(uint64_t *random)
+{
+	*random = *random * 6364136223846793005u + 1442695040888963407u;
+}
+
+static void
+rules_make(uint64_t *random, struct signing_rule *rules,
+	   struct signing_rules *out)
+{
+	step(random);
+	out->rules = rules;
+	out->count = 1 + (*random >> 33) % RULES;
+	step(random);
+	out->is_multiple = (*random >> 33) % 3 == 0;
+	for (size_t i = 0; i < out->count; i++) {
+		rules[i] = (struct signing_rule){.key_path = SLICE("/k")};
+		rules[i].place = (struct conf_place){"t", (unsigned)i + 1};
+		step(random);
+		rules[i].local = SLICE(*PICK(locals, random));
+		step(random);
+		rules[i].domain = SLICE(*PICK(domains, random));
+		step(random);
+		rules[i].signs_as = SLICE(PICK(signers, random)->signs_as);
+		rules[i].selector = SLICE(PICK(signers, random)->selector);
+	}
+}
+
+static void
+disagreement_print(const struct signing_rules *rules, const char *local,
+		   const char *domain)
+{
+	CLEAN(text_done) struct text table = {0};
+
+	for (size_t i = 0; i < rules->count; i++)
+		text_addf(&table, "%.*s@%.*s %.*s:%.*s\n",
+			  SLICE_ARG(rules->rules[i].local),
+			  SLICE_ARG(rules->rules[i].domain),
+			  SLICE_ARG(rules->rules[i].signs_as),
+			  SLICE_ARG(rules->rules[i].selector));
+	cr_expect(false, "%s@%s is signed otherwise%s, and nothing said:\n%s",
+		  local, domain, rules->is_multiple ? " (of several)" : "",
+		  text_string(&table));
+}
+
+/* Either everybody's mail is signed as before, or it is said that it is not. */
+Test(sections, agree_or_are_reported)
+{
+	uint64_t random = 1;
+	unsigned complete = 0;
+
+	for (size_t n = 0; n < TABLES; n++) {
+		CLEAN(report_done) struct report report = {0};
+		struct signing_rule list[RULES];
+		struct signing_rules rules;
+		struct sections sections;
+		struct arena arena = {0};
+
+		rules_make(&random, list, &rules);
+		sections_make(&rules, &arena, &sections, &report);
+		complete += !report.is_incomplete;
+		for (size_t i = 0; i < COUNT(local_probes); i++)
+			for (size_t k = 0; k < COUNT(domain_probes); k++)
+				if (!report.is_incomplete &&
+				    !sections_agree(&sections, &rules,
+						    SLICE(local_probes[i]),
+						    SLICE(domain_probes[k])))
+					disagreement_print(&rules,
+							   local_probes[i],
+							   domain_probes[k]);
+		arena_done(&arena);
+	}
+	cr_expect_gt(complete, TABLES / 5, "%u of %u can be said", complete,
+		     TABLES);
+}
