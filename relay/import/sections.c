@@ -294,25 +294,40 @@ from_add(struct maker *maker, struct section_selector *selector,
 	selector->from[selector->from_count++] = pattern;
 }
 
-/* The rule's pattern, narrowed to the section's authors. */
+/* Whether a rule before it has taken all those authors. */
+static bool
+is_taken(const struct maker *maker, const struct section *section, size_t i,
+	 struct slice domain)
+{
+	for (size_t k = 0; k < i && !maker->rules->is_multiple; k++)
+		if (catches_all(section->rules[k], domain))
+			return true;
+	return false;
+}
+
+/* The pattern of the i-th rule, narrowed to the section's authors that it is
+ * for. */
 static void
-from_add_within(struct maker *maker, struct section *section,
-		const struct signing_rule *rule,
+from_add_within(struct maker *maker, struct section *section, size_t i,
 		struct section_selector *selector)
 {
+	const struct signing_rule *rule = section->rules[i];
+	struct slice others;
+
 	if (is_all(section) || glob_is_literal(rule->domain)) {
 		from_add(maker, selector, rule->local, rule->domain);
 		return;
 	}
-	if (glob_covers(rule->domain, section->name))
+	if (glob_covers(rule->domain, section->name) &&
+	    !is_taken(maker, section, i, section->name))
 		from_add(maker, selector, rule->local, section->name);
 	if (!section->subdomains)
 		return;
-	if (glob_covers(rule->domain, below(section, maker->arena)))
-		from_add(maker, selector, rule->local,
-			 below(section, maker->arena));
-	else
+	others = below(section, maker->arena);
+	if (!glob_covers(rule->domain, others))
 		from_add(maker, selector, rule->local, rule->domain);
+	else if (!is_taken(maker, section, i, others))
+		from_add(maker, selector, rule->local, others);
 }
 
 static void
@@ -396,7 +411,7 @@ section_fill(struct maker *maker, struct section *section)
 			selector = selector_of(maker, holder, rule);
 		if (selector == NULL)
 			continue; /* sections_try() reports it */
-		from_add_within(maker, section, rule, selector);
+		from_add_within(maker, section, i, selector);
 		identity_set(maker, section, holder, rule);
 		also_add(maker, section, holder);
 	}

@@ -21,8 +21,7 @@ struct trial {
 	bool is_multiple;
 	struct report *report;
 	struct text local, domain, other;
-	/* The last line that was reported: once is enough. */
-	struct conf_place reported;
+	struct text reported; /* "\nFILE:LINE\n" of each: once is enough */
 };
 
 static void
@@ -155,6 +154,20 @@ signatures_write(const struct signatures *signatures, struct text *out)
 		text_add_string(out, "nobody");
 }
 
+/* Says so from now on. */
+static bool
+was_reported(struct trial *trial, struct conf_place place)
+{
+	CLEAN(text_done) struct text mark = {0};
+
+	text_addf(&mark, "\n%s:%u\n", place.file != NULL ? place.file : "",
+		  place.line);
+	if (strstr(text_string(&trial->reported), text_string(&mark)) != NULL)
+		return true;
+	text_add(&trial->reported, text_slice(&mark));
+	return false;
+}
+
 static void
 address_try(struct trial *trial, struct slice local, struct slice domain)
 {
@@ -174,10 +187,8 @@ address_try(struct trial *trial, struct slice local, struct slice domain)
 		place = rule->place;
 	else if (trial->section->rules_count > 0)
 		place = trial->section->rules[0]->place;
-	if (place.line > 0 && place.line == trial->reported.line &&
-	    place.file == trial->reported.file)
+	if (was_reported(trial, place))
 		return;
-	trial->reported = place;
 	text_addf(&said, "mail from %.*s@%.*s is signed by ",
 		  SLICE_ARG(local), SLICE_ARG(domain));
 	signatures_write(&there, &said);
@@ -323,4 +334,5 @@ sections_try(const struct sections *sections, const struct signing_rules *rules,
 	text_done(&trial.local);
 	text_done(&trial.domain);
 	text_done(&trial.other);
+	text_done(&trial.reported);
 }

@@ -50,7 +50,6 @@ sales@example.com
 postmaster@example.com
 root@example.com
 "quoted local"@example.com
-"ceo"@example.com
 o'neill@example.com
 a.b.c@example.com
 alice@news.example.com
@@ -110,6 +109,12 @@ MANY = (b"Received: from a.example by b.example\r\n"
         b"List-Id: <list.example.com>\r\n"
         b"list-unsubscribe: <https://example.com/u>\r\n"
         b"List-Post: <mailto:list@example.com>\r\n"
+        b"List-Help: h\r\nList-Owner: o\r\nList-Archive: a\r\n"
+        b"List-Subscribe: s\r\nList-Unsubscribe-Post: p\r\n"
+        b"Sender: alice@example.com\r\nResent-Sender: bob@example.com\r\n"
+        b"Resent-Cc: three@example.net\r\nResent-Message-ID: <3@example>\r\n"
+        b"Comments: none\r\nKeywords: k\r\nReturn-Path: <a@example.com>\r\n"
+        b"X-Mailer: x\r\nContent-Transfer-Encoding: 7bit\r\n"
         b"Resent-Date: Sat, 21 Nov 2026 20:00:00 +0000\r\n")
 
 
@@ -294,16 +299,17 @@ def same_fields(theirs, messages, made):
     """The same field has the same b=: the same bytes were signed. A few will
     do; `signet sign` starts a signer for each."""
     some = slice(0, None, 5)
-    total = same = 0
+    oversigns = "OversignHeaders" in made.read()
+    same = 0
     for old, new in zip(theirs[some], here(made.imported, messages[some])):
         ours = signed(new)
         for field, b in signed(old).items():
+            # Where OpenDKIM oversigns nothing, fields differ, and where it
+            # writes an i= that says no more than d=.
+            assert field in ours or b"i=@" in field or not oversigns, field
             assert ours.get(field, b) == b
             same += field in ours
-            total += 1
-    # Fields differ where OpenDKIM oversigns nothing, and where it writes an i=
-    # that says no more than d=.
-    assert same > (0.6 * total if "OversignHeaders" in made.read() else -1)
+    assert same >= 5 or not oversigns
 
 
 # name: (the client's address, its family, macros of MAIL and CONNECT)
@@ -354,6 +360,18 @@ def test_authors_that_readers_may_see_differently(style, started):
                                   here(made.imported, messages)):
         assert signatures(theirs) != [], name
         assert signatures(ours) == [], name
+
+
+def test_quotes_around_a_local_part(style, started):
+    """"ceo"@ is ceo@ (RFC 5321 4.1.2), but not to OpenDKIM."""
+    made = style("order")
+    made.import_it()
+    started(peer_of(made))
+    message = mail(b'From: "ceo"@example.com\r\n')
+    selectors = [[tags["s"] for tags in judge.signature_tags(data)]
+                 for data in there(made.socket, [message]) +
+                 here(made.imported, [message])]
+    assert selectors == [["com"], ["ceo"]]
 
 
 def test_every_option_of_the_manual_is_known(directory):
