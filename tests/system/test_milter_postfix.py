@@ -254,3 +254,36 @@ def test_what_postfix_does_later(world):
         assert b"Subject: edited" in arrived[3]
     finally:
         world.receiver.extensions = extensions
+
+
+# What it does before its milters see the message, so that nothing breaks:
+# (what is sent, what arrives of it).
+BEFORE = {
+    "a missing Date and Message-ID": (
+        b"From: alice@example.com\r\n\r\nx\r\n", b"\r\nDate: "),
+    "an address without a domain": (
+        USUAL.replace(b"Bob <bob@example.net>", b"bob") + b"\r\nx\r\n",
+        b"To: bob@domain.invalid\r\n"),
+    "an author that is masqueraded": (
+        USUAL.replace(b"alice@", b"alice@host.") + b"\r\nx\r\n",
+        b"From: Alice <alice@rr.example.com>\r\n"),
+    "a Bcc": (USUAL + b"Bcc: carol@example.net\r\n\r\nx\r\n", b"\r\n\r\nx"),
+    "a body that is cut by a check": (
+        USUAL + b"\r\none\r\nforbidden\r\ntwo\r\n", b"\r\none\r\ntwo\r\n"),
+}
+
+
+def test_what_postfix_does_before(world):
+    domain = "rr.example.com"
+    with world.postfix.configured(
+            always_add_missing_headers="yes",
+            local_header_rewrite_clients="",
+            remote_header_rewrite_domain="domain.invalid",
+            masquerade_domains=domain,
+            body_checks="regexp:{{/^forbidden/ IGNORE}}"):
+        arrived = world.send(world.postfix.port, [
+            of(domain, message) for message, _ in BEFORE.values()])
+    world.assert_signed(arrived, [domain] * len(arrived), list(BEFORE))
+    for (name, (_, wanted)), data in zip(BEFORE.items(), arrived):
+        assert wanted in data, (name, data)
+        assert b"carol@" not in data

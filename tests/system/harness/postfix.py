@@ -16,7 +16,7 @@ import signal
 import subprocess
 
 from .ports import free_port
-from .process import Server, accepts, children_of, wait_for
+from .process import Server, TimedOut, accepts, children_of, wait_for
 
 QUEUES = ("active bounce corrupt defer deferred flush hold incoming private "
           "saved trace maildrop public pid").split()
@@ -110,6 +110,21 @@ def unpacked(program):
     return "", env
 
 
+def merged(text):
+    """A main.cf in which every parameter stands once, the last one that was
+    given. Postfix warns about each that stands twice, in every process at
+    once, and the log daemon, which says it to itself, may wait for ever."""
+    parameters = {}
+    for line in text.splitlines():
+        name = line.partition("=")[0].strip()
+        if line.startswith((" ", "\t")) and parameters:
+            parameters[last] += "\n" + line
+        elif name and not name.startswith("#"):
+            last = name
+            parameters[last] = line
+    return "\n".join(parameters.values()) + "\n"
+
+
 def self_signed(directory, hostname):
     """A certificate that nobody vouches for, as many receivers have."""
     cert = os.path.join(directory, "cert.pem")
@@ -135,8 +150,9 @@ class Instance:
         self.server = None
         self._make_directories()
         with open(os.path.join(self.config, "main.cf"), "w") as file:
-            file.write(BASE.format(directory=directory, root=self._root,
-                                   hostname=hostname) + main)
+            file.write(merged(BASE.format(
+                directory=directory, root=self._root, hostname=hostname) +
+                main))
         with open(os.path.join(self.config, "master.cf"), "w") as file:
             file.write("".join("%s:%d inet n - n - - smtpd\n" % listener
                                for listener in self.listeners) + MASTER)
@@ -222,12 +238,20 @@ class Relaying(Instance):
 
     def _reload(self, path, text):
         with open(path, "w") as file:
-            file.write(text)
-        old = set(children_of(self.server.process.pid))
-        os.kill(self.server.process.pid, signal.SIGHUP)
-        # One that is idle would do one more thing as it used to.
-        wait_for(lambda: not old & set(children_of(self.server.process.pid)),
-                 15, lambda: "a reload\n" + self.maillog())
+            file.write(merged(text))
+        master = self.server.process.pid
+        old = set(children_of(master))
+        for _ in range(30):
+            os.kill(master, signal.SIGHUP)
+            # One that is left would do one more thing as it used to; one
+            # that was about to start has not heard, and is told again.
+            try:
+                wait_for(lambda: not old & set(children_of(master)), 0.5,
+                         "")
+                return
+            except TimedOut:
+                continue
+        raise TimedOut("a reload\n" + self.maillog())
 
     def queued(self):
         """How many messages it has in its queues."""
