@@ -473,6 +473,26 @@ longer_first(const void *a, const void *b)
 						: 1;
 }
 
+/* Patterns are for a refile:, and signed in the author's own name. */
+static bool
+domains_are_readable(struct maker *maker, const struct dataset *dataset)
+{
+	for (size_t i = 0; i < dataset->count; i++) {
+		const struct dataset_row *row = &dataset->rows[i];
+
+		if (is_expression(row->key) ||
+		    (!dataset->is_patterns && !glob_is_literal(row->key) &&
+		     !slice_eq(row->key, SLICE("*")))) {
+			conf_error(maker->errors, row->place,
+				   "Domain: '%.*s' is neither a domain nor a "
+				   "pattern in a refile:",
+				   SLICE_ARG(row->key));
+			return false;
+		}
+	}
+	return true;
+}
+
 /* The exact domain, then "*", then, with SubDomains, the closest parent. */
 static void
 domains_read(struct maker *maker, struct dataset *dataset,
@@ -488,12 +508,13 @@ domains_read(struct maker *maker, struct dataset *dataset,
 			struct slice name = lower_copy(maker->arena,
 						       dataset->rows[i].key);
 			bool is_all = slice_eq(name, SLICE("*"));
+			bool is_own = is_all || !glob_is_literal(name);
 
 			if (is_all != (round == 1) ||
-			    (round == 2 && !has_subdomains))
+			    (round == 2 && (!has_subdomains || is_own)))
 				continue;
 			rule.place = dataset->rows[i].place;
-			rule.signs_as = is_all ? SLICE("%") : name;
+			rule.signs_as = is_own ? SLICE("%") : name;
 			rule.domain = round == 2 ? arena_printf(
 							   maker->arena,
 							   "*.%.*s",
@@ -530,7 +551,8 @@ single_key_read(struct maker *maker)
 		dataset_path(file->value, maker->directory, maker->arena);
 	if (dataset_read(domain->value, maker->directory, domain->place,
 			 maker->arena, &dataset, maker->errors) &&
-	    keys_are_short(maker, &dataset))
+	    keys_are_short(maker, &dataset) &&
+	    domains_are_readable(maker, &dataset))
 		domains_read(maker, &dataset, &rule, has_subdomains);
 }
 

@@ -477,6 +477,9 @@ SAYS = {
                                    "mode"),
     "another sender": (ONE + "SenderHeaders Sender,From\n", 65,
                        "NOT CARRIED OVER: SenderHeaders", "mode"),
+    "a pattern as Domain": (
+        "Domain *.example.com\nSelector s\nKeyFile /k\nMode s\n", 65,
+        "conf:1: Domain: .* is neither a domain nor a pattern", r"\A\Z"),
     "a domain that is none": (
         "Domain exa_mple..com\nSelector s\nKeyFile /k\nMode s\n", 65,
         "what was written needs mending", "mode"),
@@ -498,6 +501,21 @@ def test_what_is_said(directory, name):
     assert re.search(written, done.stdout.decode()), done.stdout.decode()
     if said == "":
         assert errors == ""
+
+
+def test_domains_by_pattern(directory):
+    """A refile: as Domain: signed in the name of each author's domain."""
+    path = os.path.join(directory, "opendkim.conf")
+    with open(os.path.join(directory, "domains"), "w") as file:
+        file.write("*.example.com\nexample.org\n")
+    with open(path, "w") as file:
+        file.write("Domain refile:%s/domains\nSelector s\nKeyFile /k\n"
+                   "Mode s\nSocket inet:1@127.0.0.1\n" % directory)
+    done = signet.run("import", "opendkim", path, check=0)
+    assert re.search(r'domain "\*" {\n    selector "s" {\n        key = "/k"\n'
+                     r'        from = {"\*@\*\.example\.com"}',
+                     done.stdout.decode())
+    assert b'domain "example.org" {\n    selector "s"' in done.stdout
 
 
 def test_files_that_include_files(directory):
