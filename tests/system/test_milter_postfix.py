@@ -231,31 +231,6 @@ BREAKING = {"smtp_line_length_limit": "998",
 KEEPING = {"smtp_line_length_limit": "0",
            "canonical_maps": MAP, "header_checks": EDIT}
 
-
-def test_what_postfix_does_later(world):
-    """Seen to break every signature, then to leave every one whole."""
-    domain = "rr.example.com"
-    messages = [of(domain, message) for message in LATER.values()]
-    extensions = world.receiver.extensions
-    world.receiver.extensions = [one for one in extensions
-                                 if one != "8BITMIME"]
-    try:
-        with world.postfix.configured(**BREAKING):
-            for name, data in zip(LATER, world.send(world.postfix.port,
-                                                    messages)):
-                assert world.passes(data, domain) == \
-                    dict.fromkeys(SELECTORS, False), name
-        world.milter.warned("smtp_line_length_limit = 0",
-                            "disable_mime_output_conversion = yes")
-        with world.postfix.configured(**KEEPING):
-            arrived = world.send(world.postfix.port, messages)
-        world.assert_signed(arrived, [domain] * len(arrived), list(LATER))
-        assert b"other@rr.example.com" in arrived[2]
-        assert b"Subject: edited" in arrived[3]
-    finally:
-        world.receiver.extensions = extensions
-
-
 # What it does before its milters see the message, so that nothing breaks:
 # (what is sent, what arrives of it).
 BEFORE = {
@@ -271,19 +246,37 @@ BEFORE = {
     "a body that is cut by a check": (
         USUAL + b"\r\none\r\nforbidden\r\ntwo\r\n", b"\r\none\r\ntwo\r\n"),
 }
+FIRST = {"always_add_missing_headers": "yes",
+         "local_header_rewrite_clients": "",
+         "remote_header_rewrite_domain": "domain.invalid",
+         "masquerade_domains": "rr.example.com",
+         "body_checks": "regexp:{{/^forbidden/ IGNORE}}"}
 
 
-def test_what_postfix_does_before(world):
+def test_what_postfix_changes(world):
+    """Later: seen to break every signature, then to leave every one whole
+    with the settings that do the same before."""
     domain = "rr.example.com"
-    with world.postfix.configured(
-            always_add_missing_headers="yes",
-            local_header_rewrite_clients="",
-            remote_header_rewrite_domain="domain.invalid",
-            masquerade_domains=domain,
-            body_checks="regexp:{{/^forbidden/ IGNORE}}"):
-        arrived = world.send(world.postfix.port, [
-            of(domain, message) for message, _ in BEFORE.values()])
-    world.assert_signed(arrived, [domain] * len(arrived), list(BEFORE))
-    for (name, (_, wanted)), data in zip(BEFORE.items(), arrived):
+    later = [of(domain, message) for message in LATER.values()]
+    before = [of(domain, message) for message, _ in BEFORE.values()]
+    extensions = world.receiver.extensions
+    world.receiver.extensions = [one for one in extensions
+                                 if one != "8BITMIME"]
+    try:
+        with world.postfix.configured(**BREAKING):
+            for name, data in zip(LATER, world.send(world.postfix.port,
+                                                    later)):
+                assert world.passes(data, domain) == \
+                    dict.fromkeys(SELECTORS, False), name
+        with world.postfix.configured(**KEEPING, **FIRST):
+            arrived = world.send(world.postfix.port, later + before)
+    finally:
+        world.receiver.extensions = extensions
+    world.assert_signed(arrived, [domain] * len(arrived),
+                        list(LATER) + list(BEFORE))
+    assert b"other@rr.example.com" in arrived[2]
+    assert b"Subject: edited" in arrived[3]
+    for (name, (_, wanted)), data in zip(BEFORE.items(),
+                                         arrived[len(later):]):
         assert wanted in data, (name, data)
         assert b"carol@" not in data
