@@ -308,3 +308,19 @@ def test_a_relay_beside_it_from_the_same_file(milter_world):
         relay.stop()
     finally:
         relay.discard()
+
+
+def test_too_many_that_only_connect_to_a_unix_socket(local):
+    """Nothing tells them from MTAs: accepting pauses until they are fewer."""
+    world = local("max_connections = 1")
+    world.milter.start()
+    held = []
+    for _ in range(280):
+        held.append(socket.socket(socket.AF_UNIX))
+        held[-1].connect(world.path)
+    assert "max_connections" in world.milter.wait("paused")["reason"]
+    late = world.client()  # is not accepted yet
+    for each in held:
+        each.close()
+    assert world.passes(late.message(PLAIN))
+    late.close()
