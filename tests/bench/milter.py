@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-import relay
+import relay  # and, by it, the way to harness/
 
 from harness import opendkim, signet, smtp
 from harness.milter import MilterSetup
@@ -125,6 +125,22 @@ def anonymous_kib(roots):
     return total
 
 
+def parts(roots):
+    """{(pid, what it is): (user, system)} of a tree, in seconds."""
+    found = {}
+    for pid, fields in relay.tree(set(roots)).items():
+        try:
+            with open("/proc/%d/cmdline" % pid) as file:
+                words = file.read().split("\0")
+        except OSError:
+            continue
+        name = next((word for word in words if word.endswith("-process")),
+                    os.path.basename(words[0]))
+        found[pid, name] = (int(fields[11]) / relay.TICK,
+                            int(fields[12]) / relay.TICK)
+    return found
+
+
 def percentile(values, part):
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
@@ -132,12 +148,16 @@ def percentile(values, part):
 
 def run(bench, system, size, sessions, messages, probes):
     """One round of one system."""
-    milter = relay.cpu_seconds(system.milter_roots)
+    before = parts(system.milter_roots)
     rate, cpu = bench.run(system, size, sessions, messages)
-    milter = relay.cpu_seconds(system.milter_roots) - milter
-    waits = latencies(system.port, probes, size)
-    return {"rate": rate, "cpu_us": cpu, "waits": waits,
-            "milter_us": milter / messages * 1e6}
+    used = {}
+    for (pid, name), times in parts(system.milter_roots).items():
+        earlier = before.get((pid, name), (0, 0))
+        used[name] = [(now - then) / messages * 1e6
+                      for now, then in zip(times, earlier)]
+    return {"rate": rate, "cpu_us": cpu, "parts_us": used,
+            "milter_us": sum(sum(times) for times in used.values()),
+            "waits": latencies(system.port, probes, size)}
 
 
 def summary(rounds):
@@ -146,6 +166,10 @@ def summary(rounds):
              for name in ("rate", "cpu_us", "milter_us")}
     found["p50_us"] = percentile(waits, 0.5) * 1e6
     found["p99_us"] = percentile(waits, 0.99) * 1e6
+    found["parts_us"] = {
+        name: [statistics.median(one["parts_us"].get(name, (0, 0))[which]
+                                 for one in rounds) for which in (0, 1)]
+        for name in rounds[0]["parts_us"]}
     return found
 
 
@@ -202,6 +226,10 @@ def show(results, memory, messages, machine):
             print("  %-24s %10.0f %10.0f %10.0f %9.0f %9.0f %9s %9s" % (
                 LABELS[name], one["rate"], one["cpu_us"], one["milter_us"],
                 one["p50_us"], one["p99_us"], *added))
+        for name, one in row["systems"].items():
+            for part, (user, system) in one["parts_us"].items():
+                print("  %-24s %4.0f µs user, %4.0f µs system in %s" % (
+                    LABELS[name] + ":", user, system, part))
         ours, theirs = (row["systems"].get(name)
                         for name in ("signet", "opendkim"))
         if ours and theirs and theirs["milter_us"]:
