@@ -339,6 +339,25 @@ content_begin(struct mime_reader *reader, const struct mime_type *type)
 	}
 }
 
+/* Whose delimiters they are, the outer's or the inner's, each reader decides
+ * for himself. */
+static bool
+boundary_is_in_use(const struct mime_reader *reader,
+		   const struct mime_type *type)
+{
+	struct slice boundary = text_slice(&type->boundary);
+
+	for (size_t i = 0; i < reader->depth; i++) {
+		const struct frame *frame = &reader->frames[i];
+
+		if (frame->boundary_len > 0 &&
+		    slice_eq(slice_of(frame->boundary, frame->boundary_len),
+			     boundary))
+			return true;
+	}
+	return false;
+}
+
 /* A header of that many bytes of the buffer, which are then dropped. */
 static void
 header_end(struct mime_reader *reader, size_t len, bool is_whole)
@@ -358,6 +377,11 @@ header_end(struct mime_reader *reader, size_t len, bool is_whole)
 		part_decide(reader, &content);
 		if (!is_whole && reader->part.kind != MIME_OPAQUE)
 			reader->part.kind = MIME_LEAF;
+		if (reader->part.kind == MIME_MULTIPART &&
+		    boundary_is_in_use(reader, &content.type))
+			trouble = "a boundary within parts that have the same";
+	}
+	if (trouble == NULL) {
 		reader->sink(reader->owner, MIME_HEADER, &reader->part, header);
 		text_drop_front(&reader->header, len);
 		content_begin(reader, &content.type);

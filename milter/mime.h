@@ -8,9 +8,10 @@
  * of a part around it, or with the message.
  *
  * Safety      Where two readers might see two structures (two Content-Type
- *             fields, a boundary that cannot be read, a line that begins like
- *             a boundary and goes on) mime_trouble() says so: whoever changes
- *             messages leaves this one alone.
+ *             fields, a boundary that cannot be read or is that of the parts
+ *             around, a line that begins like a boundary and goes on)
+ *             mime_trouble() says so: whoever changes messages leaves this one
+ *             alone.
  * Bytes       Fed in any pieces; the events, with adjoining ones of the same
  *             kind put together, depend on the bytes alone. Lines end in CRLF;
  *             a CR or LF that stands alone is a byte like any other.

@@ -104,6 +104,15 @@ static const struct mime_row {
 	 MIXED "--b\r\n" ALTERNATIVE "--bb\r\n\r\nx\r\n--b--\r\n",
 	 "[M0:" MIXED "][B:--b\r\n][M1:" ALTERNATIVE
 	 "][B:--bb\r\n][L2:\r\n][C2:x].2[B:\r\n--b--\r\n]"},
+	{"nested, and both with one boundary",
+	 MIXED "--b\r\n" MIXED "--b\r\n\r\nx\r\n--b--\r\n",
+	 "[M0:" MIXED "][B:--b\r\n" MIXED "--b\r\n\r\nx\r\n--b--\r\n]"
+	 "?a boundary within parts that have the same"},
+	{"the same one after the other, with one boundary",
+	 "Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n" MIXED
+	 "--b--\r\n--c\r\n" MIXED "--b--\r\n",
+	 "[M0:Content-Type: multipart/mixed; boundary=c\r\n\r\n][B:--c\r\n]"
+	 "[M1:" MIXED "][B:--b--\r\n--c\r\n][M2:" MIXED "][B:--b--\r\n]"},
 	{"a message inside",
 	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n\r\nx\r\n"
 	       "--b--\r\n",

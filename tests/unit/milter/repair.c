@@ -294,6 +294,30 @@ static const struct eight_row {
 	 "\r\n\xff\r\n--b--\r\n"},
 	{"long lines are not 7bit", CTE("binary") MIME "\r\n" LONG "\r\n", NULL,
 	 CTE("binary") MIME "\r\n" LONG "\r\n"},
+	{"a message inside that knows nothing of MIME",
+	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	       "A: b\r\n\r\nGr\xc3\xbc\xc3\x9f" "e aus Berlin\r\n--b--\r\n",
+	 NULL,
+	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	       "A: b\r\n" MIME "Content-Type: text/plain; charset=utf-8\r\n" QP
+	       "\r\nGr=C3=BC=C3=9F" "e aus Berlin\r\n--b--\r\n"},
+	{"one with a type, but no version",
+	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	       "Content-Type: image/x-y\r\n\r\n\xff\r\n--b--\r\n",
+	 NULL,
+	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	       "Content-Type: image/x-y\r\n" MIME
+	       "Content-Transfer-Encoding: base64\r\n\r\n/w==\r\n--b--\r\n"},
+	{"and parts in one",
+	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	       "Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n"
+	       "Content-Type: image/x-y\r\n\r\n\xff\r\n--c--\r\n--b--\r\n",
+	 NULL,
+	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	       "Content-Type: multipart/mixed; boundary=c\r\n" MIME
+	       "\r\n--c\r\nContent-Type: image/x-y\r\n"
+	       "Content-Transfer-Encoding: base64\r\n\r\n/w==\r\n--c--\r\n"
+	       "--b--\r\n"},
 	{"what should not be 8-bit", MIME QP "\r\n\xc3\xbc\r\n",
 	 "an encoded part with 8-bit octets", MIME QP "\r\n\xc3\xbc\r\n"},
 };
