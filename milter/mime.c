@@ -11,6 +11,7 @@
 struct frame {
 	char boundary[MIME_BOUNDARY_MAX];
 	size_t boundary_len;
+	size_t message; /* that it is part of */
 	bool is_closed; /* its close delimiter came */
 	bool is_digest; /* RFC 2046 5.1.5 */
 	bool is_fixed;
@@ -298,7 +299,8 @@ frame_push(struct mime_reader *reader, const struct mime_type *type)
 	struct frame *frame = &reader->frames[reader->depth++];
 	struct slice boundary = text_slice(&type->boundary);
 
-	*frame = (struct frame){.is_fixed = reader->part.is_fixed};
+	*frame = (struct frame){.message = reader->part.message,
+				.is_fixed = reader->part.is_fixed};
 	if (reader->part.kind == MIME_MESSAGE)
 		return;
 	ASSERT(boundary.len > 0);
@@ -372,6 +374,10 @@ header_end(struct mime_reader *reader, size_t len, bool is_whole)
 	}
 	reader->part = (struct mime_part){.index = reader->parts_count++,
 					  .is_whole = is_whole};
+	reader->part.message = reader->in_message
+				       ? reader->part.index
+				       : reader->frames[reader->depth - 1]
+						 .message;
 	trouble = content_read(&content, &reader->part, header);
 	if (trouble == NULL) {
 		part_decide(reader, &content);

@@ -37,6 +37,8 @@ enum mime_kind {
 struct mime_part {
 	enum mime_kind kind;
 	size_t index;    /* in order of the headers; 0: the message */
+	size_t message;  /* whose part it is: the index of its header; its own
+			    where it is a message, forwarded or not */
 	const char *why; /* of MIME_OPAQUE, in a few words */
 	bool is_fixed;   /* in a forwarded message that is signed: the
 			    header must stay, too */

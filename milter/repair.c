@@ -14,6 +14,9 @@ struct plan {
 	unsigned char encode; /* enum encode_kind */
 	bool folds;
 	bool relabels; /* "8bit" and "binary" become "7bit" */
+	/* Of a message inside: it has no MIME-Version, and what of a MIME
+	 * message it is to get. */
+	bool lacks_version, adds_version, adds_type, is_utf8;
 };
 
 struct repair {
@@ -138,6 +141,15 @@ plan_of(struct repair *repair, const struct mime_part *part)
 	while (repair->plans_count <= part->index)
 		repair->plans[repair->plans_count++] = (struct plan){0};
 	return &repair->plans[part->index];
+}
+
+/* Of the forwarded message that the part is in; NULL: of none. */
+static struct plan *
+plan_of_message(struct repair *repair, const struct mime_part *part)
+{
+	return part->message > 0 && part->message < repair->plans_count
+	               ? &repair->plans[part->message]
+	               : NULL;
 }
 
 static void
@@ -317,6 +329,22 @@ content_choose(const struct repair *repair, const struct mime_part *part,
 	                     kind_out);
 }
 
+/* RFC 2045 4: a message inside has a MIME-Version of its own, or encodings mean
+ * nothing in it. */
+static void
+plan_version(struct repair *repair, const struct mime_part *part)
+{
+	struct plan *plan = plan_of_message(repair, part);
+
+	if (plan == NULL || !plan->lacks_version)
+		return;
+	plan->adds_version = true;
+	if (part->index != part->message)
+		return;
+	plan->adds_type = repair->measure.has_8bit && !part->has_type;
+	plan->is_utf8 = encode_measure_is_utf8(&repair->measure);
+}
+
 static void
 look_content(struct repair *repair, const struct mime_part *part)
 {
@@ -337,6 +365,8 @@ look_content(struct repair *repair, const struct mime_part *part)
 	why = content_choose(repair, part, is_8bit, &kind);
 	if (why == NULL)
 		plan_of(repair, part)->encode = (unsigned char)kind;
+	if (why == NULL && encode_name(kind) != NULL)
+		plan_version(repair, part);
 	if (why != NULL && is_long)
 		leave(repair, why);
 	if (why != NULL && is_8bit)
@@ -388,6 +418,9 @@ look_sink(void *owner, enum mime_event event, const struct mime_part *part,
 		repair->column = 0;
 		repair->has_cr = false;
 		encode_measure_init(&repair->measure);
+		if (part->index > 0 && part->index == part->message &&
+		    part->is_whole && !part->has_version)
+			plan_of(repair, part)->lacks_version = true;
 		if (repair->tell != NULL)
 			look_type(repair, bytes);
 		look_fields(repair, part, bytes);
@@ -519,8 +552,8 @@ repair_decide(struct repair *repair)
 uint64_t
 repair_size_max(uint64_t size)
 {
-	static_assert(MIME_PARTS_MAX * 64 < 1 << 20, "a field for each part");
-	return size + size / 2 + (1 << 20);
+	static_assert(MIME_PARTS_MAX * 128 < 2 << 20, "fields for each part");
+	return size + size / 2 + (2 << 20);
 }
 
 bool
@@ -577,19 +610,30 @@ write_field(struct repair *repair, const struct mime_part *part,
 		text_add(repair->out, field);
 }
 
+static void
+write_version(struct repair *repair, bool has_type, bool is_utf8)
+{
+	text_add_string(repair->out, "MIME-Version: 1.0\r\n");
+	if (!has_type)
+		text_addf(repair->out,
+		          "Content-Type: text/plain; charset=%s\r\n",
+		          is_utf8 ? "utf-8" : "unknown-8bit");
+}
+
 /* Behind the fields of a header that has its empty line. */
 static void
 write_added(struct repair *repair, const struct mime_part *part)
 {
 	const char *encoding = encode_name(encode_of(repair, part->index));
+	const struct plan *plan = plan_of_message(repair, part);
 	bool is_top = part->index == 0;
 
 	if (is_top && repair->report.adds_version)
-		text_add_string(repair->out, "MIME-Version: 1.0\r\n");
-	if (is_top && repair->report.adds_type)
-		text_addf(repair->out,
-		          "Content-Type: text/plain; charset=%s\r\n",
-		          repair->is_utf8 ? "utf-8" : "unknown-8bit");
+		write_version(repair, !repair->report.adds_type,
+		              repair->is_utf8);
+	else if (plan != NULL && part->index == part->message &&
+	         plan->adds_version)
+		write_version(repair, !plan->adds_type, plan->is_utf8);
 	if (is_top && repair->report.adds_type && encoding == NULL)
 		encoding = "8bit";
 	if (encoding != NULL && !part->has_encoding)

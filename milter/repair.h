@@ -20,7 +20,8 @@
  *	signatures of the domains that sign it anew: removed;
  *	8-bit text without MIME-Version: the field added; where there is no
  *	    Content-Type either, that and the encoding as well: UTF-8 is said
- *	    to be that, anything else unknown-8bit (RFC 1428).
+ *	    to be that, anything else unknown-8bit (RFC 1428). Likewise in a
+ *	    forwarded message of which something is encoded (RFC 2045 4).
  * What it leaves alone, and says so: signed parts, message/partial and others
  * that must not be encoded, forwarded messages that are signed, 8-bit text in
  * headers, and whatever has a structure that is not certain (mime.h). Whether
@@ -85,7 +86,7 @@ void repair_write(struct repair *repair, struct slice bytes, struct text *out);
 void repair_finish(struct repair *repair, struct text *out);
 
 /* No message of that many octets becomes larger than this: base64 makes 78 of
- * 57, each part may get a field, and a header some line ends. */
+ * 57, each part may get some fields, and a header some line ends. */
 uint64_t repair_size_max(uint64_t size);
 
 /* Appends a field, with its CRLF, in lines of at most 998 octets where white

@@ -294,8 +294,8 @@ repair_check(struct slice bytes, size_t step)
 		ASSERT(slice_eq(text_slice(&whole), bytes));
 		return;
 	}
-	ASSERT(whole.len <= repair_size_max(bytes.len) - (1 << 20) +
-	                            64 * (1 + parts_count(bytes)));
+	ASSERT(whole.len <= repair_size_max(bytes.len) - (2 << 20) +
+	                            128 * (1 + parts_count(bytes)));
 	before.is_loose = after.is_loose = report.breaks_between;
 	before.is_replaced = after.is_replaced = report.replaces_between;
 	/* Who asks for 7-bit gets that, or is told. */

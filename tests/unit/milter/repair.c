@@ -124,7 +124,8 @@ static const struct repair_row {
 	 MIME "Content-Type: message/rfc822\r\n\r\n"
 	      "Subject: x\r\n\r\n" LONG "\r\n",
 	 QUOTED, NULL,
-	 MIME "Content-Type: message/rfc822\r\n\r\nSubject: x\r\n" QP "\r\n" X70
+	 MIME "Content-Type: message/rfc822\r\n\r\nSubject: x\r\n" MIME QP
+	      "\r\n" X70
 	      "xxxxx=\r\n"},
 	{"a forwarded message that is signed",
 	 MIME
@@ -296,11 +297,11 @@ static const struct eight_row {
 	 CTE("binary") MIME "\r\n" LONG "\r\n"},
 	{"a message inside that knows nothing of MIME",
 	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\n"
-	       "A: b\r\n\r\nGr\xc3\xbc\xc3\x9f" "e aus Berlin\r\n--b--\r\n",
+	       "A: b\r\n\r\nGr\xc3\xbc\xc3\x9f" "e aus Berlin, und bis bald.\r\n--b--\r\n",
 	 NULL,
 	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\n"
 	       "A: b\r\n" MIME "Content-Type: text/plain; charset=utf-8\r\n" QP
-	       "\r\nGr=C3=BC=C3=9F" "e aus Berlin\r\n--b--\r\n"},
+	       "\r\nGr=C3=BC=C3=9F" "e aus Berlin, und bis bald.\r\n--b--\r\n"},
 	{"one with a type, but no version",
 	 MIXED "--b\r\nContent-Type: message/rfc822\r\n\r\n"
 	       "Content-Type: image/x-y\r\n\r\n\xff\r\n--b--\r\n",
