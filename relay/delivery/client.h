@@ -55,7 +55,7 @@ struct client_settings {
 	enum tls_policy tls;
 	enum without_8bitmime without_8bitmime;
 	bool in_clear;             /* opportunistic TLS has failed before */
-	bool has_other_host;       /* one that was not tried yet */
+	bool has_other_host;       /* not tried yet, nor failing */
 	struct tls_context *tls_context;
 	client_fn *event;
 	void *owner;

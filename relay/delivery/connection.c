@@ -122,13 +122,15 @@ host_choose(struct connection *connection)
 	return NULL;
 }
 
+/* One that is likely to answer: each of many messages would wait for it. */
 static bool
 has_other_host(const struct connection *connection)
 {
 	const struct hosts *hosts = connection->settings.hosts;
 
 	for (size_t i = 0; i < hosts->count; i++)
-		if ((connection->tried & (1ull << i)) == 0)
+		if ((connection->tried & (1ull << i)) == 0 &&
+		    !host_is_before(&hosts->items[i].failed_until_ms))
 			return true;
 	return false;
 }

@@ -593,6 +593,27 @@ Test(connection, gives_back_what_was_not_asked_for, .timeout = 20)
 	cr_expect_not(run.has_failed);
 }
 
+/* Nor is each of many messages to wait for one that was found to be down. */
+Test(connection, passes_nothing_to_a_host_that_failed_lately, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {HELLO "C MAIL|S 451 4.3.0 later|"
+				       "C MAIL|S 451 4.3.0 later|" BYE}},
+			  {.scripts = {"S 220 never"}, .failed_lately = true}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "TT", "%s", run.outcomes);
+	cr_expect_str_eq(run.reply, "451 4.3.0 later");
+	cr_expect_str_empty(run.hosts[0].wrong, "%s", run.hosts[0].wrong);
+	cr_expect_eq(run.hosts[1].connections, 0);
+}
+
 /* --- stopping --- */
 
 /* The second host never greets: what is to be tried there goes back at a stop,

@@ -260,6 +260,8 @@ host_start(struct scripted *scripted, struct host *host)
 			break;
 	}
 	host->name = SLICE("mx.example.net");
+	if (scripted->failed_lately)
+		host_note(&host->failed_until_ms, 1 * MINUTE);
 	host->is_name = true;
 	/* A host without a script refuses connections. */
 	if (scripted->scripts[0] == NULL) {

@@ -37,6 +37,7 @@ struct scripted {
 	const char *scripts[SCRIPTS_MAX + 1];
 	pthread_t thread;
 	struct text message;     /* of all B steps */
+	bool failed_lately;      /* as another connection has found */
 	char wrong[256];         /* what was not as the script says */
 	unsigned connections;
 	SSL_CTX *tls;            /* NULL: it has no certificate */
