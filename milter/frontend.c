@@ -20,6 +20,9 @@
 /* libmilter may have a thread for each connection. */
 #define STACK_SIZE ((size_t)1 << 20)
 #define BACKLOG 1024
+/* Beyond limits.max_header_size: for what is no field, and for fields that are
+ * too large and are told so. */
+#define PACKET_ROOM ((size_t)1 << 16)
 /* Wakes libmilter's listening thread, and means nothing else. */
 #define WAKE_SIGNAL SIGUSR1
 
@@ -222,6 +225,9 @@ on_negotiate(SMFICTX *context, unsigned long actions, unsigned long protocol,
 
 	(void)unused_2;
 	(void)unused_3;
+	/* libmilter would end the connection at a field of 64 KiB; Postfix
+	 * shows up to 100 KiB (header_size_limit), or more if told to. */
+	(void)smfi_setmaxdatasize(rules->mail.header_max + PACKET_ROOM);
 	frontend.service.rules_unref(rules);
 	if ((actions & ACTIONS_NEEDED) != ACTIONS_NEEDED)
 		return refuse_mta("it lets us neither add nor remove fields of "

@@ -90,6 +90,9 @@ MESSAGES = {
     "folded at once": PLAIN.replace(b"Subject: a", b"Subject:\r\n a"),
     "500 fields": b"".join(b"X-%d: %d\r\n" % (number, number)
                            for number in range(500)) + PLAIN,
+    "a field of 100 KiB": b"Cc: " + b",\r\n ".join(
+        b"user-%04d@example.net" % number for number in range(4000)) +
+    b"\r\n" + PLAIN,
     "large": PLAIN + b"0123456789 abcdef\r\n" * 100000,
     "no CRLF at the end": PLAIN + b"end",
 }

@@ -60,7 +60,7 @@ NOISE = {
     "length 0": struct.pack(">I", 0) * 100,
     "length of 4 GB": struct.pack(">I", 0xffffffff) + b"O" + b"x" * 1000,
     "length of 2 GB": struct.pack(">I", 0x7fffffff) + b"O" + b"x" * 1000,
-    "length beyond the largest": struct.pack(">I", 1 << 20) + b"B",
+    "length beyond the largest": struct.pack(">I", 1 << 24) + b"B",
     "short negotiation": packet(b"O", b"\0\0\0\6"),
     "old version": packet(b"O", struct.pack(">III", 1, 0x1ff, 0x1fffff)),
     "negotiation twice": NEGOTIATION * 2,
