@@ -143,7 +143,8 @@ member_give(struct signer_pool *pool, struct member *member)
 	(void)member_renew(member);
 	member->is_idle = true;
 	list_add_first(&pool->idle, &member->link);
-	pthread_cond_signal(&pool->changed);
+	/* Not one: that one may be waiting for a newer socket instead. */
+	pthread_cond_broadcast(&pool->changed);
 	pthread_mutex_unlock(&pool->lock);
 }
 
