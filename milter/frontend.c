@@ -48,6 +48,7 @@ static struct {
 struct connection {
 	struct sockaddr_storage client;
 	bool has_client;
+	bool is_accepted; /* the present message, before anybody could be told */
 	char client_text[INET6_ADDRSTRLEN];
 	/* The present message, and the rules that it began with; or NULL. */
 	struct mail *mail;
@@ -282,6 +283,7 @@ on_mail(SMFICTX *context, char **arguments)
 	struct connection *connection = connection_of(context);
 
 	mail_drop(connection);
+	connection->is_accepted = false;
 	/* Counted first: see frontend_is_quiet(). */
 	atomic_fetch_add(&frontend.messages, 1);
 	if (atomic_load(&frontend.is_ending)) {
@@ -294,10 +296,13 @@ on_mail(SMFICTX *context, char **arguments)
 	return SMFIS_NOREPLY;
 }
 
-/* Where a message is missing: none has begun, or none may begin any more. */
+/* Where a message is missing: it has been accepted already, none has begun, or
+ * none may begin any more. */
 static sfsistat
-no_message(SMFICTX *context)
+no_message(SMFICTX *context, const struct connection *connection)
 {
+	if (connection->is_accepted)
+		return SMFIS_ACCEPT;
 	return temporary_failure(context, "4.3.2",
 				 "The milter is stopping, try again later");
 }
@@ -308,7 +313,7 @@ on_data(SMFICTX *context)
 	struct connection *connection = connection_of(context);
 
 	if (connection->mail == NULL)
-		return no_message(context);
+		return no_message(context, connection);
 	return answer(context, connection, begin_header(context, connection));
 }
 
@@ -319,10 +324,13 @@ on_header(SMFICTX *context, char *name, char *value)
 
 	if (connection->mail == NULL)
 		return SMFIS_NOREPLY;
-	if (begin_header(context, connection) != MAIL_MORE)
-		mail_drop(connection); /* without DATA nobody could be told */
-	else if (!mail_in_body(connection->mail))
+	if (begin_header(context, connection) != MAIL_MORE) {
+		/* Without DATA nobody has been told, nor is here. */
+		mail_drop(connection);
+		connection->is_accepted = true;
+	} else if (!mail_in_body(connection->mail)) {
 		mail_header(connection->mail, SLICE(name), SLICE(value));
+	}
 	return SMFIS_NOREPLY;
 }
 
@@ -332,7 +340,7 @@ on_end_of_header(SMFICTX *context)
 	struct connection *connection = connection_of(context);
 
 	if (connection->mail == NULL)
-		return no_message(context);
+		return no_message(context, connection);
 	mail_identify(connection->mail, macro(context, "i"));
 	return answer(context, connection, begin_body(context, connection));
 }
@@ -358,7 +366,7 @@ on_end(SMFICTX *context)
 	enum mail_next next;
 
 	if (connection->mail == NULL)
-		return no_message(context);
+		return no_message(context, connection);
 	next = begin_body(context, connection);
 	if (next == MAIL_MORE)
 		next = mail_end(connection->mail, frontend.service.sign,
