@@ -42,30 +42,43 @@ class World(Outgoing):
         super().__init__(Receiver(free_port()), keys.records)
         self.keys = keys
         self.milter = SignetMilter(self.setup, start=False)
+        self.on_unix = SignetMilter(self._unix_setup(directory),
+                                    start=False)
         self.postfix = None
         self.directory = directory
 
+    def _unix_setup(self, directory):
+        """Only root and the group of Postfix's user may connect."""
+        setup = MilterSetup(os.path.join(directory, "on-unix"), self.keys,
+                            'socket_group = "daemon"')
+        setup.socket = "unix:" + os.path.join(setup.directory, "socket")
+        setup.domains, setup.extra = {}, sections()
+        return setup
+
     def start(self):
         self.milter.start()
+        self.on_unix.launch().wait("ready")
         main = snippet(SNIPPET, "inet:127.0.0.1:8891",
                        "inet:127.0.0.1:%d" % self.setup.milter_port)
-        self.originating = free_port()
+        self.originating, self.by_unix = free_port(), free_port()
         self.postfix = Relaying(
             self.directory, self.receiver.port,
             main + "myorigin = %s\n" % HOST,
-            services={self.originating:
-                      ["milter_macro_daemon_name=ORIGINATING"]})
+            services={
+                self.originating: ["milter_macro_daemon_name=ORIGINATING"],
+                self.by_unix: ["smtpd_milters=" + self.on_unix.socket]})
         return self
 
     def stop(self):
         if self.postfix is not None:
             self.postfix.stop()
         self.receiver.stop()
-        try:
-            if self.milter.process and self.milter.process.poll() is None:
-                self.milter.stop()
-        finally:
-            self.milter.discard()
+        for milter in (self.milter, self.on_unix):
+            try:
+                if milter.process and milter.process.poll() is None:
+                    milter.stop()
+            finally:
+                milter.discard()
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +115,14 @@ def test_what_leaves_verifies(world, domain):
     plain = names.index("500 fields")
     assert without_received(arrived[plain]) == \
         sent[plain].partition(b"\r\n\r\n")[0] + b"\r\n"
+
+
+def test_a_unix_socket(world):
+    plain = of("rr.example.com", MESSAGES["plain"])
+    world.milter.stop()  # so that it is not the one that answers
+    data = world.one(world.by_unix, plain)
+    world.milter.start()
+    world.assert_signed([data], ["rr.example.com"])
 
 
 def test_a_large_body(world):
