@@ -11,6 +11,7 @@ import threading
 
 from . import judge, jury
 from .messages import MESSAGES
+from .process import wait_for
 from .smtp import Client
 
 CANONS = {"ss.example.com": "simple/simple", "sr.example.com": "simple/relaxed",
@@ -76,13 +77,17 @@ class Outgoing:
         for thread in threads:
             thread.join()
         assert not refused, refused
-        self.receiver.wait_deliveries(before + len(messages), 60)
-        arrived = {one.recipients[0]: one.data
-                   for one in self.receiver.deliveries[before:]}
-        assert len(arrived) == len(messages), \
-            "%d of %d" % (len(arrived), len(messages))
-        return [arrived["to%d@example.net" % number]
-                for number in range(len(messages))]
+        wanted = ["to%d@example.net" % number
+                  for number in range(len(messages))]
+
+        def arrived():
+            found = {one.recipients[0]: one.data
+                     for one in self.receiver.deliveries[before:]}
+            return found if all(one in found for one in wanted) else None
+
+        found = wait_for(arrived, 60, lambda: "%d messages; there are %d" % (
+            len(wanted), len(self.receiver.deliveries) - before))
+        return [found[one] for one in wanted]
 
     def _send_some(self, port, messages, first, sender, source, parameters,
                    refused):
