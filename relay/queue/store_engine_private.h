@@ -1,0 +1,62 @@
+/*
+ * store_engine_private - what the files of the engine share: the tables.
+ *
+ *	store_engine.c       opening, and all that writes
+ *	store_engine_read.c  reads, each a transaction of its own
+ */
+#ifndef RELAY_QUEUE_STORE_ENGINE_PRIVATE_H
+#define RELAY_QUEUE_STORE_ENGINE_PRIVATE_H
+
+#include <lmdb.h>
+#include <stdatomic.h>
+
+#include "relay/queue/record.h"
+#include "relay/queue/store_engine.h"
+
+#define TABLES(X)                                                              \
+	X(messages)                                                            \
+	X(deliveries)                                                          \
+	X(due)                                                                 \
+	X(damaged)                                                             \
+	X(about)
+
+struct engine {
+	MDB_env *env;
+	MDB_txn *txn; /* the writer's, while one is open */
+#define TABLE_FIELD(name) MDB_dbi name;
+	TABLES(TABLE_FIELD)
+#undef TABLE_FIELD
+	size_t page_size;
+	_Atomic uint64_t reusable_bytes;
+};
+
+static inline MDB_val
+val_of_key(struct record_key *key)
+{
+	return (MDB_val){key->len, key->bytes};
+}
+
+static inline struct slice
+slice_of_val(const MDB_val *val)
+{
+	return slice_of(val->mv_data, val->mv_size);
+}
+
+/* Says what the engine's status means; false. */
+bool engine_fault(struct fault *fault, int status, const char *what);
+/* ABSENT: not there. The value is valid as long as the transaction. */
+bool engine_get(MDB_txn *txn, MDB_dbi table, struct record_key *key,
+		struct slice *value_out, struct fault *fault) MUST_USE;
+/* Whether a key of this table begins with the id: the cursor is on the first
+ * and the caller's to close. */
+bool engine_find_id(MDB_txn *txn, MDB_dbi table, const struct message_id *id,
+		    MDB_cursor **cursor_out, bool *found_out,
+		    struct fault *fault) MUST_USE;
+/* With its message, without the body. */
+bool engine_read_delivery(struct engine *engine, MDB_txn *txn,
+			  struct slice destination,
+			  const struct message_id *id,
+			  struct delivery **delivery_out,
+			  struct fault *fault) MUST_USE;
+
+#endif
