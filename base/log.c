@@ -20,71 +20,6 @@ static _Atomic(enum log_format) log_format = LOG_FORMAT_TEXT;
 static _Atomic(enum log_level) log_least = LOG_LEVEL_INFO;
 /* ---- text ---- */
 
-/* The character at the start, of which `len` bytes are its UTF-8. */
-static uint32_t
-utf8_code(const char *bytes, size_t len)
-{
-	uint32_t code = (unsigned char)bytes[0];
-
-	if (len > 1)
-		code &= 0xffu >> (len + 1);
-	for (size_t i = 1; i < len; i++)
-		code = code << 6 | ((unsigned char)bytes[i] & 0x3f);
-	return code;
-}
-
-/* What would move a terminal's cursor, end a line or reorder what is read. */
-static bool
-is_unsafe(uint32_t code)
-{
-	return code < 0x20 || (code >= 0x7f && code < 0xa0) ||
-	       (code >= 0x200b && code <= 0x200f) ||
-	       (code >= 0x2028 && code <= 0x202e) ||
-	       (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
-}
-
-static void
-text_escape(struct text *out, uint32_t code)
-{
-	switch (code) {
-	case '\n':
-		text_add_string(out, "\\n");
-		return;
-	case '\r':
-		text_add_string(out, "\\r");
-		return;
-	case '\t':
-		text_add_string(out, "\\t");
-		return;
-	default:
-		text_addf(out, "\\u%04x", (unsigned)code);
-	}
-}
-
-/* A JSON string (RFC 8259 7), whatever the bytes are. */
-static void
-text_quote(struct text *out, struct slice value)
-{
-	text_add_byte(out, '"');
-	while (value.len > 0) {
-		size_t len = slice_utf8_length(value, 0);
-		uint32_t code = utf8_code(value.bytes, len);
-
-		if (len == 0) {
-			text_add_string(out, "\xef\xbf\xbd");
-			len = 1;
-		} else if (is_unsafe(code)) {
-			text_escape(out, code);
-		} else {
-			if (code == '"' || code == '\\')
-				text_add_byte(out, '\\');
-			text_add(out, slice_sub(value, 0, len));
-		}
-		value = slice_from(value, len);
-	}
-	text_add_byte(out, '"');
-}
-
 static bool
 is_plain(struct slice value)
 {
@@ -120,7 +55,7 @@ line_value(struct log *line, struct slice value)
 	if (line->format == LOG_FORMAT_TEXT && is_plain(value))
 		text_add(&line->text, value);
 	else
-		text_quote(&line->text, value);
+		text_add_json(&line->text, value);
 }
 
 /* ---- a line ---- */
@@ -146,7 +81,7 @@ line_name(struct log *line, const char *name)
 	ASSERT(!line->in_list || line->in_object);
 	line_separate(line);
 	if (line->format == LOG_FORMAT_JSON) {
-		text_quote(&line->text, SLICE(name));
+		text_add_json(&line->text, SLICE(name));
 		text_add_string(&line->text, ": ");
 	} else {
 		text_add_string(&line->text, name);

@@ -310,3 +310,69 @@ text_take(struct text *text)
 	*text = (struct text){0};
 	return bytes;
 }
+
+/* --- JSON --- */
+
+/* The character at the start, of which `len` bytes are its UTF-8. */
+static uint32_t
+utf8_code(const char *bytes, size_t len)
+{
+	uint32_t code = (unsigned char)bytes[0];
+
+	if (len > 1)
+		code &= 0xffu >> (len + 1);
+	for (size_t i = 1; i < len; i++)
+		code = code << 6 | ((unsigned char)bytes[i] & 0x3f);
+	return code;
+}
+
+/* What would move a terminal's cursor, end a line or reorder what is read. */
+static bool
+is_unsafe(uint32_t code)
+{
+	return code < 0x20 || (code >= 0x7f && code < 0xa0) ||
+	       (code >= 0x200b && code <= 0x200f) ||
+	       (code >= 0x2028 && code <= 0x202e) ||
+	       (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
+}
+
+static void
+text_escape(struct text *out, uint32_t code)
+{
+	switch (code) {
+	case '\n':
+		text_add_string(out, "\\n");
+		return;
+	case '\r':
+		text_add_string(out, "\\r");
+		return;
+	case '\t':
+		text_add_string(out, "\\t");
+		return;
+	default:
+		text_addf(out, "\\u%04x", (unsigned)code);
+	}
+}
+
+void
+text_add_json(struct text *out, struct slice value)
+{
+	text_add_byte(out, '"');
+	while (value.len > 0) {
+		size_t len = slice_utf8_length(value, 0);
+		uint32_t code = utf8_code(value.bytes, len);
+
+		if (len == 0) {
+			text_add_string(out, "\xef\xbf\xbd");
+			len = 1;
+		} else if (is_unsafe(code)) {
+			text_escape(out, code);
+		} else {
+			if (code == '"' || code == '\\')
+				text_add_byte(out, '\\');
+			text_add(out, slice_sub(value, 0, len));
+		}
+		value = slice_from(value, len);
+	}
+	text_add_byte(out, '"');
+}

@@ -113,6 +113,9 @@ void text_add(struct text *text, struct slice bytes);
 void text_add_byte(struct text *text, char byte);
 void text_add_string(struct text *text, const char *string);
 void text_addf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
+/* As a JSON string (RFC 8259 7) with its quotes, whatever the bytes are: what is
+ * not UTF-8 becomes U+FFFD, what would move a terminal's cursor an escape. */
+void text_add_json(struct text *text, struct slice bytes);
 /* Makes room for len more bytes and gives the place to write them; then
  * text_added() says how many were. */
 char *text_room(struct text *text, size_t len);

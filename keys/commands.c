@@ -120,33 +120,11 @@ keyring_load(const struct keys_options *options, struct keyring **keyring_out,
 	return ok;
 }
 
-/* RFC 8259 7; what is not UTF-8 becomes U+FFFD. */
-static void
-json_string(struct text *out, struct slice value)
-{
-	text_add_byte(out, '"');
-	for (size_t i = 0; i < value.len;) {
-		size_t len = slice_utf8_length(value, i);
-		char c = value.bytes[i];
-
-		if (len == 0)
-			text_add_string(out, "\\ufffd");
-		else if (c == '"' || c == '\\')
-			text_addf(out, "\\%c", c);
-		else if (len == 1 && ((unsigned char)c < ' ' || c == 0x7f))
-			text_addf(out, "\\u%04x", (unsigned)c);
-		else
-			text_add(out, slice_sub(value, i, len));
-		i += len > 0 ? len : 1;
-	}
-	text_add_byte(out, '"');
-}
-
 static void
 json_field(struct text *out, const char *name, struct slice value)
 {
 	text_addf(out, ", \"%s\": ", name);
-	json_string(out, value);
+	text_add_json(out, value);
 }
 
 /* One line of the list. */
@@ -170,7 +148,7 @@ row_write_json(const struct row *row, struct text *out)
 {
 	text_add_string(out, out->len > 1 ? ",\n {\"domain\": "
 					  : "\n {\"domain\": ");
-	json_string(out, row->domain);
+	text_add_json(out, row->domain);
 	json_field(out, "selector", row->selector);
 	json_field(out, "algorithm", SLICE(row->algorithm));
 	text_addf(out, ", \"bits\": %u", row->bits);

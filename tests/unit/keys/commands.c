@@ -159,7 +159,7 @@ Test(commands, list_as_json_escapes)
 		  " {\"domain\": \"example.net\", \"selector\": \"x\", "
 		  "\"algorithm\": \"ed25519-sha256\", \"bits\": 256, "
 		  "\"state\": \"publish\", \"file\": "
-		  "\"%s/q\\\"\\\\\\u000a\\ufffd\xc3\xa9.pem\", \"id\": "
+		  "\"%s/q\\\"\\\\\\n\xef\xbf\xbd\xc3\xa9.pem\", \"id\": "
 		  "\"" ED25519_ID "\"}\n]\n",
 		  text_string(&directory), text_string(&directory),
 		  text_string(&directory));
