@@ -17,6 +17,7 @@
 #include "relay/milter_process.h"
 #include "relay/options_commands.h"
 #include "relay/process.h"
+#include "relay/queue_commands.h"
 #include "relay/resolver.h"
 #include "relay/supervisor.h"
 
@@ -172,6 +173,20 @@ key_run(const struct invocation *invocation)
 }
 
 static int
+queue_run(const struct invocation *invocation)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	int code = queue_command(NULL, invocation->argc, invocation->argv);
+
+	if (code == EX_OK)
+		code = options_read(invocation->config_path, false, &options);
+	if (code == EX_OK)
+		code = queue_command(options, invocation->argc,
+				     invocation->argv);
+	return code;
+}
+
+static int
 check_config_run(const struct invocation *invocation)
 {
 	return check_config_command(invocation->config_path, invocation->argc,
@@ -259,6 +274,10 @@ static const struct command {
 	 "       signet [-c FILE] key list [--json]\n"
 	 "       signet [-c FILE] key dns DOMAIN",
 	 "makes keys, lists them, prints their DNS records"},
+	{"queue", queue_run,
+	 "queue list [--json]\n"
+	 "       signet [-c FILE] queue show ID...",
+	 "shows what waits to be delivered, and why"},
 	{"check-config", check_config_run, "check-config",
 	 "names every error of the configuration"},
 	{"options", options_run, "options",

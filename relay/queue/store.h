@@ -1,5 +1,6 @@
 /*
- * store - the durable queue. Only store_engine.c knows the engine (LMDB).
+ * store - the durable queue. Only store_engine*.c know the engine
+ * (LMDB).
  *
  * One store thread is the only writer. Operations queue up for it; while one
  * group is being synced, whoever comes waits for the next: group commit

@@ -91,7 +91,7 @@ engine_open_tables(struct engine *engine, struct fault *fault)
  * a smaller one will do. */
 static bool
 engine_open_env(struct engine *engine, const char *directory,
-		struct fault *fault)
+		unsigned flags, struct fault *fault)
 {
 	int status = ENOMEM;
 
@@ -107,7 +107,7 @@ engine_open_env(struct engine *engine, const char *directory,
 			status = mdb_env_set_mapsize(engine->env, size);
 		if (status == 0)
 			status = mdb_env_open(engine->env, directory,
-					      MDB_NOTLS, 0600);
+					      MDB_NOTLS | flags, 0600);
 	}
 	if (status != 0)
 		return engine_fault(fault, status, "cannot be opened");
@@ -127,7 +127,7 @@ engine_open(const char *directory, struct engine **engine_out,
 	if (mkdir(directory, 0700) != 0 && errno != EEXIST)
 		return fault_errno(fault, "%s", directory);
 	engine = memory_new(sizeof(*engine));
-	if (!engine_open_env(engine, directory, fault) ||
+	if (!engine_open_env(engine, directory, 0, fault) ||
 	    !engine_open_tables(engine, fault))
 		return fault_within(fault, "%s", directory);
 	/* The engine does this by itself only for whoever opens it first. A
@@ -139,6 +139,54 @@ engine_open(const char *directory, struct engine **engine_out,
 		engine_measure(engine, txn);
 		mdb_txn_abort(txn);
 	}
+	*engine_out = TAKE(engine);
+	return true;
+}
+
+/* A store that is just being made has no tables yet: it is empty. */
+static bool
+engine_find_tables(struct engine *engine, struct fault *fault)
+{
+	MDB_txn *txn = NULL;
+	int status = mdb_txn_begin(engine->env, NULL, MDB_RDONLY, &txn);
+
+	if (status != 0)
+		return engine_fault(fault, status, "transaction");
+#define TABLE_FIND(name)                                                       \
+	if (status == 0)                                                       \
+		status = mdb_dbi_open(txn, #name, 0, &engine->name);
+	TABLES(TABLE_FIND)
+#undef TABLE_FIND
+	if (status != 0) {
+		mdb_txn_abort(txn);
+		if (status == MDB_NOTFOUND)
+			return fault_set(fault, FAULT_ABSENT, "no tables");
+		return engine_fault(fault, status, "tables");
+	}
+	if (!engine_check_layout(engine, txn, fault)) {
+		mdb_txn_abort(txn);
+		return false;
+	}
+	/* Only so do the tables stay open. */
+	status = mdb_txn_commit(txn);
+	return status == 0 || engine_fault(fault, status, "tables");
+}
+
+bool
+engine_open_reading(const char *directory, struct engine **engine_out,
+		    struct fault *fault)
+{
+	CLEAN(engine_close_clean)
+	struct engine *engine = memory_new(sizeof(*engine));
+	struct stat data;
+	CLEAN(text_done) struct text path = {0};
+
+	text_addf(&path, "%s/data.mdb", directory);
+	if (stat(text_string(&path), &data) != 0)
+		return fault_errno(fault, "%s", text_string(&path));
+	if (!engine_open_env(engine, directory, MDB_RDONLY, fault) ||
+	    !engine_find_tables(engine, fault))
+		return fault_within(fault, "%s", directory);
 	*engine_out = TAKE(engine);
 	return true;
 }

@@ -26,6 +26,10 @@ struct engine;
 /* `directory` is made if missing. */
 bool engine_open(const char *directory, struct engine **engine_out,
 		 struct fault *fault) MUST_USE;
+/* For another process than the relay, whose user it must be, whether that runs
+ * or not: no writing, nothing is made. ABSENT: there is no store. */
+bool engine_open_reading(const char *directory, struct engine **engine_out,
+			 struct fault *fault) MUST_USE;
 void engine_close(struct engine *engine);
 CLEAN_POINTER(struct engine, engine_close)
 
@@ -80,6 +84,23 @@ bool engine_check(struct engine *engine, uint64_t deadline_ms,
 bool engine_read_chunk(struct engine *engine, const struct message_id *id,
 		       uint32_t number, size_t from, size_t max,
 		       struct text *out, struct fault *fault) MUST_USE;
+/* Whole messages in the order of their ids, from the first behind `after`
+ * (zero: from the first) until `max` deliveries are read. Deliveries of one
+ * message share it and follow each other. */
+struct engine_page {
+	struct message_id after; /* out: the last that was read */
+	size_t max;
+	/* out */
+	struct list deliveries;
+	bool has_more;
+};
+bool engine_read_page(struct engine *engine, struct engine_page *page,
+		      engine_damaged_fn *damaged, void *owner,
+		      struct fault *fault) MUST_USE;
+/* All deliveries of one message; ABSENT: there is none. */
+bool engine_read_message(struct engine *engine, const struct message_id *id,
+			 struct list *deliveries, engine_damaged_fn *damaged,
+			 void *owner, struct fault *fault) MUST_USE;
 bool engine_each_destination(struct engine *engine,
 			     void (*each)(void *owner,
 					  struct slice destination,

@@ -2,6 +2,7 @@
  * store_engine_private - what the files of the engine share: the tables.
  *
  *	store_engine.c       opening, and all that writes
+ *	store_engine_page.c  reads of the whole queue, in pages
  *	store_engine_read.c  reads, each a transaction of its own
  */
 #ifndef RELAY_QUEUE_STORE_ENGINE_PRIVATE_H
