@@ -605,6 +605,7 @@ client_carry(struct client *client, struct attempt *attempt)
 	if (state == CLIENT_IDLE) {
 		ASSERT(attempt_is_complete(attempt));
 		client->attempt = NULL;
+		transaction_done(client);
 		return false;
 	}
 	client_enter(client, state);

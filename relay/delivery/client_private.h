@@ -63,7 +63,8 @@ struct client {
 	unsigned carried;
 	struct attempt *attempt;
 	bool has_answered, is_of_message;
-	/* The attempt's message as this peer takes it; NULL: as it is. */
+	/* The attempt's version, where this peer takes that; NULL: the message
+	 * as it is. */
 	struct message *version;
 	const struct changes *changes; /* in its arena */
 	struct convert *convert;

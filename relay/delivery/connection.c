@@ -26,6 +26,7 @@ attempt_on_return(struct post *post)
 static void
 attempt_return(struct connection *connection, struct attempt *attempt)
 {
+	attempt_drop_version(attempt);
 	loop_post(connection->settings.owner_loop, &attempt->post,
 		  attempt_on_return);
 }
