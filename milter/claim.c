@@ -196,6 +196,18 @@ without_space(struct slice value, struct arena *arena)
 	return arena_copy(arena, text_slice(&out));
 }
 
+static bool
+length_read(const struct tags *tags, uint64_t *limit_out, struct fault *fault)
+{
+	if (!number_read(tags, "l", LENGTH_DIGITS_MAX, BODYHASH_WHOLE,
+			 limit_out, fault))
+		return false;
+	/* No body is that long, and without l= it is the whole one. */
+	if (tags_find(tags, "l") != NULL && *limit_out == BODYHASH_WHOLE)
+		return refuse(fault, "l= is not a number in range");
+	return true;
+}
+
 /* i=: its domain is that of d= or below it. */
 static bool
 identity_read(const struct tags *tags, struct arena *arena,
@@ -291,8 +303,7 @@ claim_parse(struct slice field, struct slice value, uint64_t time_s,
 	    !names_of_key_read(arena, claim, fault) ||
 	    !identity_read(&tags, arena, claim, fault) ||
 	    !names_read(tag_value(&tags, "h"), arena, claim, fault) ||
-	    !number_read(&tags, "l", LENGTH_DIGITS_MAX, BODYHASH_WHOLE,
-			 &claim->body_limit, fault) ||
+	    !length_read(&tags, &claim->body_limit, fault) ||
 	    !times_check(&tags, time_s, fault) ||
 	    !hashes_read(&tags, arena, claim, fault))
 		return false;

@@ -219,6 +219,8 @@ static const struct {
 	 "the last 7 bytes of the body unsigned"},
 	{"l= beyond the body", TAGS "l=8; b=", RECORD(""), VERIFY_PERMERROR,
 	 "shorter than l="},
+	{"l= of no length", TAGS "l=18446744073709551615; b=", RECORD(""),
+	 VERIFY_PERMERROR, "l="},
 	{"l= beyond all numbers", TAGS "l=99999999999999999999999; b=",
 	 RECORD(""), VERIFY_PERMERROR, "l="},
 	{"l= negative", TAGS "l=-1; b=", RECORD(""), VERIFY_PERMERROR, "l="},
