@@ -215,15 +215,23 @@ directory_find(struct import *import)
 			   "BaseDirectory: not an absolute path");
 }
 
+/* No byte of the name ends the comment. */
+static void
+head_write(const char *path, struct text *out)
+{
+	text_add_string(out, "# signet.conf, made by `signet import opendkim ");
+	for (; *path != '\0'; path++)
+		text_add_byte(out, *path >= 0 && *path < ' ' ? '?' : *path);
+	text_add_string(out, "`.\n\n");
+}
+
 static bool
 import_run(struct import *import, const char *path)
 {
 	CLEAN(text_done) struct text problems = {0};
 	struct slice line, lines;
 
-	text_addf(import->out,
-		  "# signet.conf, made by `signet import opendkim %s`.\n\n",
-		  path);
+	head_write(path, import->out);
 	opendkim_conf_read(path, import->arena, &import->conf,
 			   import->report, import->errors);
 	if (import->errors->count > 0)

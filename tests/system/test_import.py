@@ -518,6 +518,16 @@ def test_domains_by_pattern(directory):
     assert b'domain "example.org" {\n    selector "s"' in done.stdout
 
 
+def test_a_file_whose_name_has_lines(directory):
+    """Its name stands in a comment."""
+    path = os.path.join(directory, 'x\nlog { format = "json" }\n#')
+    with open(path, "w") as file:
+        file.write(ONE)
+    said = signet.run("import", "opendkim", path, check=0).stdout
+    assert b"\nlog" not in said
+    assert said.startswith(b"# signet.conf, made by")
+
+
 def test_files_that_include_files(directory):
     main, more = (os.path.join(directory, name) for name in ("a", "b"))
     with open(main, "w") as file:
