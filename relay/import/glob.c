@@ -35,6 +35,28 @@ glob_covers(struct slice wide, struct slice narrow)
 	return w == wide.len;
 }
 
+/* Whether they may meet at all: what stands before the first "*" of each, and
+ * behind the last one, is fixed. Most patterns of a long list differ there. */
+static bool
+ends_agree(struct slice a, struct slice b)
+{
+	for (size_t i = 0; i < a.len && i < b.len; i++) {
+		if (a.bytes[i] == '*' || b.bytes[i] == '*')
+			break;
+		if (ascii_lower(a.bytes[i]) != ascii_lower(b.bytes[i]))
+			return false;
+	}
+	for (size_t i = 1; i <= a.len && i <= b.len; i++) {
+		char x = a.bytes[a.len - i], y = b.bytes[b.len - i];
+
+		if (x == '*' || y == '*')
+			break;
+		if (ascii_lower(x) != ascii_lower(y))
+			return false;
+	}
+	return true;
+}
+
 struct meeting {
 	struct slice a, b;
 	bool *seen; /* no use from here */
@@ -96,6 +118,8 @@ glob_meet(struct slice a, struct slice b, struct text *text)
 		text_add(text, literal);
 		return glob_covers(glob_is_literal(a) ? b : a, literal);
 	}
+	if (!ends_agree(a, b))
+		return false;
 	seen = memory_array((a.len + 1) * (b.len + 1), sizeof(*seen));
 	meeting.seen = seen;
 	return meet_from(&meeting, 0, 0);

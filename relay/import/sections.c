@@ -105,6 +105,12 @@ sections_collect(struct maker *maker)
 			sections->sections[kept++] = *section;
 	}
 	sections->count = kept;
+	for (size_t i = 0; i < kept; i++) {
+		struct section *section = &sections->sections[i];
+
+		section->below = arena_printf(maker->arena, "*.%.*s",
+					      SLICE_ARG(section->name));
+	}
 }
 
 /* ---- which rules concern a section's authors ---- */
@@ -113,12 +119,6 @@ static bool
 is_all(const struct section *section)
 {
 	return slice_eq(section->name, SLICE("*"));
-}
-
-static struct slice
-below(const struct section *section, struct arena *arena)
-{
-	return arena_printf(arena, "*.%.*s", SLICE_ARG(section->name));
 }
 
 static void
@@ -168,8 +168,7 @@ rules_deal(struct maker *maker)
 						  section->name) ||
 					      (section->subdomains &&
 					       glob_meet(rule->domain,
-							 below(section,
-							       maker->arena),
+							 section->below,
 							 &met)))
 				rule_concerns(maker, section, rule);
 		}
@@ -200,7 +199,7 @@ rules_cut(struct maker *maker, struct section *section)
 
 		has_name |= catches_all(rule, section->name);
 		has_below |= section->subdomains &&
-			     catches_all(rule, below(section, maker->arena));
+			     catches_all(rule, section->below);
 	}
 	section->rules_count = i;
 }
@@ -323,7 +322,7 @@ from_add_within(struct maker *maker, struct section *section, size_t i,
 		from_add(maker, selector, rule->local, section->name);
 	if (!section->subdomains)
 		return;
-	others = below(section, maker->arena);
+	others = section->below;
 	if (!glob_covers(rule->domain, others))
 		from_add(maker, selector, rule->local, rule->domain);
 	else if (!is_taken(maker, section, i, others))
@@ -369,6 +368,12 @@ identity_of(struct maker *maker, const struct section *section,
 		identity = percent_replace(identity, section->name,
 					   maker->arena);
 	}
+	/* Where d= is the author's domain, whatever that is. */
+	if (is_all(holder) && slice_find(identity, '@') >= 0)
+		report_decisive(maker->report, rule->place,
+				"i=%.*s is for some of the domains only; left "
+				"out",
+				SLICE_ARG(identity));
 	at = slice_find(identity, '@');
 	domain = slice_from(identity, (size_t)(at + 1));
 	if (at < 0 || is_all(holder) ||
@@ -376,7 +381,7 @@ identity_of(struct maker *maker, const struct section *section,
 		return SLICE_NONE;
 	if (slice_eq_nocase(domain, holder->name) ||
 	    slice_ends_nocase(domain,
-			      slice_from(below(holder, maker->arena), 1)))
+			      slice_from(holder->below, 1)))
 		return identity;
 	return SLICE_NONE;
 }
@@ -463,7 +468,7 @@ ends_everywhere(struct maker *maker, const struct asker *askers, size_t count,
 		if (!ends_with(maker, section, section->name,
 			       askers[i].holder, selector) ||
 		    (section->subdomains &&
-		     !ends_with(maker, section, below(section, maker->arena),
+		     !ends_with(maker, section, section->below,
 				askers[i].holder, selector)))
 			return false;
 	}
@@ -563,5 +568,5 @@ sections_make(const struct signing_rules *rules, struct arena *arena,
 	patterns_simplify(&maker);
 	for (size_t i = 0; i < sections_out->count; i++)
 		bounds_check(&maker, &sections_out->sections[i]);
-	sections_try(sections_out, rules, report);
+	sections_try(sections_out, rules, SECTIONS_STEPS_MAX, report);
 }

@@ -27,7 +27,9 @@ struct section {
 	size_t selectors_count;
 	struct section **also_sign;
 	size_t also_sign_count;
-	/* While they are made: the rules that may concern its authors. */
+	/* While they are made: the rules that may concern its authors, and the
+	 * pattern of the domains below it. */
+	struct slice below;
 	const struct signing_rule **rules;
 	size_t rules_count;
 	struct conf_place identity_place;
@@ -48,8 +50,13 @@ const struct section *sections_find(const struct sections *sections,
 
 /* ---- trying (sections_try.c) ---- */
 
+/* How often a rule or a pattern is held against an address; then it is reported
+ * that the rest was not tried. Less than a minute. */
+#define SECTIONS_STEPS_MAX ((uint64_t)1 << 31)
+
 void sections_try(const struct sections *sections,
-		  const struct signing_rules *rules, struct report *report);
+		  const struct signing_rules *rules, uint64_t steps_max,
+		  struct report *report);
 /* Whether mail from this address is signed alike, there and here. */
 bool sections_agree(const struct sections *sections,
 		    const struct signing_rules *rules, struct slice local,

@@ -19,6 +19,7 @@ struct trial {
 	const struct sections *sections;
 	const struct section *section;
 	bool is_multiple;
+	uint64_t steps_left;
 	struct report *report;
 	struct text local, domain, other;
 	struct text reported; /* "\nFILE:LINE\n" of each: once is enough */
@@ -154,6 +155,38 @@ signatures_write(const struct signatures *signatures, struct text *out)
 		text_add_string(out, "nobody");
 }
 
+/* False: no more is tried, which was said. */
+static bool
+steps_take(struct trial *trial, uint64_t steps)
+{
+	static const struct conf_place nowhere;
+
+	if (trial->steps_left == 0)
+		return false;
+	if (steps < trial->steps_left) {
+		trial->steps_left -= steps;
+		return true;
+	}
+	trial->steps_left = 0;
+	report_decisive(trial->report, nowhere,
+			"too many patterns to try each with each other: "
+			"whether the same mail is signed is not known");
+	return false;
+}
+
+/* What it takes to look up an address: here, there, and in what was said. */
+static uint64_t
+steps_of(const struct trial *trial)
+{
+	const struct section *section = trial->section;
+	uint64_t steps = 1 + section->rules_count + section->also_sign_count +
+			 trial->reported.len / 64;
+
+	for (size_t i = 0; i < section->selectors_count; i++)
+		steps += section->selectors[i].from_count;
+	return steps;
+}
+
 /* Says so from now on. */
 static bool
 was_reported(struct trial *trial, struct conf_place place)
@@ -177,7 +210,8 @@ address_try(struct trial *trial, struct slice local, struct slice domain)
 	CLEAN(text_done) struct text said = {0};
 
 	if (local.len == 0 || domain.len == 0 ||
-	    sections_find(trial->sections, domain) != trial->section)
+	    sections_find(trial->sections, domain) != trial->section ||
+	    !steps_take(trial, steps_of(trial)))
 		return;
 	rule = signatures_there(trial, local, domain, &there);
 	signatures_here(trial->section, local, domain, &here);
@@ -211,6 +245,23 @@ fill(struct slice pattern, const char *filler, struct text *out)
 			text_add_byte(out, pattern.bytes[i]);
 }
 
+/* A domain below the section that the pattern matches, and one that hardly has
+ * a section of its own. */
+static void
+below_try(struct trial *trial, struct slice local, struct slice pattern)
+{
+	const struct section *section = trial->section;
+	CLEAN(text_done) struct text unusual = {0};
+
+	if (!section->subdomains)
+		return;
+	text_addf(&unusual, "*" FILLER ".%.*s", SLICE_ARG(section->name));
+	if (glob_meet(pattern, section->below, &trial->domain))
+		address_try(trial, local, text_slice(&trial->domain));
+	if (glob_meet(pattern, text_slice(&unusual), &trial->domain))
+		address_try(trial, local, text_slice(&trial->domain));
+}
+
 /* With that local part, each kind of domain that a rule and the section may
  * have in common. */
 static void
@@ -224,6 +275,7 @@ domains_try(struct trial *trial, struct slice local, struct slice pattern)
 	text_addf(&trial->domain, FILLER ".%.*s", SLICE_ARG(name));
 	if (glob_covers(pattern, text_slice(&trial->domain)))
 		address_try(trial, local, text_slice(&trial->domain));
+	below_try(trial, local, pattern);
 	fill(pattern, FILLER, &trial->domain);
 	address_try(trial, local, text_slice(&trial->domain));
 	fill(pattern, "", &trial->domain);
@@ -249,7 +301,8 @@ static void
 pair_try(struct trial *trial, const struct signing_rule *a,
 	 const struct signing_rule *b)
 {
-	if (!glob_meet(a->local, b->local, &trial->local))
+	if (!steps_take(trial, 1) ||
+	    !glob_meet(a->local, b->local, &trial->local))
 		return;
 	if (trial->local.len == 0)
 		text_add_string(&trial->local, FILLER);
@@ -321,10 +374,11 @@ section_try(struct trial *trial)
 
 void
 sections_try(const struct sections *sections, const struct signing_rules *rules,
-	     struct report *report)
+	     uint64_t steps_max, struct report *report)
 {
 	struct trial trial = {.sections = sections,
 			      .is_multiple = rules->is_multiple,
+			      .steps_left = steps_max,
 			      .report = report};
 
 	for (size_t i = 0; i < sections->count; i++) {

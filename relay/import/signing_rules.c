@@ -243,6 +243,11 @@ pattern_add(struct maker *maker, const struct dataset_row *row,
 		return;
 	}
 	rule.identity = identity;
+	if (identity.len > 0 && slice_find(identity, '@') < 0)
+		report_decisive(maker->report, row->place,
+				"i=%.*s has no \"@\": OpenDKIM signs nothing "
+				"then, signet signs without i=",
+				SLICE_ARG(identity));
 	if (slice_eq(name, SLICE("%"))) {
 		named_keys_use(maker, &rule);
 		return;
@@ -605,6 +610,8 @@ signing_rules_read(struct opendkim_conf *conf, struct slice directory,
 	*rules_out = (struct signing_rules){
 		.is_multiple = opendkim_is_true(conf, "MultipleSignatures")};
 	if (keys == NULL && table == NULL) {
+		/* Only a SigningTable is gone through to its end. */
+		rules_out->is_multiple = false;
 		single_key_read(&maker);
 		return;
 	}

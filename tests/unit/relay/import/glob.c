@@ -48,6 +48,11 @@ static const struct meet_row {
 	{"all and all", "*", "*", true},
 	{"crossing", "a*b*c", "*x*", true},
 	{"nothing in common", "*a", "*b", false},
+	{"an end of the other's", "*.example", "*.x.example", true},
+	{"ends that differ further in", "*.x.example", "*.y.example", false},
+	{"one end in another case", "*.X.example", "*.x.EXAMPLE", true},
+	{"an end longer than a text", "*.example", "example", false},
+	{"beginnings of unlike length", "ab*", "abc*", true},
 };
 
 Test(glob, meet)

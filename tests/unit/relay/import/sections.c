@@ -52,6 +52,13 @@ static const struct row {
 	{"every domain", "Domain *\nSelector s\nKeyFile /k\n", NULL, "* s\n",
 	 NULL},
 	{"verifies only", "Mode v\n", NULL, "", NULL},
+	/* Of a SigningTable only. */
+	{"several of a domain and one above it",
+	 "Domain example.com,news.example.com\nSelector s\nKeyFile /k\n"
+	 "SubDomains yes\nMultipleSignatures yes\n",
+	 NULL, "example.com+ also=news.example.com s\n"
+	       "news.example.com+ s{*@*.news.example.com,*@news.example.com}\n",
+	 NULL},
 
 	{"a host", TABLE "example.com=a\n", NULL, "example.com a\n", NULL},
 	{"case", TABLE "Example.COM=a\n", NULL, "example.com a\n", NULL},
@@ -95,6 +102,10 @@ static const struct row {
 	 "example.com a\n", NULL},
 	{"i= outside", TABLE "example.com=a:me@example.net\n", NULL,
 	 "example.com a\n", NULL},
+	{"i= without an @", TABLE "example.com=a:me\n", NULL,
+	 "example.com a\n", "no \"@\": OpenDKIM"},
+	{"i= that is a domain", TABLE "example.com=a:%\n", NULL,
+	 "example.com a\n", "no \"@\": OpenDKIM"},
 	{"two i=", TABLE "x@example.com=a:x@%,y@example.com=a:y@%\n", NULL,
 	 "example.com i=x@example.com a{x@example.com,y@example.com}\n",
 	 "a domain has one i="},
@@ -134,6 +145,12 @@ static const struct row {
 	 "the KeyTable has no 'x'"},
 	{"a key in the table", NULL, "*@example.com inside\n", "",
 	 "stands in the table"},
+	{"a part of what is below", NULL,
+	 "a@*.example.com a\nb@x*.com own\n",
+	 "* own{b@x*.com}\nexample.com+ a{a@*.example.com}\n",
+	 "mail from b@x.example.com is signed by own of x.example.com"},
+	{"one i= of all", NULL, "me@* own:me@example.com\n", "* own{me@*}\n",
+	 "i=me@example.com is for some"},
 	{"a key for each of all", NULL, "* each\n", "*\n",
 	 "another key for each domain"},
 };
@@ -197,6 +214,30 @@ Test(sections, tables)
 		row_check(&rows[i]);
 }
 
+/* What was not tried may differ. */
+Test(sections, trying_has_an_end)
+{
+	struct signing_rule list[] = {
+		{.local = SLICE("*"), .domain = SLICE("x.example"),
+		 .signs_as = SLICE("x.example"), .selector = SLICE("s"),
+		 .key_path = SLICE("/k")},
+		{.local = SLICE("*"), .domain = SLICE("*.x.example"),
+		 .signs_as = SLICE("x.example"), .selector = SLICE("s"),
+		 .key_path = SLICE("/k")}};
+	const struct signing_rules rules = {.rules = list, .count = 2};
+	CLEAN(report_done) struct report report = {0};
+	struct sections sections;
+	struct arena arena = {0};
+
+	sections_make(&rules, &arena, &sections, &report);
+	cr_expect_not(report.is_incomplete, "%s", text_string(&report.lines));
+	sections_try(&sections, &rules, 2, &report);
+	cr_expect(report.is_incomplete);
+	cr_expect_not_null(strstr(text_string(&report.lines),
+				  "too many patterns"));
+	arena_done(&arena);
+}
+
 /* ---- whatever the table says ---- */
 
 #define TABLES 4000
@@ -207,7 +248,7 @@ static const char *const locals[] = {"*",  "*",	 "*",  "a",  "b",
 static const char *const domains[] = {
 	"x.example",	"y.example",	"n.x.example", "*.x.example",
 	"*.n.x.example", "*.y.example", "*",	       "*x.example",
-	"*.*.example",	"o.example",   "n*.x.example"};
+	"*.*.example",	"o.example",   "n*.x.example", "n*.example"};
 static const struct {
 	const char *signs_as, *selector;
 } signers[] = {{"x.example", "s"}, {"x.example", "t"}, {"y.example", "s"},
