@@ -139,9 +139,10 @@ def self_signed(directory, hostname):
 
 class Instance:
     """A Postfix of one's own: main is put behind BASE, listeners are
-    (address, port) for smtpd."""
+    (address, port) for smtpd; services: {port: ["parameter=value", ...]} of
+    further ones on 127.0.0.1."""
 
-    def __init__(self, directory, listeners, hostname, main):
+    def __init__(self, directory, listeners, hostname, main, services=None):
         self.directory = directory
         self.listeners = list(listeners)
         self._root, self._env = unpacked("/usr/lib/postfix/sbin/master")
@@ -156,6 +157,10 @@ class Instance:
         with open(os.path.join(self.config, "master.cf"), "w") as file:
             file.write("".join("%s:%d inet n - n - - smtpd\n" % listener
                                for listener in self.listeners) + MASTER)
+            for port, parameters in (services or {}).items():
+                file.write("127.0.0.1:%d inet n - n - - smtpd%s\n" % (
+                    port, "".join(" -o " + one for one in parameters)))
+        self.listeners += [("127.0.0.1", port) for port in services or {}]
         self._env["MAIL_CONFIG"] = self.config
 
     def _make_directories(self):
@@ -202,16 +207,11 @@ class Relaying(Instance):
 
     def __init__(self, directory, relay_port, main="",
                  hostname="mx.example.com", services=None):
-        """services: {port: ["parameter=value", ...]} of further smtpds."""
         self.port = free_port()
         super().__init__(
             os.path.join(directory, "postfix"), [("127.0.0.1", self.port)],
-            hostname, RELAYING.format(relay_port=relay_port) + main)
-        with open(os.path.join(self.config, "master.cf"), "a") as file:
-            for port, parameters in (services or {}).items():
-                file.write("127.0.0.1:%d inet n - n - - smtpd%s\n" % (
-                    port, "".join(" -o " + one for one in parameters)))
-        self.listeners += [("127.0.0.1", port) for port in services or {}]
+            hostname, RELAYING.format(relay_port=relay_port) + main,
+            services)
         self.start()
 
     def sendmail(self, message, *arguments):
@@ -259,18 +259,21 @@ class Postfix(Instance):
     """Receives for everybody, at addresses that share one port."""
 
     def __init__(self, directory, port, addresses=("127.0.0.1",),
-                 hostname="mx.example.net", tls=True, extra=""):
+                 hostname="mx.example.net", tls=True, extra="",
+                 services=None):
         directory = os.path.join(directory, "postfix")
         receiver = pwd.getpwnam("mail")
         self.mail = os.path.join(directory, "mail")
         os.makedirs(self.mail, exist_ok=True)
         os.chown(self.mail, receiver.pw_uid, receiver.pw_gid)
         cert, key = self_signed(directory, hostname) if tls else ("", "")
+        self.certificate = cert
         super().__init__(
             directory, [(address, port) for address in addresses], hostname,
             RECEIVING.format(mail=self.mail, uid=receiver.pw_uid,
                              gid=receiver.pw_gid, cert=cert, key=key,
-                             tls_level="may" if tls else "none") + extra)
+                             tls_level="may" if tls else "none") + extra,
+            services)
         self.start()
 
     def raw_messages(self):
