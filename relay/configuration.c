@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/conf.h"
+#include "relay/login.h"
 
 #define TLS_FILE_MAX ((size_t)1 << 20)
 
@@ -24,6 +25,7 @@ configuration_free(struct configuration *configuration)
 	free(configuration->tls_files);
 	text_done(&configuration->sources);
 	text_done(&configuration->publics);
+	login_cleanse(&configuration->passwords);
 	options_free(configuration->options);
 	free(configuration);
 }
@@ -142,6 +144,22 @@ configuration_read_tls(struct configuration *configuration,
 	return true;
 }
 
+static void
+warn_of_password(const char *text)
+{
+	log_note(LOG_LEVEL_WARNING, "login", "%s", text);
+}
+
+/* Of the next hops, which the milter does not know. */
+static bool
+configuration_read_passwords(struct configuration *configuration,
+			     struct fault *fault)
+{
+	return configuration->service != SERVICE_RELAY ||
+	       login_read_all(configuration->options, warn_of_password,
+			      &configuration->passwords, fault);
+}
+
 static int
 previous_listener(const struct configuration *previous,
 		  const struct listen_place *place)
@@ -198,6 +216,7 @@ configuration_complete(struct configuration *configuration,
 		       const struct identity *identity, struct fault *fault)
 {
 	return configuration_read_tls(configuration, fault) &&
+	       configuration_read_passwords(configuration, fault) &&
 	       places_find(configuration, identity, fault) &&
 	       configuration_listen(configuration, previous, fault);
 }
@@ -210,6 +229,7 @@ configuration_hand_over(const struct configuration *configuration,
 		.kind = HANDOVER_GENERATION,
 		.sources = text_slice(&configuration->sources),
 		.publics = text_slice(&configuration->publics),
+		.passwords = text_slice(&configuration->passwords),
 		.listeners_count = configuration->listeners_count,
 	};
 	for (size_t i = 0; i < configuration->listeners_count; i++) {

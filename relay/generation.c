@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "relay/login.h"
 #include "relay/net/tls.h"
 
 static bool
@@ -28,7 +29,7 @@ generation_tls(struct generation *generation, const struct slice *tls_files,
 
 bool
 generation_new(struct options *options, struct keyring *keyring,
-	       const struct slice *tls_files,
+	       const struct slice *tls_files, struct slice passwords,
 	       struct generation **generation_out, struct fault *fault)
 {
 	struct generation *generation = memory_new(sizeof(*generation));
@@ -40,7 +41,8 @@ generation_new(struct options *options, struct keyring *keyring,
 	generation->listener_tls =
 		memory_array(options->listeners_count,
 			     sizeof(*generation->listener_tls));
-	if (!generation_tls(generation, tls_files, fault)) {
+	if (!generation_tls(generation, tls_files, fault) ||
+	    !logins_new(options, passwords, &generation->logins, fault)) {
 		generation_unref(generation);
 		return false;
 	}
@@ -70,6 +72,7 @@ generation_unref(struct generation *generation)
 	if (generation->client_tls_verify != NULL)
 		tls_context_free(generation->client_tls_verify);
 	free(generation->listener_tls);
+	logins_free(generation->logins);
 	policy_unref(generation->policy);
 	options_free(generation->options);
 	free(generation);

@@ -12,6 +12,7 @@
 #include "milter/policy.h"
 #include "relay/options.h"
 
+struct logins;
 struct tls_context;
 
 struct generation {
@@ -21,13 +22,15 @@ struct generation {
 	struct tls_context **listener_tls;
 	struct tls_context *client_tls;        /* takes any certificate */
 	struct tls_context *client_tls_verify; /* chain against the system's store */
+	struct logins *logins; /* at next hops */
 	int references; /* atomic */
 };
 
 /* Takes all it is given; fills the certificates in. tls_files: PEM bytes, two
- * per listener (certificate, key), empty where it has none. */
+ * per listener (certificate, key), empty where it has none. passwords: those of
+ * the next hops, as login_read_all() makes them. */
 bool generation_new(struct options *options, struct keyring *keyring,
-		    const struct slice *tls_files,
+		    const struct slice *tls_files, struct slice passwords,
 		    struct generation **generation_out,
 		    struct fault *fault) MUST_USE;
 struct generation *generation_ref(struct generation *generation);

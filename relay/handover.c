@@ -63,16 +63,39 @@ write_whole(int descriptor, struct slice bytes, struct fault *fault)
 	return true;
 }
 
+/* The bytes hold passwords and the private keys of certificates. */
+static void
+secret_done(struct text *bytes)
+{
+	if (bytes->bytes != NULL)
+		explicit_bzero(bytes->bytes, bytes->size);
+	text_done(bytes);
+}
+
+/* So that they do not grow on the way, which would leave copies behind. */
+static size_t
+bytes_needed(const struct handover *handover)
+{
+	size_t len = handover->sources.len + handover->publics.len +
+		     handover->passwords.len + 3 * sizeof(uint64_t);
+
+	for (size_t i = 0; i < 2 * handover->listeners_count; i++)
+		len += handover->tls_files[i].len + sizeof(uint64_t);
+	return len;
+}
+
 /* A memory file: too large for a message, and gone with its last user. */
 static bool
 memory_file(const struct handover *handover, int *descriptor_out,
 	    struct fault *fault)
 {
-	CLEAN(text_done) struct text bytes = {0};
+	CLEAN(secret_done) struct text bytes = {0};
 	CLEAN(clean_descriptor) int descriptor = -1;
 
+	text_room(&bytes, bytes_needed(handover));
 	bytes_add(&bytes, handover->sources);
 	bytes_add(&bytes, handover->publics);
+	bytes_add(&bytes, handover->passwords);
 	for (size_t i = 0; i < 2 * handover->listeners_count; i++)
 		bytes_add(&bytes, handover->tls_files[i]);
 	if (bytes.len > HANDOVER_BYTES_MAX)
@@ -191,7 +214,8 @@ handover_read_memory(struct handover *handover, int memory,
 	text_added(&handover->bytes, size);
 	rest = text_slice(&handover->bytes);
 	if (!bytes_take(&rest, &handover->sources) ||
-	    !bytes_take(&rest, &handover->publics))
+	    !bytes_take(&rest, &handover->publics) ||
+	    !bytes_take(&rest, &handover->passwords))
 		return fault_set(fault, FAULT_INPUT, "generation cut short");
 	for (size_t i = 0; i < 2 * handover->listeners_count; i++)
 		if (!bytes_take(&rest, &handover->tls_files[i]))
@@ -328,7 +352,7 @@ handover_done(struct handover *handover)
 		clean_descriptor(&handover->listeners[i]);
 	for (size_t i = 0; i < handover->signers_count; i++)
 		clean_descriptor(&handover->signers[i]);
-	text_done(&handover->bytes);
+	secret_done(&handover->bytes);
 	text_done(&handover->text);
 	*handover = (struct handover){0};
 }

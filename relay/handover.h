@@ -2,8 +2,8 @@
  * handover - what supervisor and relay process say to each other.
  *
  * Over one socketpair (AF_UNIX, SOCK_SEQPACKET). The supervisor hands over
- * whole generations: the configuration's bytes, the public halves of the keys
- * and the TLS certificates in a sealed memory file, the listening sockets and
+ * whole generations: the configuration's bytes, the public halves of the keys,
+ * passwords for next hops and the TLS certificates in a sealed memory file, the listening sockets and
  * the relay's ends of the signer's sockets as descriptors. The relay answers
  * that it is ready, or why not, with the serial of the generation that it means.
  * A message that does not parse is a fault, never guessed at.
@@ -34,14 +34,15 @@ struct handover {
 	/* of GENERATION; the slices point into bytes */
 	struct text bytes;
 	struct slice sources, publics;
+	struct slice passwords; /* of the next hops: relay/login.h */
 	struct slice tls_files[2 * HANDOVER_LISTENERS_MAX];
 	size_t listeners_count, signers_count;
 	int listeners[HANDOVER_LISTENERS_MAX];
 	int signers[HANDOVER_SIGNERS_MAX];
 };
 
-/* A supervisor's generation: sources, publics and tls_files (two per listener)
- * are set; descriptors stay the caller's. */
+/* A supervisor's generation: sources, publics, passwords and tls_files (two per
+ * listener) are set; descriptors stay the caller's. */
 bool handover_send_generation(int control, const struct handover *handover,
 			      struct fault *fault) MUST_USE;
 /* STOP; READY and REFUSED (with its text), which answer a generation. */
@@ -55,7 +56,7 @@ bool handover_receive(int control, struct handover *handover_out,
  * The relay process reads what strangers send, and may have become one. */
 bool handover_receive_answer(int control, struct handover *handover_out,
 			     struct fault *fault) MUST_USE;
-/* Frees the bytes and closes descriptors that were not taken (-1). */
+/* Cleanses and frees the bytes, and closes descriptors that were not taken (-1). */
 void handover_done(struct handover *handover);
 
 #endif

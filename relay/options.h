@@ -54,10 +54,19 @@ struct limits_options {
 	uint64_t min_free_space;   /* of state_dir; below it 452 */
 };
 
+/* How to log in at a next hop: relay/login.h. */
+struct login_options {
+	struct slice user;         /* "": not at all */
+	struct slice password_file;
+	bool without_tls;          /* send the password in clear, too */
+};
+
 struct delivery_options {
 	uint16_t port;
 	struct slice smarthost;    /* "" or host:port */
 	enum tls_policy tls;
+	bool implicit_tls;         /* RFC 8314 3.3: TLS from the start */
+	struct login_options login;
 	uint64_t *retry_ms;        /* delay before each further attempt */
 	size_t retry_count;        /* at least 1; the last one repeats */
 	uint64_t expire_ms;
@@ -73,7 +82,8 @@ struct route_options {
 	struct slice pattern;      /* "example.net", "*.example.net", "*" */
 	struct slice via;          /* "" or host:port */
 	enum tls_policy tls;
-	struct slice auth_user, auth_password_file;
+	bool implicit_tls;
+	struct login_options login;
 };
 
 struct milter_section {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "milter/idn.h"
+#include "relay/login.h"
 #include "relay/machine.h"
 #include "relay/options_values.h"
 
@@ -182,11 +183,14 @@ options_settle(struct options *options, const struct conf_sources *sources,
 		path_settle(&settler, item, "tls_key", &listener->tls_key);
 		path_settle(&settler, item, "auth_file", &listener->auth_file);
 	}
+	path_settle(&settler, section_at(root, "delivery", 0),
+		    "auth_password_file",
+		    &options->delivery.login.password_file);
 	for (size_t i = 0; i < options->routes_count; i++) {
 		struct route_options *route = &options->routes[i];
 
 		path_settle(&settler, section_at(root, "route", i),
-			    "auth_password_file", &route->auth_password_file);
+			    "auth_password_file", &route->login.password_file);
 		route->pattern = name_settle(&options->arena, route->pattern);
 	}
 }
@@ -259,9 +263,44 @@ listeners_check(const struct options *options, struct conf_errors *errors)
 	}
 }
 
+/* A next hop, of `delivery` or of a route, that `via` names by the option
+ * via_name. A host that the DNS names is given no password. */
+static void
+next_hop_check(const struct conf_item *item, const char *via_name,
+	       struct slice via, enum tls_policy tls, bool implicit_tls,
+	       const struct login_options *login, struct conf_errors *errors)
+{
+	if (implicit_tls && via.len == 0)
+		conf_error(errors, conf_item_place(item, "implicit_tls"),
+			   "'implicit_tls' needs '%s'", via_name);
+	if (implicit_tls && tls == TLS_NONE)
+		conf_error(errors, conf_item_place(item, "tls"),
+			   "'implicit_tls' and 'tls = \"none\"' are at odds");
+	if (login->user.len == 0 && login->password_file.len > 0)
+		conf_error(errors, conf_item_place(item, "auth_password_file"),
+			   "'auth_password_file' needs 'auth_user'");
+	if (login->user.len == 0)
+		return;
+	if (login->password_file.len == 0)
+		conf_error(errors, conf_item_place(item, "auth_user"),
+			   "'auth_user' needs 'auth_password_file'");
+	if (via.len == 0)
+		conf_error(errors, conf_item_place(item, "auth_user"),
+			   "'auth_user' needs '%s'", via_name);
+	if (tls == TLS_NONE && !login->without_tls)
+		conf_error(errors, conf_item_place(item, "auth_user"),
+			   "'auth_user' with 'tls = \"none\"' would send the "
+			   "password in clear; use TLS, or 'auth_without_tls'");
+}
+
 static void
 routes_check(const struct options *options, struct conf_errors *errors)
 {
+	const struct delivery_options *delivery = &options->delivery;
+
+	next_hop_check(section_at(options->items, "delivery", 0), "smarthost",
+		       delivery->smarthost, delivery->tls,
+		       delivery->implicit_tls, &delivery->login, errors);
 	for (size_t i = 0; i < options->routes_count; i++) {
 		const struct route_options *route = &options->routes[i];
 		const struct conf_item *item =
@@ -272,14 +311,8 @@ routes_check(const struct options *options, struct conf_errors *errors)
 			fault_report(errors, item->place,
 				     pattern_check(route->pattern, &fault),
 				     &fault);
-		/* Mail that is to go with AUTH must not go without. */
-		if (route->auth_user.len > 0)
-			conf_error(errors, conf_item_place(item, "auth_user"),
-				   "'auth_user' is not available yet");
-		if (route->auth_password_file.len > 0)
-			conf_error(errors,
-				   conf_item_place(item, "auth_password_file"),
-				   "'auth_password_file' is not available yet");
+		next_hop_check(item, "via", route->via, route->tls,
+			       route->implicit_tls, &route->login, errors);
 	}
 }
 
@@ -434,6 +467,23 @@ file_check(struct slice path, struct conf_place place, const char *option,
 }
 
 static void
+password_check(const struct options *options,
+	       const struct login_options *login, const struct conf_item *item,
+	       struct conf_errors *errors)
+{
+	CLEAN(login_cleanse) struct text password = {0};
+	struct fault fault;
+
+	if (login->user.len > 0)
+		fault_report(errors,
+			     conf_item_place(item, "auth_password_file"),
+			     login_read(login->password_file,
+					options->strict_key_modes, NULL,
+					&password, &fault),
+			     &fault);
+}
+
+static void
 keys_check(const struct options *options, struct conf_errors *errors)
 {
 	for (size_t i = 0; i < options->keys.domains_count; i++) {
@@ -476,11 +526,11 @@ options_check_files(const struct options *options, struct text *text,
 			   conf_item_place(item, "auth_file"), "auth_file",
 			   &errors);
 	}
+	password_check(options, &options->delivery.login,
+		       section_at(root, "delivery", 0), &errors);
 	for (size_t i = 0; i < options->routes_count; i++)
-		file_check(options->routes[i].auth_password_file,
-			   conf_item_place(section_at(root, "route", i),
-					   "auth_password_file"),
-			   "auth_password_file", &errors);
+		password_check(options, &options->routes[i].login,
+			       section_at(root, "route", i), &errors);
 	keys_check(options, &errors);
 	return options_errors_report(&errors, root->place.file, text, fault);
 }

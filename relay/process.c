@@ -56,7 +56,7 @@ generation_receive(struct handover *handover,
 				 handover->listeners_count);
 	}
 	return generation_new(options, keyring, handover->tls_files,
-			      generation_out, fault);
+			      handover->passwords, generation_out, fault);
 }
 
 static void

@@ -21,17 +21,8 @@ attempt_new(struct delivery *delivery)
 void
 attempt_free(struct attempt *attempt)
 {
-	ASSERT(attempt->version == NULL);
 	arena_done(&attempt->arena);
 	free(attempt);
-}
-
-void
-attempt_drop_version(struct attempt *attempt)
-{
-	if (attempt->version != NULL)
-		message_unref(TAKE(attempt->version));
-	attempt->changes = NULL;
 }
 
 bool

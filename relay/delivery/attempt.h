@@ -21,10 +21,6 @@ struct attempt {
 	/* One per recipient; NONE: still to be tried. Slices in the arena. */
 	struct recipient_result *results;
 	bool *accepted;       /* by RCPT, in the transaction under way */
-	/* The message as hosts without 8BITMIME take it, once one was met; for
-	 * as long as a connection has the attempt. */
-	struct message *version;
-	const struct changes *changes; /* in its arena */
 	struct arena arena;
 	bool is_unreached;    /* no host was reached: not the message's fault */
 	unsigned lost;        /* conversations lost in the middle of it */
@@ -32,7 +28,6 @@ struct attempt {
 
 struct attempt *attempt_new(struct delivery *delivery);
 void attempt_free(struct attempt *attempt); /* not the delivery */
-void attempt_drop_version(struct attempt *attempt);
 /* Whether every recipient has a result. */
 bool attempt_is_complete(const struct attempt *attempt);
 /* Whether any recipient has one. */

@@ -20,7 +20,8 @@ static replied_fn greeting_replied, ehlo_replied, helo_replied,
  * returns the state to enter next. Where replied is NULL an event ends the
  * state: CONNECTED, SECURED. In BODY a reply comes too early, and the last
  * octet written ends it. CONVERTING ends with the conversion. States never run
- * backwards, except that TLS leads to a second EHLO, RCPT repeats, and each
+ * backwards, except that TLS leads to a second EHLO (or, without STARTTLS, comes before
+ * the greeting), AUTH and RCPT repeat, and each
  * transaction returns to IDLE (or, with recipients left over, to MAIL).
  */
 static const struct client_step {
@@ -33,7 +34,7 @@ static const struct client_step {
 /* clang-format off */
 [CLIENT_CONNECTING]  = { "connecting", NULL, NULL, CONNECT_TIMEOUT_MS, 0 },
 [CLIENT_GREETING]    = { "waiting for the greeting", NULL, greeting_replied,
-			 5 * MINUTE, IN(CONNECTING) },
+			 5 * MINUTE, IN(CONNECTING) | IN(HANDSHAKE) },
 [CLIENT_EHLO]        = { "sending EHLO", ehlo_send, ehlo_replied, 5 * MINUTE,
 			 IN(GREETING) | IN(HANDSHAKE) },
 [CLIENT_HELO]        = { "sending HELO", helo_send, helo_replied, 5 * MINUTE,
@@ -41,11 +42,13 @@ static const struct client_step {
 [CLIENT_STARTTLS]    = { "sending STARTTLS", starttls_send, starttls_replied,
 			 2 * MINUTE, IN(EHLO) },
 [CLIENT_HANDSHAKE]   = { "negotiating TLS", handshake_start, NULL,
-			 1 * MINUTE, IN(STARTTLS) },
+			 1 * MINUTE, IN(STARTTLS) | IN(CONNECTING) },
+[CLIENT_AUTH]        = { "logging in", auth_send, auth_replied, 2 * MINUTE,
+			 IN(EHLO) | IN(STARTTLS) | IN(AUTH) },
 [CLIENT_IDLE]        = { "waiting for a message", idle_enter, idle_replied,
 			 CONNECTION_IDLE_MS,
-			 IN(EHLO) | IN(HELO) | IN(STARTTLS) | IN(CONVERTING) |
-			 IN(MAIL) | IN(END_OF_DATA) | IN(RSET) },
+			 IN(EHLO) | IN(HELO) | IN(STARTTLS) | IN(AUTH) |
+			 IN(CONVERTING) | IN(MAIL) | IN(END_OF_DATA) | IN(RSET) },
 [CLIENT_CONVERTING]  = { "converting the message", convert_send, idle_replied,
 			 5 * MINUTE, IN(IDLE) },
 [CLIENT_MAIL]        = { "sending MAIL", mail_send, mail_replied, 5 * MINUTE,
@@ -90,6 +93,7 @@ client_free(struct client *client)
 	if (client->stream != NULL)
 		stream_close(&client->stream);
 	transaction_done(client);
+	auth_done(client);
 	reply_reader_done(&client->reader);
 	text_done(&client->end_words);
 	text_done(&client->host_name);
@@ -233,6 +237,7 @@ greeting_replied(struct client *client, const struct reply_in *reply)
 
 	if (fate.outcome != OUTCOME_NONE)
 		return client_end_reply(client, &fate, reply);
+	client->is_greeted = true;
 	return CLIENT_EHLO;
 }
 
@@ -242,6 +247,7 @@ ehlo_send(struct client *client)
 	/* What was said before TLS counts for nothing: RFC 3207 4.2. */
 	client->has_pipelining = client->has_8bitmime = false;
 	client->has_starttls = client->has_size = false;
+	client->mechanisms = 0;
 	client->size_max = 0;
 	client_command(client, "EHLO", client->settings.hostname);
 }
@@ -249,7 +255,7 @@ ehlo_send(struct client *client)
 static void
 keyword_take(struct client *client, struct slice line)
 {
-	struct slice keyword;
+	struct slice keyword, word;
 
 	if (!slice_split(&line, ' ', &keyword))
 		return;
@@ -263,7 +269,18 @@ keyword_take(struct client *client, struct slice line)
 		client->has_size = true;
 		if (!slice_number(slice_trim(line), &client->size_max))
 			client->size_max = 0;
+	} else if (slice_eq_nocase(keyword, SLICE("AUTH"))) {
+		while (slice_split(&line, ' ', &word))
+			client->mechanisms |= sasl_mechanism(word);
 	}
+}
+
+/* As safe as it is going to be. */
+static enum client_state
+settled(struct client *client)
+{
+	return client->settings.login != NULL ? auth_begin(client)
+					      : CLIENT_IDLE;
 }
 
 /* After EHLO or HELO: which way, as to TLS. */
@@ -275,12 +292,12 @@ greeted(struct client *client)
 			 settings->tls == TLS_VERIFY;
 
 	if (stream_tls(client->stream) != NULL || settings->tls == TLS_NONE)
-		return CLIENT_IDLE;
+		return settled(client);
 	if (client->has_starttls && !settings->in_clear)
 		return CLIENT_STARTTLS;
 	if (is_needed)
 		return client_end_trouble(client, TROUBLE_NO_TLS, SLICE_NONE);
-	return CLIENT_IDLE;
+	return settled(client);
 }
 
 static enum client_state
@@ -340,7 +357,7 @@ starttls_replied(struct client *client, const struct reply_in *reply)
 	}
 	if (reply->code == 421 || client->settings.tls != TLS_OPPORTUNISTIC)
 		return client_end_reply(client, &fate, reply);
-	return CLIENT_IDLE; /* refused: in clear, on this connection */
+	return settled(client); /* refused: in clear, on this connection */
 }
 
 static void
@@ -363,7 +380,8 @@ client_secured(struct client *client)
 	ASSERT(client->state == CLIENT_HANDSHAKE);
 	snprintf(client->tls, sizeof(client->tls), "%s %s", tls_version(tls),
 		 tls_cipher(tls));
-	client_enter(client, CLIENT_EHLO);
+	client_enter(client,
+		     client->is_greeted ? CLIENT_EHLO : CLIENT_GREETING);
 }
 
 /* --- between transactions --- */
@@ -532,7 +550,9 @@ client_on_event(void *owner, enum stream_event event)
 	switch (event) {
 	case STREAM_CONNECTED:
 		memcpy(client->tls, "none", sizeof("none"));
-		client_enter(client, CLIENT_GREETING);
+		client_enter(client, client->settings.implicit_tls
+					     ? CLIENT_HANDSHAKE
+					     : CLIENT_GREETING);
 		break;
 	case STREAM_DATA:
 		client_read(client);
@@ -605,7 +625,6 @@ client_carry(struct client *client, struct attempt *attempt)
 	if (state == CLIENT_IDLE) {
 		ASSERT(attempt_is_complete(attempt));
 		client->attempt = NULL;
-		transaction_done(client);
 		return false;
 	}
 	client_enter(client, state);

@@ -2,8 +2,8 @@
  * client - one outbound SMTP conversation (RFC 5321) with one address of a
  * host.
  *
- * It connects, greets, secures the connection as the policy says, and then
- * carries attempts, one after the other, until it is told to quit or something
+ * It connects, greets, secures the connection as the policy says, logs in, and
+ * then carries attempts, one after the other, until it is told to quit or something
  * ends it. What the peer does not take as it is, it has converted
  * (relay/prepare/convert.h). It knows nothing of other hosts, of retries or of
  * the queue's order.
@@ -23,6 +23,7 @@
 #include "relay/net/stream.h"
 
 struct client;
+struct login;
 
 enum client_event {
 	CLIENT_READY,   /* greeted and secured: carry something, or quit */
@@ -43,6 +44,8 @@ struct client_end {
 	bool is_idle_end;       /* nothing was in hand: no trouble */
 	bool is_of_message;     /* the attempt in hand brought it about: the
 				   next may go to the same host */
+	bool is_of_login;       /* the password was refused: no other host
+				   of the route need be asked */
 	bool is_passing;        /* MAIL was refused for now: nothing against
 				   the host, but another may take it */
 };
@@ -54,6 +57,9 @@ struct client_settings {
 	struct slice hostname;     /* ours, for EHLO; likewise */
 	enum tls_policy tls;
 	enum without_8bitmime without_8bitmime;
+	bool implicit_tls;         /* from the start; `tls` is then at least
+				      required */
+	struct login *login;       /* NULL: none; lives as long */
 	bool in_clear;             /* opportunistic TLS has failed before */
 	bool has_other_host;       /* not tried yet, nor failing */
 	struct tls_context *tls_context;

@@ -1,11 +1,14 @@
 /*
- * What client.c (the conversation: states and events) and transaction.c (one
- * message: MAIL to the final reply) share. For them only.
+ * What client.c (the conversation: states and events), client_auth.c (logging
+ * in: RFC 4954) and transaction.c (one message: MAIL to the final reply) share.
+ * For them only.
  */
 #ifndef RELAY_DELIVERY_CLIENT_PRIVATE_H
 #define RELAY_DELIVERY_CLIENT_PRIVATE_H
 
 #include "relay/delivery/client.h"
+#include "relay/delivery/sasl.h"
+#include "relay/login.h"
 #include "relay/prepare/convert.h"
 
 enum client_state {
@@ -15,6 +18,7 @@ enum client_state {
 	CLIENT_HELO,
 	CLIENT_STARTTLS,
 	CLIENT_HANDSHAKE,
+	CLIENT_AUTH,
 	CLIENT_IDLE,
 	CLIENT_CONVERTING,
 	CLIENT_MAIL,
@@ -59,12 +63,17 @@ struct client {
 	/* what the peer said of itself */
 	bool has_pipelining, has_8bitmime, has_starttls, has_size;
 	uint64_t size_max; /* 0: no fixed limit */
+	unsigned mechanisms; /* of AUTH: sasl_mechanism() */
+	bool is_greeted;
+	/* while it logs in */
+	struct sasl *sasl;
+	struct text response; /* to be said; cleansed */
+	bool has_said_auth;
 	bool was_ready;
 	unsigned carried;
 	struct attempt *attempt;
 	bool has_answered, is_of_message;
-	/* The attempt's version, where this peer takes that; NULL: the message
-	 * as it is. */
+	/* The attempt's message as this peer takes it; NULL: as it is. */
 	struct message *version;
 	const struct changes *changes; /* in its arena */
 	struct convert *convert;
@@ -92,6 +101,15 @@ void client_enter(struct client *client, enum client_state state);
 void client_settle(struct client *client);
 void client_result(const struct client *client, const struct fate *fate,
 		   struct slice words, struct recipient_result *result_out);
+
+/* --- client_auth.c --- */
+
+/* The state that logging in begins with, or the end. */
+enum client_state auth_begin(struct client *client);
+void auth_send(struct client *client);
+enum client_state auth_replied(struct client *client,
+			       const struct reply_in *reply);
+void auth_done(struct client *client);
 
 /* --- transaction.c --- */
 

@@ -26,7 +26,6 @@ attempt_on_return(struct post *post)
 static void
 attempt_return(struct connection *connection, struct attempt *attempt)
 {
-	attempt_drop_version(attempt);
 	loop_post(connection->settings.owner_loop, &attempt->post,
 		  attempt_on_return);
 }
@@ -208,7 +207,7 @@ static void
 connection_on_client_end(struct connection *connection)
 {
 	const struct client_end *end = client_end(connection->client);
-	bool try_same, is_passing;
+	bool try_same, is_passing, is_of_login;
 
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
@@ -218,6 +217,7 @@ connection_on_client_end(struct connection *connection)
 		connection->current->lost++;
 	try_same = host_deserves_another(connection, end);
 	is_passing = end->is_passing;
+	is_of_login = end->is_of_login;
 	last_set(connection, &end->result);
 	/* It frees itself. */
 	connection->client = NULL;
@@ -233,6 +233,10 @@ connection_on_client_end(struct connection *connection)
 	}
 	if (try_same) {
 		connection_try(connection);
+		return;
+	}
+	if (is_of_login) {
+		connection_fail(connection);
 		return;
 	}
 	connection->was_passed_on |= is_passing;
@@ -287,6 +291,8 @@ connection_try(struct connection *connection)
 				.host = connection->host,
 				.hostname = generation->options->hostname,
 				.tls = settings->tls,
+				.implicit_tls = settings->implicit_tls,
+				.login = settings->login,
 				.without_8bitmime = generation->options
 					->delivery.without_8bitmime,
 				.in_clear = connection->in_clear,

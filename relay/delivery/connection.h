@@ -25,6 +25,8 @@ struct connection_settings {
 	struct hosts *hosts;           /* likewise */
 	unsigned turn;                 /* whose, of equal hosts */
 	enum tls_policy tls;
+	bool implicit_tls;
+	struct login *login;           /* the generation's; NULL: none */
 	void *owner;
 	/* An attempt comes back: complete, or to be tried otherwise. */
 	void (*returned)(void *owner, struct connection *connection,

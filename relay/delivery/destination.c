@@ -4,6 +4,7 @@
 #include "relay/delivery/connection.h"
 #include "relay/delivery/destination.h"
 #include "relay/generation.h"
+#include "relay/login.h"
 
 /* Connections at first; doubled work makes one more, up to max_connections. */
 #define WINDOW_FIRST 2
@@ -248,6 +249,7 @@ hosts_ask(struct delivery_destination *destination)
 	destination->generation = generation_ref(loop->generation);
 	destination->query.done = hosts_done;
 	destination->is_resolving = true;
+	destination->route = (struct route){0};
 	/* The options have been checked when they were read; if this fails all
 	 * the same the destination has no host. */
 	if (!route_find(loop->generation->options, destination->schedule->name,
@@ -314,6 +316,9 @@ destination_connect(struct delivery_destination *destination)
 			.hosts = destination->hosts,
 			.turn = destination->turn++,
 			.tls = destination->route.tls,
+			.implicit_tls = destination->route.implicit_tls,
+			.login = logins_at(destination->generation->logins,
+					   destination->route.login),
 			.owner = destination,
 			.returned = connection_returned,
 			.ended = connection_ended});

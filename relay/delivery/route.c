@@ -43,13 +43,23 @@ route_find(const struct options *options, struct slice destination,
 {
 	const struct route_options *closest =
 		route_closest(options, destination);
-	struct slice via = closest != NULL ? closest->via
-					   : options->delivery.smarthost;
+	const struct delivery_options *delivery = &options->delivery;
+	const struct login_options *login =
+		closest != NULL ? &closest->login : &delivery->login;
+	struct slice via = closest != NULL ? closest->via : delivery->smarthost;
 	struct route route = {
-		.tls = closest != NULL ? closest->tls : options->delivery.tls,
-		.port = options->delivery.port,
+		.tls = closest != NULL ? closest->tls : delivery->tls,
+		.implicit_tls = closest != NULL ? closest->implicit_tls
+						: delivery->implicit_tls,
+		.port = delivery->port,
+		.login = closest != NULL
+				 ? 1 + (size_t)(closest - options->routes)
+				 : 0,
 	};
 
+	if (route.tls == TLS_OPPORTUNISTIC &&
+	    (route.implicit_tls || (login->user.len > 0 && !login->without_tls)))
+		route.tls = TLS_REQUIRED;
 	if (via.len == 0)
 		route.is_direct = true;
 	else if (!address_split(via, options->delivery.port, &route.host,

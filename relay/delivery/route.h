@@ -15,7 +15,10 @@ struct route {
 	struct slice host;   /* else: a name (A and AAAA, never MX) or an
 				address; belongs to the options */
 	uint16_t port;
-	enum tls_policy tls;
+	enum tls_policy tls; /* never opportunistic where a password must
+				not travel in clear */
+	bool implicit_tls;   /* TLS from the start */
+	size_t login;        /* which of the generation's: relay/login.h */
 };
 
 /* False: `via` is not host:port. */

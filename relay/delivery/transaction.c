@@ -112,15 +112,6 @@ begin_not(struct client *client, enum outcome_trouble trouble,
 	return CLIENT_IDLE;
 }
 
-static void
-version_use(struct client *client)
-{
-	const struct attempt *attempt = client->attempt;
-
-	client->version = message_ref(attempt->version);
-	client->changes = attempt->changes;
-}
-
 enum client_state
 transaction_begin(struct client *client)
 {
@@ -131,10 +122,7 @@ transaction_begin(struct client *client)
 	if (message->body.has_8bit && !client->has_8bitmime) {
 		switch (client->settings.without_8bitmime) {
 		case WITHOUT_8BITMIME_CONVERT:
-			if (client->attempt->version == NULL)
-				return CLIENT_CONVERTING;
-			version_use(client);
-			break;
+			return CLIENT_CONVERTING;
 		case WITHOUT_8BITMIME_BOUNCE: /* RFC 6152 3 */
 			return begin_not(client, TROUBLE_NO_8BITMIME,
 					 SLICE_NONE);
@@ -153,15 +141,12 @@ static void
 on_converted(void *owner, const struct convert_result *result)
 {
 	struct client *client = owner;
-	struct attempt *attempt = client->attempt;
 	enum client_state next = CLIENT_MAIL;
 
 	client->convert = NULL;
-	attempt->version = result->message;
-	attempt->changes = result->changes;
-	if (attempt->version != NULL)
-		version_use(client);
-	if (attempt->version == NULL)
+	client->version = result->message;
+	client->changes = result->changes;
+	if (result->message == NULL)
 		next = begin_not(client, result->trouble, result->detail);
 	else if (is_too_big(client))
 		next = begin_not(client, TROUBLE_TOO_BIG, SLICE_NONE);

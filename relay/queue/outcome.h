@@ -88,7 +88,7 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 	X(TLS_UNTRUSTED, DEFERRED, HOST, true, "4.7.5",                        \
 	  "the peer's certificate is not trusted")                             \
 	X(NO_AUTH, DEFERRED, HOST, true, "4.7.8",                              \
-	  "the peer does not accept our credentials")                          \
+	  "cannot log in")                          \
 	X(NO_8BITMIME, FAILED, MESSAGE, false, "5.6.3",                        \
 	  "the message is 8-bit and the peer does not offer 8BITMIME")         \
 	X(NO_SMTPUTF8, FAILED, MESSAGE, false, "5.6.7",                        \

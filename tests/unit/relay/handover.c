@@ -54,6 +54,7 @@ Test(handover, a_generation_arrives_whole)
 		text_addf(&large, "line %d\n", i);
 	sent.sources = text_slice(&large);
 	sent.publics = slice_of("a\0b", 3);
+	sent.passwords = SLICE("\none\n");
 	sent.listeners_count = 2;
 	sent.listeners[0] = pipe_with('a');
 	sent.listeners[1] = pipe_with('b');
@@ -69,6 +70,7 @@ Test(handover, a_generation_arrives_whole)
 	cr_expect_eq(got.serial, 7);
 	cr_expect(slice_eq(got.sources, text_slice(&large)));
 	cr_expect(slice_eq(got.publics, sent.publics));
+	cr_expect(slice_eq(got.passwords, sent.passwords));
 	cr_assert_eq(got.listeners_count, 2);
 	cr_assert_eq(got.signers_count, 1);
 	cr_expect_eq(read_one(got.listeners[0]), 'a');

@@ -15,6 +15,55 @@ static struct route_options routes[] = {
 	  .via = SLICE_LITERAL("[2001:db8::1]:26"), .tls = TLS_NONE },
 };
 
+/* A password that must not travel in clear: opportunistic is not enough. */
+Test(route, a_login_needs_tls)
+{
+	static const struct {
+		const char *user;
+		bool without_tls, implicit_tls;
+		enum tls_policy tls, found;
+	} rows[] = {
+		{"", false, false, TLS_OPPORTUNISTIC, TLS_OPPORTUNISTIC},
+		{"u", false, false, TLS_OPPORTUNISTIC, TLS_REQUIRED},
+		{"u", true, false, TLS_OPPORTUNISTIC, TLS_OPPORTUNISTIC},
+		{"u", true, false, TLS_NONE, TLS_NONE},
+		{"u", false, false, TLS_VERIFY, TLS_VERIFY},
+		{"", false, true, TLS_OPPORTUNISTIC, TLS_REQUIRED},
+		{"", false, true, TLS_VERIFY, TLS_VERIFY},
+	};
+	struct options *options = options_default();
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct login_options login = {
+			.user = SLICE(rows[i].user),
+			.without_tls = rows[i].without_tls};
+		struct route_options own[] = {
+			{.pattern = SLICE_LITERAL("example.org")},
+			{.pattern = SLICE_LITERAL("example.net"),
+			 .via = SLICE_LITERAL("hub"), .login = login,
+			 .tls = rows[i].tls,
+			 .implicit_tls = rows[i].implicit_tls}};
+		struct route route;
+
+		options->delivery.smarthost = SLICE("hub");
+		options->delivery.login = login;
+		options->delivery.tls = rows[i].tls;
+		options->delivery.implicit_tls = rows[i].implicit_tls;
+		options->routes = own;
+		options->routes_count = COUNT(own);
+		cr_assert(route_find(options, SLICE("example.net"), &route,
+				     NULL));
+		cr_expect_eq(route.tls, rows[i].found, "%zu", i);
+		cr_expect_eq(route.login, 2);
+		cr_assert(route_find(options, SLICE("example.com"), &route,
+				     NULL));
+		cr_expect_eq(route.tls, rows[i].found, "%zu: smarthost", i);
+		cr_expect_eq(route.implicit_tls, rows[i].implicit_tls);
+		cr_expect_eq(route.login, 0);
+	}
+	options_free(options);
+}
+
 static const struct route_row {
 	const char *destination;
 	size_t routes;      /* of them, from the last on */

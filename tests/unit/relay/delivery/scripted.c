@@ -425,6 +425,7 @@ run_it(struct run *run)
 		.loop = &owner->loop, .owner_loop = &owner->loop,
 		.place = &owner->place, .generation = &generation,
 		.hosts = hosts, .tls = run->tls, .owner = owner,
+		.implicit_tls = run->implicit_tls, .login = run->login,
 		.returned = on_returned, .ended = on_ended});
 	for (unsigned i = 0; i < run->messages; i++) {
 		owner->attempts[i] = attempt_new(delivery_make(

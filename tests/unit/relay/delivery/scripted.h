@@ -55,6 +55,8 @@ struct owner {
 
 struct run {
 	enum tls_policy tls;
+	bool implicit_tls;
+	struct login *login;
 	unsigned recipients, messages;
 	struct slice body;
 	bool in_memory;
