@@ -329,6 +329,19 @@ word_read(struct slice value, unsigned reading, struct text *out)
 	}
 }
 
+/* Without what is not ASCII at its ends: a no-break space or a mark of byte
+ * order, of any character set, which some readers take for white space. */
+static struct slice
+edges_trim(struct slice word)
+{
+	while (word.len > 0 && (unsigned char)word.bytes[0] > 0x7f)
+		word = slice_from(word, 1);
+	while (word.len > 0 &&
+	       (unsigned char)word.bytes[word.len - 1] > 0x7f)
+		word.len--;
+	return word;
+}
+
 static bool
 word_is(struct slice word, struct slice id)
 {
@@ -353,6 +366,7 @@ word_claims(struct slice word, struct slice id)
 
 	/* No encoded word (RFC 2047 5) belongs here, but some decode first. */
 	return slice_starts(word, SLICE("=?")) || word_is(word, id) ||
+	       word_is(edges_trim(word), id) ||
 	       (slash > 0 && word_is(slice_sub(word, 0, (size_t)slash), id));
 }
 
