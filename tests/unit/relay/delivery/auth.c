@@ -157,3 +157,28 @@ Test(auth, logs_in_or_says_why_not, .timeout = 100)
 		row_run(&auth_rows[i], server);
 	SSL_CTX_free(server);
 }
+
+/* RFC 4954 4: AUTH may not be longer than any other command. */
+Test(auth, a_long_response_waits_for_a_challenge, .timeout = 20)
+{
+	char longest[LOGIN_PASSWORD_MAX];
+	struct login login = {.user = slice_of(longest, sizeof(longest)),
+			      .password = slice_of(longest, sizeof(longest)),
+			      .may_be_clear = true};
+	struct run run = {
+		.login = &login,
+		.recipients = 1,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {EHLO_AUTH("PLAIN") "C AUTH PLAIN\r\n|"
+				       "S 334 |C AHh4eHh4|S 235 in|" REST}}},
+	};
+
+	memset(longest, 'x', sizeof(longest));
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "D", "%s", run.reply);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+	text_done(&run.hosts[0].message);
+}
