@@ -14,7 +14,10 @@
  *             as it says a word. One that is idle for longer than any MTA is
  *             is closed.
  * Thread      Every function of the service is called from libmilter's threads,
- *             any number at a time; one connection's in order.
+ *             any number at a time; one connection's in order. Debian's
+ *             libmilter keeps a pool of them and may leave what an MTA says to
+ *             one that is on its way to wait for the DNS: that message then
+ *             waits for two timeouts instead of one.
  */
 #ifndef MILTER_FRONTEND_H
 #define MILTER_FRONTEND_H
