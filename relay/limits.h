@@ -110,6 +110,12 @@
 #define CONNECTION_IDLE_MS (2 * SECOND) /* kept for the next message */
 #define CONNECTION_MESSAGES_MAX 100     /* transactions on one connection */
 
+/* Commands that ask a running relay. */
+#define CONTROL_CLIENTS_MAX 16
+#define CONTROL_LINE_MAX 256
+#define CONTROL_TIMEOUT_MS (10 * SECOND)
+#define CONTROL_REPLY_MAX (1 * MIB) /* what a command reads */
+
 #define STOP_GRACE_MS (30 * SECOND)
 
 static_assert(STREAM_OUTPUT_HIGH > STREAM_OUTPUT_LOW,

@@ -19,6 +19,7 @@
 #include "relay/process.h"
 #include "relay/queue_commands.h"
 #include "relay/resolver.h"
+#include "relay/status_command.h"
 #include "relay/supervisor.h"
 
 #define CONFIG_DEFAULT "/etc/signet/signet.conf"
@@ -187,6 +188,20 @@ queue_run(const struct invocation *invocation)
 }
 
 static int
+status_run(const struct invocation *invocation)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	int code = status_command(NULL, invocation->argc, invocation->argv);
+
+	if (code == EX_OK)
+		code = options_read(invocation->config_path, false, &options);
+	if (code == EX_OK)
+		code = status_command(options, invocation->argc,
+				      invocation->argv);
+	return code;
+}
+
+static int
 check_config_run(const struct invocation *invocation)
 {
 	return check_config_command(invocation->config_path, invocation->argc,
@@ -278,6 +293,8 @@ static const struct command {
 	 "queue list [--json]\n"
 	 "       signet [-c FILE] queue show ID...",
 	 "shows what waits to be delivered, and why"},
+	{"status", status_run, "status [--json]",
+	 "asks a running relay what it has done"},
 	{"check-config", check_config_run, "check-config",
 	 "names every error of the configuration"},
 	{"options", options_run, "options",

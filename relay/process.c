@@ -6,6 +6,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "relay/control.h"
 #include "relay/delivery/destination.h"
 #include "relay/handover.h"
 #include "relay/net/dns.h"
@@ -28,6 +29,7 @@ struct process {
 	struct schedule *schedule;
 	struct delivery_service *delivery;
 	struct server *server;
+	struct control *commands; /* asked by commands */
 	bool is_stopping;
 };
 
@@ -177,6 +179,7 @@ leases_settled(void *owner)
 		loop_post(update->loop, &update->post, loop_shut);
 	}
 	uv_close((uv_handle_t *)&process->control_poll, NULL);
+	control_close(process->commands);
 	alarm_close(&process->stop_alarm, NULL);
 	loop_stop(&process->main_loop);
 }
@@ -328,7 +331,9 @@ process_start(struct process *process, struct handover *handover,
 			  &process->schedule, fault) ||
 	    !server_new(&process->main_loop, process->loops,
 			process->loops_count, process->store,
-			process->schedule, &process->server, fault))
+			process->schedule, &process->server, fault) ||
+	    !control_new(&process->main_loop, process->store,
+			 process->schedule, &process->commands, fault))
 		return false;
 	for (size_t i = 0; i < process->loops_count; i++)
 		if (!loop_start(&process->loops[i], fault))

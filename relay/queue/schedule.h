@@ -70,6 +70,13 @@ void schedule_give_back(struct schedule_destination *destination,
 void schedule_pause(struct schedule_destination *destination,
 		    uint64_t delay_ms);
 
+/* Attempts since the start, by recipient and outcome; any thread. */
+struct schedule_counters {
+	uint64_t delivered, deferred, bounced;
+};
+void schedule_count(const struct schedule *schedule,
+		    struct schedule_counters *out);
+
 /* From the main thread: no lease is given any more; `stopped` is called there
  * once every lease has been settled or given back. */
 void schedule_stop(struct schedule *schedule, struct loop *main_loop,

@@ -7,6 +7,8 @@
 #ifndef RELAY_QUEUE_SCHEDULE_PRIVATE_H
 #define RELAY_QUEUE_SCHEDULE_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include "relay/queue/schedule.h"
 
 /*
@@ -45,6 +47,8 @@ struct schedule {
 	size_t loops_count;
 	schedule_due_fn *due;
 	schedule_gone_fn *gone;
+	/* any thread */
+	atomic_uint_fast64_t delivered, deferred, bounced;
 	/* a stop */
 	struct loop *main_loop;
 	void (*stopped)(void *owner);

@@ -247,6 +247,27 @@ recipient_log(const struct settlement *settlement, size_t i,
 	log_send(&line);
 }
 
+static void
+recipient_count(struct schedule *schedule, enum outcome outcome)
+{
+	if (outcome == OUTCOME_DELIVERED)
+		atomic_fetch_add(&schedule->delivered, 1);
+	else if (outcome == OUTCOME_DEFERRED)
+		atomic_fetch_add(&schedule->deferred, 1);
+	else
+		atomic_fetch_add(&schedule->bounced, 1);
+}
+
+void
+schedule_count(const struct schedule *schedule, struct schedule_counters *out)
+{
+	*out = (struct schedule_counters){
+		.delivered = atomic_load(&schedule->delivered),
+		.deferred = atomic_load(&schedule->deferred),
+		.bounced = atomic_load(&schedule->bounced),
+	};
+}
+
 static bool
 delivery_has_failed(const struct delivery *delivery)
 {
@@ -273,9 +294,12 @@ results_apply(struct settlement *settlement,
 	settlement->due_ms = delivery_next_due(
 		delivery, &settlement_options(settlement->destination)->delivery,
 		settlement->now_ms);
-	for (size_t i = 0; i < delivery->recipients_count; i++)
+	for (size_t i = 0; i < delivery->recipients_count; i++) {
 		recipient_log(settlement, i,
 			      results != NULL ? &results[i] : NULL);
+		recipient_count(settlement->destination->home->schedule,
+				delivery->recipients[i].outcome);
+	}
 }
 
 /* --- storing --- */

@@ -509,6 +509,7 @@ store_count(const struct store *store, struct store_counters *out)
 		.damaged = atomic_load(&store->damaged),
 		.waiting = atomic_load(&store->waiting_count),
 	};
+	engine_count(store->engine, &out->deliveries, &out->due);
 }
 
 struct spool_room *

@@ -161,6 +161,9 @@ struct store_counters {
 	uint64_t refused;       /* puts that failed */
 	uint64_t damaged;       /* records found damaged */
 	uint64_t waiting;       /* operations, now */
+	uint64_t deliveries;    /* stored, now: a message has one for each of
+				   its destinations */
+	uint64_t due;           /* of them, neither held nor damaged */
 };
 void store_count(const struct store *store, struct store_counters *out);
 

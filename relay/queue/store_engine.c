@@ -213,6 +213,14 @@ table_pages(MDB_txn *txn, MDB_dbi table)
 	       stat.ms_overflow_pages;
 }
 
+static uint64_t
+table_entries(MDB_txn *txn, MDB_dbi table)
+{
+	MDB_stat stat;
+
+	return mdb_stat(txn, table, &stat) == 0 ? stat.ms_entries : 0;
+}
+
 /* Pages of the file that no table uses. The engine's own two tables (the list
  * of free pages, and of tables) are 0 and 1. */
 static void
@@ -231,6 +239,16 @@ engine_measure(struct engine *engine, MDB_txn *txn)
 	engine->reusable_bytes =
 		total > used ? (uint64_t)(total - used) * engine->page_size
 			     : 0;
+	engine->deliveries_count = table_entries(txn, engine->deliveries);
+	engine->due_count = table_entries(txn, engine->due);
+}
+
+void
+engine_count(const struct engine *engine, uint64_t *deliveries_out,
+	     uint64_t *due_out)
+{
+	*deliveries_out = engine->deliveries_count;
+	*due_out = engine->due_count;
 }
 
 uint64_t

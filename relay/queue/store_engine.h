@@ -53,6 +53,10 @@ bool engine_set_aside(struct engine *engine, struct slice destination,
 /* Bytes of the store's file that hold nothing: what can be written without the
  * file growing. As of the last commit. */
 uint64_t engine_reusable_bytes(const struct engine *engine);
+/* As of the last commit: all deliveries, and those that will be tried (the
+ * others are held or damaged). Any thread. */
+void engine_count(const struct engine *engine, uint64_t *deliveries_out,
+		  uint64_t *due_out);
 
 /* --- reads --- */
 

@@ -28,7 +28,7 @@ struct engine {
 	TABLES(TABLE_FIELD)
 #undef TABLE_FIELD
 	size_t page_size;
-	_Atomic uint64_t reusable_bytes;
+	_Atomic uint64_t reusable_bytes, deliveries_count, due_count;
 };
 
 static inline MDB_val
