@@ -117,7 +117,7 @@ deliveries_write(struct list *deliveries, listing_fn *write, struct text *out)
 static bool
 text_print(struct text *text)
 {
-	bool is_written = fwrite(text->bytes, 1, text->len, stdout) ==
+	bool is_written = fwrite(text_string(text), 1, text->len, stdout) ==
 			  text->len;
 
 	text_clear(text);

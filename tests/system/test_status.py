@@ -43,7 +43,10 @@ def ask(world, request, wait=True):
     made.settimeout(20)
     made.connect("/proc/self/fd/%d/control" % directory)
     os.close(directory)
-    made.sendall(request)
+    try:
+        made.sendall(request)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # hung up on
     return (made, drain(made)) if wait else (made, None)
 
 
@@ -134,8 +137,10 @@ def test_abuse(mixed):
         assert ask(world, request)[1] == b"error unknown request\n", request
     assert ask(world, b"x" * 4 * LINE_MAX)[1] == b"", "no line that long"
     assert ask(world, b"status text\nstatus text\n")[1].count(b"pid") == 1
-    # Silent ones hold every place: one more is hung up on, not served later.
-    silent = [ask(world, b"sta", wait=False)[0] for _ in range(CLIENTS_MAX)]
+    # Silent ones hold every place: more are hung up on, not served later. The
+    # places of those before may come free a moment after their answers.
+    silent = [ask(world, b"sta", wait=False)[0]
+              for _ in range(CLIENTS_MAX + 8)]
     done = signet.run("status", config=world.setup.path, check=75)
     assert b"busy" in done.stderr
     # Mail goes on, and the silent are not waited for for ever.
