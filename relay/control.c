@@ -245,9 +245,10 @@ control_listen(struct control *control)
 	status = uv_pipe_bind(&control->listener, CONTROL_SOCKET);
 	if (status == 0 && chmod(CONTROL_SOCKET, 0600) != 0)
 		status = -errno;
+	/* Whoever does not block fails where the backlog is full. */
 	if (status == 0)
 		status = uv_listen((uv_stream_t *)&control->listener,
-				   (int)CONTROL_CLIENTS_MAX,
+				   4 * CONTROL_CLIENTS_MAX,
 				   control_on_connection);
 	return status;
 }
