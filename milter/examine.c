@@ -131,9 +131,10 @@ run_over(struct run *run, struct input *input, struct fault *fault)
 	       run_take(run, SLICE("\r\n"), fault);
 }
 
+/* What is too large is not read to its end, which may be far. */
 static bool
-read_all(struct input *input, struct examination *examination,
-         struct fault *fault)
+read_all(const struct examine_setup *setup, struct input *input,
+         struct examination *examination, struct fault *fault)
 {
 	struct prepare_bytes *seen = &examination->bytes;
 	bool ends_in_cr = false;
@@ -151,7 +152,7 @@ read_all(struct input *input, struct examination *examination,
 			seen->has_8bit |= (unsigned char)c >= 0x80;
 			ends_in_cr = c == '\r';
 		}
-	} while (piece.len > 0);
+	} while (piece.len > 0 && examination->size <= setup->max_message_size);
 	seen->has_bare_line_end |= ends_in_cr || input_mixes_line_ends(input);
 	examination->has_bare_line_end = seen->has_bare_line_end;
 	return true;
@@ -291,7 +292,7 @@ examine(const struct examine_setup *setup, struct input *input,
 	bool is_read;
 
 	*out = (struct examination){0};
-	if (!read_all(input, out, fault))
+	if (!read_all(setup, input, out, fault))
 		return false;
 	run_init(&run, setup, out, setup->max_header_size);
 	is_read = pass_first(&run, input, fault);

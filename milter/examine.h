@@ -32,7 +32,8 @@ struct examination {
 	struct pipeline *pipeline;
 	const struct decision *decision;
 
-	uint64_t size;          /* as it came, with CRLF line ends */
+	uint64_t size;          /* as it came, with CRLF line ends; of one that
+	                           is too large what was read */
 	bool has_bare_line_end; /* as it came */
 	struct prepare_bytes bytes;
 	struct prepare_facts facts;

@@ -197,9 +197,9 @@ explain_refusal_write(const struct explain *explain, struct text *out)
 		text_add_string(out, explain->header_fault->text);
 	} else if (examination->is_too_large) {
 		text_addf(out,
-		          "it has %llu octets, over "
-		          "limits.max_message_size",
-		          (unsigned long long)examination->size);
+		          "it is over limits.max_message_size, %llu octets",
+		          (unsigned long long)
+		                  explain->options->max_message_size);
 	} else if (examination->outcome == PREPARE_REFUSE) {
 		text_add_string(out, "a header line over 998 octets cannot be "
 		                     "folded");

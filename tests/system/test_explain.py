@@ -55,6 +55,15 @@ def test_it_tells_what_would_be_signed(setup):
         assert part in told, (part, told)
 
 
+def test_a_message_without_an_end(setup):
+    """What is too large is not read, nor kept, to its end."""
+    made = setup()
+    made.domains, made.extra = {}, SECTIONS
+    told = signet.run("explain", "/dev/zero", config=made.write(), check=65,
+                      timeout=20).stdout
+    assert b"But the relay refuses it: " in told
+
+
 def test_it_tells_why_a_selector_was_picked(setup):
     told = explain(setup(), author(b"a@news.example.com"))
     assert "it is the closest domain above, and has subdomains = true" in told
