@@ -352,11 +352,7 @@ on_body(SMFICTX *context, unsigned char *bytes, size_t len)
 
 	if (connection->mail != NULL && mail_in_body(connection->mail))
 		mail_body(connection->mail, slice_of(bytes, len));
-	/* Where the last bytes come with the end itself, libmilter calls
-	 * on_end() only behind CONTINUE. That is where it takes a report of
-	 * progress, and nowhere else in the body. */
-	return smfi_progress(context) == MI_SUCCESS ? SMFIS_CONTINUE
-						    : SMFIS_NOREPLY;
+	return SMFIS_NOREPLY;
 }
 
 static sfsistat
