@@ -31,9 +31,10 @@
 #define ACTIONS_NEEDED (SMFIF_ADDHDRS | SMFIF_CHGHDRS)
 #define PROTOCOL_NEEDED SMFIP_HDR_LEADSPC
 /* Where there is nothing to say. What DATA and the end of the header are
- * answered with decides whether more of a message is shown. */
-#define SILENT_STEPS \
-	(SMFIP_NR_CONN | SMFIP_NR_MAIL | SMFIP_NR_HDR | SMFIP_NR_BODY)
+ * answered with decides whether more of a message is shown. The body's pieces
+ * are answered: the last one may come with the end itself, which libmilter
+ * would keep from us behind "no reply". */
+#define SILENT_STEPS (SMFIP_NR_CONN | SMFIP_NR_MAIL | SMFIP_NR_HDR)
 
 /* libmilter has one of everything, and gives no owner to its callbacks. */
 static struct {
@@ -352,7 +353,7 @@ on_body(SMFICTX *context, unsigned char *bytes, size_t len)
 
 	if (connection->mail != NULL && mail_in_body(connection->mail))
 		mail_body(connection->mail, slice_of(bytes, len));
-	return SMFIS_NOREPLY;
+	return SMFIS_CONTINUE;
 }
 
 static sfsistat

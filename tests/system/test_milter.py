@@ -6,7 +6,7 @@ import pytest
 
 from harness import judge
 from harness.milter_client import (ACTIONS_ALL, ADDHDRS, LEADSPC, MACROS,
-                                   NODATA, PROTOCOL_ALL, fields_of)
+                                   NODATA, PROTOCOL_ALL, Result, fields_of)
 from harness.milter_world import PLAIN, World
 
 STRANGER = {"host": "mx.example.org", "address": "192.0.2.7"}
@@ -140,6 +140,21 @@ def test_a_stranger_behind_an_mta_that_leaves_out_data(shared):
         client.abort()
         client.mail()
         assert client.eoh().verdict == "accept"
+
+
+def test_the_last_bytes_of_a_body_may_come_with_its_end(shared):
+    fields, body = fields_of(PLAIN)
+    with shared.client() as client:
+        client.begin()
+        client.mail()
+        client.data()
+        for name, value in fields:
+            client.header(name, value)
+        client.eoh()
+        client.body(body)
+        reply, changes, _ = client.eob(rest=b"more\r\n")
+        data = client.changed(fields, body + b"more\r\n", changes)
+    assert shared.passes(Result(*reply, "E", changes, data, 0))
 
 
 @pytest.mark.parametrize("options, why", [

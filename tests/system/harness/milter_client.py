@@ -247,10 +247,11 @@ class Milter:
         """QUIT_NC: another connect follows on the same socket."""
         self.send(b"K")
 
-    def eob(self, macros=None):
-        """(Reply, changes, progress)"""
+    def eob(self, macros=None, rest=b""):
+        """(Reply, changes, progress). rest: of the body, which most MTAs send
+        before."""
         self.tell(b"E", macros)
-        self.send(b"E")
+        self.send(b"E", rest)
         changes, progress = [], 0
         while True:
             command, payload = self.read()
