@@ -1,10 +1,11 @@
 """Postfix with `signet milter`, set up by etc/postfix/main.cf as it stands:
 what leaves it verifies, whichever way it came in.
 
-One Postfix and one milter serve the whole module; a test that wants another
-configuration reloads it and puts it back.
+One Postfix and one milter serve the whole module; a test that wants Postfix
+configured otherwise starts another one.
 """
 
+import contextlib
 import os
 import re
 import threading
@@ -58,16 +59,29 @@ class World(Outgoing):
     def start(self):
         self.milter.start()
         self.on_unix.launch().wait("ready")
-        main = snippet(SNIPPET, "inet:127.0.0.1:8891",
-                       "inet:127.0.0.1:%d" % self.setup.milter_port)
+        self.main = snippet(
+            SNIPPET, "inet:127.0.0.1:8891",
+            "inet:127.0.0.1:%d" % self.setup.milter_port
+        ) + "myorigin = %s\n" % HOST
         self.originating, self.by_unix = free_port(), free_port()
         self.postfix = Relaying(
-            self.directory, self.receiver.port,
-            main + "myorigin = %s\n" % HOST,
+            self.directory, self.receiver.port, self.main,
             services={
                 self.originating: ["milter_macro_daemon_name=ORIGINATING"],
                 self.by_unix: ["smtpd_milters=" + self.on_unix.socket]})
         return self
+
+    @contextlib.contextmanager
+    def configured(self, name, **parameters):
+        """Another Postfix, with these in its main.cf."""
+        postfix = Relaying(
+            os.path.join(self.directory, name), self.receiver.port,
+            self.main + "".join("%s = %s\n" % parameter
+                                for parameter in parameters.items()))
+        try:
+            yield postfix
+        finally:
+            postfix.stop()
 
     def stop(self):
         if self.postfix is not None:
@@ -221,12 +235,13 @@ def test_reloads_under_load_drop_nothing(world):
 
     thread = threading.Thread(target=reload)
     thread.start()
+    arrived = []
     try:
-        arrived = world.send(world.postfix.port, plain)
+        while len(reloads) < 3:
+            arrived += world.send(world.postfix.port, plain)
     finally:
         done.set()
         thread.join()
-    assert len(reloads) >= 3
     for data in arrived:
         assert world.passes(data, "rr.example.com") == \
             dict.fromkeys(SELECTORS, True)
@@ -284,13 +299,12 @@ def test_what_postfix_changes(world):
     world.receiver.extensions = [one for one in extensions
                                  if one != "8BITMIME"]
     try:
-        with world.postfix.configured(**BREAKING):
-            for name, data in zip(LATER, world.send(world.postfix.port,
-                                                    later)):
+        with world.configured("breaking", **BREAKING) as postfix:
+            for name, data in zip(LATER, world.send(postfix.port, later)):
                 assert world.passes(data, domain) == \
                     dict.fromkeys(SELECTORS, False), name
-        with world.postfix.configured(**KEEPING, **FIRST):
-            arrived = world.send(world.postfix.port, later + before)
+        with world.configured("keeping", **KEEPING, **FIRST) as postfix:
+            arrived = world.send(postfix.port, later + before)
     finally:
         world.receiver.extensions = extensions
     world.assert_signed(arrived, [domain] * len(arrived),

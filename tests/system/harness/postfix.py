@@ -6,17 +6,15 @@ machine's own Postfix, if it has one, is neither read nor touched. Master is
 started directly: postfix(1) would check and repair an installation.
 """
 
-import contextlib
 import email
 import email.policy
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 
 from .ports import free_port
-from .process import Server, accepts, children_of, wait_for
+from .process import Server, accepts, wait_for
 
 QUEUES = ("active bounce corrupt defer deferred flush hold incoming private "
           "saved trace maildrop public pid").split()
@@ -222,31 +220,6 @@ class Relaying(Instance):
             input=message, env=env, timeout=30, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout.decode() + self.maillog()
-
-    @contextlib.contextmanager
-    def configured(self, **parameters):
-        """With these in main.cf, for as long as it lasts."""
-        path = os.path.join(self.config, "main.cf")
-        with open(path) as file:
-            usual = file.read()
-        self._reload(path, usual + "".join(
-            "%s = %s\n" % parameter for parameter in parameters.items()))
-        try:
-            yield
-        finally:
-            self._reload(path, usual)
-
-    def _reload(self, path, text):
-        with open(path, "w") as file:
-            file.write(merged(text))
-        master = self.server.process.pid
-        old = set(children_of(master))
-        os.kill(master, signal.SIGHUP)
-        # One that is left would do one more thing as it used to. Asking
-        # again would not hurry them: master lets a service wait for a minute
-        # that ends while it starts.
-        wait_for(lambda: not old & set(children_of(master)), 30,
-                 lambda: "a reload\n" + self.maillog())
 
     def queued(self):
         """How many messages it has in its queues."""
