@@ -5,7 +5,6 @@ import os
 import pwd
 import re
 import stat
-import subprocess
 
 import pytest
 
@@ -135,7 +134,7 @@ def test_where_no_relay_has_run(setup):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
-def test_permission(deferring):
+def test_permission(deferring, directory):
     """Nobody else sees it; what root leaves belongs to the relay's user."""
     world = deferring
     submit_deferred(world)
@@ -146,10 +145,8 @@ def test_permission(deferring):
     made = os.stat(os.path.join(world.setup.state_dir, "queue", "lock.mdb"))
     assert made.st_uid == nobody
     assert stat.S_IMODE(made.st_mode) == 0o600
-    done = subprocess.run(
-        [signet.binary(), "-c", world.setup.path, "queue", "list"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        user=pwd.getpwnam("daemon").pw_uid, extra_groups=[])
+    done = signet.run_as("daemon", directory, "-c", world.setup.path,
+                         "queue", "list")
     assert done.returncode == 77, done.stderr
     assert done.stdout == b""
 

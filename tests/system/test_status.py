@@ -6,7 +6,6 @@ import pwd
 import signal
 import socket
 import stat
-import subprocess
 
 import pytest
 
@@ -115,16 +114,14 @@ def test_after_a_crash(mixed):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
-def test_permission(mixed):
+def test_permission(mixed, directory):
     world = mixed
     made = os.stat(os.path.join(world.setup.state_dir, "control"))
     assert stat.S_IMODE(made.st_mode) == 0o600
     assert made.st_uid == pwd.getpwnam("nobody").pw_uid
     os.chmod(world.setup.state_dir, 0o711)
-    done = subprocess.run(
-        [signet.binary(), "-c", world.setup.path, "status"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        user=pwd.getpwnam("daemon").pw_uid, extra_groups=[])
+    done = signet.run_as("daemon", directory, "-c", world.setup.path,
+                         "status")
     os.chmod(world.setup.state_dir, 0o700)
     assert done.returncode == 77, done.stderr
 
