@@ -1,8 +1,11 @@
 /*
  * schedule_private - what the files of the scheduler share.
  *
- *	schedule.c     destinations, leases, reading what is due, stopping
- *	settlement.c   from a delivery's results to their being durable
+ *	schedule.c              delivery's side, taking over, start and stop
+ *	schedule_destination.c  a destination: by name, and what it does next
+ *	schedule_lease.c        deliveries that are in memory
+ *	schedule_read.c         reading what is due from the store
+ *	settlement.c            from a delivery's results to their being durable
  */
 #ifndef RELAY_QUEUE_SCHEDULE_PRIVATE_H
 #define RELAY_QUEUE_SCHEDULE_PRIVATE_H
@@ -94,9 +97,66 @@ uint64_t settlement_wait_max_ms(const struct destination *destination);
 
 /* --- schedule.c --- */
 
+/* Every lease is settled or given back: once delivery/ has let go of every
+ * destination too, the loop has nothing of ours any more, and says so. */
+void home_check_stopped(struct schedule_loop *home);
+
+/* --- schedule_destination.c --- */
+
+struct destination *destination_find(struct schedule_loop *home,
+				     struct slice name);
+/* There must be none of that name. */
+struct destination *destination_new(struct schedule_loop *home,
+				    struct slice name);
+/* Nothing of it is in memory or under way; frees it. */
+void destination_close(struct destination *destination);
+
+/* Reading goes on from there at the latest. */
+void destination_rewind(struct destination *destination, uint64_t due_ms);
+/* Something is stored and due then that is not in memory. */
+void destination_note_due(struct destination *destination, uint64_t due_ms);
+void destination_sleep(struct destination *destination, uint64_t delay_ms);
+
+/* Calls destination_update() from the loop, and delivery/ where there is
+ * something to take: it is never called from inside its own calls. */
+void destination_post(struct destination *destination);
+/* Whether to read on: before the last lease is taken, so that connections do
+ * not wait. */
+bool destination_wants_more(const struct destination *destination);
+/* The destination may be gone afterwards: never from inside a call of
+ * delivery/. */
+void destination_update(struct destination *destination);
 /* The lease is over. due_ms: when what is left of it is due again, 0: nothing
  * is left. */
 void destination_settled(struct destination *destination, struct lease *lease,
 			 uint64_t due_ms);
+
+/* --- schedule_lease.c --- */
+
+struct lease *lease_find(struct destination *destination,
+			 const struct message_id *id);
+/* A READY one. Takes the delivery. */
+struct lease *lease_new(struct destination *destination,
+			struct delivery *delivery);
+/* Stays READY: the caller changes that. */
+void lease_leave_ready(struct destination *destination, struct lease *lease);
+/* A read under way may have seen it as it was: then its id stays. */
+void lease_end(struct destination *destination, struct lease *lease);
+/* Back to being stored only. */
+void lease_drop(struct destination *destination, struct lease *lease);
+void leases_forget_over(struct destination *destination);
+void destination_drop_ready(struct destination *destination);
+
+bool home_has_room(const struct schedule_loop *home);
+/* Whoever waits for room is next. */
+void home_feed_starved(struct schedule_loop *home);
+
+/* --- schedule_read.c --- */
+
+/* Whether the earliest of what is only stored is due. */
+bool destination_is_due(const struct destination *destination,
+			uint64_t wall_ms);
+/* Reads a batch, or waits for room. Nothing is being read. */
+void destination_read(struct destination *destination, uint64_t wall_ms);
 
 #endif

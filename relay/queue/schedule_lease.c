@@ -1,0 +1,110 @@
+#include "relay/queue/schedule_private.h"
+
+#include <stdlib.h>
+
+struct lease *
+lease_find(struct destination *destination, const struct message_id *id)
+{
+	LIST_EACH (item, &destination->leases) {
+		struct lease *lease = CONTAINER(item, struct lease, link);
+
+		if (message_id_eq(&lease->id, id))
+			return lease;
+	}
+	return NULL;
+}
+
+struct lease *
+lease_new(struct destination *destination, struct delivery *delivery)
+{
+	struct lease *lease = memory_new(sizeof(*lease));
+
+	lease->id = delivery->message->id;
+	lease->delivery = delivery;
+	delivery->lease = lease;
+	list_add_last(&destination->leases, &lease->link);
+	list_add_last(&destination->ready, &lease->ready);
+	destination->leases_count++;
+	destination->ready_count++;
+	destination->home->leases_count++;
+	return lease;
+}
+
+void
+lease_leave_ready(struct destination *destination, struct lease *lease)
+{
+	ASSERT(lease->state == LEASE_READY);
+	ASSERT(destination->ready_count > 0);
+	list_remove(&lease->ready);
+	destination->ready_count--;
+}
+
+bool
+home_has_room(const struct schedule_loop *home)
+{
+	return home->leases_count + home->leases_coming < home->leases_max;
+}
+
+void
+home_feed_starved(struct schedule_loop *home)
+{
+	struct list *item;
+
+	if (!home_has_room(home))
+		return;
+	item = list_take_first(&home->starved);
+	if (item != NULL)
+		alarm_set(&CONTAINER(item, struct destination, starved)->alarm,
+			  0);
+}
+
+void
+lease_end(struct destination *destination, struct lease *lease)
+{
+	struct schedule_loop *home = destination->home;
+
+	ASSERT(lease->state != LEASE_READY);
+	ASSERT(lease->state != LEASE_OVER);
+	ASSERT(destination->leases_count > 0);
+	ASSERT(home->leases_count > 0);
+	delivery_free(TAKE(lease->delivery));
+	lease->state = LEASE_OVER;
+	destination->leases_count--;
+	home->leases_count--;
+	if (destination->read == NULL) {
+		list_remove(&lease->link);
+		free(lease);
+	}
+	home_feed_starved(home);
+}
+
+void
+leases_forget_over(struct destination *destination)
+{
+	LIST_EACH (item, &destination->leases) {
+		struct lease *lease = CONTAINER(item, struct lease, link);
+
+		if (lease->state != LEASE_OVER)
+			continue;
+		list_remove(item);
+		free(lease);
+	}
+}
+
+void
+lease_drop(struct destination *destination, struct lease *lease)
+{
+	destination_note_due(destination, lease->delivery->due_ms);
+	if (lease->state == LEASE_READY)
+		lease_leave_ready(destination, lease);
+	lease->state = LEASE_OUT;
+	lease_end(destination, lease);
+}
+
+void
+destination_drop_ready(struct destination *destination)
+{
+	LIST_EACH (item, &destination->ready)
+		lease_drop(destination,
+			   CONTAINER(item, struct lease, ready));
+}
