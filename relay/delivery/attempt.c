@@ -57,6 +57,7 @@ attempt_set(struct attempt *attempt, size_t i,
 	result->mx = arena_copy(&attempt->arena, like->mx);
 	result->address = arena_copy(&attempt->arena, like->address);
 	result->tls = arena_copy(&attempt->arena, like->tls);
+	result->dsn_passed_on = like->dsn_passed_on;
 	result->changes = like->changes != NULL
 				  ? changes_copy(&attempt->arena, like->changes)
 				  : NULL;

@@ -200,6 +200,10 @@ message_new_like(const struct message *message)
 	}
 	made->received_ms = message->received_ms;
 	made->declared_8bit = message->declared_8bit;
+	made->declared_smtputf8 = message->declared_smtputf8;
+	made->ret = message->ret;
+	made->envid = arena_copy(&made->arena, message->envid);
+	made->user = arena_copy(&made->arena, message->user);
 	made->is_report = message->is_report;
 	return made;
 }

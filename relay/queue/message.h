@@ -30,15 +30,27 @@ void message_id_write(const struct message_id *id,
 bool message_id_read(struct slice text, struct message_id *id_out) MUST_USE;
 bool message_id_eq(const struct message_id *a, const struct message_id *b);
 
+/* When the sender wants a report about a recipient: RFC 3461 4.1. */
+enum notify {
+	NOTIFY_NEVER = 1u << 0, /* stands alone */
+	NOTIFY_SUCCESS = 1u << 1,
+	NOTIFY_FAILURE = 1u << 2,
+	NOTIFY_DELAY = 1u << 3,
+};
+
 /* One entry per RCPT, as accepted. */
 struct recipient {
-	struct slice address;     /* forward-path without <>, as given */
+	struct slice address;     /* forward-path without <>, as given: UTF-8 */
 	struct slice destination; /* domain in A-labels, lower case; an address
 				     literal as "[…]" */
-	/* reserved for RFC 3461: ORCPT and NOTIFY as given; empty now */
-	struct slice orcpt;
-	unsigned notify;
+	struct slice orcpt;       /* RFC 3461 4.2, "rfc822;" and xtext, or
+				     RFC 6533 3, "utf-8;…": as given, ready to
+				     be passed on; "": not given */
+	unsigned notify;          /* NOTIFY_ bits; 0: not given */
 };
+
+/* How much of the message a report of failure returns: RFC 3461 4.3. */
+enum message_ret { RET_NOT_SAID, RET_FULL, RET_HDRS };
 
 struct spool_file;
 
@@ -68,6 +80,12 @@ struct message {
 	size_t recipients_count;
 	uint64_t received_ms;      /* wall */
 	bool declared_8bit;        /* BODY=8BITMIME */
+	bool declared_smtputf8;    /* RFC 6531 3.4; whether it needs it is
+				      another question */
+	enum message_ret ret;
+	struct slice envid;        /* RFC 3461 4.4: xtext, as given, ready to
+				      be passed on; "": not given */
+	struct slice user;         /* who had authenticated; "": nobody */
 	bool is_report;            /* one of our own DSNs: never reported on */
 	struct slice prefix;       /* whole fields, each with CRLF */
 	struct body body;

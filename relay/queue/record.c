@@ -3,15 +3,19 @@
 #include <endian.h>
 #include <xxhash.h>
 
-#define VERSION 1
+#define MESSAGE_VERSION 2
+#define MESSAGE_VERSION_MIN 1
+#define DELIVERY_VERSION 1
 
 #define MESSAGE_DECLARED_8BIT 1u
 #define MESSAGE_IS_REPORT 2u
 #define MESSAGE_IS_FILE 4u
 #define MESSAGE_HAS_8BIT 8u
 #define MESSAGE_HAS_LONG_LINE 16u
+#define MESSAGE_DECLARED_SMTPUTF8 32u
 
 #define DELIVERY_IS_HELD 1u
+#define DELIVERY_IS_DELAY_TOLD 2u
 
 /* --- keys --- */
 
@@ -244,8 +248,9 @@ take_bytes(struct reader *reader, size_t len)
 /* --- the message --- */
 
 /* sum, version, flags, recipients, received, size, header, reverse-path,
- * prefix */
-#define MESSAGE_FIXED (RECORD_SUM_SIZE + 1 + 1 + 4 + 8 + 8 + 8 + 2 + 4)
+ * prefix; since version 2 RET, ENVID, user */
+#define MESSAGE_FIXED                                                          \
+	(RECORD_SUM_SIZE + 1 + 1 + 4 + 8 + 8 + 8 + 2 + 4 + 1 + 2 + 2)
 /* address, destination, orcpt, notify */
 #define RECIPIENT_FIXED (2 + 2 + 2 + 2)
 /* index, attempts, reply, status, mx */
@@ -269,6 +274,8 @@ record_message_check(const struct message *message, struct fault *fault)
 				 "a message without recipients");
 	if (message->reverse_path.len > UINT16_MAX ||
 	    message->prefix.len > UINT32_MAX ||
+	    message->envid.len > UINT16_MAX ||
+	    message->user.len > UINT16_MAX ||
 	    message->body.size / BODY_CHUNK >= UINT32_MAX - 1)
 		return fault_set(fault, FAULT_LIMIT,
 				 "the envelope is too long to be stored");
@@ -292,7 +299,8 @@ size_t
 record_message_size(const struct message *message)
 {
 	size_t size = MESSAGE_FIXED + message->reverse_path.len +
-		      message->prefix.len;
+		      message->prefix.len + message->envid.len +
+		      message->user.len;
 
 	for (size_t i = 0; i < message->recipients_count; i++) {
 		const struct recipient *rcpt = &message->recipients[i];
@@ -307,6 +315,7 @@ static unsigned
 message_flags(const struct message *message)
 {
 	return (message->declared_8bit ? MESSAGE_DECLARED_8BIT : 0) |
+	       (message->declared_smtputf8 ? MESSAGE_DECLARED_SMTPUTF8 : 0) |
 	       (message->is_report ? MESSAGE_IS_REPORT : 0) |
 	       (message->body.is_file ? MESSAGE_IS_FILE : 0) |
 	       (message->body.has_8bit ? MESSAGE_HAS_8BIT : 0) |
@@ -319,7 +328,7 @@ record_message_write(const struct message *message, uint8_t *out)
 	struct record_key key;
 	uint8_t *at = out + RECORD_SUM_SIZE;
 
-	at = put_8(at, VERSION);
+	at = put_8(at, MESSAGE_VERSION);
 	at = put_8(at, message_flags(message));
 	at = put_32(at, message->recipients_count);
 	at = put_64(at, message->received_ms);
@@ -327,8 +336,13 @@ record_message_write(const struct message *message, uint8_t *out)
 	at = put_64(at, message->body.header_len);
 	at = put_16(at, message->reverse_path.len);
 	at = put_32(at, message->prefix.len);
+	at = put_8(at, message->ret);
+	at = put_16(at, message->envid.len);
+	at = put_16(at, message->user.len);
 	at = put_bytes(at, message->reverse_path);
 	at = put_bytes(at, message->prefix);
+	at = put_bytes(at, message->envid);
+	at = put_bytes(at, message->user);
 	for (size_t i = 0; i < message->recipients_count; i++) {
 		const struct recipient *rcpt = &message->recipients[i];
 
@@ -365,27 +379,55 @@ read_recipient(struct reader *reader, struct arena *arena,
 }
 
 static void
-read_message(struct reader *reader, struct message *message)
+read_flags(struct message *message, unsigned flags)
 {
-	unsigned version = take_8(reader), flags = take_8(reader);
-	size_t count = take_32(reader), path_len, prefix_len;
+	message->declared_8bit = (flags & MESSAGE_DECLARED_8BIT) != 0;
+	message->declared_smtputf8 = (flags & MESSAGE_DECLARED_SMTPUTF8) != 0;
+	message->is_report = (flags & MESSAGE_IS_REPORT) != 0;
+	message->body.is_file = (flags & MESSAGE_IS_FILE) != 0;
+	message->body.has_8bit = (flags & MESSAGE_HAS_8BIT) != 0;
+	message->body.has_long_line = (flags & MESSAGE_HAS_LONG_LINE) != 0;
+}
+
+/* The fields up to the recipients. */
+static void
+read_envelope(struct reader *reader, unsigned version, struct message *message)
+{
+	struct arena *arena = &message->arena;
+	size_t path_len, prefix_len, envid_len = 0, user_len = 0;
+	unsigned ret = RET_NOT_SAID;
 
 	message->received_ms = take_64(reader);
 	message->body.size = take_64(reader);
 	message->body.header_len = take_64(reader);
 	path_len = take_16(reader);
 	prefix_len = take_32(reader);
-	message->reverse_path =
-		arena_copy(&message->arena, take_bytes(reader, path_len));
-	message->prefix =
-		arena_copy(&message->arena, take_bytes(reader, prefix_len));
-	message->declared_8bit = (flags & MESSAGE_DECLARED_8BIT) != 0;
-	message->is_report = (flags & MESSAGE_IS_REPORT) != 0;
-	message->body.is_file = (flags & MESSAGE_IS_FILE) != 0;
-	message->body.has_8bit = (flags & MESSAGE_HAS_8BIT) != 0;
-	message->body.has_long_line = (flags & MESSAGE_HAS_LONG_LINE) != 0;
-	if (version != VERSION || count == 0 ||
-	    count > reader->rest.len / RECIPIENT_FIXED ||
+	if (version >= 2) {
+		ret = take_8(reader);
+		envid_len = take_16(reader);
+		user_len = take_16(reader);
+	}
+	message->reverse_path = arena_copy(arena, take_bytes(reader, path_len));
+	message->prefix = arena_copy(arena, take_bytes(reader, prefix_len));
+	message->envid = arena_copy(arena, take_bytes(reader, envid_len));
+	message->user = arena_copy(arena, take_bytes(reader, user_len));
+	if (ret > RET_HDRS)
+		reader->is_bad = true;
+	else
+		message->ret = (enum message_ret)ret;
+}
+
+static void
+read_message(struct reader *reader, struct message *message)
+{
+	unsigned version = take_8(reader);
+	size_t count;
+
+	read_flags(message, take_8(reader));
+	count = take_32(reader);
+	read_envelope(reader, version, message);
+	if (version < MESSAGE_VERSION_MIN || version > MESSAGE_VERSION ||
+	    count == 0 || count > reader->rest.len / RECIPIENT_FIXED ||
 	    message->body.header_len > message->body.size ||
 	    message->body.size / BODY_CHUNK >= UINT32_MAX - 1) {
 		reader->is_bad = true;
@@ -485,6 +527,13 @@ write_state(uint8_t *at, const struct delivery_recipient *rcpt)
 	return put_bytes(at, mx);
 }
 
+static unsigned
+delivery_flags(const struct delivery *delivery)
+{
+	return (delivery->is_held ? DELIVERY_IS_HELD : 0) |
+	       (delivery->is_delay_told ? DELIVERY_IS_DELAY_TOLD : 0);
+}
+
 void
 record_delivery_write(const struct delivery *delivery, uint64_t due_ms,
 		      uint8_t *out)
@@ -492,8 +541,8 @@ record_delivery_write(const struct delivery *delivery, uint64_t due_ms,
 	struct record_key key;
 	uint8_t *at = out + RECORD_SUM_SIZE;
 
-	at = put_8(at, VERSION);
-	at = put_8(at, delivery->is_held ? DELIVERY_IS_HELD : 0);
+	at = put_8(at, DELIVERY_VERSION);
+	at = put_8(at, delivery_flags(delivery));
 	at = put_32(at, record_delivery_left(delivery));
 	at = put_64(at, due_ms);
 	at = put_64(at, delivery->last_attempt_ms);
@@ -533,9 +582,10 @@ read_delivery(struct reader *reader, struct delivery *delivery)
 	size_t count = take_32(reader);
 
 	delivery->is_held = (flags & DELIVERY_IS_HELD) != 0;
+	delivery->is_delay_told = (flags & DELIVERY_IS_DELAY_TOLD) != 0;
 	delivery->due_ms = take_64(reader);
 	delivery->last_attempt_ms = take_64(reader);
-	if (version != VERSION || count == 0 ||
+	if (version != DELIVERY_VERSION || count == 0 ||
 	    count > reader->rest.len / STATE_FIXED ||
 	    count > delivery->message->recipients_count) {
 		reader->is_bad = true;

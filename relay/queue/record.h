@@ -13,6 +13,9 @@
  *	deliveries  id, destination  → delivery record
  *	due         destination, NUL, due time, id → nothing
  *
+ * Each record says its version; what an older one did not have is read as not
+ * given. Of messages: 1 had no RET, ENVID and user.
+ *
  * A body in a file of its own is the same chunks, one after the other, with the
  * same keys.
  */

@@ -70,6 +70,7 @@ struct delivery {
 	 * that version or a later one sees it. */
 	uint64_t version;
 	bool is_held;
+	bool is_delay_told;         /* a report of the delay has been sent */
 	void *lease;                /* the schedule's */
 };
 

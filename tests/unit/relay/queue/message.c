@@ -131,7 +131,11 @@ Test(message, like)
 	message_add_recipient(message, SLICE("c@example.org"),
 			      SLICE("example.org"));
 	message->recipients[1].orcpt = SLICE("rfc822;c");
-	message->recipients[1].notify = 3;
+	message->recipients[1].notify = NOTIFY_NEVER;
+	message->declared_smtputf8 = true;
+	message->ret = RET_FULL;
+	message->envid = SLICE("id");
+	message->user = SLICE("user");
 	message->received_ms = 42;
 	message->declared_8bit = message->is_report = true;
 	message->body.size = 7;
@@ -145,7 +149,11 @@ Test(message, like)
 	cr_expect(slice_eq(like->recipients[1].destination,
 			   SLICE("example.org")));
 	cr_expect(slice_eq(like->recipients[1].orcpt, SLICE("rfc822;c")));
-	cr_expect_eq(like->recipients[1].notify, 3);
+	cr_expect_eq(like->recipients[1].notify, NOTIFY_NEVER);
+	cr_expect(like->declared_smtputf8);
+	cr_expect_eq(like->ret, RET_FULL);
+	cr_expect(slice_eq(like->envid, SLICE("id")));
+	cr_expect(slice_eq(like->user, SLICE("user")));
 	cr_expect_eq(like->received_ms, 42);
 	cr_expect(like->declared_8bit);
 	cr_expect(like->is_report);

@@ -37,9 +37,13 @@ message_full(void)
 
 	message->declared_8bit = true;
 	message->body.has_long_line = true;
+	message->declared_smtputf8 = true;
+	message->ret = RET_HDRS;
+	message->envid = SLICE("QQ314159+2B");
+	message->user = SLICE("printer");
 	message->body.header_len = 1234;
 	message->recipients[1].orcpt = SLICE("rfc822;b@z.example");
-	message->recipients[1].notify = 5;
+	message->recipients[1].notify = NOTIFY_FAILURE | NOTIFY_DELAY;
 	return message;
 }
 
@@ -51,6 +55,7 @@ delivery_full(struct message *message)
 	delivery->message = message_ref(message);
 	delivery->destination = SLICE("x.example");
 	delivery->is_held = true;
+	delivery->is_delay_told = true;
 	delivery->last_attempt_ms = 77;
 	delivery->recipients_count = 2;
 	delivery->recipients = arena_array(&delivery->arena, 2,
@@ -90,7 +95,56 @@ Test(record, message_and_back)
 	}
 	cr_expect(slice_eq(back->recipients[1].orcpt,
 			   SLICE("rfc822;b@z.example")));
-	cr_expect_eq(back->recipients[1].notify, 5);
+	cr_expect_eq(back->recipients[1].notify, NOTIFY_FAILURE | NOTIFY_DELAY);
+	cr_expect(back->declared_smtputf8);
+	cr_expect_eq(back->ret, RET_HDRS);
+	cr_expect(slice_eq(back->envid, SLICE("QQ314159+2B")));
+	cr_expect(slice_eq(back->user, SLICE("printer")));
+}
+
+/* As version 1 wrote it, byte by byte: a store outlives the program. */
+#define FIRST_SUM "\0\0\0\0\0\0\0\0"
+#define FIRST_VERSION "\1"
+#define FIRST_FLAGS "\11" /* declared 8-bit, has 8-bit */
+#define FIRST_COUNT "\1\0\0\0"
+#define FIRST_RECEIVED "\52\0\0\0\0\0\0\0"
+#define FIRST_SIZE "\7\0\0\0\0\0\0\0"
+#define FIRST_HEADER "\5\0\0\0\0\0\0\0"
+#define FIRST_PATH_LEN "\13\0"
+#define FIRST_PREFIX_LEN "\6\0\0\0"
+#define FIRST_TEXTS "a@x.example" "X: y\r\n"
+#define FIRST_RECIPIENT                                                        \
+	"\13\0" "\11\0" "\0\0" "\0\0" "b@y.example" "y.example"
+
+Test(record, the_first_version_is_read)
+{
+	static const char first[] =
+		FIRST_SUM FIRST_VERSION FIRST_FLAGS FIRST_COUNT FIRST_RECEIVED
+			FIRST_SIZE FIRST_HEADER FIRST_PATH_LEN FIRST_PREFIX_LEN
+				FIRST_TEXTS FIRST_RECIPIENT;
+	CLEAN(message_unref_clean) struct message *back = NULL;
+	CLEAN(text_done) struct text record = {0};
+	struct message_id id = message_id_new();
+	struct record_key key;
+
+	text_add(&record, slice_of(first, sizeof(first) - 1));
+	record_key_message(&key, &id, 0);
+	record_seal(&key, (uint8_t *)record.bytes, record.len);
+	cr_assert(record_message_read(&id, text_slice(&record), &back, NULL));
+	cr_expect(slice_eq(back->reverse_path, SLICE("a@x.example")));
+	cr_expect(slice_eq(back->prefix, SLICE("X: y\r\n")));
+	cr_expect_eq(back->received_ms, 42);
+	cr_expect_eq(back->body.size, 7);
+	cr_expect_eq(back->body.header_len, 5);
+	cr_expect(back->declared_8bit);
+	cr_expect(back->body.has_8bit);
+	cr_expect_not(back->declared_smtputf8);
+	cr_expect_eq(back->ret, RET_NOT_SAID);
+	cr_expect_eq(back->envid.len, 0);
+	cr_expect_eq(back->user.len, 0);
+	cr_assert_eq(back->recipients_count, 1);
+	cr_expect(slice_eq(back->recipients[0].address, SLICE("b@y.example")));
+	cr_expect(slice_eq(back->recipients[0].destination, SLICE("y.example")));
 }
 
 Test(record, delivery_and_back)
@@ -108,6 +162,7 @@ Test(record, delivery_and_back)
 	cr_expect_eq(back->due_ms, 99);
 	cr_expect_eq(back->last_attempt_ms, 77);
 	cr_expect(back->is_held);
+	cr_expect(back->is_delay_told);
 	cr_assert_eq(back->recipients_count, 2);
 	cr_expect_eq(back->recipients[0].attempts, 3);
 	cr_expect(slice_eq(back->recipients[0].reply,
