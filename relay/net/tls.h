@@ -1,6 +1,6 @@
 /*
- * tls - TLS sessions over memory BIOs: the only file that knows SSL. No
- * sockets: stream.c feeds it what arrived and sends what it gives.
+ * tls - TLS sessions over memory BIOs: nobody else knows SSL. No sockets:
+ * stream.c feeds it what arrived and sends what it gives.
  */
 #ifndef RELAY_NET_TLS_H
 #define RELAY_NET_TLS_H
