@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "relay/delivery/client_private.h"
@@ -7,10 +6,9 @@ typedef void send_fn(struct client *client);
 typedef enum client_state replied_fn(struct client *client,
 				     const struct reply_in *reply);
 
-static send_fn ehlo_send, helo_send, starttls_send, handshake_start, idle_enter,
-	rset_send, quit_send;
-static replied_fn greeting_replied, ehlo_replied, helo_replied,
-	starttls_replied, idle_replied, rset_replied, quit_replied;
+static send_fn ehlo_send, helo_send, idle_enter, rset_send, quit_send;
+static replied_fn greeting_replied, ehlo_replied, helo_replied, idle_replied,
+	rset_replied, quit_replied;
 
 #define IN(state) (1u << CLIENT_##state)
 
@@ -73,7 +71,7 @@ static const struct client_step {
 
 /* --- the end --- */
 
-static void
+void
 client_command(struct client *client, const char *verb, struct slice argument)
 {
 	CLEAN(text_done) struct text line = {0};
@@ -125,17 +123,6 @@ in_transaction(const struct client *client)
 	return client->attempt != NULL;
 }
 
-/* Whatever ends it from STARTTLS to the first reply over TLS is laid at TLS's
- * door: hosts that offer it and then just hang up are not rare. */
-static bool
-is_securing(const struct client *client)
-{
-	return client->state == CLIENT_STARTTLS ||
-	       client->state == CLIENT_HANDSHAKE ||
-	       (client->state == CLIENT_EHLO &&
-		stream_tls(client->stream) != NULL);
-}
-
 static enum client_state
 end_with(struct client *client, const struct fate *fate)
 {
@@ -145,7 +132,7 @@ end_with(struct client *client, const struct fate *fate)
 	end->has_answered = client->has_answered;
 	end->is_idle_end = client->state == CLIENT_IDLE ||
 			   client->state == CLIENT_QUIT;
-	end->is_tls_trouble = is_securing(client);
+	end->is_tls_trouble = client_is_securing(client);
 	/* Hosts that have had enough of bad recipients say so at RSET. */
 	end->is_of_message = client->is_of_message ||
 			     (client->state == CLIENT_RSET &&
@@ -275,9 +262,8 @@ keyword_take(struct client *client, struct slice line)
 	}
 }
 
-/* As safe as it is going to be. */
-static enum client_state
-settled(struct client *client)
+enum client_state
+client_safe_enough(struct client *client)
 {
 	return client->settings.login != NULL ? auth_begin(client)
 					      : CLIENT_IDLE;
@@ -292,12 +278,12 @@ greeted(struct client *client)
 			 settings->tls == TLS_VERIFY;
 
 	if (stream_tls(client->stream) != NULL || settings->tls == TLS_NONE)
-		return settled(client);
+		return client_safe_enough(client);
 	if (client->has_starttls && !settings->in_clear)
 		return CLIENT_STARTTLS;
 	if (is_needed)
 		return client_end_trouble(client, TROUBLE_NO_TLS, SLICE_NONE);
-	return settled(client);
+	return client_safe_enough(client);
 }
 
 static enum client_state
@@ -331,57 +317,6 @@ helo_replied(struct client *client, const struct reply_in *reply)
 	if (fate.outcome != OUTCOME_NONE)
 		return client_end_reply(client, &fate, reply);
 	return greeted(client);
-}
-
-/* --- STARTTLS --- */
-
-static void
-starttls_send(struct client *client)
-{
-	client_command(client, "STARTTLS", SLICE_NONE);
-}
-
-static enum client_state
-starttls_replied(struct client *client, const struct reply_in *reply)
-{
-	struct fate fate = outcome_of_reply(STAGE_STARTTLS, reply);
-
-	if (fate.outcome == OUTCOME_NONE && reply->code == 220) {
-		/* Bytes behind the reply were not said by whom we are about to
-		 * talk to securely. */
-		if (stream_input(client->stream).len == 0)
-			return CLIENT_HANDSHAKE;
-		return client_end_trouble(client, TROUBLE_TLS_FAILED,
-					  SLICE("bytes behind the reply to "
-						"STARTTLS"));
-	}
-	if (reply->code == 421 || client->settings.tls != TLS_OPPORTUNISTIC)
-		return client_end_reply(client, &fate, reply);
-	return settled(client); /* refused: in clear, on this connection */
-}
-
-static void
-handshake_start(struct client *client)
-{
-	const struct client_settings *settings = &client->settings;
-
-	stream_secure_client(client->stream, settings->tls_context,
-			     settings->host->is_name ||
-					     settings->tls == TLS_VERIFY
-				     ? settings->host->name
-				     : SLICE_NONE);
-}
-
-static void
-client_secured(struct client *client)
-{
-	const struct tls *tls = stream_tls(client->stream);
-
-	ASSERT(client->state == CLIENT_HANDSHAKE);
-	snprintf(client->tls, sizeof(client->tls), "%s %s", tls_version(tls),
-		 tls_cipher(tls));
-	client_enter(client,
-		     client->is_greeted ? CLIENT_EHLO : CLIENT_GREETING);
 }
 
 /* --- between transactions --- */
@@ -562,7 +497,7 @@ client_on_event(void *owner, enum stream_event event)
 			client_enter(client, CLIENT_BODY);
 		break;
 	case STREAM_SECURED:
-		client_secured(client);
+		handshake_done(client);
 		break;
 	case STREAM_ENDED:
 		client_enter(client, client_end_trouble(client,

@@ -1,6 +1,7 @@
 /*
- * What client.c (the conversation: states and events), client_auth.c (logging
- * in: RFC 4954) and transaction.c (one message: MAIL to the final reply) share.
+ * What client.c (the conversation: states and events), client_tls.c (STARTTLS:
+ * RFC 3207), client_auth.c (logging in: RFC 4954) and transaction.c (one
+ * message: MAIL to the final reply) share.
  * For them only.
  */
 #ifndef RELAY_DELIVERY_CLIENT_PRIVATE_H
@@ -97,10 +98,23 @@ enum client_state client_end_trouble(struct client *client,
 				     struct slice detail);
 /* The one road to another state. */
 void client_enter(struct client *client, enum client_state state);
+void client_command(struct client *client, const char *verb,
+		    struct slice argument);
+/* As safe as it is going to be: where that leads to. */
+enum client_state client_safe_enough(struct client *client);
 /* After client_enter() outside of a stream event. */
 void client_settle(struct client *client);
 void client_result(const struct client *client, const struct fate *fate,
 		   struct slice words, struct recipient_result *result_out);
+
+/* --- client_tls.c --- */
+
+void starttls_send(struct client *client);
+enum client_state starttls_replied(struct client *client,
+				   const struct reply_in *reply);
+void handshake_start(struct client *client);
+void handshake_done(struct client *client);
+bool client_is_securing(const struct client *client);
 
 /* --- client_auth.c --- */
 
