@@ -20,6 +20,8 @@
 #define LOST_MAX 2
 /* Leases that one failure of a whole destination defers. */
 #define DEFER_MAX 8
+/* Kept of the words that say so. */
+#define TROUBLE_MAX 512
 
 /*
  * What delivery/ knows of one destination; on its owning loop. It is `due`
@@ -46,6 +48,7 @@ struct delivery_destination {
 	uint64_t backoff_ms;
 	uint64_t retry_ms;       /* least delay that a deferred one waits */
 	uint64_t paused_until_ms;
+	struct text trouble;     /* why no host was reached */
 };
 
 /* The part of the service that one loop has. */
@@ -148,6 +151,13 @@ returned_give_back(struct delivery_destination *destination)
 	while ((item = list_take_first(&destination->returned)) != NULL)
 		attempt_give_back(destination,
 				  CONTAINER(item, struct attempt, link));
+}
+
+static void
+trouble_note(struct delivery_destination *destination, struct slice words)
+{
+	text_clear(&destination->trouble);
+	text_add(&destination->trouble, slice_sub(words, 0, TROUBLE_MAX));
 }
 
 /* The whole destination is out of reach: longer each time, but never longer
@@ -280,6 +290,7 @@ hosts_report_trouble(struct delivery_destination *destination)
 	if (hosts->detail.len > 0)
 		text_addf(&words, " (%.*s)", SLICE_ARG(hosts->detail));
 	result.reply = text_slice(&words);
+	trouble_note(destination, result.reply);
 	while ((fate.outcome == OUTCOME_FAILED || count < DEFER_MAX) &&
 	       (attempt = attempt_take(destination)) != NULL) {
 		attempt_fill(attempt, &result);
@@ -393,6 +404,7 @@ static void
 connection_worked(struct delivery_destination *destination)
 {
 	destination->backoff_ms = 0;
+	text_clear(&destination->trouble);
 	if (destination->window <
 	    options_of(destination)->delivery.max_connections)
 		destination->window++;
@@ -407,6 +419,8 @@ connection_returned(void *owner, struct connection *connection,
 	ASSERT(connection->assigned > 0);
 	connection->assigned--;
 	connection->is_failing |= attempt->is_unreached;
+	if (attempt->is_unreached)
+		trouble_note(destination, attempt->results[0].reply);
 	if (attempt->is_unreached && attempt->lost < LOST_MAX &&
 	    has_other_connection(destination, connection))
 		attempt_reset(attempt);
@@ -544,8 +558,44 @@ destination_gone(struct schedule_destination *schedule)
 	hosts_forget(destination);
 	list_remove(&destination->link);
 	schedule->delivery = NULL;
+	text_done(&destination->trouble);
 	free(destination);
 	return true;
+}
+
+static void
+state_fill(struct delivery_destination *destination,
+	   struct destination_state *state)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	*state = (struct destination_state){
+		.name = destination->schedule->name,
+		.connections = destination->connections_count,
+		.window = destination->window,
+		.is_resolving = destination->is_resolving,
+		.paused_ms = destination->paused_until_ms > now_ms
+				     ? destination->paused_until_ms - now_ms
+				     : 0,
+		.trouble = text_slice(&destination->trouble),
+	};
+	LIST_EACH (item, &destination->connections)
+		state->idle +=
+			CONTAINER(item, struct connection, link)->assigned == 0;
+}
+
+void
+destination_each_state(struct delivery_service *service,
+		       const struct loop *loop, destination_state_fn *each,
+		       void *owner)
+{
+	struct destination_state state;
+
+	LIST_EACH (item, &service->places[loop->index].destinations) {
+		state_fill(CONTAINER(item, struct delivery_destination, link),
+			   &state);
+		each(owner, &state);
+	}
 }
 
 /* --- the service --- */

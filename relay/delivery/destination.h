@@ -24,4 +24,22 @@ bool destination_gone(struct schedule_destination *destination);
 void delivery_service_stop(struct delivery_service *service,
 			   struct loop *loop);
 
+/* What goes on with one destination. The slices are lent for the call. */
+struct destination_state {
+	struct slice name;
+	size_t connections;     /* open, or being opened */
+	size_t idle;            /* of those, without a message */
+	size_t window;          /* so many may be open now */
+	bool is_resolving;      /* its hosts are being looked up */
+	uint64_t paused_ms;     /* left of its back-off; 0: it has none */
+	struct slice trouble;   /* why no host was reached; "": none so far */
+};
+typedef void destination_state_fn(void *owner,
+				  const struct destination_state *state);
+/* On the loop's thread: of each destination that this loop owns and that has
+ * had something due since it last had nothing stored. */
+void destination_each_state(struct delivery_service *service,
+			    const struct loop *loop,
+			    destination_state_fn *each, void *owner);
+
 #endif

@@ -189,7 +189,8 @@ carried(struct connection *connection, enum outcome outcome, bool is_unreached)
 {
 	struct attempt *attempt = CONTAINER(
 		list_take_first(&connection->waiting), struct attempt, link);
-	struct recipient_result result = {.outcome = outcome};
+	struct recipient_result result = {.outcome = outcome,
+					  .reply = SLICE("nobody is home")};
 
 	if (outcome != OUTCOME_NONE)
 		attempt_fill(attempt, &result);
@@ -331,6 +332,63 @@ Test(destination, defers_once_nobody_is_left_to_try)
 		cr_expect_geq(settled_count, 1);
 		fake_clock_pass(paused_ms);
 	}
+}
+
+static struct destination_state seen;
+static char seen_trouble[64];
+
+static void
+see(void *owner, const struct destination_state *state)
+{
+	++*(unsigned *)owner;
+	seen = *state;
+	snprintf(seen_trouble, sizeof(seen_trouble), "%.*s",
+		 SLICE_ARG(state->trouble));
+}
+
+static void
+look(void)
+{
+	unsigned count = 0;
+
+	destination_each_state(service, &loops[1], see, &count);
+	cr_expect_eq(count, 0, "owned by the other loop");
+	destination_each_state(service, &loops[0], see, &count);
+	cr_expect_eq(count, 1);
+}
+
+Test(destination, can_be_looked_at)
+{
+	struct hosts_query *query;
+
+	hosts_answer = HOSTS_LATER;
+	add(1);
+	destination_due(&destination);
+	look();
+	cr_expect(slice_eq(seen.name, SLICE("example.net")));
+	cr_expect(seen.is_resolving);
+	hosts_answer = HOSTS_ONE;
+	query = TAKE(hosts_open);
+	query->done(query, hosts_make());
+	look();
+	cr_expect_eq(seen.connections, 1);
+	cr_expect_eq(seen.idle, 0);
+	cr_expect_eq(seen.paused_ms, 0);
+	ends(connections[0], true);
+	look();
+	cr_expect_eq(seen.connections, 0);
+	cr_expect_eq(seen.paused_ms, 1 * MINUTE);
+	cr_expect_str_eq(seen_trouble, "nobody is home");
+	fake_clock_pass(1 * MINUTE);
+	paused_ms = 0;
+	add(1);
+	destination_due(&destination);
+	carried(connections[1], OUTCOME_DELIVERED, false);
+	look();
+	cr_expect_eq(seen.paused_ms, 0);
+	cr_expect_eq(seen.connections, 1);
+	cr_expect_eq(seen.idle, 1);
+	cr_expect_str_eq(seen_trouble, "");
 }
 
 Test(destination, works_again_after_a_back_off)
