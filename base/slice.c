@@ -104,6 +104,22 @@ is_space(char c)
 	return ascii_is_wsp(c) || c == '\r' || c == '\n';
 }
 
+/* Eight at a time. */
+bool
+slice_is_ascii(struct slice slice)
+{
+	uint64_t all = 0, word;
+	size_t i = 0;
+
+	for (; i + sizeof(word) <= slice.len; i += sizeof(word)) {
+		memcpy(&word, slice.bytes + i, sizeof(word));
+		all |= word;
+	}
+	for (; i < slice.len; i++)
+		all |= (unsigned char)slice.bytes[i];
+	return (all & 0x8080808080808080u) == 0;
+}
+
 struct slice
 slice_trim(struct slice slice)
 {

@@ -60,6 +60,7 @@ int slice_compare(struct slice a, struct slice b); /* bytes, then length */
 /* Position of the first such byte, or -1. */
 ptrdiff_t slice_find(struct slice slice, char byte);
 ptrdiff_t slice_find_last(struct slice slice, char byte);
+bool slice_is_ascii(struct slice slice); /* no octet over 127 */
 /* Without spaces, tabs, CR and LF at both ends. */
 struct slice slice_trim(struct slice slice);
 /* Takes what stands before the first separator off *rest into *part, and the

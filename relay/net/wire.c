@@ -58,24 +58,12 @@ count_line(struct wire_data *data, size_t len)
 		data->has_long_line = true;
 }
 
-/* What may stand anywhere, but has to be known of. Eight at a time. */
+/* What may stand anywhere, but has to be known of. */
 static void
 note_octets(struct wire_data *data, struct slice bytes)
 {
-	uint64_t all = 0, word;
-	size_t i = 0;
-
 	if (!data->has_nul && slice_find(bytes, '\0') >= 0)
 		data->has_nul = true;
-	if (data->has_8bit)
-		return;
-	for (; i + sizeof(word) <= bytes.len; i += sizeof(word)) {
-		memcpy(&word, bytes.bytes + i, sizeof(word));
-		all |= word;
-	}
-	for (; i < bytes.len; i++)
-		all |= (unsigned char)bytes.bytes[i];
-	data->has_8bit = (all & 0x8080808080808080u) != 0;
 }
 
 /* The rest of a line, from anywhere within it; gives its length with the CRLF

@@ -32,7 +32,7 @@ struct wire_data {
 	bool has_bare_cr, has_bare_lf, has_nul; /* seen anywhere: refuse at the
 						   end, with the input still in
 						   step */
-	bool has_8bit, has_long_line;
+	bool has_long_line;
 	size_t line_len;
 };
 void wire_data_init(struct wire_data *data);

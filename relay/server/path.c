@@ -91,15 +91,6 @@ local_len(struct slice text)
 				    : dot_string_len(text);
 }
 
-static bool
-is_ascii(struct slice text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		if ((unsigned char)text.bytes[i] > 127)
-			return false;
-	return true;
-}
-
 /* "@one.example,@two.example:" */
 static bool
 skip_route(struct slice *text)
@@ -182,7 +173,7 @@ path_parse(struct slice text, struct path *path_out, struct slice *rest_out)
 	if (end == 0)
 		return PATH_MALFORMED;
 	inside = slice_sub(text, 1, end - 1);
-	if (!is_ascii(inside))
+	if (!slice_is_ascii(inside))
 		return PATH_NOT_ASCII;
 	if (inside.len > 0) {
 		status = parse_mailbox(inside, &path);

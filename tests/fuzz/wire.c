@@ -47,7 +47,6 @@ same(const struct result *a, const struct result *b)
 	ASSERT(a->data.has_bare_cr == b->data.has_bare_cr);
 	ASSERT(a->data.has_bare_lf == b->data.has_bare_lf);
 	ASSERT(a->data.has_nul == b->data.has_nul);
-	ASSERT(a->data.has_8bit == b->data.has_8bit);
 	ASSERT(a->data.has_long_line == b->data.has_long_line);
 }
 

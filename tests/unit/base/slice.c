@@ -31,6 +31,23 @@ Test(slice, number)
 	}
 }
 
+/* At every place of every length around a word. */
+Test(slice, is_ascii)
+{
+	char bytes[24];
+
+	memset(bytes, 0x7f, sizeof(bytes));
+	for (size_t len = 0; len < sizeof(bytes); len++) {
+		cr_expect(slice_is_ascii(slice_of(bytes, len)), "%zu", len);
+		for (size_t at = 0; at < sizeof(bytes); at++) {
+			bytes[at] = (char)0x80;
+			cr_expect_eq(slice_is_ascii(slice_of(bytes, len)),
+				     at >= len, "%zu of %zu", at, len);
+			bytes[at] = 0x7f;
+		}
+	}
+}
+
 static const struct {
 	const char *name, *input, *parts[5];
 } split_rows[] = {
