@@ -28,6 +28,7 @@ struct convert {
 	struct text on_top; /* of the prefix, without our signatures */
 	bool was_signed;
 	struct repair_report report;
+	struct message *made; /* the version's */
 	struct version *version;
 	struct text detail;
 };
@@ -40,6 +41,8 @@ convert_free(struct convert *convert)
 {
 	pass_cancel(&convert->pass);
 	version_cancel(&convert->version);
+	if (convert->made != NULL)
+		message_unref(convert->made);
 	header_reader_done(&convert->header);
 	pipeline_free(convert->pipeline);
 	text_done(&convert->on_top);
@@ -93,8 +96,9 @@ on_made(void *owner)
 {
 	struct convert *convert = owner;
 	struct changes changes = {.repair = convert->report};
-	struct message *message = version_take(convert->version, &changes);
+	struct message *message = TAKE(convert->made);
 
+	version_signatures(convert->version, &message->arena, &changes);
 	convert_end(convert, &(struct convert_result){
 				     .message = message,
 				     .changes = changes_copy(&message->arena,
@@ -114,15 +118,20 @@ on_bytes(void *owner, struct slice bytes)
 {
 	struct convert *convert = owner;
 
-	return version_write(convert->version, bytes);
+	/* The message has passed its bounds before it was stored. */
+	return version_write(convert->version, bytes) == VERSION_TAKEN;
 }
 
 static void
 on_passed(void *owner, const struct fault *fault)
 {
 	struct convert *convert = owner;
+	bool is_whole = true;
 
 	convert->pass = NULL;
+	if (fault == NULL)
+		is_whole = version_end(convert->version);
+	ASSERT(is_whole);
 	if (fault != NULL)
 		convert_fail(convert,
 			     fault->kind == FAULT_INPUT ||
@@ -133,7 +142,31 @@ on_passed(void *owner, const struct fault *fault)
 	else if (version_has_8bit(convert->version))
 		convert_refuse(convert, "8-bit text that cannot be encoded");
 	else
-		version_finish(convert->version);
+		version_finish(convert->version, SLICE_NONE);
+}
+
+static void
+version_start(struct convert *convert)
+{
+	struct slice rest = text_slice(&convert->on_top), field;
+
+	convert->made = message_new_like(convert->setup.message);
+	convert->version = version_new(&(struct version_setup){
+		.loop = convert->setup.loop,
+		.store = convert->setup.store,
+		.policy = convert->setup.generation->policy,
+		.message = convert->made,
+		.time_s = clock_wall_ms() / 1000,
+		.header_max = SIZE_MAX,
+		.is_signed = pipeline_decision(convert->pipeline)->verdict ==
+			     VERDICT_SIGN,
+		.drained = on_drained,
+		.done = on_made,
+		.failed = on_failed,
+		.owner = convert});
+	while (mime_field_next(&rest, &field))
+		version_on_top(convert->version,
+			       slice_sub(field, 0, field.len - 2));
 }
 
 static bool
@@ -147,18 +180,7 @@ on_decided(void *owner, const struct repair_report *report)
 		return false;
 	}
 	convert->report = *report;
-	convert->version = version_new(&(struct version_setup){
-		.loop = convert->setup.loop,
-		.store = convert->setup.store,
-		.policy = convert->setup.generation->policy,
-		.like = convert->setup.message,
-		.on_top = text_slice(&convert->on_top),
-		.is_signed = pipeline_decision(convert->pipeline)->verdict ==
-			     VERDICT_SIGN,
-		.drained = on_drained,
-		.done = on_made,
-		.failed = on_failed,
-		.owner = convert});
+	version_start(convert);
 	return true;
 }
 

@@ -2,20 +2,19 @@
 
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "milter/header.h"
-#include "milter/mime.h"
 #include "relay/net/signing.h"
 #include "relay/prepare/recheck.h"
 #include "relay/queue/spool.h"
 
 /*
- * WRITING in the header, then in the body; FINISHING while spool and signer are
- * at work; CHECKING before it is MADE, or BROKEN.
+ * In the HEADER, then in the BODY; WHOLE when the last byte is in; FINISHING
+ * while spool and signer are at work; CHECKING before it is MADE, or BROKEN.
  */
 enum version_state {
 	VERSION_HEADER,
 	VERSION_BODY,
+	VERSION_WHOLE,
 	VERSION_FINISHING,
 	VERSION_CHECKING,
 	VERSION_MADE,
@@ -25,13 +24,12 @@ enum version_state {
 struct version {
 	struct version_setup setup;
 	enum version_state state;
-	struct text on_top;
-	struct message *message;
+	struct text above, on_top; /* the prefix, below the signatures */
 	struct header_reader header;
 	struct pipeline *pipeline;
 	struct signature *signatures;
 	size_t signatures_count;
-	struct spool *spool;
+	struct spool *spool; /* NULL: done with */
 	struct signing_order order;
 	struct recheck recheck;
 	uint64_t size;
@@ -44,9 +42,9 @@ version_free(struct version *version)
 {
 	header_reader_done(&version->header);
 	pipeline_free(version->pipeline);
+	text_done(&version->above);
 	text_done(&version->on_top);
-	if (version->message != NULL)
-		message_unref(version->message);
+	message_unref(version->setup.message);
 	policy_unref(version->setup.policy);
 	free(version);
 }
@@ -81,7 +79,7 @@ on_rechecked(struct recheck *recheck, const struct fault *fault)
 static void
 seal(struct version *version)
 {
-	struct message *message = version->message;
+	struct message *message = version->setup.message;
 	CLEAN(text_done) struct text prefix = {0};
 	enum recheck_status status;
 	struct fault fault;
@@ -89,6 +87,7 @@ seal(struct version *version)
 	ASSERT(message->body.size == version->size);
 	if (version->signatures_count > 0)
 		pipeline_write(version->pipeline, &prefix);
+	text_add(&prefix, text_slice(&version->above));
 	text_add(&prefix, text_slice(&version->on_top));
 	message->prefix = arena_copy(&message->arena, text_slice(&prefix));
 	version->state = VERSION_CHECKING;
@@ -125,7 +124,9 @@ on_spool(void *owner, enum spool_event event)
 		break;
 	case SPOOL_DONE:
 		version->spool = NULL;
-		if (version->state == VERSION_FINISHING && !version->is_signing)
+		if (version->state == VERSION_WHOLE)
+			version->setup.spooled(version->setup.owner);
+		else if (!version->is_signing)
 			seal(version);
 		break;
 	case SPOOL_FAILED:
@@ -154,21 +155,8 @@ sign(struct version *version)
 static void
 note_8bit(struct version *version, struct slice bytes)
 {
-	for (size_t i = 0; i < bytes.len && !version->has_8bit; i++)
-		version->has_8bit = (unsigned char)bytes.bytes[i] >= 0x80;
-}
-
-static void
-take_on_top(struct version *version)
-{
-	struct slice rest = text_slice(&version->on_top), field;
-
-	note_8bit(version, rest);
-	while (mime_field_next(&rest, &field)) {
-		ASSERT(field.len > 2);
-		pipeline_header(version->pipeline,
-				slice_sub(field, 0, field.len - 2));
-	}
+	if (!version->has_8bit)
+		version->has_8bit = !slice_is_ascii(bytes);
 }
 
 struct version *
@@ -178,43 +166,61 @@ version_new(const struct version_setup *setup)
 
 	version->setup = *setup;
 	policy_ref(setup->policy);
-	text_add(&version->on_top, setup->on_top);
-	version->message = message_new_like(setup->like);
-	/* The message has passed its bounds before it was stored. */
-	header_reader_init(&version->header, SIZE_MAX);
-	version->pipeline = pipeline_new(setup->policy, clock_wall_ms() / 1000);
-	version->spool = spool_new(setup->store, setup->loop, version->message,
+	message_ref(setup->message);
+	header_reader_init(&version->header, setup->header_max);
+	version->pipeline = pipeline_new(setup->policy, setup->time_s);
+	version->spool = spool_new(setup->store, setup->loop, setup->message,
 				   on_spool, version);
-	take_on_top(version);
 	return version;
+}
+
+void
+version_on_top(struct version *version, struct slice field)
+{
+	ASSERT(version->state == VERSION_HEADER);
+	note_8bit(version, field);
+	pipeline_header(version->pipeline, field);
+	text_add(&version->on_top, field);
+	text_add_string(&version->on_top, "\r\n");
+}
+
+static void
+take_field(struct version *version, struct slice field)
+{
+	pipeline_header(version->pipeline, field);
+	if (version->setup.field != NULL)
+		version->setup.field(version->setup.owner, field);
 }
 
 static void
 end_of_header(struct version *version)
 {
+	if (version->setup.header_ended != NULL)
+		version->setup.header_ended(version->setup.owner);
 	pipeline_end_of_header(version->pipeline);
+	header_reader_done(&version->header);
 	version->state = VERSION_BODY;
 }
 
 /* Up to the end of the header; what follows stays in *bytes. */
-static void
+static enum header_status
 take_fields(struct version *version, struct slice *bytes)
 {
-	uint64_t *header_len = &version->message->body.header_len;
+	uint64_t *header_len = &version->setup.message->body.header_len;
 	size_t before = bytes->len;
 	enum header_status status;
 	struct slice field;
 
 	while ((status = header_read(&version->header, bytes, &field)) ==
 	       HEADER_FIELD)
-		pipeline_header(version->pipeline, field);
-	ASSERT(status != HEADER_TOO_LARGE);
+		take_field(version, field);
 	*header_len += before - bytes->len;
 	if (status == HEADER_END)
 		end_of_header(version);
+	return status;
 }
 
-bool
+enum version_status
 version_write(struct version *version, struct slice bytes)
 {
 	struct slice rest = bytes;
@@ -222,11 +228,35 @@ version_write(struct version *version, struct slice bytes)
 	ASSERT(version->state <= VERSION_BODY);
 	version->size += bytes.len;
 	note_8bit(version, bytes);
-	if (version->state == VERSION_HEADER)
-		take_fields(version, &rest);
+	if (version->state == VERSION_HEADER &&
+	    take_fields(version, &rest) == HEADER_TOO_LARGE)
+		return VERSION_HEADER_TOO_LARGE;
 	if (version->state == VERSION_BODY && rest.len > 0)
 		pipeline_body(version->pipeline, rest);
-	return spool_write(version->spool, bytes);
+	return spool_write(version->spool, bytes) ? VERSION_TAKEN
+						  : VERSION_WAIT;
+}
+
+bool
+version_end(struct version *version)
+{
+	enum header_status status;
+	struct slice field;
+
+	if (version->state == VERSION_HEADER) {
+		/* A message that is header only. */
+		while ((status = header_read_last(&version->header, &field)) ==
+		       HEADER_FIELD)
+			take_field(version, field);
+		if (status == HEADER_TOO_LARGE)
+			return false;
+		version->setup.message->body.header_len = version->size;
+		end_of_header(version);
+	}
+	ASSERT(version->state == VERSION_BODY);
+	version->state = VERSION_WHOLE;
+	version->setup.message->body.has_8bit = version->has_8bit;
+	return true;
 }
 
 bool
@@ -235,44 +265,48 @@ version_has_8bit(const struct version *version)
 	return version->has_8bit;
 }
 
-void
-version_finish(struct version *version)
+const struct decision *
+version_decision(const struct version *version)
 {
-	struct slice field;
-	struct fault fault;
+	return pipeline_decision(version->pipeline);
+}
 
-	if (version->state == VERSION_HEADER) {
-		/* A message that is header only. */
-		while (header_read_last(&version->header, &field) ==
-		       HEADER_FIELD)
-			pipeline_header(version->pipeline, field);
-		version->message->body.header_len = version->size;
-		end_of_header(version);
-	}
-	ASSERT(version->state == VERSION_BODY);
-	version->state = VERSION_FINISHING;
-	version->message->body.has_8bit = version->has_8bit;
-	sign(version);
-	if (version->setup.is_signed && version->signatures_count == 0) {
-		struct slice reason =
-			pipeline_decision(version->pipeline)->reason;
-
-		fault_fill(&fault, FAULT_SYSTEM, "%.*s", SLICE_ARG(reason));
-		fail(version, TROUBLE_UNSIGNED, &fault);
-		return;
-	}
+void
+version_spool(struct version *version)
+{
+	ASSERT(version->state == VERSION_WHOLE);
+	ASSERT(version->setup.spooled != NULL);
 	spool_finish(version->spool);
 }
 
-struct message *
-version_take(struct version *version, struct changes *changes)
+void
+version_finish(struct version *version, struct slice above)
 {
-	struct message *message = TAKE(version->message);
+	struct fault fault;
 
+	ASSERT(version->state == VERSION_WHOLE);
+	version->state = VERSION_FINISHING;
+	text_add(&version->above, above);
+	sign(version);
+	if (version->setup.is_signed && version->signatures_count == 0) {
+		struct slice reason = version_decision(version)->reason;
+
+		fault_fill(&fault, FAULT_SYSTEM, "%.*s", SLICE_ARG(reason));
+		fail(version, TROUBLE_UNSIGNED, &fault);
+	} else if (version->spool != NULL) {
+		spool_finish(version->spool);
+	} else if (!version->is_signing) {
+		seal(version);
+	}
+}
+
+void
+version_signatures(const struct version *version, struct arena *arena,
+		   struct changes *changes)
+{
 	ASSERT(version->state == VERSION_MADE);
-	changes_sign(changes, &message->arena, version->signatures,
+	changes_sign(changes, arena, version->signatures,
 		     version->signatures_count);
-	return message;
 }
 
 void

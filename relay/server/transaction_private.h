@@ -1,0 +1,86 @@
+/*
+ * What transaction.c (envelope, bytes, verdict) and second_pass.c (what a
+ * message that has to be repaired needs more) share. For them only.
+ */
+#ifndef RELAY_SERVER_TRANSACTION_PRIVATE_H
+#define RELAY_SERVER_TRANSACTION_PRIVATE_H
+
+#include "milter/newline.h"
+#include "milter/prepare.h"
+#include "relay/net/wire.h"
+#include "relay/prepare/pass.h"
+#include "relay/prepare/version.h"
+#include "relay/server/transaction.h"
+
+/*
+ * ENVELOPE, then BYTES; from there to REFUSED: the rest is read and dropped, in
+ * constant memory. At the end of data → FINISHING (spool and signer at work;
+ * looked at once more where that is due) → STORING (in the store's hands).
+ *
+ * A message that has to be repaired goes through BYTES once more, fed by its
+ * second pass from the spool, into a new message and a new version.
+ */
+enum phase {
+	PHASE_ENVELOPE,
+	PHASE_BYTES,
+	PHASE_REFUSED,
+	PHASE_FINISHING,
+	PHASE_STORING,
+};
+
+struct transaction {
+	struct transaction_setup setup;
+	struct arena arena;
+	struct message *message;
+	enum phase phase;
+
+	struct wire_data wire;
+	struct newline newline; /* where the listener normalizes */
+	struct text mended;
+	struct version *version; /* the message in the making */
+	uint64_t size;           /* of its bytes so far */
+	bool is_blocked;         /* until it has drained */
+	struct prepare_facts facts;
+	bool adds_date, adds_message_id;
+
+	/* The second pass. */
+	struct repair_needs needs;
+	struct repair_report report; /* what it did */
+	struct pass *pass;
+	uint64_t given_size; /* before */
+	struct text notes;   /* what was not done, for the log */
+
+	struct changes changes; /* once it is made */
+	struct store_put put;
+
+	/* Set in PHASE_REFUSED. */
+	const struct reply *refusal;
+	struct slice refusal_extra;
+	struct text reason;
+	bool is_detached, is_telling;
+};
+
+/* --- transaction.c --- */
+
+/* A version of transaction->message begins; its header is bounded. */
+void transaction_make(struct transaction *transaction, size_t header_max);
+/* No more bytes will come, and none will be changed: signed and stored. */
+void transaction_finish(struct transaction *transaction);
+/* Tells at once; behind the end of data. */
+void transaction_give_up(struct transaction *transaction,
+			 const struct reply *reply, struct slice extra,
+			 struct slice reason);
+
+extern const struct reply transaction_reply_local_error;
+extern const struct reply transaction_reply_unsigned;
+
+/* --- second_pass.c --- */
+
+/* At the end of data, which has been judged: whether there has to be one.
+ * Fills in `needs`. */
+bool second_pass_is_due(struct transaction *transaction,
+			const struct prepare_bytes *bytes);
+/* Once all bytes are spooled. */
+void second_pass_start(struct transaction *transaction);
+
+#endif
