@@ -1,0 +1,346 @@
+#include "keys/record.h"
+#include "milter/author.h"
+#include "milter/policy.h"
+
+/* ---- sender patterns ---- */
+
+/* As a glob whose only sign is "*". Goes back to the last one only: at most
+ * pattern times text steps. */
+static bool
+glob_matches(struct slice pattern, struct slice text)
+{
+	size_t p = 0, t = 0, star = SIZE_MAX, since = 0;
+
+	while (t < text.len) {
+		if (p < pattern.len && pattern.bytes[p] == '*') {
+			star = p++;
+			since = t;
+		} else if (p < pattern.len && ascii_lower(pattern.bytes[p]) ==
+						      ascii_lower(text.bytes[t])) {
+			p++;
+			t++;
+		} else if (star != SIZE_MAX) {
+			p = star + 1;
+			t = ++since;
+		} else {
+			return false;
+		}
+	}
+	while (p < pattern.len && pattern.bytes[p] == '*')
+		p++;
+	return p == pattern.len;
+}
+
+bool
+policy_pattern_matches(struct slice pattern, struct slice local,
+		       struct slice domain)
+{
+	ptrdiff_t at = slice_find_last(pattern, '@');
+
+	return at >= 0 &&
+	       glob_matches(slice_sub(pattern, 0, (size_t)at), local) &&
+	       glob_matches(slice_from(pattern, (size_t)at + 1), domain);
+}
+
+static bool
+selector_is_for(const struct keyring_selector *selector,
+		const struct authors *authors, size_t i)
+{
+	for (size_t k = 0; k < selector->from_count; k++)
+		if (policy_pattern_matches(selector->from[k],
+					   authors->locals[i],
+					   authors->domains[i]))
+			return true;
+	return false;
+}
+
+static bool
+selector_is_for_all(const struct keyring_selector *selector,
+		    const struct authors *authors)
+{
+	for (size_t i = 0; i < authors->count; i++)
+		if (!selector_is_for(selector, authors, i))
+			return false;
+	return selector->from_count > 0;
+}
+
+/* ---- deciding ---- */
+
+struct judge {
+	const struct policy *policy;
+	struct arena *arena;
+	struct authors authors;
+	struct policy_signer *signers;
+	size_t count;
+	struct text sentence;
+	struct decision *decision;
+};
+
+/* Adds the selectors of a section that sign for these authors. Returns how many
+ * were active, whether or not they sign. */
+static size_t
+signers_add(struct judge *judge, const struct keyring_domain *section)
+{
+	const struct keyring_selector *picked = NULL;
+	size_t active = 0;
+
+	for (size_t i = 0; i < section->selectors_count && picked == NULL; i++)
+		if (section->selectors[i].state == SELECTOR_ACTIVE &&
+		    selector_is_for_all(&section->selectors[i],
+					&judge->authors))
+			picked = &section->selectors[i];
+	for (size_t i = 0; i < section->selectors_count; i++) {
+		const struct keyring_selector *selector =
+			&section->selectors[i];
+		bool is_chosen =
+			picked != NULL
+				? selector_is_for_all(selector, &judge->authors)
+				: selector->from_count == 0;
+
+		if (selector->state != SELECTOR_ACTIVE)
+			continue;
+		active++;
+		if (!is_chosen)
+			continue;
+		judge->signers[judge->count++] = (struct policy_signer){
+			.domain = section->is_default
+					  ? judge->authors.domains[0]
+					  : section->name,
+			.selector = selector,
+			.rules = policy_rules_of(judge->policy, section),
+		};
+	}
+	return active;
+}
+
+/* The section of each address, which has to be one and the same. Sets
+ * decision->domain or, where nobody signs, decision->reason. */
+static void
+section_find(struct judge *judge)
+{
+	const struct keyring_domain *section = NULL;
+	const struct authors *authors = &judge->authors;
+	struct decision *decision = judge->decision;
+
+	for (size_t i = 0; i < authors->count; i++) {
+		const struct keyring_domain *found = keyring_find(
+			policy_keyring(judge->policy), authors->domains[i]);
+
+		if (found == NULL) {
+			decision->reason = arena_printf(
+				judge->arena,
+				"no domain section matches the From domain "
+				"%.*s",
+				SLICE_ARG(authors->domains[i]));
+			return;
+		}
+		if (i > 0 &&
+		    (found != section ||
+		     (found->is_default && !slice_eq(authors->domains[0],
+						     authors->domains[i])))) {
+			decision->reason = arena_printf(
+				judge->arena,
+				"From names addresses of several domain "
+				"sections, %.*s and %.*s",
+				SLICE_ARG(section->is_default
+						  ? authors->domains[0]
+						  : section->name),
+				SLICE_ARG(found->is_default
+						  ? authors->domains[i]
+						  : found->name));
+			return;
+		}
+		section = found;
+	}
+	decision->domain = section;
+}
+
+/* "2 selectors: a, b" */
+static void
+selectors_write(struct judge *judge, size_t from, size_t to)
+{
+	bool is_picked = false;
+
+	for (size_t i = from; i < to; i++)
+		is_picked |= judge->signers[i].selector->from_count > 0;
+	text_addf(&judge->sentence, "with %zu selector%s%s: ", to - from,
+		  to - from == 1 ? "" : "s",
+		  is_picked ? " for this sender" : "");
+	for (size_t i = from; i < to; i++) {
+		struct slice name = judge->signers[i].selector->name;
+
+		text_addf(&judge->sentence, "%s%.*s", i > from ? ", " : "",
+			  SLICE_ARG(name));
+	}
+}
+
+static void
+section_write(struct judge *judge)
+{
+	const struct decision *decision = judge->decision;
+	struct slice author = decision->author_domain;
+	struct slice name = decision->domain->name;
+	struct text *sentence = &judge->sentence;
+
+	text_addf(sentence, "the From domain %.*s is signed ",
+		  SLICE_ARG(author));
+	if (decision->domain->is_default)
+		text_add_string(sentence, "by the section \"*\" ");
+	else if (!slice_eq_nocase(name, author))
+		text_addf(sentence, "as a subdomain of %.*s ",
+			  SLICE_ARG(name));
+}
+
+/* Own selectors, then those of also_sign. */
+static void
+signers_find(struct judge *judge)
+{
+	struct decision *decision = judge->decision;
+	const struct keyring_domain *const *also;
+	size_t max = decision->domain->selectors_count, own, active, also_count;
+
+	also = policy_also(judge->policy, decision->domain, &also_count);
+	for (size_t i = 0; i < also_count; i++)
+		max += also[i]->selectors_count;
+	judge->signers =
+		arena_array(judge->arena, max, sizeof(*judge->signers));
+	active = signers_add(judge, decision->domain);
+	own = judge->count;
+	section_write(judge);
+	if (own > 0)
+		selectors_write(judge, 0, own);
+	for (size_t i = 0; i < also_count; i++) {
+		size_t before = judge->count;
+		struct slice name = also[i]->name;
+
+		signers_add(judge, also[i]);
+		if (judge->count == before)
+			continue;
+		text_addf(&judge->sentence, "%sby %.*s ",
+			  before > 0 ? "; also " : "", SLICE_ARG(name));
+		selectors_write(judge, before, judge->count);
+	}
+	if (judge->count > 0)
+		decision->reason = arena_copy(judge->arena,
+					      text_slice(&judge->sentence));
+	else
+		decision->reason = arena_printf(
+			judge->arena,
+			active > 0 ? "no active selector of %.*s is for this "
+				     "sender"
+				   : "no selector of %.*s is active",
+			SLICE_ARG(decision->domain->name));
+}
+
+/* An author's domain under "*" comes from the message. */
+static bool
+names_fit(struct judge *judge)
+{
+	struct fault fault = {0};
+
+	for (size_t i = 0; i < judge->count; i++) {
+		if (record_names_check(judge->signers[i].selector->name,
+				       judge->signers[i].domain, &fault))
+			continue;
+		judge->decision->reason = arena_printf(
+			judge->arena, "the From domain cannot be signed: %s",
+			fault.text);
+		return false;
+	}
+	return true;
+}
+
+/* Whether the message carries a signature of a domain that is to sign it. */
+static bool
+is_signed_already(const struct judge *judge, const struct header_facts *facts,
+		  struct slice *domain_out)
+{
+	for (size_t i = 0; i < facts->signed_count; i++)
+		for (size_t k = 0; k < judge->count; k++)
+			if (slice_eq_nocase(facts->signed_domains[i],
+					    judge->signers[k].domain)) {
+				*domain_out = judge->signers[k].domain;
+				return true;
+			}
+	return false;
+}
+
+static void
+signers_judge(struct judge *judge, const struct header_facts *facts)
+{
+	struct decision *decision = judge->decision;
+
+	if (judge->count == 0 || !names_fit(judge))
+		return;
+	if (is_signed_already(judge, facts, &decision->signed_by)) {
+		switch (policy_options(judge->policy)->existing_action) {
+		case EXISTING_KEEP:
+			break;
+		case EXISTING_STRIP:
+			decision->strips = true;
+			break;
+		case EXISTING_SKIP:
+			decision->verdict = VERDICT_RELAY;
+			decision->reason = arena_printf(
+				judge->arena,
+				"it carries a signature of %.*s already",
+				SLICE_ARG(decision->signed_by));
+			return;
+		}
+	}
+	decision->verdict = VERDICT_SIGN;
+	decision->signers = judge->signers;
+	decision->signers_count = judge->count;
+}
+
+/* True where the header leaves a list of authors to look up; else sets the
+ * reason. */
+static bool
+authors_find(const struct header_facts *facts, struct arena *arena,
+	     struct authors *authors_out, struct decision *decision)
+{
+	struct fault fault = {0};
+
+	if (facts->malformed != NULL)
+		decision->reason = SLICE(facts->malformed);
+	else if (facts->from_count == 0)
+		decision->reason = SLICE("there is no From field");
+	else if (facts->from_count > 1)
+		decision->reason = arena_printf(
+			arena, "there are %zu From fields", facts->from_count);
+	else if (!authors_parse(facts->from, arena, authors_out, &fault))
+		decision->reason = arena_printf(
+			arena, "the From field cannot be read: %s", fault.text);
+	else if (authors_out->count == 0)
+		decision->reason = SLICE("the From field names no address");
+	else
+		return true;
+	return false;
+}
+
+void
+policy_decide(const struct policy *policy, const struct header_facts *facts,
+	      struct arena *arena, struct decision *decision_out)
+{
+	struct decision decision = {
+		.verdict = policy_options(policy)->unsigned_action == UNSIGNED_REJECT
+				   ? VERDICT_REJECT
+				   : VERDICT_RELAY,
+	};
+	struct judge judge = {
+		.policy = policy, .arena = arena, .decision = &decision};
+
+	if (authors_find(facts, arena, &judge.authors, &decision)) {
+		decision.author_domain = judge.authors.domains[0];
+		section_find(&judge);
+	}
+	if (decision.domain != NULL) {
+		signers_find(&judge);
+		signers_judge(&judge, facts);
+	}
+	text_done(&judge.sentence);
+	ASSERT(decision.reason.len > 0);
+	ASSERT((decision.signers_count > 0) ==
+	       (decision.verdict == VERDICT_SIGN));
+	*decision_out = decision;
+}
