@@ -169,8 +169,8 @@ keyring_unref(struct keyring *keyring)
 	free(keyring);
 }
 
-static const struct keyring_domain *
-find_exactly(const struct keyring *keyring, struct slice name)
+const struct keyring_domain *
+keyring_named(const struct keyring *keyring, struct slice name)
 {
 	size_t from = 0, to = keyring->domains_count;
 
@@ -192,7 +192,7 @@ find_exactly(const struct keyring *keyring, struct slice name)
 const struct keyring_domain *
 keyring_find(const struct keyring *keyring, struct slice name)
 {
-	const struct keyring_domain *domain = find_exactly(keyring, name);
+	const struct keyring_domain *domain = keyring_named(keyring, name);
 	bool is_name = record_label_check(name); /* no address literal */
 	ptrdiff_t dot;
 
@@ -200,11 +200,11 @@ keyring_find(const struct keyring *keyring, struct slice name)
 		return domain;
 	while ((dot = slice_find(name, '.')) >= 0) {
 		name = slice_from(name, (size_t)dot + 1);
-		domain = find_exactly(keyring, name);
+		domain = keyring_named(keyring, name);
 		if (domain != NULL && domain->subdomains)
 			return domain;
 	}
-	return is_name ? find_exactly(keyring, SLICE("*")) : NULL;
+	return is_name ? keyring_named(keyring, SLICE("*")) : NULL;
 }
 
 size_t

@@ -82,6 +82,9 @@ CLEAN_POINTER(struct keyring, keyring_unref)
  * there is none. Case does not matter. */
 const struct keyring_domain *keyring_find(const struct keyring *keyring,
 					  struct slice domain);
+/* The section of that very name, "*" among them; or NULL. */
+const struct keyring_domain *keyring_named(const struct keyring *keyring,
+					   struct slice name);
 size_t keyring_domains_count(const struct keyring *keyring);
 const struct keyring_domain *keyring_domain_at(const struct keyring *keyring,
 					       size_t i);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "milter/explain_relay.h"
+#include "milter/senders.h"
 
 static const struct decision *
 decision_of(const struct explain *explain)
@@ -92,7 +93,8 @@ static void
 passed_over_write(const struct explain *explain,
                   const struct keyring_selector *selector, struct text *out)
 {
-	if (decision_of(explain)->verdict != VERDICT_SIGN) {
+	if (decision_of(explain)->verdict != VERDICT_SIGN ||
+	    decision_of(explain)->senders_count > 0) {
 		text_add_string(out, "does not sign this message");
 	} else if (selector->from_count > 0) {
 		text_add_string(out, "does not sign: it is for the senders ");
@@ -121,7 +123,8 @@ selector_write(const struct explain *explain,
 	case SELECTOR_ACTIVE:
 		if (!is_signer(decision, selector)) {
 			passed_over_write(explain, selector, out);
-		} else if (selector->from_count > 0) {
+		} else if (selector->from_count > 0 &&
+		           decision->senders_count == 0) {
 			text_add_string(out, "signs: it names this sender, ");
 			patterns_write(selector, out);
 		} else {
@@ -164,6 +167,57 @@ others_write(const struct explain *explain, struct text *out)
 		text_add_string(out, ".\n");
 		selectors_write(explain, others[i], out);
 	}
+}
+
+/* ---- sender sections ---- */
+
+/* Each section once, with those of its selectors that are named. */
+static void
+target_write(const struct explain *explain, const struct sender *sender,
+             size_t i, struct text *out)
+{
+	const struct sender_target *target = &sender->targets[i];
+
+	if (i == 0 || sender->targets[i - 1].section != target->section) {
+		text_add_string(out, "It names keys of the section ");
+		place_write(options_of(explain, target->section), out);
+		text_add_string(out, ".\n");
+	}
+	if (target->selector != NULL)
+		selector_write(explain, target->selector, out);
+	else
+		selectors_write(explain, target->section, out);
+}
+
+static void
+sender_write(const struct explain *explain, const struct sender *sender,
+             struct text *out)
+{
+	text_addf(out, "The section sender \"%.*s\"",
+	          SLICE_ARG(sender->pattern));
+	if (sender->file != NULL)
+		text_addf(out, " (%s:%u)", sender->file, sender->line);
+	text_add_string(out, " matches the author's address, and decides.\n");
+	for (size_t i = 0; i < sender->targets_count; i++)
+		target_write(explain, sender, i, out);
+	if (sender->targets_count == 0)
+		text_add_string(out, "It names nobody who signs.\n");
+}
+
+static void
+senders_write(const struct explain *explain, struct text *out)
+{
+	const struct decision *decision = decision_of(explain);
+	const struct policy *policy =
+	        pipeline_policy(explain->examination->pipeline);
+	size_t count = policy_senders(policy)->count;
+
+	for (size_t i = 0; i < decision->senders_count; i++)
+		sender_write(explain, decision->senders[i], out);
+	if (decision->senders_count == 0 && !decision->senders_differ &&
+	    count > 0 && decision->author_domain.len > 0)
+		text_addf(out, "None of the %zu sender sections matches.\n",
+		          count);
 }
 
 /* ---- the signatures ---- */
@@ -212,8 +266,8 @@ signer_write(const struct explain *explain, const struct policy_signer *signer,
 	          canon_name(rules->header_canon),
 	          canon_name(rules->body_canon), SLICE_ARG(signer->domain),
 	          SLICE_ARG(signer->selector->name));
-	if (rules->identity.len > 0)
-		text_addf(out, " i=%.*s", SLICE_ARG(rules->identity));
+	if (signer->identity.len > 0)
+		text_addf(out, " i=%.*s", SLICE_ARG(signer->identity));
 	text_add_string(out, "\n");
 	names_write(explain, rules, out);
 	if (rules->expire_s > 0) {
@@ -297,7 +351,9 @@ decision_write(const struct explain *explain, bool is_refused, struct text *out)
 	const struct decision *decision = decision_of(explain);
 
 	author_write(explain, out);
-	section_write(explain, out);
+	senders_write(explain, out);
+	if (decision->senders_count == 0 && !decision->senders_differ)
+		section_write(explain, out);
 	if (decision->domain != NULL) {
 		selectors_write(explain, decision->domain, out);
 		others_write(explain, out);

@@ -211,6 +211,7 @@ signatures_prepare(struct pipeline *pipeline)
 		signature->domain = signer->domain;
 		signature->selector = signer->selector;
 		signature->rules = signer->rules;
+		signature->identity = signer->identity;
 		if (view_find(pipeline, signer->rules) == NULL)
 			view_make(pipeline, signer->rules);
 	}
@@ -312,7 +313,7 @@ signature_begin(struct pipeline *pipeline, size_t i,
 		.body_canon = rules->body_canon,
 		.domain = signature->domain,
 		.selector = signature->selector->name,
-		.identity = rules->identity,
+		.identity = signature->identity,
 		.time_s = pipeline->time_s,
 		.expire_s = expire_within(pipeline->time_s, rules->expire_s),
 		.names = view->names,

@@ -37,6 +37,7 @@ struct signature {
 	struct slice domain; /* d= */
 	const struct keyring_selector *selector;
 	const struct policy_rules *rules;
+	struct slice identity; /* i=; empty: none */
 	uint8_t digest[KEY_DIGEST_SIZE];
 	/* filled in by the caller */
 	uint8_t signature[KEY_SIGNATURE_MAX];

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "milter/rules.h"
+#include "milter/senders.h"
 
 struct policy {
 	atomic_uint references;
@@ -15,6 +16,7 @@ struct policy {
 	/* The sections of also_sign of each. */
 	const struct keyring_domain ***also;
 	size_t *also_count;
+	struct senders senders;
 	struct slice *names; /* of all fields that are signed; sorted */
 	size_t names_count;
 	atomic_uchar *proven; /* of each selector, by its number */
@@ -129,6 +131,8 @@ policy_new(struct keyring *keyring, const struct signing_options *options)
 		selectors += keyring_domain_at(keyring, i)->selectors_count;
 	}
 	names_collect(policy);
+	senders_make(options, keyring, arena, &policy->senders);
+	policy->options.senders = NULL;
 	policy->options.headers = policy->options.oversign = NULL;
 	policy->options.domains = NULL;
 	policy->proven = arena_array(arena, selectors, sizeof(*policy->proven));
@@ -196,6 +200,12 @@ policy_also(const struct policy *policy, const struct keyring_domain *domain,
 
 	*count_out = policy->also_count[number];
 	return policy->also[number];
+}
+
+const struct senders *
+policy_senders(const struct policy *policy)
+{
+	return &policy->senders;
 }
 
 bool

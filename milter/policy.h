@@ -16,6 +16,8 @@
 /* Domains of signatures that a message brings along; further ones are not
  * looked at. */
 #define POLICY_SIGNED_MAX 100
+/* Alone in a list of fields to oversign: there is none. */
+#define POLICY_NO_NAME "none"
 /* x= has at most 12 digits (RFC 6376 3.5). */
 #define POLICY_TIME_MAX_S 999999999999
 
@@ -40,6 +42,25 @@ struct domain_signing_options {
 	size_t also_sign_count;
 };
 
+/* Who is to sign: a selector or, where that is empty, those that the section
+ * of the domain has for the sender. */
+struct sender_sign {
+	struct slice selector, domain; /* domain: A-labels; or "*" */
+};
+
+/* As configured in a sender section (milter/senders.h). */
+struct sender_options {
+	struct slice pattern;  /* "*@news.example.com" */
+	struct sender_sign *sign;
+	size_t sign_count;     /* 0: nobody is to */
+	struct slice identity; /* i=; its domain may be "*"; empty: none */
+	unsigned line;         /* of the configuration file, for messages */
+	const char *file;
+};
+
+/* Which of the sender sections that match a sender decide. */
+enum sender_match { SENDER_MATCH_FIRST, SENDER_MATCH_ALL };
+
 /* As configured (section signing). */
 struct signing_options {
 	enum canonicalization header_canon, body_canon;
@@ -47,12 +68,15 @@ struct signing_options {
 	enum existing_action existing_action;
 	struct slice *headers; /* none: the built-in list */
 	size_t headers_count;
-	struct slice *oversign; /* likewise */
+	struct slice *oversign; /* likewise; POLICY_NO_NAME: no field */
 	size_t oversign_count;
 	uint64_t expire_ms;    /* x= behind t=; 0: no x= */
 	uint64_t verify_every; /* milter/proof.h */
 	/* In the order of the keyring's; NULL: none has any. */
 	const struct domain_signing_options *domains;
+	struct sender_options *senders;
+	size_t senders_count;
+	enum sender_match sender_match;
 };
 
 /* A field that is signed wherever it occurs, each time it occurs. An oversigned
@@ -93,12 +117,20 @@ struct policy_signer {
 	struct slice domain; /* d= */
 	const struct keyring_selector *selector;
 	const struct policy_rules *rules;
+	struct slice identity; /* i=; empty: none */
 };
+
+struct sender;
+struct senders;
 
 struct decision {
 	enum verdict verdict;
 	/* Of the first address; A-labels, lower case. Empty: none found. */
 	struct slice author_domain;
+	/* The sender sections that decide; none: the author's domain does. */
+	const struct sender *const *senders;
+	size_t senders_count;
+	bool senders_differ; /* between the addresses: nobody signs */
 	const struct keyring_domain *domain; /* the section; NULL: none */
 	/* In the order of h=; none unless the verdict is VERDICT_SIGN. */
 	const struct policy_signer *signers;
@@ -129,16 +161,22 @@ struct header_facts {
  *	no From field, or more than one                    nobody
  *	a From that cannot be read (milter/author.h)       nobody
  *	a From without an address ("undisclosed:;")        nobody
+ *	addresses of different sender sections             nobody
+ *	sender sections whose `sign` is empty              nobody
  *	addresses of different sections                    nobody
  *	addresses of different domains under "*"           nobody
  *	no section, or none of its selectors is active     nobody
  *	signed by the domain already, and existing = skip  nobody
  *
+ * Where sender sections match the addresses, those sign that they name: of the
+ * first one that matches or, where sender_match says so, of all. Else the
+ * domain section of the addresses decides.
+ *
  * d= is the section's domain; under "*" the author's own, in whose DNS the
  * selector has to be published. Of the active selectors those sign that have a
  * sender pattern for each of the addresses; where none has, those without
  * patterns. Then, by the same rule, those of the domains of also_sign, each
- * with its own section's options.
+ * with its own section's options. At most POLICY_SIGNERS_MAX sign.
  *
  * Where nobody signs, the verdict follows unsigned; what is skipped is relayed.
  * What decision_out points to lives in the arena or in the policy.
@@ -156,13 +194,10 @@ const struct keyring_domain *const *
 policy_also(const struct policy *policy, const struct keyring_domain *domain,
 	    size_t *count_out);
 
+const struct senders *policy_senders(const struct policy *policy);
+
 /* True where some section signs fields of that name; From always. */
 bool policy_signs_field(const struct policy *policy, struct slice name);
-
-/* "*@news.example.com": "*" stands for any bytes, also none; ASCII case does
- * not matter. */
-bool policy_pattern_matches(struct slice pattern, struct slice local,
-			    struct slice domain);
 
 /* ---- what has been proven (milter/proof.h) ---- */
 

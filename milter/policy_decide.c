@@ -1,62 +1,25 @@
 #include "keys/record.h"
 #include "milter/author.h"
 #include "milter/policy.h"
+#include "milter/senders.h"
 
-/* ---- sender patterns ---- */
-
-/* As a glob whose only sign is "*". Goes back to the last one only: at most
- * pattern times text steps. */
-static bool
-glob_matches(struct slice pattern, struct slice text)
-{
-	size_t p = 0, t = 0, star = SIZE_MAX, since = 0;
-
-	while (t < text.len) {
-		if (p < pattern.len && pattern.bytes[p] == '*') {
-			star = p++;
-			since = t;
-		} else if (p < pattern.len && ascii_lower(pattern.bytes[p]) ==
-						      ascii_lower(text.bytes[t])) {
-			p++;
-			t++;
-		} else if (star != SIZE_MAX) {
-			p = star + 1;
-			t = ++since;
-		} else {
-			return false;
-		}
-	}
-	while (p < pattern.len && pattern.bytes[p] == '*')
-		p++;
-	return p == pattern.len;
-}
-
-bool
-policy_pattern_matches(struct slice pattern, struct slice local,
-		       struct slice domain)
-{
-	ptrdiff_t at = slice_find_last(pattern, '@');
-
-	return at >= 0 &&
-	       glob_matches(slice_sub(pattern, 0, (size_t)at), local) &&
-	       glob_matches(slice_from(pattern, (size_t)at + 1), domain);
-}
+/* ---- selectors of a section ---- */
 
 static bool
 selector_is_for(const struct keyring_selector *selector,
-		const struct authors *authors, size_t i)
+                const struct authors *authors, size_t i)
 {
 	for (size_t k = 0; k < selector->from_count; k++)
-		if (policy_pattern_matches(selector->from[k],
-					   authors->locals[i],
-					   authors->domains[i]))
+		if (senders_pattern_matches(selector->from[k],
+		                            authors->locals[i],
+		                            authors->domains[i]))
 			return true;
 	return false;
 }
 
 static bool
 selector_is_for_all(const struct keyring_selector *selector,
-		    const struct authors *authors)
+                    const struct authors *authors)
 {
 	for (size_t i = 0; i < authors->count; i++)
 		if (!selector_is_for(selector, authors, i))
@@ -70,16 +33,42 @@ struct judge {
 	const struct policy *policy;
 	struct arena *arena;
 	struct authors authors;
-	struct policy_signer *signers;
+	struct policy_signer *signers; /* POLICY_SIGNERS_MAX of them */
 	size_t count;
 	struct text sentence;
 	struct decision *decision;
 };
 
+/* A selector signs once. */
+static void
+signer_add(struct judge *judge, const struct keyring_domain *section,
+           const struct keyring_selector *selector, const struct sender *sender)
+{
+	struct policy_signer signer = {
+	        .domain = section->is_default ? judge->authors.domains[0]
+	                                      : section->name,
+	        .selector = selector,
+	        .rules = policy_rules_of(judge->policy, section),
+	};
+
+	for (size_t i = 0; i < judge->count; i++)
+		if (judge->signers[i].selector == selector)
+			return;
+	if (judge->count == POLICY_SIGNERS_MAX)
+		return;
+	signer.identity = signer.rules->identity;
+	if (sender != NULL && sender->identity.len > 0)
+		signer.identity =
+		        senders_identity(sender, judge->authors.domains[0],
+		                         signer.domain, judge->arena);
+	judge->signers[judge->count++] = signer;
+}
+
 /* Adds the selectors of a section that sign for these authors. Returns how many
  * were active, whether or not they sign. */
 static size_t
-signers_add(struct judge *judge, const struct keyring_domain *section)
+signers_add(struct judge *judge, const struct keyring_domain *section,
+            const struct sender *sender)
 {
 	const struct keyring_selector *picked = NULL;
 	size_t active = 0;
@@ -87,28 +76,21 @@ signers_add(struct judge *judge, const struct keyring_domain *section)
 	for (size_t i = 0; i < section->selectors_count && picked == NULL; i++)
 		if (section->selectors[i].state == SELECTOR_ACTIVE &&
 		    selector_is_for_all(&section->selectors[i],
-					&judge->authors))
+		                        &judge->authors))
 			picked = &section->selectors[i];
 	for (size_t i = 0; i < section->selectors_count; i++) {
 		const struct keyring_selector *selector =
-			&section->selectors[i];
+		        &section->selectors[i];
 		bool is_chosen =
-			picked != NULL
-				? selector_is_for_all(selector, &judge->authors)
-				: selector->from_count == 0;
+		        picked != NULL
+		                ? selector_is_for_all(selector, &judge->authors)
+		                : selector->from_count == 0;
 
 		if (selector->state != SELECTOR_ACTIVE)
 			continue;
 		active++;
-		if (!is_chosen)
-			continue;
-		judge->signers[judge->count++] = (struct policy_signer){
-			.domain = section->is_default
-					  ? judge->authors.domains[0]
-					  : section->name,
-			.selector = selector,
-			.rules = policy_rules_of(judge->policy, section),
-		};
+		if (is_chosen)
+			signer_add(judge, section, selector, sender);
 	}
 	return active;
 }
@@ -124,30 +106,30 @@ section_find(struct judge *judge)
 
 	for (size_t i = 0; i < authors->count; i++) {
 		const struct keyring_domain *found = keyring_find(
-			policy_keyring(judge->policy), authors->domains[i]);
+		        policy_keyring(judge->policy), authors->domains[i]);
 
 		if (found == NULL) {
 			decision->reason = arena_printf(
-				judge->arena,
-				"no domain section matches the From domain "
-				"%.*s",
-				SLICE_ARG(authors->domains[i]));
+			        judge->arena,
+			        "no domain section matches the From domain "
+			        "%.*s",
+			        SLICE_ARG(authors->domains[i]));
 			return;
 		}
 		if (i > 0 &&
 		    (found != section ||
-		     (found->is_default && !slice_eq(authors->domains[0],
-						     authors->domains[i])))) {
+		     (found->is_default &&
+		      !slice_eq(authors->domains[0], authors->domains[i])))) {
 			decision->reason = arena_printf(
-				judge->arena,
-				"From names addresses of several domain "
-				"sections, %.*s and %.*s",
-				SLICE_ARG(section->is_default
-						  ? authors->domains[0]
-						  : section->name),
-				SLICE_ARG(found->is_default
-						  ? authors->domains[i]
-						  : found->name));
+			        judge->arena,
+			        "From names addresses of several domain "
+			        "sections, %.*s and %.*s",
+			        SLICE_ARG(section->is_default
+			                          ? authors->domains[0]
+			                          : section->name),
+			        SLICE_ARG(found->is_default
+			                          ? authors->domains[i]
+			                          : found->name));
 			return;
 		}
 		section = found;
@@ -164,13 +146,13 @@ selectors_write(struct judge *judge, size_t from, size_t to)
 	for (size_t i = from; i < to; i++)
 		is_picked |= judge->signers[i].selector->from_count > 0;
 	text_addf(&judge->sentence, "with %zu selector%s%s: ", to - from,
-		  to - from == 1 ? "" : "s",
-		  is_picked ? " for this sender" : "");
+	          to - from == 1 ? "" : "s",
+	          is_picked ? " for this sender" : "");
 	for (size_t i = from; i < to; i++) {
 		struct slice name = judge->signers[i].selector->name;
 
 		text_addf(&judge->sentence, "%s%.*s", i > from ? ", " : "",
-			  SLICE_ARG(name));
+		          SLICE_ARG(name));
 	}
 }
 
@@ -183,12 +165,11 @@ section_write(struct judge *judge)
 	struct text *sentence = &judge->sentence;
 
 	text_addf(sentence, "the From domain %.*s is signed ",
-		  SLICE_ARG(author));
+	          SLICE_ARG(author));
 	if (decision->domain->is_default)
 		text_add_string(sentence, "by the section \"*\" ");
 	else if (!slice_eq_nocase(name, author))
-		text_addf(sentence, "as a subdomain of %.*s ",
-			  SLICE_ARG(name));
+		text_addf(sentence, "as a subdomain of %.*s ", SLICE_ARG(name));
 }
 
 /* Own selectors, then those of also_sign. */
@@ -197,14 +178,10 @@ signers_find(struct judge *judge)
 {
 	struct decision *decision = judge->decision;
 	const struct keyring_domain *const *also;
-	size_t max = decision->domain->selectors_count, own, active, also_count;
+	size_t own, active, also_count;
 
 	also = policy_also(judge->policy, decision->domain, &also_count);
-	for (size_t i = 0; i < also_count; i++)
-		max += also[i]->selectors_count;
-	judge->signers =
-		arena_array(judge->arena, max, sizeof(*judge->signers));
-	active = signers_add(judge, decision->domain);
+	active = signers_add(judge, decision->domain, NULL);
 	own = judge->count;
 	section_write(judge);
 	if (own > 0)
@@ -213,24 +190,161 @@ signers_find(struct judge *judge)
 		size_t before = judge->count;
 		struct slice name = also[i]->name;
 
-		signers_add(judge, also[i]);
+		signers_add(judge, also[i], NULL);
 		if (judge->count == before)
 			continue;
 		text_addf(&judge->sentence, "%sby %.*s ",
-			  before > 0 ? "; also " : "", SLICE_ARG(name));
+		          before > 0 ? "; also " : "", SLICE_ARG(name));
 		selectors_write(judge, before, judge->count);
 	}
 	if (judge->count > 0)
-		decision->reason = arena_copy(judge->arena,
-					      text_slice(&judge->sentence));
+		decision->reason =
+		        arena_copy(judge->arena, text_slice(&judge->sentence));
 	else
 		decision->reason = arena_printf(
-			judge->arena,
-			active > 0 ? "no active selector of %.*s is for this "
-				     "sender"
-				   : "no selector of %.*s is active",
-			SLICE_ARG(decision->domain->name));
+		        judge->arena,
+		        active > 0 ? "no active selector of %.*s is for this "
+		                     "sender"
+		                   : "no selector of %.*s is active",
+		        SLICE_ARG(decision->domain->name));
 }
+
+/* ---- sender sections ---- */
+
+static bool
+is_first_only(const struct judge *judge)
+{
+	return policy_options(judge->policy)->sender_match ==
+	       SENDER_MATCH_FIRST;
+}
+
+/* Whether the same sections match the i-th address as the first one. */
+static bool
+senders_are_alike(const struct judge *judge, size_t i)
+{
+	const struct senders *senders = policy_senders(judge->policy);
+	const struct authors *authors = &judge->authors;
+	const struct sender *first = NULL, *other = NULL;
+
+	do {
+		first = senders_next(senders, authors->locals[0],
+		                     authors->domains[0], first);
+		other = senders_next(senders, authors->locals[i],
+		                     authors->domains[i], other);
+		if (first != other)
+			return false;
+	} while (first != NULL && !is_first_only(judge));
+	return true;
+}
+
+/* The sections that decide, as those of the first address; false where other
+ * addresses have others. */
+static bool
+senders_find(struct judge *judge)
+{
+	const struct senders *senders = policy_senders(judge->policy);
+	const struct authors *authors = &judge->authors;
+	struct decision *decision = judge->decision;
+	const struct sender *sender = NULL, **found;
+	size_t count = 0;
+
+	if (senders->count == 0)
+		return true;
+	for (size_t i = 1; i < authors->count; i++)
+		if (!senders_are_alike(judge, i)) {
+			decision->senders_differ = true;
+			decision->reason = SLICE("From names addresses of "
+			                         "different sender sections");
+			return false;
+		}
+	found = arena_array(judge->arena, SENDERS_USED_MAX, sizeof(*found));
+	do {
+		sender = senders_next(senders, authors->locals[0],
+		                      authors->domains[0], sender);
+		if (sender != NULL)
+			found[count++] = sender;
+	} while (sender != NULL && count < SENDERS_USED_MAX &&
+	         !is_first_only(judge));
+	decision->senders = found;
+	decision->senders_count = count;
+	return true;
+}
+
+/* Returns how many selectors are named, whether or not they sign. */
+static size_t
+sender_signers_add(struct judge *judge, const struct sender *sender)
+{
+	size_t named = 0;
+
+	for (size_t i = 0; i < sender->targets_count; i++) {
+		const struct sender_target *target = &sender->targets[i];
+
+		named++;
+		if (target->selector == NULL)
+			signers_add(judge, target->section, sender);
+		else if (target->selector->state == SELECTOR_ACTIVE)
+			signer_add(judge, target->section, target->selector,
+			           sender);
+	}
+	return named;
+}
+
+/* "the sender sections "a@b" and "*@b"" */
+static void
+senders_write(struct judge *judge)
+{
+	const struct decision *decision = judge->decision;
+
+	text_addf(&judge->sentence, "the sender section%s ",
+	          decision->senders_count == 1 ? "" : "s");
+	for (size_t i = 0; i < decision->senders_count; i++)
+		text_addf(&judge->sentence, "%s\"%.*s\"", i > 0 ? " and " : "",
+		          SLICE_ARG(decision->senders[i]->pattern));
+}
+
+/* Those of one domain together. */
+static void
+sender_signers_write(struct judge *judge)
+{
+	for (size_t i = 0, end; i < judge->count; i = end) {
+		struct slice domain = judge->signers[i].domain;
+
+		for (end = i + 1; end < judge->count; end++)
+			if (!slice_eq(judge->signers[end].domain, domain))
+				break;
+		text_addf(&judge->sentence, "%sby %.*s ",
+		          i > 0 ? "; also " : "", SLICE_ARG(domain));
+		selectors_write(judge, i, end);
+	}
+}
+
+static void
+sender_signers_find(struct judge *judge)
+{
+	struct decision *decision = judge->decision;
+	bool is_one = decision->senders_count == 1;
+	size_t named = 0;
+
+	for (size_t i = 0; i < decision->senders_count; i++)
+		named += sender_signers_add(judge, decision->senders[i]);
+	senders_write(judge);
+	if (judge->count > 0) {
+		text_addf(&judge->sentence, " %s it signed ",
+		          is_one ? "has" : "have");
+		sender_signers_write(judge);
+	} else if (named > 0) {
+		text_addf(&judge->sentence,
+		          " %s no active selector for this sender",
+		          is_one ? "names" : "name");
+	} else {
+		text_addf(&judge->sentence, " %s it unsigned",
+		          is_one ? "leaves" : "leave");
+	}
+	decision->reason =
+	        arena_copy(judge->arena, text_slice(&judge->sentence));
+}
+
+/* ---- the verdict ---- */
 
 /* An author's domain under "*" comes from the message. */
 static bool
@@ -240,11 +354,11 @@ names_fit(struct judge *judge)
 
 	for (size_t i = 0; i < judge->count; i++) {
 		if (record_names_check(judge->signers[i].selector->name,
-				       judge->signers[i].domain, &fault))
+		                       judge->signers[i].domain, &fault))
 			continue;
 		judge->decision->reason = arena_printf(
-			judge->arena, "the From domain cannot be signed: %s",
-			fault.text);
+		        judge->arena, "the From domain cannot be signed: %s",
+		        fault.text);
 		return false;
 	}
 	return true;
@@ -253,12 +367,12 @@ names_fit(struct judge *judge)
 /* Whether the message carries a signature of a domain that is to sign it. */
 static bool
 is_signed_already(const struct judge *judge, const struct header_facts *facts,
-		  struct slice *domain_out)
+                  struct slice *domain_out)
 {
 	for (size_t i = 0; i < facts->signed_count; i++)
 		for (size_t k = 0; k < judge->count; k++)
 			if (slice_eq_nocase(facts->signed_domains[i],
-					    judge->signers[k].domain)) {
+			                    judge->signers[k].domain)) {
 				*domain_out = judge->signers[k].domain;
 				return true;
 			}
@@ -282,9 +396,9 @@ signers_judge(struct judge *judge, const struct header_facts *facts)
 		case EXISTING_SKIP:
 			decision->verdict = VERDICT_RELAY;
 			decision->reason = arena_printf(
-				judge->arena,
-				"it carries a signature of %.*s already",
-				SLICE_ARG(decision->signed_by));
+			        judge->arena,
+			        "it carries a signature of %.*s already",
+			        SLICE_ARG(decision->signed_by));
 			return;
 		}
 	}
@@ -297,7 +411,7 @@ signers_judge(struct judge *judge, const struct header_facts *facts)
  * reason. */
 static bool
 authors_find(const struct header_facts *facts, struct arena *arena,
-	     struct authors *authors_out, struct decision *decision)
+             struct authors *authors_out, struct decision *decision)
 {
 	struct fault fault = {0};
 
@@ -307,10 +421,10 @@ authors_find(const struct header_facts *facts, struct arena *arena,
 		decision->reason = SLICE("there is no From field");
 	else if (facts->from_count > 1)
 		decision->reason = arena_printf(
-			arena, "there are %zu From fields", facts->from_count);
+		        arena, "there are %zu From fields", facts->from_count);
 	else if (!authors_parse(facts->from, arena, authors_out, &fault))
 		decision->reason = arena_printf(
-			arena, "the From field cannot be read: %s", fault.text);
+		        arena, "the From field cannot be read: %s", fault.text);
 	else if (authors_out->count == 0)
 		decision->reason = SLICE("the From field names no address");
 	else
@@ -320,24 +434,29 @@ authors_find(const struct header_facts *facts, struct arena *arena,
 
 void
 policy_decide(const struct policy *policy, const struct header_facts *facts,
-	      struct arena *arena, struct decision *decision_out)
+              struct arena *arena, struct decision *decision_out)
 {
 	struct decision decision = {
-		.verdict = policy_options(policy)->unsigned_action == UNSIGNED_REJECT
-				   ? VERDICT_REJECT
-				   : VERDICT_RELAY,
+	        .verdict = policy_options(policy)->unsigned_action ==
+	                                   UNSIGNED_REJECT
+	                           ? VERDICT_REJECT
+	                           : VERDICT_RELAY,
 	};
 	struct judge judge = {
-		.policy = policy, .arena = arena, .decision = &decision};
+	        .policy = policy, .arena = arena, .decision = &decision};
 
 	if (authors_find(facts, arena, &judge.authors, &decision)) {
 		decision.author_domain = judge.authors.domains[0];
-		section_find(&judge);
+		judge.signers = arena_array(arena, POLICY_SIGNERS_MAX,
+		                            sizeof(*judge.signers));
+		if (senders_find(&judge) && decision.senders_count == 0)
+			section_find(&judge);
 	}
-	if (decision.domain != NULL) {
+	if (decision.senders_count > 0)
+		sender_signers_find(&judge);
+	else if (decision.domain != NULL)
 		signers_find(&judge);
-		signers_judge(&judge, facts);
-	}
+	signers_judge(&judge, facts);
 	text_done(&judge.sentence);
 	ASSERT(decision.reason.len > 0);
 	ASSERT((decision.signers_count > 0) ==

@@ -90,6 +90,13 @@ field_has(const struct policy_rules *rules, const struct policy_field *fields,
 	return false;
 }
 
+static bool
+says_none(struct names names)
+{
+	return names.count == 1 &&
+	       slice_eq_nocase(names.items[0], SLICE(POLICY_NO_NAME));
+}
+
 /* From first: whatever the lists say, it is signed (RFC 6376 5.4). */
 static void
 fields_make(struct names headers, struct names oversign, struct arena *arena,
@@ -105,6 +112,9 @@ fields_make(struct names headers, struct names oversign, struct arena *arena,
 			  false);
 	for (size_t i = 0; headers.count == 0 && i < COUNT(built_in); i++)
 		field_add(rules, fields, built_in[i].name, false);
+	rules->fields = fields;
+	if (says_none(oversign))
+		return;
 	for (size_t i = 0; i < oversign.count; i++)
 		field_add(rules, fields, arena_copy(arena, oversign.items[i]),
 			  true);
@@ -113,7 +123,6 @@ fields_make(struct names headers, struct names oversign, struct arena *arena,
 		if (built_in[i].is_oversigned &&
 		    (headers.count == 0 || field_has(rules, fields, i)))
 			field_add(rules, fields, built_in[i].name, true);
-	rules->fields = fields;
 }
 
 void

@@ -6,6 +6,7 @@
 #include "relay/limits.h"
 #include "relay/machine.h"
 #include "relay/options_check.h"
+#include "relay/options_senders.h"
 #include "relay/options_signing.h"
 #include "relay/options_values.h"
 
@@ -13,7 +14,8 @@
 
 /* In order of enum log_format, log_level, listener_tls, auth_mode,
  * bare_newlines, long_lines, eight_bit, without_8bitmime, ipv6_use, tls_policy,
- * milter_mode, on_error, unsigned_action, existing_action, selector_state. */
+ * milter_mode, on_error, unsigned_action, existing_action, sender_match,
+ * selector_state. */
 static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug",
 					  NULL};
@@ -33,6 +35,7 @@ static const char *const milter_mode_words[] = {"sign", "verify", "both", NULL};
 static const char *const on_error_words[] = {"tempfail", "accept", NULL};
 static const char *const unsigned_words[] = {"relay", "reject", NULL};
 static const char *const existing_words[] = {"keep", "strip", "skip", NULL};
+static const char *const sender_match_words[] = {"first", "all", NULL};
 static const char *const state_words[] = {"active", "publish", "retired",
 					  NULL};
 
@@ -257,12 +260,15 @@ static const struct conf_option rows[] = {
 	{ "signing.existing", CONF_WORD, FIELD(signing.existing_action), "keep", 0, 0,
 	  "What becomes of mail that carries a signature of the domain that is to sign it: signed beside that one, in its place, or passed on as it is.",
 	  .words = existing_words },
+	{ "signing.sender_match", CONF_WORD, FIELD(signing.sender_match), "first", 0, 0,
+	  "Which of the sender sections that match a sender decide: the first one of the file, or all of them together.",
+	  .words = sender_match_words },
 	{ "signing.headers", CONF_LIST, FIELD(signing.headers), "", 0, POLICY_NAMES_MAX,
 	  "Names of the fields to sign, wherever they occur; none: the list of RFC 6376 5.4.1 with Message-ID, the MIME fields and List-Unsubscribe-Post. From is always signed.",
 	  .parse = field_name_value, .each = sizeof(struct slice),
 	  COUNT_AT(signing.headers_count) },
 	{ "signing.oversign", CONF_LIST, FIELD(signing.oversign), "", 0, POLICY_NAMES_MAX,
-	  "Names of the fields that are signed once more often than they occur, so that none can be added; none: From, Reply-To, Subject, Date, To and Cc, as far as they are signed.",
+	  "Names of the fields that are signed once more often than they occur, so that none can be added; empty: From, Reply-To, Subject, Date, To and Cc, as far as they are signed; {\"none\"}: no field.",
 	  .parse = field_name_value, .each = sizeof(struct slice),
 	  COUNT_AT(signing.oversign_count) },
 	{ "signing.expire", CONF_DURATION, FIELD(signing.expire_ms), "0s", 0, 3650 * DAY,
@@ -314,6 +320,19 @@ static const struct conf_option rows[] = {
 	  "Senders that it is for, such as \"*@news.example.com\": their mail is signed with the selectors that name them, all other mail with those that name nobody.",
 	  .parse = sender_pattern_value, .each = sizeof(struct slice),
 	  .count_offset = offsetof(struct selector_options, from_count) },
+
+	{ "sender", CONF_TITLED, FIELD(signing.senders), "ceo@example.com", 0, 0,
+	  "Senders whose mail is signed otherwise than their domain's section says; any number of them, of which the first that matches the address in From decides. \"*\" stands for anything: \"*@*.example.com\", \"root@*\", \"*@*\".",
+	  .each = sizeof(struct sender_options), COUNT_AT(signing.senders_count),
+	  .title_offset = offsetof(struct sender_options, pattern) },
+	{ "sender.sign", CONF_LIST, IN(struct sender_options, sign), NULL, 0, POLICY_SIGNERS_MAX,
+	  "Who signs: a key by the name of its record, or a domain, for the selectors that its section has for this sender; \"*\" is the section of that name. None: nobody signs, see signing.unsigned.",
+	  .parse = sender_sign_value, .each = sizeof(struct sender_sign),
+	  .count_offset = offsetof(struct sender_options, sign_count),
+	  .example = "2026a._domainkey.example.com" },
+	{ "sender.identity", CONF_PARSED, IN(struct sender_options, identity), "", 0, 0,
+	  "As domain.identity, whose place it takes; \"@*\" is the author's domain. Left out of signatures of domains that it is not within.",
+	  .parse = sender_identity_value },
 };
 /* clang-format on */
 
@@ -367,6 +386,7 @@ options_build(struct arena *arena, const struct conf_item *items,
 	options->items = items;
 	options->arena = *arena;
 	signing_options_split(options);
+	senders_settle(options, errors);
 	if (options->listeners_count == 0) {
 		options->listeners = arena_new(&options->arena,
 					       sizeof(*options->listeners));
@@ -378,6 +398,7 @@ options_build(struct arena *arena, const struct conf_item *items,
 	options_settle(options, sources, errors);
 	options_check(options, errors);
 	signing_options_check(options, errors);
+	senders_check(options, errors);
 	return options;
 }
 

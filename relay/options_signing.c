@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "milter/idn.h"
+#include "milter/senders.h"
 #include "relay/options_values.h"
 
 #define EXPIRE_MAX_MS (3650 * DAY)
@@ -199,15 +200,6 @@ signing_options_split(struct options *options)
 	options->signing.domains = signing;
 }
 
-static bool
-is_within(struct slice name, struct slice domain)
-{
-	return slice_eq_nocase(name, domain) ||
-	       (name.len > domain.len + 1 &&
-		name.bytes[name.len - domain.len - 1] == '.' &&
-		slice_ends_nocase(name, domain));
-}
-
 static struct slice
 domain_of(struct slice address)
 {
@@ -268,7 +260,7 @@ identity_check(const struct checker *checker, size_t i,
 		conf_error(checker->errors, place,
 			   "'identity' has no meaning in the domain \"*\", "
 			   "whose d= is the author's");
-	else if (!is_within(domain_of(identity), domain->name))
+	else if (!senders_is_within(domain_of(identity), domain->name))
 		conf_error(checker->errors, place,
 			   "'identity': '%.*s' is not within the domain "
 			   "\"%.*s\" (RFC 6376 3.5)",
@@ -370,13 +362,13 @@ pattern_check_within(const struct checker *checker,
 	if (pattern.len == 0 || slice_find(name, '*') >= 0 ||
 	    slice_eq(domain->name, SLICE("*")) ||
 	    slice_eq_nocase(name, domain->name) ||
-	    (domain->subdomains && is_within(name, domain->name)) ||
+	    (domain->subdomains && senders_is_within(name, domain->name)) ||
 	    is_asked_for(checker, name, domain))
 		return;
 	conf_error(checker->errors, place,
 		   "'from': '%.*s' is nobody of the domain \"%.*s\"%s",
 		   SLICE_ARG(pattern), SLICE_ARG(domain->name),
-		   is_within(name, domain->name)
+		   senders_is_within(name, domain->name)
 			   ? "; subdomains = true is missing"
 			   : "");
 }
@@ -401,6 +393,19 @@ patterns_check(const struct checker *checker, size_t i,
 	}
 }
 
+/* Beside others it would be the name of a field. */
+static void
+oversign_check(const struct slice *names, size_t count,
+	       const struct conf_item *section, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < count && count > 1; i++)
+		if (slice_eq_nocase(names[i], SLICE(POLICY_NO_NAME)))
+			conf_error(errors,
+				   conf_item_place(section, "oversign"),
+				   "'oversign': \"" POLICY_NO_NAME
+				   "\" stands alone");
+}
+
 void
 signing_options_check(const struct options *options,
 		      struct conf_errors *errors)
@@ -410,7 +415,10 @@ signing_options_check(const struct options *options,
 		memory_array(count, sizeof(*by_name));
 	struct checker checker = {options, errors, by_name};
 	const struct conf_item *item = options->items->items;
+	const struct signing_options *signing = &options->signing;
 
+	oversign_check(signing->oversign, signing->oversign_count,
+		       conf_item_find(options->items, "signing", 0), errors);
 	for (size_t i = 0; i < count; i++)
 		by_name[i] = &options->keys.domains[i];
 	if (count > 1)
@@ -421,5 +429,8 @@ signing_options_check(const struct options *options,
 		identity_check(&checker, i, item);
 		also_check(&checker, i, item);
 		patterns_check(&checker, i, item);
+		oversign_check(signing->domains[i].oversign,
+			       signing->domains[i].oversign_count, item,
+			       errors);
 	}
 }

@@ -1,4 +1,4 @@
-#include "milter/policy.h"
+#include "milter/senders.h"
 #include "relay/import/glob.h"
 #include "relay/import/sections.h"
 
@@ -90,7 +90,7 @@ is_for(const struct section_selector *selector, struct slice local,
        struct slice domain)
 {
 	for (size_t i = 0; i < selector->from_count; i++)
-		if (policy_pattern_matches(selector->from[i], local, domain))
+		if (senders_pattern_matches(selector->from[i], local, domain))
 			return true;
 	return false;
 }

@@ -1,6 +1,6 @@
 /* Sender patterns: what matches is what the plainest matcher says. Three lines:
  * pattern, local part, domain. */
-#include "milter/policy.h"
+#include "milter/senders.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -47,7 +47,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	local = slice_sub(local, 0, TEXT_MAX);
 	domain = slice_sub(domain, 0, TEXT_MAX);
 	at = slice_find_last(pattern, '@');
-	ASSERT(policy_pattern_matches(pattern, local, domain) ==
+	ASSERT(senders_pattern_matches(pattern, local, domain) ==
 	       (at >= 0 && matches(slice_sub(pattern, 0, (size_t)at), local) &&
 		matches(slice_from(pattern, (size_t)at + 1), domain)));
 	return 0;

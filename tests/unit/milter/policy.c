@@ -206,9 +206,11 @@ static void
 signers_write(const struct decision *decision, struct text *out)
 {
 	for (size_t i = 0; i < decision->signers_count; i++)
-		text_addf(out, "%s%.*s/%.*s", i > 0 ? " " : "",
+		text_addf(out, "%s%.*s/%.*s%s%.*s", i > 0 ? " " : "",
 			  SLICE_ARG(decision->signers[i].domain),
-			  SLICE_ARG(decision->signers[i].selector->name));
+			  SLICE_ARG(decision->signers[i].selector->name),
+			  decision->signers[i].identity.len > 0 ? "=" : "",
+			  SLICE_ARG(decision->signers[i].identity));
 }
 
 static const struct {
@@ -348,47 +350,143 @@ Test(policy, a_signature_that_is_there_already)
 	}
 }
 
-static const struct {
-	const char *pattern, *local, *domain;
-	bool matches;
-} pattern_rows[] = {
-	{"*@example.com", "a", "example.com", true},
-	{"*@example.com", "", "example.com", true},
-	{"*@example.com", "a@b", "example.com", true},
-	{"*@EXAMPLE.com", "a", "example.COM", true},
-	{"*@example.com", "a", "a.example.com", false},
-	{"*@*.example.com", "a", "a.b.example.com", true},
-	{"*@*.example.com", "a", "example.com", false},
-	{"a*b*c@example.com", "aXbbYc", "example.com", true},
-	{"a*b*c@example.com", "aXbbYcd", "example.com", false},
-	{"joe@example.com", "joe", "example.com", true},
-	{"joe@example.com", "joey", "example.com", false},
-	{"*@*", "", "", true},
-	{"example.com", "a", "example.com", false},
+/* ---- sender sections ---- */
+
+#define SIGN(...) ((struct sender_sign[]){__VA_ARGS__})
+#define DOMAIN(name) {.domain = SLICE_LITERAL(name)}
+#define KEY(selector_name, name) \
+	{SLICE_LITERAL(selector_name), SLICE_LITERAL(name)}
+
+/* Over the sections above. */
+static struct sender_options senders[] = {
+	{SLICE_LITERAL("ceo@example.com"), SIGN(KEY("esp", "esp.example")), 1,
+	 SLICE_LITERAL("boss@esp.example"), 0, NULL},
+	{SLICE_LITERAL("root@*"), NULL, 0, {0}, 0, NULL},
+	{SLICE_LITERAL("*@*.example.com"), SIGN(DOMAIN("example.com")), 1,
+	 SLICE_LITERAL("@*"), 0, NULL},
+	{SLICE_LITERAL("both-*@Example.net"),
+	 SIGN(KEY("any", "*"), DOMAIN("esp.example")), 2,
+	 SLICE_LITERAL("@esp.example"), 0, NULL},
+	{SLICE_LITERAL("*-x@example.net"), SIGN(KEY("MAIN", "example.com")), 1,
+	 {0}, 0, NULL},
+	{SLICE_LITERAL("idle@example.org"), SIGN(KEY("next", "example.com")),
+	 1, {0}, 0, NULL},
+	{SLICE_LITERAL("news@only.example"), SIGN(DOMAIN("only.example")), 1,
+	 {0}, 0, NULL},
+	{SLICE_LITERAL("a@only.example"), SIGN(DOMAIN("only.example")), 1,
+	 {0}, 0, NULL},
 };
 
-Test(policy, patterns)
+static const struct {
+	const char *name;
+	enum sender_match match;
+	const char *from, *signers, *reason;
+} sender_rows[] = {
+	{"none matches", SENDER_MATCH_FIRST, "a@example.com",
+	 "example.com/main esp.example/esp", "the From domain example.com"},
+	{"one key of another domain", SENDER_MATCH_FIRST, "CEO@example.com",
+	 "esp.example/esp=boss@esp.example",
+	 "the sender section \"ceo@example.com\" has it signed by esp.example "
+	 "with 1 selector: esp"},
+	{"nobody", SENDER_MATCH_FIRST, "root@example.com", "",
+	 "the sender section \"root@*\" leaves it unsigned"},
+	{"the first alone", SENDER_MATCH_FIRST, "root@a.example.com", "",
+	 "leaves it unsigned"},
+	{"all", SENDER_MATCH_ALL, "root@a.example.com",
+	 "example.com/alerts=@a.example.com",
+	 "sender sections \"root@*\" and \"*@*.example.com\" have it"},
+	{"as its section has it", SENDER_MATCH_FIRST, "a@b.example.com",
+	 "example.com/main=@b.example.com", "with 1 selector: main"},
+	{"of two domains", SENDER_MATCH_FIRST, "both-x@example.net",
+	 "example.net/any esp.example/esp=@esp.example",
+	 "by example.net with 1 selector: any; also by esp.example with"},
+	{"of two sections", SENDER_MATCH_ALL, "both-x@EXAMPLE.NET",
+	 "example.net/any esp.example/esp=@esp.example example.com/main",
+	 "\"both-*@Example.net\" and \"*-x@example.net\" have it signed"},
+	{"the second of a domain", SENDER_MATCH_FIRST, "a-x@example.net",
+	 "example.com/main", "\"*-x@example.net\""},
+	{"not active", SENDER_MATCH_FIRST, "idle@example.org", "",
+	 "\"idle@example.org\" names no active selector"},
+	{"for this sender", SENDER_MATCH_FIRST, "news@only.example",
+	 "only.example/news", "news"},
+	{"not for this sender", SENDER_MATCH_FIRST, "a@only.example", "",
+	 "names no active selector for this sender"},
+	{"two of one", SENDER_MATCH_FIRST, "a@b.example.com, c@d.example.com",
+	 "example.com/main=@b.example.com", "main"},
+	{"two of two", SENDER_MATCH_FIRST, "a@b.example.com, ceo@example.com",
+	 "", "different sender sections"},
+	{"the second of one", SENDER_MATCH_FIRST,
+	 "a@example.com, ceo@example.com", "", "different sender sections"},
+	{"the first of one", SENDER_MATCH_ALL,
+	 "root@a.example.com, a@a.example.com", "",
+	 "different sender sections"},
+	{"no From", SENDER_MATCH_FIRST, "", "", "names no address"},
+};
+
+Test(policy, senders)
 {
-	for (size_t i = 0; i < COUNT(pattern_rows); i++)
-		cr_expect_eq(policy_pattern_matches(
-				     SLICE(pattern_rows[i].pattern),
-				     SLICE(pattern_rows[i].local),
-				     SLICE(pattern_rows[i].domain)),
-			     pattern_rows[i].matches, "%s: %s@%s",
-			     pattern_rows[i].pattern, pattern_rows[i].local,
-			     pattern_rows[i].domain);
+	static const enum key_algorithm kinds[STAGE_SELECTORS_MAX] = {0};
+	struct keys_options keys = {.domains = sections,
+				    .domains_count = COUNT(sections)};
+
+	for (size_t i = 0; i < COUNT(sender_rows); i++) {
+		CLEAN(arena_done) struct arena arena = {0};
+		CLEAN(text_done) struct text signers = {0};
+		struct signing_options options = {
+			.domains = sections_signing,
+			.senders = senders,
+			.senders_count = COUNT(senders),
+			.sender_match = sender_rows[i].match};
+		CLEAN(policy_unref_clean) struct policy *policy =
+			stage_policy_of(&keys, kinds, &options);
+		struct header_facts facts = {
+			.from_count = 1, .from = SLICE(sender_rows[i].from)};
+		struct decision decision;
+
+		policy_decide(policy, &facts, &arena, &decision);
+		signers_write(&decision, &signers);
+		cr_expect_str_eq(text_string(&signers), sender_rows[i].signers,
+				 "%s", sender_rows[i].name);
+		cr_expect(contains(decision.reason, sender_rows[i].reason),
+			  "%s: '%.*s'", sender_rows[i].name,
+			  SLICE_ARG(decision.reason));
+		cr_expect(decision.senders_count == 0 ||
+			  decision.domain == NULL);
+	}
 }
 
-/* Many stars and a long text: no more than the product of both. */
-Test(policy, patterns_end_soon, .timeout = 20)
+/* However many match, at most POLICY_SIGNERS_MAX sign. */
+Test(policy, many_senders)
 {
-	CLEAN(text_done) struct text pattern = {0}, local = {0};
+	static const enum key_algorithm kinds[STAGE_SELECTORS_MAX] = {0};
+	static const char *const names = "abcdefghijklmnopqrst";
+	struct selector_options selectors[STAGE_SELECTORS_MAX] = {0};
+	struct domain_options domain = {.name = SLICE("example.com"),
+					.selectors = selectors,
+					.selectors_count = COUNT(selectors)};
+	struct keys_options keys = {.domains = &domain, .domains_count = 1};
+	struct sender_sign signs[STAGE_SELECTORS_MAX];
+	struct sender_options many[STAGE_SELECTORS_MAX];
+	struct signing_options options = {.senders = many,
+					  .senders_count = COUNT(many),
+					  .sender_match = SENDER_MATCH_ALL};
+	CLEAN(policy_unref_clean) struct policy *policy = NULL;
+	CLEAN(arena_done) struct arena arena = {0};
+	struct header_facts facts = {.from_count = 1,
+				     .from = SLICE("a@example.com")};
+	struct decision decision;
 
-	for (size_t i = 0; i < 30; i++)
-		text_add_string(&pattern, "*a");
-	text_add_string(&pattern, "*b@x");
-	for (size_t i = 0; i < 100000; i++)
-		text_add_byte(&local, 'a');
-	cr_expect_not(policy_pattern_matches(text_slice(&pattern),
-					     text_slice(&local), SLICE("x")));
+	static_assert(STAGE_SELECTORS_MAX > POLICY_SIGNERS_MAX, "more");
+	for (size_t i = 0; i < COUNT(many); i++) {
+		selectors[i].name = slice_of(names + i, 1);
+		signs[i] = (struct sender_sign){selectors[i].name, domain.name};
+		many[i] = (struct sender_options){
+			.pattern = i % 2 ? SLICE("*@*") : SLICE("*@example.com"),
+			.sign = &signs[i],
+			.sign_count = 1};
+	}
+	policy = stage_policy_of(&keys, kinds, &options);
+	policy_decide(policy, &facts, &arena, &decision);
+	cr_expect_eq(decision.signers_count, POLICY_SIGNERS_MAX);
+	cr_expect(slice_eq(decision.signers[1].selector->name, SLICE("b")));
 }

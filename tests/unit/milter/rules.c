@@ -6,6 +6,7 @@ static struct slice short_list[] = {SLICE_LITERAL("Subject"),
 				    SLICE_LITERAL("from"),
 				    SLICE_LITERAL("X-Own")};
 static struct slice one[] = {SLICE_LITERAL("X-Once")};
+static struct slice none[] = {SLICE_LITERAL("None")};
 static struct slice oversigned[] = {SLICE_LITERAL("subject"),
 				    SLICE_LITERAL("X-New")};
 
@@ -43,6 +44,15 @@ static const struct {
 	  .oversign_count = 1},
 	 {.oversign = oversigned, .oversign_count = 2},
 	 "From X-Once subject+ X-New+"},
+	{"no oversigning",
+	 {.headers = short_list, .headers_count = 3, .oversign = none,
+	  .oversign_count = 1},
+	 {0},
+	 "From Subject X-Own"},
+	{"no oversigning of a domain",
+	 {.headers = one, .headers_count = 1},
+	 {.oversign = none, .oversign_count = 1},
+	 "From X-Once"},
 };
 
 Test(rules, lists)

@@ -49,7 +49,7 @@ stage_key(enum key_algorithm algorithm)
 	return key;
 }
 
-#define STAGE_SELECTORS_MAX 16
+#define STAGE_SELECTORS_MAX 20
 
 /* kinds: of each selector, through all domains. */
 static inline struct policy *

@@ -502,6 +502,35 @@ static const struct {
 	 "c:1: 'headers': 'Bcc' changes on the way and must not be signed"},
 	{"signing { oversign = {\"a:b\"} }",
 	 "c:1: 'oversign': 'a:b' is not the name of a field\n"},
+	{"signing { oversign = {\"none\", \"To\"} }",
+	 "c:1: 'oversign': \"none\" stands alone\n"},
+	{"domain \"a.example\" { oversign = {\"To\", \"None\"}\n"
+	 "selector \"s\" { key = \"k\" } }",
+	 "c:1: 'oversign': \"none\" stands alone\n"},
+	{"signing { sender_match = \"last\" }",
+	 "c:1: 'sender_match': 'last' is none of: first, all\n"},
+	{"sender \"a@a.example\" { }",
+	 "c:1: 'sign' is missing in the section 'sender \"a@a.example\"'\n"},
+	{"sender \"a.example\" { sign = {} }",
+	 "c:1: 'a.example' is not a sender pattern such as "
+	 "\"*@news.example.com\"\n"},
+	{"sender \"*@*\" {\nsign = \"a.example\" }",
+	 "c:2: 'sign': there is no domain \"a.example\" with a selector\n"},
+	{"sender \"*@*\" {\nsign = \"*\" }",
+	 "c:2: 'sign': there is no domain \"*\" with a selector\n"},
+	{"sender \"*@*\" { sign = \"a b\" }", "c:1: 'sign': "},
+	{"domain \"a.example\" { selector \"s\" { key = \"k\" } }\n"
+	 "sender \"*@*\" {\nsign = \"t._domainkey.a.example\" }",
+	 "c:3: 'sign': there is no selector \"t\" in a domain "
+	 "\"a.example\"\n"},
+	{"domain \"a.example\" { selector \"s\" { key = \"k\"\n"
+	 "state = retired } }\n"
+	 "sender \"*@*\" { sign = \"s._domainkey.a.example\" }",
+	 "c:3: 'sign' names no active selector\n"},
+	{"domain \"a.example\" { selector \"s\" { key = \"k\" } }\n"
+	 "sender \"*@*\" { sign = \"a.example\" identity = \"@b.example\" }",
+	 "c:2: 'identity': '@b.example' is not within a domain of 'sign' "
+	 "(RFC 6376 3.5)\n"},
 	{"signing { existing = \"drop\" }",
 	 "c:1: 'existing': 'drop' is none of: keep, strip, skip\n"},
 	{"domain \"a.example\" { selector \"s\" { key = \"k\"\n"
@@ -603,6 +632,40 @@ Test(options, signing)
 	cr_expect(slice_eq(selector->from[1], SLICE("a*@*.example")));
 	cr_expect_not(f.options->signing.domains[1].has_expire);
 	cr_expect(slice_eq(f.options->keys.domains[2].name, SLICE("*")));
+}
+
+Test(options, senders)
+{
+	CLEAN(fixture_done) struct fixture f;
+	const struct sender_options *senders;
+
+	cr_assert(fixture_of(&f,
+			     "signing { sender_match = all oversign = \"none\" }\n"
+			     "sender \"*@B\xc3\xbc.example\" { sign = {\n"
+			     "\"S.1._domainkey.B\xc3\xbc.example\", \"*\",\n"
+			     "\"t._DomainKey.*\", \"b\xc3\xbc.example\"}\n"
+			     "identity = \"news@*\" }\n"
+			     "sender \"root@*\" { sign = {} }\n"
+			     "domain \"b\xc3\xbc.example\" { selector \"s.1\" "
+			     "{ key = \"k\" } }\n"
+			     "domain \"*\" { selector \"t\" { key = \"k\" } }\n"),
+		  "%s", text_string(&f.said));
+	senders = f.options->signing.senders;
+	cr_expect_eq(f.options->signing.sender_match, SENDER_MATCH_ALL);
+	cr_assert_eq(f.options->signing.senders_count, 2);
+	cr_expect(slice_eq(senders[0].pattern, SLICE("*@xn--b-eha.example")));
+	cr_expect(slice_eq(senders[0].identity, SLICE("news@*")));
+	cr_assert_eq(senders[0].sign_count, 4);
+	cr_expect(slice_eq(senders[0].sign[0].selector, SLICE("S.1")));
+	cr_expect(slice_eq(senders[0].sign[0].domain,
+			   SLICE("xn--b-eha.example")));
+	cr_expect_eq(senders[0].sign[1].selector.len, 0);
+	cr_expect(slice_eq(senders[0].sign[2].selector, SLICE("t")));
+	cr_expect(slice_eq(senders[0].sign[2].domain, SLICE("*")));
+	cr_expect(slice_eq(senders[0].sign[3].domain,
+			   SLICE("xn--b-eha.example")));
+	cr_expect_eq(senders[1].sign_count, 0);
+	cr_expect_eq(senders[1].line, 6);
 }
 
 Test(options, signatures_of_one_message_are_bounded)
