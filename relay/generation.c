@@ -23,8 +23,7 @@ generation_tls(struct generation *generation, const struct slice *tls_files,
 				SLICE_ARG(listener->name),
 				SLICE_ARG(listener->tls_cert));
 	}
-	return tls_context_client(false, &generation->client_tls, fault) &&
-	       tls_context_client(true, &generation->client_tls_verify, fault);
+	return tls_context_client(&generation->client_tls, fault);
 }
 
 bool
@@ -69,8 +68,6 @@ generation_unref(struct generation *generation)
 			tls_context_free(generation->listener_tls[i]);
 	if (generation->client_tls != NULL)
 		tls_context_free(generation->client_tls);
-	if (generation->client_tls_verify != NULL)
-		tls_context_free(generation->client_tls_verify);
 	free(generation->listener_tls);
 	logins_free(generation->logins);
 	policy_unref(generation->policy);

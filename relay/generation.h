@@ -20,8 +20,7 @@ struct generation {
 	struct policy *policy;
 	/* One per listener, NULL where it has no TLS; then the client's. */
 	struct tls_context **listener_tls;
-	struct tls_context *client_tls;        /* takes any certificate */
-	struct tls_context *client_tls_verify; /* chain against the system's store */
+	struct tls_context *client_tls;
 	struct logins *logins; /* at next hops */
 	int references; /* atomic */
 };

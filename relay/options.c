@@ -14,8 +14,8 @@
 
 /* In order of enum log_format, log_level, listener_tls, auth_mode,
  * bare_newlines, long_lines, eight_bit, without_8bitmime, ipv6_use, tls_policy,
- * milter_mode, on_error, unsigned_action, existing_action, sender_match,
- * selector_state. */
+ * tls_min, milter_mode, on_error, unsigned_action, existing_action,
+ * sender_match, selector_state. */
 static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug",
 					  NULL};
@@ -31,6 +31,8 @@ static const char *const without_8bitmime_words[] = {"convert", "bounce",
 static const char *const ipv6_words[] = {"auto", "prefer", "off", NULL};
 static const char *const tls_words[] = {"none", "opportunistic", "required",
 					"verify", NULL};
+static const char *const tls_min_words[] = {"auto", "1.0", "1.1", "1.2", "1.3",
+					    NULL};
 static const char *const milter_mode_words[] = {"sign", "verify", "both", NULL};
 static const char *const on_error_words[] = {"tempfail", "accept", NULL};
 static const char *const unsigned_words[] = {"relay", "reject", NULL};
@@ -158,6 +160,13 @@ static const struct conf_option rows[] = {
 	{ "delivery.tls", CONF_WORD, FIELD(delivery.tls), "opportunistic", 0, 0,
 	  "Opportunistic goes on in clear where TLS is not offered or fails, required waits instead; both take any certificate. Verify also checks its chain and name.",
 	  .words = tls_words },
+	{ "delivery.tls_min", CONF_WORD, FIELD(delivery.tls_terms.min), "auto", 0, 0,
+	  "The least version of TLS. Auto is 1.0 where the alternative is clear text (opportunistic), else 1.2; below 1.2 weak keys and SHA-1 have to be taken, too.",
+	  .words = tls_min_words },
+	{ "delivery.tls_names", CONF_LIST, FIELD(delivery.tls_terms.names), "", 0, CONF_LIST_MAX,
+	  "Names one of which the certificate must have for verify, \".example.net\" being every name below; empty: the name of the host. An MX record that is forged leads to a host of any name, so that only names given here (or `smarthost`) make verify proof against that.",
+	  .parse = certificate_name_value, .each = sizeof(struct slice),
+	  COUNT_AT(delivery.tls_terms.names_count) },
 	{ "delivery.implicit_tls", CONF_BOOL, FIELD(delivery.implicit_tls), "false", 0, 0,
 	  "The smarthost begins with TLS, without STARTTLS, as on port 465 (RFC 8314)." },
 	{ "delivery.auth_user", CONF_TEXT, FIELD(delivery.login.user), "", 0, 255,
@@ -200,6 +209,13 @@ static const struct conf_option rows[] = {
 	{ "route.tls", CONF_WORD, IN(struct route_options, tls), "opportunistic", 0, 0,
 	  "As delivery.tls.",
 	  .words = tls_words },
+	{ "route.tls_min", CONF_WORD, IN(struct route_options, tls_terms.min), "auto", 0, 0,
+	  "As delivery.tls_min.",
+	  .words = tls_min_words },
+	{ "route.tls_names", CONF_LIST, IN(struct route_options, tls_terms.names), "", 0, CONF_LIST_MAX,
+	  "As delivery.tls_names; with `via` the name given there is proof, too.",
+	  .parse = certificate_name_value, .each = sizeof(struct slice),
+	  .count_offset = offsetof(struct route_options, tls_terms.names_count) },
 	{ "route.implicit_tls", CONF_BOOL, IN(struct route_options, implicit_tls), "false", 0, 0,
 	  "As delivery.implicit_tls." },
 	{ "route.auth_user", CONF_TEXT, IN(struct route_options, login.user), "", 0, 255,

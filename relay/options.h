@@ -27,6 +27,8 @@ enum ipv6_use { IPV6_AUTO, IPV6_PREFER, IPV6_OFF };
 enum milter_mode { MILTER_SIGN, MILTER_VERIFY, MILTER_BOTH };
 enum on_error { ON_ERROR_TEMPFAIL, ON_ERROR_ACCEPT };
 enum tls_policy { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRED, TLS_VERIFY };
+enum tls_min { TLS_MIN_AUTO, TLS_MIN_1_0, TLS_MIN_1_1, TLS_MIN_1_2,
+	       TLS_MIN_1_3 };
 
 struct listener_options {
 	struct slice name;         /* its title */
@@ -61,10 +63,19 @@ struct login_options {
 	bool without_tls;          /* send the password in clear, too */
 };
 
+/* What TLS to a next hop has to be like. */
+struct tls_terms {
+	enum tls_min min;
+	struct slice *names;       /* of the certificate, any of which will do;
+				      none: the host's */
+	size_t names_count;
+};
+
 struct delivery_options {
 	uint16_t port;
 	struct slice smarthost;    /* "" or host:port */
 	enum tls_policy tls;
+	struct tls_terms tls_terms;
 	bool implicit_tls;         /* RFC 8314 3.3: TLS from the start */
 	struct login_options login;
 	uint64_t *retry_ms;        /* delay before each further attempt */
@@ -82,6 +93,7 @@ struct route_options {
 	struct slice pattern;      /* "example.net", "*.example.net", "*" */
 	struct slice via;          /* "" or host:port */
 	enum tls_policy tls;
+	struct tls_terms tls_terms;
 	bool implicit_tls;
 	struct login_options login;
 };

@@ -263,6 +263,18 @@ listeners_check(const struct options *options, struct conf_errors *errors)
 	}
 }
 
+static void
+tls_terms_check(const struct conf_item *item, enum tls_policy tls,
+		const struct tls_terms *terms, struct conf_errors *errors)
+{
+	if (terms->names_count > 0 && tls != TLS_VERIFY)
+		conf_error(errors, conf_item_place(item, "tls_names"),
+			   "'tls_names' needs 'tls = \"verify\"'");
+	if (terms->min != TLS_MIN_AUTO && tls == TLS_NONE)
+		conf_error(errors, conf_item_place(item, "tls_min"),
+			   "'tls_min' and 'tls = \"none\"' are at odds");
+}
+
 /* A next hop, of `delivery` or of a route, that `via` names by the option
  * via_name. A host that the DNS names is given no password. */
 static void
@@ -301,6 +313,8 @@ routes_check(const struct options *options, struct conf_errors *errors)
 	next_hop_check(section_at(options->items, "delivery", 0), "smarthost",
 		       delivery->smarthost, delivery->tls,
 		       delivery->implicit_tls, &delivery->login, errors);
+	tls_terms_check(section_at(options->items, "delivery", 0),
+			delivery->tls, &delivery->tls_terms, errors);
 	for (size_t i = 0; i < options->routes_count; i++) {
 		const struct route_options *route = &options->routes[i];
 		const struct conf_item *item =
@@ -313,6 +327,7 @@ routes_check(const struct options *options, struct conf_errors *errors)
 				     &fault);
 		next_hop_check(item, "via", route->via, route->tls,
 			       route->implicit_tls, &route->login, errors);
+		tls_terms_check(item, route->tls, &route->tls_terms, errors);
 	}
 }
 

@@ -121,6 +121,16 @@ resolver_value(struct slice text, struct arena *arena, void *element,
 	return address_parse(text, 53, address, fault);
 }
 
+/* A leading dot stands for whatever is below. */
+bool
+certificate_name_value(struct slice text, struct arena *arena, void *element,
+		       struct fault *fault)
+{
+	*(struct slice *)element = arena_copy(arena, text);
+	return domain_check(slice_from(text, slice_starts(text, SLICE("."))),
+			    fault);
+}
+
 bool
 next_hop_value(struct slice text, struct arena *arena, void *element,
 	       struct fault *fault)

@@ -57,6 +57,8 @@ attempt_set(struct attempt *attempt, size_t i,
 	result->mx = arena_copy(&attempt->arena, like->mx);
 	result->address = arena_copy(&attempt->arena, like->address);
 	result->tls = arena_copy(&attempt->arena, like->tls);
+	result->certificate = arena_copy(&attempt->arena, like->certificate);
+	result->is_resumed = like->is_resumed;
 	result->dsn_passed_on = like->dsn_passed_on;
 	result->changes = like->changes != NULL
 				  ? changes_copy(&attempt->arena, like->changes)

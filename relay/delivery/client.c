@@ -190,6 +190,8 @@ client_result(const struct client *client, const struct fate *fate,
 		.mx = text_slice(&client->host_name),
 		.address = SLICE(client->address),
 		.tls = SLICE(client->tls),
+		.certificate = SLICE(client->certificate),
+		.is_resumed = client->is_resumed,
 		.changes = fate->outcome == OUTCOME_DELIVERED ? client->changes
 							      : NULL,
 	};
@@ -206,8 +208,10 @@ client_enter(struct client *client, enum client_state state)
 	ASSERT((step->from & (1u << client->state)) != 0);
 	client->state = state;
 	if (state == CLIENT_OVER) {
-		if (client->stream != NULL)
+		if (client->stream != NULL) {
+			sessions_keep(client);
 			stream_finish(&client->stream);
+		}
 		return;
 	}
 	stream_deadline(client->stream, step->timeout_ms);
@@ -329,6 +333,8 @@ idle_enter(struct client *client)
 
 	if (!client->was_ready) {
 		client->was_ready = true;
+		/* They come behind the handshake, before the first reply. */
+		sessions_keep(client);
 		event(client->settings.owner, CLIENT_READY);
 		return;
 	}
@@ -526,6 +532,7 @@ client_open(const struct client_settings *settings, struct client **client_out,
 	ASSERT(settings->event != NULL);
 	client->settings = *settings;
 	client->state = CLIENT_CONNECTING;
+	client->certificate = "";
 	text_add(&client->host_name, settings->host->name);
 	address_write(&settings->host->address, client->address);
 	if (!stream_connect(settings->loop, &settings->host->address,

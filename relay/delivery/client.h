@@ -20,6 +20,7 @@
 
 #include "relay/delivery/attempt.h"
 #include "relay/delivery/hosts.h"
+#include "relay/delivery/peers.h"
 #include "relay/net/stream.h"
 
 struct client;
@@ -56,6 +57,8 @@ struct client_settings {
 	const struct host *host;   /* must live until READY or ENDED */
 	struct slice hostname;     /* ours, for EHLO; likewise */
 	enum tls_policy tls;
+	struct tls_terms terms;    /* its names live as long */
+	struct peers *peers;
 	enum without_8bitmime without_8bitmime;
 	bool implicit_tls;         /* from the start; `tls` is then at least
 				      required */

@@ -85,6 +85,8 @@ struct client {
 	struct text host_name;
 	char address[ADDRESS_TEXT_SIZE];
 	char tls[128];
+	const char *certificate; /* in words; "": no TLS */
+	bool is_resumed;
 };
 
 /* --- client.c --- */
@@ -114,6 +116,8 @@ enum client_state starttls_replied(struct client *client,
 				   const struct reply_in *reply);
 void handshake_start(struct client *client);
 void handshake_done(struct client *client);
+/* Those that the peer has given since; in any state. */
+void sessions_keep(struct client *client);
 bool client_is_securing(const struct client *client);
 
 /* --- client_auth.c --- */

@@ -24,7 +24,11 @@ starttls_replied(struct client *client, const struct reply_in *reply)
 {
 	struct fate fate = outcome_of_reply(STAGE_STARTTLS, reply);
 
-	if (fate.outcome == OUTCOME_NONE && reply->code == 220) {
+	/* RFC 3207 4: 220 is the only yes. */
+	if (fate.outcome == OUTCOME_NONE && reply->code != 220)
+		return client_end_trouble(client, TROUBLE_BROKEN_REPLY,
+					  SLICE_NONE);
+	if (fate.outcome == OUTCOME_NONE) {
 		/* Bytes behind the reply were not said by whom we are about to
 		 * talk to securely. */
 		if (stream_input(client->stream).len == 0)
@@ -39,16 +43,79 @@ starttls_replied(struct client *client, const struct reply_in *reply)
 	return client_safe_enough(client);
 }
 
+/* --- the handshake --- */
+
+/* What RFC 7435 asks for: where the alternative is clear text, weak encryption
+ * is better than none. Where it is not, TLS 1.0 and 1.1 (RFC 8996) are not
+ * worth waiting for; but any certificate includes one of 1024 bits, and that is
+ * level 1. To verify is as strict as the system is. */
+static enum tls_protocol
+least_protocol(const struct client_settings *settings)
+{
+	switch (settings->terms.min) {
+	case TLS_MIN_AUTO:
+		break;
+	case TLS_MIN_1_0:
+		return TLS_1_0;
+	case TLS_MIN_1_1:
+		return TLS_1_1;
+	case TLS_MIN_1_2:
+		return TLS_1_2;
+	case TLS_MIN_1_3:
+		return TLS_1_3;
+	}
+	return settings->tls == TLS_OPPORTUNISTIC ? TLS_1_0 : TLS_1_2;
+}
+
+static int
+security_level(const struct client_settings *settings)
+{
+	if (settings->tls == TLS_OPPORTUNISTIC ||
+	    least_protocol(settings) < TLS_1_2)
+		return 0;
+	return settings->tls == TLS_VERIFY ? -1 : 1;
+}
+
+/* All that must not differ between the connection that a session comes from and
+ * the one that resumes it. A reload has a context of its own, and with it,
+ * maybe, other certificates that are trusted. */
+static void
+session_key(const struct client *client, struct text *key)
+{
+	const struct client_settings *settings = &client->settings;
+	const struct tls_terms *terms = &settings->terms;
+
+	text_addf(key, "%llu %u %u %s ",
+		  (unsigned long long)tls_context_number(settings->tls_context),
+		  settings->tls, least_protocol(settings), client->address);
+	text_add(key, text_slice(&client->host_name));
+	for (size_t i = 0; i < terms->names_count; i++) {
+		text_add_byte(key, ' ');
+		text_add(key, terms->names[i]);
+	}
+}
+
 void
 handshake_start(struct client *client)
 {
 	const struct client_settings *settings = &client->settings;
+	CLEAN(tls_session_cleanse) struct text session = {0};
+	CLEAN(text_done) struct text key = {0};
 
-	stream_secure_client(client->stream, settings->tls_context,
-			     settings->host->is_name ||
-					     settings->tls == TLS_VERIFY
-				     ? settings->host->name
-				     : SLICE_NONE);
+	session_key(client, &key);
+	(void)peers_take_session(settings->peers, text_slice(&key), &session);
+	stream_secure_client(
+		client->stream,
+		&(struct tls_client){
+			.context = settings->tls_context,
+			.server_name = text_slice(&client->host_name),
+			.names = settings->terms.names,
+			.names_count = settings->terms.names_count,
+			.min = least_protocol(settings),
+			.security_level = security_level(settings),
+			.has_to_verify = settings->tls == TLS_VERIFY,
+			.takes_old = settings->tls == TLS_OPPORTUNISTIC,
+			.session = text_slice(&session)});
 }
 
 void
@@ -59,6 +126,24 @@ handshake_done(struct client *client)
 	ASSERT(client->state == CLIENT_HANDSHAKE);
 	snprintf(client->tls, sizeof(client->tls), "%s %s", tls_version(tls),
 		 tls_cipher(tls));
+	client->certificate = tls_certificate(tls);
+	client->is_resumed = tls_is_resumed(tls);
 	client_enter(client,
 		     client->is_greeted ? CLIENT_EHLO : CLIENT_GREETING);
+}
+
+void
+sessions_keep(struct client *client)
+{
+	CLEAN(text_done) struct text key = {0};
+	struct text session = {0};
+
+	if (client->stream == NULL || stream_tls(client->stream) == NULL)
+		return;
+	session_key(client, &key);
+	while (stream_take_session(client->stream, &session)) {
+		peers_keep_session(client->settings.peers, text_slice(&key),
+				   text_slice(&session));
+		tls_session_cleanse(&session);
+	}
 }

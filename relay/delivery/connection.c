@@ -3,9 +3,8 @@
 #include "relay/delivery/connection.h"
 #include "relay/generation.h"
 
-/* How long what we learn of a host is believed. */
+/* How long a host that failed is left for the last. */
 #define HOST_FAILED_MS (1 * MINUTE)
-#define HOST_CLEAR_MS (10 * MINUTE)
 
 static_assert(MX_ADDRESSES_MAX <= 64, "tried holds a bit for each");
 
@@ -149,6 +148,8 @@ last_set(struct connection *connection, const struct recipient_result *result)
 		.mx = arena_copy(arena, result->mx),
 		.address = arena_copy(arena, result->address),
 		.tls = arena_copy(arena, result->tls),
+		.certificate = arena_copy(arena, result->certificate),
+		.is_resumed = result->is_resumed,
 	};
 }
 
@@ -186,7 +187,9 @@ host_deserves_another(struct connection *connection,
 {
 	if (end->is_tls_trouble && !connection->in_clear &&
 	    connection->settings.tls == TLS_OPPORTUNISTIC) {
-		host_note(&connection->host->clear_until_ms, HOST_CLEAR_MS);
+		peers_note_clear(connection->settings.peers,
+				 connection->host->name,
+				 &connection->host->address);
 		return true;
 	}
 	/* Each time a message has got its results: this comes to an end. */
@@ -284,7 +287,8 @@ connection_try(struct connection *connection)
 
 	connection->in_clear =
 		settings->tls == TLS_OPPORTUNISTIC &&
-		host_is_before(&connection->host->clear_until_ms);
+		peers_is_clear(settings->peers, connection->host->name,
+			       &connection->host->address);
 	if (client_open(&(struct client_settings){
 				.loop = settings->loop,
 				.store = settings->store,
@@ -297,10 +301,9 @@ connection_try(struct connection *connection)
 					->delivery.without_8bitmime,
 				.in_clear = connection->in_clear,
 				.has_other_host = has_other_host(connection),
-				.tls_context =
-					settings->tls == TLS_VERIFY
-						? generation->client_tls_verify
-						: generation->client_tls,
+				.tls_context = generation->client_tls,
+				.terms = settings->tls_terms,
+				.peers = settings->peers,
 				.event = connection_on_client,
 				.owner = connection},
 			&connection->client, &fault))

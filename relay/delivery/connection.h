@@ -24,7 +24,9 @@ struct connection_settings {
 	struct generation *generation; /* a reference is taken */
 	struct hosts *hosts;           /* likewise */
 	unsigned turn;                 /* whose, of equal hosts */
+	struct peers *peers;
 	enum tls_policy tls;
+	struct tls_terms tls_terms;
 	bool implicit_tls;
 	struct login *login;           /* the generation's; NULL: none */
 	void *owner;

@@ -62,6 +62,7 @@ struct delivery_service {
 	size_t loops_count;
 	struct store *store;
 	struct delivery_place *places; /* one per loop */
+	struct peers *peers;
 };
 
 /* The schedule's callbacks have no owner. */
@@ -326,7 +327,9 @@ destination_connect(struct delivery_destination *destination)
 			.generation = destination->generation,
 			.hosts = destination->hosts,
 			.turn = destination->turn++,
+			.peers = service->peers,
 			.tls = destination->route.tls,
+			.tls_terms = destination->route.tls_terms,
 			.implicit_tls = destination->route.implicit_tls,
 			.login = logins_at(destination->generation->logins,
 					   destination->route.login),
@@ -610,6 +613,7 @@ delivery_service_new(struct loop *loops, size_t loops_count,
 	service->loops = loops;
 	service->loops_count = loops_count;
 	service->store = store;
+	service->peers = peers_new();
 	service->places = memory_array(loops_count, sizeof(*service->places));
 	for (size_t i = 0; i < loops_count; i++) {
 		ASSERT(loops[i].index == i);
@@ -629,6 +633,7 @@ delivery_service_free(struct delivery_service *service)
 			&service->places[i].connections.connections));
 	}
 	service_of_process = NULL;
+	peers_free(service->peers);
 	free(service->places);
 	free(service);
 }

@@ -102,7 +102,6 @@ list_add(struct hosts_list *list, const struct hosts_lookup *lookup,
 			return; /* better known by the other name */
 	list->items[list->count++] = (struct host){
 		.name = lookup->name,
-		.is_name = true,
 		.preference = lookup->preference,
 		.address = *address,
 	};
@@ -363,16 +362,12 @@ static struct hosts *
 hosts_of_address(struct hosts_query *query, const struct address *address)
 {
 	CLEAN(own_done) struct own own;
-	struct hosts *hosts;
 
 	own_init(&own, query->options);
 	lookups_new(query, 1);
 	lookup_add(query, query->route.host, 0);
 	found_take(&query->lookups[0].v4, &own, address);
-	hosts = hosts_finish(query);
-	if (hosts->count > 0)
-		hosts->items[0].is_name = false;
-	return hosts;
+	return hosts_finish(query);
 }
 
 static struct hosts *

@@ -12,7 +12,7 @@
  * owner says or did is told the sender at once.
  *
  * Ownership   Counted, atomically: shared by the connections of a destination
- *             on all loops. All but the two times of a host is immutable.
+ *             on all loops. All but failed_until_ms is immutable.
  */
 #ifndef RELAY_DELIVERY_HOSTS_H
 #define RELAY_DELIVERY_HOSTS_H
@@ -25,12 +25,10 @@
 
 struct host {
 	struct slice name;       /* as in the MX record or the route */
-	bool is_name;            /* not an address: fit for SNI */
 	unsigned preference;
 	struct address address;  /* with the port */
 	/* clock_now_ms(); what connections learnt: atomic. */
 	uint64_t failed_until_ms; /* better try others first */
-	uint64_t clear_until_ms;  /* its TLS does not work */
 };
 bool host_is_before(const uint64_t *until_ms);
 void host_note(uint64_t *until_ms, uint64_t duration_ms);

@@ -49,6 +49,8 @@ route_find(const struct options *options, struct slice destination,
 	struct slice via = closest != NULL ? closest->via : delivery->smarthost;
 	struct route route = {
 		.tls = closest != NULL ? closest->tls : delivery->tls,
+		.tls_terms = closest != NULL ? closest->tls_terms
+					     : delivery->tls_terms,
 		.implicit_tls = closest != NULL ? closest->implicit_tls
 						: delivery->implicit_tls,
 		.port = delivery->port,

@@ -17,6 +17,7 @@ struct route {
 	uint16_t port;
 	enum tls_policy tls; /* never opportunistic where a password must
 				not travel in clear */
+	struct tls_terms tls_terms; /* its names belong to the options */
 	bool implicit_tls;   /* TLS from the start */
 	size_t login;        /* which of the generation's: relay/login.h */
 };

@@ -474,16 +474,15 @@ secure(struct stream *stream, struct tls *tls)
 void
 stream_secure_server(struct stream *stream, struct tls_context *context)
 {
-	secure(stream, tls_new(context, true, SLICE_NONE));
+	secure(stream, tls_new_server(context));
 	if (!stream->in_event)
 		flush(stream);
 }
 
 void
-stream_secure_client(struct stream *stream, struct tls_context *context,
-		     struct slice server_name)
+stream_secure_client(struct stream *stream, const struct tls_client *client)
 {
-	secure(stream, tls_new(context, false, server_name));
+	secure(stream, tls_new_client(client));
 	if (tls_send(stream->tls, SLICE_NONE, &stream->wire) != TLS_OK)
 		take_tls_fault(stream);
 	if (!stream->in_event)
@@ -496,6 +495,13 @@ const struct tls *
 stream_tls(const struct stream *stream)
 {
 	return stream->is_handshaking ? NULL : stream->tls;
+}
+
+bool
+stream_take_session(struct stream *stream, struct text *session_out)
+{
+	return stream->tls != NULL && !stream->is_handshaking &&
+	       tls_take_session(stream->tls, session_out);
 }
 
 void

@@ -58,9 +58,11 @@ bool stream_connect(struct loop *loop, const struct address *to,
  * out in clear first. The context is kept alive by the caller's generation
  * reference or by SSL's own count. */
 void stream_secure_server(struct stream *stream, struct tls_context *context);
-void stream_secure_client(struct stream *stream, struct tls_context *context,
-			  struct slice server_name);
+void stream_secure_client(struct stream *stream,
+			  const struct tls_client *client);
 const struct tls *stream_tls(const struct stream *stream); /* NULL: plain */
+/* As tls_take_session(); false also where there is no TLS. */
+bool stream_take_session(struct stream *stream, struct text *session_out);
 
 struct slice stream_input(const struct stream *stream);
 void stream_consume(struct stream *stream, size_t count);

@@ -1,24 +1,10 @@
 #include "relay/net/tls_private.h"
 
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 #include <stdlib.h>
-
-#include "relay/net/address.h"
 
 /* What one SSL_read() gives at most: a record (RFC 8446 5.1). */
 #define RECORD_MAX ((size_t)16 << 10)
-
-/* The SSL reads from `input` and writes to `output`, which are set only
- * during a call: no bytes are copied into a BIO, none are kept there. */
-struct tls {
-	SSL *ssl;
-	BIO *bio;
-	struct slice input;
-	struct text *output;
-	struct fault fault;
-	bool verifies, is_failed;
-};
 
 static int
 bio_read(BIO *bio, char *out, size_t len, size_t *read_out)
@@ -93,53 +79,25 @@ bio_new(struct tls *tls)
 	return bio;
 }
 
-/* RFC 6066 3: SNI holds a host name without its last dot, never an address. */
-static void
-set_server_name(struct tls *tls, struct slice server_name)
-{
-	struct address address;
-	bool is_address = address_parse_host(server_name, 0, &address);
-	char *name;
-
-	if (server_name.len > 0 &&
-	    server_name.bytes[server_name.len - 1] == '.')
-		server_name.len--;
-	name = slice_dup(server_name);
-	/* A name that SNI cannot carry is just not sent. */
-	if (!is_address && SSL_set_tlsext_host_name(tls->ssl, name) != 1)
-		ERR_clear_error();
-	if (tls->verifies && is_address) {
-		char text[ADDRESS_TEXT_SIZE];
-
-		address_write_host(&address, text);
-		ASSERT(X509_VERIFY_PARAM_set1_ip_asc(
-			       SSL_get0_param(tls->ssl), text) == 1);
-	} else if (tls->verifies) {
-		SSL_set_hostflags(tls->ssl,
-				  X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-		ASSERT(SSL_set1_host(tls->ssl, name) == 1);
-	}
-	free(name);
-}
-
 struct tls *
-tls_new(struct tls_context *context, bool is_server, struct slice server_name)
+tls_new(struct tls_context *context)
 {
 	struct tls *tls = memory_new(sizeof(*tls));
 
-	tls->verifies = context->verifies;
 	tls->ssl = SSL_new(context->ssl);
 	ASSERT(tls->ssl != NULL);
+	SSL_set_app_data(tls->ssl, tls);
 	tls->bio = bio_new(tls);
 	SSL_set_bio(tls->ssl, tls->bio, tls->bio);
-	if (is_server) {
-		SSL_set_accept_state(tls->ssl);
-	} else {
-		SSL_set_connect_state(tls->ssl);
-		ASSERT(!context->verifies || server_name.len > 0);
-		if (server_name.len > 0)
-			set_server_name(tls, server_name);
-	}
+	return tls;
+}
+
+struct tls *
+tls_new_server(struct tls_context *context)
+{
+	struct tls *tls = tls_new(context);
+
+	SSL_set_accept_state(tls->ssl);
 	return tls;
 }
 
@@ -149,6 +107,8 @@ tls_free(struct tls *tls)
 	if (tls == NULL)
 		return;
 	SSL_free(tls->ssl);
+	for (size_t i = 0; i < tls->sessions_count; i++)
+		tls_session_cleanse(&tls->sessions[i]);
 	free(tls);
 }
 
@@ -158,7 +118,7 @@ fail(struct tls *tls)
 	long verified = SSL_get_verify_result(tls->ssl);
 
 	tls->is_failed = true;
-	if (tls->verifies && verified != X509_V_OK) {
+	if (tls->has_to_verify && verified != X509_V_OK) {
 		fault_set(&tls->fault, FAULT_UNTRUSTED, "TLS: certificate: %s",
 			  X509_verify_cert_error_string(verified));
 		ERR_clear_error();
@@ -282,11 +242,4 @@ const char *
 tls_cipher(const struct tls *tls)
 {
 	return SSL_get_cipher_name(tls->ssl);
-}
-
-bool
-tls_is_verified(const struct tls *tls)
-{
-	return tls->verifies && SSL_is_init_finished(tls->ssl) &&
-	       SSL_get_verify_result(tls->ssl) == X509_V_OK;
 }

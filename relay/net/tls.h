@@ -15,16 +15,39 @@ struct tls;         /* one connection */
 bool tls_context_server(struct slice certificate, struct slice key,
 			struct tls_context **context_out,
 			struct fault *fault) MUST_USE;
-/* Client side. verify: chain against the system's store (SSL_CERT_FILE and
- * SSL_CERT_DIR are honoured) and name; else any certificate. */
-bool tls_context_client(bool verify, struct tls_context **context_out,
+/* Client side. Trust is the system's store; SSL_CERT_FILE and SSL_CERT_DIR are
+ * honoured. Ciphers are the library's choice. */
+bool tls_context_client(struct tls_context **context_out,
 			struct fault *fault) MUST_USE;
+/* Of all contexts of this process, and never the same again. */
+uint64_t tls_context_number(const struct tls_context *context);
 void tls_context_free(struct tls_context *context);
 
-/* server_name: SNI and, with a verifying context, the name to check; empty on
- * the server side. */
-struct tls *tls_new(struct tls_context *context, bool is_server,
-		    struct slice server_name);
+enum tls_protocol { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
+
+/* What a client asks of one connection. */
+struct tls_client {
+	struct tls_context *context;
+	/* Whom it talks to. A host's name goes out as SNI (RFC 6066 3), an
+	 * address does not; and the certificate has to be made out to it, */
+	struct slice server_name;
+	/* or, where there are any, to one of these; ".example.net" is each name
+	 * below. */
+	const struct slice *names;
+	size_t names_count;
+	enum tls_protocol min;
+	int security_level;   /* of SSL_CTX_set_security_level(3), and less
+				 than 0 for the system's. TLS 1.0 and 1.1 need
+				 0: they sign with SHA-1. */
+	bool has_to_verify;   /* else any certificate will do */
+	bool takes_old;       /* servers without RFC 5746, too */
+	/* What tls_take_session() has given for the same server and terms; "":
+	 * none. One that cannot be used does no harm. */
+	struct slice session;
+};
+
+struct tls *tls_new_server(struct tls_context *context);
+struct tls *tls_new_client(const struct tls_client *client);
 void tls_free(struct tls *tls);
 
 enum tls_status {
@@ -42,10 +65,22 @@ enum tls_status tls_send(struct tls *tls, struct slice plain,
 void tls_finish(struct tls *tls, struct text *out); /* close_notify */
 bool tls_is_established(const struct tls *tls);
 const struct fault *tls_fault(const struct tls *tls);
-/* "TLSv1.3 TLS_AES_256_GCM_SHA384", and whether the certificate was verified
- * (always false with a context that takes any). */
+/* "TLSv1.3", "TLS_AES_256_GCM_SHA384". */
 const char *tls_version(const struct tls *tls);
 const char *tls_cipher(const struct tls *tls);
+
+/* Of a client, once established: what its server's certificate is worth. In
+ * words: "verified", or what is wrong with it. */
 bool tls_is_verified(const struct tls *tls);
+const char *tls_certificate(const struct tls *tls);
+/* Whether it goes on with an earlier connection's session, and with what had
+ * been made sure of the certificate then. */
+bool tls_is_resumed(const struct tls *tls);
+/* The next session that may be resumed, each for one connection only (RFC 8446
+ * C.4); false: none now. It is a secret: tls_session_cleanse(). */
+#define TLS_SESSIONS_MAX 2
+#define TLS_SESSION_BYTES_MAX ((size_t)8 << 10)
+bool tls_take_session(struct tls *tls, struct text *session_out);
+void tls_session_cleanse(struct text *session);
 
 #endif

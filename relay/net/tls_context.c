@@ -4,8 +4,9 @@
 #include <openssl/pem.h>
 #include <stdlib.h>
 
-/* Forward secrecy first; RSA key exchange stays for the old machines that
- * would else fall back to clear text. TLS 1.3 has suites of its own. */
+/* Of our listeners. Forward secrecy first; RSA key exchange stays for the old
+ * machines that would else fall back to clear text. TLS 1.3 has suites of its
+ * own. */
 #define CIPHERS                                                                \
 	"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:"                 \
 	"ECDHE+AES:DHE+AES:RSA+AESGCM:RSA+AES:"                                \
@@ -26,19 +27,17 @@ tls_library_fault(struct fault *fault, enum fault_kind kind, const char *what)
 static struct tls_context *
 context_new(const SSL_METHOD *method)
 {
+	static uint64_t numbers;
 	struct tls_context *context = memory_new(sizeof(*context));
 	SSL_CTX *ssl = SSL_CTX_new(method);
 
 	ASSERT(ssl != NULL);
 	context->ssl = ssl;
-	ASSERT(SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION) == 1);
-	ASSERT(SSL_CTX_set_cipher_list(ssl, CIPHERS) == 1);
+	context->number = __atomic_add_fetch(&numbers, 1, __ATOMIC_RELAXED);
 	SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION |
 					 SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS |
 				      SSL_MODE_AUTO_RETRY);
-	/* Tickets need no memory of ours; a cache would. */
-	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
 	return context;
 }
 
@@ -123,7 +122,12 @@ tls_context_server(struct slice certificate, struct slice key,
 
 	ERR_clear_error();
 	context = context_new(TLS_server_method());
-	/* One ticket, not two: nobody opens two connections with it. */
+	ASSERT(SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION) ==
+	       1);
+	ASSERT(SSL_CTX_set_cipher_list(context->ssl, CIPHERS) == 1);
+	/* Tickets need no memory of ours; a cache would. One, not two: nobody
+	 * opens two connections with it. */
+	SSL_CTX_set_session_cache_mode(context->ssl, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(context->ssl, 1);
 	SSL_CTX_set_dh_auto(context->ssl, 1);
 	if (certificate.len > INT32_MAX || key.len > INT32_MAX)
@@ -136,26 +140,28 @@ tls_context_server(struct slice certificate, struct slice key,
 }
 
 bool
-tls_context_client(bool verify, struct tls_context **context_out,
-		   struct fault *fault)
+tls_context_client(struct tls_context **context_out, struct fault *fault)
 {
 	CLEAN(tls_context_free_clean) struct tls_context *context = NULL;
 
 	ERR_clear_error();
 	context = context_new(TLS_client_method());
-	context->verifies = verify;
-	if (!verify) {
-		/* Anything is better than clear text, which comes next. */
-		SSL_CTX_set_security_level(context->ssl, 1);
-		SSL_CTX_set_verify(context->ssl, SSL_VERIFY_NONE, NULL);
-	} else {
-		SSL_CTX_set_verify(context->ssl, SSL_VERIFY_PEER, NULL);
-		if (SSL_CTX_set_default_verify_paths(context->ssl) != 1)
-			return tls_library_fault(fault, FAULT_SYSTEM,
-					     "the system's certificates");
-	}
+	/* Which session is for which server is not the library's to know. */
+	SSL_CTX_set_session_cache_mode(context->ssl,
+				       SSL_SESS_CACHE_CLIENT |
+					       SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(context->ssl, tls_on_session);
+	if (SSL_CTX_set_default_verify_paths(context->ssl) != 1)
+		return tls_library_fault(fault, FAULT_SYSTEM,
+					 "the system's certificates");
 	*context_out = TAKE(context);
 	return true;
+}
+
+uint64_t
+tls_context_number(const struct tls_context *context)
+{
+	return context->number;
 }
 
 void

@@ -1,6 +1,6 @@
 /*
- * tls_private - what tls.c (a connection) and tls_context.c (what many of them
- * have in common) share.
+ * tls_private - what tls.c (a connection), tls_client.c (what only a client asks
+ * of it) and tls_context.c (what many of them have in common) share.
  */
 #ifndef RELAY_NET_TLS_PRIVATE_H
 #define RELAY_NET_TLS_PRIVATE_H
@@ -11,8 +11,26 @@
 
 struct tls_context {
 	SSL_CTX *ssl;
-	bool verifies;
+	uint64_t number;
 };
+
+/* The SSL reads from `input` and writes to `output`, which are set only
+ * during a call: no bytes are copied into a BIO, none are kept there. */
+struct tls {
+	SSL *ssl;
+	BIO *bio;
+	struct slice input;
+	struct text *output;
+	struct fault fault;
+	bool is_client, has_to_verify, is_failed, has_given_back;
+	struct text sessions[TLS_SESSIONS_MAX]; /* oldest first; secrets */
+	size_t sessions_count;
+};
+
+/* Neither client nor server yet. */
+struct tls *tls_new(struct tls_context *context);
+/* The library's callback for each session that a client is given. */
+int tls_on_session(SSL *ssl, SSL_SESSION *session);
 
 /* False, with the library's reason for what has just failed. */
 bool tls_library_fault(struct fault *fault, enum fault_kind kind,

@@ -52,6 +52,9 @@ struct recipient_result {
 	struct slice mx;        /* host asked; "" where none was reached */
 	struct slice address;   /* "192.0.2.1:25" */
 	struct slice tls;       /* "TLSv1.3 CIPHER", "none", "" */
+	struct slice certificate; /* "verified", or what is wrong with it; ""
+				   without TLS */
+	bool is_resumed;        /* an earlier session of TLS */
 	/* RFC 3461 5.2: the next hop offers DSN and was told what the sender
 	 * wants to hear, so a report of success is its own to send; where a
 	 * recipient that asks for one was delivered without, "relayed" is

@@ -235,6 +235,10 @@ recipient_log(const struct settlement *settlement, size_t i,
 	log_text(&line, "address",
 		 result != NULL ? result->address : SLICE_NONE);
 	log_text(&line, "tls", result != NULL ? result->tls : SLICE_NONE);
+	if (result != NULL && result->certificate.len > 0) {
+		log_text(&line, "certificate", result->certificate);
+		log_bool(&line, "resumed", result->is_resumed);
+	}
 	log_text(&line, "reply", state->reply);
 	log_text(&line, "status", state->status);
 	log_seconds(&line, "delay", delay_ms);

@@ -410,6 +410,13 @@ static const struct {
 	 "\"u\" auth_password_file = \"p\" }",
 	 "c:2: 'auth_user' with 'tls = \"none\"' would send the password in "
 	 "clear; use TLS, or 'auth_without_tls'\n"},
+	{"route \"*\" { tls = \"required\"\ntls_names = {\"a.example\"} }",
+	 "c:2: 'tls_names' needs 'tls = \"verify\"'\n"},
+	{"route \"*\" { tls = \"verify\"\ntls_names = {\"*.a.example\"} }",
+	 "c:2: 'tls_names': the domain name '*.a.example': holds '*', which no "
+	 "domain name may\n"},
+	{"delivery { tls = \"none\"\ntls_min = \"1.2\" }",
+	 "c:2: 'tls_min' and 'tls = \"none\"' are at odds\n"},
 	{"route \"*\" { implicit_tls = true }",
 	 "c:1: 'implicit_tls' needs 'via'\n"},
 	{"route \"*\" { via = \"a.example\" implicit_tls = true\n"

@@ -262,7 +262,6 @@ host_start(struct scripted *scripted, struct host *host)
 	host->name = SLICE("mx.example.net");
 	if (scripted->failed_lately)
 		host_note(&host->failed_until_ms, 1 * MINUTE);
-	host->is_name = true;
 	/* A host without a script refuses connections. */
 	if (scripted->scripts[0] == NULL) {
 		close(scripted->listener);
@@ -404,6 +403,7 @@ run_it(struct run *run)
 	struct options *options = options_default();
 	struct generation generation = {.options = options, .references = 100};
 	struct hosts *hosts = memory_new(sizeof(*hosts));
+	struct peers *peers = peers_new();
 	struct fault fault;
 
 	options->hostname = SLICE("relay.example.org");
@@ -417,14 +417,13 @@ run_it(struct run *run)
 	if (run->host_name != NULL)
 		hosts->items[0].name = SLICE(run->host_name);
 	cr_assert(loop_init(&owner->loop, 0, &fault));
-	cr_assert(tls_context_client(false, &generation.client_tls, &fault));
-	cr_assert(tls_context_client(true, &generation.client_tls_verify,
-				     &fault));
+	cr_assert(tls_context_client(&generation.client_tls, &fault));
 	connection_place_init(&owner->place);
 	owner->connection = connection_open(&(struct connection_settings){
 		.loop = &owner->loop, .owner_loop = &owner->loop,
 		.place = &owner->place, .generation = &generation,
 		.hosts = hosts, .tls = run->tls, .owner = owner,
+		.peers = peers,
 		.implicit_tls = run->implicit_tls, .login = run->login,
 		.returned = on_returned, .ended = on_ended});
 	for (unsigned i = 0; i < run->messages; i++) {
@@ -448,6 +447,6 @@ run_it(struct run *run)
 	run_collect(run);
 	hosts_unref(hosts);
 	tls_context_free(generation.client_tls);
-	tls_context_free(generation.client_tls_verify);
+	peers_free(peers);
 	options_free(options);
 }

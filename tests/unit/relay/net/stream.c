@@ -84,7 +84,7 @@ start(void)
 	cr_assert(tls_context_server(text_slice(&certificate),
 				     text_slice(&key), &server_context,
 				     &fault));
-	cr_assert(tls_context_client(false, &client_context, &fault));
+	cr_assert(tls_context_client(&client_context, &fault));
 }
 
 static void
@@ -128,12 +128,22 @@ stop(void)
 }
 
 static void
+secure_client(void)
+{
+	stream_secure_client(client.stream,
+			     &(struct tls_client){
+				     .context = client_context,
+				     .server_name = SLICE("mail.example.com"),
+				     .min = TLS_1_2,
+				     .security_level = -1});
+}
+
+static void
 secure_both(void)
 {
 	UNTIL(saw(&client, 'C'));
 	stream_secure_server(server.stream, server_context);
-	stream_secure_client(client.stream, client_context,
-			     SLICE("mail.example.com"));
+	secure_client();
 	UNTIL(saw(&client, 'S') && saw(&server, 'S'));
 }
 
@@ -178,7 +188,7 @@ Test(stream, what_was_written_before_tls_goes_in_clear)
 	stream_secure_server(server.stream, server_context);
 	stream_write(server.stream, SLICE("250 later\r\n"));
 	UNTIL(client.input.len == 8);
-	stream_secure_client(client.stream, client_context, SLICE_NONE);
+	secure_client();
 	UNTIL(client.input.len == 19);
 	cr_expect_str_eq(text_string(&client.input),
 			 "220 go\r\n250 later\r\n");
@@ -382,8 +392,7 @@ Test(stream, ends_in_every_state)
 			turn(1);
 		if (with_tls && client.stream != NULL) {
 			stream_secure_server(server.stream, server_context);
-			stream_secure_client(client.stream, client_context,
-					     SLICE("mail.example.com"));
+			secure_client();
 		}
 		if (client.stream != NULL)
 			stream_write(client.stream, SLICE("NOOP\r\n"));
@@ -411,9 +420,7 @@ Test(stream, closing_at_each_turn_of_the_loop)
 			    stream_tls(client.stream) == NULL && j == 10) {
 				stream_secure_server(server.stream,
 						     server_context);
-				stream_secure_client(client.stream,
-						     client_context,
-						     SLICE_NONE);
+				secure_client();
 			}
 		}
 		if (turns % 2 == 0)

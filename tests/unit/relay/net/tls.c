@@ -15,33 +15,85 @@ struct pair {
 };
 
 static void
-pair_make(struct pair *pair, bool verify, const char *name)
+contexts_make(struct pair *pair)
 {
 	struct fault fault = {0};
 
+	certificate_make(&pair->certificate, &pair->key);
 	cr_assert(tls_context_server(text_slice(&pair->certificate),
 				     text_slice(&pair->key),
 				     &pair->server_context, &fault),
 		  "%s", fault.text);
-	cr_assert(tls_context_client(verify, &pair->client_context, &fault),
-		  "%s", fault.text);
-	pair->server = tls_new(pair->server_context, true, SLICE_NONE);
-	pair->client = tls_new(pair->client_context, false, SLICE(name));
+	cr_assert(tls_context_client(&pair->client_context, &fault), "%s",
+		  fault.text);
+}
+
+/* A client that takes any certificate, or only a good one. */
+static struct tls_client
+client_of(const struct pair *pair, bool verify, const char *name)
+{
+	return (struct tls_client){
+		.context = pair->client_context,
+		.server_name = SLICE(name),
+		.min = TLS_1_2,
+		.security_level = -1,
+		.has_to_verify = verify,
+	};
+}
+
+static void
+pair_connect(struct pair *pair, const struct tls_client *client)
+{
+	pair->server = tls_new_server(pair->server_context);
+	pair->client = tls_new_client(client);
+	pair->server_status = pair->client_status = TLS_OK;
+}
+
+static void
+pair_make(struct pair *pair, bool verify, const char *name)
+{
+	struct tls_client client;
+
+	contexts_make(pair);
+	client = client_of(pair, verify, name);
+	pair_connect(pair, &client);
+}
+
+static void
+pair_disconnect(struct pair *pair)
+{
+	tls_free(pair->server);
+	tls_free(pair->client);
+	text_done(&pair->to_server);
+	text_done(&pair->to_client);
+	text_done(&pair->server_plain);
+	text_done(&pair->client_plain);
 }
 
 static void
 pair_done(struct pair *pair)
 {
-	tls_free(pair->server);
-	tls_free(pair->client);
+	pair_disconnect(pair);
 	tls_context_free(pair->server_context);
 	tls_context_free(pair->client_context);
 	text_done(&pair->certificate);
 	text_done(&pair->key);
-	text_done(&pair->to_server);
-	text_done(&pair->to_client);
-	text_done(&pair->server_plain);
-	text_done(&pair->client_plain);
+}
+
+/* Makes the certificate of the pair one that contexts made from now on
+ * trust. */
+static void
+trust(const struct text *certificate)
+{
+	char path[] = "/tmp/signet-test-XXXXXX";
+	int descriptor = mkstemp(path);
+
+	cr_assert_geq(descriptor, 0);
+	cr_assert_eq(write(descriptor, certificate->bytes, certificate->len),
+		     (ssize_t)certificate->len);
+	close(descriptor);
+	setenv("SSL_CERT_FILE", path, 1);
+	setenv("SSL_CERT_DIR", "/nonexistent", 1);
 }
 
 /* Carries bytes both ways, `size` at a time, until nothing moves. */
@@ -80,7 +132,6 @@ Test(tls, both_ways_in_any_pieces)
 		char big[50000];
 
 		memset(big, 'x', sizeof(big));
-		certificate_make(&pair.certificate, &pair.key);
 		pair_make(&pair, false, "other.example.org");
 		cr_assert_eq(tls_send(pair.client, SLICE_NONE,
 				      &pair.to_server), TLS_OK);
@@ -107,63 +158,140 @@ Test(tls, both_ways_in_any_pieces)
 	}
 }
 
+static const struct verify_row {
+	const char *name;
+	const char *names[3];
+	bool trusted;
+	const char *certificate;
+} verify_rows[] = {
+	{"mail.example.com", {NULL}, true, "verified"},
+	{"mail.example.com.", {NULL}, true, "verified"},
+	{"MAIL.example.com", {NULL}, true, "verified"},
+	{"192.0.2.1", {NULL}, true, "verified"},
+	{"[192.0.2.1]", {NULL}, true, "verified"},
+	{"192.0.2.2", {NULL}, true, "IP address mismatch"},
+	{"example.com", {NULL}, true, "hostname mismatch"},
+	{"mail.example.com", {NULL}, false, "self-signed certificate"},
+	/* names that count instead of the host's */
+	{"mx.example.org", {"mail.example.com"}, true, "verified"},
+	{"mx.example.org", {"a.example.net", "mail.example.com"}, true,
+	 "verified"},
+	{"mx.example.org", {".example.com"}, true, "verified"},
+	{"mail.example.com", {".example.net"}, true, "hostname mismatch"},
+	{"mail.example.com", {"example.com"}, true, "hostname mismatch"},
+	{"192.0.2.1", {"mx.example.org"}, true, "hostname mismatch"},
+};
+
+static void
+verify_row_run(const struct verify_row *row, bool verify)
+{
+	struct pair pair = {0};
+	struct slice names[2];
+	struct tls_client client;
+	bool is_good = strcmp(row->certificate, "verified") == 0;
+	struct text other = {0}, other_key = {0};
+
+	certificate_make(&pair.certificate, &pair.key);
+	certificate_make(&other, &other_key);
+	trust(row->trusted ? &pair.certificate : &other);
+	text_done(&other);
+	text_done(&other_key);
+	cr_assert(tls_context_server(text_slice(&pair.certificate),
+				     text_slice(&pair.key),
+				     &pair.server_context, NULL));
+	cr_assert(tls_context_client(&pair.client_context, NULL));
+	unlink(getenv("SSL_CERT_FILE"));
+	client = client_of(&pair, verify, row->name);
+	client.names = names;
+	for (; row->names[client.names_count] != NULL; client.names_count++)
+		names[client.names_count] =
+			SLICE(row->names[client.names_count]);
+	pair_connect(&pair, &client);
+	cr_assert_eq(tls_send(pair.client, SLICE_NONE, &pair.to_server),
+		     TLS_OK);
+	carry(&pair, 1000);
+	cr_expect_eq(pair.client_status,
+		     is_good || !verify ? TLS_OK : TLS_FAILED, "%s", row->name);
+	cr_expect_eq(tls_is_verified(pair.client), is_good, "%s", row->name);
+	if (is_good || !verify)
+		cr_expect_str_eq(tls_certificate(pair.client),
+				 row->certificate, "%s: %s", row->name,
+				 tls_certificate(pair.client));
+	if (!is_good && verify)
+		cr_expect_eq(tls_fault(pair.client)->kind, FAULT_UNTRUSTED,
+			     "%s", tls_fault(pair.client)->text);
+	/* Told of it, the other side only knows that it failed. */
+	if (pair.server_status == TLS_FAILED)
+		cr_expect_eq(tls_fault(pair.server)->kind, FAULT_INPUT);
+	pair_done(&pair);
+}
+
+/* Who takes any certificate still knows what it is worth. */
 Test(tls, verification)
 {
-	static const struct {
-		const char *name;
-		bool trusted, ok;
-	} rows[] = {
-		{"mail.example.com", true, true},
-		{"mail.example.com.", true, true},
-		{"MAIL.example.com", true, true},
-		{"192.0.2.1", true, true},
-		{"192.0.2.2", true, false},
-		{"example.com", true, false},
-		{"mail.example.com", false, false},
-	};
+	for (size_t i = 0; i < 2 * COUNT(verify_rows); i++)
+		verify_row_run(&verify_rows[i / 2], i % 2 == 0);
+}
 
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		struct pair pair = {0};
-		char path[] = "/tmp/signet-test-XXXXXX";
-		int descriptor = mkstemp(path);
+/* --- sessions --- */
 
-		cr_assert_geq(descriptor, 0);
-		certificate_make(&pair.certificate, &pair.key);
-		if (rows[i].trusted)
-			cr_assert_eq(write(descriptor, pair.certificate.bytes,
-					   pair.certificate.len),
-				     (ssize_t)pair.certificate.len);
-		close(descriptor);
-		setenv("SSL_CERT_FILE", path, 1);
-		setenv("SSL_CERT_DIR", "/nonexistent", 1);
-		pair_make(&pair, true, rows[i].name);
-		unlink(path);
-		cr_assert_eq(tls_send(pair.client, SLICE_NONE,
-				      &pair.to_server), TLS_OK);
-		carry(&pair, 1000);
-		cr_expect_eq(pair.client_status,
-			     rows[i].ok ? TLS_OK : TLS_FAILED, "%s",
-			     rows[i].name);
-		cr_expect_eq(tls_is_verified(pair.client), rows[i].ok, "%s",
-			     rows[i].name);
-		if (!rows[i].ok)
-			cr_expect_eq(tls_fault(pair.client)->kind,
-				     FAULT_UNTRUSTED, "%s",
-				     tls_fault(pair.client)->text);
-		/* Told of it, the other side only knows that it failed. */
-		if (!rows[i].ok && pair.server_status == TLS_FAILED)
-			cr_expect_eq(tls_fault(pair.server)->kind,
-				     FAULT_INPUT);
-		pair_done(&pair);
+/* One connection that resumes `session`, if it can, and leaves the next one
+ * there. */
+static void
+converse(struct pair *pair, bool verify, struct text *session)
+{
+	struct tls_client client = client_of(pair, verify, "mail.example.com");
+
+	client.session = text_slice(session);
+	pair_connect(pair, &client);
+	tls_session_cleanse(session);
+	cr_assert_eq(tls_send(pair->client, SLICE_NONE, &pair->to_server),
+		     TLS_OK);
+	carry(pair, 1000);
+	cr_assert(tls_is_established(pair->client));
+	cr_assert_eq(tls_send(pair->server, SLICE("220\r\n"),
+			      &pair->to_client), TLS_OK);
+	carry(pair, 1000);
+	cr_assert(tls_take_session(pair->client, session));
+	cr_expect_leq(session->len, TLS_SESSION_BYTES_MAX);
+}
+
+Test(tls, resumes_a_session)
+{
+	struct pair pair = {0};
+	struct text session = {0};
+
+	contexts_make(&pair);
+	for (unsigned i = 0; i < 3; i++) {
+		converse(&pair, false, &session);
+		cr_expect_eq(tls_is_resumed(pair.client), i > 0, "%u", i);
+		cr_expect_str_eq(tls_certificate(pair.client),
+				 "self-signed certificate");
+		cr_expect_not(tls_is_verified(pair.client));
+		pair_disconnect(&pair);
 	}
+	/* One that nobody knows any more does no harm. */
+	tls_context_free(pair.server_context);
+	cr_assert(tls_context_server(text_slice(&pair.certificate),
+				     text_slice(&pair.key),
+				     &pair.server_context, NULL));
+	converse(&pair, false, &session);
+	cr_expect_not(tls_is_resumed(pair.client));
+	pair_disconnect(&pair);
+	/* Nor what is none at all. */
+	tls_session_cleanse(&session);
+	text_add_string(&session, "no session");
+	converse(&pair, false, &session);
+	cr_expect_not(tls_is_resumed(pair.client));
+	tls_session_cleanse(&session);
+	pair_done(&pair);
 }
 
 Test(tls, garbage_fails_with_words)
 {
 	struct pair pair = {0};
 
-	certificate_make(&pair.certificate, &pair.key);
-	pair_make(&pair, false, "");
+	pair_make(&pair, false, "mail.example.com");
 	cr_expect_eq(tls_receive(pair.server, SLICE("EHLO example.com\r\n"),
 				 &pair.server_plain, &pair.to_client),
 		     TLS_FAILED);

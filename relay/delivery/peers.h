@@ -1,0 +1,50 @@
+/*
+ * peers - what the relay remembers of the hosts it has talked to: whose TLS
+ * does not work, and the TLS sessions that may be resumed.
+ *
+ * One for the whole process, so that what one destination has learnt of a host
+ * every other one knows, and a new look at the DNS forgets nothing. All of it
+ * is in memory only, bounded (the least recently used goes first), and believed
+ * for a while.
+ *
+ * Ownership   peers_free() after every loop has ended.
+ * Thread      Any; a lock is held for as long as it takes to find an entry.
+ */
+#ifndef RELAY_DELIVERY_PEERS_H
+#define RELAY_DELIVERY_PEERS_H
+
+#include "base/clock.h"
+#include "base/slice.h"
+#include "relay/net/address.h"
+
+/* How long a host is talked to in clear, where that is allowed, before its TLS
+ * is tried again. */
+#define PEER_CLEAR_MS (10 * MINUTE)
+#define PEERS_CLEAR_MAX 4096
+/* A server may give tickets a life of up to seven days (RFC 8446 4.6.1); ours
+ * keeps a key that could read what was said meanwhile. */
+#define PEER_SESSION_MS (1 * HOUR)
+#define PEERS_SESSIONS_MAX 1024 /* servers that have any */
+#define PEER_SESSIONS_MAX 4     /* of one, for connections side by side */
+
+struct peers;
+struct peers *peers_new(void);
+void peers_free(struct peers *peers); /* takes NULL */
+
+/* Its TLS failed; or is to be tried again at once. */
+void peers_note_clear(struct peers *peers, struct slice host,
+		      const struct address *address);
+void peers_forget_clear(struct peers *peers, struct slice host,
+			const struct address *address);
+bool peers_is_clear(struct peers *peers, struct slice host,
+		    const struct address *address);
+
+/* A session (relay/net/tls.h) is for who comes with the same key, octet for
+ * octet; the caller puts into it all that must not differ. It is given out
+ * once; tls_session_cleanse() it. */
+void peers_keep_session(struct peers *peers, struct slice key,
+			struct slice session);
+bool peers_take_session(struct peers *peers, struct slice key,
+			struct text *session_out);
+
+#endif

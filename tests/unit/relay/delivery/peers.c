@@ -1,0 +1,117 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "relay/delivery/peers.h"
+#include "relay/net/tls.h"
+#include "tests/fake/clock.h"
+
+static struct address
+address_of(const char *text)
+{
+	struct address address;
+
+	cr_assert(address_parse_host(SLICE(text), 25, &address));
+	return address;
+}
+
+Test(peers, a_host_is_in_clear_for_a_while)
+{
+	struct peers *peers = peers_new();
+	struct address a = address_of("192.0.2.1"), b = address_of("192.0.2.2");
+	struct address other_port = a;
+
+	address_set_port(&other_port, 26);
+	peers_note_clear(peers, SLICE("mx.example.net"), &a);
+	cr_expect(peers_is_clear(peers, SLICE("mx.example.net"), &a));
+	cr_expect(peers_is_clear(peers, SLICE("MX.Example.NET"), &a));
+	cr_expect_not(peers_is_clear(peers, SLICE("mx2.example.net"), &a));
+	cr_expect_not(peers_is_clear(peers, SLICE("mx.example.net"), &b));
+	cr_expect_not(peers_is_clear(peers, SLICE("mx.example.net"),
+				     &other_port));
+	fake_clock_pass(PEER_CLEAR_MS - 1);
+	cr_expect(peers_is_clear(peers, SLICE("mx.example.net"), &a));
+	fake_clock_pass(1);
+	cr_expect_not(peers_is_clear(peers, SLICE("mx.example.net"), &a));
+	peers_note_clear(peers, SLICE("mx.example.net"), &a);
+	peers_forget_clear(peers, SLICE("mx.example.net"), &a);
+	peers_forget_clear(peers, SLICE("mx.example.net"), &b);
+	cr_expect_not(peers_is_clear(peers, SLICE("mx.example.net"), &a));
+	peers_free(peers);
+}
+
+Test(peers, the_oldest_is_forgotten_first)
+{
+	struct peers *peers = peers_new();
+	struct address address = address_of("192.0.2.1");
+	char name[32];
+
+	for (unsigned i = 0; i < PEERS_CLEAR_MAX + 2; i++) {
+		snprintf(name, sizeof(name), "mx%u.example.net", i);
+		peers_note_clear(peers, SLICE(name), &address);
+		/* Who is seen again is not the oldest. */
+		peers_note_clear(peers, SLICE("mx0.example.net"), &address);
+	}
+	cr_expect(peers_is_clear(peers, SLICE("mx0.example.net"), &address));
+	cr_expect_not(peers_is_clear(peers, SLICE("mx1.example.net"),
+				     &address));
+	cr_expect_not(peers_is_clear(peers, SLICE("mx2.example.net"),
+				     &address));
+	cr_expect(peers_is_clear(peers, SLICE("mx3.example.net"), &address));
+	peers_free(peers);
+}
+
+static bool
+take(struct peers *peers, const char *key, const char *expected)
+{
+	struct text session = {0};
+	bool is_it;
+
+	if (!peers_take_session(peers, SLICE(key), &session))
+		return expected == NULL;
+	is_it = expected != NULL &&
+		slice_eq(text_slice(&session), SLICE(expected));
+	tls_session_cleanse(&session);
+	return is_it;
+}
+
+Test(peers, a_session_is_given_out_once)
+{
+	struct peers *peers = peers_new();
+
+	cr_expect(take(peers, "a", NULL));
+	for (unsigned i = 0; i < PEER_SESSIONS_MAX + 1; i++) {
+		char session[] = {(char)('0' + i), '\0'};
+
+		peers_keep_session(peers, SLICE("a"), SLICE(session));
+	}
+	peers_keep_session(peers, SLICE("b"), SLICE("x"));
+	cr_expect(take(peers, "a", "4"));
+	cr_expect(take(peers, "a", "3"));
+	cr_expect(take(peers, "b", "x"));
+	cr_expect(take(peers, "b", NULL));
+	cr_expect(take(peers, "a", "2"));
+	cr_expect(take(peers, "a", "1"));
+	cr_expect(take(peers, "a", NULL));
+	peers_free(peers);
+}
+
+Test(peers, sessions_grow_old)
+{
+	struct peers *peers = peers_new();
+
+	peers_keep_session(peers, SLICE("a"), SLICE("old"));
+	fake_clock_pass(PEER_SESSION_MS - 1);
+	peers_keep_session(peers, SLICE("a"), SLICE("new"));
+	fake_clock_pass(1);
+	cr_expect(take(peers, "a", "new"));
+	cr_expect(take(peers, "a", NULL));
+	for (unsigned i = 0; i < PEERS_SESSIONS_MAX + 1; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "%u", i);
+		peers_keep_session(peers, SLICE(key), SLICE("x"));
+	}
+	cr_expect(take(peers, "0", NULL));
+	cr_expect(take(peers, "1", "x"));
+	peers_free(peers);
+}
