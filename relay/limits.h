@@ -55,6 +55,10 @@
 /* Where the address space does not allow that, half of it, and so on down to
  * this. */
 #define STORE_MAP_SIZE_MIN ((size_t)1 << 30)
+/* Deliveries that one operation alters, and that one page of a listing has:
+ * whoever waits for the store meanwhile should not notice. */
+#define STORE_ALTER_MAX 256
+#define STORE_PAGE_MAX 256
 #define STORE_READERS 2           /* threads for reads of the store */
 #define STORE_READS_MAX 16384     /* waiting for them */
 #define STORE_SPACE_CHECK_MS 200  /* how long a look at the disk is good for */

@@ -327,7 +327,7 @@ process_start(struct process *process, struct handover *handover,
 	process->delivery = delivery_service_new(
 		process->loops, process->loops_count, process->store);
 	if (!schedule_new(process->store, process->loops, process->loops_count,
-			  destination_due, destination_gone,
+			  destination_due, destination_gone, destination_hurry,
 			  &process->schedule, fault) ||
 	    !server_new(&process->main_loop, process->loops,
 			process->loops_count, process->store,

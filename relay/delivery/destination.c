@@ -601,6 +601,19 @@ destination_each_state(struct delivery_service *service,
 	}
 }
 
+void
+destination_hurry(struct schedule_destination *schedule)
+{
+	struct delivery_destination *destination = schedule->delivery;
+
+	if (destination == NULL)
+		return;
+	destination->backoff_ms = 0;
+	destination->paused_until_ms = 0;
+	/* What the DNS said may be what was mended. */
+	destination->hosts_until_ms = 0;
+}
+
 /* --- the service --- */
 
 struct delivery_service *

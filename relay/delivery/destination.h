@@ -20,6 +20,7 @@ void delivery_service_free(struct delivery_service *service);
  * delivery_service_new(). */
 void destination_due(struct schedule_destination *destination);
 bool destination_gone(struct schedule_destination *destination);
+void destination_hurry(struct schedule_destination *destination);
 /* On each loop at a stop: closes idle connections, lets conversations end. */
 void delivery_service_stop(struct delivery_service *service,
 			   struct loop *loop);

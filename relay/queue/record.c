@@ -16,6 +16,7 @@
 
 #define DELIVERY_IS_HELD 1u
 #define DELIVERY_IS_DELAY_TOLD 2u
+#define DELIVERY_IS_OWED_ATTEMPT 4u
 
 /* --- keys --- */
 
@@ -531,7 +532,8 @@ static unsigned
 delivery_flags(const struct delivery *delivery)
 {
 	return (delivery->is_held ? DELIVERY_IS_HELD : 0) |
-	       (delivery->is_delay_told ? DELIVERY_IS_DELAY_TOLD : 0);
+	       (delivery->is_delay_told ? DELIVERY_IS_DELAY_TOLD : 0) |
+	       (delivery->is_owed_attempt ? DELIVERY_IS_OWED_ATTEMPT : 0);
 }
 
 void
@@ -583,6 +585,7 @@ read_delivery(struct reader *reader, struct delivery *delivery)
 
 	delivery->is_held = (flags & DELIVERY_IS_HELD) != 0;
 	delivery->is_delay_told = (flags & DELIVERY_IS_DELAY_TOLD) != 0;
+	delivery->is_owed_attempt = (flags & DELIVERY_IS_OWED_ATTEMPT) != 0;
 	delivery->due_ms = take_64(reader);
 	delivery->last_attempt_ms = take_64(reader);
 	if (version != DELIVERY_VERSION || count == 0 ||

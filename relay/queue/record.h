@@ -12,6 +12,7 @@
  *	            id, n            → n-th chunk of the body, from 1
  *	deliveries  id, destination  → delivery record
  *	due         destination, NUL, due time, id → nothing
+ *	held        the same, of what is held → nothing
  *
  * Each record says its version; what an older one did not have is read as not
  * given. Of messages: 1 had no RET, ENVID and user.

@@ -10,7 +10,7 @@ destination_of(struct schedule_destination *public)
 	return CONTAINER(public, struct destination, public);
 }
 
-static struct schedule_loop *
+struct schedule_loop *
 home_of(struct schedule *schedule, struct slice name)
 {
 	return &schedule->loops[slice_hash(name) % schedule->loops_count];
@@ -185,7 +185,8 @@ destination_recover(void *owner, struct slice name, uint64_t due_ms)
 bool
 schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 	     schedule_due_fn *due, schedule_gone_fn *gone,
-	     struct schedule **schedule_out, struct fault *fault)
+	     schedule_hurry_fn *hurry, struct schedule **schedule_out,
+	     struct fault *fault)
 {
 	struct schedule *schedule = memory_new(sizeof(*schedule));
 
@@ -193,6 +194,7 @@ schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 	schedule->store = store;
 	schedule->due = due;
 	schedule->gone = gone;
+	schedule->hurry = hurry;
 	schedule->loops_count = loops_count;
 	schedule->loops = memory_array(loops_count, sizeof(*schedule->loops));
 	for (size_t i = 0; i < loops_count; i++) {

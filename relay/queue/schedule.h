@@ -32,10 +32,13 @@ typedef void schedule_due_fn(struct schedule_destination *destination);
  * leased): delivery/ frees its state; false: not now, ask again after a
  * while. */
 typedef bool schedule_gone_fn(struct schedule_destination *destination);
+/* On the owning loop: somebody wants it tried now, so back-off and what is
+ * remembered of hosts that failed are to be forgotten. It is not due yet. */
+typedef void schedule_hurry_fn(struct schedule_destination *destination);
 
 bool schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 		  schedule_due_fn *due, schedule_gone_fn *gone,
-		  struct schedule **schedule_out,
+		  schedule_hurry_fn *hurry, struct schedule **schedule_out,
 		  struct fault *fault) MUST_USE;
 /* Takes over the deliveries of a finished put or settle; from any loop. */
 void schedule_add(struct schedule *schedule, struct list *deliveries);
@@ -77,6 +80,32 @@ void schedule_give_back(struct schedule_destination *destination,
 /* No lease is given for this long: the destination's back-off. */
 void schedule_pause(struct schedule_destination *destination,
 		    uint64_t delay_ms);
+
+/* A delivery to be altered; the schedule's while it is. */
+struct schedule_alter_row {
+	struct message_id id;
+	struct slice destination;
+	enum altered altered;   /* out */
+	/* the schedule's own */
+	struct destination *owner;
+	struct lease *lease;
+};
+
+/* Alters deliveries, each on its destination's loop, so that none is altered
+ * while it is being delivered: ALTERED_BUSY, or for a retry ALTERED_ALREADY.
+ * A retry ends the destination's pause, once for each now_ms. */
+struct schedule_alter {
+	enum alteration alteration;
+	uint64_t now_ms;        /* wall; when the command began */
+	struct schedule_alter_row *rows; /* at most STORE_ALTER_MAX */
+	size_t count;
+	struct loop *loop;      /* which does not end before */
+	void (*done)(struct schedule_alter *alter);
+	void *private;
+	size_t parts_count;     /* the schedule's */
+	struct post post;
+};
+void schedule_alter(struct schedule *schedule, struct schedule_alter *alter);
 
 /* Attempts since the start, by recipient and outcome; any thread. */
 struct schedule_counters {

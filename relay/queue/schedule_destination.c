@@ -186,6 +186,16 @@ destination_update(struct destination *destination)
 }
 
 void
+destination_wake(struct destination *destination, uint64_t since_ms)
+{
+	if (destination->hurried_ms == since_ms)
+		return;
+	destination->hurried_ms = since_ms;
+	destination->paused_until_ms = 0;
+	destination->home->schedule->hurry(&destination->public);
+}
+
+void
 destination_settled(struct destination *destination, struct lease *lease,
 		    uint64_t due_ms)
 {

@@ -30,6 +30,31 @@ lease_new(struct destination *destination, struct delivery *delivery)
 	return lease;
 }
 
+struct lease *
+lease_seize(struct destination *destination, const struct message_id *id)
+{
+	struct lease *lease = lease_find(destination, id);
+
+	if (lease != NULL &&
+	    (lease->state == LEASE_OUT || lease->state == LEASE_SETTLING))
+		return NULL;
+	if (lease == NULL) {
+		lease = memory_new(sizeof(*lease));
+		lease->id = *id;
+		lease->state = LEASE_OVER;
+		list_init(&lease->ready);
+		list_add_last(&destination->leases, &lease->link);
+	}
+	if (lease->state == LEASE_READY) {
+		lease_leave_ready(destination, lease);
+	} else {
+		destination->leases_count++;
+		destination->home->leases_count++;
+	}
+	lease->state = LEASE_SETTLING;
+	return lease;
+}
+
 void
 lease_leave_ready(struct destination *destination, struct lease *lease)
 {
@@ -67,7 +92,8 @@ lease_end(struct destination *destination, struct lease *lease)
 	ASSERT(lease->state != LEASE_OVER);
 	ASSERT(destination->leases_count > 0);
 	ASSERT(home->leases_count > 0);
-	delivery_free(TAKE(lease->delivery));
+	if (lease->delivery != NULL)
+		delivery_free(TAKE(lease->delivery));
 	lease->state = LEASE_OVER;
 	destination->leases_count--;
 	home->leases_count--;

@@ -2,6 +2,7 @@
  * schedule_private - what the files of the scheduler share.
  *
  *	schedule.c              delivery's side, taking over, start and stop
+ *	schedule_alter.c        what an administrator decides
  *	schedule_destination.c  a destination: by name, and what it does next
  *	schedule_lease.c        deliveries that are in memory
  *	schedule_read.c         reading what is due from the store
@@ -16,7 +17,7 @@
 
 /*
  * A delivery that is in memory. READY waits in its destination to be taken,
- * OUT is with delivery/, SETTLING is being stored. OVER is settled or given up
+ * OUT is with delivery/, SETTLING is being stored or altered. OVER is settled or given up
  * while a read was under way that may still bring what it was: it stays to be
  * recognised until the read has ended.
  */
@@ -27,7 +28,8 @@ struct lease {
 	struct list ready; /* in its ready ones, while READY */
 	struct message_id id;
 	enum lease_state state;
-	struct delivery *delivery; /* NULL once OVER */
+	struct delivery *delivery; /* NULL once OVER, or where it is only being
+				      altered */
 };
 
 /* A loop's part of the schedule. */
@@ -50,6 +52,7 @@ struct schedule {
 	size_t loops_count;
 	schedule_due_fn *due;
 	schedule_gone_fn *gone;
+	schedule_hurry_fn *hurry;
 	/* any thread */
 	atomic_uint_fast64_t delivered, deferred, bounced;
 	/* a stop */
@@ -68,6 +71,7 @@ struct destination {
 	size_t batch;           /* to read at once */
 	uint64_t next_due_ms;   /* wall; of what is only stored; 0: nothing */
 	uint64_t paused_until_ms; /* clock_now_ms(); 0: not */
+	uint64_t hurried_ms;    /* the last retry that has ended a pause */
 	/* Where the next read begins: all that is due before is in memory. */
 	uint64_t after_ms;
 	struct message_id after_id;
@@ -101,6 +105,9 @@ uint64_t settlement_wait_max_ms(const struct destination *destination);
  * destination too, the loop has nothing of ours any more, and says so. */
 void home_check_stopped(struct schedule_loop *home);
 
+/* The part of it that owns the destinations of this name. */
+struct schedule_loop *home_of(struct schedule *schedule, struct slice name);
+
 /* --- schedule_destination.c --- */
 
 struct destination *destination_find(struct schedule_loop *home,
@@ -126,6 +133,8 @@ bool destination_wants_more(const struct destination *destination);
 /* The destination may be gone afterwards: never from inside a call of
  * delivery/. */
 void destination_update(struct destination *destination);
+/* No pause, no back-off; the retry that began at since_ms asks only once. */
+void destination_wake(struct destination *destination, uint64_t since_ms);
 /* The lease is over. due_ms: when what is left of it is due again, 0: nothing
  * is left. */
 void destination_settled(struct destination *destination, struct lease *lease,
@@ -138,6 +147,10 @@ struct lease *lease_find(struct destination *destination,
 /* A READY one. Takes the delivery. */
 struct lease *lease_new(struct destination *destination,
 			struct delivery *delivery);
+/* A SETTLING one without a delivery, or what is READY or OVER made so. NULL: it
+ * is under way. */
+struct lease *lease_seize(struct destination *destination,
+			  const struct message_id *id);
 /* Stays READY: the caller changes that. */
 void lease_leave_ready(struct destination *destination, struct lease *lease);
 /* A read under way may have seen it as it was: then its id stays. */

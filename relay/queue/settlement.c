@@ -113,6 +113,7 @@ settlement_has_expired(const struct destination *destination,
 		if (delivery->recipients[i].attempts > attempts)
 			attempts = delivery->recipients[i].attempts;
 	return attempts > 0 && !delivery->is_held &&
+	       !delivery->is_owed_attempt &&
 	       delivery_age_ms(delivery, options, attempts) >=
 		       options->expire_ms;
 }
@@ -289,6 +290,7 @@ results_apply(struct settlement *settlement,
 
 	if (results != NULL) {
 		delivery->last_attempt_ms = settlement->now_ms;
+		delivery->is_owed_attempt = false;
 		for (size_t i = 0; i < delivery->recipients_count; i++)
 			recipient_apply(delivery, i, &results[i]);
 	}

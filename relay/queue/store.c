@@ -82,6 +82,8 @@ operation_apply(struct engine *engine, struct store_operation *operation)
 		return engine_set_aside(engine, aside->destination,
 					aside->due_ms, &aside->id,
 					aside->reason, &operation->fault);
+	case OPERATION_ALTER:
+		return alter_apply(engine, operation);
 	}
 	return false;
 }
@@ -267,6 +269,9 @@ operation_finish(struct store *store, struct store_operation *operation)
 		set_aside_free(
 			CONTAINER(operation, struct set_aside, operation));
 		return;
+	case OPERATION_ALTER:
+		alter_finish(store, operation);
+		return;
 	}
 }
 
@@ -295,6 +300,8 @@ operation_weight(struct store_operation *operation)
 					       : 0);
 	case OPERATION_SET_ASIDE:
 		return KIB;
+	case OPERATION_ALTER:
+		return alter_weight(operation);
 	}
 	return KIB;
 }
@@ -509,7 +516,7 @@ store_count(const struct store *store, struct store_counters *out)
 		.damaged = atomic_load(&store->damaged),
 		.waiting = atomic_load(&store->waiting_count),
 	};
-	engine_count(store->engine, &out->deliveries, &out->due);
+	engine_count(store->engine, &out->deliveries, &out->due, &out->held);
 }
 
 struct spool_room *

@@ -25,6 +25,7 @@
 #include "relay/net/worker.h"
 #include "relay/queue/message.h"
 #include "relay/queue/outcome.h"
+#include "relay/queue/selection.h"
 
 struct store;
 struct spool_room;
@@ -71,6 +72,8 @@ struct delivery {
 	uint64_t version;
 	bool is_held;
 	bool is_delay_told;         /* a report of the delay has been sent */
+	bool is_owed_attempt;       /* one more, however old it is: somebody
+				       has asked for it */
 	void *lease;                /* the schedule's */
 };
 
@@ -116,6 +119,45 @@ struct store_settle {
 };
 void store_settle(struct store *store, struct store_settle *settle);
 
+/* --- alter: what an administrator decides --- */
+enum alteration { ALTER_RETRY, ALTER_HOLD, ALTER_RELEASE, ALTER_DELETE };
+
+enum altered {
+	ALTERED,
+	ALTERED_ALREADY, /* it was so before */
+	ALTERED_UNFIT,   /* retry of what is held, release of what is not */
+	ALTERED_GONE,    /* not stored any more */
+	ALTERED_DAMAGED, /* cannot be read; only ALTER_DELETE removes it */
+	ALTERED_BUSY,    /* left alone: it is under way (the schedule's) */
+	ALTERED_FAILED,  /* not written: no space (the schedule's) */
+};
+
+struct store_alter_row {
+	struct message_id id;
+	struct slice destination;
+	/* out */
+	enum altered altered;
+	uint64_t due_ms;            /* when it is due now, wall; 0: never */
+	bool has_dead_file;
+};
+
+/* RETRY and RELEASE make a delivery due at now_ms at the latest, and owed an
+ * attempt where it has had one. A message without deliveries left goes whole.
+ * No delivery may be leased to anybody but the caller. */
+struct store_alter {
+	enum alteration alteration;
+	uint64_t now_ms;            /* wall */
+	struct store_alter_row *rows; /* at most STORE_ALTER_MAX */
+	size_t count;
+	struct loop *loop;
+	uint64_t version;           /* out: the store's, that has it */
+	/* With a fault nothing has changed. */
+	void (*done)(struct store_alter *alter, const struct fault *fault);
+	void *private;
+	struct store_operation operation;
+};
+void store_alter(struct store *store, struct store_alter *alter);
+
 /* --- reading, on the reader worker --- */
 struct store_read_due {
 	struct slice destination;
@@ -133,6 +175,35 @@ struct store_read_due {
 	struct store_operation operation;
 };
 void store_read_due(struct store *store, struct store_read_due *read);
+
+/* Something of which only the keys can be read. */
+struct store_damage {
+	struct list link;
+	struct message_id id;
+	struct fault fault;
+	size_t destination_len;
+	char destination[DOMAIN_MAX];
+};
+
+/* The queue in the order of ids, a page at a time. */
+struct store_read_page {
+	struct selection selection;
+	bool is_one;                /* all of the message `after`, no more */
+	/* zero: from the first, to what is last now; out: go on with both */
+	struct message_id after, until;
+	size_t max;                 /* deliveries; no message is cut */
+	/* Called on the reader's thread once it is read; may be NULL. */
+	void (*prepare)(struct store_read_page *read);
+	struct loop *loop;
+	void (*done)(struct store_read_page *read, const struct fault *fault);
+	struct list deliveries;     /* the caller's; those of one message share
+				       it and follow each other */
+	struct list damages;        /* struct store_damage, the caller's */
+	bool has_more;
+	void *private;
+	struct store_operation operation;
+};
+void store_read_page(struct store *store, struct store_read_page *read);
 
 /* Part of a message's received bytes. */
 struct store_read_body {
@@ -165,6 +236,7 @@ struct store_counters {
 	uint64_t deliveries;    /* stored, now: a message has one for each of
 				   its destinations */
 	uint64_t due;           /* of them, neither held nor damaged */
+	uint64_t held;          /* of them */
 };
 void store_count(const struct store *store, struct store_counters *out);
 

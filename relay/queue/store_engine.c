@@ -241,14 +241,16 @@ engine_measure(struct engine *engine, MDB_txn *txn)
 			     : 0;
 	engine->deliveries_count = table_entries(txn, engine->deliveries);
 	engine->due_count = table_entries(txn, engine->due);
+	engine->held_count = table_entries(txn, engine->held);
 }
 
 void
 engine_count(const struct engine *engine, uint64_t *deliveries_out,
-	     uint64_t *due_out)
+	     uint64_t *due_out, uint64_t *held_out)
 {
 	*deliveries_out = engine->deliveries_count;
 	*due_out = engine->due_count;
+	*held_out = engine->held_count;
 }
 
 uint64_t
@@ -307,10 +309,12 @@ engine_reserve(struct engine *engine, MDB_dbi table, struct record_key *key,
 	return true;
 }
 
+/* Among what is due, or what is held: the latter is never tried. */
 static bool
 engine_put_due(struct engine *engine, const struct delivery *delivery,
 	       uint64_t due_ms, struct fault *fault)
 {
+	MDB_dbi table = delivery->is_held ? engine->held : engine->due;
 	struct record_key key;
 	MDB_val name, nothing = {0, NULL};
 	int status;
@@ -318,13 +322,13 @@ engine_put_due(struct engine *engine, const struct delivery *delivery,
 	record_key_due(&key, delivery->destination, due_ms,
 		       &delivery->message->id);
 	name = val_of_key(&key);
-	status = mdb_put(engine->txn, engine->due, &name, &nothing, 0);
+	status = mdb_put(engine->txn, table, &name, &nothing, 0);
 	if (status != 0)
 		return engine_fault(fault, status, "write");
 	return true;
 }
 
-static bool
+bool
 engine_put_delivery(struct engine *engine, const struct delivery *delivery,
 		    uint64_t due_ms, struct fault *fault)
 {
@@ -337,9 +341,7 @@ engine_put_delivery(struct engine *engine, const struct delivery *delivery,
 			    record_delivery_size(delivery), &out, fault))
 		return false;
 	record_delivery_write(delivery, due_ms, out);
-	/* What is held is never due. */
-	return delivery->is_held ||
-	       engine_put_due(engine, delivery, due_ms, fault);
+	return engine_put_due(engine, delivery, due_ms, fault);
 }
 
 static bool
@@ -390,8 +392,7 @@ engine_put(struct engine *engine, const struct message *message,
 	return true;
 }
 
-/* Deletes what may not be there. */
-static bool
+bool
 engine_delete(struct engine *engine, MDB_dbi table, struct record_key *key,
 	      struct fault *fault)
 {
@@ -403,27 +404,29 @@ engine_delete(struct engine *engine, MDB_dbi table, struct record_key *key,
 	return true;
 }
 
-/* The delivery's entry among what is due, wherever it stands now. */
-static bool
-engine_delete_due(struct engine *engine, const struct delivery *delivery,
-		  struct record_key *delivery_key, struct fault *fault)
+bool
+engine_delete_due(struct engine *engine, struct slice destination,
+		  const struct message_id *id, uint64_t due_ms,
+		  struct fault *fault)
 {
-	MDB_val name = val_of_key(delivery_key), value;
-	uint64_t due_ms = delivery->due_ms, stored_ms;
 	struct record_key key;
-	bool is_held;
+	MDB_val name, value;
+	uint64_t stored_ms;
+	bool is_held = false;
 	int status;
 
+	record_key_delivery(&key, id, destination);
+	name = val_of_key(&key);
 	status = mdb_get(engine->txn, engine->deliveries, &name, &value);
 	if (status != 0 && status != MDB_NOTFOUND)
 		return engine_fault(fault, status, "read");
-	if (status == 0 &&
-	    record_delivery_due(&delivery->message->id, delivery->destination,
-				slice_of_val(&value), &stored_ms, &is_held))
+	if (status == 0 && record_delivery_due(id, destination,
+					       slice_of_val(&value),
+					       &stored_ms, &is_held))
 		due_ms = stored_ms;
-	record_key_due(&key, delivery->destination, due_ms,
-		       &delivery->message->id);
-	return engine_delete(engine, engine->due, &key, fault);
+	record_key_due(&key, destination, due_ms, id);
+	return engine_delete(engine, is_held ? engine->held : engine->due,
+			     &key, fault);
 }
 
 bool
@@ -478,32 +481,44 @@ engine_delete_message(struct engine *engine, const struct message_id *id,
 }
 
 bool
-engine_settle(struct engine *engine, const struct delivery *delivery,
-	      uint64_t due_ms, bool *message_gone_out, struct fault *fault)
+engine_delete_delivery(struct engine *engine, struct slice destination,
+		       const struct message_id *id, bool *message_gone_out,
+		       struct fault *fault)
 {
 	struct record_key key;
 	MDB_cursor *cursor = NULL;
 	bool others;
 
-	ASSERT(engine->txn != NULL);
 	*message_gone_out = false;
-	record_key_delivery(&key, &delivery->message->id,
-			    delivery->destination);
-	if (!engine_delete_due(engine, delivery, &key, fault))
-		return false;
-	if (record_delivery_left(delivery) > 0)
-		return engine_put_delivery(engine, delivery, due_ms, fault);
+	record_key_delivery(&key, id, destination);
 	if (!engine_delete(engine, engine->deliveries, &key, fault) ||
-	    !engine_find_id(engine->txn, engine->deliveries,
-			    &delivery->message->id, &cursor, &others, fault))
+	    !engine_find_id(engine->txn, engine->deliveries, id, &cursor,
+			    &others, fault))
 		return false;
 	mdb_cursor_close(cursor);
 	if (others)
 		return true;
-	if (!engine_delete_message(engine, &delivery->message->id, fault))
+	if (!engine_delete_message(engine, id, fault))
 		return false;
 	*message_gone_out = true;
 	return true;
+}
+
+bool
+engine_settle(struct engine *engine, const struct delivery *delivery,
+	      uint64_t due_ms, bool *message_gone_out, struct fault *fault)
+{
+	const struct message_id *id = &delivery->message->id;
+
+	ASSERT(engine->txn != NULL);
+	*message_gone_out = false;
+	if (!engine_delete_due(engine, delivery->destination, id,
+			       delivery->due_ms, fault))
+		return false;
+	if (record_delivery_left(delivery) > 0)
+		return engine_put_delivery(engine, delivery, due_ms, fault);
+	return engine_delete_delivery(engine, delivery->destination, id,
+				      message_gone_out, fault);
 }
 
 bool

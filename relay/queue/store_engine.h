@@ -21,6 +21,9 @@
 	"its structure is damaged; move it away or put a copy in its place, "  \
 	"then start again"
 
+/* Deliveries that one page may pass over: a transaction stays short. */
+#define ENGINE_PAGE_LOOKS 16384
+
 struct engine;
 
 /* `directory` is made if missing. */
@@ -39,6 +42,8 @@ bool engine_begin(struct engine *engine, struct fault *fault) MUST_USE;
 /* Ends the transaction, one way or the other. */
 bool engine_commit(struct engine *engine, struct fault *fault) MUST_USE;
 void engine_abort(struct engine *engine);
+/* The version of the store that the open transaction makes. */
+uint64_t engine_version(const struct engine *engine);
 /* After a fault of these the transaction can only be aborted. */
 bool engine_put(struct engine *engine, const struct message *message,
 		struct list *deliveries, struct fault *fault) MUST_USE;
@@ -46,6 +51,10 @@ bool engine_put(struct engine *engine, const struct message *message,
 bool engine_settle(struct engine *engine, const struct delivery *delivery,
 		   uint64_t due_ms, bool *message_gone_out,
 		   struct fault *fault) MUST_USE;
+/* What a row becomes, as in store_alter. */
+bool engine_alter(struct engine *engine, enum alteration alteration,
+		  uint64_t now_ms, struct store_alter_row *row,
+		  struct fault *fault) MUST_USE;
 /* Takes what is damaged out of what is due; the records stay. */
 bool engine_set_aside(struct engine *engine, struct slice destination,
 		      uint64_t due_ms, const struct message_id *id,
@@ -53,10 +62,10 @@ bool engine_set_aside(struct engine *engine, struct slice destination,
 /* Bytes of the store's file that hold nothing: what can be written without the
  * file growing. As of the last commit. */
 uint64_t engine_reusable_bytes(const struct engine *engine);
-/* As of the last commit: all deliveries, and those that will be tried (the
- * others are held or damaged). Any thread. */
+/* As of the last commit: all deliveries, those that will be tried, and those
+ * that are held (the others are damaged). Any thread. */
 void engine_count(const struct engine *engine, uint64_t *deliveries_out,
-		  uint64_t *due_out);
+		  uint64_t *due_out, uint64_t *held_out);
 
 /* --- reads --- */
 
@@ -89,10 +98,13 @@ bool engine_read_chunk(struct engine *engine, const struct message_id *id,
 		       uint32_t number, size_t from, size_t max,
 		       struct text *out, struct fault *fault) MUST_USE;
 /* Whole messages in the order of their ids, from the first behind `after`
- * (zero: from the first) until `max` deliveries are read. Deliveries of one
- * message share it and follow each other. */
+ * (zero: from the first) to `until` (zero: the last there is now), until `max`
+ * deliveries are read or ENGINE_PAGE_LOOKS looked at. Of a message only the
+ * deliveries that the selection takes; they share it and follow each other. */
 struct engine_page {
-	struct message_id after; /* out: the last that was read */
+	struct selection selection;
+	struct message_id after; /* out: the last that was looked at */
+	struct message_id until; /* out */
 	size_t max;
 	/* out */
 	struct list deliveries;

@@ -78,52 +78,116 @@ walk_read_delivery(struct walk *walk, struct message *message,
 	return true;
 }
 
-/* All of one message, which the walk stands on; how many deliveries. The
- * message is read once: it may have as many recipients as deliveries. */
-static size_t
-walk_read_message(struct walk *walk, struct list *deliveries,
-		  engine_damaged_fn *damaged, void *owner)
+/* The message that the walk stands on; NULL: fault says why. */
+static struct message *
+walk_find_message(struct walk *walk, struct fault *fault)
+{
+	struct message *message = NULL;
+	struct record_key key;
+	struct slice record;
+
+	record_key_message(&key, &walk->id, 0);
+	return engine_get(walk->txn, walk->engine->messages, &key, &record,
+			  fault) &&
+			       record_message_read(&walk->id, record, &message,
+						   fault)
+		       ? message
+		       : NULL;
+}
+
+/* What walk_read_message() has done. */
+struct tally {
+	size_t looks, reads;
+};
+
+/* All of one message that the selection takes. The message is read once, for it
+ * may have as many recipients as deliveries, and not at all where no
+ * destination is meant. */
+static void
+walk_read_message(struct walk *walk, const struct selection *selection,
+		  struct list *deliveries, engine_damaged_fn *damaged,
+		  void *owner, struct tally *tally)
 {
 	CLEAN(message_unref_clean) struct message *message = NULL;
 	struct message_id id = walk->id;
-	struct record_key key;
-	struct slice record;
 	struct fault fault = {0};
-	size_t count = 0;
+	bool is_looked_for = false, is_other = false;
 
-	record_key_message(&key, &id, 0);
-	if (!engine_get(walk->txn, walk->engine->messages, &key, &record,
-			&fault) ||
-	    !record_message_read(&id, record, &message, &fault))
-		message = NULL;
 	for (; walk->status == 0 && message_id_eq(&walk->id, &id);
 	     walk_step(walk)) {
+		tally->looks++;
+		if (is_other || !selection_takes_destination(
+					selection, walk->destination))
+			continue;
+		if (!is_looked_for)
+			message = walk_find_message(walk, &fault);
+		is_looked_for = true;
+		/* Whose it was is unknown where it is damaged. */
+		is_other = message != NULL
+				   ? !selection_takes_sender(
+					     selection, message->reverse_path)
+				   : selection->has_sender;
+		if (is_other)
+			continue;
+		tally->reads++;
 		if (message == NULL ||
 		    !walk_read_delivery(walk, message, deliveries, &fault))
 			damaged(owner, walk->destination, 0, &id, &fault);
-		count++;
 	}
-	return count;
+}
+
+/* So that a walk ends although messages keep coming. */
+static void
+walk_find_last(struct walk *walk, struct message_id *id_out)
+{
+	struct walk last = *walk;
+
+	if (walk->status != 0 ||
+	    mdb_cursor_open(walk->txn, walk->engine->deliveries,
+			    &last.cursor) != 0)
+		return;
+	last.status = mdb_cursor_get(last.cursor, &last.name, &last.value,
+				     MDB_LAST);
+	walk_look(&last);
+	if (last.status == 0)
+		*id_out = last.id;
+	mdb_cursor_close(last.cursor);
+}
+
+static bool
+walk_is_within(const struct walk *walk, const struct message_id *until)
+{
+	return walk->status == 0 &&
+	       memcmp(walk->id.bytes, until->bytes, MESSAGE_ID_SIZE) <= 0;
+}
+
+static bool
+message_id_is_zero(const struct message_id *id)
+{
+	return message_id_eq(id, &(struct message_id){{0}});
 }
 
 bool
 engine_read_page(struct engine *engine, struct engine_page *page,
 		 engine_damaged_fn *damaged, void *owner, struct fault *fault)
 {
+	struct tally tally = {0};
 	struct walk walk;
-	size_t count = 0;
 
 	list_init(&page->deliveries);
 	if (!walk_begin(&walk, engine, &page->after, fault))
 		return false;
+	if (message_id_is_zero(&page->until))
+		walk_find_last(&walk, &page->until);
 	while (walk.status == 0 && message_id_eq(&walk.id, &page->after))
 		walk_step(&walk);
-	while (walk.status == 0 && count < page->max) {
+	while (walk_is_within(&walk, &page->until) && tally.reads < page->max &&
+	       tally.looks < ENGINE_PAGE_LOOKS) {
 		page->after = walk.id;
-		count += walk_read_message(&walk, &page->deliveries, damaged,
-					   owner);
+		walk_read_message(&walk, &page->selection, &page->deliveries,
+				  damaged, owner, &tally);
 	}
-	page->has_more = walk.status == 0;
+	page->has_more = walk_is_within(&walk, &page->until);
 	return walk_end(&walk, fault);
 }
 
@@ -132,6 +196,8 @@ engine_read_message(struct engine *engine, const struct message_id *id,
 		    struct list *deliveries, engine_damaged_fn *damaged,
 		    void *owner, struct fault *fault)
 {
+	struct selection all = {0};
+	struct tally tally = {0};
 	struct walk walk;
 	bool is_found;
 
@@ -140,7 +206,8 @@ engine_read_message(struct engine *engine, const struct message_id *id,
 		return false;
 	is_found = walk.status == 0 && message_id_eq(&walk.id, id);
 	if (is_found)
-		walk_read_message(&walk, deliveries, damaged, owner);
+		walk_read_message(&walk, &all, deliveries, damaged, owner,
+				  &tally);
 	if (!walk_end(&walk, fault))
 		return false;
 	return is_found || fault_set(fault, FAULT_ABSENT, "not in the queue");

@@ -1,7 +1,8 @@
 /*
  * store_engine_private - what the files of the engine share: the tables.
  *
- *	store_engine.c       opening, and all that writes
+ *	store_engine.c       opening, puts and settlements
+ *	store_engine_alter.c what an administrator decides
  *	store_engine_page.c  reads of the whole queue, in pages
  *	store_engine_read.c  reads, each a transaction of its own
  */
@@ -18,6 +19,7 @@
 	X(messages)                                                            \
 	X(deliveries)                                                          \
 	X(due)                                                                 \
+	X(held)                                                                \
 	X(damaged)                                                             \
 	X(about)
 
@@ -28,7 +30,8 @@ struct engine {
 	TABLES(TABLE_FIELD)
 #undef TABLE_FIELD
 	size_t page_size;
-	_Atomic uint64_t reusable_bytes, deliveries_count, due_count;
+	_Atomic uint64_t reusable_bytes, deliveries_count, due_count,
+		held_count;
 };
 
 static inline MDB_val
@@ -59,5 +62,22 @@ bool engine_read_delivery(struct engine *engine, MDB_txn *txn,
 			  const struct message_id *id,
 			  struct delivery **delivery_out,
 			  struct fault *fault) MUST_USE;
+
+/* --- of the writer: within its transaction --- */
+
+/* Deletes what may not be there. */
+bool engine_delete(struct engine *engine, MDB_dbi table, struct record_key *key,
+		   struct fault *fault) MUST_USE;
+/* The delivery's entry among what is due or held, wherever it stands now. */
+bool engine_delete_due(struct engine *engine, struct slice destination,
+		       const struct message_id *id, uint64_t due_ms,
+		       struct fault *fault) MUST_USE;
+/* The record, and where it is due or held. */
+bool engine_put_delivery(struct engine *engine, const struct delivery *delivery,
+			 uint64_t due_ms, struct fault *fault) MUST_USE;
+/* The delivery's record, and the message with the last one. */
+bool engine_delete_delivery(struct engine *engine, struct slice destination,
+			    const struct message_id *id, bool *message_gone_out,
+			    struct fault *fault) MUST_USE;
 
 #endif

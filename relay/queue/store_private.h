@@ -11,7 +11,12 @@
 #include "relay/queue/store.h"
 #include "relay/queue/store_engine.h"
 
-enum operation_kind { OPERATION_PUT, OPERATION_SETTLE, OPERATION_SET_ASIDE };
+enum operation_kind {
+	OPERATION_PUT,
+	OPERATION_SETTLE,
+	OPERATION_SET_ASIDE,
+	OPERATION_ALTER,
+};
 
 struct store {
 	int directory, lock;
@@ -37,6 +42,13 @@ _Noreturn void store_die(const struct fault *fault);
 /* Gives an operation to the store thread. */
 void store_submit(struct store *store, struct store_operation *operation,
 		  enum operation_kind kind);
+/* --- store_alter.c, on the store thread --- */
+
+bool alter_apply(struct engine *engine, struct store_operation *operation);
+/* Durable, or failed: removes body files, then tells the caller. */
+void alter_finish(struct store *store, struct store_operation *operation);
+size_t alter_weight(const struct store_operation *operation);
+
 /* The store thread. */
 void store_thread(void *store);
 

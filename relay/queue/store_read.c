@@ -12,6 +12,12 @@ read_due_of(struct store_operation *operation)
 	return CONTAINER(operation, struct store_read_due, operation);
 }
 
+static struct store_read_page *
+read_page_of(struct store_operation *operation)
+{
+	return CONTAINER(operation, struct store_read_page, operation);
+}
+
 static struct store_read_body *
 read_body_of(struct store_operation *operation)
 {
@@ -105,6 +111,94 @@ store_read_due(struct store *store, struct store_read_due *read)
 	read->version = 0;
 	read_start(store, &read->operation, read->loop, read_due_run,
 		   read_due_done, read_due_refused);
+}
+
+/* --- pages --- */
+
+static void
+read_page_damaged(void *owner, struct slice destination, uint64_t due_ms,
+		  const struct message_id *id, const struct fault *fault)
+{
+	struct store_read_page *read = owner;
+	struct store_damage *damage = memory_new(sizeof(*damage));
+
+	(void)due_ms;
+	damage->id = *id;
+	damage->fault = *fault;
+	damage->destination_len = destination.len;
+	memcpy(damage->destination, destination.bytes, destination.len);
+	list_add_last(&read->damages, &damage->link);
+}
+
+static bool
+read_page(struct engine *engine, struct store_read_page *read,
+	  struct fault *fault)
+{
+	struct engine_page page = {.selection = read->selection,
+				   .after = read->after,
+				   .until = read->until,
+				   .max = read->max};
+	struct list *item;
+
+	if (!engine_read_page(engine, &page, read_page_damaged, read, fault))
+		return false;
+	while ((item = list_take_first(&page.deliveries)) != NULL)
+		list_add_last(&read->deliveries, item);
+	read->after = page.after;
+	read->until = page.until;
+	read->has_more = page.has_more;
+	return true;
+}
+
+static void
+read_page_run(struct job *job)
+{
+	struct store_operation *operation = operation_of_job(job);
+	struct store_read_page *read = read_page_of(operation);
+	struct engine *engine = operation->store->engine;
+	bool is_read =
+		read->is_one
+			? engine_read_message(engine, &read->after,
+					      &read->deliveries,
+					      read_page_damaged, read,
+					      &operation->fault)
+			: read_page(engine, read, &operation->fault);
+
+	ASSERT(is_read || operation->fault.kind != FAULT_NONE);
+	if (is_read && read->prepare != NULL)
+		read->prepare(read);
+}
+
+static void
+read_page_tell(struct store_operation *operation)
+{
+	struct store_read_page *read = read_page_of(operation);
+	struct fault fault = operation->fault;
+
+	read->done(read, fault.kind != FAULT_NONE ? &fault : NULL);
+}
+
+static void
+read_page_done(struct job *job)
+{
+	read_page_tell(operation_of_job(job));
+}
+
+static void
+read_page_refused(struct post *post)
+{
+	read_page_tell(CONTAINER(post, struct store_operation, post));
+}
+
+void
+store_read_page(struct store *store, struct store_read_page *read)
+{
+	ASSERT(read->max > 0 || read->is_one);
+	list_init(&read->deliveries);
+	list_init(&read->damages);
+	read->has_more = false;
+	read_start(store, &read->operation, read->loop, read_page_run,
+		   read_page_done, read_page_refused);
 }
 
 /* --- bodies --- */

@@ -230,6 +230,12 @@ on_gone(struct schedule_destination *destination)
 }
 
 static void
+on_hurry(struct schedule_destination *destination)
+{
+	(void)destination;
+}
+
+static void
 count_destination(void *owner, struct slice name, uint64_t due_ms)
 {
 	(void)owner;
@@ -283,8 +289,8 @@ start_all(const char *directory)
 	ASSERT(store_each_destination(store, count_destination, NULL, &fault));
 	for (unsigned i = 0; i < LOOPS; i++)
 		loop_begin(&loops[i], i, &generation);
-	ASSERT(schedule_new(store, loops, LOOPS, on_due, on_gone, &schedule,
-			    &fault));
+	ASSERT(schedule_new(store, loops, LOOPS, on_due, on_gone, on_hurry,
+			    &schedule, &fault));
 	for (unsigned i = 0; i < LOOPS; i++)
 		ASSERT(loop_start(&loops[i], NULL));
 	printf("%zu destinations; running after %.3f s\n", destinations,

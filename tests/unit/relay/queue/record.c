@@ -56,6 +56,7 @@ delivery_full(struct message *message)
 	delivery->destination = SLICE("x.example");
 	delivery->is_held = true;
 	delivery->is_delay_told = true;
+	delivery->is_owed_attempt = true;
 	delivery->last_attempt_ms = 77;
 	delivery->recipients_count = 2;
 	delivery->recipients = arena_array(&delivery->arena, 2,
@@ -163,6 +164,7 @@ Test(record, delivery_and_back)
 	cr_expect_eq(back->last_attempt_ms, 77);
 	cr_expect(back->is_held);
 	cr_expect(back->is_delay_told);
+	cr_expect(back->is_owed_attempt);
 	cr_assert_eq(back->recipients_count, 2);
 	cr_expect_eq(back->recipients[0].attempts, 3);
 	cr_expect(slice_eq(back->recipients[0].reply,

@@ -167,6 +167,7 @@ static struct schedule_destination *held_at;
 static struct recipient_result (*decide)(const struct delivery *delivery,
 					 size_t recipient);
 static uint64_t pause_ms;
+static atomic_uint hurries;
 
 static void
 attempt_note(const struct delivery *delivery)
@@ -243,6 +244,13 @@ on_gone(struct schedule_destination *destination)
 	return true;
 }
 
+static void
+on_hurry(struct schedule_destination *destination)
+{
+	(void)destination;
+	atomic_fetch_add(&hurries, 1);
+}
+
 /* --- outcomes --- */
 
 static struct recipient_result
@@ -299,7 +307,7 @@ begin_schedule(void)
 {
 	struct fault fault = {0};
 
-	cr_assert(schedule_new(store, loops, LOOPS, on_due, on_gone,
+	cr_assert(schedule_new(store, loops, LOOPS, on_due, on_gone, on_hurry,
 			       &schedule, &fault),
 		  "%s", fault.text);
 }
@@ -782,4 +790,182 @@ Test(schedule, a_stop_waits_for_leases, .init = begin, .fini = stop_all)
 	has_stopped = false;
 	schedule_free(schedule);
 	begin_schedule();
+}
+
+/* --- altering --- */
+
+static struct schedule_alter alteration;
+static struct schedule_alter_row altered_rows[2];
+static bool is_altered;
+
+static void
+on_altered(struct schedule_alter *alter)
+{
+	(void)alter;
+	uv_mutex_lock(&mutex);
+	is_altered = true;
+	uv_cond_broadcast(&cond);
+	uv_mutex_unlock(&mutex);
+}
+
+static bool
+altered(void)
+{
+	return is_altered;
+}
+
+static enum altered
+alter(enum alteration what, struct message_id id, const char *destination,
+      uint64_t now_ms)
+{
+	is_altered = false;
+	altered_rows[0] = (struct schedule_alter_row){
+		.id = id, .destination = SLICE(destination)};
+	alteration = (struct schedule_alter){.alteration = what,
+					     .now_ms = now_ms,
+					     .rows = altered_rows,
+					     .count = 1,
+					     .loop = &main_loop,
+					     .done = on_altered};
+	schedule_alter(schedule, &alteration);
+	cr_assert(wait_for(altered));
+	return altered_rows[0].altered;
+}
+
+static bool
+is_held_by_us(void)
+{
+	return held != NULL;
+}
+
+static struct post held_post;
+
+static void
+held_settle(struct post *post)
+{
+	struct delivery *delivery = held;
+
+	(void)post;
+	held = NULL;
+	is_holding = false;
+	settle(held_at, delivery);
+}
+
+static struct recipient_result
+deferred_always(const struct delivery *delivery, size_t recipient)
+{
+	(void)delivery;
+	(void)recipient;
+	return result(OUTCOME_DEFERRED, "450 4.2.0 later");
+}
+
+static bool
+deferred_once(void)
+{
+	return fake_log_count("deferred ", NULL) >= 1;
+}
+
+static const struct busy_row {
+	const char *name;
+	enum alteration alteration;
+	enum altered altered;
+} busy_rows[] = {
+	{"hold", ALTER_HOLD, ALTERED_BUSY},
+	{"release", ALTER_RELEASE, ALTERED_BUSY},
+	{"delete", ALTER_DELETE, ALTERED_BUSY},
+	{"retry: it is being tried", ALTER_RETRY, ALTERED_ALREADY},
+};
+
+Test(schedule, what_is_under_way_is_left_alone)
+{
+	struct message_id id;
+
+	begin();
+	begin_schedule();
+	run_loops();
+	is_holding = true;
+	id = put("a@example.org", "b@x.example", true);
+	cr_assert(wait_for(is_held_by_us));
+	for (size_t i = 0; i < COUNT(busy_rows); i++)
+		cr_expect_eq(alter(busy_rows[i].alteration, id, "x.example",
+				   clock_wall_ms()),
+			     busy_rows[i].altered, "%s", busy_rows[i].name);
+	loop_post(held_at->loop, &held_post, held_settle);
+	cr_expect(wait_delivered(1));
+	cr_expect_eq(alter(ALTER_DELETE, id, "x.example", clock_wall_ms()),
+		     ALTERED_GONE);
+	stop_all();
+}
+
+Test(schedule, a_retry_ends_the_pause_once)
+{
+	struct message_id id;
+
+	begin();
+	begin_schedule();
+	run_loops();
+	pause_ms = HOUR;
+	id = put("a@example.org", "b@x.example", true);
+	cr_assert(wait_attempts(1));
+	/* Another destination is no reason. */
+	cr_expect_eq(alter(ALTER_HOLD, id, "y.example", clock_wall_ms()),
+		     ALTERED_GONE);
+	cr_expect_eq(atomic_load(&hurries), 0);
+	cr_expect_eq(alter(ALTER_RETRY, id, "x.example", clock_wall_ms()),
+		     ALTERED_ALREADY);
+	cr_expect(wait_delivered(1));
+	cr_expect_eq(atomic_load(&hurries), 1);
+	stop_all();
+}
+
+Test(schedule, held_until_released)
+{
+	struct message_id id;
+
+	begin();
+	decide = deferred_always;
+	retry_ms[0] = retry_ms[1] = HOUR;
+	begin_schedule();
+	run_loops();
+	id = put("a@example.org", "b@x.example", true);
+	cr_assert(wait_for(deferred_once));
+	cr_expect_eq(alter(ALTER_HOLD, id, "x.example", clock_wall_ms()),
+		     ALTERED);
+	cr_expect_eq(alter(ALTER_RETRY, id, "x.example", clock_wall_ms()),
+		     ALTERED_UNFIT);
+	/* Past its time, and yet one attempt is made. */
+	options.delivery.expire_ms = 1;
+	decide = always_delivered;
+	cr_expect_eq(attempts_count, 1);
+	cr_expect_eq(alter(ALTER_RELEASE, id, "x.example", clock_wall_ms()),
+		     ALTERED);
+	cr_expect(wait_delivered(1));
+	cr_expect_eq(fake_log_count("bounced ", NULL), 0);
+	stop_all();
+}
+
+Test(schedule, deleted_before_it_is_handed_over)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "b@x.example", 500);
+	struct list deliveries;
+
+	begin();
+	begin_schedule();
+	run_loops();
+	list_init(&deliveries);
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	/* So that the destination is there, and knows what it is told. */
+	is_holding = true;
+	put("a@example.org", "c@x.example", true);
+	cr_assert(wait_for(is_held_by_us));
+	cr_expect_eq(alter(ALTER_DELETE, message->id, "x.example",
+			   clock_wall_ms()),
+		     ALTERED);
+	schedule_add(schedule, &deliveries);
+	loop_post(held_at->loop, &held_post, held_settle);
+	cr_expect(wait_delivered(1));
+	cr_expect(wait_gone(1));
+	cr_expect_eq(attempts_count, 1, "what was deleted is not tried");
+	stop_all();
 }

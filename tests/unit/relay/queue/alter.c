@@ -1,0 +1,323 @@
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "relay/queue/spool.h"
+#include "tests/fake/log.h"
+#include "tests/unit/relay/queue/queue.h"
+
+/* What the store makes of an administrator's decisions. */
+
+#define NOW_MS ((uint64_t)2000000000000)
+#define LATER_MS (NOW_MS + HOUR)
+
+static char path[64];
+static struct loop loop;
+static struct store *store;
+static uv_timer_t keep;
+
+static void
+start(void)
+{
+	stand_begin(path, &store, &loop, &keep);
+}
+
+static void
+end(void)
+{
+	stand_end(path, store, &loop, &keep);
+	fake_log_clear();
+}
+
+static bool is_done;
+static struct fault last_fault;
+
+static void
+run_until_done(void)
+{
+	while (!is_done)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+}
+
+static void
+alter_done(struct store_alter *alter, const struct fault *fault)
+{
+	(void)alter;
+	is_done = true;
+	last_fault = fault != NULL ? *fault : (struct fault){0};
+}
+
+static struct store_alter_row
+alter(enum alteration alteration, const struct message_id *id,
+      const char *destination)
+{
+	struct store_alter_row row = {.id = *id,
+				      .destination = SLICE(destination)};
+	struct store_alter alter = {.alteration = alteration,
+				    .now_ms = NOW_MS,
+				    .rows = &row,
+				    .count = 1,
+				    .loop = &loop,
+				    .done = alter_done};
+
+	is_done = false;
+	store_alter(store, &alter);
+	run_until_done();
+	cr_expect_eq(last_fault.kind, FAULT_NONE, "%s", last_fault.text);
+	cr_expect_gt(alter.version, 0);
+	return row;
+}
+
+static void
+put_done(struct store_put *put, const struct fault *fault)
+{
+	is_done = true;
+	cr_assert_null(fault);
+	deliveries_free_all(&put->deliveries);
+}
+
+static void
+put(struct message *message)
+{
+	struct store_put put = {.message = message,
+				.loop = &loop,
+				.done = put_done};
+
+	is_done = false;
+	store_put(store, &put);
+	run_until_done();
+}
+
+static struct store_read_page page;
+
+static void
+page_done(struct store_read_page *read, const struct fault *fault)
+{
+	(void)read;
+	is_done = true;
+	last_fault = fault != NULL ? *fault : (struct fault){0};
+}
+
+/* The caller frees its deliveries. */
+static size_t
+page_read(void)
+{
+	page.loop = &loop;
+	page.done = page_done;
+	page.max = page.max == 0 ? STORE_PAGE_MAX : page.max;
+	is_done = false;
+	store_read_page(store, &page);
+	run_until_done();
+	cr_expect(list_is_empty(&page.damages));
+	return list_count(&page.deliveries);
+}
+
+static void
+settle_done(struct store_settle *settle, const struct fault *fault)
+{
+	(void)settle;
+	is_done = true;
+	cr_assert_null(fault);
+}
+
+/* Deferred until LATER_MS, as after one attempt. */
+static void
+defer(const struct message_id *id)
+{
+	struct store_settle settle = {.due_ms = LATER_MS,
+				      .loop = &loop,
+				      .done = settle_done};
+
+	page = (struct store_read_page){.is_one = true, .after = *id};
+	cr_assert_eq(page_read(), 1);
+	settle.delivery =
+		CONTAINER(page.deliveries.next, struct delivery, link);
+	settle.delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+	settle.delivery->recipients[0].attempts = 1;
+	is_done = false;
+	store_settle(store, &settle);
+	run_until_done();
+	deliveries_free_all(&page.deliveries);
+}
+
+enum before { NEW, DEFERRED, HELD };
+
+static const struct alter_row {
+	const char *name;
+	enum before before;
+	enum alteration alteration;
+	enum altered altered;
+	uint64_t due_ms; /* 1: as it was received */
+	bool is_held, is_owed;
+	uint64_t due, held; /* counts */
+} alter_rows[] = {
+	{"retry a new one", NEW, ALTER_RETRY, ALTERED_ALREADY, 1, false, false,
+	 1, 0},
+	{"retry a deferred one", DEFERRED, ALTER_RETRY, ALTERED, NOW_MS, false,
+	 true, 1, 0},
+	{"retry a held one", HELD, ALTER_RETRY, ALTERED_UNFIT, 0, true, false,
+	 0, 1},
+	{"hold a new one", NEW, ALTER_HOLD, ALTERED, 0, true, false, 0, 1},
+	{"hold a deferred one", DEFERRED, ALTER_HOLD, ALTERED, 0, true, false,
+	 0, 1},
+	{"hold a held one", HELD, ALTER_HOLD, ALTERED_ALREADY, 0, true, false,
+	 0, 1},
+	{"release a new one", NEW, ALTER_RELEASE, ALTERED_UNFIT, 1, false,
+	 false, 1, 0},
+	{"release a held one", HELD, ALTER_RELEASE, ALTERED, NOW_MS, false,
+	 true, 1, 0},
+	{"delete a new one", NEW, ALTER_DELETE, ALTERED, 0, false, false, 0,
+	 0},
+	{"delete a deferred one", DEFERRED, ALTER_DELETE, ALTERED, 0, false,
+	 false, 0, 0},
+	{"delete a held one", HELD, ALTER_DELETE, ALTERED, 0, false, false, 0,
+	 0},
+};
+
+static void
+expect_stored(const struct alter_row *row, const struct message_id *id)
+{
+	struct delivery *delivery;
+
+	page = (struct store_read_page){.is_one = true, .after = *id};
+	if (page_read() == 0) {
+		cr_expect_eq(row->alteration, ALTER_DELETE, "%s", row->name);
+		cr_expect_eq(last_fault.kind, FAULT_ABSENT, "%s", row->name);
+		return;
+	}
+	cr_expect_neq(row->alteration, ALTER_DELETE, "%s", row->name);
+	delivery = CONTAINER(page.deliveries.next, struct delivery, link);
+	cr_expect_eq(delivery->is_held, row->is_held, "%s", row->name);
+	cr_expect_eq(delivery->is_owed_attempt, row->is_owed, "%s", row->name);
+	deliveries_free_all(&page.deliveries);
+}
+
+static void
+alter_one(const struct alter_row *row)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "b@x.example", 3 * BODY_CHUNK);
+	struct message_id id = message->id;
+	struct store_counters counters;
+	struct store_alter_row altered;
+	uint64_t received_ms = message->received_ms;
+
+	put(message);
+	if (row->before != NEW)
+		defer(&id);
+	if (row->before == HELD)
+		alter(ALTER_HOLD, &id, "x.example");
+	altered = alter(row->alteration, &id, "x.example");
+	cr_expect_eq(altered.altered, row->altered, "%s: %d", row->name,
+		     altered.altered);
+	cr_expect_eq(altered.due_ms,
+		     row->due_ms == 1 ? received_ms : row->due_ms, "%s",
+		     row->name);
+	store_count(store, &counters);
+	cr_expect_eq(counters.due, row->due, "%s: due", row->name);
+	cr_expect_eq(counters.held, row->held, "%s: held", row->name);
+	expect_stored(row, &id);
+	alter(ALTER_DELETE, &id, "x.example");
+	store_count(store, &counters);
+	cr_expect_eq(counters.deliveries, 0, "%s", row->name);
+	cr_expect_eq(alter(row->alteration, &id, "x.example").altered,
+		     ALTERED_GONE, "%s", row->name);
+}
+
+Test(alter, each_alteration_of_each_state, .init = start, .fini = end)
+{
+	for (size_t i = 0; i < COUNT(alter_rows); i++)
+		alter_one(&alter_rows[i]);
+}
+
+Test(alter, a_message_goes_with_its_last_delivery, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "b@x.example c@y.example", 10);
+	struct message_id id = message->id;
+
+	put(message);
+	alter(ALTER_DELETE, &id, "x.example");
+	page = (struct store_read_page){.is_one = true, .after = id};
+	cr_expect_eq(page_read(), 1);
+	deliveries_free_all(&page.deliveries);
+	cr_expect_not(alter(ALTER_DELETE, &id, "y.example").has_dead_file);
+	page = (struct store_read_page){.is_one = true, .after = id};
+	cr_expect_eq(page_read(), 0);
+}
+
+static const struct page_row {
+	const char *name;
+	struct selection selection;
+	size_t found;
+} page_rows[] = {
+	{"all", {0}, 9},
+	{"a domain", {.has_domain = true, .domain = SLICE_LITERAL("x.example")},
+	 6},
+	{"another", {.has_domain = true, .domain = SLICE_LITERAL("y.example")},
+	 3},
+	{"a part of a domain",
+	 {.has_domain = true, .domain = SLICE_LITERAL("example")}, 0},
+	{"a sender",
+	 {.has_sender = true, .sender = SLICE_LITERAL("A@example.org")}, 6},
+	{"the null path", {.has_sender = true, .sender = SLICE_LITERAL("")},
+	 3},
+	{"both",
+	 {true, true, SLICE_LITERAL("y.example"),
+	  SLICE_LITERAL("a@example.org")}, 3},
+	{"nothing of both",
+	 {true, true, SLICE_LITERAL("y.example"), SLICE_LITERAL("")}, 0},
+};
+
+static void
+read_in_pages(const struct page_row *row, size_t max)
+{
+	size_t found = 0, pages = 0;
+
+	page = (struct store_read_page){.selection = row->selection,
+					.max = max};
+	do {
+		found += page_read();
+		deliveries_free_all(&page.deliveries);
+		pages++;
+	} while (page.has_more && pages < 100);
+	cr_expect_eq(found, row->found, "%s by %zu: %zu", row->name, max,
+		     found);
+}
+
+Test(alter, a_selection_in_pages, .init = start, .fini = end)
+{
+	struct message_id first_after;
+
+	for (size_t i = 0; i < 3; i++) {
+		CLEAN(message_unref_clean) struct message *two = message_make(
+			"a@example.org", "b@x.example c@y.example", 10);
+		CLEAN(message_unref_clean) struct message *null =
+			message_make("", "d@x.example e@x.example", 10);
+
+		put(two);
+		put(null);
+	}
+	for (size_t i = 0; i < COUNT(page_rows); i++)
+		for (size_t max = 1; max < 12; max += 5)
+			read_in_pages(&page_rows[i], max);
+
+	/* What comes behind the last of the first page is not in it. */
+	page = (struct store_read_page){.max = 2};
+	cr_expect_eq(page_read(), 2);
+	deliveries_free_all(&page.deliveries);
+	first_after = page.after;
+	for (size_t i = 0; i < 3; i++) {
+		CLEAN(message_unref_clean) struct message *late =
+			message_make("late@example.org", "b@x.example", 10);
+
+		put(late);
+	}
+	page.max = 100;
+	cr_expect_eq(page_read(), 7);
+	cr_expect_not(page.has_more);
+	cr_expect_not(message_id_eq(&page.after, &first_after));
+	deliveries_free_all(&page.deliveries);
+}
