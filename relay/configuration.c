@@ -25,7 +25,7 @@ configuration_free(struct configuration *configuration)
 	free(configuration->tls_files);
 	text_done(&configuration->sources);
 	text_done(&configuration->publics);
-	login_cleanse(&configuration->passwords);
+	secret_cleanse(&configuration->passwords);
 	options_free(configuration->options);
 	free(configuration);
 }

@@ -1,12 +1,11 @@
 #include "relay/login.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "relay/options.h"
+
+/* Only the first line counts. */
+#define FILE_MAX ((size_t)64 << 10)
 
 struct logins {
 	struct text lines;
@@ -14,39 +13,7 @@ struct logins {
 	size_t count;
 };
 
-void
-login_cleanse(struct text *secret)
-{
-	if (secret->bytes != NULL)
-		explicit_bzero(secret->bytes, secret->size);
-	text_done(secret);
-}
-
 /* ---- the supervisor's side ---- */
-
-/* As with keys. */
-static bool
-mode_check(const char *path, mode_t mode, bool strict_modes,
-	   login_warn_fn *warn, struct fault *fault)
-{
-	struct fault warning = {0};
-
-	if ((mode & (S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH)) == 0)
-		return true;
-	fault_set(&warning, FAULT_DENIED,
-		  "password file '%s': mode %04o lets others than its owner "
-		  "%s it; chmod 600",
-		  path, (unsigned)mode & 07777,
-		  (mode & (S_IRGRP | S_IROTH)) != 0 ? "read" : "write");
-	if (strict_modes) {
-		if (fault != NULL)
-			*fault = warning;
-		return false;
-	}
-	if (warn != NULL)
-		warn(warning.text);
-	return true;
-}
 
 static bool
 password_check(struct slice password, struct fault *fault)
@@ -66,55 +33,25 @@ password_check(struct slice password, struct fault *fault)
 	return true;
 }
 
-static bool
-first_line_take(char *bytes, size_t len, struct text *password_out,
-		struct fault *fault)
+bool
+login_read(struct slice path, bool strict_modes, secret_warn_fn *warn,
+	   struct text *password_out, struct fault *fault)
 {
-	struct slice rest = slice_of(bytes, len), line = SLICE_NONE;
+	CLEAN(secret_cleanse) struct text bytes = {0};
+	struct slice rest, line = SLICE_NONE;
 
+	if (!secret_file_read("password file", path, FILE_MAX, strict_modes,
+			      warn, &bytes, fault))
+		return false;
+	rest = text_slice(&bytes);
 	if (slice_split(&rest, '\n', &line) &&
 	    slice_ends_nocase(line, SLICE("\r")))
 		line.len--;
 	if (!password_check(line, fault))
-		return false;
+		return fault_within(fault, "password file '%.*s'",
+				    SLICE_ARG(path));
 	text_add(password_out, line);
 	return true;
-}
-
-bool
-login_read(struct slice path, bool strict_modes, login_warn_fn *warn,
-	   struct text *password_out, struct fault *fault)
-{
-	CLEAN(text_done) struct text name = {0};
-	CLEAN(clean_descriptor) int descriptor = -1;
-	char bytes[LOGIN_PASSWORD_MAX + 3];
-	struct stat status;
-	ssize_t len;
-	bool is_good;
-
-	text_add(&name, path);
-	descriptor = open(text_string(&name),
-			  O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (descriptor < 0 || fstat(descriptor, &status) < 0)
-		return fault_errno(fault, "password file '%s'",
-				   text_string(&name));
-	if (!S_ISREG(status.st_mode))
-		return fault_set(fault, FAULT_INPUT,
-				 "password file '%s': not a regular file",
-				 text_string(&name));
-	if (!mode_check(text_string(&name), status.st_mode, strict_modes, warn,
-			fault))
-		return false;
-	do {
-		len = read(descriptor, bytes, sizeof(bytes));
-	} while (len < 0 && errno == EINTR);
-	if (len < 0)
-		return fault_errno(fault, "password file '%s'",
-				   text_string(&name));
-	is_good = first_line_take(bytes, (size_t)len, password_out, fault);
-	explicit_bzero(bytes, sizeof(bytes));
-	return is_good ||
-	       fault_within(fault, "password file '%s'", text_string(&name));
 }
 
 static size_t
@@ -131,7 +68,7 @@ login_options_at(const struct options *options, size_t i)
 }
 
 bool
-login_read_all(const struct options *options, login_warn_fn *warn,
+login_read_all(const struct options *options, secret_warn_fn *warn,
 	       struct text *lines_out, struct fault *fault)
 {
 	/* Without growing on the way, which would leave copies behind. */
@@ -187,7 +124,7 @@ logins_free(struct logins *logins)
 {
 	if (logins == NULL)
 		return;
-	login_cleanse(&logins->lines);
+	secret_cleanse(&logins->lines);
 	free(logins->items);
 	free(logins);
 }

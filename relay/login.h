@@ -16,6 +16,7 @@
 
 #include "base/fault.h"
 #include "base/slice.h"
+#include "relay/secret_file.h"
 
 struct options;
 
@@ -32,13 +33,11 @@ struct login {
 /* The password of one file: its first line, without line end. Warnings, of a
  * mode that lets others in, go to `warn`, which may be NULL; strict_modes makes
  * them FAULT_DENIED. */
-typedef void login_warn_fn(const char *text);
-bool login_read(struct slice path, bool strict_modes, login_warn_fn *warn,
+bool login_read(struct slice path, bool strict_modes, secret_warn_fn *warn,
 		struct text *password_out, struct fault *fault) MUST_USE;
 /* Of all of them: a line for each login, empty where there is none. */
-bool login_read_all(const struct options *options, login_warn_fn *warn,
+bool login_read_all(const struct options *options, secret_warn_fn *warn,
 		    struct text *lines_out, struct fault *fault) MUST_USE;
-void login_cleanse(struct text *secret);
 
 struct logins;
 /* The options must live as long. */

@@ -486,7 +486,7 @@ password_check(const struct options *options,
 	       const struct login_options *login, const struct conf_item *item,
 	       struct conf_errors *errors)
 {
-	CLEAN(login_cleanse) struct text password = {0};
+	CLEAN(secret_cleanse) struct text password = {0};
 	struct fault fault;
 
 	if (login->user.len > 0)

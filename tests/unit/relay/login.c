@@ -69,7 +69,7 @@ Test(login, reads_the_first_line)
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		CLEAN(login_cleanse) struct text out = {0};
+		CLEAN(secret_cleanse) struct text out = {0};
 		struct fault fault = {0};
 		bool is_good = read_it(SLICE(rows[i].bytes), 0600, true, &out,
 				       &fault);
@@ -90,7 +90,7 @@ Test(login, reads_the_first_line)
 
 Test(login, a_nul_is_no_password)
 {
-	CLEAN(login_cleanse) struct text out = {0};
+	CLEAN(secret_cleanse) struct text out = {0};
 	struct fault fault;
 
 	cr_expect_not(read_it(slice_of("a\0b\n", 4), 0600, true, &out, &fault));
@@ -105,7 +105,7 @@ Test(login, looks_at_the_mode)
 		    {0620, false}};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		CLEAN(login_cleanse) struct text out = {0}, strict = {0};
+		CLEAN(secret_cleanse) struct text out = {0}, strict = {0};
 		struct fault fault = {0};
 
 		cr_expect(read_it(SLICE("secret"), rows[i].mode, false, &out,
@@ -122,7 +122,7 @@ Test(login, looks_at_the_mode)
 
 Test(login, is_no_directory_and_not_absent)
 {
-	CLEAN(login_cleanse) struct text out = {0};
+	CLEAN(secret_cleanse) struct text out = {0};
 	struct fault fault;
 
 	cr_expect_not(login_read(text_slice(&files.directory), false, NULL,
