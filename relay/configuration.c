@@ -6,6 +6,7 @@
 
 #include "base/conf.h"
 #include "relay/login.h"
+#include "relay/users.h"
 
 #define TLS_FILE_MAX ((size_t)1 << 20)
 
@@ -19,10 +20,12 @@ configuration_free(struct configuration *configuration)
 		text_done(&configuration->tls_files[2 * i]);
 		key_cleanse(&configuration->tls_files[2 * i + 1]);
 		text_done(&configuration->tls_files[2 * i + 1]);
+		secret_cleanse(&configuration->auth_files[i]);
 	}
 	free(configuration->places);
 	free(configuration->listeners);
 	free(configuration->tls_files);
+	free(configuration->auth_files);
 	text_done(&configuration->sources);
 	text_done(&configuration->publics);
 	secret_cleanse(&configuration->passwords);
@@ -80,6 +83,8 @@ configuration_load(enum service service, const char *path, struct text *errors,
 	configuration->tls_files =
 		memory_array(2 * configuration->listeners_count,
 			     sizeof(struct text));
+	configuration->auth_files = memory_array(
+		configuration->listeners_count, sizeof(struct text));
 	*configuration_out = TAKE(configuration);
 	return true;
 }
@@ -160,6 +165,28 @@ configuration_read_passwords(struct configuration *configuration,
 			      &configuration->passwords, fault);
 }
 
+static bool
+configuration_read_users(struct configuration *configuration,
+			 struct fault *fault)
+{
+	const struct options *options = configuration->options;
+
+	if (configuration->service != SERVICE_RELAY)
+		return true;
+	for (size_t i = 0; i < configuration->listeners_count; i++) {
+		const struct listener_options *listener =
+			&options->listeners[i];
+
+		if (listener->auth != AUTH_NONE &&
+		    !users_read(listener->auth_file, options->strict_key_modes,
+				warn_of_password, &configuration->auth_files[i],
+				fault))
+			return fault_within(fault, "listener \"%.*s\"",
+					    SLICE_ARG(listener->name));
+	}
+	return true;
+}
+
 static int
 previous_listener(const struct configuration *previous,
 		  const struct listen_place *place)
@@ -217,6 +244,7 @@ configuration_complete(struct configuration *configuration,
 {
 	return configuration_read_tls(configuration, fault) &&
 	       configuration_read_passwords(configuration, fault) &&
+	       configuration_read_users(configuration, fault) &&
 	       places_find(configuration, identity, fault) &&
 	       configuration_listen(configuration, previous, fault);
 }
@@ -238,5 +266,7 @@ configuration_hand_over(const struct configuration *configuration,
 			text_slice(&configuration->tls_files[2 * i]);
 		handover_out->tls_files[2 * i + 1] =
 			text_slice(&configuration->tls_files[2 * i + 1]);
+		handover_out->auth_files[i] =
+			text_slice(&configuration->auth_files[i]);
 	}
 }

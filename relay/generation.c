@@ -4,6 +4,7 @@
 
 #include "relay/login.h"
 #include "relay/net/tls.h"
+#include "relay/users.h"
 
 static bool
 generation_tls(struct generation *generation, const struct slice *tls_files,
@@ -26,9 +27,30 @@ generation_tls(struct generation *generation, const struct slice *tls_files,
 	return tls_context_client(&generation->client_tls, fault);
 }
 
+static bool
+generation_users(struct generation *generation, const struct slice *auth_files,
+		 struct fault *fault)
+{
+	struct options *options = generation->options;
+
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		struct listener_options *listener = &options->listeners[i];
+
+		if (listener->auth != AUTH_NONE &&
+		    !users_new(auth_files[i], &generation->listener_users[i],
+			       fault))
+			return fault_within(
+				fault, "listener \"%.*s\", auth_file '%.*s'",
+				SLICE_ARG(listener->name),
+				SLICE_ARG(listener->auth_file));
+	}
+	return true;
+}
+
 bool
 generation_new(struct options *options, struct keyring *keyring,
-	       const struct slice *tls_files, struct slice passwords,
+	       const struct slice *tls_files, const struct slice *auth_files,
+	       struct slice passwords,
 	       struct generation **generation_out, struct fault *fault)
 {
 	struct generation *generation = memory_new(sizeof(*generation));
@@ -40,7 +62,11 @@ generation_new(struct options *options, struct keyring *keyring,
 	generation->listener_tls =
 		memory_array(options->listeners_count,
 			     sizeof(*generation->listener_tls));
+	generation->listener_users =
+		memory_array(options->listeners_count,
+			     sizeof(*generation->listener_users));
 	if (!generation_tls(generation, tls_files, fault) ||
+	    !generation_users(generation, auth_files, fault) ||
 	    !logins_new(options, passwords, &generation->logins, fault)) {
 		generation_unref(generation);
 		return false;
@@ -63,12 +89,15 @@ generation_unref(struct generation *generation)
 	    __atomic_sub_fetch(&generation->references, 1, __ATOMIC_ACQ_REL) >
 		    0)
 		return;
-	for (size_t i = 0; i < generation->options->listeners_count; i++)
+	for (size_t i = 0; i < generation->options->listeners_count; i++) {
 		if (generation->listener_tls[i] != NULL)
 			tls_context_free(generation->listener_tls[i]);
+		users_free(generation->listener_users[i]);
+	}
 	if (generation->client_tls != NULL)
 		tls_context_free(generation->client_tls);
 	free(generation->listener_tls);
+	free(generation->listener_users);
 	logins_free(generation->logins);
 	policy_unref(generation->policy);
 	options_free(generation->options);

@@ -14,22 +14,27 @@
 
 struct logins;
 struct tls_context;
+struct users;
 
 struct generation {
 	struct options *options;
 	struct policy *policy;
-	/* One per listener, NULL where it has no TLS; then the client's. */
+	/* One per listener, NULL where it has no TLS. */
 	struct tls_context **listener_tls;
+	/* likewise, NULL where nobody may log in */
+	struct users **listener_users;
 	struct tls_context *client_tls;
 	struct logins *logins; /* at next hops */
 	int references; /* atomic */
 };
 
 /* Takes all it is given; fills the certificates in. tls_files: PEM bytes, two
- * per listener (certificate, key), empty where it has none. passwords: those of
- * the next hops, as login_read_all() makes them. */
+ * per listener (certificate, key), empty where it has none. auth_files: likewise,
+ * one per listener. passwords: those of the next hops, as login_read_all() makes
+ * them. */
 bool generation_new(struct options *options, struct keyring *keyring,
-		    const struct slice *tls_files, struct slice passwords,
+		    const struct slice *tls_files,
+		    const struct slice *auth_files, struct slice passwords,
 		    struct generation **generation_out,
 		    struct fault *fault) MUST_USE;
 struct generation *generation_ref(struct generation *generation);

@@ -81,6 +81,8 @@ bytes_needed(const struct handover *handover)
 
 	for (size_t i = 0; i < 2 * handover->listeners_count; i++)
 		len += handover->tls_files[i].len + sizeof(uint64_t);
+	for (size_t i = 0; i < handover->listeners_count; i++)
+		len += handover->auth_files[i].len + sizeof(uint64_t);
 	return len;
 }
 
@@ -98,6 +100,8 @@ memory_file(const struct handover *handover, int *descriptor_out,
 	bytes_add(&bytes, handover->passwords);
 	for (size_t i = 0; i < 2 * handover->listeners_count; i++)
 		bytes_add(&bytes, handover->tls_files[i]);
+	for (size_t i = 0; i < handover->listeners_count; i++)
+		bytes_add(&bytes, handover->auth_files[i]);
 	if (bytes.len > HANDOVER_BYTES_MAX)
 		return fault_set(fault, FAULT_LIMIT,
 				 "the configuration has %zu bytes, at most %zu "
@@ -219,6 +223,10 @@ handover_read_memory(struct handover *handover, int memory,
 		return fault_set(fault, FAULT_INPUT, "generation cut short");
 	for (size_t i = 0; i < 2 * handover->listeners_count; i++)
 		if (!bytes_take(&rest, &handover->tls_files[i]))
+			return fault_set(fault, FAULT_INPUT,
+					 "generation cut short");
+	for (size_t i = 0; i < handover->listeners_count; i++)
+		if (!bytes_take(&rest, &handover->auth_files[i]))
 			return fault_set(fault, FAULT_INPUT,
 					 "generation cut short");
 	return true;

@@ -3,8 +3,9 @@
  *
  * Over one socketpair (AF_UNIX, SOCK_SEQPACKET). The supervisor hands over
  * whole generations: the configuration's bytes, the public halves of the keys,
- * passwords for next hops and the TLS certificates in a sealed memory file, the listening sockets and
- * the relay's ends of the signer's sockets as descriptors. The relay answers
+ * passwords for next hops, the users and the TLS certificates of listeners in a
+ * sealed memory file, the listening sockets and the relay's ends of the signer's
+ * sockets as descriptors. The relay answers
  * that it is ready, or why not, with the serial of the generation that it means.
  * A message that does not parse is a fault, never guessed at.
  */
@@ -36,13 +37,14 @@ struct handover {
 	struct slice sources, publics;
 	struct slice passwords; /* of the next hops: relay/login.h */
 	struct slice tls_files[2 * HANDOVER_LISTENERS_MAX];
+	struct slice auth_files[HANDOVER_LISTENERS_MAX]; /* relay/users.h */
 	size_t listeners_count, signers_count;
 	int listeners[HANDOVER_LISTENERS_MAX];
 	int signers[HANDOVER_SIGNERS_MAX];
 };
 
-/* A supervisor's generation: sources, publics, passwords and tls_files (two per
- * listener) are set; descriptors stay the caller's. */
+/* A supervisor's generation: sources, publics, passwords, tls_files (two per
+ * listener) and auth_files (one per listener) are set; descriptors stay the caller's. */
 bool handover_send_generation(int control, const struct handover *handover,
 			      struct fault *fault) MUST_USE;
 /* STOP; READY and REFUSED (with its text), which answer a generation. */

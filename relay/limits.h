@@ -27,6 +27,7 @@
 /* RFC 5321 4.5.3.1 asks for at least 512 octets of command line and 1000 of
  * text line; extensions add to the former (RFC 1870, 3461, 6531). */
 #define COMMAND_LINE_MAX (4 * KIB)
+#define AUTH_LINE_MAX (12 * KIB) /* a response: RFC 4954 4 */
 #define REPLY_LINE_MAX (4 * KIB)
 #define REPLY_LINES_MAX 128
 #define REPLY_TEXT_MAX (8 * KIB) /* kept of one whole reply */
@@ -34,6 +35,9 @@
 #define LOCAL_PART_MAX 64
 #define DOMAIN_MAX 255
 #define PATH_MAX_OCTETS 256
+/* Logins: threads that hash passwords, and logins that may wait for them. */
+#define LOGIN_THREADS 2
+#define LOGIN_JOBS_MAX 1024
 /* Errors of a client until it is told to go. */
 #define SESSION_ERRORS_MAX 20
 /* A body's deadline moves by what arrives: at least this rate. */
@@ -126,7 +130,8 @@ static_assert(STREAM_OUTPUT_HIGH > STREAM_OUTPUT_LOW,
 	      "the high mark lies above the low mark");
 static_assert(STREAM_OUTPUT_LOW > REPLY_TEXT_MAX,
 	      "a reply never stops a session");
-static_assert(STREAM_INPUT_MAX > COMMAND_LINE_MAX,
+static_assert(STREAM_INPUT_MAX > COMMAND_LINE_MAX &&
+		      STREAM_INPUT_MAX > AUTH_LINE_MAX,
 	      "a whole command fits into the input");
 static_assert(DNS_QUERIES_MAX >= 2 * LEASES_MAX,
 	      "each delivery in memory may ask for a domain of its own");

@@ -9,6 +9,7 @@
 #include "relay/login.h"
 #include "relay/machine.h"
 #include "relay/options_values.h"
+#include "relay/users.h"
 
 #define RESOLVERS_MAX 16
 
@@ -217,23 +218,26 @@ listener_check(const struct listener_options *listener,
 		conf_error(errors, conf_item_place(item, "tls"),
 			   "'tls' needs 'tls_key' in the listener \"%.*s\"",
 			   SLICE_ARG(listener->name));
-	if (listener->auth != AUTH_NONE && listener->auth_file.len == 0)
-		conf_error(errors, conf_item_place(item, "auth"),
-			   "'auth' needs 'auth_file' in the listener \"%.*s\"",
-			   SLICE_ARG(listener->name));
 }
 
-/* What the program cannot do yet is refused: who asks for it counts on it. */
 static void
 listener_auth_check(const struct listener_options *listener,
 		    const struct conf_item *item, struct conf_errors *errors)
 {
-	if (listener->auth == AUTH_OPTIONAL)
+	if (listener->auth != AUTH_NONE && listener->auth_file.len == 0)
 		conf_error(errors, conf_item_place(item, "auth"),
-			   "'auth': 'optional' is not available yet");
+			   "'auth' needs 'auth_file' in the listener \"%.*s\"",
+			   SLICE_ARG(listener->name));
+	if (listener->auth != AUTH_NONE && listener->tls == LISTENER_TLS_NONE &&
+	    !listener->auth_without_tls)
+		conf_error(errors, conf_item_place(item, "auth"),
+			   "nobody can log in at the listener \"%.*s\": "
+			   "passwords are not taken in clear; set 'tls', or "
+			   "'auth_without_tls'",
+			   SLICE_ARG(listener->name));
 	if (listener->auth == AUTH_NONE && listener->auth_file.len > 0)
 		conf_error(errors, conf_item_place(item, "auth_file"),
-			   "'auth_file' is not available yet");
+			   "'auth_file' is of no use with 'auth' none");
 }
 
 static void
@@ -499,6 +503,28 @@ password_check(const struct options *options,
 }
 
 static void
+users_check(const struct options *options,
+	    const struct listener_options *listener,
+	    const struct conf_item *item, struct conf_errors *errors)
+{
+	CLEAN(secret_cleanse) struct text bytes = {0};
+	struct users *users = NULL;
+	struct fault fault;
+	bool is_good;
+
+	if (listener->auth == AUTH_NONE)
+		return;
+	is_good = users_read(listener->auth_file, options->strict_key_modes,
+			     NULL, &bytes, &fault);
+	if (is_good && !users_new(text_slice(&bytes), &users, &fault))
+		is_good = fault_within(&fault, "auth_file '%.*s'",
+				       SLICE_ARG(listener->auth_file));
+	fault_report(errors, conf_item_place(item, "auth_file"), is_good,
+		     &fault);
+	users_free(users);
+}
+
+static void
 keys_check(const struct options *options, struct conf_errors *errors)
 {
 	for (size_t i = 0; i < options->keys.domains_count; i++) {
@@ -537,9 +563,7 @@ options_check_files(const struct options *options, struct text *text,
 			   &errors);
 		file_check(listener->tls_key, conf_item_place(item, "tls_key"),
 			   "tls_key", &errors);
-		file_check(listener->auth_file,
-			   conf_item_place(item, "auth_file"), "auth_file",
-			   &errors);
+		users_check(options, listener, item, &errors);
 	}
 	password_check(options, &options->delivery.login,
 		       section_at(root, "delivery", 0), &errors);

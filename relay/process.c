@@ -58,7 +58,7 @@ generation_receive(struct handover *handover,
 				 handover->listeners_count);
 	}
 	return generation_new(options, keyring, handover->tls_files,
-			      handover->passwords, generation_out, fault);
+			      handover->auth_files, handover->passwords, generation_out, fault);
 }
 
 static void

@@ -15,6 +15,8 @@ accepted_log(const struct accepted *event)
 	log_string(&line, "id", id);
 	log_text(&line, "listener", event->listener);
 	log_string(&line, "client", client);
+	if (message->user.len > 0)
+		log_text(&line, "user", message->user);
 	log_text(&line, "from", message->reverse_path);
 	log_list_begin(&line, "recipients");
 	for (size_t i = 0; i < message->recipients_count; i++)

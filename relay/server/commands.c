@@ -1,5 +1,6 @@
 #include "relay/server/commands.h"
 
+#include "relay/server/authentication.h"
 #include "relay/server/path.h"
 
 #define IN(state) (1u << SESSION_##state)
@@ -8,7 +9,7 @@
 /* What check has found out for run. */
 struct parsed {
 	struct path path;
-	struct slice word;
+	struct slice word, initial;
 	uint64_t size;
 	bool declared_8bit, is_postmaster;
 };
@@ -36,7 +37,7 @@ static const struct reply reply_vrfy = {
 	252, "2.5.0", "Cannot say, but will take the message and try"};
 static const struct reply reply_help = {
 	214, "2.0.0",
-	"EHLO HELO STARTTLS MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\n"
+	"EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\n"
 	"RFC 5321 has the rest"};
 
 static const struct reply reply_unknown = {500, "5.5.2",
@@ -147,6 +148,9 @@ ehlo_run(struct session *session, const struct parsed *parsed)
 		  (unsigned long long)options->limits.max_message_size);
 	if (offers_starttls(session))
 		text_add_string(&lines, "STARTTLS\n");
+	if (authentication_offered(session) != NULL)
+		text_addf(&lines, "AUTH %s\n",
+			  authentication_offered(session));
 	text_add_string(&lines, "ENHANCEDSTATUSCODES");
 	return session_reply(session, &extensions, text_slice(&lines));
 }
@@ -191,13 +195,28 @@ starttls_run(struct session *session, const struct parsed *parsed)
 	return STEP_SECURE;
 }
 
+/* --- AUTH: RFC 4954 --- */
+
+static const struct reply *
+auth_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	return authentication_check(session, args, &out->word, &out->initial);
+}
+
+static enum step
+auth_run(struct session *session, const struct parsed *parsed)
+{
+	return authentication_begin(session, parsed->word, parsed->initial);
+}
+
 /* --- MAIL: RFC 5321 4.1.1.2, SIZE: RFC 1870, BODY: RFC 6152 --- */
 
 static const struct reply *
 mail_param(const struct session *session, struct slice keyword,
 	   struct slice value, unsigned *seen, struct parsed *out)
 {
-	enum { SIZE = 1, BODY = 2 };
+	enum { SIZE = 1, BODY = 2, AUTH = 4 };
 
 	if (slice_eq_nocase(keyword, SLICE("SIZE"))) {
 		if ((*seen & SIZE) != 0 || value.len > 20 ||
@@ -216,6 +235,15 @@ mail_param(const struct session *session, struct slice keyword,
 		     !slice_eq_nocase(value, SLICE("7BIT"))))
 			return &reply_bad_param;
 		*seen |= BODY;
+		return NULL;
+	}
+	/* RFC 4954 5: the first submitter, of whom nobody here needs to know;
+	 * a client that was offered AUTH may say so. */
+	if (slice_eq_nocase(keyword, SLICE("AUTH")) &&
+	    session->listener->auth != AUTH_NONE) {
+		if ((*seen & AUTH) != 0 || value.len == 0)
+			return &reply_bad_param;
+		*seen |= AUTH;
 		return NULL;
 	}
 	return &reply_unknown_param;
@@ -339,7 +367,9 @@ rcpt_check(const struct session *session, struct slice args,
 		return &reply_bad_param;
 	}
 	if (!session->is_allowed && !session->is_authenticated)
-		return &reply_not_allowed;
+		return session->listener->auth == AUTH_NONE
+			       ? &reply_not_allowed
+			       : &reply_auth_first;
 	if (transaction_recipients(session->transaction) >=
 	    transaction_options(session->transaction)->limits.max_recipients)
 		return &reply_too_many_rcpt;
@@ -481,6 +511,7 @@ static const struct command commands[] = {
 	{ "EHLO",     ANYWHERE,            helo_check,     ehlo_run,     false },
 	{ "HELO",     ANYWHERE,            helo_check,     helo_run,     false },
 	{ "STARTTLS", IN(READY),           starttls_check, starttls_run, false },
+	{ "AUTH",     IN(READY),           auth_check,     auth_run,     false },
 	{ "MAIL",     IN(READY),           mail_check,     mail_run,     true  },
 	{ "RCPT",     IN(MAIL) | IN(RCPT), rcpt_check,     rcpt_run,     true  },
 	{ "DATA",     IN(MAIL) | IN(RCPT), data_check,     data_run,     true  },

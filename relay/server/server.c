@@ -4,7 +4,9 @@
 
 #include "base/log.h"
 #include "relay/limits.h"
+#include "relay/net/worker.h"
 #include "relay/server/acceptor.h"
+#include "relay/server/offenders.h"
 #include "relay/server/session.h"
 
 /*
@@ -18,6 +20,8 @@ struct server {
 	size_t shares_count;
 	size_t next_share;
 	struct acceptor *acceptor;
+	struct worker *logins;
+	struct offenders *offenders;
 	atomic_size_t count;
 	struct alarm grace;
 	struct post ended;
@@ -45,6 +49,12 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 	if (loops_count == 0)
 		return fault_set(fault, FAULT_INPUT, "no loop to serve on");
 	server = memory_new(sizeof(*server));
+	if (!worker_new("login", LOGIN_THREADS, LOGIN_JOBS_MAX,
+			&server->logins, fault)) {
+		free(server);
+		return false;
+	}
+	server->offenders = offenders_new();
 	server->main_loop = main_loop;
 	server->shares = memory_array(loops_count, sizeof(*server->shares));
 	server->shares_count = loops_count;
@@ -56,6 +66,8 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 		share->loop = &loops[i];
 		share->store = store;
 		share->schedule = schedule;
+		share->logins = server->logins;
+		share->offenders = server->offenders;
 		atomic_init(&share->count, 0);
 		list_init(&share->sessions);
 	}
@@ -71,6 +83,8 @@ server_free(struct server *server)
 	ASSERT(server->acceptor == NULL);
 	for (size_t i = 0; i < server->shares_count; i++)
 		ASSERT(list_is_empty(&server->shares[i].sessions));
+	worker_free(server->logins);
+	offenders_free(server->offenders);
 	free(server->shares);
 	free(server);
 }

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "relay/limits.h"
 #include "relay/net/wire.h"
+#include "relay/server/auth.h"
+#include "relay/server/authentication.h"
 #include "relay/server/commands.h"
 
 #define IN(state) (1u << SESSION_##state)
@@ -13,6 +15,7 @@
 /* RFC 5321 4.5.3.2: in all states but these the time-out is the option's. */
 #define SECURING_MS (1 * MINUTE)
 #define COMMIT_MS (10 * MINUTE)
+#define AUTHING_MS (1 * MINUTE)
 
 static const struct reply reply_closing = {
 	421, "4.3.2", "Service is shutting down, try again later"};
@@ -21,6 +24,8 @@ static const struct reply reply_timeout = {421, "4.4.2",
 static const struct reply reply_errors = {421, "4.7.0", "Too many errors"};
 static const struct reply reply_stuck = {
 	421, "4.3.0", "The message could not be stored in time"};
+static const struct reply reply_auth_stuck = {
+	421, "4.7.0", "The password could not be checked in time"};
 static const struct reply reply_too_long = {500, "5.5.2", "Line too long"};
 static const struct reply reply_bare_line_end = {
 	500, "5.5.2", "Bare CR or LF: lines must end in CRLF"};
@@ -35,12 +40,14 @@ static const char *const state_names[] = {
 static const unsigned entered_from[SESSION_STATES_COUNT] = {
 	[SESSION_START] = IN(SECURING),
 	[SESSION_READY] = IN(START) | IN(MAIL) | IN(RCPT) | IN(DATA) |
-			  IN(COMMIT),
+			  IN(COMMIT) | IN(AUTH) | IN(AUTHING),
 	[SESSION_MAIL] = IN(READY),
 	[SESSION_RCPT] = IN(MAIL),
 	[SESSION_DATA] = IN(RCPT),
 	[SESSION_COMMIT] = IN(DATA),
 	[SESSION_SECURING] = IN(START) | IN(READY),
+	[SESSION_AUTH] = IN(AUTHING),
+	[SESSION_AUTHING] = IN(READY) | IN(AUTH),
 };
 
 const struct options *
@@ -64,6 +71,8 @@ set_deadline(struct session *session)
 		timeout_ms = SECURING_MS;
 	else if (session->state == SESSION_COMMIT)
 		timeout_ms = COMMIT_MS;
+	else if (session->state == SESSION_AUTHING)
+		timeout_ms = AUTHING_MS;
 	else if (session->state == SESSION_DATA)
 		session->data_until_ms = clock_now_ms() + timeout_ms;
 	stream_deadline(session->stream, timeout_ms);
@@ -86,9 +95,11 @@ session_end(struct session *session)
 
 	ASSERT(session->stream == NULL);
 	transaction_cancel(&session->transaction);
+	auth_cancel(&session->auth);
 	list_remove(&session->link);
 	generation_unref(session->generation);
 	text_done(&session->helo);
+	text_done(&session->user);
 	free(session);
 	share_session_ended(share);
 }
@@ -106,6 +117,15 @@ session_kill(struct session *session)
 {
 	stream_close(&session->stream);
 	session_end(session);
+}
+
+void
+session_resume(struct session *session, enum step step)
+{
+	if (step == STEP_CLOSE)
+		session_close(session);
+	else
+		stream_resume(session->stream);
 }
 
 /* --- replies --- */
@@ -243,12 +263,9 @@ on_finished(void *owner, const struct reply *reply, struct slice extra,
 	ASSERT(session->state == SESSION_COMMIT);
 	step = answer(session, reply, extra, reason);
 	session->transaction = NULL;
-	if (step == STEP_CLOSE) {
-		session_close(session);
-		return;
-	}
-	session_enter(session, SESSION_READY);
-	stream_resume(session->stream);
+	if (step != STEP_CLOSE)
+		session_enter(session, SESSION_READY);
+	session_resume(session, step);
 }
 
 static void
@@ -279,6 +296,7 @@ session_begin(struct session *session, struct slice reverse_path,
 		.schedule = session->share->schedule,
 		.generation = session->loop->generation,
 		.listener = session->listener->name,
+		.user = text_slice(&session->user),
 		.normalizes = session->listener->bare_newlines ==
 			      BARE_NEWLINES_NORMALIZE,
 		.finished = on_finished,
@@ -379,12 +397,15 @@ static enum step
 read_line(struct session *session, bool *more_needed)
 {
 	struct slice input = stream_input(session->stream), line, rest;
+	bool responds = session->state == SESSION_AUTH;
 	enum step step;
 
-	switch (wire_line(input, COMMAND_LINE_MAX, &line, &rest)) {
+	switch (wire_line(input, responds ? AUTH_LINE_MAX : COMMAND_LINE_MAX,
+			  &line, &rest)) {
 	case WIRE_LINE:
 		session->has_more = rest.len > 0;
-		step = command_run(session, line);
+		step = responds ? authentication_respond(session, line)
+				: command_run(session, line);
 		stream_consume(session->stream, input.len - rest.len);
 		if (step == STEP_NEXT)
 			set_deadline(session);
@@ -393,6 +414,8 @@ read_line(struct session *session, bool *more_needed)
 		*more_needed = true;
 		return STEP_NEXT;
 	case WIRE_TOO_LONG:
+		if (responds)
+			return STEP_CLOSE; /* no client comes to that */
 		session->is_skipping_line = true;
 		return session_refuse(session, &reply_too_long, SLICE_NONE);
 	case WIRE_BARE_LF:
@@ -432,6 +455,8 @@ secure(struct session *session)
 	session_reset(session);
 	text_done(&session->helo);
 	session->is_esmtp = false;
+	session->is_authenticated = false;
+	text_done(&session->user);
 	session_enter(session, SESSION_SECURING);
 	stream_secure_server(session->stream, session->tls);
 }
@@ -494,6 +519,16 @@ on_secured(struct session *session)
 		greeting(session);
 }
 
+static const struct reply *
+timeout_reply(const struct session *session)
+{
+	if (session->state == SESSION_COMMIT)
+		return &reply_stuck;
+	if (session->state == SESSION_AUTHING)
+		return &reply_auth_stuck;
+	return &reply_timeout;
+}
+
 static void
 on_expired(struct session *session)
 {
@@ -503,10 +538,7 @@ on_expired(struct session *session)
 		return;
 	}
 	log_lost(session, "timed out");
-	session_reply(session,
-		      session->state == SESSION_COMMIT ? &reply_stuck
-						       : &reply_timeout,
-		      SLICE_NONE);
+	session_reply(session, timeout_reply(session), SLICE_NONE);
 	session_close(session);
 }
 
@@ -554,6 +586,7 @@ session_start(struct share *share, int descriptor,
 	session->generation = generation_ref(generation);
 	session->listener = &options->listeners[listener];
 	session->tls = generation->listener_tls[listener];
+	session->users = generation->listener_users[listener];
 	if (!stream_accept(share->loop, descriptor, on_event, session,
 			   &session->stream, &fault)) {
 		log_note(LOG_LEVEL_WARNING, "lost", "%s", fault.text);
@@ -582,6 +615,8 @@ session_stop(struct session *session)
 	switch (session->state) {
 	case SESSION_START:
 	case SESSION_READY:
+	case SESSION_AUTH:
+	case SESSION_AUTHING:
 		session_reply(session, &reply_closing, SLICE_NONE);
 		session_close(session);
 		break;

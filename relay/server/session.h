@@ -26,7 +26,8 @@
  * START until EHLO or HELO, then READY. MAIL opens a transaction, the first
  * recipient taken leads to RCPT, DATA to the state of that name; the end of
  * data to COMMIT, where the answer is being made; then READY again. STARTTLS
- * leads through SECURING back to START (RFC 3207 4.2).
+ * leads through SECURING back to START (RFC 3207 4.2). AUTH waits in AUTHING for
+ * each of its steps, and in the state AUTH for what the client responds.
  */
 #define SESSION_STATES(X)                                                      \
 	X(START)                                                               \
@@ -35,7 +36,9 @@
 	X(RCPT)                                                                \
 	X(DATA)                                                                \
 	X(COMMIT)                                                              \
-	X(SECURING)
+	X(SECURING)                                                            \
+	X(AUTH)                                                                \
+	X(AUTHING)
 
 #define X(name) SESSION_##name,
 enum session_state { SESSION_STATES(X) SESSION_STATES_COUNT };
@@ -67,6 +70,10 @@ struct session {
 	unsigned errors;
 	uint64_t data_until_ms;
 	struct transaction *transaction;
+
+	const struct users *users; /* who may log in; NULL: nobody */
+	struct auth *auth;         /* in AUTH and AUTHING */
+	struct text user;          /* once authenticated */
 };
 
 /* Takes the connected socket and a reference of the generation. The session
@@ -90,6 +97,8 @@ enum step session_refuse(struct session *session, const struct reply *reply,
 enum step session_reject(struct session *session, const struct reply *reply,
 			 struct slice extra, struct slice argument,
 			 struct slice reason);
+/* Behind STEP_WAIT: goes on as the step says. The session may be gone then. */
+void session_resume(struct session *session, enum step step);
 void session_reset(struct session *session); /* as RSET does */
 void session_begin(struct session *session, struct slice reverse_path,
 		   bool declared_8bit);

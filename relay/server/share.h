@@ -9,13 +9,17 @@
 
 #include "relay/server/server.h"
 
+struct offenders;
 struct session;
+struct worker;
 
 struct share {
 	struct server *server;
 	struct loop *loop;
 	struct store *store;
 	struct schedule *schedule;
+	struct worker *logins;       /* of all shares: hashes passwords */
+	struct offenders *offenders; /* likewise */
 	struct list sessions;     /* the loop's thread only */
 	bool is_stopping;         /* likewise */
 	atomic_size_t count;      /* sessions dealt to it and not ended */

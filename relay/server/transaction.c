@@ -47,6 +47,8 @@ transaction_new(const struct transaction_setup *setup,
 	trace->client = client;
 	transaction->message = message_new(reverse_path);
 	transaction->message->declared_8bit = declared_8bit;
+	transaction->message->user =
+		arena_copy(&transaction->message->arena, setup->user);
 	transaction->message->received_ms = clock_wall_ms();
 	return transaction;
 }

@@ -43,6 +43,7 @@ struct transaction_setup {
 	struct schedule *schedule;
 	struct generation *generation; /* a reference is taken */
 	struct slice listener;         /* its name; copied */
+	struct slice user;             /* who has authenticated, or ""; copied */
 	struct trace trace;            /* slices copied */
 	bool normalizes;               /* bare CR and LF are made CRLF */
 	transaction_finished_fn *finished;

@@ -370,7 +370,7 @@ static const struct {
 	 "c:2: 'tls' needs 'tls_key' in the listener \"a\"\n"},
 	{"listener \"a\" {\ntls = \"implicit\"\ntls_key = \"x\" }",
 	 "c:2: 'tls' needs 'tls_cert' in the listener \"a\"\n"},
-	{"listener \"a\" {\n\nauth = \"required\" }",
+	{"listener \"a\" {\nauth_without_tls = true\nauth = \"required\" }",
 	 "c:3: 'auth' needs 'auth_file' in the listener \"a\"\n"},
 	{"dns { resolvers = {\"127.0.0.1\", \"dns.example.com\"} }",
 	 "c:1: 'resolvers': "},
@@ -427,9 +427,10 @@ static const struct {
 	{"delivery { auth_password_file = \"p\" }",
 	 "c:1: 'auth_password_file' needs 'auth_user'\n"},
 	{"listener \"a\" {\nauth = \"optional\"\nauth_file = \"f\" }",
-	 "c:2: 'auth': 'optional' is not available yet\n"},
+	 "c:2: nobody can log in at the listener \"a\": passwords are not taken "
+	 "in clear; set 'tls', or 'auth_without_tls'\n"},
 	{"listener \"a\" {\nauth_file = \"f\" }",
-	 "c:2: 'auth_file' is not available yet\n"},
+	 "c:2: 'auth_file' is of no use with 'auth' none\n"},
 	{"milter { socket = \"inet:127.0.0.1\" }",
 	 "c:1: 'socket': 'inet:127.0.0.1' is none of "
 	 "\"inet:PORT@ADDRESS\", \"inet6:PORT@ADDRESS\" and "

@@ -32,10 +32,13 @@
 #include "base/clock.h"
 #include "keys/keyring.h"
 #include "relay/limits.h"
+#include "relay/server/offenders.h"
 #include "relay/server/session.h"
+#include "relay/users.h"
 #include "tests/fake/log.h"
 #include "tests/fake/queue.h"
 #include "tests/fake/stream.h"
+#include "tests/fake/worker.h"
 
 enum mode { WHOLE, OCTETS, CUT };
 
@@ -54,6 +57,7 @@ static struct options options;
 static struct listener_options listener;
 static struct network networks[2];
 static struct tls_context *contexts[1];
+static struct users *users[1];
 static size_t sessions, acknowledged;
 /* Made once: by unsigned_action. */
 static struct policy *policies[2];
@@ -111,9 +115,11 @@ begin(void)
 {
 	memset(&options, 0, sizeof(options));
 	memset(&listener, 0, sizeof(listener));
+	offenders_free(TAKE(share.offenders));
 	memset(&share, 0, sizeof(share));
 	fake_stream_forget();
 	fake_queue_forget();
+	fake_worker_forget();
 	fake_stream_from("127.0.0.1");
 	cr_assert(network_parse(SLICE("127.0.0.0/8"), &networks[0], NULL));
 	options.hostname = SLICE("mail.example.net");
@@ -133,8 +139,11 @@ begin(void)
 	listener.allow_from_count = 1;
 	generation = (struct generation){
 		.options = &options, .listener_tls = contexts,
+		.listener_users = users,
 		.references = 1};
 	contexts[0] = NULL;
+	users_free(TAKE(users[0]));
+	share.offenders = offenders_new();
 	loop.generation = &generation;
 	share.loop = &loop;
 	list_init(&share.sessions);
@@ -153,6 +162,27 @@ static const struct set_row {
 	{"max_header_size", &options.limits.max_header_size},
 };
 
+/* "user" and "keys" have the password "secret", hashed as cheaply as can be:
+ * each conversation is run hundreds of times. */
+static void
+set_auth(struct slice value)
+{
+	static const char crypt_only[] =
+		"user:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n";
+	static const char both[] =
+		"user:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n"
+		"keys:{SCRAM-SHA-256}1,c2FsdHNhbHRzYWx0c2FsdA==,"
+		"03wBIFW79nT8pWEWcElBzplnn8dKKnxzI9TjuI/JODU=,"
+		"m73G7+EfOkBsR94WhDDKAy6ptSJ9vCOtT7wcUuuy4Uc=\n";
+
+	listener.auth = slice_starts(value, SLICE("optional")) ? AUTH_OPTIONAL
+							       : AUTH_REQUIRED;
+	cr_assert(users_new(slice_ends_nocase(value, SLICE("scram"))
+				    ? SLICE(both)
+				    : SLICE(crypt_only),
+			    &users[0], NULL));
+}
+
 static void
 set(struct slice key, struct slice value)
 {
@@ -170,7 +200,9 @@ set(struct slice key, struct slice value)
 				       : LISTENER_TLS_STARTTLS;
 		contexts[0] = (struct tls_context *)contexts;
 	} else if (slice_eq(key, SLICE("auth"))) {
-		listener.auth = AUTH_REQUIRED;
+		set_auth(value);
+	} else if (slice_eq(key, SLICE("auth_without_tls"))) {
+		listener.auth_without_tls = true;
 	} else if (slice_eq(key, SLICE("unsigned"))) {
 		options.signing.unsigned_action = UNSIGNED_REJECT;
 	} else if (slice_eq(key, SLICE("long_lines"))) {
@@ -189,7 +221,7 @@ set(struct slice key, struct slice value)
 static void
 settle(void)
 {
-	while (fake_queue_turn() || fake_stream_turn())
+	while (fake_queue_turn() || fake_worker_turn() || fake_stream_turn())
 		;
 }
 

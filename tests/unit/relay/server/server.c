@@ -28,6 +28,7 @@ static struct options options;
 static struct listener_options listener;
 static struct network network;
 static struct tls_context *contexts[1];
+static struct users *users[1];
 static struct generation generation;
 static struct address address;
 static char path[64];
@@ -110,6 +111,7 @@ configure(void)
 	listener.allow_from_count = 1;
 	generation = (struct generation){
 		.options = &options, .listener_tls = contexts,
+		.listener_users = users,
 		.policy = policy_new(keyring, &options.signing),
 		.references = 1};
 	keyring_unref(keyring);

@@ -1,0 +1,53 @@
+/*
+ * auth - one authentication (RFC 4954) that is under way: from AUTH to its
+ * verdict. Each step is taken by a worker thread, since passwords are hashed
+ * there.
+ *
+ * Ownership   auth_start() hands over; auth_cancel() ends it in any state and
+ *             clears the pointer. Holds a reference of the generation, whose
+ *             users it asks.
+ * Events      answered() comes once for auth_start() and for each
+ *             auth_respond(), from the loop, never from inside them, never
+ *             after auth_cancel().
+ */
+#ifndef RELAY_SERVER_AUTH_H
+#define RELAY_SERVER_AUTH_H
+
+#include "relay/generation.h"
+#include "relay/net/loop.h"
+#include "relay/net/worker.h"
+#include "relay/server/sasl_server.h"
+
+struct auth;
+
+/* challenge: in base64, for SASL_CHALLENGE. The auth is still there, and may be
+ * cancelled or given a response from inside. */
+typedef void auth_answered_fn(void *owner, enum sasl_verdict verdict,
+			      struct slice challenge);
+
+struct auth_setup {
+	struct loop *loop;
+	struct worker *worker;
+	struct generation *generation; /* a reference is taken */
+	const struct users *users;     /* of the generation */
+	struct slice mechanism;
+	auth_answered_fn *answered;
+	void *owner;
+};
+
+/* has_initial: AUTH came with a response, decoded. FAULT_LIMIT: the worker has
+ * too much to do. */
+bool auth_start(const struct auth_setup *setup, bool has_initial,
+		struct slice initial, struct auth **auth_out,
+		struct fault *fault) MUST_USE;
+/* FAULT_LIMIT as above: cancel it. */
+bool auth_respond(struct auth *auth, struct slice response,
+		  struct fault *fault) MUST_USE;
+void auth_cancel(struct auth **auth);
+
+/* Whom the client says to be; empty as long as it has not said. Not while a
+ * step is under way. */
+struct slice auth_user(const struct auth *auth);
+struct slice auth_mechanism(const struct auth *auth);
+
+#endif

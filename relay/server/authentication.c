@@ -1,0 +1,211 @@
+#include "relay/server/authentication.h"
+
+#include "base/base64.h"
+#include "base/log.h"
+#include "relay/server/auth.h"
+#include "relay/server/offenders.h"
+
+static const struct reply reply_in = {235, "2.7.0",
+				      "Authentication successful"};
+static const struct reply reply_not_offered = {
+	502, "5.5.1", "AUTH is not offered here: the listener's option auth"};
+static const struct reply reply_no_tls = {
+	538, "5.7.11", "Encryption is required first: STARTTLS"};
+static const struct reply reply_is_in = {503, "5.5.1",
+					 "You have logged in already"};
+static const struct reply reply_syntax = {
+	501, "5.5.4", "Syntax: AUTH mechanism [initial response in base64]"};
+static const struct reply reply_mechanism = {
+	504, "5.5.4", "The mechanism is not offered here"};
+static const struct reply reply_not_base64 = {501, "5.5.2",
+					      "The response is not base64"};
+static const struct reply reply_cancelled = {501, "5.7.0",
+					     "Authentication cancelled"};
+static const struct reply reply_malformed = {
+	501, "5.5.2", "The response does not fit the mechanism"};
+static const struct reply reply_wrong = {535, "5.7.8",
+					 "User name or password is wrong"};
+static const struct reply reply_wait = {
+	454, "4.7.0",
+	"Too many failed logins from your address, try again later"};
+static const struct reply reply_trouble = {
+	454, "4.7.0", "Temporary authentication failure, try again later"};
+
+static bool
+is_possible(const struct session *session)
+{
+	return session->listener->auth != AUTH_NONE && session->users != NULL &&
+	       (session->is_secured || session->listener->auth_without_tls);
+}
+
+const char *
+authentication_offered(const struct session *session)
+{
+	return is_possible(session) && !session->is_authenticated
+		       ? sasl_server_mechanisms(session->users)
+		       : NULL;
+}
+
+const struct reply *
+authentication_check(const struct session *session, struct slice args,
+		     struct slice *mechanism_out, struct slice *initial_out)
+{
+	struct slice rest = args;
+
+	if (session->listener->auth == AUTH_NONE || session->users == NULL)
+		return &reply_not_offered;
+	if (!is_possible(session))
+		return &reply_no_tls;
+	if (session->is_authenticated)
+		return &reply_is_in;
+	*initial_out = SLICE_NONE;
+	if (!slice_split(&rest, ' ', mechanism_out) || mechanism_out->len == 0)
+		return &reply_syntax;
+	if (rest.len > 0)
+		*initial_out = rest;
+	if (!sasl_server_knows(session->users, *mechanism_out))
+		return &reply_mechanism;
+	if (offenders_wait_ms(session->share->offenders, &session->client) > 0)
+		return &reply_wait;
+	return NULL;
+}
+
+/* --- the verdict --- */
+
+/* Neither password nor response: only the name, and only where the mechanism
+ * gave one. */
+static void
+log_auth(const struct session *session, const struct reply *reply)
+{
+	char client[ADDRESS_TEXT_SIZE];
+	struct log line;
+
+	address_write_host(&session->client, client);
+	log_begin(&line, LOG_LEVEL_INFO,
+		  reply->code == 235 ? "authenticated" : "not_authenticated");
+	log_text(&line, "listener", session->listener->name);
+	log_string(&line, "client", client);
+	log_text(&line, "user", auth_user(session->auth));
+	log_text(&line, "mechanism", auth_mechanism(session->auth));
+	log_string(&line, "tls", session->is_secured ? "yes" : "no");
+	log_string(&line, "reason", reply->text);
+	log_send(&line);
+}
+
+static enum step
+verdict_say(struct session *session, const struct reply *reply)
+{
+	log_auth(session, reply);
+	auth_cancel(&session->auth);
+	session_enter(session, SESSION_READY);
+	return reply->code == 235 ? session_reply(session, reply, SLICE_NONE)
+				  : session_refuse(session, reply, SLICE_NONE);
+}
+
+static enum step
+refused(struct session *session)
+{
+	offenders_failed(session->share->offenders, &session->client);
+	return verdict_say(session, &reply_wrong);
+}
+
+static enum step
+let_in(struct session *session)
+{
+	offenders_succeeded(session->share->offenders, &session->client);
+	session->is_authenticated = true;
+	text_clear(&session->user);
+	text_add(&session->user, auth_user(session->auth));
+	return verdict_say(session, &reply_in);
+}
+
+static enum step
+challenge_say(struct session *session, struct slice challenge)
+{
+	static const struct reply asks = {334, NULL, ""};
+
+	session_enter(session, SESSION_AUTH);
+	return session_reply(session, &asks, challenge);
+}
+
+static void
+on_answered(void *owner, enum sasl_verdict verdict, struct slice challenge)
+{
+	struct session *session = owner;
+	enum step step = STEP_CLOSE;
+
+	switch (verdict) {
+	case SASL_CHALLENGE:
+		step = challenge_say(session, challenge);
+		break;
+	case SASL_IN:
+		step = let_in(session);
+		break;
+	case SASL_REFUSED:
+		step = refused(session);
+		break;
+	case SASL_MALFORMED:
+		step = verdict_say(session, &reply_malformed);
+		break;
+	case SASL_TROUBLE:
+		step = verdict_say(session, &reply_trouble);
+		break;
+	}
+	session_resume(session, step);
+}
+
+/* --- the client's side --- */
+
+/* "=" stands for an empty initial response (RFC 4954 4). */
+static bool
+initial_read(struct slice initial, struct text *out)
+{
+	return slice_eq(initial, SLICE("=")) || base64_read(out, initial);
+}
+
+enum step
+authentication_begin(struct session *session, struct slice mechanism,
+		     struct slice initial)
+{
+	CLEAN(secret_cleanse) struct text response = {0};
+	struct auth_setup setup = {
+		.loop = session->loop,
+		.worker = session->share->logins,
+		.generation = session->generation,
+		.users = session->users,
+		.mechanism = mechanism,
+		.answered = on_answered,
+		.owner = session,
+	};
+	struct fault fault;
+
+	if (!initial_read(initial, &response))
+		return session_refuse(session, &reply_not_base64, SLICE_NONE);
+	if (!auth_start(&setup, initial.len > 0, text_slice(&response),
+			&session->auth, &fault)) {
+		log_note(LOG_LEVEL_WARNING, "not_authenticated", "%s",
+			 fault.text);
+		return session_refuse(session, &reply_trouble, SLICE_NONE);
+	}
+	session_enter(session, SESSION_AUTHING);
+	return STEP_WAIT;
+}
+
+enum step
+authentication_respond(struct session *session, struct slice line)
+{
+	CLEAN(secret_cleanse) struct text response = {0};
+	struct fault fault;
+
+	if (slice_eq(line, SLICE("*")))
+		return verdict_say(session, &reply_cancelled);
+	if (!base64_read(&response, line))
+		return verdict_say(session, &reply_not_base64);
+	if (!auth_respond(session->auth, text_slice(&response), &fault)) {
+		log_note(LOG_LEVEL_WARNING, "not_authenticated", "%s",
+			 fault.text);
+		return verdict_say(session, &reply_trouble);
+	}
+	session_enter(session, SESSION_AUTHING);
+	return STEP_WAIT;
+}

@@ -1,0 +1,29 @@
+/*
+ * authentication - AUTH (RFC 4954) in a session: who may be asked to log in
+ * when, and what is said to whom.
+ *
+ * The steps of a mechanism are auth.h's.
+ */
+#ifndef RELAY_SERVER_AUTHENTICATION_H
+#define RELAY_SERVER_AUTHENTICATION_H
+
+#include "relay/server/session.h"
+
+/* The mechanisms that AUTH takes now; NULL: it is not offered (none wanted
+ * here, TLS has to come first, or the client is in already). */
+const char *authentication_offered(const struct session *session);
+
+/* The arguments of AUTH. Gives the mechanism and the initial response, with
+ * bytes NULL where there is none; both lie in the arguments. NULL: no
+ * objection. */
+const struct reply *authentication_check(const struct session *session,
+					 struct slice args,
+					 struct slice *mechanism_out,
+					 struct slice *initial_out);
+/* After authentication_check(). */
+enum step authentication_begin(struct session *session, struct slice mechanism,
+			       struct slice initial);
+/* The client's next line, in the state AUTH. */
+enum step authentication_respond(struct session *session, struct slice line);
+
+#endif

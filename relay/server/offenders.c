@@ -1,0 +1,164 @@
+#include "relay/server/offenders.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "milter/digest.h"
+
+/* An address may stand in any place of its part. */
+#define PART 8
+
+struct offender {
+	uint8_t key[16];
+	unsigned failures; /* 0: the place is free */
+	uint64_t last_ms, until_ms;
+};
+
+struct offenders {
+	uv_mutex_t mutex;
+	char secret[16]; /* so that nobody chooses whom he shares a part with */
+	struct offender places[OFFENDERS_MAX];
+};
+
+struct offenders *
+offenders_new(void)
+{
+	struct offenders *offenders = memory_new(sizeof(*offenders));
+
+	ASSERT(getrandom(offenders->secret, sizeof(offenders->secret), 0) ==
+	       (ssize_t)sizeof(offenders->secret));
+	ASSERT(uv_mutex_init(&offenders->mutex) == 0);
+	return offenders;
+}
+
+void
+offenders_free(struct offenders *offenders)
+{
+	if (offenders == NULL)
+		return;
+	uv_mutex_destroy(&offenders->mutex);
+	free(offenders);
+}
+
+/* Clients of a Unix socket are one. */
+static void
+key_of(const struct address *client, uint8_t key[16])
+{
+	memset(key, 0, 16);
+	if (client->any.sa_family == AF_INET)
+		memcpy(key + 12, &client->v4.sin_addr, 4);
+	else if (client->any.sa_family == AF_INET6)
+		memcpy(key, &client->v6.sin6_addr, 8);
+}
+
+static struct offender *
+part_of(struct offenders *offenders, const uint8_t key[16])
+{
+	CLEAN(digest_free_clean) struct digest *digest = digest_new();
+	uint8_t bytes[DIGEST_SIZE];
+	uint32_t at;
+
+	digest_feed(digest, slice_of(offenders->secret,
+				     sizeof(offenders->secret)));
+	digest_feed(digest, slice_of(key, 16));
+	digest_finish(digest, bytes);
+	memcpy(&at, bytes, sizeof(at));
+	return &offenders->places[at % (OFFENDERS_MAX / PART) * PART];
+}
+
+/* The client's place; NULL: it has none. */
+static struct offender *
+find(struct offender *part, const uint8_t key[16])
+{
+	for (size_t i = 0; i < PART; i++)
+		if (part[i].failures > 0 && memcmp(part[i].key, key, 16) == 0)
+			return &part[i];
+	return NULL;
+}
+
+static struct offender *
+make_room(struct offender *part)
+{
+	struct offender *oldest = &part[0];
+
+	for (size_t i = 0; i < PART; i++) {
+		if (part[i].failures == 0)
+			return &part[i];
+		if (part[i].last_ms < oldest->last_ms)
+			oldest = &part[i];
+	}
+	return oldest;
+}
+
+static uint64_t
+wait_after(unsigned failures)
+{
+	uint64_t wait_ms = OFFENDER_WAIT_MIN_MS;
+
+	if (failures <= OFFENDER_FREE)
+		return 0;
+	for (unsigned i = OFFENDER_FREE + 1;
+	     i < failures && wait_ms < OFFENDER_WAIT_MAX_MS; i++)
+		wait_ms *= 2;
+	return wait_ms < OFFENDER_WAIT_MAX_MS ? wait_ms : OFFENDER_WAIT_MAX_MS;
+}
+
+uint64_t
+offenders_wait_ms(struct offenders *offenders, const struct address *client)
+{
+	uint64_t now_ms = clock_now_ms(), wait_ms = 0;
+	const struct offender *offender;
+	struct offender *part;
+	uint8_t key[16];
+
+	key_of(client, key);
+	part = part_of(offenders, key);
+	uv_mutex_lock(&offenders->mutex);
+	offender = find(part, key);
+	if (offender != NULL && offender->until_ms > now_ms)
+		wait_ms = offender->until_ms - now_ms;
+	uv_mutex_unlock(&offenders->mutex);
+	return wait_ms;
+}
+
+void
+offenders_failed(struct offenders *offenders, const struct address *client)
+{
+	uint64_t now_ms = clock_now_ms();
+	struct offender *part, *offender;
+	uint8_t key[16];
+
+	key_of(client, key);
+	part = part_of(offenders, key);
+	uv_mutex_lock(&offenders->mutex);
+	offender = find(part, key);
+	if (offender == NULL) {
+		offender = make_room(part);
+		*offender = (struct offender){.last_ms = now_ms};
+		memcpy(offender->key, key, sizeof(key));
+	}
+	if (now_ms - offender->last_ms > OFFENDER_FORGET_MS)
+		offender->failures = 0;
+	if (offender->failures < 64)
+		offender->failures++;
+	offender->last_ms = now_ms;
+	offender->until_ms = now_ms + wait_after(offender->failures);
+	uv_mutex_unlock(&offenders->mutex);
+}
+
+void
+offenders_succeeded(struct offenders *offenders, const struct address *client)
+{
+	struct offender *part, *offender;
+	uint8_t key[16];
+
+	key_of(client, key);
+	part = part_of(offenders, key);
+	uv_mutex_lock(&offenders->mutex);
+	offender = find(part, key);
+	if (offender != NULL)
+		offender->failures = 0;
+	uv_mutex_unlock(&offenders->mutex);
+}

@@ -1,0 +1,308 @@
+#include "relay/server/sasl_server.h"
+
+#include <gsasl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "base/base64.h"
+#include "milter/digest.h"
+#include "relay/server/password.h"
+
+/* LOGIN has no RFC; devices compare these words. */
+#define LOGIN_NAME "Username:"
+#define LOGIN_PASSWORD "Password:"
+
+struct sasl_server {
+	const struct users *users;
+	Gsasl *library; /* of this conversation: threads share nothing */
+	Gsasl_session *session;
+	struct text user;
+	bool is_login, has_begun;
+	unsigned login_prompts;
+	bool is_proven; /* only the peer's empty response is awaited */
+};
+
+static bool
+is_login(struct slice mechanism)
+{
+	return slice_eq_nocase(mechanism, SLICE("LOGIN"));
+}
+
+static bool
+is_scram(struct slice mechanism)
+{
+	return slice_eq_nocase(mechanism, SLICE("SCRAM-SHA-256"));
+}
+
+const char *
+sasl_server_mechanisms(const struct users *users)
+{
+	return users_have(users, USER_SCRAM) ? "SCRAM-SHA-256 PLAIN LOGIN"
+					     : "PLAIN LOGIN";
+}
+
+bool
+sasl_server_knows(const struct users *users, struct slice mechanism)
+{
+	return is_login(mechanism) ||
+	       slice_eq_nocase(mechanism, SLICE("PLAIN")) ||
+	       (is_scram(mechanism) && users_have(users, USER_SCRAM));
+}
+
+/* --- whom the library asks about --- */
+
+static struct slice
+property(Gsasl_session *session, Gsasl_property name)
+{
+	return SLICE(gsasl_property_fast(session, name));
+}
+
+static void
+user_note(struct sasl_server *server)
+{
+	text_clear(&server->user);
+	text_add(&server->user, property(server->session, GSASL_AUTHID));
+}
+
+/* RFC 4616 2: nobody acts for another here. */
+static bool
+is_for_himself(const struct sasl_server *server)
+{
+	struct slice other = property(server->session, GSASL_AUTHZID);
+
+	return other.len == 0 ||
+	       slice_eq(other, property(server->session, GSASL_AUTHID));
+}
+
+static int
+validate(struct sasl_server *server)
+{
+	struct slice name = property(server->session, GSASL_AUTHID);
+	struct slice password = property(server->session, GSASL_PASSWORD);
+	const struct user *user = users_find(server->users, name);
+
+	user_note(server);
+	if (!password_matches(user, password) || !is_for_himself(server))
+		return GSASL_AUTHENTICATION_ERROR;
+	return GSASL_OK;
+}
+
+static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
+static char secret[DIGEST_SIZE];
+
+static void
+secret_make(void)
+{
+	ASSERT(getrandom(secret, sizeof(secret), 0) == (ssize_t)sizeof(secret));
+}
+
+/* For who does not exist, the same each time he is asked about, and like
+ * anybody's to who does not know the secret. */
+static void
+made_up(struct slice name, const char *what, size_t size, struct text *out)
+{
+	CLEAN(digest_free_clean) struct digest *digest = digest_new();
+	uint8_t bytes[DIGEST_SIZE];
+
+	pthread_once(&secret_once, secret_make);
+	digest_feed(digest, slice_of(secret, sizeof(secret)));
+	digest_feed(digest, SLICE(what));
+	digest_feed(digest, name);
+	digest_finish(digest, bytes);
+	base64_write(out, slice_of(bytes, size));
+}
+
+static int
+scram_property_set(struct sasl_server *server, Gsasl_property which,
+		   const char *what, size_t size, struct slice stored)
+{
+	CLEAN(secret_cleanse) struct text value = {0};
+
+	if (stored.len > 0)
+		text_add(&value, stored);
+	else
+		made_up(text_slice(&server->user), what, size, &value);
+	return gsasl_property_set(server->session, which, text_string(&value));
+}
+
+/* Who has no keys for SCRAM is treated as who does not exist. */
+static int
+scram_keys(struct sasl_server *server)
+{
+	struct user nobody = {.scheme = USER_SCRAM};
+	const struct user *user;
+	char iterations[24];
+	int code;
+
+	user_note(server);
+	user = users_find(server->users, text_slice(&server->user));
+	if (user == NULL || user->scheme != USER_SCRAM)
+		user = &nobody;
+	snprintf(iterations, sizeof(iterations), "%d", PASSWORD_ITERATIONS);
+	if (user->iterations.len > 0)
+		snprintf(iterations, sizeof(iterations), "%.*s",
+			 SLICE_ARG(user->iterations));
+	code = gsasl_property_set(server->session, GSASL_SCRAM_ITER,
+				  iterations);
+	if (code == GSASL_OK)
+		code = scram_property_set(server, GSASL_SCRAM_SALT, "salt", 16,
+					  user->salt);
+	if (code == GSASL_OK)
+		code = scram_property_set(server, GSASL_SCRAM_STOREDKEY,
+					  "stored", DIGEST_SIZE,
+					  user->stored_key);
+	if (code == GSASL_OK)
+		code = scram_property_set(server, GSASL_SCRAM_SERVERKEY,
+					  "server", DIGEST_SIZE,
+					  user->server_key);
+	return code;
+}
+
+static int
+on_question(Gsasl *library, Gsasl_session *session, Gsasl_property asked)
+{
+	struct sasl_server *server = gsasl_session_hook_get(session);
+
+	(void)library;
+	if (asked == GSASL_VALIDATE_SIMPLE)
+		return validate(server);
+	if (asked == GSASL_SCRAM_ITER || asked == GSASL_SCRAM_SALT ||
+	    asked == GSASL_SCRAM_STOREDKEY || asked == GSASL_SCRAM_SERVERKEY)
+		return scram_keys(server);
+	return GSASL_NO_CALLBACK;
+}
+
+/* --- the conversation --- */
+
+bool
+sasl_server_open(const struct users *users, struct slice mechanism,
+		 struct sasl_server **server_out, struct fault *fault)
+{
+	struct sasl_server *server = memory_new(sizeof(*server));
+	const char *name = "PLAIN";
+	int code;
+
+	server->users = users;
+	server->is_login = is_login(mechanism);
+	if (server->is_login)
+		name = "LOGIN";
+	else if (is_scram(mechanism))
+		name = "SCRAM-SHA-256";
+	code = gsasl_init(&server->library);
+	if (code == GSASL_OK) {
+		gsasl_callback_set(server->library, on_question);
+		code = gsasl_server_start(server->library, name,
+					  &server->session);
+	}
+	if (code != GSASL_OK) {
+		sasl_server_close(&server);
+		return fault_set(fault, FAULT_SYSTEM, "%s",
+				 gsasl_strerror(code));
+	}
+	gsasl_session_hook_set(server->session, server);
+	*server_out = server;
+	return true;
+}
+
+void
+sasl_server_close(struct sasl_server **handed_back)
+{
+	struct sasl_server *server = TAKE(*handed_back);
+
+	if (server == NULL)
+		return;
+	if (server->session != NULL)
+		gsasl_finish(server->session);
+	if (server->library != NULL)
+		gsasl_done(server->library);
+	text_done(&server->user);
+	free(server);
+}
+
+struct slice
+sasl_server_user(const struct sasl_server *server)
+{
+	return text_slice(&server->user);
+}
+
+static void
+challenge_add(struct sasl_server *server, struct slice output,
+	      struct text *challenge_out)
+{
+	if (server->is_login)
+		text_add_string(challenge_out, server->login_prompts++ == 0
+						       ? LOGIN_NAME
+						       : LOGIN_PASSWORD);
+	else
+		text_add(challenge_out, output);
+}
+
+static enum sasl_verdict
+verdict_of(struct sasl_server *server, int code, struct slice output,
+	   struct text *challenge_out)
+{
+	switch (code) {
+	case GSASL_NEEDS_MORE:
+		challenge_add(server, output, challenge_out);
+		return SASL_CHALLENGE;
+	case GSASL_OK:
+		if (!is_for_himself(server))
+			return SASL_REFUSED;
+		if (output.len == 0)
+			return SASL_IN;
+		/* RFC 4954 4: what the mechanism says on success is one more
+		 * challenge, and its response is empty. */
+		server->is_proven = true;
+		text_add(challenge_out, output);
+		return SASL_CHALLENGE;
+	case GSASL_MECHANISM_PARSE_ERROR:
+	case GSASL_BASE64_ERROR:
+		return SASL_MALFORMED;
+	case GSASL_MALLOC_ERROR:
+	case GSASL_CRYPTO_ERROR:
+		return SASL_TROUBLE;
+	default:
+		return SASL_REFUSED;
+	}
+}
+
+static enum sasl_verdict
+step(struct sasl_server *server, struct slice response,
+     struct text *challenge_out)
+{
+	CLEAN(secret_cleanse) struct text copy = {0};
+	char *output = NULL;
+	size_t len = 0;
+	enum sasl_verdict verdict;
+	int code;
+
+	/* The library reads on to a NUL in places. */
+	text_add(&copy, response);
+	code = gsasl_step(server->session, text_string(&copy), copy.len,
+			  &output, &len);
+	verdict = verdict_of(server, code, slice_of(output, len),
+			     challenge_out);
+	gsasl_free(output);
+	return verdict;
+}
+
+enum sasl_verdict
+sasl_server_step(struct sasl_server *server, bool has_response,
+		 struct slice response, struct text *challenge_out)
+{
+	bool is_first = !server->has_begun;
+
+	server->has_begun = true;
+	if (server->is_proven)
+		return response.len == 0 ? SASL_IN : SASL_MALFORMED;
+	/* LOGIN's first word is the server's; who names himself behind AUTH
+	 * has answered it already. */
+	if (is_first && server->is_login && has_response) {
+		CLEAN(text_done) struct text passed_over = {0};
+
+		if (step(server, SLICE_NONE, &passed_over) != SASL_CHALLENGE)
+			return SASL_TROUBLE;
+	}
+	return step(server, response, challenge_out);
+}
