@@ -16,6 +16,7 @@
 #include "relay/import/opendkim_import.h"
 #include "relay/milter_process.h"
 #include "relay/options_commands.h"
+#include "relay/passwd_command.h"
 #include "relay/process.h"
 #include "relay/queue_commands.h"
 #include "relay/resolver.h"
@@ -222,6 +223,12 @@ options_run(const struct invocation *invocation)
 
 /* The processes that we start ourselves find a socket; who calls them by hand
  * has none. */
+static int
+passwd_run(const struct invocation *invocation)
+{
+	return passwd_command(invocation->argc, invocation->argv);
+}
+
 static bool
 control_is_there(const struct invocation *invocation)
 {
@@ -299,6 +306,10 @@ static const struct command {
 	 "names every error of the configuration"},
 	{"options", options_run, "options",
 	 "writes the reference configuration to stdout"},
+	{"passwd", passwd_run,
+	 "passwd [--scram] FILE USER\n"
+	 "       signet passwd --delete FILE USER",
+	 "writes a user's password into a listener's auth_file"},
 	{"import", import_run, "import opendkim FILE",
 	 "writes the configuration that signs as an opendkim.conf does"},
 	{"relay-process", relay_process_run, NULL, NULL},
