@@ -82,7 +82,7 @@ log_auth(const struct session *session, const struct reply *reply)
 
 	address_write_host(&session->client, client);
 	log_begin(&line, LOG_LEVEL_INFO,
-		  reply->code == 235 ? "authenticated" : "not_authenticated");
+		  reply->code == 235 ? "authenticated" : "not-authenticated");
 	log_text(&line, "listener", session->listener->name);
 	log_string(&line, "client", client);
 	log_text(&line, "user", auth_user(session->auth));
@@ -183,7 +183,7 @@ authentication_begin(struct session *session, struct slice mechanism,
 		return session_refuse(session, &reply_not_base64, SLICE_NONE);
 	if (!auth_start(&setup, initial.len > 0, text_slice(&response),
 			&session->auth, &fault)) {
-		log_note(LOG_LEVEL_WARNING, "not_authenticated", "%s",
+		log_note(LOG_LEVEL_WARNING, "not-authenticated", "%s",
 			 fault.text);
 		return session_refuse(session, &reply_trouble, SLICE_NONE);
 	}
@@ -202,7 +202,7 @@ authentication_respond(struct session *session, struct slice line)
 	if (!base64_read(&response, line))
 		return verdict_say(session, &reply_not_base64);
 	if (!auth_respond(session->auth, text_slice(&response), &fault)) {
-		log_note(LOG_LEVEL_WARNING, "not_authenticated", "%s",
+		log_note(LOG_LEVEL_WARNING, "not-authenticated", "%s",
 			 fault.text);
 		return verdict_say(session, &reply_trouble);
 	}

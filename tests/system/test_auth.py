@@ -1,0 +1,259 @@
+"""Users who log in at a listener, by clients that people use."""
+
+import base64
+import os
+import smtplib
+import ssl
+import subprocess
+
+import pytest
+
+from harness import signet
+from harness.smtp import Client, message
+
+PASSWORDS = {"user": "p\u00e4ss, w=rd", "keys": "geheim:, 1"}
+OUTSIDE = "127.0.0.9"  # not in allow_from
+WRONG = base64.b64encode(b"\0user\0wrong").decode()
+
+
+def passwd(path, user, password, *options, check=0):
+    return signet.run("passwd", *options, path, user,
+                      stdin=password.encode() + b"\n", check=check)
+
+
+@pytest.fixture
+def users(directory):
+    """An auth_file with a hash of crypt(3) and one with SCRAM's keys."""
+    path = os.path.join(str(directory), "users")
+    passwd(path, "user", PASSWORDS["user"])
+    passwd(path, "keys", PASSWORDS["keys"], "--scram")
+    return path
+
+
+@pytest.fixture
+def submission(world, certificate, users):
+    """A relay where all have to log in, over TLS."""
+    world.setup.listener = (
+        'tls = "starttls"\n tls_cert = "%s"\n tls_key = "%s"\n'
+        'auth = "required"\n auth_file = "%s"' % (certificate + (users,)))
+    world.start()
+    return world
+
+
+def trusting(certificate):
+    context = ssl.create_default_context(cafile=certificate[0])
+    context.check_hostname = False
+    return context
+
+
+def swaks(world, mechanism, user, password, certificate):
+    return subprocess.run(
+        ["swaks", "--server", "127.0.0.1:%d" % world.relay.port,
+         "--ehlo", "client.example.com", "--tls",
+         "--auth", mechanism, "--auth-user", user,
+         "--auth-password", password, "--from", "alice@example.com",
+         "--to", "bob@example.net"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+
+
+def curl(world, mechanism, user, password, certificate):
+    return subprocess.run(
+        ["curl", "-sv", "--url",
+         "smtp://mx.example.net:%d/client.example.com" % world.relay.port,
+         "--resolve", "mx.example.net:%d:127.0.0.1" % world.relay.port,
+         "--ssl-reqd", "--cacert", certificate[0],
+         "--login-options", "AUTH=" + mechanism,
+         "--user", "%s:%s" % (user, password),
+         "--mail-from", "alice@example.com", "--mail-rcpt",
+         "bob@example.net", "--upload-file", "-"],
+        input=message(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=60)
+
+
+def msmtp(world, mechanism, user, password, certificate):
+    return subprocess.run(
+        ["msmtp", "--file=/dev/null", "--host=127.0.0.1",
+         "--port=%d" % world.relay.port, "--tls=on", "--tls-starttls=on",
+         "--tls-trust-file=" + certificate[0],
+         "--tls-host-override=mx.example.net",
+         "--auth=" + mechanism.lower(), "--user=" + user,
+         "--passwordeval=printf %%s '%s'" % password,
+         "--from=alice@example.com", "bob@example.net"],
+        input=message(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=60)
+
+
+CLIENTS = (
+    # who, by which mechanism, with whose password
+    (swaks, "PLAIN", "user"),
+    (swaks, "LOGIN", "user"),
+    (swaks, "PLAIN", "keys"),
+    (curl, "PLAIN", "user"),
+    (curl, "LOGIN", "keys"),
+    (msmtp, "SCRAM-SHA-256", "keys"),
+    (msmtp, "PLAIN", "user"),
+    (msmtp, "LOGIN", "user"),
+)
+
+
+def test_clients(submission, certificate):
+    """Each client with the right password sends, with a wrong one does not."""
+    world = submission
+    for number, (client, mechanism, user) in enumerate(CLIENTS, 1):
+        what = (client.__name__, mechanism, user)
+        wrong = client(world, mechanism, user, "wrong", certificate)
+        assert wrong.returncode != 0, (what, wrong.stdout)
+        done = client(world, mechanism, user, PASSWORDS[user], certificate)
+        assert done.returncode == 0, (what, done.stdout.decode())
+        event = world.relay.wait("accepted", number)
+        assert event["user"] == user, (what, event)
+        assert len(world.relay.named("not-authenticated")) == number, what
+        login = world.relay.named("authenticated")[-1]
+        assert login["mechanism"] == mechanism and login["user"] == user
+        assert login["client"] == "127.0.0.1" and login["listener"] == "apps"
+    world.receiver.wait_deliveries(len(CLIENTS))
+    for delivery in world.receiver.deliveries:
+        assert b"with ESMTPSA id" in delivery.data
+        for password in PASSWORDS.values():
+            assert password.encode() not in delivery.data
+
+
+def test_smtplib(submission, certificate):
+    """It logs in by itself, and goes on over the same connection."""
+    world = submission
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+        client.starttls(context=trusting(certificate))
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            smtplib_send(client)
+        client.login("keys", PASSWORDS["keys"])
+        for _ in range(3):
+            smtplib_send(client)
+    world.receiver.wait_deliveries(3)
+
+
+def smtplib_send(client):
+    try:
+        client.sendmail("alice@example.com", ["bob@example.net"], message())
+    except smtplib.SMTPSenderRefused as error:
+        assert error.smtp_code == 530, error
+        raise smtplib.SMTPRecipientsRefused({}) from error
+
+
+def test_optional(world, users):
+    """Neighbours as before; others by their password; in clear if told."""
+    world.setup.listener = ('auth = "optional"\n auth_file = "%s"\n'
+                            'auth_without_tls = true\n'
+                            'allow_from = {"127.0.0.1"}' % users)
+    world.start()
+    with Client(world.relay.port) as client:
+        assert "SCRAM-SHA-256 PLAIN LOGIN" == client.ehlo()["AUTH"]
+        assert client.transaction("alice@example.com", ["bob@example.net"],
+                                  message())[0] == 250
+    with Client(world.relay.port, source=OUTSIDE) as client:
+        client.ehlo()
+        client.expect("MAIL FROM:<alice@example.com>", 250)
+        client.expect("RCPT TO:<bob@example.net>", 530, "5.7.0")
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30,
+                      source_address=(OUTSIDE, 0)) as client:
+        client.login("keys", PASSWORDS["keys"])
+        smtplib_send(client)
+    world.receiver.wait_deliveries(2)
+
+
+def test_reload(world, users):
+    """A user who is added may, one who is taken out may not; a file that
+    cannot be read leaves all as it was."""
+    world.setup.listener = ('auth = "required"\n auth_file = "%s"\n'
+                            'auth_without_tls = true' % users)
+    world.start()
+
+    def code_of(user, password):
+        with smtplib.SMTP("127.0.0.1", world.relay.port,
+                          timeout=30) as client:
+            try:
+                return client.login(user, password)[0]
+            except smtplib.SMTPAuthenticationError as error:
+                return error.smtp_code
+    assert code_of("keys", PASSWORDS["keys"]) == 235
+    assert code_of("new", "secret") == 535
+    passwd(users, "new", "secret")
+    signet.run("passwd", "--delete", users, "keys", check=0)
+    world.relay.hang_up()
+    world.relay.wait("reload")
+    assert code_of("new", "secret") == 235
+    assert code_of("keys", PASSWORDS["keys"]) == 535
+    with open(users, "a") as file:
+        file.write("broken:{PLAIN}secret\n")
+    said = signet.run("check-config", config=world.setup.path, check=78)
+    assert b"line 3: user 'broken': the scheme is not known" in said.stderr
+    world.relay.hang_up()
+    world.relay.wait("reload-refused")
+    assert code_of("new", "secret") == 235
+
+
+def test_guessing(world, users):
+    """It costs more each time, from wherever in between."""
+    world.setup.listener = ('auth = "required"\n auth_file = "%s"\n'
+                            'auth_without_tls = true' % users)
+    world.start()
+    for expected in [535] * 6 + [454] * 2:
+        with Client(world.relay.port, source=OUTSIDE) as client:
+            client.ehlo()
+            client.expect("AUTH PLAIN " + WRONG, expected)
+    # Nobody else has to wait.
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+        assert client.login("keys", PASSWORDS["keys"])[0] == 235
+
+
+def test_hashing_holds_up_nobody(world, users):
+    """A hundred logins at once, and a client without one is served between."""
+    world.setup.listener = ('auth = "optional"\n auth_file = "%s"\n'
+                            'auth_without_tls = true' % users)
+    world.start()
+    clients = [Client(world.relay.port) for _ in range(100)]
+    for client in clients:
+        client.ehlo()
+        client.send(b"AUTH PLAIN %s\r\n" % WRONG.encode())
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        assert client.transaction("alice@example.com", ["bob@example.net"],
+                                  message())[0] == 250
+    tried = len(world.relay.named("not-authenticated"))
+    assert tried < 100
+    for client in clients:
+        assert client.reply()[0] in (535, 454)
+        client.close()
+
+
+def test_passwd(directory):
+    path = os.path.join(str(directory), "users")
+    passwd(path, "a", "one")
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    with open(path, "a") as file:
+        file.write("# a comment\nb:$6$abc$xyz:1:2\n")
+    os.chmod(path, 0o640)
+    before = open(path).read()
+    passwd(path, "a", "two", "--scram")
+    lines = open(path).read().splitlines()
+    assert lines[0] == "# a comment" and lines[1] == "b:$6$abc$xyz:1:2"
+    assert lines[2].startswith("a:{SCRAM-SHA-256}65536,")
+    assert len(lines) == 3 and before.splitlines()[0] not in lines
+    assert os.stat(path).st_mode & 0o777 == 0o640
+    signet.run("passwd", "--delete", path, "b", check=0)
+    assert len(open(path).read().splitlines()) == 2
+    for arguments, stdin, code in (
+            (("--delete", path, "nobody"), b"", 65),
+            ((path, "x:y"), b"secret\n", 65),
+            ((path, "x"), b"\n", 65),
+            ((path, "x"), b"", 65),
+            ((path, "x"), b"s" * 512 + b"\n", 65),
+            ((path,), b"secret\n", 64),
+            (("--delete", path + "x", "a"), b"", 69),
+            ((path + "/x", "a"), b"secret\n", None)):
+        done = signet.run("passwd", *arguments, stdin=stdin)
+        assert done.returncode == code or code is None, done
+        assert done.returncode != 0 and done.stderr, done
+    assert len(open(path).read().splitlines()) == 2
+    assert sorted(os.listdir(str(directory))).count("users") == 1
+    assert not [name for name in os.listdir(str(directory))
+                if name.startswith("users.")]

@@ -1,0 +1,110 @@
+#include "relay/server/offenders.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "tests/fake/clock.h"
+
+static struct offenders *offenders;
+
+static void
+begin(void)
+{
+	offenders = offenders_new();
+}
+
+static void
+end(void)
+{
+	offenders_free(offenders);
+}
+
+TestSuite(offenders, .init = begin, .fini = end);
+
+static struct address
+client(const char *text)
+{
+	struct address address;
+
+	cr_assert(address_parse_host(SLICE(text), 1234, &address));
+	return address;
+}
+
+static uint64_t
+wait_of(const char *text)
+{
+	struct address address = client(text);
+
+	return offenders_wait_ms(offenders, &address);
+}
+
+static void
+fail(const char *text, unsigned times)
+{
+	struct address address = client(text);
+
+	while (times-- > 0)
+		offenders_failed(offenders, &address);
+}
+
+Test(offenders, each_failure_doubles_the_wait)
+{
+	fail("192.0.2.1", OFFENDER_FREE);
+	cr_expect_eq(wait_of("192.0.2.1"), 0);
+	fail("192.0.2.1", 1);
+	cr_expect_eq(wait_of("192.0.2.1"), OFFENDER_WAIT_MIN_MS);
+	fail("192.0.2.1", 1);
+	cr_expect_eq(wait_of("192.0.2.1"), 2 * OFFENDER_WAIT_MIN_MS);
+	cr_expect_eq(wait_of("192.0.2.2"), 0);
+	fail("192.0.2.1", 100);
+	cr_expect_eq(wait_of("192.0.2.1"), OFFENDER_WAIT_MAX_MS);
+	fake_clock_pass(OFFENDER_WAIT_MAX_MS - 1);
+	cr_expect_eq(wait_of("192.0.2.1"), 1);
+	fake_clock_pass(1);
+	cr_expect_eq(wait_of("192.0.2.1"), 0);
+}
+
+Test(offenders, success_ends_it)
+{
+	struct address address = client("192.0.2.1");
+
+	fail("192.0.2.1", OFFENDER_FREE + 3);
+	offenders_succeeded(offenders, &address);
+	cr_expect_eq(wait_of("192.0.2.1"), 0);
+	fail("192.0.2.1", OFFENDER_FREE);
+	cr_expect_eq(wait_of("192.0.2.1"), 0);
+}
+
+Test(offenders, forgets_after_a_while)
+{
+	fail("192.0.2.1", OFFENDER_FREE + 8);
+	fake_clock_pass(OFFENDER_FORGET_MS + 1);
+	fail("192.0.2.1", 1);
+	cr_expect_eq(wait_of("192.0.2.1"), 0);
+}
+
+Test(offenders, counts_a_subscriber_of_ipv6_once)
+{
+	fail("2001:db8:1:2::1", OFFENDER_FREE);
+	fail("2001:db8:1:2:ffff::2", 1);
+	cr_expect_gt(wait_of("2001:db8:1:2:abcd::3"), 0);
+	cr_expect_eq(wait_of("2001:db8:1:3::1"), 0);
+}
+
+Test(offenders, stays_within_its_bound)
+{
+	char text[32];
+
+	fail("192.0.2.1", OFFENDER_FREE + 1);
+	fake_clock_pass(1);
+	/* Whoever comes later pushes out who failed longest ago, and none of
+	 * them writes beyond the table. */
+	for (unsigned i = 0; i < 4 * OFFENDERS_MAX; i++) {
+		snprintf(text, sizeof(text), "10.%u.%u.1", i / 256, i % 256);
+		fail(text, 1);
+	}
+	cr_expect_eq(wait_of("192.0.2.1"), 0);
+	fail("10.255.255.1", OFFENDER_FREE + 1);
+	cr_expect_gt(wait_of("10.255.255.1"), 0);
+}
