@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdlib.h>
 
 #include "relay/delivery/client_private.h"
@@ -133,8 +134,10 @@ end_with(struct client *client, const struct fate *fate)
 	end->is_idle_end = client->state == CLIENT_IDLE ||
 			   client->state == CLIENT_QUIT;
 	end->is_tls_trouble = client_is_securing(client);
-	/* Hosts that have had enough of bad recipients say so at RSET. */
+	/* Hosts that have had enough of bad recipients say so at RSET; and who
+	 * has nothing to do while we convert may hang up. */
 	end->is_of_message = client->is_of_message ||
+			     client->state == CLIENT_CONVERTING ||
 			     (client->state == CLIENT_RSET &&
 			      attempt_is_complete(client->attempt));
 	client_result(client, fate, text_slice(&client->end_words),
@@ -285,6 +288,7 @@ greeted(struct client *client)
 		return client_safe_enough(client);
 	if (client->has_starttls && !settings->in_clear)
 		return CLIENT_STARTTLS;
+	client->leaves_tls_out = client->has_starttls;
 	if (is_needed)
 		return client_end_trouble(client, TROUBLE_NO_TLS, SLICE_NONE);
 	return client_safe_enough(client);
@@ -409,7 +413,9 @@ client_replied(struct client *client, const struct reply_in *reply)
 	if (client->state > CLIENT_MAIL ||
 	    (client->state == CLIENT_MAIL && reply->code != 421))
 		client->has_answered |= in_transaction(client);
-	next = client_steps[client->state].replied(client, reply);
+	next = client_misses_tls(client, reply)
+		       ? client_end_for_tls(client, reply)
+		       : client_steps[client->state].replied(client, reply);
 	if (is_out_of_step(client, next))
 		next = client_end_trouble(client, TROUBLE_BROKEN_REPLY,
 					  SLICE("more replies than commands"));
@@ -445,13 +451,24 @@ client_read(struct client *client)
 	}
 }
 
+/* What every other host would meet with, too. */
+static bool
+fault_is_local(const struct fault *fault)
+{
+	return fault->system == EMFILE || fault->system == ENFILE ||
+	       fault->system == ENOBUFS || fault->system == ENOMEM;
+}
+
 static void
 client_failed(struct client *client)
 {
 	const struct fault *fault = stream_fault(client->stream);
 	enum outcome_trouble trouble = TROUBLE_CONNECTION_LOST;
 
-	if (client->state == CLIENT_CONNECTING) {
+	if (client->state == CLIENT_CONNECTING && fault_is_local(fault)) {
+		trouble = TROUBLE_LOCAL;
+		client->end.is_local = true;
+	} else if (client->state == CLIENT_CONNECTING) {
 		trouble = TROUBLE_NO_CONNECTION;
 	} else if (client->state == CLIENT_HANDSHAKE) {
 		trouble = fault->kind == FAULT_UNTRUSTED

@@ -45,6 +45,9 @@ struct client_end {
 	bool is_idle_end;       /* nothing was in hand: no trouble */
 	bool is_of_message;     /* the attempt in hand brought it about: the
 				   next may go to the same host */
+	bool is_local;          /* nothing against the host: this relay could
+				   not have reached another, either */
+	bool wants_tls;         /* which was left out; it may work again */
 	bool is_of_login;       /* the password was refused: no other host
 				   of the route need be asked */
 	bool is_passing;        /* MAIL was refused for now: nothing against
@@ -63,7 +66,8 @@ struct client_settings {
 	bool implicit_tls;         /* from the start; `tls` is then at least
 				      required */
 	struct login *login;       /* NULL: none; lives as long */
-	bool in_clear;             /* opportunistic TLS has failed before */
+	bool in_clear;             /* TLS has failed before, and may be left
+				      out */
 	bool has_other_host;       /* not tried yet, nor failing */
 	struct tls_context *tls_context;
 	client_fn *event;

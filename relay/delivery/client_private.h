@@ -66,6 +66,7 @@ struct client {
 	uint64_t size_max; /* 0: no fixed limit */
 	unsigned mechanisms; /* of AUTH: sasl_mechanism() */
 	bool is_greeted;
+	bool leaves_tls_out; /* although it was offered */
 	/* while it logs in */
 	struct sasl *sasl;
 	struct text response; /* to be said; cleansed */
@@ -119,6 +120,11 @@ void handshake_done(struct client *client);
 /* Those that the peer has given since; in any state. */
 void sessions_keep(struct client *client);
 bool client_is_securing(const struct client *client);
+/* Whether the reply is that of one who wants TLS, which was left out. */
+bool client_misses_tls(const struct client *client,
+		       const struct reply_in *reply);
+enum client_state client_end_for_tls(struct client *client,
+				     const struct reply_in *reply);
 
 /* --- client_auth.c --- */
 

@@ -40,7 +40,28 @@ starttls_replied(struct client *client, const struct reply_in *reply)
 	if (reply->code == 421 || client->settings.tls != TLS_OPPORTUNISTIC)
 		return client_end_reply(client, &fate, reply);
 	/* Refused: in clear, on this connection. */
+	client->leaves_tls_out = true;
 	return client_safe_enough(client);
+}
+
+/* RFC 3207 4: 530 "Must issue a STARTTLS command first". */
+bool
+client_misses_tls(const struct client *client, const struct reply_in *reply)
+{
+	return client->leaves_tls_out && reply->code == 530 &&
+	       (reply->status.len == 0 ||
+		slice_starts(reply->status, SLICE("5.7.")));
+}
+
+/* Who offers TLS that does not work, and takes no mail without it, will mend
+ * it: no reason to send the message back. */
+enum client_state
+client_end_for_tls(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_trouble(TROUBLE_TLS_FAILED);
+
+	client->end.wants_tls = true;
+	return client_end_reply(client, &fate, reply);
 }
 
 /* --- the handshake --- */

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "relay/delivery/connection.h"
 #include "relay/generation.h"
 
@@ -178,6 +179,23 @@ connection_fail(struct connection *connection)
 	connection_end(connection);
 }
 
+/* To be told once, not with each message that then goes in clear. */
+static void
+tls_leave_out(const struct connection *connection,
+	      const struct client_end *end)
+{
+	const struct host *host = connection->host;
+	struct log line;
+
+	peers_note_clear(connection->settings.peers, host->name,
+			 &host->address);
+	log_begin(&line, LOG_LEVEL_WARNING, "tls-failed");
+	log_text(&line, "mx", host->name);
+	log_text(&line, "address", end->result.address);
+	log_text(&line, "reason", end->result.reply);
+	log_send(&line);
+}
+
 /* Whether the same host is worth another connection: TLS failed and may be left
  * out, one message was too much for the last one, or the peer had closed one
  * that was kept. */
@@ -187,17 +205,15 @@ host_deserves_another(struct connection *connection,
 {
 	if (end->is_tls_trouble && !connection->in_clear &&
 	    connection->settings.tls == TLS_OPPORTUNISTIC) {
-		peers_note_clear(connection->settings.peers,
-				 connection->host->name,
-				 &connection->host->address);
+		tls_leave_out(connection, end);
 		return true;
 	}
 	/* Each time a message has got its results: this comes to an end. */
 	if (end->is_of_message && connection->current == NULL)
 		return true;
 	if (end->was_ready && !connection->retried_same &&
-	    (end->is_idle_end || (client_carried(connection->client) > 0 &&
-				  !end->has_answered))) {
+	    (end->is_idle_end || end->is_of_message ||
+	     (client_carried(connection->client) > 0 && !end->has_answered))) {
 		connection->retried_same = true;
 		return true;
 	}
@@ -210,7 +226,7 @@ static void
 connection_on_client_end(struct connection *connection)
 {
 	const struct client_end *end = client_end(connection->client);
-	bool try_same, is_passing, is_of_login;
+	bool try_same, is_passing, is_blameless, is_over;
 
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
@@ -220,7 +236,12 @@ connection_on_client_end(struct connection *connection)
 		connection->current->lost++;
 	try_same = host_deserves_another(connection, end);
 	is_passing = end->is_passing;
-	is_of_login = end->is_of_login;
+	is_blameless = end->is_of_message;
+	is_over = end->is_of_login || end->is_local;
+	if (end->wants_tls)
+		peers_forget_clear(connection->settings.peers,
+				   connection->host->name,
+				   &connection->host->address);
 	last_set(connection, &end->result);
 	/* It frees itself. */
 	connection->client = NULL;
@@ -238,12 +259,12 @@ connection_on_client_end(struct connection *connection)
 		connection_try(connection);
 		return;
 	}
-	if (is_of_login) {
+	if (is_over) {
 		connection_fail(connection);
 		return;
 	}
 	connection->was_passed_on |= is_passing;
-	if (!is_passing)
+	if (!is_passing && !is_blameless)
 		host_note(&connection->host->failed_until_ms, HOST_FAILED_MS);
 	connection_next_host(connection);
 }

@@ -26,30 +26,30 @@ static const struct script_row {
 	   BODY BYE}, NULL, 2, "FD", "5.1.1", "550 5.1.1 unknown" },
 	{ "both are refused", TLS_NONE,
 	  {HELLO MAIL "C RCPT|S 550 no|" RCPT1 "S 450 later|C RSET|S 250 ok|"
-	   BYE}, NULL, 2, "FT", "5.0.0", "550 no" },
+	   "X"}, NULL, 2, "FT", "5.0.0", "550 no" },
 	{ "MAIL is refused", TLS_NONE,
-	  {HELLO "C MAIL|S 550 5.7.1 not you|" BYE}, NULL, 2, "FF", "5.7.1",
+	  {HELLO "C MAIL|S 550 5.7.1 not you|" "X"}, NULL, 2, "FF", "5.7.1",
 	  "550 5.7.1 not you" },
 	{ "DATA is refused", TLS_NONE,
-	  {HELLO MAIL RCPT0 "C DATA|S 451 no|C RSET|S 250 ok|" BYE}, NULL, 1,
+	  {HELLO MAIL RCPT0 "C DATA|S 451 no|C RSET|S 250 ok|" "X"}, NULL, 1,
 	  "T", "4.0.0", "451 no" },
 	{ "the message is refused", TLS_NONE,
 	  {HELLO MAIL RCPT0 "C DATA|S 354 go|B|R 554-5.7.1 spam\r\n"
-	   "554 5.7.1 go away\r\n|" BYE}, NULL, 1, "F", "5.7.1",
+	   "554 5.7.1 go away\r\n|" "X"}, NULL, 1, "F", "5.7.1",
 	  "554 5.7.1 spam 5.7.1 go away" },
 	{ "no EHLO", TLS_OPPORTUNISTIC,
 	  {"S 220 mx|C EHLO|S 500 what|C HELO relay.example.org|S 250 ok|" MAIL
-	   RCPT0 BODY BYE}, NULL, 1, "D", "2.0.0", NULL },
+	   RCPT0 BODY "X"}, NULL, 1, "D", "2.0.0", NULL },
 	{ "a greeting in pieces, of several lines", TLS_NONE,
 	  {"R 220-mx\r\n22|R 0-hello\r\n220 there\r|R \n|C EHLO|S 250 mx|"
-	   MAIL RCPT0 BODY BYE}, NULL, 1, "D", "2.0.0", NULL },
+	   MAIL RCPT0 BODY "X"}, NULL, 1, "D", "2.0.0", NULL },
 	{ "the next host after a greeting of 554", TLS_NONE,
-	  {"S 554 nobody home|C QUIT|X"}, HELLO MAIL RCPT0 BODY BYE, 1, "D",
+	  {"S 554 nobody home|C QUIT|X"}, HELLO MAIL RCPT0 BODY "X", 1, "D",
 	  "2.0.0", NULL },
 	{ "the next host after one that is silent and gone", TLS_NONE, {"X"},
-	  HELLO MAIL RCPT0 BODY BYE, 1, "D", "2.0.0", NULL },
+	  HELLO MAIL RCPT0 BODY "X", 1, "D", "2.0.0", NULL },
 	{ "the next host where nobody listens", TLS_NONE, {NULL},
-	  HELLO MAIL RCPT0 BODY BYE, 1, "D", "2.0.0", NULL },
+	  HELLO MAIL RCPT0 BODY "X", 1, "D", "2.0.0", NULL },
 	{ "the next host after MAIL refused for now", TLS_NONE,
 	  {HELLO "C MAIL|S 451 4.3.0 later|C QUIT|X"},
 	  HELLO MAIL RCPT0 BODY "X", 1, "D", "2.0.0", NULL },
@@ -63,14 +63,14 @@ static const struct script_row {
 	  {HELLO MAIL "C RCPT|S 450 4.2.0 later|C RSET|S 250 ok|X"},
 	  "S 220 never", 1, "T", "4.2.0", NULL },
 	{ "MAIL refused for now, and no other host: the connection stays",
-	  TLS_NONE, {HELLO "C MAIL|S 451 4.3.0 later|" BYE}, NULL, 1, "T",
+	  TLS_NONE, {HELLO "C MAIL|S 451 4.3.0 later|" "X"}, NULL, 1, "T",
 	  "4.3.0", "451 4.3.0 later" },
 	{ "MAIL refused for now, and the other one is down", TLS_NONE,
 	  {HELLO "C MAIL|S 451 4.3.0 later|C QUIT|X"}, "X", 1, "T", "4.4.2",
 	  NULL },
 	{ "421 at RCPT: only who has no result goes to the next", TLS_NONE,
 	  {HELLO MAIL "C RCPT|S 550 5.1.1 no|" RCPT1 "S 421 bye|X"},
-	  HELLO MAIL RCPT1 "S 250 ok|" BODY BYE, 2, "FD", "5.1.1", NULL },
+	  HELLO MAIL RCPT1 "S 250 ok|" BODY "X", 2, "FD", "5.1.1", NULL },
 	{ "no host is left", TLS_NONE, {"S 421 4.3.2 full|X"}, NULL, 2, "TT",
 	  "4.3.2", "421 4.3.2 full", true },
 	{ "not SMTP", TLS_NONE, {"S hello|X"}, NULL, 1, "T", "4.5.0", NULL,
@@ -92,6 +92,71 @@ static const struct script_row {
 	{ "421 behind the dot", TLS_NONE,
 	  {HELLO MAIL RCPT0 "C DATA|S 354 go|B|S 421 closing|X"},
 	  "S 220 never", 1, "T", NULL, "421 closing" },
+	/* replies that are none */
+	{ "a control character in a reply is only text", TLS_NONE,
+	  {"S 220 mx|C EHLO|S 250 mx|C MAIL|S 550 5.7.1 a\x01" "b|X"}, NULL,
+	  1, "F", "5.7.1", "550 5.7.1 a?b" },
+	{ "a code of two digits", TLS_NONE, {"S 22 mx|X"}, NULL, 1, "T",
+	  "4.5.0", NULL, true },
+	{ "a code of four digits", TLS_NONE, {"S 2200 mx|X"}, NULL, 1, "T",
+	  "4.5.0", NULL, true },
+	{ "a code of another class", TLS_NONE, {"S 120 wait|X"}, NULL, 1, "T",
+	  "4.5.0", NULL, true },
+	{ "an empty line", TLS_NONE, {"S 220 mx|C EHLO|S |X"}, NULL, 1, "T",
+	  "4.5.0", NULL, true },
+	{ "lines without end: no last one comes", TLS_NONE,
+	  {"M 200|X"}, NULL, 1, "T", "4.5.0", NULL, true },
+	{ "as many lines as anybody has", TLS_NONE,
+	  {"M 100|S 220 mx|C EHLO|S 250 mx|" MAIL RCPT0 BODY "X"}, NULL, 1,
+	  "D", "2.0.0", NULL },
+	{ "only a code", TLS_NONE,
+	  {"S 220|C EHLO|S 250|C MAIL|S 250|C RCPT|S 250|C DATA|S 354|B|S 250|"
+	   "X"}, NULL, 1, "D", "2.0.0", NULL },
+	{ "a greeting twice", TLS_NONE,
+	  {"R 220 mx\r\n220 mx\r\n|X"}, NULL, 1, "T", "4.5.0", NULL, true },
+	{ "354 to MAIL", TLS_NONE, {HELLO "C MAIL|S 354 go|X"}, NULL, 1, "T",
+	  "4.5.0", NULL, true },
+	{ "354 to RCPT", TLS_NONE, {HELLO MAIL "C RCPT|S 354 go|X"}, NULL, 1,
+	  "T", "4.5.0", NULL, true },
+	{ "250 to DATA", TLS_NONE, {HELLO MAIL RCPT0 "C DATA|S 250 ok|X"},
+	  NULL, 1, "T", "4.5.0", NULL, true },
+	{ "354 to the message: not to the next host", TLS_NONE,
+	  {HELLO MAIL RCPT0 "C DATA|S 354 go|B|S 354 go|X"}, "S 220 never", 1,
+	  "T", "4.5.0", NULL },
+	{ "nonsense to the message: not to the next host", TLS_NONE,
+	  {HELLO MAIL RCPT0 "C DATA|S 354 go|B|S ok|X"}, "S 220 never", 1,
+	  "T", "4.5.0", NULL },
+	{ "421 at the greeting: the next host", TLS_NONE, {"S 421 no|X"},
+	  HELLO MAIL RCPT0 BODY "X", 1, "D", "2.0.0", NULL },
+	{ "421 at EHLO: the next host", TLS_NONE,
+	  {"S 220 mx|C EHLO|S 421 no|X"}, HELLO MAIL RCPT0 BODY "X", 1, "D",
+	  "2.0.0", NULL },
+	{ "421 at MAIL: the next host", TLS_NONE,
+	  {HELLO "C MAIL|S 421 no|X"}, HELLO MAIL RCPT0 BODY "X", 1, "D",
+	  "2.0.0", NULL },
+	{ "421 at DATA: the next host", TLS_NONE,
+	  {HELLO MAIL RCPT0 "C DATA|S 421 no|X"}, HELLO MAIL RCPT0 BODY "X",
+	  1, "D", "2.0.0", NULL },
+	{ "421 at RSET: all have their results", TLS_NONE,
+	  {HELLO MAIL "C RCPT|S 550 5.1.1 no|C RSET|S 421 no|X"}, NULL, 1, "F",
+	  "5.1.1", NULL },
+	{ "521, of a host that takes no mail (RFC 7504)", TLS_NONE,
+	  {"S 521 no mail here|C QUIT|X"}, HELLO MAIL RCPT0 BODY "X", 1, "D",
+	  "2.0.0", NULL },
+	{ "521 everywhere: perhaps only against us", TLS_NONE,
+	  {"S 521 blocked|C QUIT|X"}, NULL, 1, "T", "4.3.2", NULL, true },
+	{ "556, of a domain that takes no mail (RFC 7504)", TLS_NONE,
+	  {HELLO MAIL "C RCPT|S 556 5.1.10 no mail|C RSET|S 250 ok|X"}, NULL,
+	  1, "F", "5.1.10", NULL },
+	{ "EHLO refused for now: no HELO", TLS_NONE,
+	  {"S 220 mx|C EHLO|S 451 later|C QUIT|X"}, NULL, 1, "T", "4.3.2",
+	  NULL, true },
+	{ "neither EHLO nor HELO", TLS_NONE,
+	  {"S 220 mx|C EHLO|S 500 what|C HELO|S 550 no|C QUIT|X"}, NULL, 1,
+	  "T", "4.3.2", NULL, true },
+	{ "RSET refused: another connection for the next", TLS_NONE,
+	  {HELLO MAIL "C RCPT|S 450 4.2.0 no|C RSET|S 500 what|X"}, NULL, 1,
+	  "T", "4.2.0", NULL },
 	{ "a reply too many", TLS_NONE,
 	  {HELLO "C MAIL|R 250 ok\r\n250 ok\r\n|X"}, NULL, 1, "T",
 	  "4.5.0", NULL, true },
@@ -105,51 +170,80 @@ static const struct script_row {
 	/* pipelining */
 	{ "in one write", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n|B|"
-	   "S 250 2.0.0 taken|" BYE}, NULL, 2, "DD", "2.0.0", NULL },
+	   "S 250 2.0.0 taken|" "X"}, NULL, 2, "DD", "2.0.0", NULL },
 	{ "half of it refused", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 250 ok\r\n550 5.1.1 no\r\n250 ok\r\n354 go\r\n|"
-	   "B|S 250 2.0.0 taken|" BYE}, NULL, 2, "FD", "5.1.1", NULL },
+	   "B|S 250 2.0.0 taken|" "X"}, NULL, 2, "FD", "5.1.1", NULL },
 	{ "354 to nobody", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 250 ok\r\n550 no\r\n550 no\r\n354 go\r\n|B|"
-	   "S 554 no valid recipients|" BYE}, NULL, 2, "FF", "5.0.0",
+	   "S 554 no valid recipients|" "X"}, NULL, 2, "FF", "5.0.0",
 	  "550 no" },
 	{ "MAIL refused, the rest out of order", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 550 5.7.1 no\r\n503 x\r\n503 x\r\n503 x\r\n|"
-	   "C RSET|S 250 ok|" BYE}, NULL, 2, "FF", "5.7.1", "550 5.7.1 no" },
+	   "C RSET|S 250 ok|" "X"}, NULL, 2, "FF", "5.7.1", "550 5.7.1 no" },
 	{ "a reply to the message before it was sent", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 250 a\r\n250 b\r\n250 c\r\n354 d\r\n250 e\r\n|"
 	   "X"}, NULL, 2, "TT", NULL, NULL, true },
 	{ "too many for one transaction", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 250 ok\r\n250 ok\r\n452 4.5.3 enough\r\n"
 	   "354 go\r\n|B|S 250 2.0.0 taken|C MAIL|C RCPT TO:<r1|C DATA|"
-	   "R 250 ok\r\n250 ok\r\n354 go\r\n|B|S 250 2.0.0 again|" BYE}, NULL,
+	   "R 250 ok\r\n250 ok\r\n354 go\r\n|B|S 250 2.0.0 again|" "X"}, NULL,
 	  2, "DD", "2.0.0", NULL },
 	{ "a full mailbox is not too many", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 250 ok\r\n250 ok\r\n452 4.2.2 full\r\n"
-	   "354 go\r\n|B|S 250 2.0.0 taken|" BYE}, NULL, 2, "DT", "2.0.0",
+	   "354 go\r\n|B|S 250 2.0.0 taken|" "X"}, NULL, 2, "DT", "2.0.0",
 	  NULL },
 	{ "larger than SIZE allows", TLS_NONE,
-	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE}, NULL, 1, "F",
+	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" "X"}, NULL, 1, "F",
 	  "5.3.4", NULL },
 	/* TLS */
 	{ "STARTTLS is not offered", TLS_OPPORTUNISTIC,
-	  {HELLO MAIL RCPT0 BODY BYE}, NULL, 1, "D", "2.0.0", NULL },
+	  {HELLO MAIL RCPT0 BODY "X"}, NULL, 1, "D", "2.0.0", NULL },
 	{ "STARTTLS is refused", TLS_OPPORTUNISTIC,
-	  {STARTTLS "S 454 not now|" MAIL RCPT0 BODY BYE}, NULL, 1, "D",
+	  {STARTTLS "S 454 not now|" MAIL RCPT0 BODY "X"}, NULL, 1, "D",
 	  "2.0.0", NULL },
 	{ "the handshake fails: in clear, on another connection",
 	  TLS_OPPORTUNISTIC,
 	  {STARTTLS "S 220 go|S this is not TLS|X",
-	   HELLO MAIL RCPT0 BODY BYE}, NULL, 1, "D", "2.0.0", NULL },
+	   HELLO MAIL RCPT0 BODY "X"}, NULL, 1, "D", "2.0.0", NULL },
 	{ "bytes behind the reply to STARTTLS", TLS_OPPORTUNISTIC,
 	  {STARTTLS "R 220 go\r\n250 injected\r\n|X",
-	   HELLO MAIL RCPT0 BODY BYE}, NULL, 1, "D", "2.0.0", NULL },
+	   HELLO MAIL RCPT0 BODY "X"}, NULL, 1, "D", "2.0.0", NULL },
+	{ "STARTTLS is answered with several lines", TLS_OPPORTUNISTIC,
+	  {STARTTLS "R 220-go\r\n220 ahead\r\n|S this is not TLS|X",
+	   HELLO MAIL RCPT0 BODY "X"}, NULL, 1, "D", "2.0.0", NULL },
+	{ "bytes behind several lines", TLS_OPPORTUNISTIC,
+	  {STARTTLS "R 220-go\r\n220 ahead\r\n2|X",
+	   HELLO MAIL RCPT0 BODY "X"}, NULL, 1, "D", "2.0.0", NULL },
+	{ "250 to STARTTLS", TLS_OPPORTUNISTIC,
+	  {STARTTLS "S 250 ok|X", HELLO MAIL RCPT0 BODY "X"}, NULL, 1, "D",
+	  "2.0.0", NULL },
+	{ "required, 250 to STARTTLS", TLS_REQUIRED,
+	  {STARTTLS "S 250 ok|X", "S 220 never"}, NULL, 1, "T", "4.5.0", NULL,
+	  true },
+	{ "500 to STARTTLS: in clear", TLS_OPPORTUNISTIC,
+	  {STARTTLS "S 500 what|" MAIL RCPT0 BODY "X"}, NULL, 1, "D", "2.0.0",
+	  NULL },
+	{ "not even in clear: one other connection, then the next host",
+	  TLS_OPPORTUNISTIC, {STARTTLS "X", "X"}, HELLO MAIL RCPT0 BODY "X", 1,
+	  "D", "2.0.0", NULL },
+	{ "no TLS, and no mail without it: not for good", TLS_OPPORTUNISTIC,
+	  {STARTTLS "S 454 not now|C MAIL|S 530 5.7.0 STARTTLS first|C QUIT|X"},
+	  NULL, 1, "T", "4.7.5", "530 5.7.0 STARTTLS first", true },
+	{ "broken TLS, and no mail without it: not for good",
+	  TLS_OPPORTUNISTIC,
+	  {STARTTLS "S 220 go|X", "S 220 mx|C EHLO|R 250-mx\r\n250 STARTTLS"
+	   "\r\n|C MAIL|S 530 STARTTLS first|C QUIT|X"}, NULL, 1, "T",
+	  "4.7.5", NULL, true },
+	{ "530 for another reason is for good", TLS_OPPORTUNISTIC,
+	  {HELLO "C MAIL|S 530 5.7.1 log in first|X"}, NULL, 1, "F", "5.7.1",
+	  NULL },
 	{ "gone at STARTTLS: in clear, on another connection",
-	  TLS_OPPORTUNISTIC, {STARTTLS "X", HELLO MAIL RCPT0 BODY BYE}, NULL,
+	  TLS_OPPORTUNISTIC, {STARTTLS "X", HELLO MAIL RCPT0 BODY "X"}, NULL,
 	  1, "D", "2.0.0", NULL },
 	{ "421 to STARTTLS: in clear, on another connection",
 	  TLS_OPPORTUNISTIC,
-	  {STARTTLS "S 421 no|X", HELLO MAIL RCPT0 BODY BYE}, NULL, 1, "D",
+	  {STARTTLS "S 421 no|X", HELLO MAIL RCPT0 BODY "X"}, NULL, 1, "D",
 	  "2.0.0", NULL },
 	{ "required, gone at STARTTLS", TLS_REQUIRED,
 	  {STARTTLS "X", "S 220 never"}, NULL, 1, "T", "4.4.2", NULL, true },
@@ -209,7 +303,7 @@ row_run(const struct script_row *row)
 	row_check(row, &run);
 }
 
-/* An idle end takes CONNECTION_IDLE_MS: in parts, side by side. */
+/* Those that say QUIT do so after CONNECTION_IDLE_MS: in parts, side by side. */
 #define PARTS 4
 #define PART(number)                                                           \
 	Test(connection, talks_to_all_kinds_of_hosts_##number, .timeout = 60)  \
@@ -612,6 +706,51 @@ Test(connection, passes_nothing_to_a_host_that_failed_lately, .timeout = 20)
 	cr_expect_str_eq(run.reply, "451 4.3.0 later");
 	cr_expect_str_empty(run.hosts[0].wrong, "%s", run.hosts[0].wrong);
 	cr_expect_eq(run.hosts[1].connections, 0);
+}
+
+/* It waits for us: who hangs up meanwhile is asked once more. */
+Test(connection, blames_no_host_for_a_slow_conversion, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.is_8bit = true,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {HELLO "X",
+				       HELLO "G |" MAIL RCPT0 BODY "X"}}},
+	};
+
+	conversion_fails = TROUBLE_NO_NAME;
+	store_waits = true;
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "D", "%s: %s", run.outcomes, run.reply);
+	cr_expect_eq(run.hosts[0].connections, 2);
+	cr_expect_eq(run.hosts_blamed, 0);
+	text_done(&run.hosts[0].message);
+}
+
+Test(connection, blames_no_host_for_want_of_files, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {"S 220 never"}},
+			  {.scripts = {"S 220 never"}}},
+		.lacks_files = true,
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "T", "%s", run.outcomes);
+	cr_expect_str_eq(run.reply, "trouble on this relay (connect: too many "
+				    "open files)", "%s", run.reply);
+	cr_expect_str_eq(run.status, "4.3.0");
+	cr_expect_eq(run.hosts_blamed, 0);
+	cr_expect(run.has_failed);
 }
 
 /* --- stopping --- */

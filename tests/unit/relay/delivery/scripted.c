@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "relay/generation.h"
@@ -188,6 +189,10 @@ step_run(struct scripted *host, int fd, char kind, struct slice text)
 		return true;
 	case 'X':
 		return false;
+	case 'M':
+		for (int i = 0; i < atoi(text.bytes); i++)
+			text_add_string(&out, "220-mx\r\n");
+		break;
 	case 'L':
 		for (int i = 0; i < atoi(text.bytes); i++)
 			text_add_byte(&out, '2');
@@ -404,6 +409,7 @@ run_it(struct run *run)
 	struct generation generation = {.options = options, .references = 100};
 	struct hosts *hosts = memory_new(sizeof(*hosts));
 	struct peers *peers = peers_new();
+	struct rlimit files;
 	struct fault fault;
 
 	options->hostname = SLICE("relay.example.org");
@@ -426,6 +432,9 @@ run_it(struct run *run)
 		.peers = peers,
 		.implicit_tls = run->implicit_tls, .login = run->login,
 		.returned = on_returned, .ended = on_ended});
+	getrlimit(RLIMIT_NOFILE, &files);
+	if (run->lacks_files)
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, files.rlim_max});
 	for (unsigned i = 0; i < run->messages; i++) {
 		owner->attempts[i] = attempt_new(delivery_make(
 			run->recipients, run->body, run->in_memory,
@@ -439,7 +448,11 @@ run_it(struct run *run)
 	}
 	while (!owner->has_ended || owner->returned < run->messages)
 		uv_run(&owner->loop.uv, UV_RUN_DEFAULT);
+	setrlimit(RLIMIT_NOFILE, &files);
 	run->has_failed = owner->connection->has_failed;
+	for (size_t i = 0; i < run->hosts_count; i++)
+		run->hosts_blamed +=
+			host_is_before(&hosts->items[i].failed_until_ms);
 	connection_free(owner->connection);
 	loop_done(&owner->loop);
 	for (size_t i = 0; i < run->hosts_count; i++)

@@ -6,6 +6,7 @@
  *	B         reads a message up to its dot, and keeps it
  *	R text    sends the text as it is, without CRLF
  *	L n       sends n octets without a line end
+ *	M n       sends n lines of a greeting that goes on
  *	T         makes TLS of it, as mail.example.com
  *	G         lets the store go on
  *	X         closes; without it, at the end, waits for the peer to close
@@ -64,6 +65,7 @@ struct run {
 	enum without_8bitmime without_8bitmime;
 	const char *host_name; /* NULL: mx.example.net */
 	bool stops;              /* once a host has said G */
+	bool lacks_files;        /* no descriptor is left to the relay */
 	struct scripted hosts[HOSTS_MAX];
 	size_t hosts_count;
 	/* afterwards */
@@ -72,6 +74,7 @@ struct run {
 	char reply[256], status[16], used_tls[64];
 	unsigned changes; /* messages that say what was changed */
 	bool has_failed;
+	size_t hosts_blamed;     /* to be left for the last for a while */
 };
 
 /* One connection, from its opening until everything is back. */
