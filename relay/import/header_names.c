@@ -130,6 +130,7 @@ list_write(struct maker *maker, const char *option, const char *ours,
 	   const struct names *names, const struct names *omitted,
 	   struct text *out)
 {
+	static const struct slice none = SLICE_LITERAL(POLICY_NO_NAME);
 	struct conf_place place = opendkim_place(
 		maker->conf, opendkim_setting(maker->conf, option));
 	struct slice *kept =
@@ -146,7 +147,10 @@ list_write(struct maker *maker, const char *option, const char *ours,
 				POLICY_NAMES_MAX);
 		count = POLICY_NAMES_MAX;
 	}
-	write_list(ours, kept, count, out);
+	if (count == 0) /* an empty list would mean the default */
+		write_list(ours, &none, 1, out);
+	else
+		write_list(ours, kept, count, out);
 }
 
 void
@@ -164,8 +168,6 @@ header_names_write(struct opendkim_conf *conf, struct slice directory,
 	list_read(&maker, "SignHeaders", signed_by_default,
 		  COUNT(signed_by_default), &headers);
 	list_read(&maker, "OverSignHeaders", NULL, 0, &oversigned);
-	/* An empty list would mean signet's default. */
-	add(&maker, &oversigned, SLICE("From"));
 	text_add_string(out, "    # As OpenDKIM signs. Without these two lists "
 			     "signet signs what it recommends.\n");
 	list_write(&maker, "SignHeaders", "headers", &headers, &omitted, out);

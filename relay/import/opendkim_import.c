@@ -154,6 +154,9 @@ signing_write(struct import *import)
 	expire_write(import);
 	modes_write(import);
 	algorithm_check(import);
+	if (import->sections.senders_count > 0 &&
+	    import->sections.is_multiple)
+		write_text("sender_match", SLICE("all"), import->out);
 	header_names_write(&import->conf, import->directory, import->arena,
 			   import->out, import->report, import->errors);
 	text_add_string(import->out, "}\n");
@@ -198,6 +201,32 @@ section_write(const struct section *section, struct text *out)
 	for (size_t i = 0; i < section->selectors_count; i++)
 		selector_write(&section->selectors[i], out);
 	text_add_string(out, "}\n");
+}
+
+/* ---- sender sections ---- */
+
+static void
+sender_write(const struct section_sender *sender, struct text *out)
+{
+	text_add_string(out, "sender ");
+	write_quoted(sender->pattern, out);
+	text_add_string(out, " {\n");
+	write_list("sign", sender->sign, sender->sign_count, out);
+	if (sender->identity.len > 0)
+		write_text("identity", sender->identity, out);
+	text_add_string(out, "}\n");
+}
+
+static void
+senders_write(const struct sections *sections, struct text *out)
+{
+	if (sections->senders_count == 0)
+		return;
+	text_addf(out, "\n# The SigningTable, in OpenDKIM's order: %s.\n",
+		  sections->is_multiple ? "each that matches signs"
+					: "the first that matches signs");
+	for (size_t i = 0; i < sections->senders_count; i++)
+		sender_write(&sections->senders[i], out);
 }
 
 /* ---- all of it ---- */
@@ -248,6 +277,7 @@ import_run(struct import *import, const char *path)
 	signing_write(import);
 	for (size_t i = 0; i < import->sections.count; i++)
 		section_write(&import->sections.sections[i], import->out);
+	senders_write(&import->sections, import->out);
 	if (import->errors->count > 0)
 		return false;
 	opendkim_conf_finish(&import->conf);

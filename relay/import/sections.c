@@ -5,6 +5,7 @@
 #include "milter/policy.h"
 #include "relay/import/glob.h"
 #include "relay/import/rows.h"
+#include "relay/import/section_senders.h"
 
 struct maker {
 	const struct signing_rules *rules;
@@ -23,8 +24,8 @@ section_compare(const void *a, const void *b)
 	return slice_compare(left->name, right->name);
 }
 
-static struct section *
-section_named(const struct sections *sections, struct slice name)
+struct section *
+sections_named(const struct sections *sections, struct slice name)
 {
 	const struct section wanted = {.name = name};
 
@@ -38,14 +39,14 @@ const struct section *
 sections_find(const struct sections *sections, struct slice domain)
 {
 	struct slice parent = domain, label;
-	const struct section *found = section_named(sections, domain);
+	const struct section *found = sections_named(sections, domain);
 
 	while (found == NULL && slice_split(&parent, '.', &label)) {
-		found = section_named(sections, parent);
+		found = sections_named(sections, parent);
 		if (found != NULL && !found->subdomains)
 			found = NULL;
 	}
-	return found != NULL ? found : section_named(sections, SLICE("*"));
+	return found != NULL ? found : sections_named(sections, SLICE("*"));
 }
 
 static void
@@ -137,7 +138,7 @@ has_section_below(const struct sections *sections, struct slice pattern)
 {
 	struct slice parent = parent_of(pattern);
 	const struct section *section =
-		parent.len > 0 ? section_named(sections, parent) : NULL;
+		parent.len > 0 ? sections_named(sections, parent) : NULL;
 
 	return section != NULL && section->subdomains;
 }
@@ -155,7 +156,7 @@ rules_deal(struct maker *maker)
 
 		if (glob_is_literal(rule->domain)) {
 			rule_concerns(maker,
-				      section_named(sections, rule->domain),
+				      sections_named(sections, rule->domain),
 				      rule);
 			continue;
 		}
@@ -213,15 +214,15 @@ holder_of(const struct maker *maker, struct section *section,
 	  const struct signing_rule *rule)
 {
 	if (!slice_eq(rule->signs_as, SLICE("%")))
-		return section_named(maker->sections, rule->signs_as);
+		return sections_named(maker->sections, rule->signs_as);
 	return is_all(section) || glob_is_literal(rule->domain) ||
 			       !section->subdomains
 		       ? section
 		       : NULL;
 }
 
-static struct slice
-percent_replace(struct slice text, struct slice by, struct arena *arena)
+struct slice
+sections_percent(struct slice text, struct slice by, struct arena *arena)
 {
 	CLEAN(text_done) struct text out = {0};
 
@@ -233,15 +234,15 @@ percent_replace(struct slice text, struct slice by, struct arena *arena)
 	return arena_copy(arena, text_slice(&out));
 }
 
-static struct section_selector *
-selector_of(struct maker *maker, struct section *holder,
-	    const struct signing_rule *rule)
+struct section_selector *
+sections_selector(struct section *holder, const struct signing_rule *rule,
+		  struct arena *arena, struct report *report)
 {
 	struct slice path = is_all(holder)
 				    ? rule->key_path
-				    : percent_replace(rule->key_path,
+				    : sections_percent(rule->key_path,
 						      holder->name,
-						      maker->arena);
+						      arena);
 
 	for (size_t i = 0; i < holder->selectors_count; i++) {
 		struct section_selector *selector = &holder->selectors[i];
@@ -250,7 +251,7 @@ selector_of(struct maker *maker, struct section *holder,
 			continue;
 		if (slice_eq(selector->key_path, path))
 			return selector;
-		report_decisive(maker->report, rule->place,
+		report_decisive(report, rule->place,
 				"the selector '%.*s' of %.*s has two keys, "
 				"'%.*s' and '%.*s': only one of them can be "
 				"in DNS",
@@ -261,13 +262,13 @@ selector_of(struct maker *maker, struct section *holder,
 		return NULL;
 	}
 	if (slice_find(path, '%') >= 0) {
-		report_decisive(maker->report, rule->place,
+		report_decisive(report, rule->place,
 				"'%.*s' is another key for each domain: write "
 				"a line for each domain",
 				SLICE_ARG(path));
 		return NULL;
 	}
-	holder->selectors = rows_grow(maker->arena, holder->selectors,
+	holder->selectors = rows_grow(arena, holder->selectors,
 				      holder->selectors_count,
 				      sizeof(*holder->selectors));
 	holder->selectors[holder->selectors_count] = (struct section_selector){
@@ -365,7 +366,7 @@ identity_of(struct maker *maker, const struct section *section,
 					SLICE_ARG(identity));
 			return SLICE_NONE;
 		}
-		identity = percent_replace(identity, section->name,
+		identity = sections_percent(identity, section->name,
 					   maker->arena);
 	}
 	/* Where d= is the author's domain, whatever that is. */
@@ -413,7 +414,8 @@ section_fill(struct maker *maker, struct section *section)
 		struct section_selector *selector = NULL;
 
 		if (holder != NULL)
-			selector = selector_of(maker, holder, rule);
+			selector = sections_selector(holder, rule, maker->arena,
+						     maker->report);
 		if (selector == NULL)
 			continue; /* sections_try() reports it */
 		from_add_within(maker, section, i, selector);
@@ -552,21 +554,35 @@ bounds_check(struct maker *maker, const struct section *section)
 					CONF_LIST_MAX);
 }
 
+static void
+domains_make(struct maker *maker)
+{
+	struct sections *sections = maker->sections;
+
+	sections_collect(maker);
+	rules_deal(maker);
+	for (size_t i = 0; i < sections->count; i++)
+		rules_cut(maker, &sections->sections[i]);
+	for (size_t i = 0; i < sections->count; i++)
+		section_fill(maker, &sections->sections[i]);
+	patterns_simplify(maker);
+	for (size_t i = 0; i < sections->count; i++)
+		bounds_check(maker, &sections->sections[i]);
+	sections_try(sections, maker->rules, SECTIONS_STEPS_MAX,
+		     maker->report);
+}
+
 void
 sections_make(const struct signing_rules *rules, struct arena *arena,
 	      struct sections *sections_out, struct report *report)
 {
-	struct maker maker = {rules, arena, sections_out, report};
+	CLEAN(report_done) struct report said = {0};
+	struct maker maker = {rules, arena, sections_out, &said};
 
 	*sections_out = (struct sections){0};
-	sections_collect(&maker);
-	rules_deal(&maker);
-	for (size_t i = 0; i < sections_out->count; i++)
-		rules_cut(&maker, &sections_out->sections[i]);
-	for (size_t i = 0; i < sections_out->count; i++)
-		section_fill(&maker, &sections_out->sections[i]);
-	patterns_simplify(&maker);
-	for (size_t i = 0; i < sections_out->count; i++)
-		bounds_check(&maker, &sections_out->sections[i]);
-	sections_try(sections_out, rules, SECTIONS_STEPS_MAX, report);
+	domains_make(&maker);
+	if (said.is_incomplete)
+		section_senders_make(rules, sections_out, arena, report);
+	else
+		text_add(&report->lines, text_slice(&said.lines));
 }

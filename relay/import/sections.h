@@ -5,8 +5,8 @@
  * within it; a signature of another domain is that domain's section, asked by
  * `also_sign`. Not every list of patterns can be said so. Therefore the result
  * is tried: sections_make() thinks up addresses for each pattern and for each
- * two that overlap, looks up who would sign them there and here, and reports
- * each line where that differs.
+ * two that overlap, and looks up who would sign them there and here. Where that
+ * differs, all patterns become sender sections (section_senders.h).
  */
 #ifndef RELAY_IMPORT_SECTIONS_H
 #define RELAY_IMPORT_SECTIONS_H
@@ -36,14 +36,38 @@ struct section {
 	bool has_identity;
 };
 
+struct section_sender {
+	struct slice pattern;
+	struct slice *sign; /* names of key records; none: nobody */
+	size_t sign_count;
+	struct slice identity;
+	struct conf_place place;
+	bool is_merged; /* while they are made: into an earlier one */
+};
+
 struct sections {
 	struct section *sections; /* sorted by name */
 	size_t count;
+	struct section_sender *senders; /* in their order; none: not needed */
+	size_t senders_count;
+	bool is_multiple; /* each sender section that matches signs */
 };
 
 void sections_make(const struct signing_rules *rules, struct arena *arena,
 		   struct sections *sections_out, struct report *report);
 
+/* The section of that very name; or NULL. */
+struct section *sections_named(const struct sections *sections,
+			       struct slice name);
+/* The selector that signs by this rule, which is added where it is new. NULL:
+ * it cannot be, which is reported. */
+struct section_selector *sections_selector(struct section *holder,
+					   const struct signing_rule *rule,
+					   struct arena *arena,
+					   struct report *report);
+/* The text with something in the place of each "%". */
+struct slice sections_percent(struct slice text, struct slice by,
+			      struct arena *arena);
 /* The section of an author's domain, as the keyring finds it; or NULL. */
 const struct section *sections_find(const struct sections *sections,
 				    struct slice domain);

@@ -127,6 +127,34 @@ signatures_here(const struct section *section, struct slice local,
 		signatures_of(section->also_sign[i], local, domain, signatures);
 }
 
+/* As policy_decide() does by sender sections. */
+static void
+signatures_by_senders(const struct sections *sections, struct slice local,
+		      struct slice domain, struct signatures *signatures)
+{
+	static const char label[] = "._domainkey.";
+
+	for (size_t i = 0; i < sections->senders_count; i++) {
+		const struct section_sender *sender = &sections->senders[i];
+
+		if (!senders_pattern_matches(sender->pattern, local, domain))
+			continue;
+		for (size_t k = 0; k < sender->sign_count; k++) {
+			struct slice name = sender->sign[k];
+			const char *at = memmem(name.bytes, name.len, label,
+						strlen(label));
+			size_t len = (size_t)(at - name.bytes);
+			struct slice d = slice_from(name, len + strlen(label));
+
+			signature_add(signatures,
+				      slice_eq(d, SLICE("*")) ? domain : d,
+				      slice_sub(name, 0, len));
+		}
+		if (!sections->is_multiple)
+			return;
+	}
+}
+
 bool
 sections_agree(const struct sections *sections,
 	       const struct signing_rules *rules, struct slice local,
@@ -139,7 +167,9 @@ sections_agree(const struct sections *sections,
 	for (size_t i = 0; i < rules->count && goes_on; i++)
 		goes_on = rule_match(&rules->rules[i], rules->is_multiple,
 				     local, domain, &there);
-	if (section != NULL)
+	if (sections->senders_count > 0)
+		signatures_by_senders(sections, local, domain, &here);
+	else if (section != NULL)
 		signatures_here(section, local, domain, &here);
 	return signatures_are_equal(&there, &here);
 }
