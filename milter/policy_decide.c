@@ -39,7 +39,8 @@ struct judge {
 	struct decision *decision;
 };
 
-/* A selector signs once. */
+/* A selector signs for a domain once; "*" may have it as well as the domain's
+ * own section. */
 static void
 signer_add(struct judge *judge, const struct keyring_domain *section,
            const struct keyring_selector *selector, const struct sender *sender)
@@ -52,7 +53,9 @@ signer_add(struct judge *judge, const struct keyring_domain *section,
 	};
 
 	for (size_t i = 0; i < judge->count; i++)
-		if (judge->signers[i].selector == selector)
+		if (slice_eq(judge->signers[i].domain, signer.domain) &&
+		    slice_eq_nocase(judge->signers[i].selector->name,
+		                    selector->name))
 			return;
 	if (judge->count == POLICY_SIGNERS_MAX)
 		return;

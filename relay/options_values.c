@@ -106,6 +106,20 @@ network_value(struct slice text, struct arena *arena, void *element,
 }
 
 bool
+client_network_value(struct slice text, struct arena *arena, void *element,
+		     struct fault *fault)
+{
+	struct network *network = element;
+	bool is_exception = slice_starts(text, SLICE("!"));
+
+	(void)arena;
+	if (!network_parse(slice_from(text, is_exception), network, fault))
+		return false;
+	network->is_exception = is_exception;
+	return true;
+}
+
+bool
 resolver_value(struct slice text, struct arena *arena, void *element,
 	       struct fault *fault)
 {

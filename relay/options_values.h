@@ -17,6 +17,7 @@ bool pattern_check(struct slice text, struct fault *fault) MUST_USE;
 /* Each a conf_parse_fn; the element is named behind it. */
 conf_parse_fn listener_address_value; /* struct listener_options, whole */
 conf_parse_fn network_value;          /* struct network */
+conf_parse_fn client_network_value; /* struct network, or "!" and one */
 conf_parse_fn resolver_value;         /* struct address */
 conf_parse_fn next_hop_value;         /* struct slice; may be empty */
 conf_parse_fn certificate_name_value; /* struct slice */

@@ -189,11 +189,13 @@ socket_write(struct maker *maker)
 
 /* ---- whose mail ---- */
 
+/* OpenDKIM's "!" is the same as ours. */
 static bool
 is_network(struct maker *maker, const struct dataset_row *row,
 	   struct slice *text_out)
 {
-	struct slice text = row->key;
+	bool is_exception = slice_starts(row->key, SLICE("!"));
+	struct slice text = slice_from(row->key, is_exception);
 	struct network network;
 	struct fault fault;
 
@@ -204,7 +206,9 @@ is_network(struct maker *maker, const struct dataset_row *row,
 		text = arena_printf(maker->arena, "%.*s%.*s", SLICE_ARG(host),
 				    SLICE_ARG(rest));
 	}
-	*text_out = text;
+	*text_out = is_exception ? arena_printf(maker->arena, "!%.*s",
+						SLICE_ARG(text))
+				 : text;
 	return network_parse(text, &network, &fault);
 }
 
@@ -230,12 +234,7 @@ host_add(struct maker *maker, const struct dataset *dataset,
 		 slice_eq_nocase(text, SLICE("localhost.localdomain"))) {
 		list_add(maker, list, SLICE("127.0.0.1"));
 		list_add(maker, list, SLICE("::1"));
-	} else if (slice_starts(text, SLICE("!")))
-		report_decisive(maker->report, row->place,
-				"'%.*s': sign_from has no exceptions: write "
-				"the networks without it",
-				SLICE_ARG(text));
-	else if (is_address_like(text))
+	} else if (is_address_like(text))
 		report_note(maker->report, row->place,
 			    "'%.*s' matches no address, since bits are set "
 			    "behind the prefix, or an address is not written "
@@ -251,6 +250,41 @@ host_add(struct maker *maker, const struct dataset *dataset,
 				"'%.*s': signet trusts no names of clients, "
 				"which DNS can forge: write the addresses",
 				SLICE_ARG(text));
+}
+
+/* Clients whose mail is left alone: as far as it is signed, they are exceptions
+ * from those whose mail is. */
+static void
+peers_except(struct maker *maker, struct list *list)
+{
+	const struct opendkim_setting *setting =
+		opendkim_setting(maker->conf, "PeerList");
+	struct dataset dataset = {0};
+
+	if (setting == NULL ||
+	    !dataset_read(setting->value, maker->directory, setting->place,
+			  maker->arena, &dataset, maker->errors))
+		return;
+	report_lost(maker->report, setting->place,
+		    "PeerList: its clients are exceptions in milter.sign_from "
+		    "now: their mail is not signed, but where they have logged "
+		    "in, and is verified like that of others");
+	for (size_t i = 0; i < dataset.count; i++) {
+		struct slice text;
+
+		if (!is_network(maker, &dataset.rows[i], &text) ||
+		    slice_starts(text, SLICE("!")))
+			report_decisive(maker->report, dataset.rows[i].place,
+					"'%.*s' in PeerList: write it as an "
+					"address or network into "
+					"milter.sign_from, as in "
+					"\"!192.0.2.1\"",
+					SLICE_ARG(dataset.rows[i].key));
+		else
+			list_add(maker, list,
+				 arena_printf(maker->arena, "!%.*s",
+					      SLICE_ARG(text)));
+	}
 }
 
 static void
@@ -271,6 +305,7 @@ hosts_write(struct maker *maker)
 	}
 	for (size_t i = 0; i < dataset.count; i++)
 		host_add(maker, &dataset, &dataset.rows[i], &list);
+	peers_except(maker, &list);
 	if (list.count > CONF_LIST_MAX) {
 		report_decisive(maker->report,
 				opendkim_place(maker->conf, setting),

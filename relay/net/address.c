@@ -394,6 +394,26 @@ network_contains(const struct network *network, const struct address *address)
 	return false;
 }
 
+static bool
+networks_hold(const struct network *networks, size_t count,
+	      const struct address *address)
+{
+	const struct network *closest = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct network *network = &networks[i];
+
+		if (!network_contains(network, address))
+			continue;
+		if (closest == NULL ||
+		    network->prefix_len > closest->prefix_len ||
+		    (network->prefix_len == closest->prefix_len &&
+		     network->is_exception))
+			closest = network;
+	}
+	return closest != NULL && !closest->is_exception;
+}
+
 bool
 networks_contain(const struct network *networks, size_t count,
 		 const struct address *address)
@@ -408,9 +428,8 @@ networks_contain(const struct network *networks, size_t count,
 		loopback[0] = *address;
 		loopbacks = 1;
 	}
-	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; j < loopbacks; j++)
-			if (network_contains(&networks[i], &loopback[j]))
-				return true;
+	for (size_t j = 0; j < loopbacks; j++)
+		if (networks_hold(networks, count, &loopback[j]))
+			return true;
 	return false;
 }

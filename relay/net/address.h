@@ -27,6 +27,7 @@ struct network {
 	uint8_t bytes[16];
 	bool is_v6;
 	unsigned prefix_len; /* bits */
+	bool is_exception;   /* of a larger one in the same list */
 };
 
 /* "127.0.0.1:25", "[::1]:25", "*:25" (all IPv6 and IPv4: is_any), with
@@ -62,7 +63,8 @@ bool network_parse(struct slice text, struct network *network_out,
 		   struct fault *fault) MUST_USE;
 bool network_contains(const struct network *network,
 		      const struct address *address);
-/* Whether any of them holds the address. Unix sockets count as loopback. */
+/* Whether the closest of them that holds the address is no exception; there is
+ * one that does. Unix sockets count as loopback. */
 bool networks_contain(const struct network *networks, size_t count,
 		      const struct address *address);
 

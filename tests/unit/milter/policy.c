@@ -170,7 +170,9 @@ static struct selector_options only_selectors[] = {
 static struct selector_options esp_selectors[] = {
 	{.name = SLICE_LITERAL("esp")}};
 static struct selector_options any_selectors[] = {
-	{.name = SLICE_LITERAL("any")}};
+	{.name = SLICE_LITERAL("any")},
+	{.name = SLICE_LITERAL("esp"), .state = SELECTOR_ACTIVE,
+	 .from = only, .from_count = 1}};
 static struct domain_options sections[] = {
 	{.name = SLICE_LITERAL("example.com"), .subdomains = true,
 	 .selectors = com_selectors, .selectors_count = COUNT(com_selectors)},
@@ -180,7 +182,7 @@ static struct domain_options sections[] = {
 	{.name = SLICE_LITERAL("esp.example"), .selectors = esp_selectors,
 	 .selectors_count = 1},
 	{.name = SLICE_LITERAL("*"), .selectors = any_selectors,
-	 .selectors_count = 1},
+	 .selectors_count = 2},
 };
 static struct domain_signing_options sections_signing[] = {
 	{.also_sign = esp, .also_sign_count = 1},
@@ -369,6 +371,9 @@ static struct sender_options senders[] = {
 	 SLICE_LITERAL("@esp.example"), 0, NULL},
 	{SLICE_LITERAL("*-x@example.net"), SIGN(KEY("MAIN", "example.com")), 1,
 	 {0}, 0, NULL},
+	{SLICE_LITERAL("twice@esp.example"),
+	 SIGN(KEY("any", "*"), DOMAIN("esp.example"), KEY("esp", "esp.example"),
+	      KEY("esp", "*")), 4, {0}, 0, NULL},
 	{SLICE_LITERAL("idle@example.org"), SIGN(KEY("next", "example.com")),
 	 1, {0}, 0, NULL},
 	{SLICE_LITERAL("news@only.example"), SIGN(DOMAIN("only.example")), 1,
@@ -405,6 +410,8 @@ static const struct {
 	 "\"both-*@Example.net\" and \"*-x@example.net\" have it signed"},
 	{"the second of a domain", SENDER_MATCH_FIRST, "a-x@example.net",
 	 "example.com/main", "\"*-x@example.net\""},
+	{"by two sections", SENDER_MATCH_FIRST, "twice@esp.example",
+	 "esp.example/any esp.example/esp", "with 2 selectors: any, esp"},
 	{"not active", SENDER_MATCH_FIRST, "idle@example.org", "",
 	 "\"idle@example.org\" names no active selector"},
 	{"for this sender", SENDER_MATCH_FIRST, "news@only.example",

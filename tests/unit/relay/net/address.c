@@ -209,6 +209,41 @@ Test(address, a_local_socket_is_loopback)
 	cr_expect(networks_contain(networks, 2, &address));
 }
 
+/* The closest holds, in whatever order they stand. */
+Test(address, exceptions)
+{
+	static const struct {
+		const char *address;
+		bool contains;
+	} probes[] = {{"10.9.9.9", true},    {"10.1.9.9", false},
+		      {"10.1.2.9", true},    {"10.1.2.3", false},
+		      {"192.0.2.1", false},  {"192.0.2.2", false},
+		      {"198.51.100.1", false}};
+	static const struct {
+		const char *network;
+		bool is_exception;
+	} list[] = {{"10.1.2.3", true},	  {"10.0.0.0/8", false},
+		    {"10.1.2.0/24", false}, {"10.1.0.0/16", true},
+		    {"192.0.2.1", false},   {"192.0.2.1", true},
+		    {"192.0.2.0/24", true}};
+	struct network networks[COUNT(list)];
+
+	for (size_t i = 0; i < COUNT(list); i++) {
+		cr_assert(network_parse(SLICE(list[i].network), &networks[i],
+					NULL));
+		networks[i].is_exception = list[i].is_exception;
+	}
+	for (size_t i = 0; i < COUNT(probes); i++) {
+		struct address address;
+
+		cr_assert(address_parse_host(SLICE(probes[i].address), 0,
+					     &address));
+		cr_expect_eq(networks_contain(networks, COUNT(networks),
+					      &address),
+			     probes[i].contains, "%s", probes[i].address);
+	}
+}
+
 Test(address, equality_and_ports)
 {
 	struct address a, b, mapped;
