@@ -45,6 +45,14 @@ struct listener_options {
 	enum bare_newlines bare_newlines;
 };
 
+/* What a user who logs in may do. */
+struct account_options {
+	struct slice user;         /* or "*": those without a section */
+	struct slice *from;        /* sender patterns; none: anybody */
+	size_t from_count;
+	uint64_t messages_per_hour, recipients_per_hour; /* 0: no limit */
+};
+
 struct limits_options {
 	uint64_t max_message_size; /* bytes */
 	uint64_t max_recipients;   /* per transaction */
@@ -138,6 +146,8 @@ struct options {
 	} dns;
 	struct listener_options *listeners;
 	size_t listeners_count;
+	struct account_options *accounts;
+	size_t accounts_count;
 	struct limits_options limits;
 	struct prepare_options prepare;
 	struct delivery_options delivery;

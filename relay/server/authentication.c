@@ -2,6 +2,7 @@
 
 #include "base/base64.h"
 #include "base/log.h"
+#include "relay/server/account.h"
 #include "relay/server/auth.h"
 #include "relay/server/offenders.h"
 
@@ -116,6 +117,8 @@ let_in(struct session *session)
 	session->is_authenticated = true;
 	text_clear(&session->user);
 	text_add(&session->user, auth_user(session->auth));
+	session->account = account_find(session_options(session),
+					text_slice(&session->user));
 	return verdict_say(session, &reply_in);
 }
 

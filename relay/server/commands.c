@@ -1,7 +1,9 @@
 #include "relay/server/commands.h"
 
+#include "relay/server/account.h"
 #include "relay/server/authentication.h"
 #include "relay/server/path.h"
+#include "relay/server/rates.h"
 
 #define IN(state) (1u << SESSION_##state)
 #define ANYWHERE (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT))
@@ -92,6 +94,13 @@ static const struct reply reply_not_allowed = {
 	"has to name it"};
 static const struct reply reply_auth_first = {530, "5.7.0",
 					      "Authentication required"};
+static const struct reply reply_not_his = {
+	553, "5.7.1", "Your user may not send with this sender's address"};
+static const struct reply reply_messages_rate = {
+	450, "4.7.1", "Your user has sent too many messages, try again later"};
+static const struct reply reply_recipients_rate = {
+	450, "4.7.1",
+	"Your user has named too many recipients, try again later"};
 static const struct reply reply_no_tls = {502, "5.5.1",
 					  "STARTTLS is not offered here"};
 static const struct reply reply_has_tls = {503, "5.5.1",
@@ -285,6 +294,47 @@ take_prefix(struct slice *args, const char *prefix)
 	return true;
 }
 
+/* Kinds of use are counted apart. */
+static void
+rate_key(const struct session *session, char kind, struct text *out)
+{
+	text_add_byte(out, kind);
+	text_add(out, text_slice(&session->user));
+}
+
+static bool
+has_rate(const struct session *session, char kind, uint64_t per_hour)
+{
+	CLEAN(text_done) struct text key = {0};
+
+	rate_key(session, kind, &key);
+	return rates_wait_ms(session->share->rates, text_slice(&key),
+			     per_hour) == 0;
+}
+
+static void
+spend_rate(const struct session *session, char kind, uint64_t per_hour)
+{
+	CLEAN(text_done) struct text key = {0};
+
+	rate_key(session, kind, &key);
+	rates_spend(session->share->rates, text_slice(&key), per_hour);
+}
+
+static const struct reply *
+mail_account_check(const struct session *session, struct slice reverse_path)
+{
+	const struct account_options *account = session->account;
+
+	if (account == NULL)
+		return NULL;
+	if (!account_may_use(account, reverse_path))
+		return &reply_not_his;
+	return has_rate(session, 'm', account->messages_per_hour)
+		       ? NULL
+		       : &reply_messages_rate;
+}
+
 static const struct reply *
 mail_check(const struct session *session, struct slice args,
 	   struct parsed *out)
@@ -309,7 +359,9 @@ mail_check(const struct session *session, struct slice args,
 	if (session->listener->auth == AUTH_REQUIRED &&
 	    !session->is_authenticated)
 		return &reply_auth_first;
-	refusal = mail_params(session, rest, out);
+	refusal = mail_account_check(session, out->path.address);
+	if (refusal == NULL)
+		refusal = mail_params(session, rest, out);
 	if (refusal == NULL && !store_accepts(session->share->store, out->size))
 		return &reply_no_room;
 	return refusal;
@@ -318,6 +370,8 @@ mail_check(const struct session *session, struct slice args,
 static enum step
 mail_run(struct session *session, const struct parsed *mail)
 {
+	if (session->account != NULL)
+		spend_rate(session, 'm', session->account->messages_per_hour);
 	session_begin(session, mail->path.address, mail->declared_8bit);
 	session_enter(session, SESSION_MAIL);
 	return session_reply(session, &reply_sender_ok, SLICE_NONE);
@@ -373,6 +427,9 @@ rcpt_check(const struct session *session, struct slice args,
 	if (transaction_recipients(session->transaction) >=
 	    transaction_options(session->transaction)->limits.max_recipients)
 		return &reply_too_many_rcpt;
+	if (session->account != NULL &&
+	    !has_rate(session, 'r', session->account->recipients_per_hour))
+		return &reply_recipients_rate;
 	return NULL;
 }
 
@@ -391,6 +448,8 @@ rcpt_run(struct session *session, const struct parsed *rcpt)
 	CLEAN(text_done) struct text address = {0}, destination = {0};
 	struct slice domain = rcpt->path.domain;
 
+	if (session->account != NULL)
+		spend_rate(session, 'r', session->account->recipients_per_hour);
 	text_add(&address, rcpt->path.address);
 	if (rcpt->is_postmaster) {
 		domain = transaction_options(session->transaction)->hostname;

@@ -7,6 +7,7 @@
 #include "relay/net/worker.h"
 #include "relay/server/acceptor.h"
 #include "relay/server/offenders.h"
+#include "relay/server/rates.h"
 #include "relay/server/session.h"
 
 /*
@@ -22,6 +23,7 @@ struct server {
 	struct acceptor *acceptor;
 	struct worker *logins;
 	struct offenders *offenders;
+	struct rates *rates;
 	atomic_size_t count;
 	struct alarm grace;
 	struct post ended;
@@ -55,6 +57,7 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 		return false;
 	}
 	server->offenders = offenders_new();
+	server->rates = rates_new();
 	server->main_loop = main_loop;
 	server->shares = memory_array(loops_count, sizeof(*server->shares));
 	server->shares_count = loops_count;
@@ -68,6 +71,7 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 		share->schedule = schedule;
 		share->logins = server->logins;
 		share->offenders = server->offenders;
+		share->rates = server->rates;
 		atomic_init(&share->count, 0);
 		list_init(&share->sessions);
 	}
@@ -85,6 +89,7 @@ server_free(struct server *server)
 		ASSERT(list_is_empty(&server->shares[i].sessions));
 	worker_free(server->logins);
 	offenders_free(server->offenders);
+	rates_free(server->rates);
 	free(server->shares);
 	free(server);
 }

@@ -457,6 +457,7 @@ secure(struct session *session)
 	session->is_esmtp = false;
 	session->is_authenticated = false;
 	text_done(&session->user);
+	session->account = NULL;
 	session_enter(session, SESSION_SECURING);
 	stream_secure_server(session->stream, session->tls);
 }

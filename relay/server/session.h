@@ -74,6 +74,7 @@ struct session {
 	const struct users *users; /* who may log in; NULL: nobody */
 	struct auth *auth;         /* in AUTH and AUTHING */
 	struct text user;          /* once authenticated */
+	const struct account_options *account; /* his; NULL: may do all */
 };
 
 /* Takes the connected socket and a reference of the generation. The session

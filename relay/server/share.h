@@ -10,6 +10,7 @@
 #include "relay/server/server.h"
 
 struct offenders;
+struct rates;
 struct session;
 struct worker;
 
@@ -20,6 +21,7 @@ struct share {
 	struct schedule *schedule;
 	struct worker *logins;       /* of all shares: hashes passwords */
 	struct offenders *offenders; /* likewise */
+	struct rates *rates;         /* likewise: what users send */
 	struct list sessions;     /* the loop's thread only */
 	bool is_stopping;         /* likewise */
 	atomic_size_t count;      /* sessions dealt to it and not ended */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "milter/header.h"
 #include "relay/server/accepted.h"
+#include "relay/server/account.h"
 
 static const struct reply reply_queued = {250, "2.0.0", "Ok: queued as "};
 static const struct reply reply_no_room = {
@@ -24,6 +25,8 @@ static const struct reply reply_bare_line_end = {
 static const struct reply reply_nul = {554, "5.6.0", "NUL in the message"};
 static const struct reply reply_long_line = {
 	554, "5.6.0", "A line is longer than 998 octets"};
+static const struct reply reply_not_author = {
+	550, "5.7.1", "Your user may not send this message: "};
 const struct reply transaction_reply_unsigned = {
 	550, "5.7.1", "Nobody here signs this message: "};
 
@@ -49,6 +52,8 @@ transaction_new(const struct transaction_setup *setup,
 	transaction->message->declared_8bit = declared_8bit;
 	transaction->message->user =
 		arena_copy(&transaction->message->arena, setup->user);
+	transaction->account = account_find(setup->generation->options,
+					    setup->user);
 	transaction->message->received_ms = clock_wall_ms();
 	return transaction;
 }
@@ -266,8 +271,13 @@ on_field(void *owner, struct slice field)
 	struct transaction *transaction = owner;
 	struct slice name, value;
 
-	if (header_field_parse(field, &name, &value) == NULL)
-		prepare_note(&transaction->facts, name, value);
+	if (header_field_parse(field, &name, &value) != NULL)
+		return;
+	prepare_note(&transaction->facts, name, value);
+	if (transaction->account != NULL &&
+	    slice_eq_nocase(name, SLICE("From")) &&
+	    transaction->from_count++ == 0)
+		transaction->from = arena_copy(&transaction->arena, value);
 }
 
 /* What is signed is what goes out: our own fields take part. */
@@ -302,6 +312,7 @@ transaction_make(struct transaction *transaction, size_t header_max)
 	prepare_facts_done(&transaction->facts);
 	transaction->facts = (struct prepare_facts){0};
 	transaction->size = 0;
+	transaction->from_count = 0;
 	transaction->version = version_new(&(struct version_setup){
 		.loop = transaction->setup.loop,
 		.store = transaction->setup.store,
@@ -413,11 +424,16 @@ judge(struct transaction *transaction, const struct prepare_bytes *bytes)
 	const struct options *options = transaction_options(transaction);
 	const struct decision *decision =
 		version_decision(transaction->version);
+	struct slice why;
 	enum prepare_problem problem =
 		prepare_judge(&transaction->facts, bytes, &options->prepare,
 			      options->limits.max_hops);
 
-	if (problem != PREPARE_NO_PROBLEM)
+	if (!account_may_write(transaction->account, transaction->from_count,
+			       transaction->from, &transaction->arena, &why))
+		refuse(transaction, &reply_not_author, why,
+		       SLICE("account.from"));
+	else if (problem != PREPARE_NO_PROBLEM)
 		refuse(transaction, rows[problem].reply, SLICE_NONE,
 		       SLICE(rows[problem].reason));
 	else if (decision->verdict == VERDICT_REJECT)

@@ -42,6 +42,10 @@ struct transaction {
 	bool is_blocked;         /* until it has drained */
 	struct prepare_facts facts;
 	bool adds_date, adds_message_id;
+	/* Of the user who sends it; NULL: he may write as anybody. */
+	const struct account_options *account;
+	size_t from_count; /* From fields, for the account */
+	struct slice from; /* the first one's value */
 
 	/* The second pass. */
 	struct repair_needs needs;

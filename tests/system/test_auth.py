@@ -191,6 +191,35 @@ def test_reload(world, users):
     assert code_of("new", "secret") == 235
 
 
+def test_account(world, users):
+    """Nobody signs as another: by real clients, and all of it explained."""
+    world.setup.listener = ('auth = "required"\n auth_file = "%s"\n'
+                            'auth_without_tls = true' % users)
+    world.setup.extra = ('account "keys" { from = {"alice@example.com"} }\n'
+                         'account "*" { messages_per_hour = 1 }')
+    world.start()
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+        client.login("keys", PASSWORDS["keys"])
+        for _ in range(2):
+            smtplib_send(client)
+        with pytest.raises(smtplib.SMTPSenderRefused) as refused:
+            client.sendmail("bob@example.com", ["bob@example.net"], message())
+        assert refused.value.smtp_code == 553
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            client.sendmail("alice@example.com", ["bob@example.net"],
+                            message(sender="bob@example.com"))
+        assert refused.value.smtp_code == 550
+    assert world.relay.wait("rejected", 2)["reason"] == "account.from"
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        client.expect("AUTH PLAIN " + base64.b64encode(
+            ("\0user\0" + PASSWORDS["user"]).encode()).decode(), 235)
+        assert client.transaction("bob@example.com", ["bob@example.net"],
+                                  message())[0] == 250
+        client.expect("MAIL FROM:<bob@example.com>", 450, "4.7.1")
+    world.receiver.wait_deliveries(3)
+
+
 def test_guessing(world, users):
     """It costs more each time, from wherever in between."""
     world.setup.listener = ('auth = "required"\n auth_file = "%s"\n'

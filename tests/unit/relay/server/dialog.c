@@ -33,6 +33,7 @@
 #include "keys/keyring.h"
 #include "relay/limits.h"
 #include "relay/server/offenders.h"
+#include "relay/server/rates.h"
 #include "relay/server/session.h"
 #include "relay/users.h"
 #include "tests/fake/log.h"
@@ -116,6 +117,7 @@ begin(void)
 	memset(&options, 0, sizeof(options));
 	memset(&listener, 0, sizeof(listener));
 	offenders_free(TAKE(share.offenders));
+	rates_free(TAKE(share.rates));
 	memset(&share, 0, sizeof(share));
 	fake_stream_forget();
 	fake_queue_forget();
@@ -144,6 +146,7 @@ begin(void)
 	contexts[0] = NULL;
 	users_free(TAKE(users[0]));
 	share.offenders = offenders_new();
+	share.rates = rates_new();
 	loop.generation = &generation;
 	share.loop = &loop;
 	list_init(&share.sessions);
@@ -183,6 +186,31 @@ set_auth(struct slice value)
 			    &users[0], NULL));
 }
 
+/* "from PATTERN", "messages COUNT" or "recipients COUNT", of "user". */
+static void
+set_account(struct slice value)
+{
+	static struct account_options account;
+	static struct slice patterns[1];
+	struct slice what;
+
+	if (options.accounts_count == 0)
+		memset(&account, 0, sizeof(account));
+	account.user = SLICE("user");
+	options.accounts = &account;
+	options.accounts_count = 1;
+	cr_assert(slice_split(&value, ' ', &what));
+	if (slice_eq(what, SLICE("from"))) {
+		patterns[0] = value;
+		account.from = patterns;
+		account.from_count = 1;
+	} else if (slice_eq(what, SLICE("messages"))) {
+		cr_assert(slice_number(value, &account.messages_per_hour));
+	} else {
+		cr_assert(slice_number(value, &account.recipients_per_hour));
+	}
+}
+
 static void
 set(struct slice key, struct slice value)
 {
@@ -201,6 +229,8 @@ set(struct slice key, struct slice value)
 		contexts[0] = (struct tls_context *)contexts;
 	} else if (slice_eq(key, SLICE("auth"))) {
 		set_auth(value);
+	} else if (slice_eq(key, SLICE("account"))) {
+		set_account(value);
 	} else if (slice_eq(key, SLICE("auth_without_tls"))) {
 		listener.auth_without_tls = true;
 	} else if (slice_eq(key, SLICE("unsigned"))) {

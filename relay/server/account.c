@@ -1,0 +1,86 @@
+#include "relay/server/account.h"
+
+#include "milter/author.h"
+#include "milter/idn.h"
+#include "milter/senders.h"
+
+const struct account_options *
+account_find(const struct options *options, struct slice user)
+{
+	const struct account_options *any = NULL;
+
+	if (user.len == 0)
+		return NULL;
+	for (size_t i = 0; i < options->accounts_count; i++) {
+		const struct account_options *account = &options->accounts[i];
+
+		if (slice_eq(account->user, user))
+			return account;
+		if (slice_eq(account->user, SLICE("*")))
+			any = account;
+	}
+	return any;
+}
+
+static bool
+is_his(const struct account_options *account, struct slice local,
+       struct slice domain)
+{
+	for (size_t i = 0; i < account->from_count; i++)
+		if (senders_pattern_matches(account->from[i], local, domain))
+			return true;
+	return account->from_count == 0;
+}
+
+bool
+account_may_use(const struct account_options *account, struct slice address)
+{
+	ptrdiff_t at = slice_find_last(address, '@');
+	struct arena arena = {0};
+	struct slice domain;
+	bool may;
+
+	if (account == NULL || account->from_count == 0 || address.len == 0)
+		return true;
+	if (at < 0)
+		return false;
+	may = idn_to_ascii(slice_from(address, (size_t)at + 1), &arena, &domain,
+			   NULL) &&
+	      is_his(account, slice_sub(address, 0, (size_t)at), domain);
+	arena_done(&arena);
+	return may;
+}
+
+bool
+account_may_write(const struct account_options *account, size_t from_count,
+		  struct slice from, struct arena *arena,
+		  struct slice *reason_out)
+{
+	struct authors authors;
+	struct fault fault;
+
+	if (account == NULL || account->from_count == 0)
+		return true;
+	if (from_count != 1) {
+		*reason_out = arena_printf(arena, "%zu From fields, not one",
+					   from_count);
+		return false;
+	}
+	if (!authors_parse(from, arena, &authors, &fault)) {
+		*reason_out = arena_printf(arena, "From: %s", fault.text);
+		return false;
+	}
+	if (authors.count == 0) {
+		*reason_out = SLICE("From names nobody");
+		return false;
+	}
+	for (size_t i = 0; i < authors.count; i++)
+		if (!is_his(account, authors.locals[i], authors.domains[i])) {
+			*reason_out = arena_printf(
+				arena, "%.*s@%.*s",
+				SLICE_ARG(authors.locals[i]),
+				SLICE_ARG(authors.domains[i]));
+			return false;
+		}
+	return true;
+}

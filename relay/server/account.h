@@ -1,0 +1,26 @@
+/*
+ * account - what a user who has logged in may do: in whose name he sends, and
+ * how much. The sections `account` of the options. Pure.
+ */
+#ifndef RELAY_SERVER_ACCOUNT_H
+#define RELAY_SERVER_ACCOUNT_H
+
+#include "base/arena.h"
+#include "relay/options.h"
+
+/* The user's own section, or "*"; NULL: nothing is forbidden. */
+const struct account_options *account_find(const struct options *options,
+					   struct slice user);
+
+/* Whether he may use the address, as reverse-path; the null one (RFC 5321
+ * 4.5.5) everybody may. */
+bool account_may_use(const struct account_options *account,
+		     struct slice address);
+/* Whether he may be the author of a message: each address of its one From field
+ * (RFC 5322 3.6.2). If not, *reason_out, in the arena, says why, fit for a
+ * reply. */
+bool account_may_write(const struct account_options *account,
+		       size_t from_count, struct slice from,
+		       struct arena *arena, struct slice *reason_out);
+
+#endif
