@@ -1,0 +1,51 @@
+/*
+ * retry - when what was deferred is tried again, and when it is given up. Pure.
+ *
+ * Schedule     Each attempt's delay is the next of `delivery.retry`, the last
+ *              one repeating, and up to a tenth more, so that what failed
+ *              together does not come back together. Never less: a host that
+ *              asks for five minutes gets them.
+ * Greylisting  Hosts that refuse for a while whom they do not know mean 300 s
+ *              where nobody has changed it (postgrey(8), spfgreylist for
+ *              OpenSMTPD), and spamd(8) of OpenBSD 25 minutes. So what looks
+ *              like it waits for five minutes, or less where `retry` says so,
+ *              while the message is younger than half an hour.
+ * Expiry       A message is given up when it has been tried after `expire`
+ *              was over, and as often as `retry` has delays within that time.
+ *              A clock that was set forward, or a relay that was down for
+ *              long, so costs no message its attempts. Where the clock now
+ *              stands before the time of receipt, the attempts are the clock.
+ */
+#ifndef RELAY_QUEUE_RETRY_H
+#define RELAY_QUEUE_RETRY_H
+
+#include "relay/options.h"
+#include "relay/queue/store.h"
+
+/* Attempts that its recipients have had: the most that one has. */
+unsigned retry_attempts(const struct delivery *delivery);
+
+/* Whether it is given up; tried_ms (wall) is when the last of `attempts`
+ * ended. Never while it is held. */
+bool retry_is_over(const struct delivery *delivery,
+		   const struct delivery_options *options, unsigned attempts,
+		   uint64_t tried_ms) MUST_USE;
+/* When it will be given up at the earliest, wall. */
+uint64_t retry_expires_ms(const struct delivery *delivery,
+			  const struct delivery_options *options);
+/* How long it has been here; by the attempts where the clock cannot say. */
+uint64_t retry_age_ms(const struct delivery *delivery,
+		      const struct delivery_options *options,
+		      unsigned attempts, uint64_t now_ms);
+
+/* When its deferred recipients are due again, wall; 0: there are none. */
+uint64_t retry_due_ms(const struct delivery *delivery,
+		      const struct delivery_options *options, uint64_t now_ms);
+/* Nothing is deferred for longer than this. */
+uint64_t retry_wait_max_ms(const struct delivery_options *options);
+
+/* Whether a reply, "450 4.2.0 …", asks somebody unknown to come again: 450 or
+ * 451 that say so, or say nothing else. */
+bool retry_is_greylisting(struct slice reply);
+
+#endif
