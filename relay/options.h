@@ -89,7 +89,10 @@ struct delivery_options {
 	uint64_t *retry_ms;        /* delay before each further attempt */
 	size_t retry_count;        /* at least 1; the last one repeats */
 	uint64_t expire_ms;
+	uint64_t delay_warning_ms; /* 0: only who asks is warned */
 	struct slice bounce_from;  /* "" : MAILER-DAEMON@hostname */
+	struct slice bounce_copy;  /* "" : to nobody */
+	uint64_t bounce_size_limit; /* of an original that is returned whole */
 	uint64_t max_connections;  /* at once to one destination */
 	enum without_8bitmime without_8bitmime;
 	enum ipv6_use ipv6;
