@@ -75,6 +75,15 @@ schedule_give_back(struct schedule_destination *public,
 	destination_post(destination);
 }
 
+static void
+trouble_count(struct destination_trouble *trouble)
+{
+	if (trouble->result.outcome != OUTCOME_DEFERRED)
+		return;
+	trouble->pauses++;
+	trouble->at_ms = clock_wall_ms();
+}
+
 void
 schedule_pause(struct schedule_destination *public, uint64_t delay_ms)
 {
@@ -86,6 +95,7 @@ schedule_pause(struct schedule_destination *public, uint64_t delay_ms)
 		/* Others may use the memory meanwhile. */
 		destination_drop_ready(destination);
 		destination->batch = LEASE_READ_BATCH_FIRST;
+		trouble_count(&destination->trouble);
 	}
 	destination_post(destination);
 }

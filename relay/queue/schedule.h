@@ -68,16 +68,18 @@ struct recipient_result {
 };
 
 /* Ends a lease. results[i] belongs to delivery->recipients[i] (copied). Logs
- * one event per recipient; a deferral past `expire` becomes a failure; failures
- * make a report (queue/bounce), signed and stored in the same transaction;
- * takes the delivery. On the owning loop. */
+ * one event per recipient; a deferral past `expire` becomes a failure (retry.h);
+ * whom notify.h names is told in reports, signed and stored in the same
+ * transaction; takes the delivery. On the owning loop. */
 void schedule_settle(struct schedule_destination *destination,
 		     struct delivery *delivery,
 		     const struct recipient_result *results);
 /* Gives a lease back untried: due again at once (or after the hold). */
 void schedule_give_back(struct schedule_destination *destination,
 			struct delivery *delivery);
-/* No lease is given for this long: the destination's back-off. */
+/* No lease is given for this long: the destination's back-off. What was deferred
+ * last is the reason, and is said of those that have waited too long behind
+ * it (retry.h). */
 void schedule_pause(struct schedule_destination *destination,
 		    uint64_t delay_ms);
 

@@ -91,7 +91,11 @@ destination_sleep(struct destination *destination, uint64_t delay_ms)
 static void
 destination_closed(struct alarm *alarm)
 {
-	free(CONTAINER(alarm, struct destination, alarm));
+	struct destination *destination =
+		CONTAINER(alarm, struct destination, alarm);
+
+	arena_done(&destination->trouble.arena);
+	free(destination);
 }
 
 void

@@ -62,6 +62,15 @@ struct schedule {
 	size_t loops_running; /* main loop only */
 };
 
+/* Why nobody gets there: what was deferred last, and how often delivery/ has
+ * left the destination alone for a while since something was not. */
+struct destination_trouble {
+	struct recipient_result result; /* NONE: nothing was deferred yet */
+	struct arena arena;
+	uint64_t at_ms; /* wall, of the last of them */
+	unsigned pauses;
+};
+
 struct destination {
 	struct schedule_destination public;
 	struct schedule_loop *home;
@@ -78,6 +87,7 @@ struct destination {
 	struct store_read_due *read; /* NULL: none under way */
 	uint64_t read_version;  /* the store's, of the last read that ended */
 	uint64_t rewind_ms;     /* while reading: go back to there; 0: no */
+	struct destination_trouble trouble;
 	bool is_told;           /* due() was called, take() has not said NULL */
 	bool is_posted;
 	struct post post;
@@ -87,14 +97,18 @@ struct destination {
 
 /* --- settlement.c --- */
 
-/* From results to durable; takes the lease's delivery. results may be NULL: the
- * delivery's own fields say it all (an expired one). Ends in
- * destination_settled(), never from inside the call. */
+/* From results to durable; takes the lease's delivery. results may be NULL where
+ * settlement_needs_no_attempt(). Ends in destination_settled(), never from
+ * inside the call. */
 void settlement_start(struct destination *destination, struct lease *lease,
 		      const struct recipient_result *results);
-/* Whether it has been tried and its time is over. */
-bool settlement_has_expired(const struct destination *destination,
-			    const struct delivery *delivery);
+/* Whether there is something to say of it without trying it now. Its time is
+ * over, and it has been tried since; or nothing gets to the destination, which
+ * only a few are sent to find out: then what they find counts for those that
+ * wait behind them, too, once their time is over or their senders are to be
+ * warned. */
+bool settlement_needs_no_attempt(const struct destination *destination,
+				 const struct delivery *delivery);
 /* Nothing is deferred for longer than this: what is due later than that was
  * stored by a clock that was wrong, or under other options, and is due now. */
 uint64_t settlement_wait_max_ms(const struct destination *destination);

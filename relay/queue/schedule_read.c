@@ -17,7 +17,7 @@ read_take(struct destination *destination, struct delivery *delivery)
 		return;
 	}
 	lease = lease_new(destination, delivery);
-	if (settlement_has_expired(destination, delivery)) {
+	if (settlement_needs_no_attempt(destination, delivery)) {
 		lease_leave_ready(destination, lease);
 		lease->state = LEASE_SETTLING;
 		settlement_start(destination, lease, NULL);

@@ -2,39 +2,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "milter/proof.h"
-#include "relay/net/signing.h"
-#include "relay/queue/bounce.h"
-#include "relay/queue/schedule_private.h"
+#include "relay/queue/retry.h"
+#include "relay/queue/settlement_private.h"
 
-/*
- * A settlement: results are applied and logged; where somebody is to be told,
- * the original's header is read, a report made and signed; then all is stored
- * in one transaction. What cannot be done now (a full disk, no signer) is tried
- * again until it can: an outcome is never lost while the process lives.
- */
-struct settlement {
-	struct destination *destination;
-	struct lease *lease;
-	struct delivery *delivery;
-	uint64_t now_ms, due_ms; /* wall; due 0: nothing is left */
-	/* the report */
-	struct text header;
-	unsigned header_failures;
-	struct store_read_body read;
-	struct message *report;
-	struct pipeline *pipeline;
-	struct signing_order order;
-	/* storing */
-	struct store_settle settle;
-	/* trying again */
-	struct alarm alarm;
-	bool has_alarm;
-	uint64_t retry_ms;
-	void (*again)(struct settlement *settlement);
-};
-
-static const struct options *
+const struct options *
 settlement_options(const struct destination *destination)
 {
 	return destination->public.loop->generation->options;
@@ -51,7 +22,7 @@ settlement_on_alarm(struct alarm *alarm)
 	settlement->again(settlement);
 }
 
-static void
+void
 settlement_retry(struct settlement *settlement,
 		 void (*again)(struct settlement *settlement),
 		 const char *what, const struct fault *fault)
@@ -79,57 +50,61 @@ settlement_retry(struct settlement *settlement,
 	alarm_set(&settlement->alarm, settlement->retry_ms);
 }
 
-/* --- results --- */
+/* --- what is over without being tried --- */
 
-/* Of what was received by a clock that was ahead of ours, as long as so many
- * attempts take. */
-static uint64_t
-delivery_age_ms(const struct delivery *delivery,
-		const struct delivery_options *options, unsigned attempts)
+/* Whether what has become of others there goes for this one as well: nobody got
+ * there again and again, the last time when it would have been the last time for
+ * this one, too. */
+static bool
+is_over_by_others(const struct destination *destination,
+		  const struct delivery *delivery)
 {
-	uint64_t now_ms = clock_wall_ms(), age_ms = 0;
+	const struct destination_trouble *trouble = &destination->trouble;
+	const struct delivery_options *options =
+		&settlement_options(destination)->delivery;
+	uint64_t age_ms;
 
-	if (now_ms >= delivery->message->received_ms)
-		return now_ms - delivery->message->received_ms;
-	for (size_t i = 0; i < options->retry_count && attempts > 0; i++) {
-		/* The last one repeats. */
-		unsigned times = i + 1 < options->retry_count ? 1 : attempts;
+	if (trouble->pauses == 0 || delivery->is_held ||
+	    trouble->at_ms < delivery->message->received_ms)
+		return false;
+	age_ms = trouble->at_ms - delivery->message->received_ms;
+	return retry_is_over(delivery, options, trouble->pauses,
+			     trouble->at_ms) ||
+	       notify_delay_is_due(delivery, options, age_ms);
+}
 
-		age_ms += times * options->retry_ms[i];
-		attempts -= times;
-	}
-	return age_ms;
+static bool
+is_over(const struct destination *destination, const struct delivery *delivery)
+{
+	unsigned attempts = retry_attempts(delivery);
+	uint64_t now_ms = clock_wall_ms();
+	/* By a clock that is ahead of ours it may have been tried later. */
+	uint64_t tried_ms = delivery->last_attempt_ms < now_ms
+				    ? delivery->last_attempt_ms
+				    : now_ms;
+
+	return attempts > 0 &&
+	       retry_is_over(delivery,
+			     &settlement_options(destination)->delivery,
+			     attempts, tried_ms);
 }
 
 bool
-settlement_has_expired(const struct destination *destination,
-		       const struct delivery *delivery)
+settlement_needs_no_attempt(const struct destination *destination,
+			    const struct delivery *delivery)
 {
-	const struct delivery_options *options =
-		&settlement_options(destination)->delivery;
-	unsigned attempts = 0;
-
-	for (size_t i = 0; i < delivery->recipients_count; i++)
-		if (delivery->recipients[i].attempts > attempts)
-			attempts = delivery->recipients[i].attempts;
-	return attempts > 0 && !delivery->is_held &&
-	       !delivery->is_owed_attempt &&
-	       delivery_age_ms(delivery, options, attempts) >=
-		       options->expire_ms;
+	return !delivery->is_owed_attempt &&
+	       (is_over(destination, delivery) ||
+		is_over_by_others(destination, delivery));
 }
 
 uint64_t
 settlement_wait_max_ms(const struct destination *destination)
 {
-	const struct delivery_options *options =
-		&settlement_options(destination)->delivery;
-	uint64_t max_ms = 0;
-
-	for (size_t i = 0; i < options->retry_count; i++)
-		if (options->retry_ms[i] > max_ms)
-			max_ms = options->retry_ms[i];
-	return max_ms + MINUTE;
+	return retry_wait_max_ms(&settlement_options(destination)->delivery);
 }
+
+/* --- results --- */
 
 /* Of a reply "550 5.1.1 …", else by the outcome's class. */
 static struct slice
@@ -183,34 +158,6 @@ recipients_expire(struct delivery *delivery)
 		state->status =
 			arena_copy(&delivery->arena, SLICE(expired.status));
 	}
-}
-
-/* When what is left is due again; 0: nothing is left. */
-static uint64_t
-delivery_next_due(const struct delivery *delivery,
-		  const struct delivery_options *options, uint64_t now_ms)
-{
-	uint64_t expires_ms =
-		delivery->message->received_ms + options->expire_ms;
-	uint64_t due_ms;
-	unsigned attempts = 0;
-
-	for (size_t i = 0; i < delivery->recipients_count; i++) {
-		const struct delivery_recipient *state =
-			&delivery->recipients[i];
-
-		if (state->outcome == OUTCOME_DEFERRED &&
-		    state->attempts > attempts)
-			attempts = state->attempts;
-	}
-	if (attempts == 0)
-		return 0;
-	if (attempts > options->retry_count)
-		attempts = (unsigned)options->retry_count;
-	due_ms = now_ms + options->retry_ms[attempts - 1];
-	/* Its end is not later for having waited. */
-	return due_ms > expires_ms && expires_ms > now_ms ? expires_ms
-							  : due_ms;
 }
 
 static void
@@ -273,13 +220,28 @@ schedule_count(const struct schedule *schedule, struct schedule_counters *out)
 	};
 }
 
-static bool
-delivery_has_failed(const struct delivery *delivery)
+/* Remembers why nobody gets there, should delivery/ now leave it alone for a
+ * while. */
+static void
+trouble_note(struct destination *destination,
+	     const struct recipient_result *result)
 {
-	for (size_t i = 0; i < delivery->recipients_count; i++)
-		if (delivery->recipients[i].outcome == OUTCOME_FAILED)
-			return true;
-	return false;
+	struct destination_trouble *trouble = &destination->trouble;
+
+	if (result->outcome != OUTCOME_DEFERRED) {
+		trouble->pauses = 0;
+		return;
+	}
+	arena_done(&trouble->arena);
+	trouble->arena = (struct arena){.blocks = NULL};
+	trouble->result = (struct recipient_result){
+		.outcome = OUTCOME_DEFERRED,
+		.reply = arena_copy(&trouble->arena, result->reply),
+		.status = arena_copy(&trouble->arena, result->status),
+		.mx = arena_copy(&trouble->arena, result->mx),
+		.address = arena_copy(&trouble->arena, result->address),
+		.tls = arena_copy(&trouble->arena, result->tls),
+	};
 }
 
 static void
@@ -287,19 +249,50 @@ results_apply(struct settlement *settlement,
 	      const struct recipient_result *results)
 {
 	struct delivery *delivery = settlement->delivery;
+	const struct delivery_options *options =
+		&settlement_options(settlement->destination)->delivery;
+	unsigned attempts;
 
-	if (results != NULL) {
-		delivery->last_attempt_ms = settlement->now_ms;
-		delivery->is_owed_attempt = false;
-		for (size_t i = 0; i < delivery->recipients_count; i++)
-			recipient_apply(delivery, i, &results[i]);
-	}
-	if (results == NULL ||
-	    settlement_has_expired(settlement->destination, delivery))
+	delivery->last_attempt_ms = settlement->now_ms;
+	delivery->is_owed_attempt = false;
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		recipient_apply(delivery, i, &results[i]);
+	attempts = retry_attempts(delivery);
+	if (retry_is_over(delivery, options, attempts, settlement->now_ms))
 		recipients_expire(delivery);
-	settlement->due_ms = delivery_next_due(
-		delivery, &settlement_options(settlement->destination)->delivery,
-		settlement->now_ms);
+	/* Up to the last row, which may be delivery/'s last word. */
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		trouble_note(settlement->destination, &results[i]);
+}
+
+/* What is over without being tried now: its own last attempt was too late, or
+ * the last ones of others count for it. */
+static void
+others_apply(struct settlement *settlement)
+{
+	struct destination *destination = settlement->destination;
+	struct destination_trouble *trouble = &destination->trouble;
+	struct delivery *delivery = settlement->delivery;
+	bool is_expired = is_over(destination, delivery);
+
+	if (!is_expired) {
+		delivery->last_attempt_ms = trouble->at_ms;
+		for (size_t i = 0; i < delivery->recipients_count; i++)
+			recipient_apply(delivery, i, &trouble->result);
+		is_expired = retry_is_over(
+			delivery, &settlement_options(destination)->delivery,
+			trouble->pauses, trouble->at_ms);
+	}
+	if (is_expired)
+		recipients_expire(delivery);
+}
+
+static void
+outcomes_log(struct settlement *settlement,
+	     const struct recipient_result *results)
+{
+	const struct delivery *delivery = settlement->delivery;
+
 	for (size_t i = 0; i < delivery->recipients_count; i++) {
 		recipient_log(settlement, i,
 			      results != NULL ? &results[i] : NULL);
@@ -313,12 +306,12 @@ results_apply(struct settlement *settlement,
 static void
 settlement_free(struct settlement *settlement)
 {
-	text_done(&settlement->header);
+	text_done(&settlement->original);
 	text_done(&settlement->read.bytes);
 	if (settlement->pipeline != NULL)
 		pipeline_free(settlement->pipeline);
-	if (settlement->report != NULL)
-		message_unref(settlement->report);
+	for (size_t i = 0; i < settlement->reports_count; i++)
+		message_unref(settlement->reports[i]);
 	free(settlement);
 }
 
@@ -327,9 +320,6 @@ settlement_closed(struct alarm *alarm)
 {
 	settlement_free(CONTAINER(alarm, struct settlement, alarm));
 }
-
-static void
-settlement_store(struct settlement *settlement);
 
 static void
 settlement_stored(struct store_settle *settle, const struct fault *fault)
@@ -346,7 +336,9 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 				 fault);
 		return;
 	}
-	schedule_add(destination->home->schedule, &settle->deliveries);
+	for (size_t i = 0; i < settle->reports_count; i++)
+		schedule_add(destination->home->schedule,
+			     &settle->reports[i].deliveries);
 	if (settlement->has_alarm)
 		alarm_close(&settlement->alarm, settlement_closed);
 	else
@@ -355,205 +347,21 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 	destination_settled(destination, lease, due_ms);
 }
 
-static void
+void
 settlement_store(struct settlement *settlement)
 {
 	settlement->settle = (struct store_settle){
 		.delivery = settlement->delivery,
 		.due_ms = settlement->due_ms,
-		.report = settlement->report,
+		.reports_count = settlement->reports_count,
 		.loop = settlement->destination->public.loop,
 		.done = settlement_stored,
 		.private = settlement,
 	};
+	for (size_t i = 0; i < settlement->reports_count; i++)
+		settlement->settle.reports[i].message = settlement->reports[i];
 	store_settle(settlement->destination->home->schedule->store,
 		     &settlement->settle);
-}
-
-/* --- the report --- */
-
-/* Each field with its folding, without its last CRLF. */
-static void
-report_feed(struct pipeline *pipeline, struct slice header)
-{
-	size_t start = 0;
-
-	for (size_t i = 0; i + 1 < header.len; i++) {
-		if (header.bytes[i] != '\r' || header.bytes[i + 1] != '\n')
-			continue;
-		if (i == start)
-			return; /* the empty line */
-		if (i + 2 < header.len && ascii_is_wsp(header.bytes[i + 2]))
-			continue;
-		pipeline_header(pipeline,
-				slice_sub(header, start, i - start));
-		start = i + 2;
-	}
-}
-
-static void
-report_header(const struct message *report, struct text *out)
-{
-	for (size_t i = 0; out->len < report->body.header_len; i++)
-		text_add(out, slice_sub(report->body.chunks[i], 0,
-					report->body.header_len - out->len));
-}
-
-static void
-report_feed_body(struct pipeline *pipeline, const struct message *report)
-{
-	size_t skip = report->body.header_len;
-
-	for (size_t i = 0; i < report->body.chunks_count; i++) {
-		struct slice chunk = report->body.chunks[i];
-
-		pipeline_body(pipeline, slice_from(chunk, skip));
-		skip = skip > chunk.len ? skip - chunk.len : 0;
-	}
-}
-
-static void settlement_sign(struct settlement *settlement);
-
-static void
-settlement_signed(struct signing_order *order, const struct fault *fault)
-{
-	struct settlement *settlement =
-		CONTAINER(order, struct settlement, order);
-	CLEAN(text_done) struct text fields = {0};
-	struct message *report = settlement->report;
-	struct fault own;
-
-	if (fault == NULL) {
-		pipeline_write(settlement->pipeline, &fields);
-		report->prefix =
-			arena_copy(&report->arena, text_slice(&fields));
-		if (!proof_memory(settlement->pipeline, report->prefix,
-				  report->body.chunks,
-				  report->body.chunks_count, &own)) {
-			log_note(LOG_LEVEL_ERROR, "error", "%s", own.text);
-			fault = &own;
-		}
-	}
-	pipeline_free(TAKE(settlement->pipeline));
-	if (fault != NULL) {
-		settlement_retry(settlement, settlement_sign,
-				 "a report cannot be signed; the outcome "
-				 "waits",
-				 fault);
-		return;
-	}
-	settlement_store(settlement);
-}
-
-/* Where no domain section is for it, the report goes out unsigned, whatever
- * `unsigned` says: nobody else would tell the sender. */
-static void
-settlement_sign(struct settlement *settlement)
-{
-	struct loop *loop = settlement->destination->public.loop;
-	struct message *report = settlement->report;
-	CLEAN(text_done) struct text header = {0};
-	struct signature *signatures;
-	size_t count = 0;
-
-	settlement->pipeline = pipeline_new(loop->generation->policy,
-					    clock_wall_ms() / 1000);
-	report_header(report, &header);
-	report_feed(settlement->pipeline, text_slice(&header));
-	pipeline_end_of_header(settlement->pipeline);
-	report_feed_body(settlement->pipeline, report);
-	signatures = pipeline_end(settlement->pipeline, &count);
-	if (count == 0) {
-		pipeline_free(TAKE(settlement->pipeline));
-		settlement_store(settlement);
-		return;
-	}
-	settlement->order.done = settlement_signed;
-	signing_start(loop->signing, &settlement->order, signatures, count);
-}
-
-static void
-settlement_report(struct settlement *settlement)
-{
-	const struct options *options =
-		settlement_options(settlement->destination);
-	struct bounce_options bounce = {
-		.hostname = options->hostname,
-		.from = options->delivery.bounce_from,
-		.now_ms = settlement->now_ms,
-	};
-
-	settlement->report =
-		bounce_make(settlement->delivery,
-			    text_slice(&settlement->header), &bounce);
-	if (settlement->report->recipients_count > 0) {
-		settlement_sign(settlement);
-		return;
-	}
-	log_note(LOG_LEVEL_WARNING, "settle",
-		 "nobody is told of a failure: '%.*s' is no address",
-		 SLICE_ARG(settlement->delivery->message->reverse_path));
-	message_unref(TAKE(settlement->report));
-	settlement_store(settlement);
-}
-
-/* --- the original's header --- */
-
-static void settlement_read_header(struct settlement *settlement);
-
-static size_t
-header_wanted(const struct settlement *settlement)
-{
-	uint64_t len = settlement->delivery->message->body.header_len;
-
-	return len < BOUNCE_HEADER_MAX ? (size_t)len : BOUNCE_HEADER_MAX;
-}
-
-/* Whether another try is worth the wait. What is damaged stays so; a disk that
- * fails may be busy or out of descriptors, and is asked once more. */
-static bool
-header_may_come(struct settlement *settlement, const struct fault *fault)
-{
-	if (fault->kind == FAULT_INPUT || fault->kind == FAULT_ABSENT)
-		return false;
-	return fault->kind == FAULT_BUSY || settlement->header_failures++ == 0;
-}
-
-static void
-settlement_header_read(struct store_read_body *read, const struct fault *fault)
-{
-	struct settlement *settlement = read->private;
-
-	text_add(&settlement->header, text_slice(&read->bytes));
-	if (fault != NULL && header_may_come(settlement, fault)) {
-		settlement_retry(settlement, settlement_read_header,
-				 "the header for a report cannot be read",
-				 fault);
-		return;
-	}
-	/* A report with less is better than none. */
-	if (fault != NULL ||
-	    settlement->header.len >= header_wanted(settlement))
-		settlement_report(settlement);
-	else
-		settlement_read_header(settlement);
-}
-
-static void
-settlement_read_header(struct settlement *settlement)
-{
-	struct store_read_body *read = &settlement->read;
-
-	text_done(&read->bytes);
-	*read = (struct store_read_body){
-		.message = settlement->delivery->message,
-		.offset = settlement->header.len,
-		.max = header_wanted(settlement) - settlement->header.len,
-		.loop = settlement->destination->public.loop,
-		.done = settlement_header_read,
-		.private = settlement,
-	};
-	store_read_body(settlement->destination->home->schedule->store, read);
 }
 
 /* --- start --- */
@@ -563,18 +371,30 @@ settlement_start(struct destination *destination, struct lease *lease,
 		 const struct recipient_result *results)
 {
 	struct settlement *settlement = memory_new(sizeof(*settlement));
+	const struct delivery_options *options =
+		&settlement_options(destination)->delivery;
+	struct delivery *delivery = lease->delivery;
+	struct notices *notices = &settlement->notices;
 
 	ASSERT(lease->state == LEASE_SETTLING);
 	settlement->destination = destination;
 	settlement->lease = lease;
-	settlement->delivery = lease->delivery;
+	settlement->delivery = delivery;
 	settlement->now_ms = clock_wall_ms();
-	results_apply(settlement, results);
-	if (!delivery_has_failed(settlement->delivery) ||
-	    !bounce_has_reader(settlement->delivery->message))
-		settlement_store(settlement);
-	else if (header_wanted(settlement) == 0)
+	if (results != NULL)
+		results_apply(settlement, results);
+	else
+		others_apply(settlement);
+	settlement->due_ms = retry_due_ms(delivery, options,
+					  settlement->now_ms);
+	outcomes_log(settlement, results);
+	notify_decide(notices, delivery, results, options,
+		      retry_age_ms(delivery, options, retry_attempts(delivery),
+				   settlement->now_ms));
+	/* Durable with the warning itself. */
+	delivery->is_delay_told |= notices->has_delay;
+	if (notices->sender_is_told || notices->copy_is_sent)
 		settlement_report(settlement);
 	else
-		settlement_read_header(settlement);
+		settlement_store(settlement);
 }

@@ -60,8 +60,11 @@ settle_apply(struct engine *engine, struct store_settle *settle)
 		return false;
 	settle->operation.has_dead_file =
 		is_gone && settle->delivery->message->body.is_file;
-	return settle->report == NULL ||
-	       engine_put(engine, settle->report, &settle->deliveries, fault);
+	for (size_t i = 0; i < settle->reports_count; i++)
+		if (!engine_put(engine, settle->reports[i].message,
+				&settle->reports[i].deliveries, fault))
+			return false;
+	return true;
 }
 
 static bool
@@ -189,8 +192,9 @@ settle_tell(struct post *post)
 	struct store_settle *settle = settle_of(operation);
 	struct fault fault = operation->fault;
 
-	if (fault.kind != FAULT_NONE)
-		deliveries_free(&settle->deliveries);
+	for (size_t i = 0;
+	     fault.kind != FAULT_NONE && i < settle->reports_count; i++)
+		deliveries_free(&settle->reports[i].deliveries);
 	settle->done(settle, fault.kind != FAULT_NONE ? &fault : NULL);
 }
 
@@ -286,18 +290,23 @@ message_weight(const struct message *message)
 }
 
 static size_t
+settle_weight(const struct store_settle *settle)
+{
+	size_t weight = settle->delivery->recipients_count * KIB;
+
+	for (size_t i = 0; i < settle->reports_count; i++)
+		weight += message_weight(settle->reports[i].message);
+	return weight;
+}
+
+static size_t
 operation_weight(struct store_operation *operation)
 {
-	const struct store_settle *settle;
-
 	switch ((enum operation_kind)operation->kind) {
 	case OPERATION_PUT:
 		return message_weight(put_of(operation)->message);
 	case OPERATION_SETTLE:
-		settle = settle_of(operation);
-		return settle->delivery->recipients_count * KIB +
-		       (settle->report != NULL ? message_weight(settle->report)
-					       : 0);
+		return settle_weight(settle_of(operation));
 	case OPERATION_SET_ASIDE:
 		return KIB;
 	case OPERATION_ALTER:
@@ -469,9 +478,12 @@ store_settle(struct store *store, struct store_settle *settle)
 	for (size_t i = 0; i < settle->delivery->recipients_count; i++)
 		ASSERT(settle->delivery->recipients[i].outcome !=
 		       OUTCOME_NONE);
-	list_init(&settle->deliveries);
-	if (settle->report != NULL)
-		deliveries_make(settle->report, &settle->deliveries);
+	ASSERT(settle->reports_count <= STORE_REPORTS_MAX);
+	for (size_t i = 0; i < settle->reports_count; i++) {
+		list_init(&settle->reports[i].deliveries);
+		deliveries_make(settle->reports[i].message,
+				&settle->reports[i].deliveries);
+	}
 	store_submit(store, &settle->operation, OPERATION_SETTLE);
 }
 

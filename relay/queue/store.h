@@ -103,17 +103,21 @@ struct store_put {
 void store_put(struct store *store, struct store_put *put);
 
 /* --- settle: what became of a delivery --- */
+#define STORE_REPORTS_MAX 2 /* the sender's, and a copy */
 struct store_settle {
 	/* With the outcome of each recipient set: DELIVERED and FAILED ones
 	 * go, DEFERRED ones stay with attempts and reply, due at due_ms. A
 	 * message without deliveries left goes whole. */
 	struct delivery *delivery;
 	uint64_t due_ms;            /* wall */
-	/* A report to queue in the same transaction; may be NULL. */
-	struct message *report;
+	/* Reports to queue in the same transaction. */
+	struct store_report {
+		struct message *message;
+		struct list deliveries; /* as in store_put */
+	} reports[STORE_REPORTS_MAX];
+	size_t reports_count;
 	struct loop *loop;
 	void (*done)(struct store_settle *settle, const struct fault *fault);
-	struct list deliveries;     /* of the report, as in store_put */
 	void *private;
 	struct store_operation operation;
 };

@@ -178,12 +178,15 @@ settle_wait(struct store *store, struct loop *loop, struct delivery *delivery,
 
 	waiter_init(&waiter);
 	*settle = (struct store_settle){.delivery = delivery, .due_ms = due_ms,
-					.report = report, .loop = loop,
+					.loop = loop,
 					.done = settle_done,
 					.private = &waiter};
+	if (report != NULL)
+		settle->reports[settle->reports_count++].message = report;
 	store_settle(store, settle);
 	is_done = waiter_wait(&waiter, fault);
-	deliveries_free_all(&settle->deliveries);
+	if (report != NULL)
+		deliveries_free_all(&settle->reports[0].deliveries);
 	free(settle);
 	return is_done;
 }

@@ -1,0 +1,59 @@
+/*
+ * settlement_private - what the files of a settlement share.
+ *
+ *	settlement.c          results, log, storing, trying again
+ *	settlement_report.c   reports: the original read, made, signed
+ */
+#ifndef RELAY_QUEUE_SETTLEMENT_PRIVATE_H
+#define RELAY_QUEUE_SETTLEMENT_PRIVATE_H
+
+#include "relay/net/signing.h"
+#include "relay/queue/notify.h"
+#include "relay/queue/schedule_private.h"
+
+/*
+ * A settlement: results are applied and logged; where somebody is to be told,
+ * the original is read, reports are made and signed; then all is stored in one
+ * transaction. What cannot be done now (a full disk, no signer) is tried again
+ * until it can: an outcome is never lost while the process lives.
+ */
+struct settlement {
+	struct destination *destination;
+	struct lease *lease;
+	struct delivery *delivery;
+	uint64_t now_ms, due_ms; /* wall; due 0: nothing is left */
+	/* reports */
+	struct notices notices;
+	struct text original; /* as received, from its first byte */
+	uint64_t original_wanted;
+	unsigned read_failures;
+	struct store_read_body read;
+	struct message *reports[STORE_REPORTS_MAX];
+	size_t reports_count, reports_signed;
+	struct pipeline *pipeline;
+	struct signing_order order;
+	/* storing */
+	struct store_settle settle;
+	/* trying again */
+	struct alarm alarm;
+	bool has_alarm;
+	uint64_t retry_ms;
+	void (*again)(struct settlement *settlement);
+};
+
+/* --- settlement.c --- */
+
+const struct options *settlement_options(const struct destination *destination);
+/* Calls again() after a while, each time a longer one. */
+void settlement_retry(struct settlement *settlement,
+		      void (*again)(struct settlement *settlement),
+		      const char *what, const struct fault *fault);
+/* With the reports made so far. */
+void settlement_store(struct settlement *settlement);
+
+/* --- settlement_report.c --- */
+
+/* Somebody is to be told; ends in settlement_store(). */
+void settlement_report(struct settlement *settlement);
+
+#endif

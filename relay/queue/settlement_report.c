@@ -1,0 +1,267 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "milter/proof.h"
+#include "relay/queue/report.h"
+#include "relay/queue/retry.h"
+#include "relay/queue/settlement_private.h"
+
+static void settlement_sign(struct settlement *settlement);
+static void settlement_read(struct settlement *settlement);
+
+/* --- signing --- */
+
+/* Each field with its folding, without its last CRLF. */
+static void
+report_feed(struct pipeline *pipeline, struct slice header)
+{
+	size_t start = 0;
+
+	for (size_t i = 0; i + 1 < header.len; i++) {
+		if (header.bytes[i] != '\r' || header.bytes[i + 1] != '\n')
+			continue;
+		if (i == start)
+			return; /* the empty line */
+		if (i + 2 < header.len && ascii_is_wsp(header.bytes[i + 2]))
+			continue;
+		pipeline_header(pipeline,
+				slice_sub(header, start, i - start));
+		start = i + 2;
+	}
+}
+
+static void
+report_header(const struct message *report, struct text *out)
+{
+	for (size_t i = 0; out->len < report->body.header_len; i++)
+		text_add(out, slice_sub(report->body.chunks[i], 0,
+					report->body.header_len - out->len));
+}
+
+static void
+report_feed_body(struct pipeline *pipeline, const struct message *report)
+{
+	size_t skip = report->body.header_len;
+
+	for (size_t i = 0; i < report->body.chunks_count; i++) {
+		struct slice chunk = report->body.chunks[i];
+
+		pipeline_body(pipeline, slice_from(chunk, skip));
+		skip = skip > chunk.len ? skip - chunk.len : 0;
+	}
+}
+
+static struct message *
+report_to_sign(const struct settlement *settlement)
+{
+	return settlement->reports[settlement->reports_signed];
+}
+
+static void
+report_signed(struct settlement *settlement)
+{
+	settlement->reports_signed++;
+	if (settlement->reports_signed < settlement->reports_count)
+		settlement_sign(settlement);
+	else
+		settlement_store(settlement);
+}
+
+static void
+settlement_on_signed(struct signing_order *order, const struct fault *fault)
+{
+	struct settlement *settlement =
+		CONTAINER(order, struct settlement, order);
+	CLEAN(text_done) struct text fields = {0};
+	struct message *report = report_to_sign(settlement);
+	struct fault own;
+
+	if (fault == NULL) {
+		pipeline_write(settlement->pipeline, &fields);
+		report->prefix =
+			arena_copy(&report->arena, text_slice(&fields));
+		if (!proof_memory(settlement->pipeline, report->prefix,
+				  report->body.chunks,
+				  report->body.chunks_count, &own)) {
+			log_note(LOG_LEVEL_ERROR, "error", "%s", own.text);
+			fault = &own;
+		}
+	}
+	pipeline_free(TAKE(settlement->pipeline));
+	if (fault != NULL)
+		settlement_retry(settlement, settlement_sign,
+				 "a report cannot be signed; the outcome "
+				 "waits",
+				 fault);
+	else
+		report_signed(settlement);
+}
+
+/* Where no domain section is for it, the report goes out unsigned, whatever
+ * `unsigned` says: nobody else would tell the sender. */
+static void
+settlement_sign(struct settlement *settlement)
+{
+	struct loop *loop = settlement->destination->public.loop;
+	struct message *report = report_to_sign(settlement);
+	CLEAN(text_done) struct text header = {0};
+	struct signature *signatures;
+	size_t count = 0;
+
+	settlement->pipeline = pipeline_new(loop->generation->policy,
+					    clock_wall_ms() / 1000);
+	report_header(report, &header);
+	report_feed(settlement->pipeline, text_slice(&header));
+	pipeline_end_of_header(settlement->pipeline);
+	report_feed_body(settlement->pipeline, report);
+	signatures = pipeline_end(settlement->pipeline, &count);
+	if (count == 0) {
+		pipeline_free(TAKE(settlement->pipeline));
+		report_signed(settlement);
+		return;
+	}
+	settlement->order.done = settlement_on_signed;
+	signing_start(loop->signing, &settlement->order, signatures, count);
+}
+
+/* --- making --- */
+
+/* RFC 3461 4.3, 6.2: all of the original where that is asked for or nothing is
+ * said, if it is small; but of a delay only the header. */
+static bool
+wants_whole(const struct settlement *settlement)
+{
+	const struct message *message = settlement->delivery->message;
+	uint64_t limit = settlement_options(settlement->destination)
+				 ->delivery.bounce_size_limit;
+
+	return settlement->notices.has_failure && message->ret != RET_HDRS &&
+	       message_size(message) <= limit;
+}
+
+static bool
+is_whole(const struct settlement *settlement)
+{
+	return wants_whole(settlement) &&
+	       settlement->original.len ==
+		       settlement->delivery->message->body.size;
+}
+
+static void
+report_add(struct settlement *settlement, const struct report_setup *setup)
+{
+	struct message *report = report_make(setup);
+
+	if (report->recipients_count > 0) {
+		ASSERT(settlement->reports_count < STORE_REPORTS_MAX);
+		settlement->reports[settlement->reports_count++] = report;
+		return;
+	}
+	log_note(LOG_LEVEL_WARNING, "settle",
+		 "nobody is told of a failure: '%.*s' is no address",
+		 SLICE_ARG(settlement->delivery->message->reverse_path));
+	message_unref(report);
+}
+
+static void
+settlement_make(struct settlement *settlement)
+{
+	const struct options *options =
+		settlement_options(settlement->destination);
+	struct notices *notices = &settlement->notices;
+	struct report_setup setup = {
+		.delivery = settlement->delivery,
+		.notices = notices->sender,
+		.original = text_slice(&settlement->original),
+		.is_whole = is_whole(settlement),
+		.hostname = options->hostname,
+		.from = options->delivery.bounce_from,
+		.now_ms = settlement->now_ms,
+		.expires_ms = retry_expires_ms(settlement->delivery,
+					       &options->delivery),
+	};
+
+	if (notices->has_delay && notify_is_automatic(setup.original))
+		notify_withdraw(notices, settlement->delivery);
+	if (notices->sender_is_told)
+		report_add(settlement, &setup);
+	if (notices->copy_is_sent) {
+		setup.notices = notices->copy;
+		setup.is_whole = false;
+		setup.copy_to = options->delivery.bounce_copy;
+		report_add(settlement, &setup);
+	}
+	if (settlement->reports_count > 0)
+		settlement_sign(settlement);
+	else
+		settlement_store(settlement);
+}
+
+/* --- the original --- */
+
+static uint64_t
+original_wanted(const struct settlement *settlement)
+{
+	const struct body *body = &settlement->delivery->message->body;
+
+	if (wants_whole(settlement))
+		return body->size;
+	return body->header_len < REPORT_HEADER_MAX ? body->header_len
+						    : REPORT_HEADER_MAX;
+}
+
+/* Whether another try is worth the wait. What is damaged stays so; a disk that
+ * fails may be busy or out of descriptors, and is asked once more. */
+static bool
+original_may_come(struct settlement *settlement, const struct fault *fault)
+{
+	if (fault->kind == FAULT_INPUT || fault->kind == FAULT_ABSENT)
+		return false;
+	return fault->kind == FAULT_BUSY || settlement->read_failures++ == 0;
+}
+
+static void
+settlement_on_read(struct store_read_body *read, const struct fault *fault)
+{
+	struct settlement *settlement = read->private;
+
+	text_add(&settlement->original, text_slice(&read->bytes));
+	if (fault != NULL && original_may_come(settlement, fault)) {
+		settlement_retry(settlement, settlement_read,
+				 "the original for a report cannot be read",
+				 fault);
+		return;
+	}
+	/* A report with less is better than none. */
+	if (fault != NULL || read->bytes.len == 0 ||
+	    settlement->original.len >= settlement->original_wanted)
+		settlement_make(settlement);
+	else
+		settlement_read(settlement);
+}
+
+static void
+settlement_read(struct settlement *settlement)
+{
+	struct store_read_body *read = &settlement->read;
+
+	text_done(&read->bytes);
+	*read = (struct store_read_body){
+		.message = settlement->delivery->message,
+		.offset = settlement->original.len,
+		.max = settlement->original_wanted - settlement->original.len,
+		.loop = settlement->destination->public.loop,
+		.done = settlement_on_read,
+		.private = settlement,
+	};
+	store_read_body(settlement->destination->home->schedule->store, read);
+}
+
+void
+settlement_report(struct settlement *settlement)
+{
+	settlement->original_wanted = original_wanted(settlement);
+	if (settlement->original_wanted == 0)
+		settlement_make(settlement);
+	else
+		settlement_read(settlement);
+}

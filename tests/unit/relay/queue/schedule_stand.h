@@ -1,0 +1,79 @@
+/*
+ * schedule_stand - the scheduler with a real store, real loops, and a delivery
+ * that does what the test says. Signing is a fake linked in place of the stage.
+ */
+#ifndef TESTS_UNIT_RELAY_QUEUE_SCHEDULE_STAND_H
+#define TESTS_UNIT_RELAY_QUEUE_SCHEDULE_STAND_H
+
+#include <criterion/criterion.h>
+
+#include "base/clock.h"
+#include "relay/queue/schedule_private.h"
+#include "tests/fake/log.h"
+#include "tests/unit/relay/queue/queue.h"
+
+#define LOOPS 2
+#define ATTEMPTS_MAX 4096
+
+/* --- the stage and the signer --- */
+
+extern unsigned signatures_wanted, signing_failures, proof_failures;
+/* To the last pipeline that has ended. */
+extern unsigned fields_fed;
+extern size_t body_fed;
+
+/* --- delivery --- */
+
+struct attempt {
+	struct message_id id;
+	uint64_t at_ms;
+	char to[64];
+	bool is_report;
+	char reply[64];
+};
+
+extern struct loop loops[LOOPS], main_loop;
+extern struct store *store;
+extern struct schedule *schedule;
+extern struct options options;
+extern uint64_t retry_ms[2];
+extern char path[64];
+extern uv_mutex_t mutex;
+extern uv_cond_t cond;
+/* under the mutex */
+extern struct attempt attempts[ATTEMPTS_MAX];
+extern unsigned attempts_count, gone_count;
+/* is_holding: the delivery stays in `held`. */
+extern bool has_stopped, is_holding;
+extern struct delivery *held;
+extern struct schedule_destination *held_at;
+/* What becomes of the n-th attempt of a message; called on a loop. */
+extern struct recipient_result (*decide)(const struct delivery *delivery,
+					 size_t recipient);
+/* Of the destination: instead of the next attempt, and after it. */
+extern uint64_t pause_ms, pause_after_ms;
+extern atomic_uint hurries;
+/* The most leases of a loop that were in memory at once. */
+extern _Atomic size_t leases_seen;
+
+void settle(struct schedule_destination *destination, struct delivery *delivery);
+struct recipient_result result(enum outcome outcome, const char *reply);
+/* For `decide`. */
+struct recipient_result always_delivered(const struct delivery *delivery, size_t recipient);
+struct recipient_result third_time(const struct delivery *delivery, size_t recipient);
+struct recipient_result never(const struct delivery *delivery, size_t recipient);
+struct recipient_result refused(const struct delivery *delivery, size_t recipient);
+void begin_schedule(void);
+void begin(void);
+void run_loops(void);
+void on_stopped(void *owner);
+/* Waits until is_there(), with the mutex held; false: it took too long. */
+bool wait_for(bool (*is_there)(void));
+bool stopped(void);
+void stop_all(void);
+struct message_id put(const char *from, const char *to, bool is_handed_over);
+bool wait_attempts(unsigned count);
+bool wait_delivered(unsigned count);
+bool wait_gone(unsigned count);
+
+#endif

@@ -1,0 +1,273 @@
+#include <sys/stat.h>
+
+#include "tests/unit/relay/queue/schedule_stand.h"
+
+/* What becomes of results: when again, who is told. */
+
+Test(settlement, tries_again_after_each_delay, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = third_time;
+	put("from@example.org", "a@x.example b@x.example", true);
+	cr_expect(wait_attempts(3));
+	cr_expect_geq(attempts[1].at_ms - attempts[0].at_ms, retry_ms[0] - 1);
+	cr_expect_geq(attempts[2].at_ms - attempts[1].at_ms, retry_ms[1] - 1);
+	cr_expect(wait_gone(1));
+	cr_expect_eq(fake_log_count("deferred ", " next="), 4);
+	cr_expect_eq(fake_log_count("delivered ", "to=b@x.example"), 1);
+	cr_expect_eq(attempts_count, 3);
+}
+
+Test(settlement, expires_and_reports, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = never;
+	options.delivery.expire_ms = 300;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "status=4.4.7"), 1);
+	cr_expect_eq(fake_log_count("bounced ", "reply=450 4.2.0 later"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect(attempts[attempts_count - 1].is_report);
+	cr_expect_geq(attempts_count, 4);
+}
+
+/* The list of delays is not through after so short a time: it has its attempts
+ * all the same, and no more than that. */
+Test(settlement, a_clock_set_forward_costs_no_attempts, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct list deliveries;
+
+	list_init(&deliveries);
+	begin_schedule();
+	run_loops();
+	decide = never;
+	message->received_ms -= 4000 * DAY;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	schedule_add(schedule, &deliveries);
+	cr_expect(wait_gone(2));
+	/* The first, one for each delay of the list, and the report's. */
+	cr_expect_eq(attempts_count, 4, "%u", attempts_count);
+	cr_expect_eq(fake_log_count("bounced ", "status=4.4.7"), 1);
+}
+
+/* It was tried before it was over, but not since: once more. */
+Test(settlement, what_expired_meanwhile_is_tried_once_more, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct list deliveries;
+	struct delivery *delivery;
+
+	list_init(&deliveries);
+	cr_assert(loop_start(&main_loop, NULL));
+	message->received_ms -= 20 * MINUTE;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	delivery = CONTAINER(deliveries.next, struct delivery, link);
+	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+	delivery->recipients[0].attempts = 30;
+	delivery->last_attempt_ms = message->received_ms + 9 * MINUTE;
+	cr_assert(settle_wait(store, &main_loop, delivery,
+			      message->received_ms + 10 * MINUTE, NULL, NULL));
+	deliveries_free_all(&deliveries);
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_gone(1));
+	cr_expect_eq(attempts_count, 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=a@x.example"), 1);
+}
+
+static bool
+settled_behind(void)
+{
+	return fake_log_count("bounced ", "status=4.4.7") >= 21;
+}
+
+static unsigned probes;
+
+/* What a delivery does that finds nobody there: a few are deferred, and the
+ * destination is left alone for a while. */
+static struct recipient_result
+nobody_there(const struct delivery *delivery, size_t recipient)
+{
+	(void)recipient;
+	if (delivery->message->is_report)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	pause_after_ms = 20;
+	probes++;
+	return result(OUTCOME_DEFERRED, "cannot connect");
+}
+
+/* Few of those for a dead destination are ever tried: what becomes of these is
+ * the others' fate, too, once they are over. */
+Test(settlement, nobody_waits_for_ever_behind_a_probe, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = nobody_there;
+	options.delivery.expire_ms = 400;
+	for (unsigned i = 0; i < 20; i++)
+		put("from@example.org", "a@x.example", false);
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_for(settled_behind));
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "cannot connect"),
+		     21);
+	cr_expect_lt(probes, 40, "%u probes", probes);
+}
+
+/* The same where only a warning is due: the sender hears of it once. */
+Test(settlement, a_delay_is_told_once, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = never;
+	options.delivery.delay_warning_ms = 100;
+	options.delivery.expire_ms = 600;
+	put("from@example.org", "a@x.example b@x.example", true);
+	cr_expect(wait_gone(3));
+	/* A warning, and the failure. */
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 2);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 2);
+}
+
+Test(settlement, a_failure_is_reported_and_signed, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "status=5.1.1"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(fields_fed, 8, "%u fields", fields_fed);
+	cr_expect_gt(body_fed, 500);
+}
+
+Test(settlement, the_settlement_waits_for_the_signer, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	signing_failures = 1;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+}
+
+/* A report whose signature does not verify is signed again. */
+Test(settlement, a_report_that_does_not_verify_waits, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	proof_failures = 1;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("error ", "it does not verify"), 1);
+	cr_expect_eq(fake_log_count("settle ", "it does not verify"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+}
+
+static bool
+copied(void)
+{
+	return fake_log_count("delivered ", "to=postmaster@example.com") >= 1;
+}
+
+/* Both in one settlement, and both signed. */
+Test(settlement, the_postmaster_gets_a_copy, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	options.delivery.bounce_copy = SLICE("postmaster@example.com");
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_for(copied));
+	cr_expect(wait_gone(3));
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(attempts_count, 3);
+}
+
+Test(settlement, nobody_is_told_for_the_null_sender, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	put("", "a@x.example", true);
+	cr_expect(wait_gone(1));
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+	cr_expect_eq(attempts_count, 1);
+}
+
+/* A clock that was wrong when they were stored, and is right now. */
+Test(settlement, what_is_due_beyond_reason_is_due_now, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct list deliveries;
+	struct delivery *delivery;
+
+	list_init(&deliveries);
+	cr_assert(loop_start(&main_loop, NULL));
+	message->received_ms += 4000 * DAY;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	delivery = CONTAINER(deliveries.next, struct delivery, link);
+	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+	delivery->recipients[0].attempts = 1;
+	cr_assert(settle_wait(store, &main_loop, delivery,
+			      message->received_ms, NULL, NULL));
+	deliveries_free_all(&deliveries);
+	put("from@example.org", "a@x.example", false);
+	decide = never;
+	options.delivery.expire_ms = 400;
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	/* Both expire, and so do not stay for ever. */
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "status=4.4.7"), 2);
+}
+
+/* Its place on the disk is bad: it will not be better next time. */
+Test(settlement, a_header_that_cannot_be_read_delays_no_report, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 0);
+	char id[MESSAGE_ID_TEXT + 1], name[160];
+	struct list deliveries;
+
+	list_init(&deliveries);
+	message->body.size = message->body.header_len = 3000;
+	message->body.is_file = true;
+	message_id_write(&message->id, id);
+	snprintf(name, sizeof(name), "%s/spool/%s", path, id);
+	cr_assert_eq(mkdir(name, 0700), 0);
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	schedule_add(schedule, &deliveries);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(fake_log_count("settle ", "Is a directory"), 1);
+}
