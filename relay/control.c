@@ -1,7 +1,8 @@
-#include "relay/control.h"
+#include "relay/control_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,16 +11,18 @@ struct control {
 	struct loop *loop;
 	struct store *store;
 	struct schedule *schedule;
-	uint64_t started_ms; /* clock_now_ms() */
 	struct list clients;
-	size_t clients_count;
+	size_t clients_count, tasks_count;
 	bool is_listening; /* the memory goes with the last of all of these */
+	bool is_closing;
+	uint64_t started_ms; /* clock_now_ms() */
 };
 
 struct control_client {
 	uv_pipe_t pipe;
 	struct alarm deadline;
 	struct control *control;
+	struct control_task *task; /* under way */
 	struct list link;
 	char line[CONTROL_LINE_MAX];
 	size_t line_len;
@@ -27,66 +30,15 @@ struct control_client {
 	uv_write_t write;
 };
 
-/* --- status --- */
-
-static void
-status_write(const struct control *control, bool as_json, struct text *out)
-{
-	struct store_counters store;
-	struct schedule_counters outcomes;
-
-	store_count(control->store, &store);
-	schedule_count(control->schedule, &outcomes);
-	const struct {
-		const char *name;
-		uint64_t value;
-	} rows[] = {
-		{"pid", (uint64_t)getpid()},
-		{"uptime", (clock_now_ms() - control->started_ms) / SECOND},
-		{"accepted", store.puts},
-		{"delivered", outcomes.delivered},
-		{"deferred", outcomes.deferred},
-		{"bounced", outcomes.bounced},
-		{"queued", store.due},
-		{"held", store.deliveries > store.due
-				 ? store.deliveries - store.due
-				 : 0},
-		{"damaged", store.damaged},
-	};
-
-	text_addf(out, as_json ? "{\"version\": \"%s\"" : "version: %s\n",
-		  SIGNET_VERSION);
-	for (size_t i = 0; i < COUNT(rows); i++)
-		text_addf(out, "%s%s%s%llu%s", as_json ? ", \"" : "",
-			  rows[i].name, as_json ? "\": " : ": ",
-			  (unsigned long long)rows[i].value,
-			  as_json ? "" : "\n");
-	if (as_json)
-		text_add_string(out, "}\n");
-}
-
-static void
-request_answer(const struct control *control, struct slice request,
-	       struct text *out)
-{
-	bool as_json = slice_eq(request, SLICE("status json"));
-
-	if (!as_json && !slice_eq(request, SLICE("status text"))) {
-		text_add_string(out, "error unknown request\n");
-		return;
-	}
-	text_add_string(out, "ok\n");
-	status_write(control, as_json, out);
-}
-
-/* --- a client --- */
-
 static void
 control_let_go(struct control *control)
 {
-	if (!control->is_listening && control->clients_count == 0)
+	if (!control->is_listening && control->clients_count == 0 &&
+	    control->tasks_count == 0)
 		free(control);
 }
+
+/* --- a client --- */
 
 static void
 client_gone(struct alarm *alarm)
@@ -95,6 +47,8 @@ client_gone(struct alarm *alarm)
 		CONTAINER(alarm, struct control_client, deadline);
 	struct control *control = client->control;
 
+	if (client->task != NULL)
+		client->task->client = NULL;
 	list_remove(&client->link);
 	control->clients_count--;
 	text_done(&client->reply);
@@ -110,10 +64,16 @@ client_pipe_closed(uv_handle_t *handle)
 	alarm_close(&client->deadline, client_gone);
 }
 
+static bool
+client_is_closing(const struct control_client *client)
+{
+	return uv_is_closing((const uv_handle_t *)&client->pipe);
+}
+
 static void
 client_close(struct control_client *client)
 {
-	if (!uv_is_closing((uv_handle_t *)&client->pipe))
+	if (!client_is_closing(client))
 		uv_close((uv_handle_t *)&client->pipe, client_pipe_closed);
 }
 
@@ -131,18 +91,120 @@ client_written(uv_write_t *write, int status)
 }
 
 static void
-client_answer(struct control_client *client, struct slice request)
+client_reply(struct control_client *client)
 {
-	uv_buf_t buffer;
+	uv_buf_t buffer = uv_buf_init(client->reply.bytes,
+				      (unsigned)client->reply.len);
 
-	uv_read_stop((uv_stream_t *)&client->pipe);
-	request_answer(client->control, request, &client->reply);
-	buffer = uv_buf_init(client->reply.bytes,
-			     (unsigned)client->reply.len);
+	alarm_set(&client->deadline, CONTROL_TIMEOUT_MS);
 	client->write.data = client;
 	if (uv_write(&client->write, (uv_stream_t *)&client->pipe, &buffer, 1,
 		     client_written) != 0)
 		client_close(client);
+}
+
+/* --- a request --- */
+
+void
+control_task_done(struct control_task *task)
+{
+	struct control *control = task->control;
+	struct control_client *client = task->client;
+
+	control->tasks_count--;
+	if (client != NULL) {
+		client->task = NULL;
+		client->reply = task->reply;
+		if (!client_is_closing(client))
+			client_reply(client);
+	} else {
+		text_done(&task->reply);
+	}
+	free(task);
+	control_let_go(control);
+}
+
+void
+control_task_fail(struct control_task *task, const struct fault *fault)
+{
+	static const char *const kinds[] = {
+		[FAULT_NONE] = "none",	     [FAULT_INPUT] = "input",
+		[FAULT_ABSENT] = "absent",   [FAULT_DENIED] = "denied",
+		[FAULT_BUSY] = "busy",	     [FAULT_LIMIT] = "limit",
+		[FAULT_UNTRUSTED] = "other", [FAULT_SYSTEM] = "system",
+	};
+
+	text_clear(&task->reply);
+	text_addf(&task->reply, "error %s %s\n", kinds[fault->kind],
+		  fault->text);
+	control_task_done(task);
+}
+
+bool
+control_is_closing(const struct control *control)
+{
+	return control->is_closing;
+}
+
+static uint64_t
+client_uid(const struct control_client *client)
+{
+	struct ucred peer = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(peer);
+	uv_os_fd_t descriptor = -1;
+
+	if (uv_fileno((const uv_handle_t *)&client->pipe, &descriptor) != 0 ||
+	    getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+		return (uid_t)-1;
+	return peer.uid;
+}
+
+static void
+task_start(struct control_task *task)
+{
+	switch (task->request.verb) {
+	case CONTROL_STATUS:
+		control_status_start(task);
+		return;
+	case CONTROL_LIST:
+	case CONTROL_SHOW:
+		control_list_start(task);
+		return;
+	case CONTROL_RETRY:
+	case CONTROL_HOLD:
+	case CONTROL_RELEASE:
+	case CONTROL_DELETE:
+		control_alter_start(task);
+		return;
+	}
+}
+
+/* What it asks for may take longer than a client may: its own time begins
+ * again with the answer. */
+static void
+client_ask(struct control_client *client, size_t len)
+{
+	struct control *control = client->control;
+	struct control_task *task = memory_new(sizeof(*task));
+	struct fault fault;
+
+	uv_read_stop((uv_stream_t *)&client->pipe);
+	alarm_clear(&client->deadline);
+	task->control = control;
+	task->client = client;
+	client->task = task;
+	control->tasks_count++;
+	task->store = control->store;
+	task->schedule = control->schedule;
+	task->loop = control->loop;
+	task->started_ms = control->started_ms;
+	task->uid = client_uid(client);
+	memcpy(task->line, client->line, len);
+	if (control_request_parse(slice_of(task->line, len), &task->request,
+				  &fault))
+		task_start(task);
+	else
+		control_task_fail(task, &fault);
 }
 
 static void
@@ -161,7 +223,6 @@ static void
 client_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buffer)
 {
 	struct control_client *client = stream->data;
-	struct slice line;
 	ptrdiff_t end;
 
 	(void)buffer;
@@ -170,10 +231,9 @@ client_on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buffer)
 		return;
 	}
 	client->line_len += (size_t)len;
-	line = slice_of(client->line, client->line_len);
-	end = slice_find(line, '\n');
+	end = slice_find(slice_of(client->line, client->line_len), '\n');
 	if (end >= 0)
-		client_answer(client, slice_sub(line, 0, (size_t)end));
+		client_ask(client, (size_t)end);
 }
 
 /* --- the listener --- */
@@ -283,6 +343,7 @@ control_new(struct loop *main_loop, struct store *store,
 void
 control_close(struct control *control)
 {
+	control->is_closing = true;
 	LIST_EACH (item, &control->clients)
 		client_close(CONTAINER(item, struct control_client, link));
 	/* This removes the name, too. */

@@ -120,9 +120,9 @@
 
 /* Commands that ask a running relay. */
 #define CONTROL_CLIENTS_MAX 16
-#define CONTROL_LINE_MAX 256
+#define CONTROL_LINE_MAX (1 * KIB)
+#define CONTROL_SENDER_MAX (2 * PATH_MAX_OCTETS)
 #define CONTROL_TIMEOUT_MS (10 * SECOND)
-#define CONTROL_REPLY_MAX (1 * MIB) /* what a command reads */
 
 #define STOP_GRACE_MS (30 * SECOND)
 
@@ -135,6 +135,8 @@ static_assert(STREAM_INPUT_MAX > COMMAND_LINE_MAX &&
 	      "a whole command fits into the input");
 static_assert(DNS_QUERIES_MAX >= 2 * LEASES_MAX,
 	      "each delivery in memory may ask for a domain of its own");
+static_assert(CONTROL_LINE_MAX > CONTROL_SENDER_MAX + DOMAIN_MAX + 128,
+	      "every request fits into a line");
 static_assert(BODY_INLINE_MAX % BODY_CHUNK == 0, "whole chunks");
 
 #endif

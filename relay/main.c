@@ -297,9 +297,11 @@ static const struct command {
 	 "       signet [-c FILE] key dns DOMAIN",
 	 "makes keys, lists them, prints their DNS records"},
 	{"queue", queue_run,
-	 "queue list [--json]\n"
-	 "       signet [-c FILE] queue show ID...",
-	 "shows what waits to be delivered, and why"},
+	 "queue list [--json] [--domain D] [--sender A]\n"
+	 "       signet [-c FILE] queue show ID...\n"
+	 "       signet [-c FILE] queue retry|flush|hold|release|delete\n"
+	 "              ID... | [--domain D] [--sender A] | --all",
+	 "shows and alters what waits to be delivered"},
 	{"status", status_run, "status [--json]",
 	 "asks a running relay what it has done"},
 	{"check-config", check_config_run, "check-config",

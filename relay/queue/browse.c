@@ -4,10 +4,7 @@
 #include <stdlib.h>
 
 #include "relay/queue/spool_private.h"
-#include "relay/queue/store_engine.h"
-
-/* Deliveries of one transaction; a message is never cut. */
-#define PAGE_MAX 256
+#include "relay/queue/store_private.h"
 
 struct browse {
 	struct engine *engine;
@@ -17,8 +14,8 @@ struct browse {
 };
 
 bool
-browse_open(browse_damaged_fn *damaged, struct browse **browse_out,
-	    struct fault *fault)
+browse_open(const struct selection *selection, browse_damaged_fn *damaged,
+	    struct browse **browse_out, struct fault *fault)
 {
 	struct engine *engine;
 	struct browse *browse;
@@ -28,7 +25,8 @@ browse_open(browse_damaged_fn *damaged, struct browse **browse_out,
 	browse = memory_new(sizeof(*browse));
 	browse->engine = engine;
 	browse->damaged = damaged;
-	browse->page.max = PAGE_MAX;
+	browse->page.selection = *selection;
+	browse->page.max = STORE_PAGE_MAX;
 	*browse_out = browse;
 	return true;
 }
@@ -78,18 +76,6 @@ browse_find(struct browse *browse, const struct message_id *id,
 				   browse_on_damaged, browse, fault);
 }
 
-static bool
-browse_read(struct browse *browse, struct spool_room *room,
-	    const struct message *message, uint64_t offset, size_t max,
-	    struct text *out, struct fault *fault)
-{
-	if (message->body.is_file)
-		return spool_read(room, message, offset, max, out, fault);
-	return engine_read_chunk(browse->engine, &message->id,
-				 (uint32_t)(offset / BODY_CHUNK) + 1,
-				 offset % BODY_CHUNK, max, out, fault);
-}
-
 bool
 browse_header(struct browse *browse, const struct message *message, size_t max,
 	      struct text *out, struct fault *fault)
@@ -97,24 +83,9 @@ browse_header(struct browse *browse, const struct message *message, size_t max,
 	CLEAN(clean_descriptor)
 	int directory = open("spool", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct spool_room room = {.directory = directory};
-	uint64_t len = message->body.header_len;
-	uint64_t done = 0;
 
 	if (directory < 0)
 		return fault_errno(fault, "spool");
-	if (len > max)
-		len = max;
-	while (done < len) {
-		size_t before = out->len;
-
-		if (!browse_read(browse, &room, message, done, len - done, out,
-				 fault))
-			return false;
-		if (out->len == before)
-			return fault_set(fault, FAULT_INPUT,
-					 "the body is shorter than its record "
-					 "says");
-		done += out->len - before;
-	}
-	return true;
+	return store_header_read(browse->engine, &room, message, max, out,
+				 fault);
 }

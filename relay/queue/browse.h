@@ -20,10 +20,11 @@ typedef void browse_damaged_fn(const struct message_id *id,
 			       struct slice destination,
 			       const struct fault *fault);
 
-/* The queue of the state directory that is the current one. ABSENT: no relay
- * has ever run here. DENIED: not for this user. */
-bool browse_open(browse_damaged_fn *damaged, struct browse **browse_out,
-		 struct fault *fault) MUST_USE;
+/* The queue of the state directory that is the current one; of it what is
+ * selected, whose slices stay the caller's. ABSENT: no relay has ever run here.
+ * DENIED: not for this user. */
+bool browse_open(const struct selection *selection, browse_damaged_fn *damaged,
+		 struct browse **browse_out, struct fault *fault) MUST_USE;
 void browse_close(struct browse *browse);
 CLEAN_POINTER(struct browse, browse_close)
 

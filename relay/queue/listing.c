@@ -270,3 +270,36 @@ listing_write_json(const struct listing *listing, struct text *out)
 	}
 	text_add_string(out, "]}\n");
 }
+
+void
+listing_write_header(const struct message *message, struct slice header,
+		     struct text *out)
+{
+	text_add_byte(out, '\n');
+	listing_write_visible(message->prefix, true, out);
+	listing_write_visible(header, true, out);
+}
+
+/* --- one message after the other --- */
+
+void
+listing_write_each(const struct list *deliveries, uint64_t now_ms,
+		   listing_fn *write, struct text *out)
+{
+	size_t count = 0, filled = 0, first = 0;
+	CLEAN(clean_memory) const struct delivery **rows = NULL;
+
+	LIST_EACH (item, deliveries)
+		count++;
+	rows = memory_array(count, sizeof(*rows));
+	LIST_EACH (item, deliveries)
+		rows[filled++] = CONTAINER(item, struct delivery, link);
+	for (size_t i = 1; i <= count; i++) {
+		struct listing listing = {&rows[first], i - first, now_ms};
+
+		if (i < count && rows[i]->message == rows[first]->message)
+			continue;
+		write(&listing, out);
+		first = i;
+	}
+}

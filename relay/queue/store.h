@@ -209,6 +209,12 @@ struct store_read_page {
 };
 void store_read_page(struct store *store, struct store_read_page *read);
 
+/* Appends a message's header as it was received, at most max bytes; waits for
+ * the disk, so only where that may be: in store_read_page's prepare. */
+bool store_read_header(struct store *store, const struct message *message,
+		       size_t max, struct text *out,
+		       struct fault *fault) MUST_USE;
+
 /* Part of a message's received bytes. */
 struct store_read_body {
 	struct message *message;

@@ -42,6 +42,12 @@ _Noreturn void store_die(const struct fault *fault);
 /* Gives an operation to the store thread. */
 void store_submit(struct store *store, struct store_operation *operation,
 		  enum operation_kind kind);
+/* Appends a message's header as it was received, at most max bytes; waits for
+ * the disk. */
+bool store_header_read(struct engine *engine, struct spool_room *room,
+		       const struct message *message, size_t max,
+		       struct text *out, struct fault *fault) MUST_USE;
+
 /* --- store_alter.c, on the store thread --- */
 
 bool alter_apply(struct engine *engine, struct store_operation *operation);

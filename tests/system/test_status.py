@@ -14,7 +14,7 @@ from harness.process import wait_for
 from harness.smtp import message, submit
 
 CLIENTS_MAX = 16
-LINE_MAX = 256
+LINE_MAX = 1024
 
 
 def answer_rcpt(address):
@@ -129,11 +129,14 @@ def test_permission(mixed, directory):
 def test_abuse(mixed):
     """Unknown words, half lines, long lines, too many clients."""
     world = mixed
-    for request in (b"\n", b"status\n", b"status json \n", b"stop\n",
-                    b"\0\n", b"status text\0\n"):
-        assert ask(world, request)[1] == b"error unknown request\n", request
+    for request in (b"\n", b"status json\n", b"status\tjson \n", b"stop\n",
+                    b"\0\n", b"status\0\n", b"delete\n", b"list\tall\n",
+                    b"delete\tfrom=0-0-0\n", b"hold\tall\tsender=a\n",
+                    b"status\tjson\tjson\n"):
+        assert ask(world, request)[1] == b"error input unknown request\n", \
+            request
     assert ask(world, b"x" * 4 * LINE_MAX)[1] == b"", "no line that long"
-    assert ask(world, b"status text\nstatus text\n")[1].count(b"pid") == 1
+    assert ask(world, b"status\nstatus\n")[1].count(b"pid") == 1
     # Silent ones hold every place: more are hung up on, not served later. The
     # places of those before may come free a moment after their answers.
     silent = []

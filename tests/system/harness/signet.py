@@ -134,6 +134,7 @@ OUTCOME = {"id": str, "to": str, "domain": str, "mx": str, "address": str,
            "tls": str, "reply": str, "delay": (int, float)}
 MAIL = {"id": str, "client": str, "from": str, "signatures": list,
         "reason": str}
+ALTERED = {"id": str, "from": str, "to": list, "domain": str, "uid": int}
 EVENTS = {
     "ready": PROCESS,
     "reload": PROCESS,
@@ -150,6 +151,10 @@ EVENTS = {
     "delivered": OUTCOME,
     "deferred": dict(OUTCOME, next=str),
     "bounced": OUTCOME,
+    "held": ALTERED,
+    "released": ALTERED,
+    "retried": ALTERED,
+    "deleted": ALTERED,
 }
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
