@@ -7,11 +7,10 @@
 struct mail_signing {
 	struct pipeline *pipeline;
 	const struct decision *decision;
-	/* As it came, each line with its CRLF: the header, and behind it the
-	 * body, where the message is to be looked at. */
+	/* The header as it came, each line with its CRLF; kept behind its end
+	 * where the message is to be looked at. */
 	struct text copy;
-	bool is_copied; /* all of it so far */
-	bool is_proof_due;
+	struct proof *proof; /* NULL: it is not */
 	/* Where the signatures that it brings stand in the copy. */
 	struct slice_place {
 		size_t at, len;
@@ -28,7 +27,6 @@ mail_signing_new(struct policy *policy, uint64_t time_s)
 	struct mail_signing *signing = memory_new(sizeof(*signing));
 
 	signing->pipeline = pipeline_new(policy, time_s);
-	signing->is_copied = true;
 	return signing;
 }
 
@@ -37,6 +35,7 @@ mail_signing_free(struct mail_signing *signing)
 {
 	if (signing == NULL)
 		return;
+	proof_free(signing->proof);
 	pipeline_free(signing->pipeline);
 	text_done(&signing->copy);
 	text_done(&signing->fields);
@@ -84,13 +83,9 @@ mail_signing_end_of_header(struct mail_signing *signing)
 	signing->decision = decision;
 	if (decision->strips)
 		strips_find(signing);
-	signing->is_proof_due =
-		decision->verdict == VERDICT_SIGN &&
-		policy_proof_is_due(pipeline_policy(signing->pipeline),
-				    decision);
-	signing->is_copied = signing->is_proof_due;
-	if (signing->is_proof_due)
-		text_add_string(&signing->copy, "\r\n");
+	if (decision->verdict == VERDICT_SIGN &&
+	    policy_proof_is_due(pipeline_policy(signing->pipeline), decision))
+		signing->proof = proof_new_at_body(signing->pipeline);
 	else
 		text_done(&signing->copy);
 	return decision;
@@ -100,14 +95,8 @@ void
 mail_signing_body(struct mail_signing *signing, struct slice bytes)
 {
 	pipeline_body(signing->pipeline, bytes);
-	if (!signing->is_copied)
-		return;
-	if (signing->copy.len + bytes.len <= MAIL_PROOF_MAX) {
-		text_add(&signing->copy, bytes);
-		return;
-	}
-	signing->is_copied = false;
-	text_done(&signing->copy);
+	if (signing->proof != NULL)
+		proof_body(signing->proof, bytes);
 }
 
 struct signature *
@@ -119,12 +108,9 @@ mail_signing_end(struct mail_signing *signing, size_t *count_out)
 static bool
 prove(struct mail_signing *signing, struct fault *fault)
 {
-	CLEAN(proof_free_clean)
-	struct proof *proof = proof_new(signing->pipeline);
-
-	proof_feed(proof, text_slice(&signing->fields));
-	proof_feed(proof, text_slice(&signing->copy));
-	return proof_finish(proof, fault);
+	proof_feed(signing->proof, text_slice(&signing->fields));
+	proof_feed(signing->proof, text_slice(&signing->copy));
+	return proof_finish(signing->proof, fault);
 }
 
 bool
@@ -132,7 +118,7 @@ mail_signing_write(struct mail_signing *signing, struct slice *fields_out,
 		   struct fault *fault)
 {
 	pipeline_write(signing->pipeline, &signing->fields);
-	if (signing->is_copied && !prove(signing, fault))
+	if (signing->proof != NULL && !prove(signing, fault))
 		return false;
 	*fields_out = text_slice(&signing->fields);
 	return true;

@@ -5,12 +5,10 @@
  *	mail_signing_new → _header for each field → _end_of_header
  *	    → _body with the body's bytes, cut anywhere → _end
  *
- * A milter sees a message once and changes it only through the MTA. What can
- * be looked at again is what the MTA has shown: where a proof is due, header
- * and body are kept as they came (MAIL_PROOF_MAX at most), the signatures are
- * put on top, and the whole goes through the verifier's path before the MTA is
- * told of them. A larger message is not looked at; the proof stays due, for
- * the next one.
+ * A milter sees a message once and changes it only through the MTA. Where a
+ * proof is due, the header is kept as it came and the body hashed a second time
+ * as it goes by; the signatures are put on top, and all of it goes through the
+ * verifier's path before the MTA is told of them.
  *
  * Bytes       CRLF line ends; a field without its last one.
  * Thread      One at a time.
@@ -19,9 +17,6 @@
 #define MILTER_MAIL_SIGNING_H
 
 #include "milter/pipeline.h"
-
-/* Header and body of a message that is looked at once more. */
-#define MAIL_PROOF_MAX ((size_t)1 << 20)
 
 struct mail_signing;
 

@@ -16,6 +16,8 @@ struct proof {
 	struct verifier *verifier;
 	struct header_reader header;
 	bool in_body;
+	bool is_body_first;
+	struct bodyhash *bodies[CANON_RELAXED + 1]; /* where it is */
 };
 
 struct proof *
@@ -24,7 +26,6 @@ proof_new(const struct pipeline *pipeline)
 	struct proof *proof = memory_new(sizeof(*proof));
 
 	proof->pipeline = pipeline;
-	proof->signatures = pipeline_signatures(pipeline, &proof->count);
 	proof->verifier = verifier_new(pipeline_time(pipeline));
 	/* The message has passed its bounds already. */
 	header_reader_init(&proof->header, SIZE_MAX);
@@ -37,8 +38,42 @@ proof_free(struct proof *proof)
 	if (proof == NULL)
 		return;
 	header_reader_done(&proof->header);
+	for (size_t i = 0; i < COUNT(proof->bodies); i++)
+		bodyhash_free(proof->bodies[i]);
 	verifier_free(proof->verifier);
 	free(proof);
+}
+
+struct proof *
+proof_new_at_body(const struct pipeline *pipeline)
+{
+	struct proof *proof = proof_new(pipeline);
+	const struct decision *decision = pipeline_decision(pipeline);
+
+	proof->is_body_first = true;
+	for (size_t i = 0; i < decision->signers_count; i++) {
+		enum canonicalization canon =
+			decision->signers[i].rules->body_canon;
+
+		if (proof->bodies[canon] == NULL)
+			proof->bodies[canon] = bodyhash_new(canon);
+	}
+	return proof;
+}
+
+/* Cut otherwise than for the pipeline, to see what must not matter. */
+void
+proof_body(struct proof *proof, struct slice bytes)
+{
+	ASSERT(proof->is_body_first);
+	for (size_t i = 0; i < COUNT(proof->bodies); i++) {
+		if (proof->bodies[i] == NULL)
+			continue;
+		bodyhash_feed(proof->bodies[i],
+			      slice_sub(bytes, 0, bytes.len / 2));
+		bodyhash_feed(proof->bodies[i],
+			      slice_from(bytes, bytes.len / 2));
+	}
 }
 
 static void
@@ -75,6 +110,7 @@ proof_feed(struct proof *proof, struct slice bytes)
 {
 	if (!proof->in_body)
 		header_feed(proof, &bytes);
+	ASSERT(!proof->in_body || bytes.len == 0 || !proof->is_body_first);
 	if (proof->in_body && bytes.len > 0)
 		verifier_body(proof->verifier, bytes);
 }
@@ -111,11 +147,15 @@ proof_finish(struct proof *proof, struct fault *fault)
 	struct slice field;
 	size_t count;
 
+	proof->signatures =
+		pipeline_signatures(proof->pipeline, &proof->count);
 	if (!proof->in_body) {
 		while (header_read_last(&proof->header, &field) == HEADER_FIELD)
 			verifier_header(proof->verifier, field);
 		header_end(proof);
 	}
+	if (proof->is_body_first)
+		verifier_take_body(proof->verifier, proof->bodies);
 	results = verifier_end(proof->verifier, &count);
 	if (count < proof->count)
 		return fault_set(fault, FAULT_SYSTEM,

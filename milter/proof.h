@@ -7,6 +7,12 @@
  *	     → proof_feed with the message from its first byte, cut anywhere
  *	     → proof_finish: false, and the message must not leave
  *
+ * Where the body goes by before there are signatures:
+ *
+ *	proof_new_at_body, after the end of the header → proof_body
+ *	     → proof_feed with the header, once all signatures are filled in
+ *	     → proof_finish
+ *
  * Whether a message is to be looked at says policy_proof_is_due(): the first
  * one of each selector after a load, then one in signing.verify_every.
  *
@@ -25,6 +31,9 @@ void proof_free(struct proof *proof);
 CLEAN_POINTER(struct proof, proof_free)
 
 void proof_feed(struct proof *proof, struct slice bytes);
+
+struct proof *proof_new_at_body(const struct pipeline *pipeline);
+void proof_body(struct proof *proof, struct slice bytes);
 /* True where each of the signatures stands on top, in order, and verifies;
  * the policy is then told. */
 bool proof_finish(struct proof *proof, struct fault *fault) MUST_USE;

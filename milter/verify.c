@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "keys/record.h"
-#include "milter/bodyhash.h"
 #include "milter/claim.h"
 #include "milter/fields.h"
 #include "milter/header.h"
@@ -223,6 +222,26 @@ verifier_body(struct verifier *verifier, struct slice bytes)
 	for (size_t i = 0; i < COUNT(verifier->bodies); i++)
 		if (verifier->bodies[i] != NULL)
 			bodyhash_feed(verifier->bodies[i], bytes);
+}
+
+void
+verifier_take_body(struct verifier *verifier,
+		   struct bodyhash *bodies[CANON_RELAXED + 1])
+{
+	ASSERT(verifier->stage == STAGE_BODY);
+	for (size_t i = 0; i < COUNT(verifier->bodies); i++) {
+		bodyhash_free(verifier->bodies[i]);
+		verifier->bodies[i] = TAKE(bodies[i]);
+	}
+	for (size_t i = 0; i < verifier->count; i++) {
+		const struct claim *claim = &verifier->items[i].claim;
+
+		if (verifier->results[i].status == VERIFY_PENDING &&
+		    (claim->body_limit != BODYHASH_WHOLE ||
+		     verifier->bodies[claim->body_canon] == NULL))
+			result_set(verifier, i, VERIFY_PERMERROR,
+				   SLICE("its body has gone by"));
+	}
 }
 
 static void

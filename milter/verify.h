@@ -30,6 +30,7 @@
 
 #include "base/arena.h"
 #include "keys/key.h"
+#include "milter/bodyhash.h"
 
 #define VERIFY_SIGNATURES_MAX 32
 #define VERIFY_RECORDS_MAX 8
@@ -84,6 +85,11 @@ void verifier_end_of_header(struct verifier *verifier);
 const struct verification *verifier_results(const struct verifier *verifier,
 					    size_t *count_out);
 void verifier_body(struct verifier *verifier, struct slice bytes);
+/* Instead: a body that was seen before its header, not finished; of each
+ * canonicalization, NULL where no signature has it. Takes them over. What a
+ * signature with l= would need is not there: permerror. */
+void verifier_take_body(struct verifier *verifier,
+			struct bodyhash *bodies[CANON_RELAXED + 1]);
 const struct verification *verifier_end(struct verifier *verifier,
 					size_t *count_out);
 /* Signatures beyond the bound, of which nothing is said. */
