@@ -390,20 +390,33 @@ lint_sentence(enum lint_mta mta, enum lint_warning warning)
 	return sentences[warning][mta];
 }
 
-unsigned
-lint_due(struct lint_history *history, unsigned warnings, uint64_t now_ms)
+/* FNV-1a. Who chooses addresses to meet others has warnings shared. */
+static size_t
+client_place(struct slice client)
 {
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < client.len; i++)
+		hash = (hash ^ (unsigned char)client.bytes[i]) * 16777619u;
+	return (hash ^ hash >> 16) % LINT_CLIENTS;
+}
+
+unsigned
+lint_due(struct lint_history *history, struct slice client, unsigned warnings,
+         uint64_t now_ms)
+{
+	_Atomic uint64_t *given_ms = history->given_ms[client_place(client)];
 	unsigned due = 0;
 
 	for (unsigned i = 0; i < LINT_WARNINGS; i++) {
-		uint64_t given = atomic_load(&history->given_ms[i]);
+		uint64_t given = atomic_load(&given_ms[i]);
 
 		if ((warnings & (1u << i)) == 0 ||
 		    (given != 0 && now_ms - given < LINT_PAUSE_MS))
 			continue;
 		/* Another thread may have been faster. */
-		if (atomic_compare_exchange_strong(&history->given_ms[i],
-		                                   &given, now_ms))
+		if (atomic_compare_exchange_strong(&given_ms[i], &given,
+		                                   now_ms))
 			due |= 1u << i;
 	}
 	return due;

@@ -28,7 +28,10 @@
 #include "milter/canon.h"
 
 #define LINT_NAMES_MAX 8
-/* The same warning is due again after that. */
+/* Places for clients: this many times LINT_WARNINGS lines in LINT_PAUSE_MS are
+ * the most there can be. */
+#define LINT_CLIENTS 256
+/* The same warning about a client is due again after that. */
 #define LINT_PAUSE_MS (UINT64_C(3600) * 1000)
 
 enum lint_mta { LINT_POSTFIX, LINT_SENDMAIL, LINT_MTAS };
@@ -94,12 +97,14 @@ unsigned lint_judge(const struct lint *lint, enum lint_mta mta,
  */
 const char *lint_sentence(enum lint_mta mta, enum lint_warning warning);
 
-/* When each warning was given last; zeroed: none was. */
+/* When each warning was given last about a client; zeroed: none was. Clients
+ * whose hashes agree share a place, and the warnings of either. */
 struct lint_history {
-	_Atomic uint64_t given_ms[LINT_WARNINGS];
+	_Atomic uint64_t given_ms[LINT_CLIENTS][LINT_WARNINGS];
 };
-/* Those of the warnings that are due, which now count as given. */
-unsigned lint_due(struct lint_history *history, unsigned warnings,
-                  uint64_t now_ms);
+/* Those of the warnings that are due, which now count as given. client: its
+ * address, may be empty. */
+unsigned lint_due(struct lint_history *history, struct slice client,
+                  unsigned warnings, uint64_t now_ms);
 
 #endif

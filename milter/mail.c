@@ -271,7 +271,12 @@ mail_end_of_header(struct mail *mail)
 	case VERDICT_SIGN:
 		return MAIL_MORE;
 	case VERDICT_RELAY:
-		return skip(mail, LOG_LEVEL_INFO, mail->decision->reason);
+		/* Mail of ours that no reader can be sure of is a mistake. */
+		return skip(mail,
+			    mail->decision->author_domain.len > 0
+				    ? LOG_LEVEL_INFO
+				    : LOG_LEVEL_WARNING,
+			    mail->decision->reason);
 	case VERDICT_REJECT:
 		break;
 	}
@@ -444,7 +449,8 @@ lint_tell(const struct mail *mail)
 						     &signature.names_count);
 		warnings |= lint_judge(&mail->lint, mail->mta, &signature);
 	}
-	warnings = lint_due(mail->rules->lints, warnings, clock_now_ms());
+	warnings = lint_due(mail->rules->lints, mail->client, warnings,
+			    clock_now_ms());
 	if (warnings == 0)
 		return;
 	event_begin(mail, &line, LOG_LEVEL_WARNING, "lint");

@@ -280,7 +280,7 @@ static const struct conf_option rows[] = {
 	  "What becomes of mail that should be signed while signing fails: the MTA is told to try again later, or takes it unsigned.",
 	  .words = on_error_words },
 	{ "milter.lint", CONF_BOOL, FIELD(milter.lint), "true", 0, 0,
-	  "Warn where the MTA will change a message behind us and break its signature, with the setting that keeps it whole; each once an hour." },
+	  "Warn where the MTA will change a message behind us and break its signature, with the setting that keeps it whole; each once an hour for a client." },
 	{ "milter.authserv_id", CONF_PARSED, FIELD(milter.authserv_id), "", 0, 0,
 	  "The name under which Authentication-Results are given, one for all hosts that trust each other; empty: hostname.",
 	  .parse = authserv_id_value },

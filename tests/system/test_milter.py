@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from harness import judge
+from harness import judge, signet
 from harness.milter_client import (ACTIONS_ALL, ADDHDRS, LEADSPC, MACROS,
                                    NODATA, PROTOCOL_ALL, Result, fields_of)
 from harness.milter_world import PLAIN, World
@@ -183,6 +183,47 @@ def test_mail_that_nobody_signs_can_be_refused(milter_world):
     event = strict.milter.wait("rejected")
     assert event["reply"] == result.text
     assert strict.passes(strict.message())
+
+
+# name: (what replaces the From field, a part of the reason)
+UNSURE = {
+    "two From fields": (b"From: a@example.com\r\nFrom: b@example.com\r\n",
+                        "there are 2 From fields"),
+    "no From": (b"Sender: a@example.com\r\n", "there is no From field"),
+    "two authors' domains": (b"From: a@example.com, b@none.example\r\n",
+                             "none.example"),
+    "an address that goes on": (b"From: a@example.com <b\r\n",
+                                "the From field cannot be read"),
+    "nobody": (b"From: undisclosed:;\r\n", "names no address"),
+    "a name that is none": (b"From: a@example.com\r\nX Y: z\r\n",
+                            "a header line is not a field"),
+    "900 fields": (b"From: a@example.com\r\n" +
+                   b"".join(b"References: <%d@example.com>\r\n" % i
+                            for i in range(900)), "too many fields"),
+}
+
+
+@pytest.mark.parametrize("name", UNSURE)
+def test_what_nobody_can_be_sure_of_is_not_signed(shared, name, directory):
+    """And signet explain says why in the same words."""
+    head, reason = UNSURE[name]
+    message = head + PLAIN.partition(b"\r\n")[2]
+    seen = len(shared.milter.named("skipped"))
+    result = shared.message(message)
+    assert (result.verdict, result.stage) == ("accept", "N")
+    event = shared.milter.wait("skipped", count=seen + 1)
+    assert reason in event["reason"]
+    assert event["level"] == ("info" if "authors" in name else "warning")
+    said = signet.run("explain", config=shared.setup.write(), stdin=message,
+                      check=None).stdout.decode()
+    assert event["reason"] in said
+
+
+def test_a_message_larger_than_the_one_that_is_looked_at(milter_world):
+    """The first message of each selector is: here one of 3 MB."""
+    world = milter_world(signing="verify_every = 1")
+    message = PLAIN + b"A line  with spaces. \r\n" * 140000 + b"\r\n\r\n"
+    assert world.passes(world.message(message, chunks=[65535]))
 
 
 SIGNED = (b"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=x\r\n"

@@ -192,11 +192,35 @@ Test(lint, due)
 {
 	static struct lint_history history;
 
-	cr_expect_eq(lint_due(&history, LONG_BODY | PHRASE, 1000),
+	struct slice one = SLICE("192.0.2.1"), other = SLICE("192.0.2.2");
+
+	cr_expect_eq(lint_due(&history, one, LONG_BODY | PHRASE, 1000),
 		     LONG_BODY | PHRASE);
-	cr_expect_eq(lint_due(&history, LONG_BODY | BARE_CR, 2000), BARE_CR);
-	cr_expect_eq(lint_due(&history, LONG_BODY, 999 + LINT_PAUSE_MS), 0);
-	cr_expect_eq(lint_due(&history, LONG_BODY | BARE_CR,
+	cr_expect_eq(lint_due(&history, one, LONG_BODY | BARE_CR, 2000),
+		     BARE_CR);
+	cr_expect_eq(lint_due(&history, one, LONG_BODY, 999 + LINT_PAUSE_MS),
+		     0);
+	cr_expect_eq(lint_due(&history, other, LONG_BODY, 3000), LONG_BODY);
+	cr_expect_eq(lint_due(&history, SLICE_NONE, LONG_BODY, 3000),
+		     LONG_BODY);
+	cr_expect_eq(lint_due(&history, one, LONG_BODY | BARE_CR,
 			      1000 + LINT_PAUSE_MS),
 		     LONG_BODY);
+}
+
+/* However many clients there are. */
+Test(lint, due_is_bounded)
+{
+	static struct lint_history history;
+	unsigned given = 0;
+
+	for (unsigned i = 0; i < 20000; i++) {
+		CLEAN(text_done) struct text client = {0};
+
+		text_addf(&client, "10.0.%u.%u", i / 256, i % 256);
+		given += lint_due(&history, text_slice(&client), PHRASE,
+				  1000) != 0;
+	}
+	cr_expect_leq(given, LINT_CLIENTS);
+	cr_expect_geq(given, LINT_CLIENTS * 3 / 4);
 }
