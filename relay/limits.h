@@ -66,6 +66,7 @@
 #define STORE_READERS 2           /* threads for reads of the store */
 #define STORE_READS_MAX 16384     /* waiting for them */
 #define STORE_SPACE_CHECK_MS 200  /* how long a look at the disk is good for */
+#define STORE_READERS_CHECK_MS (1 * MINUTE) /* for ones that have died */
 #define STORE_CHECK_MS (1 * SECOND) /* of the check at start */
 
 /* Spool: bytes of one message under way to its file, then the writer waits;

@@ -5,6 +5,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "relay/queue/record.h"
 
@@ -315,25 +316,45 @@ operation_weight(struct store_operation *operation)
 	return KIB;
 }
 
-/* Waits for work; false once there is none and will be none. */
+/* Now and then, for the pages that they pin are never used again. */
+static void
+readers_check(struct store *store)
+{
+	uint64_t now_ms = clock_now_ms();
+	unsigned dead;
+
+	if (now_ms < store->readers_checked_ms + store->readers_check_ms)
+		return;
+	store->readers_checked_ms = now_ms;
+	dead = engine_forget_dead_readers(store->engine);
+	if (dead > 0)
+		log_note(LOG_LEVEL_INFO, "store",
+			 "%u readers had died, and pin nothing any more", dead);
+}
+
+/* Waits for work, which may be none after a while; false once there will be
+ * none. */
 static bool
 group_take(struct store *store, struct list *group)
 {
 	struct list *item;
 	size_t count = 0, bytes = 0;
+	bool goes_on;
 
 	uv_mutex_lock(&store->mutex);
-	while (list_is_empty(&store->waiting) && !store->is_stopping)
-		uv_cond_wait(&store->wake, &store->mutex);
+	if (list_is_empty(&store->waiting) && !store->is_stopping)
+		(void)uv_cond_timedwait(&store->wake, &store->mutex,
+					store->readers_check_ms * 1000000);
 	while (count < STORE_GROUP_MAX && bytes < STORE_GROUP_BYTES &&
 	       (item = list_take_first(&store->waiting)) != NULL) {
 		list_add_last(group, item);
 		bytes += operation_weight(operation_of(item));
 		count++;
 	}
+	goes_on = count > 0 || !store->is_stopping;
 	uv_mutex_unlock(&store->mutex);
 	atomic_fetch_sub(&store->waiting_count, count);
-	return count > 0;
+	return goes_on;
 }
 
 void
@@ -345,6 +366,9 @@ store_thread(void *argument)
 
 	list_init(&group);
 	while (group_take(store, &group)) {
+		readers_check(store);
+		if (list_is_empty(&group))
+			continue;
 		if (!group_commit(store, &group, &fault)) {
 			if (!fault_is_survivable(store, &fault))
 				store_die(&fault);

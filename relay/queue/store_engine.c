@@ -130,9 +130,8 @@ engine_open(const char *directory, struct engine **engine_out,
 	if (!engine_open_env(engine, directory, 0, fault) ||
 	    !engine_open_tables(engine, fault))
 		return fault_within(fault, "%s", directory);
-	/* The engine does this by itself only for whoever opens it first. A
-	 * failure costs space, nothing else. */
-	(void)mdb_reader_check(engine->env, NULL);
+	/* The engine does this by itself only for whoever opens it first. */
+	engine_forget_dead_readers(engine);
 	mdb_env_stat(engine->env, &stat);
 	engine->page_size = stat.ms_psize;
 	if (mdb_txn_begin(engine->env, NULL, MDB_RDONLY, &txn) == 0) {
@@ -141,6 +140,17 @@ engine_open(const char *directory, struct engine **engine_out,
 	}
 	*engine_out = TAKE(engine);
 	return true;
+}
+
+/* A failure costs space, nothing else. */
+unsigned
+engine_forget_dead_readers(struct engine *engine)
+{
+	int dead = 0;
+
+	return mdb_reader_check(engine->env, &dead) == 0 && dead > 0
+		       ? (unsigned)dead
+		       : 0;
 }
 
 /* A store that is just being made has no tables yet: it is empty. */

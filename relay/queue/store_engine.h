@@ -59,6 +59,9 @@ bool engine_alter(struct engine *engine, enum alteration alteration,
 bool engine_set_aside(struct engine *engine, struct slice destination,
 		      uint64_t due_ms, const struct message_id *id,
 		      struct slice reason, struct fault *fault) MUST_USE;
+/* A process that died while it was reading pins what it saw, until somebody
+ * looks for such: how many there were. */
+unsigned engine_forget_dead_readers(struct engine *engine);
 /* Bytes of the store's file that hold nothing: what can be written without the
  * file growing. As of the last commit. */
 uint64_t engine_reusable_bytes(const struct engine *engine);

@@ -139,6 +139,7 @@ store_new(void)
 	struct store *store = memory_new(sizeof(*store));
 
 	store->directory = store->lock = -1;
+	store->readers_check_ms = STORE_READERS_CHECK_MS;
 	list_init(&store->waiting);
 	ASSERT(uv_mutex_init(&store->mutex) == 0);
 	ASSERT(uv_cond_init(&store->wake) == 0);

@@ -25,6 +25,7 @@ struct store {
 	struct space space;
 	struct worker *readers;
 	uv_thread_t thread;
+	uint64_t readers_checked_ms; /* its own */
 	uv_mutex_t mutex;
 	uv_cond_t wake;
 	/* under the mutex */
@@ -32,6 +33,7 @@ struct store {
 	bool is_stopping;
 	/* any thread */
 	atomic_size_t waiting_count;
+	atomic_uint_fast64_t readers_check_ms;
 	atomic_uint_fast64_t puts, settles, commits, refused, damaged;
 };
 
