@@ -43,6 +43,8 @@ struct listener_options {
 	struct slice auth_file;
 	bool auth_without_tls;
 	enum bare_newlines bare_newlines;
+	struct network *proxy_from; /* proxies, which say who the client is */
+	size_t proxy_from_count;
 };
 
 /* What a user who logs in may do. */
@@ -59,6 +61,8 @@ struct limits_options {
 	uint64_t max_hops;         /* Received fields */
 	uint64_t max_header_size;  /* bytes */
 	uint64_t max_sessions;     /* inbound, all listeners together */
+	uint64_t max_sessions_per_address; /* of clients outside allow_from */
+	uint64_t max_messages_per_session; /* 0: no limit */
 	uint64_t command_timeout_ms; /* RFC 5321 4.5.3.2.7 */
 	uint64_t max_memory;       /* message bytes in flight, all sessions */
 	uint64_t min_free_space;   /* of state_dir; below it 452 */

@@ -480,6 +480,21 @@ stream_secure_server(struct stream *stream, struct tls_context *context)
 }
 
 void
+stream_secure_server_begun(struct stream *stream, struct tls_context *context)
+{
+	CLEAN(text_done) struct text begun = {0};
+
+	text_add(&begun, stream_input(stream));
+	stream_consume(stream, begun.len);
+	secure(stream, tls_new_server(context));
+	if (begun.len > 0)
+		take_encrypted(stream, text_slice(&begun));
+	if (!stream->in_event)
+		flush(stream);
+	stream_tell_later(stream);
+}
+
+void
 stream_secure_client(struct stream *stream, const struct tls_client *client)
 {
 	secure(stream, tls_new_client(client));

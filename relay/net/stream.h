@@ -60,6 +60,10 @@ bool stream_connect(struct loop *loop, const struct address *to,
 void stream_secure_server(struct stream *stream, struct tls_context *context);
 void stream_secure_client(struct stream *stream,
 			  const struct tls_client *client);
+/* The same where the input that waits is the handshake's beginning: behind what
+ * a proxy says before it. */
+void stream_secure_server_begun(struct stream *stream,
+				struct tls_context *context);
 const struct tls *stream_tls(const struct stream *stream); /* NULL: plain */
 /* As tls_take_session(); false also where there is no TLS. */
 bool stream_take_session(struct stream *stream, struct text *session_out);

@@ -94,6 +94,8 @@ static const struct reply reply_not_allowed = {
 	"has to name it"};
 static const struct reply reply_auth_first = {530, "5.7.0",
 					      "Authentication required"};
+static const struct reply reply_session_full = {
+	421, "4.7.0", "Enough messages on this connection, connect again"};
 static const struct reply reply_not_his = {
 	553, "5.7.1", "Your user may not send with this sender's address"};
 static const struct reply reply_messages_rate = {
@@ -339,6 +341,7 @@ static const struct reply *
 mail_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
+	const struct limits_options *limits = &session_options(session)->limits;
 	const struct reply *refusal = NULL;
 	struct slice rest;
 
@@ -359,6 +362,9 @@ mail_check(const struct session *session, struct slice args,
 	if (session->listener->auth == AUTH_REQUIRED &&
 	    !session->is_authenticated)
 		return &reply_auth_first;
+	if (limits->max_messages_per_session > 0 &&
+	    session->messages >= limits->max_messages_per_session)
+		return &reply_session_full;
 	refusal = mail_account_check(session, out->path.address);
 	if (refusal == NULL)
 		refusal = mail_params(session, rest, out);
@@ -372,6 +378,7 @@ mail_run(struct session *session, const struct parsed *mail)
 {
 	if (session->account != NULL)
 		spend_rate(session, 'm', session->account->messages_per_hour);
+	session->messages++;
 	session_begin(session, mail->path.address, mail->declared_8bit);
 	session_enter(session, SESSION_MAIL);
 	return session_reply(session, &reply_sender_ok, SLICE_NONE);
@@ -649,6 +656,10 @@ command_run(struct session *session, struct slice line)
 	refusal = command->check(session, args, &parsed);
 	if (refusal == NULL)
 		return command->run(session, &parsed);
+	if (refusal->code == 421) {
+		session_reply(session, refusal, SLICE_NONE);
+		return STEP_CLOSE;
+	}
 	if (command->is_mail)
 		return session_reject(session, refusal, SLICE_NONE,
 				      parsed.path.address.len > 0

@@ -6,12 +6,13 @@
 
 #include "base/clock.h"
 #include "milter/digest.h"
+#include "relay/server/census.h"
 
 /* An address may stand in any place of its part. */
 #define PART 8
 
 struct offender {
-	uint8_t key[16];
+	uint8_t key[CENSUS_KEY_SIZE];
 	unsigned failures; /* 0: the place is free */
 	uint64_t last_ms, until_ms;
 };
@@ -42,19 +43,8 @@ offenders_free(struct offenders *offenders)
 	free(offenders);
 }
 
-/* Clients of a Unix socket are one. */
-static void
-key_of(const struct address *client, uint8_t key[16])
-{
-	memset(key, 0, 16);
-	if (client->any.sa_family == AF_INET)
-		memcpy(key + 12, &client->v4.sin_addr, 4);
-	else if (client->any.sa_family == AF_INET6)
-		memcpy(key, &client->v6.sin6_addr, 8);
-}
-
 static struct offender *
-part_of(struct offenders *offenders, const uint8_t key[16])
+part_of(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE])
 {
 	CLEAN(digest_free_clean) struct digest *digest = digest_new();
 	uint8_t bytes[DIGEST_SIZE];
@@ -62,7 +52,7 @@ part_of(struct offenders *offenders, const uint8_t key[16])
 
 	digest_feed(digest, slice_of(offenders->secret,
 				     sizeof(offenders->secret)));
-	digest_feed(digest, slice_of(key, 16));
+	digest_feed(digest, slice_of(key, CENSUS_KEY_SIZE));
 	digest_finish(digest, bytes);
 	memcpy(&at, bytes, sizeof(at));
 	return &offenders->places[at % (OFFENDERS_MAX / PART) * PART];
@@ -70,10 +60,10 @@ part_of(struct offenders *offenders, const uint8_t key[16])
 
 /* The client's place; NULL: it has none. */
 static struct offender *
-find(struct offender *part, const uint8_t key[16])
+find(struct offender *part, const uint8_t key[CENSUS_KEY_SIZE])
 {
 	for (size_t i = 0; i < PART; i++)
-		if (part[i].failures > 0 && memcmp(part[i].key, key, 16) == 0)
+		if (part[i].failures > 0 && memcmp(part[i].key, key, CENSUS_KEY_SIZE) == 0)
 			return &part[i];
 	return NULL;
 }
@@ -111,9 +101,9 @@ offenders_wait_ms(struct offenders *offenders, const struct address *client)
 	uint64_t now_ms = clock_now_ms(), wait_ms = 0;
 	const struct offender *offender;
 	struct offender *part;
-	uint8_t key[16];
+	uint8_t key[CENSUS_KEY_SIZE];
 
-	key_of(client, key);
+	census_key(client, key);
 	part = part_of(offenders, key);
 	uv_mutex_lock(&offenders->mutex);
 	offender = find(part, key);
@@ -128,9 +118,9 @@ offenders_failed(struct offenders *offenders, const struct address *client)
 {
 	uint64_t now_ms = clock_now_ms();
 	struct offender *part, *offender;
-	uint8_t key[16];
+	uint8_t key[CENSUS_KEY_SIZE];
 
-	key_of(client, key);
+	census_key(client, key);
 	part = part_of(offenders, key);
 	uv_mutex_lock(&offenders->mutex);
 	offender = find(part, key);
@@ -152,9 +142,9 @@ void
 offenders_succeeded(struct offenders *offenders, const struct address *client)
 {
 	struct offender *part, *offender;
-	uint8_t key[16];
+	uint8_t key[CENSUS_KEY_SIZE];
 
-	key_of(client, key);
+	census_key(client, key);
 	part = part_of(offenders, key);
 	uv_mutex_lock(&offenders->mutex);
 	offender = find(part, key);

@@ -6,6 +6,7 @@
 #include "relay/limits.h"
 #include "relay/net/worker.h"
 #include "relay/server/acceptor.h"
+#include "relay/server/census.h"
 #include "relay/server/offenders.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
@@ -23,6 +24,7 @@ struct server {
 	struct acceptor *acceptor;
 	struct worker *logins;
 	struct offenders *offenders;
+	struct census *census;
 	struct rates *rates;
 	atomic_size_t count;
 	struct alarm grace;
@@ -57,6 +59,7 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 		return false;
 	}
 	server->offenders = offenders_new();
+	server->census = census_new();
 	server->rates = rates_new();
 	server->main_loop = main_loop;
 	server->shares = memory_array(loops_count, sizeof(*server->shares));
@@ -71,6 +74,7 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 		share->schedule = schedule;
 		share->logins = server->logins;
 		share->offenders = server->offenders;
+		share->census = server->census;
 		share->rates = server->rates;
 		atomic_init(&share->count, 0);
 		list_init(&share->sessions);
@@ -89,6 +93,7 @@ server_free(struct server *server)
 		ASSERT(list_is_empty(&server->shares[i].sessions));
 	worker_free(server->logins);
 	offenders_free(server->offenders);
+	census_free(server->census);
 	rates_free(server->rates);
 	free(server->shares);
 	free(server);

@@ -5,9 +5,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/limits.h"
+#include "relay/net/proxy.h"
 #include "relay/net/wire.h"
 #include "relay/server/auth.h"
 #include "relay/server/authentication.h"
+#include "relay/server/census.h"
 #include "relay/server/commands.h"
 
 #define IN(state) (1u << SESSION_##state)
@@ -16,6 +18,7 @@
 #define SECURING_MS (1 * MINUTE)
 #define COMMIT_MS (10 * MINUTE)
 #define AUTHING_MS (1 * MINUTE)
+#define PROXY_MS (10 * SECOND)
 
 static const struct reply reply_closing = {
 	421, "4.3.2", "Service is shutting down, try again later"};
@@ -26,6 +29,8 @@ static const struct reply reply_stuck = {
 	421, "4.3.0", "The message could not be stored in time"};
 static const struct reply reply_auth_stuck = {
 	421, "4.7.0", "The password could not be checked in time"};
+static const struct reply reply_too_many = {
+	421, "4.7.0", "Too many connections from your address, try again later"};
 static const struct reply reply_too_long = {500, "5.5.2", "Line too long"};
 static const struct reply reply_bare_line_end = {
 	500, "5.5.2", "Bare CR or LF: lines must end in CRLF"};
@@ -38,14 +43,14 @@ static const char *const state_names[] = {
 
 /* Which states lead to this one. */
 static const unsigned entered_from[SESSION_STATES_COUNT] = {
-	[SESSION_START] = IN(SECURING),
+	[SESSION_START] = IN(SECURING) | IN(PROXY),
 	[SESSION_READY] = IN(START) | IN(MAIL) | IN(RCPT) | IN(DATA) |
 			  IN(COMMIT) | IN(AUTH) | IN(AUTHING),
 	[SESSION_MAIL] = IN(READY),
 	[SESSION_RCPT] = IN(MAIL),
 	[SESSION_DATA] = IN(RCPT),
 	[SESSION_COMMIT] = IN(DATA),
-	[SESSION_SECURING] = IN(START) | IN(READY),
+	[SESSION_SECURING] = IN(START) | IN(READY) | IN(PROXY),
 	[SESSION_AUTH] = IN(AUTHING),
 	[SESSION_AUTHING] = IN(READY) | IN(AUTH),
 };
@@ -73,6 +78,8 @@ set_deadline(struct session *session)
 		timeout_ms = COMMIT_MS;
 	else if (session->state == SESSION_AUTHING)
 		timeout_ms = AUTHING_MS;
+	else if (session->state == SESSION_PROXY)
+		timeout_ms = PROXY_MS;
 	else if (session->state == SESSION_DATA)
 		session->data_until_ms = clock_now_ms() + timeout_ms;
 	stream_deadline(session->stream, timeout_ms);
@@ -96,6 +103,8 @@ session_end(struct session *session)
 	ASSERT(session->stream == NULL);
 	transaction_cancel(&session->transaction);
 	auth_cancel(&session->auth);
+	if (session->is_counted)
+		census_leave(share->census, &session->client);
 	list_remove(&session->link);
 	generation_unref(session->generation);
 	text_done(&session->helo);
@@ -427,62 +436,6 @@ read_line(struct session *session, bool *more_needed)
 	return STEP_CLOSE;
 }
 
-static enum step
-read_input(struct session *session)
-{
-	enum step step = STEP_NEXT;
-	bool more_needed = false;
-
-	while (step == STEP_NEXT && !more_needed) {
-		struct slice input = stream_input(session->stream);
-
-		if (input.len == 0)
-			break;
-		if (session->state == SESSION_DATA)
-			step = read_data(session);
-		else if (session->is_skipping_line)
-			more_needed = !skip_line(session, input);
-		else
-			step = read_line(session, &more_needed);
-	}
-	return step;
-}
-
-/* RFC 3207 4.2: whatever the client said before is forgotten. */
-static void
-secure(struct session *session)
-{
-	session_reset(session);
-	text_done(&session->helo);
-	session->is_esmtp = false;
-	session->is_authenticated = false;
-	text_done(&session->user);
-	session->account = NULL;
-	session_enter(session, SESSION_SECURING);
-	stream_secure_server(session->stream, session->tls);
-}
-
-/* The one loop that consumes input and the one place that closes on it. */
-static void
-session_pump(struct session *session)
-{
-	switch (read_input(session)) {
-	case STEP_NEXT:
-		return;
-	case STEP_WAIT:
-		stream_pause(session->stream);
-		return;
-	case STEP_SECURE:
-		secure(session);
-		return;
-	case STEP_CLOSE:
-		session_close(session); /* it is gone: return at once */
-		return;
-	}
-}
-
-/* --- events --- */
-
 static void
 log_lost(const struct session *session, const char *reason)
 {
@@ -509,6 +462,122 @@ greeting(struct session *session)
 	session_reply(session, &hello, text_slice(&text));
 }
 
+/* The client's address is known: who it is, and whether there is room. */
+static enum step
+welcome(struct session *session)
+{
+	const struct listener_options *listener = session->listener;
+	const struct limits_options *limits = &session_options(session)->limits;
+
+	session->is_allowed = networks_contain(listener->allow_from,
+					       listener->allow_from_count,
+					       &session->client);
+	if (!session->is_allowed)
+		session->is_counted =
+			census_enter(session->share->census, &session->client,
+				     limits->max_sessions_per_address);
+	if (!session->is_allowed && !session->is_counted) {
+		log_lost(session, "limits.max_sessions_per_address");
+		if (listener->tls != LISTENER_TLS_IMPLICIT)
+			session_reply(session, &reply_too_many, SLICE_NONE);
+		return STEP_CLOSE;
+	}
+	if (listener->tls == LISTENER_TLS_IMPLICIT)
+		return STEP_SECURE;
+	if (session->state == SESSION_PROXY)
+		session_enter(session, SESSION_START);
+	greeting(session);
+	return STEP_NEXT;
+}
+
+static enum step
+read_proxy(struct session *session, bool *more_needed)
+{
+	struct address client;
+	size_t used = 0;
+
+	switch (proxy_parse(stream_input(session->stream), &client, &used)) {
+	case PROXY_MORE:
+		*more_needed = true;
+		return STEP_NEXT;
+	case PROXY_CLIENT:
+		session->client = client;
+		break;
+	case PROXY_UNKNOWN:
+		break;
+	case PROXY_MALFORMED:
+		log_lost(session, "not a header of the PROXY protocol");
+		return STEP_CLOSE;
+	}
+	stream_consume(session->stream, used);
+	return welcome(session);
+}
+
+static enum step
+read_input(struct session *session)
+{
+	enum step step = STEP_NEXT;
+	bool more_needed = false;
+
+	while (step == STEP_NEXT && !more_needed) {
+		struct slice input = stream_input(session->stream);
+
+		if (input.len == 0)
+			break;
+		if (session->state == SESSION_DATA)
+			step = read_data(session);
+		else if (session->state == SESSION_PROXY)
+			step = read_proxy(session, &more_needed);
+		else if (session->is_skipping_line)
+			more_needed = !skip_line(session, input);
+		else
+			step = read_line(session, &more_needed);
+	}
+	return step;
+}
+
+/* RFC 3207 4.2: whatever the client said before is forgotten. */
+static void
+secure(struct session *session)
+{
+	/* Behind a proxy's words the handshake may have begun; behind STARTTLS
+	 * nothing may (RFC 3207 4.2). */
+	bool may_have_begun = session->state == SESSION_PROXY;
+
+	session_reset(session);
+	text_done(&session->helo);
+	session->is_esmtp = false;
+	session->is_authenticated = false;
+	text_done(&session->user);
+	session->account = NULL;
+	session_enter(session, SESSION_SECURING);
+	if (may_have_begun)
+		stream_secure_server_begun(session->stream, session->tls);
+	else
+		stream_secure_server(session->stream, session->tls);
+}
+
+/* The one loop that consumes input and the one place that closes on it. */
+static void
+session_pump(struct session *session)
+{
+	switch (read_input(session)) {
+	case STEP_NEXT:
+		return;
+	case STEP_WAIT:
+		stream_pause(session->stream);
+		return;
+	case STEP_SECURE:
+		secure(session);
+		return;
+	case STEP_CLOSE:
+		session_close(session); /* it is gone: return at once */
+		return;
+	}
+}
+
+/* --- events --- */
+
 static void
 on_secured(struct session *session)
 {
@@ -533,7 +602,8 @@ timeout_reply(const struct session *session)
 static void
 on_expired(struct session *session)
 {
-	if (session->state == SESSION_SECURING) {
+	if (session->state == SESSION_SECURING ||
+	    session->state == SESSION_PROXY) {
 		log_lost(session, "timed out");
 		session_kill(session);
 		return;
@@ -573,6 +643,19 @@ on_event(void *owner, enum stream_event event)
 	}
 }
 
+/* False: it is gone. */
+static bool
+begin(struct session *session)
+{
+	enum step step = welcome(session);
+
+	if (step == STEP_SECURE)
+		secure(session);
+	else if (step == STEP_CLOSE)
+		session_close(session);
+	return step != STEP_CLOSE;
+}
+
 void
 session_start(struct share *share, int descriptor,
 	      struct generation *generation, size_t listener)
@@ -596,15 +679,15 @@ session_start(struct share *share, int descriptor,
 	}
 	list_add_last(&share->sessions, &session->link);
 	session->client = *stream_peer(session->stream);
-	session->is_allowed = networks_contain(
-		session->listener->allow_from,
-		session->listener->allow_from_count, &session->client);
-	set_deadline(session);
-	if (session->listener->tls == LISTENER_TLS_IMPLICIT) {
-		session_enter(session, SESSION_SECURING);
-		stream_secure_server(session->stream, session->tls);
+	if (networks_contain(session->listener->proxy_from,
+			     session->listener->proxy_from_count,
+			     &session->client)) {
+		session->state = SESSION_PROXY;
+		set_deadline(session);
 	} else {
-		greeting(session);
+		set_deadline(session);
+		if (!begin(session))
+			return;
 	}
 	if (share->is_stopping)
 		session_stop(session);
@@ -622,6 +705,7 @@ session_stop(struct session *session)
 		session_close(session);
 		break;
 	case SESSION_SECURING:
+	case SESSION_PROXY:
 		session_kill(session);
 		break;
 	case SESSION_MAIL:

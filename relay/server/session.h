@@ -27,7 +27,8 @@
  * recipient taken leads to RCPT, DATA to the state of that name; the end of
  * data to COMMIT, where the answer is being made; then READY again. STARTTLS
  * leads through SECURING back to START (RFC 3207 4.2). AUTH waits in AUTHING for
- * each of its steps, and in the state AUTH for what the client responds.
+ * each of its steps, and in the state AUTH for what the client responds. Behind
+ * a proxy a session begins in PROXY.
  */
 #define SESSION_STATES(X)                                                      \
 	X(START)                                                               \
@@ -38,7 +39,8 @@
 	X(COMMIT)                                                              \
 	X(SECURING)                                                            \
 	X(AUTH)                                                                \
-	X(AUTHING)
+	X(AUTHING)                                                             \
+	X(PROXY)
 
 #define X(name) SESSION_##name,
 enum session_state { SESSION_STATES(X) SESSION_STATES_COUNT };
@@ -64,10 +66,12 @@ struct session {
 	struct text helo;
 	struct address client;
 	bool is_allowed; /* may relay by its address */
+	bool is_counted; /* in the census */
 	bool is_esmtp, is_secured, is_authenticated;
 	bool has_more;         /* bytes behind the command in hand */
 	bool is_skipping_line; /* the rest of one that was too long */
 	unsigned errors;
+	uint64_t messages; /* begun */
 	uint64_t data_until_ms;
 	struct transaction *transaction;
 

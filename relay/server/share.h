@@ -9,6 +9,7 @@
 
 #include "relay/server/server.h"
 
+struct census;
 struct offenders;
 struct rates;
 struct session;
@@ -21,6 +22,7 @@ struct share {
 	struct schedule *schedule;
 	struct worker *logins;       /* of all shares: hashes passwords */
 	struct offenders *offenders; /* likewise */
+	struct census *census;       /* likewise: of clients not in allow_from */
 	struct rates *rates;         /* likewise: what users send */
 	struct list sessions;     /* the loop's thread only */
 	bool is_stopping;         /* likewise */

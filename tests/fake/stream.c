@@ -163,6 +163,13 @@ stream_secure_server(struct stream *stream, struct tls_context *context)
 	stream->is_handshaking = true;
 }
 
+/* Nobody sends a handshake here: `tls` in a dialogue says that it is done. */
+void
+stream_secure_server_begun(struct stream *stream, struct tls_context *context)
+{
+	stream_secure_server(stream, context);
+}
+
 const struct tls *
 stream_tls(const struct stream *stream)
 {

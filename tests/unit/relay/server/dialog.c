@@ -32,6 +32,7 @@
 #include "base/clock.h"
 #include "keys/keyring.h"
 #include "relay/limits.h"
+#include "relay/server/census.h"
 #include "relay/server/offenders.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
@@ -118,6 +119,7 @@ begin(void)
 	memset(&listener, 0, sizeof(listener));
 	offenders_free(TAKE(share.offenders));
 	rates_free(TAKE(share.rates));
+	census_free(TAKE(share.census));
 	memset(&share, 0, sizeof(share));
 	fake_stream_forget();
 	fake_queue_forget();
@@ -131,6 +133,7 @@ begin(void)
 		.max_message_size = 100000, .max_recipients = 3,
 		.max_hops = 3, .max_header_size = 2000,
 		.command_timeout_ms = 5 * MINUTE,
+		.max_sessions_per_address = 1,
 	};
 	options.prepare = (struct prepare_options){
 		.add_date = true, .add_message_id = true,
@@ -147,6 +150,7 @@ begin(void)
 	users_free(TAKE(users[0]));
 	share.offenders = offenders_new();
 	share.rates = rates_new();
+	share.census = census_new();
 	loop.generation = &generation;
 	share.loop = &loop;
 	list_init(&share.sessions);
@@ -163,6 +167,8 @@ static const struct set_row {
 	{"max_recipients", &options.limits.max_recipients},
 	{"max_hops", &options.limits.max_hops},
 	{"max_header_size", &options.limits.max_header_size},
+	{"max_messages", &options.limits.max_messages_per_session},
+	{"max_sessions_per_address", &options.limits.max_sessions_per_address},
 };
 
 /* "user" and "keys" have the password "secret", hashed as cheaply as can be:
@@ -229,6 +235,10 @@ set(struct slice key, struct slice value)
 		contexts[0] = (struct tls_context *)contexts;
 	} else if (slice_eq(key, SLICE("auth"))) {
 		set_auth(value);
+	} else if (slice_eq(key, SLICE("proxy_from"))) {
+		cr_assert(network_parse(value, &networks[1], NULL));
+		listener.proxy_from = &networks[1];
+		listener.proxy_from_count = 1;
 	} else if (slice_eq(key, SLICE("account"))) {
 		set_account(value);
 	} else if (slice_eq(key, SLICE("auth_without_tls"))) {
