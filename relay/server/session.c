@@ -5,12 +5,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/limits.h"
-#include "relay/net/proxy.h"
 #include "relay/net/wire.h"
 #include "relay/server/auth.h"
 #include "relay/server/authentication.h"
 #include "relay/server/census.h"
 #include "relay/server/commands.h"
+#include "relay/server/welcome.h"
 
 #define IN(state) (1u << SESSION_##state)
 
@@ -29,8 +29,6 @@ static const struct reply reply_stuck = {
 	421, "4.3.0", "The message could not be stored in time"};
 static const struct reply reply_auth_stuck = {
 	421, "4.7.0", "The password could not be checked in time"};
-static const struct reply reply_too_many = {
-	421, "4.7.0", "Too many connections from your address, try again later"};
 static const struct reply reply_too_long = {500, "5.5.2", "Line too long"};
 static const struct reply reply_bare_line_end = {
 	500, "5.5.2", "Bare CR or LF: lines must end in CRLF"};
@@ -436,8 +434,8 @@ read_line(struct session *session, bool *more_needed)
 	return STEP_CLOSE;
 }
 
-static void
-log_lost(const struct session *session, const char *reason)
+void
+session_lost(const struct session *session, const char *reason)
 {
 	struct log line;
 
@@ -449,68 +447,6 @@ log_lost(const struct session *session, const char *reason)
 	log_string(&line, "state", state_names[session->state]);
 	log_string(&line, "reason", reason);
 	log_send(&line);
-}
-
-static void
-greeting(struct session *session)
-{
-	static const struct reply hello = {220, NULL, ""};
-	CLEAN(text_done) struct text text = {0};
-
-	text_addf(&text, "%.*s ESMTP signet",
-		  SLICE_ARG(session_options(session)->hostname));
-	session_reply(session, &hello, text_slice(&text));
-}
-
-/* The client's address is known: who it is, and whether there is room. */
-static enum step
-welcome(struct session *session)
-{
-	const struct listener_options *listener = session->listener;
-	const struct limits_options *limits = &session_options(session)->limits;
-
-	session->is_allowed = networks_contain(listener->allow_from,
-					       listener->allow_from_count,
-					       &session->client);
-	if (!session->is_allowed)
-		session->is_counted =
-			census_enter(session->share->census, &session->client,
-				     limits->max_sessions_per_address);
-	if (!session->is_allowed && !session->is_counted) {
-		log_lost(session, "limits.max_sessions_per_address");
-		if (listener->tls != LISTENER_TLS_IMPLICIT)
-			session_reply(session, &reply_too_many, SLICE_NONE);
-		return STEP_CLOSE;
-	}
-	if (listener->tls == LISTENER_TLS_IMPLICIT)
-		return STEP_SECURE;
-	if (session->state == SESSION_PROXY)
-		session_enter(session, SESSION_START);
-	greeting(session);
-	return STEP_NEXT;
-}
-
-static enum step
-read_proxy(struct session *session, bool *more_needed)
-{
-	struct address client;
-	size_t used = 0;
-
-	switch (proxy_parse(stream_input(session->stream), &client, &used)) {
-	case PROXY_MORE:
-		*more_needed = true;
-		return STEP_NEXT;
-	case PROXY_CLIENT:
-		session->client = client;
-		break;
-	case PROXY_UNKNOWN:
-		break;
-	case PROXY_MALFORMED:
-		log_lost(session, "not a header of the PROXY protocol");
-		return STEP_CLOSE;
-	}
-	stream_consume(session->stream, used);
-	return welcome(session);
 }
 
 static enum step
@@ -527,7 +463,7 @@ read_input(struct session *session)
 		if (session->state == SESSION_DATA)
 			step = read_data(session);
 		else if (session->state == SESSION_PROXY)
-			step = read_proxy(session, &more_needed);
+			step = welcome_proxied(session, &more_needed);
 		else if (session->is_skipping_line)
 			more_needed = !skip_line(session, input);
 		else
@@ -586,7 +522,7 @@ on_secured(struct session *session)
 	session->is_secured = true;
 	session_enter(session, SESSION_START);
 	if (greets)
-		greeting(session);
+		welcome_greet(session);
 }
 
 static const struct reply *
@@ -604,11 +540,11 @@ on_expired(struct session *session)
 {
 	if (session->state == SESSION_SECURING ||
 	    session->state == SESSION_PROXY) {
-		log_lost(session, "timed out");
+		session_lost(session, "timed out");
 		session_kill(session);
 		return;
 	}
-	log_lost(session, "timed out");
+	session_lost(session, "timed out");
 	session_reply(session, timeout_reply(session), SLICE_NONE);
 	session_close(session);
 }
@@ -630,14 +566,14 @@ on_event(void *owner, enum stream_event event)
 		break;
 	case STREAM_ENDED:
 		if (session->transaction != NULL)
-			log_lost(session, "the client closed the connection");
+			session_lost(session, "the client closed the connection");
 		session_close(session);
 		break;
 	case STREAM_EXPIRED:
 		on_expired(session);
 		break;
 	case STREAM_FAILED:
-		log_lost(session, stream_fault(session->stream)->text);
+		session_lost(session, stream_fault(session->stream)->text);
 		session_kill(session);
 		break;
 	}
@@ -647,7 +583,7 @@ on_event(void *owner, enum stream_event event)
 static bool
 begin(struct session *session)
 {
-	enum step step = welcome(session);
+	enum step step = welcome_client(session);
 
 	if (step == STEP_SECURE)
 		secure(session);

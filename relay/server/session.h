@@ -90,7 +90,9 @@ void session_stop(struct session *session);
 /* At once, whatever it does. */
 void session_kill(struct session *session);
 
-/* For commands.c. */
+/* For commands.c, authentication.c and welcome.c. */
+/* The event of a client who goes before his time, or is sent away. */
+void session_lost(const struct session *session, const char *reason);
 void session_enter(struct session *session, enum session_state state);
 enum step session_reply(struct session *session, const struct reply *reply,
 			struct slice extra);

@@ -1,0 +1,69 @@
+#include "relay/server/welcome.h"
+
+#include "relay/net/proxy.h"
+#include "relay/server/census.h"
+
+static const struct reply reply_too_many = {
+	421, "4.7.0", "Too many connections from your address, try again later"};
+
+void
+welcome_greet(struct session *session)
+{
+	static const struct reply hello = {220, NULL, ""};
+	CLEAN(text_done) struct text text = {0};
+
+	text_addf(&text, "%.*s ESMTP signet",
+		  SLICE_ARG(session_options(session)->hostname));
+	session_reply(session, &hello, text_slice(&text));
+}
+
+/* The client's address is known: who it is, and whether there is room. */
+enum step
+welcome_client(struct session *session)
+{
+	const struct listener_options *listener = session->listener;
+	const struct limits_options *limits = &session_options(session)->limits;
+
+	session->is_allowed = networks_contain(listener->allow_from,
+					       listener->allow_from_count,
+					       &session->client);
+	if (!session->is_allowed)
+		session->is_counted =
+			census_enter(session->share->census, &session->client,
+				     limits->max_sessions_per_address);
+	if (!session->is_allowed && !session->is_counted) {
+		session_lost(session, "limits.max_sessions_per_address");
+		if (listener->tls != LISTENER_TLS_IMPLICIT)
+			session_reply(session, &reply_too_many, SLICE_NONE);
+		return STEP_CLOSE;
+	}
+	if (listener->tls == LISTENER_TLS_IMPLICIT)
+		return STEP_SECURE;
+	if (session->state == SESSION_PROXY)
+		session_enter(session, SESSION_START);
+	welcome_greet(session);
+	return STEP_NEXT;
+}
+
+enum step
+welcome_proxied(struct session *session, bool *more_needed)
+{
+	struct address client;
+	size_t used = 0;
+
+	switch (proxy_parse(stream_input(session->stream), &client, &used)) {
+	case PROXY_MORE:
+		*more_needed = true;
+		return STEP_NEXT;
+	case PROXY_CLIENT:
+		session->client = client;
+		break;
+	case PROXY_UNKNOWN:
+		break;
+	case PROXY_MALFORMED:
+		session_lost(session, "not a header of the PROXY protocol");
+		return STEP_CLOSE;
+	}
+	stream_consume(session->stream, used);
+	return welcome_client(session);
+}

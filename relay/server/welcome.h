@@ -1,0 +1,18 @@
+/*
+ * welcome - how a session begins: who the client is, whether there is room for
+ * him, and the greeting.
+ */
+#ifndef RELAY_SERVER_WELCOME_H
+#define RELAY_SERVER_WELCOME_H
+
+#include "relay/server/session.h"
+
+/* Once the client's address is known. STEP_SECURE: TLS comes first. */
+enum step welcome_client(struct session *session);
+/* The same behind a proxy, in the state PROXY: reads what the proxy says of the
+ * client (relay/net/proxy.h) before. */
+enum step welcome_proxied(struct session *session, bool *more_needed);
+/* RFC 5321 4.3.1 */
+void welcome_greet(struct session *session);
+
+#endif
