@@ -11,13 +11,14 @@ import time
 
 import pytest
 
-from harness import authres, judge
+from harness import authres, judge, signet
 from harness.faulty import Receiver
+from harness.imported import Imported
 from harness.judge import Keys
 from harness.milter import MilterSetup, SignetMilter
 from harness.milter_client import Milter, fields_of
 from harness.names import NameServer
-from harness.opendkim import OpenDkim
+from harness.opendkim import OpenDkim, private_copy
 from harness.ports import free_port
 from harness.postfix import Relaying
 from harness.sendmail import Sendmail
@@ -173,6 +174,53 @@ def test_opendkim_agrees(world, started):
     for name, results in said.items():
         assert results == OPENDKIM_DIFFERS.get(name), name
     assert said == OPENDKIM_DIFFERS
+
+
+def both_ways(socket, world):
+    """{name: what is said of a stranger's message}, and who signed ours."""
+    said = {}
+    for name, (message, _) in world.messages.table.items():
+        with Milter(socket) as conversation:
+            result = conversation.message(message, client=STRANGER)
+        assert result.verdict in ("continue", "accept"), (name, result)
+        said[name] = [
+            one.result for value in values(result.data)
+            for one in authres.by_python(value)[1] if one.method == "dkim"]
+    with Milter(socket) as conversation:
+        result = conversation.message(MESSAGE, client=LOCAL)
+    return said, [(tags["d"], tags["s"], tags["h"].lower().split(":"))
+                  for tags in judge.signature_tags(result.data)]
+
+
+def test_what_was_imported_signs_and_verifies_as_opendkim(world):
+    theirs = OpenDkim(os.path.join(world.directory, "sv"), {
+        "Mode": "sv", "AuthservID": ID, "AlwaysAddARHeader": "yes",
+        "On-Default": "accept", "Domain": "example.com", "Selector": "rsa",
+        "Canonicalization": "relaxed/simple",
+        "KeyFile": private_copy(world.keys.path("example.com", "rsa"),
+                                world.directory)},
+        records=world.keys.records)
+    theirs.imported = theirs.config + ".signet"
+    try:
+        old, old_signers = both_ways(theirs.socket, world)
+    finally:
+        theirs.stop()
+    with open(theirs.imported, "wb") as file:
+        file.write(signet.run("import", "opendkim", theirs.config,
+                              check=0).stdout)
+        file.write(b'dns { resolvers = {"%s"} }\n'
+                   % world.names.resolver.encode())
+    ours = SignetMilter(Imported(theirs))
+    try:
+        new, new_signers = both_ways(ours.socket, world)
+    finally:
+        ours.stop()
+    assert [each[:2] for each in new_signers] == [("example.com", "rsa")]
+    assert [(d, s, sorted(h)) for d, s, h in new_signers] == \
+        [(d, s, sorted(h)) for d, s, h in old_signers]
+    for name, (_, expected) in world.messages.table.items():
+        assert new[name] == (expected or ["none"]), name
+        assert old[name] == OPENDKIM_DIFFERS.get(name, new[name]), name
 
 
 def test_the_field_goes_on_top(world, verifying):
