@@ -179,7 +179,8 @@ connection_fail(struct connection *connection)
 	connection_end(connection);
 }
 
-/* To be told once, not with each message that then goes in clear. */
+/* To be told once, not with each message that then goes in clear, nor by each
+ * of several connections. */
 static void
 tls_leave_out(const struct connection *connection,
 	      const struct client_end *end)
@@ -187,8 +188,9 @@ tls_leave_out(const struct connection *connection,
 	const struct host *host = connection->host;
 	struct log line;
 
-	peers_note_clear(connection->settings.peers, host->name,
-			 &host->address);
+	if (!peers_note_clear(connection->settings.peers, host->name,
+			      &host->address))
+		return;
 	log_begin(&line, LOG_LEVEL_WARNING, "tls-failed");
 	log_text(&line, "mx", host->name);
 	log_text(&line, "address", end->result.address);

@@ -145,17 +145,21 @@ host_key(struct text *key, struct slice host, const struct address *address)
 		text_add_byte(key, ascii_lower(host.bytes[i]));
 }
 
-void
+bool
 peers_note_clear(struct peers *peers, struct slice host,
 		 const struct address *address)
 {
 	CLEAN(text_done) struct text key = {0};
+	struct trace *trace;
+	bool is_new;
 
 	host_key(&key, host, address);
 	pthread_mutex_lock(&peers->lock);
-	memory_find_or_add(&peers->clear, text_slice(&key))->until_ms =
-		clock_now_ms() + PEER_CLEAR_MS;
+	trace = memory_find_or_add(&peers->clear, text_slice(&key));
+	is_new = trace->until_ms == 0;
+	trace->until_ms = clock_now_ms() + PEER_CLEAR_MS;
 	pthread_mutex_unlock(&peers->lock);
+	return is_new;
 }
 
 void

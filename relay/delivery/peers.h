@@ -31,8 +31,8 @@ struct peers;
 struct peers *peers_new(void);
 void peers_free(struct peers *peers); /* takes NULL */
 
-/* Its TLS failed; or is to be tried again at once. */
-void peers_note_clear(struct peers *peers, struct slice host,
+/* Its TLS failed; or is to be tried again at once. True: that is news. */
+bool peers_note_clear(struct peers *peers, struct slice host,
 		      const struct address *address);
 void peers_forget_clear(struct peers *peers, struct slice host,
 			const struct address *address);

@@ -21,7 +21,8 @@ Test(peers, a_host_is_in_clear_for_a_while)
 	struct address other_port = a;
 
 	address_set_port(&other_port, 26);
-	peers_note_clear(peers, SLICE("mx.example.net"), &a);
+	cr_expect(peers_note_clear(peers, SLICE("mx.example.net"), &a));
+	cr_expect_not(peers_note_clear(peers, SLICE("mx.example.net"), &a));
 	cr_expect(peers_is_clear(peers, SLICE("mx.example.net"), &a));
 	cr_expect(peers_is_clear(peers, SLICE("MX.Example.NET"), &a));
 	cr_expect_not(peers_is_clear(peers, SLICE("mx2.example.net"), &a));
