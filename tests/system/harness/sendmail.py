@@ -45,7 +45,7 @@ define(`RELAY_MAILER_ARGS', `TCP $h {relay_port}')
 define(`ESMTP_MAILER_ARGS', `TCP $h {relay_port}')
 FEATURE(`accept_unresolvable_domains')
 FEATURE(`no_default_msa')
-DAEMON_OPTIONS(`Name=MTA, Family=inet, Addr=127.0.0.1, Port={port}')
+DAEMON_OPTIONS(`Name=MTA, Family=inet, Addr={address}, Port={port}')
 {site}
 MAILER(`smtp')
 """
@@ -72,11 +72,14 @@ FEATURE(`msp', `[127.0.0.1]')
 HOSTS = "127.0.0.1 localhost {hostname} {short}\n"
 RESOLVER = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
-# Mounts and the host's name are this shell's, and end with the server.
+# Mounts and the host's name are this shell's, and end with the server. It reads
+# no key below a directory that everybody may write to, such as /tmp.
+TLS = "/mnt"
 ALONE = """set -e
 hostname "$1"
 mount --bind "$2/hosts" /etc/hosts
 mount --bind "$2/resolv.conf" /etc/resolv.conf
+mount --bind "$2/tls" /mnt
 shift 2
 exec "$@"
 """
@@ -93,21 +96,24 @@ class Sendmail:
     """site: m4 of the test's own: INPUT_MAIL_FILTER(…), FEATURE(…), define(…);
     relay_port: where the smarthost on 127.0.0.1 listens; mailer: what it is
     reached by, "relay" as a smarthost is by default, or "esmtp" as the MX of a
-    domain is."""
+    domain is; tls_files: what it finds below TLS."""
 
     def __init__(self, directory, relay_port, site="",
-                 hostname="mx.example.com", mailer="relay", start=True):
+                 hostname="mx.example.com", mailer="relay", start=True,
+                 address="127.0.0.1", port=None, tls_files=()):
         self.directory = os.path.join(directory, "sendmail")
         self.hostname = hostname
-        self.port = free_port()
+        self.address, self.port = address, port or free_port()
         self.relay_port = relay_port
         self.mailer = mailer
         self.config = os.path.join(self.directory, "sendmail.cf")
         self.submit_config = os.path.join(self.directory, "submit.cf")
         self.server = None
-        for queue in ("queue", "client"):
+        for queue in ("queue", "client", "tls"):
             os.makedirs(os.path.join(self.directory, queue), mode=0o700)
         os.chmod(self.directory, 0o755)
+        for path in tls_files:
+            shutil.copy(path, os.path.join(self.directory, "tls"))
         # The program that users call may not be root, whoever calls it.
         shutil.chown(os.path.join(self.directory, "client"), "nobody",
                      "nogroup")
@@ -138,7 +144,7 @@ class Sendmail:
             file.write(template.format(
                 macros=macros, directory=self.directory, site=site,
                 hostname=self.hostname, port=self.port, mailer=self.mailer,
-                relay_port=self.relay_port))
+                address=self.address, relay_port=self.relay_port))
         done = subprocess.run(["m4", "-D_CF_DIR_=" + macros, source],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert done.returncode == 0 and not done.stderr, done.stderr.decode()
@@ -161,7 +167,7 @@ class Sendmail:
         self.server = Server(
             self._command(self.config, "-bD", "-q2s", "-O", "DeliveryMode=i"),
             self.directory, "sendmail")
-        self.server.wait_until(lambda: accepts("127.0.0.1", self.port), 20,
+        self.server.wait_until(lambda: accepts(self.address, self.port), 20,
                                "its port")
 
     def stop(self):

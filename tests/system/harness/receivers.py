@@ -1,0 +1,188 @@
+"""Postfix, Exim, OpenSMTPD and Sendmail under one roof: each takes mail for
+everybody, at an address of its own, with a certificate of one authority, and
+hands it on to a `sink` (faulty.Receiver), where a test sees what arrived.
+
+Each refuses gone@…, and puts off later@… until stop_putting_off().
+"""
+
+import os
+import signal
+import subprocess
+
+from .exim import Exim
+from .faulty import Receiver
+from .opensmtpd import OpenSmtpd
+from .ports import free_port
+from .postfix import RELAYING, Instance
+from .process import wait_for
+from .sendmail import TLS, Sendmail
+
+POSTFIX_TLS = """
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = {cert}
+smtpd_tls_key_file = {key}
+smtpd_tls_loglevel = 1
+smtpd_recipient_restrictions = check_recipient_access inline:{{{gone}}}, permit_mynetworks, reject
+smtpd_discard_ehlo_keywords =
+"""
+
+# Sendmail: TLS, lines as long as they are, and whom it refuses.
+SENDMAIL_TLS = """
+define(`confCACERT_PATH', `{tls}')
+define(`confCACERT', `{tls}/authority.pem')
+define(`confSERVER_CERT', `{tls}/{host}.pem')
+define(`confSERVER_KEY', `{tls}/{host}.key')
+define(`SMTP_MAILER_LL', `0')define(`RELAY_MAILER_LL', `0')
+define(`confMUST_QUOTE_CHARS', `')
+DAEMON_OPTIONS(`Name=PLAIN, Family=inet, Addr={address}, Port={plain_port}, Modifiers=S')
+LOCAL_RULESETS
+SLocal_check_rcpt
+R$* gone @ $*	$#error $@ 5.1.1 $: "550 nobody of that name"
+{later}
+"""
+SENDMAIL_LATER = 'R$* later @ $*\t$#error $@ 4.2.0 $: "451 later"'
+
+
+def openssl(*arguments):
+    subprocess.run(["openssl"] + list(arguments), check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def authority(directory):
+    """(certificate, key) of one that only these tests trust."""
+    cert, key = (os.path.join(directory, "authority." + kind)
+                 for kind in ("pem", "key"))
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+            "-subj", "/CN=authority.example.org", "-keyout", key, "-out", cert)
+    return cert, key
+
+
+def vouched_for(directory, hostname, by):
+    """A certificate for a host, and its key."""
+    cert, key = (os.path.join(directory, "%s.%s" % (hostname, kind))
+                 for kind in ("pem", "key"))
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+            "-subj", "/CN=" + hostname, "-addext",
+            "subjectAltName=DNS:" + hostname, "-addext",
+            "basicConstraints=critical,CA:FALSE", "-CA", by[0], "-CAkey",
+            by[1], "-keyout", key, "-out", cert)
+    os.chmod(key, 0o600)
+    return cert, key
+
+
+class Rig:
+    """One receiver: `address` and `port` have TLS, `plain` ("host:port") has
+    none."""
+
+    name = None
+    has_tls = True
+    resumes = True
+
+    def __init__(self, directory, address, port, by):
+        self.directory = os.path.join(directory, self.name)
+        os.makedirs(self.directory)
+        os.chmod(self.directory, 0o711)
+        self.host = "mx-%s.example.net" % self.name
+        self.address, self.port = address, port
+        self.plain_port = free_port()
+        self.plain = "%s:%d" % (address, self.plain_port)
+        self.certificate = vouched_for(self.directory, self.host, by)
+        self.authority = by[0]
+        self.sink = Receiver(free_port())
+        self.server = self.make()
+
+    @property
+    def listeners(self):
+        return [(self.address, self.port), (self.address, self.plain_port)]
+
+    def stop_putting_off(self):
+        self.server.stop_putting_off()
+
+    def stop(self):
+        self.server.stop()
+        self.sink.stop()
+
+    def arrived(self, subject, recipients=1, seconds=60):
+        """The deliveries of one message, for so many recipients."""
+        def all_of_it():
+            found = [one for one in list(self.sink.deliveries)
+                     if b"\r\nSubject: %s\r\n" % subject.encode() in one.data]
+            count = sum(len(one.recipients) for one in found)
+            return found if count >= recipients else None
+        return wait_for(all_of_it, seconds, lambda: "%s at %s's sink:\n%s" % (
+            subject, self.name, self.server.log()[-3000:]))
+
+
+class PostfixServer(Instance):
+    def log(self):
+        return self.maillog()
+
+
+class PostfixRig(Rig):
+    name = "postfix"
+
+    def make(self):
+        self.plain = "127.0.0.1:%d" % self.plain_port
+        return self._start(puts_off=True)
+
+    def _start(self, puts_off):
+        gone = " { gone@postfix.example.net = REJECT nobody of that name }"
+        if puts_off:
+            gone += " { later@postfix.example.net = DEFER later }"
+        server = PostfixServer(
+            os.path.join(self.directory, "server"),
+            [(self.address, self.port)], self.host,
+            RELAYING.format(relay_port=self.sink.port) + POSTFIX_TLS.format(
+                cert=self.certificate[0], key=self.certificate[1], gone=gone),
+            {self.plain_port: ["smtpd_tls_security_level=none"]})
+        server.start()
+        return server
+
+    def stop_putting_off(self):
+        self.server.stop()
+        self.server = self._start(puts_off=False)
+
+
+class EximRig(Rig):
+    name = "exim"
+
+    def make(self):
+        return Exim(self.directory, self.listeners, self.sink.port,
+                    self.certificate, self.plain_port, self.host)
+
+
+class OpenSmtpdRig(Rig):
+    name = "opensmtpd"
+    # It offers STARTTLS and then has no key: github.com/OpenSMTPD/OpenSMTPD
+    # issues 1171 and 1239. Mended in 7.3; Debian 12 has 6.8.
+    has_tls = False
+
+    def make(self):
+        return OpenSmtpd(self.directory, self.listeners, self.sink.port,
+                         self.certificate, self.plain_port, self.host)
+
+
+class SendmailRig(Rig):
+    name = "sendmail"
+    resumes = False  # it gives tickets, and takes none
+
+    def make(self):
+        return Sendmail(self.directory, self.sink.port, self._site(True),
+                        hostname=self.host, mailer="esmtp",
+                        address=self.address, port=self.port,
+                        tls_files=self.certificate + (self.authority,))
+
+    def _site(self, puts_off):
+        return SENDMAIL_TLS.format(
+            tls=TLS, host=self.host, address=self.address, plain_port=self.plain_port,
+            later=SENDMAIL_LATER if puts_off else "")
+
+    def stop_putting_off(self):
+        # Each connection has a process of its own, which would go on.
+        os.killpg(self.server.server.process.pid, signal.SIGTERM)
+        self.server.stop()
+        self.server.configure(self._site(False))
+        self.server.start()
+
+
+RIGS = (PostfixRig, EximRig, OpenSmtpdRig, SendmailRig)
