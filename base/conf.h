@@ -5,7 +5,8 @@
  *	name = VALUE            VALUE: "text", a bare word such as 50M or true,
  *	                        or a list, {"a", "b"}; commas are optional
  *	section { … }           at most once
- *	section "title" { … }   any number, each title once
+ *	section "title" { … }   any number; each title once, but where the table
+ *	                        says otherwise
  *	include "FILE"          relative to the directory of the file it is in
  *	# comment               to the end of the line
  *
@@ -163,6 +164,7 @@ struct conf_option {
 	const char *const *words; /* ends in NULL */
 	conf_parse_fn *parse;
 	size_t each, count_offset, title_offset;
+	bool titles_repeat;   /* of CONF_TITLED: the caller tells them apart */
 	const char *example;  /* for the reference, where fallback is NULL */
 };
 

@@ -324,7 +324,8 @@ titled_fill(const struct filler *filler, const struct conf_option *option,
 		titled[i] = (struct titled){item, i};
 		i++;
 	}
-	titles_check(filler, titled, count);
+	if (!option->titles_repeat)
+		titles_check(filler, titled, count);
 	list_store(target, option, elements, count);
 }
 

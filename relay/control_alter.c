@@ -76,7 +76,7 @@ row_log(const struct change *change, const struct change_row *row)
 						 .address);
 		log_list_end(&line);
 	}
-	log_text(&line, "domain", row->destination);
+	log_text(&line, "domain", routing_domain(row->destination));
 	log_number(&line, "uid", change->task->uid);
 	log_send(&line);
 }

@@ -62,10 +62,12 @@ control_head_damages(const struct list *damages, struct text *out)
 			CONTAINER(item, struct store_damage, link);
 		char id[MESSAGE_ID_TEXT + 1];
 
+		struct slice domain = routing_domain(slice_of(
+			damage->destination, damage->destination_len));
+
 		message_id_write(&damage->id, id);
 		text_addf(out, "damaged %s: to %.*s: %s\n", id,
-			  (int)damage->destination_len, damage->destination,
-			  damage->fault.text);
+			  SLICE_ARG(domain), damage->fault.text);
 	}
 }
 

@@ -111,6 +111,7 @@
  * hosts together that an attempt tries. The last is eight minutes of
  * CONNECT_TIMEOUT_MS. */
 #define MX_HOSTS_MAX 32
+#define NEXT_HOPS_MAX 8 /* that a smarthost or a route names */
 #define MX_HOST_ADDRESSES_MAX 8
 #define MX_ADDRESSES_MAX 16
 

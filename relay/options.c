@@ -9,6 +9,7 @@
 #include "relay/options_senders.h"
 #include "relay/options_signing.h"
 #include "relay/options_values.h"
+#include "relay/routing.h"
 
 /* ---- the table ---- */
 
@@ -182,9 +183,10 @@ static const struct conf_option rows[] = {
 	  "How mail goes out." },
 	{ "delivery.port", CONF_COUNT, FIELD(delivery.port), "25", 1, 65535,
 	  "The port of the hosts that MX records name." },
-	{ "delivery.smarthost", CONF_PARSED, FIELD(delivery.smarthost), "", 0, 0,
-	  "\"host:port\" that takes all mail; empty: the recipients' MX hosts.",
-	  .parse = next_hop_value },
+	{ "delivery.smarthost", CONF_LIST, FIELD(delivery.smarthost), "", 0, NEXT_HOPS_MAX,
+	  "\"host:port\" that takes all mail, or several of them, {\"smtp1.example.net:25\", \"smtp2.example.net:25\"}: the next one while those before it cannot be reached; empty: the recipients' MX hosts.",
+	  .parse = next_hop_value, .each = sizeof(struct slice),
+	  COUNT_AT(delivery.smarthost_count) },
 	{ "delivery.tls", CONF_WORD, FIELD(delivery.tls), "opportunistic", 0, 0,
 	  "Opportunistic goes on in clear where TLS is not offered or fails, required waits instead; both take any certificate. Verify also checks its chain and name.",
 	  .words = tls_words },
@@ -237,12 +239,18 @@ static const struct conf_option rows[] = {
 	  COUNT_AT(delivery.refuse_addresses_count) },
 
 	{ "route", CONF_TITLED, FIELD(routes), "example.net", 0, 0,
-	  "Where mail for a domain goes instead; any number of them: \"example.net\", \"*.example.net\", \"*\". The closest wins.",
+	  "Where mail for a domain goes instead; any number of them: \"example.net\", \"*.example.net\" (the domains below it), \"*\", \"[192.0.2.1]\". The closest wins; of those with the same title, the one whose `from` is closest to the sender; where none of them takes the sender, the next closest title.",
 	  .each = sizeof(struct route_options), COUNT_AT(routes_count),
-	  .title_offset = offsetof(struct route_options, pattern) },
-	{ "route.via", CONF_PARSED, IN(struct route_options, via), "", 0, 0,
-	  "\"host:port\", looked up as an address, never as MX; empty: the recipients' MX hosts.",
-	  .parse = next_hop_value },
+	  .title_offset = offsetof(struct route_options, pattern),
+	  .titles_repeat = true },
+	{ "route.from", CONF_LIST, IN(struct route_options, from), "", 0, CONF_LIST_MAX,
+	  "The senders (MAIL FROM) that it is for: \"user@example.com\", \"example.com\", \"*.example.com\" (the domains below it), \"*\" (all but the null path), \"<>\" (the null path, which reports have); none: all.",
+	  .parse = route_sender_value, .each = sizeof(struct slice),
+	  .count_offset = offsetof(struct route_options, from_count) },
+	{ "route.via", CONF_LIST, IN(struct route_options, via), "", 0, NEXT_HOPS_MAX,
+	  "\"host:port\", looked up as an address, never as MX, or several as with delivery.smarthost; empty: the recipients' MX hosts.",
+	  .parse = next_hop_value, .each = sizeof(struct slice),
+	  .count_offset = offsetof(struct route_options, via_count) },
 	{ "route.tls", CONF_WORD, IN(struct route_options, tls), "opportunistic", 0, 0,
 	  "As delivery.tls.",
 	  .words = tls_words },
@@ -449,6 +457,7 @@ options_build(struct arena *arena, const struct conf_item *items,
 		options->listeners->name = SLICE("default");
 	}
 	options_settle(options, sources, errors);
+	routing_build(options);
 	options_check(options, errors);
 	signing_options_check(options, errors);
 	senders_check(options, errors);

@@ -85,7 +85,8 @@ struct tls_terms {
 
 struct delivery_options {
 	uint16_t port;
-	struct slice smarthost;    /* "" or host:port */
+	struct slice *smarthost; /* each "host:port", in order; none: MX */
+	size_t smarthost_count;
 	enum tls_policy tls;
 	struct tls_terms tls_terms;
 	bool implicit_tls;         /* RFC 8314 3.3: TLS from the start */
@@ -105,12 +106,17 @@ struct delivery_options {
 };
 
 struct route_options {
-	struct slice pattern;      /* "example.net", "*.example.net", "*" */
-	struct slice via;          /* "" or host:port */
+	struct slice pattern; /* "example.net", "*.example.net", "*",
+				 "[192.0.2.1]" */
+	struct slice *from;   /* senders; none: all */
+	size_t from_count;
+	struct slice *via; /* as delivery.smarthost */
+	size_t via_count;
 	enum tls_policy tls;
 	struct tls_terms tls_terms;
 	bool implicit_tls;
 	struct login_options login;
+	char id[16]; /* where it has `from`: relay/routing.h */
 };
 
 struct milter_section {
@@ -160,6 +166,7 @@ struct options {
 	struct delivery_options delivery;
 	struct route_options *routes;
 	size_t routes_count;
+	const struct routing *routing; /* finds them */
 	struct milter_section milter;
 	bool strict_key_modes;
 	struct signing_options signing;

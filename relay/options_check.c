@@ -9,6 +9,7 @@
 #include "relay/login.h"
 #include "relay/machine.h"
 #include "relay/options_values.h"
+#include "relay/routing.h"
 #include "relay/users.h"
 
 #define RESOLVERS_MAX 16
@@ -67,14 +68,21 @@ path_settle(const struct settler *settler, const struct conf_item *section,
 			     SLICE_ARG(*path));
 }
 
-/* As DNS has it: A-labels, in lower case. What is no domain name stays as it
- * is, for the checks to say so. */
+/* As DNS has it: A-labels, in lower case; a literal in its one form. What is no
+ * domain name stays as it is, for the checks to say so. */
 static struct slice
 name_settle(struct arena *arena, struct slice name)
 {
 	struct slice ascii, rest = name;
 	bool is_pattern = slice_starts(name, SLICE("*."));
+	char literal[ADDRESS_TEXT_SIZE];
+	struct address address;
 
+	if (slice_starts(name, SLICE("[")) &&
+	    address_parse_host(name, 0, &address)) {
+		address_write_literal(&address, literal);
+		return arena_copy(arena, SLICE(literal));
+	}
 	if (is_pattern)
 		rest = slice_from(name, 2);
 	if (!idn_to_ascii(rest, arena, &ascii, NULL))
@@ -162,6 +170,35 @@ domains_settle(const struct settler *settler)
 	}
 }
 
+/* "" alone means none: `via = ""`. */
+static void
+next_hops_settle(const struct slice *via, size_t *count)
+{
+	if (*count == 1 && via[0].len == 0)
+		*count = 0;
+}
+
+static void
+routes_settle(const struct settler *settler)
+{
+	struct options *options = settler->options;
+	const struct conf_item *item = options->items->items;
+
+	next_hops_settle(options->delivery.smarthost,
+			 &options->delivery.smarthost_count);
+	for (size_t i = 0; i < options->routes_count; i++) {
+		struct route_options *route = &options->routes[i];
+
+		while (!slice_eq(item->name, SLICE("route")))
+			item = item->next;
+		path_settle(settler, item, "auth_password_file",
+			    &route->login.password_file);
+		route->pattern = name_settle(&options->arena, route->pattern);
+		next_hops_settle(route->via, &route->via_count);
+		item = item->next;
+	}
+}
+
 void
 options_settle(struct options *options, const struct conf_sources *sources,
 	       struct conf_errors *errors)
@@ -187,13 +224,7 @@ options_settle(struct options *options, const struct conf_sources *sources,
 	path_settle(&settler, section_at(root, "delivery", 0),
 		    "auth_password_file",
 		    &options->delivery.login.password_file);
-	for (size_t i = 0; i < options->routes_count; i++) {
-		struct route_options *route = &options->routes[i];
-
-		path_settle(&settler, section_at(root, "route", i),
-			    "auth_password_file", &route->login.password_file);
-		route->pattern = name_settle(&options->arena, route->pattern);
-	}
+	routes_settle(&settler);
 }
 
 /* ---- checks ---- */
@@ -279,16 +310,43 @@ tls_terms_check(const struct conf_item *item, enum tls_policy tls,
 			   "'tls_min' and 'tls = \"none\"' are at odds");
 }
 
-/* A next hop, of `delivery` or of a route, that `via` names by the option
- * via_name. A host that the DNS names is given no password. */
+/* A list of hosts, as `delivery` or a route names it. */
+struct next_hops {
+	const char *option;
+	const struct slice *items;
+	size_t count;
+};
+
 static void
-next_hop_check(const struct conf_item *item, const char *via_name,
-	       struct slice via, enum tls_policy tls, bool implicit_tls,
+next_hops_check(const struct next_hops *hops, const struct conf_item *item,
+		struct conf_errors *errors)
+{
+	for (size_t i = 0; i < hops->count; i++) {
+		if (hops->items[i].len == 0)
+			conf_error(errors, conf_item_place(item, hops->option),
+				   "'%s' names an empty host among others",
+				   hops->option);
+		for (size_t j = 0; j < i; j++)
+			if (slice_eq_nocase(hops->items[i], hops->items[j]))
+				conf_error(errors,
+					   conf_item_place(item, hops->option),
+					   "'%s' names '%.*s' twice",
+					   hops->option,
+					   SLICE_ARG(hops->items[i]));
+	}
+}
+
+/* A next hop, of `delivery` or of a route, which the hosts are. A host
+ * that the DNS names is given no password. */
+static void
+next_hop_check(const struct conf_item *item, const struct next_hops *hops,
+	       enum tls_policy tls, bool implicit_tls,
 	       const struct login_options *login, struct conf_errors *errors)
 {
-	if (implicit_tls && via.len == 0)
+	next_hops_check(hops, item, errors);
+	if (implicit_tls && hops->count == 0)
 		conf_error(errors, conf_item_place(item, "implicit_tls"),
-			   "'implicit_tls' needs '%s'", via_name);
+			   "'implicit_tls' needs '%s'", hops->option);
 	if (implicit_tls && tls == TLS_NONE)
 		conf_error(errors, conf_item_place(item, "tls"),
 			   "'implicit_tls' and 'tls = \"none\"' are at odds");
@@ -300,9 +358,9 @@ next_hop_check(const struct conf_item *item, const char *via_name,
 	if (login->password_file.len == 0)
 		conf_error(errors, conf_item_place(item, "auth_user"),
 			   "'auth_user' needs 'auth_password_file'");
-	if (via.len == 0)
+	if (hops->count == 0)
 		conf_error(errors, conf_item_place(item, "auth_user"),
-			   "'auth_user' needs '%s'", via_name);
+			   "'auth_user' needs '%s'", hops->option);
 	if (tls == TLS_NONE && !login->without_tls)
 		conf_error(errors, conf_item_place(item, "auth_user"),
 			   "'auth_user' with 'tls = \"none\"' would send the "
@@ -314,24 +372,33 @@ routes_check(const struct options *options, struct conf_errors *errors)
 {
 	const struct delivery_options *delivery = &options->delivery;
 
-	next_hop_check(section_at(options->items, "delivery", 0), "smarthost",
-		       delivery->smarthost, delivery->tls,
-		       delivery->implicit_tls, &delivery->login, errors);
+	const struct conf_item *item = options->items->items;
+
+	next_hop_check(section_at(options->items, "delivery", 0),
+		       &(struct next_hops){"smarthost", delivery->smarthost,
+					   delivery->smarthost_count},
+		       delivery->tls, delivery->implicit_tls, &delivery->login,
+		       errors);
 	tls_terms_check(section_at(options->items, "delivery", 0),
 			delivery->tls, &delivery->tls_terms, errors);
 	for (size_t i = 0; i < options->routes_count; i++) {
 		const struct route_options *route = &options->routes[i];
-		const struct conf_item *item =
-			section_at(options->items, "route", i);
 		struct fault fault;
+
+		while (!slice_eq(item->name, SLICE("route")))
+			item = item->next;
 
 		if (route->pattern.len > 0)
 			fault_report(errors, item->place,
 				     pattern_check(route->pattern, &fault),
 				     &fault);
-		next_hop_check(item, "via", route->via, route->tls,
-			       route->implicit_tls, &route->login, errors);
+		next_hop_check(item,
+			       &(struct next_hops){"via", route->via,
+						   route->via_count},
+			       route->tls, route->implicit_tls, &route->login,
+			       errors);
 		tls_terms_check(item, route->tls, &route->tls_terms, errors);
+		item = item->next;
 	}
 }
 
@@ -412,12 +479,6 @@ domain_name_at(const struct options *options, size_t i)
 	return options->keys.domains[i].name;
 }
 
-static struct slice
-route_name_at(const struct options *options, size_t i)
-{
-	return options->routes[i].pattern;
-}
-
 static void
 same_names_check(const struct options *options, const char *section,
 		 size_t count,
@@ -460,8 +521,7 @@ options_check(const struct options *options, struct conf_errors *errors)
 	domains_check(options, errors);
 	same_names_check(options, "domain", options->keys.domains_count,
 			 domain_name_at, errors);
-	same_names_check(options, "route", options->routes_count, route_name_at,
-			 errors);
+	routing_check(options, errors);
 }
 
 /* ---- files ---- */

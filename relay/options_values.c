@@ -1,5 +1,6 @@
 #include "relay/options_values.h"
 
+#include "milter/idn.h"
 #include "relay/options.h"
 
 #define LABEL_MAX 63
@@ -72,11 +73,45 @@ selector_check(struct slice text, struct fault *fault)
 	       fault_within(fault, "the selector '%.*s'", SLICE_ARG(text));
 }
 
+/* What other programs write for the domains below one, or for a domain. */
+static bool
+pattern_hint(struct slice text, struct fault *fault)
+{
+	struct slice domain = text;
+	struct address address;
+
+	if (slice_starts(text, SLICE(".")) && text.len > 1)
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s': the domains below one are \"*%.*s\"",
+				 SLICE_ARG(text), SLICE_ARG(text));
+	if (slice_starts(domain, SLICE("*@")))
+		domain = slice_from(domain, 1);
+	if (slice_starts(domain, SLICE("@")))
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s': a domain is written without '@', "
+				 "\"%.*s\"",
+				 SLICE_ARG(text),
+				 SLICE_ARG(slice_from(domain, 1)));
+	if (!slice_starts(text, SLICE("[")) &&
+	    address_parse_host(text, 0, &address))
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s': an address literal has brackets, "
+				 "\"[%.*s]\"",
+				 SLICE_ARG(text), SLICE_ARG(text));
+	return true;
+}
+
 bool
 pattern_check(struct slice text, struct fault *fault)
 {
-	if (slice_eq(text, SLICE("*")))
+	struct address address;
+
+	if (slice_eq(text, SLICE("*")) ||
+	    (slice_starts(text, SLICE("[")) &&
+	     address_parse_host(text, 0, &address)))
 		return true;
+	if (!pattern_hint(text, fault))
+		return false;
 	if (slice_starts(text, SLICE("*.")))
 		text = slice_from(text, 2);
 	return domain_check(text, fault);
@@ -165,6 +200,59 @@ next_hop_value(struct slice text, struct arena *arena, void *element,
 				 SLICE_ARG(text));
 	return address_parse_host(host, port, &address) ||
 	       domain_check(host, fault);
+}
+
+/* Lower case, A-labels: as routing_find() compares. */
+static bool
+sender_settle(struct slice local, struct slice prefix, struct slice domain,
+	      struct arena *arena, struct slice *out, struct fault *fault)
+{
+	CLEAN(text_done) struct text settled = {0};
+	struct slice ascii;
+
+	if (idn_to_ascii(domain, arena, &ascii, NULL))
+		domain = ascii;
+	if (!domain_check(domain, fault))
+		return false;
+	for (size_t i = 0; i < local.len; i++)
+		text_add_byte(&settled, ascii_lower(local.bytes[i]));
+	text_add(&settled, prefix);
+	text_add(&settled, domain);
+	*out = arena_copy(arena, text_slice(&settled));
+	return true;
+}
+
+bool
+route_sender_value(struct slice text, struct arena *arena, void *element,
+		   struct fault *fault)
+{
+	ptrdiff_t at = slice_find_last(text, '@');
+	struct slice local = slice_sub(text, 0, at < 0 ? 0 : (size_t)at);
+	struct slice domain = slice_from(text, (size_t)(at + 1));
+
+	*(struct slice *)element = arena_copy(arena, text);
+	if (slice_eq(text, SLICE("<>")) || slice_eq(text, SLICE("*")))
+		return true;
+	if (text.len == 0)
+		return fault_set(fault, FAULT_INPUT,
+				 "the null path is written \"<>\"");
+	if (!pattern_hint(text, fault))
+		return false;
+	if (slice_find(local, '*') >= 0)
+		return fault_set(
+			fault, FAULT_INPUT,
+			"'%.*s': '*' stands for a whole domain, or for "
+			"what is before its first dot",
+			SLICE_ARG(text));
+	if (at >= 0)
+		return sender_settle(local, SLICE("@"), domain, arena, element,
+				     fault);
+	if (slice_starts(domain, SLICE("*.")))
+		return sender_settle(SLICE_NONE, SLICE("*."),
+				     slice_from(domain, 2), arena, element,
+				     fault);
+	return sender_settle(SLICE_NONE, SLICE_NONE, domain, arena, element,
+			     fault);
 }
 
 bool

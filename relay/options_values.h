@@ -11,7 +11,7 @@
 bool domain_check(struct slice text, struct fault *fault) MUST_USE;
 /* A selector: labels, as a domain name (RFC 6376 3.1). */
 bool selector_check(struct slice text, struct fault *fault) MUST_USE;
-/* "example.net", "*.example.net" or "*". */
+/* "example.net", "*.example.net", "*" or "[192.0.2.1]". */
 bool pattern_check(struct slice text, struct fault *fault) MUST_USE;
 
 /* Each a conf_parse_fn; the element is named behind it. */
@@ -21,6 +21,7 @@ conf_parse_fn client_network_value; /* struct network, or "!" and one */
 conf_parse_fn resolver_value;         /* struct address */
 conf_parse_fn next_hop_value;         /* struct slice; may be empty */
 conf_parse_fn certificate_name_value; /* struct slice */
+conf_parse_fn route_sender_value;     /* struct slice */
 conf_parse_fn mailbox_value;          /* struct slice; may be empty */
 conf_parse_fn milter_socket_value;    /* struct milter_section, whole */
 conf_parse_fn socket_mode_value;      /* uint32_t */

@@ -8,6 +8,7 @@
 #include "relay/queue/browse.h"
 #include "relay/queue/listing.h"
 #include "relay/queue_private.h"
+#include "relay/routing.h"
 
 /*
  * A running relay is asked, so that whoever may use its socket may look; where
@@ -53,7 +54,7 @@ damaged_tell(const struct message_id *id, struct slice destination,
 
 	message_id_write(id, text);
 	fprintf(stderr, "signet: %s: to %.*s: %s\n", text,
-		SLICE_ARG(destination), fault->text);
+		SLICE_ARG(routing_domain(destination)), fault->text);
 }
 
 /* In the state directory. */

@@ -194,11 +194,17 @@ destination_back_off(struct delivery_destination *destination)
 static struct attempt *
 attempt_take(struct delivery_destination *destination)
 {
-	struct list *item = list_take_first(&destination->returned);
+	struct list *item;
 	struct delivery *delivery;
 
-	if (item != NULL)
-		return CONTAINER(item, struct attempt, link);
+	while ((item = list_take_first(&destination->returned)) != NULL) {
+		struct attempt *attempt = CONTAINER(item, struct attempt, link);
+
+		if (!schedule_is_stranger(destination->schedule,
+					  attempt->delivery))
+			return attempt;
+		attempt_give_back(destination, attempt);
+	}
 	if (!destination->is_due || is_stopping(destination))
 		return NULL;
 	delivery = schedule_take(destination->schedule);
@@ -260,15 +266,14 @@ hosts_ask(struct delivery_destination *destination)
 	destination->generation = generation_ref(loop->generation);
 	destination->query.done = hosts_done;
 	destination->is_resolving = true;
-	destination->route = (struct route){0};
-	/* The options have been checked when they were read; if this fails all
-	 * the same the destination has no host. */
+	/* Without one after a reload: then every delivery is taken from it
+	 * before it is tried, and what is said of the hosts is never heard. */
 	if (!route_find(loop->generation->options, destination->schedule->name,
 			&destination->route, &fault))
-		log_note(LOG_LEVEL_ERROR, "route", "%s", fault.text);
+		destination->route =
+			(struct route){.domain = destination->schedule->name};
 	hosts = hosts_start(&destination->query, loop->dns,
-			    loop->generation->options, &destination->route,
-			    destination->schedule->name);
+			    loop->generation->options, &destination->route);
 	if (hosts != NULL)
 		hosts_set(destination, hosts);
 }

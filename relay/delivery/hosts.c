@@ -149,7 +149,8 @@ hosts_take_list(struct hosts *hosts, const struct hosts_list *list)
 	}
 }
 
-/* RFC 5321 5.1: who is in the list himself sends only to better ones. */
+/* RFC 5321 5.1: who is in the list himself sends only to better ones. What the
+ * configuration names is no such list: there only he is left out. */
 static void
 lookups_drop_own(struct hosts_query *query)
 {
@@ -159,6 +160,8 @@ lookups_drop_own(struct hosts_query *query)
 		if (query->lookups[i].is_own &&
 		    query->lookups[i].preference < query->own_preference)
 			query->own_preference = query->lookups[i].preference;
+	if (!query->route.is_direct)
+		return;
 	while (kept < query->lookups_count &&
 	       query->lookups[kept].preference < query->own_preference)
 		kept++;
@@ -192,17 +195,17 @@ found_take(struct hosts_found *found, struct own *own,
 	   const struct address *written)
 {
 	struct hosts_lookup *lookup = found->lookup;
-	const struct route *route = &lookup->query->route;
+	bool is_direct = lookup->query->route.is_direct;
 	struct address address = *written;
 	enum reach reach;
 
 	address_unmap(&address);
-	address_set_port(&address, route->port);
+	address_set_port(&address, lookup->port);
 	if (own_is_address(own, &address)) {
 		lookup->is_own = true;
 		return;
 	}
-	reach = reach_check(own->options, &address, !route->is_direct);
+	reach = reach_check(own->options, &address, !is_direct);
 	lookup->reaches |= 1u << reach;
 	if (reach != REACH_GOOD || found->count == MX_HOST_ADDRESSES_MAX)
 		return;
@@ -244,12 +247,14 @@ found_start(struct hosts_found *found, enum dns_type type)
 }
 
 static void
-lookup_add(struct hosts_query *query, struct slice name, unsigned preference)
+lookup_add(struct hosts_query *query, struct slice name, uint16_t port,
+	   unsigned preference)
 {
 	struct hosts_lookup *lookup = &query->lookups[query->lookups_count++];
 
 	lookup->query = query;
 	lookup->name = arena_copy(&query->hosts->arena, name);
+	lookup->port = port;
 	lookup->preference = preference;
 	lookup->v4.lookup = lookup->v6.lookup = lookup;
 }
@@ -266,17 +271,19 @@ static void
 lookups_start(struct hosts_query *query)
 {
 	for (size_t i = 0; i < query->lookups_count; i++) {
+		if (query->lookups[i].is_address)
+			continue;
 		found_start(&query->lookups[i].v4, DNS_A);
 		found_start(&query->lookups[i].v6, DNS_AAAA);
 	}
 }
 
-/* Of a smarthost, or of a domain without MX: RFC 5321 5.1. */
+/* Of a domain without MX: RFC 5321 5.1. */
 static void
 lookups_start_one(struct hosts_query *query)
 {
 	lookups_new(query, 1);
-	lookup_add(query, query->route.host, 0);
+	lookup_add(query, query->domain, query->route.port, 0);
 	lookups_start(query);
 }
 
@@ -315,6 +322,7 @@ mx_take(struct hosts_query *query, const struct exchangers *exchangers)
 	for (size_t i = 0; i < exchangers->count; i++)
 		if (exchangers->items[i].preference < query->own_preference)
 			lookup_add(query, exchangers->items[i].name,
+				   query->route.port,
 				   exchangers->items[i].preference);
 	lookups_start(query);
 	if (query->waiting == 0)
@@ -331,7 +339,7 @@ mx_done(struct dns_query *dns_query, const struct dns_answer *answer)
 	query->is_asking_mx = false;
 	switch (answer->status) {
 	case DNS_FAILED:
-		hosts_dns_trouble(query->hosts, "MX", query->route.host,
+		hosts_dns_trouble(query->hosts, "MX", query->domain,
 				  answer->reason);
 		query->done(query, TAKE(query->hosts));
 		return;
@@ -357,17 +365,15 @@ mx_done(struct dns_query *dns_query, const struct dns_answer *answer)
 
 /* --- start --- */
 
-/* "192.0.2.1" of a route, "[IPv6:2001:db8::1]" of a recipient. */
-static struct hosts *
-hosts_of_address(struct hosts_query *query, const struct address *address)
+static void
+lookup_take_address(struct hosts_query *query, const struct address *address)
 {
+	struct hosts_lookup *lookup = &query->lookups[query->lookups_count - 1];
 	CLEAN(own_done) struct own own;
 
 	own_init(&own, query->options);
-	lookups_new(query, 1);
-	lookup_add(query, query->route.host, 0);
-	found_take(&query->lookups[0].v4, &own, address);
-	return hosts_finish(query);
+	lookup->is_address = true;
+	found_take(&lookup->v4, &own, address);
 }
 
 static struct hosts *
@@ -377,16 +383,54 @@ hosts_of_bad_name(struct hosts_query *query, struct slice why)
 	return TAKE(query->hosts);
 }
 
+/* "[IPv6:2001:db8::1]" of a recipient. */
+static struct hosts *
+hosts_of_literal(struct hosts_query *query, struct slice literal)
+{
+	struct address address;
+
+	if (!address_parse_host(literal, query->route.port, &address))
+		return hosts_of_bad_name(query, SLICE("no address literal"));
+	lookups_new(query, 1);
+	lookup_add(query, literal, query->route.port, 0);
+	lookup_take_address(query, &address);
+	return hosts_finish(query);
+}
+
+/* Of a smarthost or route. */
+static struct hosts *
+hosts_of_hops(struct hosts_query *query)
+{
+	const struct route *route = &query->route;
+	bool is_waiting = false;
+
+	if (route->hops_count == 0) {
+		hosts_trouble(query->hosts, TROUBLE_LOCAL,
+			      SLICE("its route is no more"));
+		return TAKE(query->hosts);
+	}
+	lookups_new(query, route->hops_count);
+	for (size_t i = 0; i < route->hops_count; i++) {
+		const struct next_hop *hop = &route->hops[i];
+		struct address address;
+
+		lookup_add(query, hop->host, hop->port, (unsigned)i);
+		if (address_parse_host(hop->host, hop->port, &address))
+			lookup_take_address(query, &address);
+		else
+			is_waiting = true;
+	}
+	if (!is_waiting)
+		return hosts_finish(query);
+	lookups_start(query);
+	return NULL;
+}
+
 struct hosts *
 hosts_start(struct hosts_query *query, struct dns *dns,
-	    const struct options *options, const struct route *route,
-	    struct slice destination)
+	    const struct options *options, const struct route *route)
 {
 	void (*done)(struct hosts_query *, struct hosts *) = query->done;
-	struct address address;
-	struct slice name = route->is_direct ? destination : route->host;
-	bool is_literal = slice_starts(name, SLICE("["));
-	struct arena *arena;
 	struct fault fault;
 
 	ASSERT(done != NULL);
@@ -396,23 +440,17 @@ hosts_start(struct hosts_query *query, struct dns *dns,
 				      .dns = dns,
 				      .own_preference = HOSTS_NOT_OWN,
 				      .hosts = hosts_new()};
-	arena = &query->hosts->arena;
-	query->route.host = arena_copy(arena, name);
-	if ((!route->is_direct || is_literal) &&
-	    address_parse_host(name, route->port, &address))
-		return hosts_of_address(query, &address);
-	if (is_literal)
-		return hosts_of_bad_name(query, SLICE("no address literal"));
+	if (!route->is_direct)
+		return hosts_of_hops(query);
+	if (slice_starts(route->domain, SLICE("[")))
+		return hosts_of_literal(query, route->domain);
 	/* U-labels become what the DNS has: RFC 6531 3.2. */
-	if (!idn_to_ascii(name, arena, &query->route.host, &fault))
+	if (!idn_to_ascii(route->domain, &query->hosts->arena, &query->domain,
+			  &fault))
 		return hosts_of_bad_name(query, SLICE(fault.text));
-	if (!route->is_direct) {
-		lookups_start_one(query);
-		return NULL;
-	}
 	query->is_asking_mx = true;
 	query->mx.done = mx_done;
-	dns_start(dns, &query->mx, query->route.host, DNS_MX);
+	dns_start(dns, &query->mx, query->domain, DNS_MX);
 	return NULL;
 }
 

@@ -2,14 +2,14 @@
  * hosts - the addresses that a destination's mail may go to, in order.
  *
  * MX by RFC 5321 5.1 (exchangers.h); without MX the domain itself; a null MX
- * (RFC 7505) refuses. A and AAAA of each, as far as they can be used (reach.h),
- * IPv6 first and in turn; neither family crowds out the other. A host that is
- * ourselves (own.h) ends the list: it and all of its preference and worse are
- * dropped.
+ * (RFC 7505) refuses. Of a smarthost or route its hosts, in their order. A and
+ * AAAA of each, as far as they can be used (reach.h), IPv6 first and in turn;
+ * neither family crowds out the other. A host that is ourselves (own.h) ends
+ * the list: it and all of its preference and worse are dropped.
  *
  * Where none is left, `trouble` and `detail` say why, and what to do. What may
- * pass (the DNS fails, there is no way to IPv6) is waited for; what the domain's
- * owner says or did is told the sender at once.
+ * pass (the DNS fails, there is no way to IPv6) is waited for; what the
+ * domain's owner says or did is told the sender at once.
  *
  * Ownership   Counted, atomically: shared by the connections of a destination
  *             on all loops. All but failed_until_ms is immutable.
@@ -56,6 +56,7 @@ struct hosts_query {
 	/* its own */
 	const struct options *options;
 	struct route route;
+	struct slice domain; /* of the route, as the DNS has it */
 	struct hosts *hosts;
 	struct dns *dns;
 	struct dns_query mx;
@@ -70,7 +71,7 @@ struct hosts_query {
  * else NULL. The options must live until done. */
 struct hosts *hosts_start(struct hosts_query *query, struct dns *dns,
 			  const struct options *options,
-			  const struct route *route, struct slice destination);
+			  const struct route *route);
 void hosts_cancel(struct hosts_query *query);
 
 #endif

@@ -114,7 +114,7 @@ hosts_explain(struct hosts_query *query)
 			      arena_printf(&hosts->arena,
 					   "'%.*s', which the configuration "
 					   "names, has no address",
-					   SLICE_ARG(query->route.host)));
+					   SLICE_ARG(query->lookups[0].name)));
 	else if (query->has_left_over)
 		hosts_trouble(hosts, TROUBLE_DNS,
 			      SLICE("none of its best MX hosts has an address, "

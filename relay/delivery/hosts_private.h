@@ -21,6 +21,8 @@ struct hosts_found {
 struct hosts_lookup {
 	struct hosts_query *query;
 	struct slice name;
+	uint16_t port;
+	bool is_address; /* not a name that is looked up */
 	unsigned preference;
 	struct hosts_found v4, v6;
 	unsigned reaches; /* what was found of its addresses: 1 << enum reach */

@@ -1,73 +1,57 @@
 #include "relay/delivery/route.h"
 
-/* How close a pattern is: 0 not at all, else the longer the closer. */
-static size_t
-pattern_match(struct slice pattern, struct slice destination)
+#include "relay/routing.h"
+
+static bool
+hops_read(const struct slice *via, size_t count, struct route *route,
+	  struct fault *fault)
 {
-	struct slice suffix;
-
-	if (slice_eq_nocase(pattern, destination))
-		return SIZE_MAX;
-	if (slice_eq(pattern, SLICE("*")))
-		return 1;
-	if (!slice_starts(pattern, SLICE("*.")))
-		return 0;
-	suffix = slice_from(pattern, 1);
-	if (destination.len <= suffix.len ||
-	    !slice_ends_nocase(destination, suffix))
-		return 0;
-	return pattern.len;
-}
-
-static const struct route_options *
-route_closest(const struct options *options, struct slice destination)
-{
-	const struct route_options *closest = NULL;
-	size_t best = 0;
-
-	for (size_t i = 0; i < options->routes_count; i++) {
-		size_t match = pattern_match(options->routes[i].pattern,
-					     destination);
-
-		if (match > best) {
-			best = match;
-			closest = &options->routes[i];
-		}
-	}
-	return closest;
+	ASSERT(count <= NEXT_HOPS_MAX);
+	for (size_t i = 0; i < count; i++)
+		if (!address_split(via[i], route->port, &route->hops[i].host,
+				   &route->hops[i].port))
+			return fault_set(fault, FAULT_INPUT,
+					 "'%.*s' is not host:port",
+					 SLICE_ARG(via[i]));
+	route->hops_count = count;
+	route->is_direct = count == 0;
+	return true;
 }
 
 bool
 route_find(const struct options *options, struct slice destination,
 	   struct route *route_out, struct fault *fault)
 {
-	const struct route_options *closest =
-		route_closest(options, destination);
+	const struct route_options *chosen;
 	const struct delivery_options *delivery = &options->delivery;
-	const struct login_options *login =
-		closest != NULL ? &closest->login : &delivery->login;
-	struct slice via = closest != NULL ? closest->via : delivery->smarthost;
+	const struct login_options *login = &delivery->login;
 	struct route route = {
-		.tls = closest != NULL ? closest->tls : delivery->tls,
-		.tls_terms = closest != NULL ? closest->tls_terms
-					     : delivery->tls_terms,
-		.implicit_tls = closest != NULL ? closest->implicit_tls
-						: delivery->implicit_tls,
+		.domain = routing_domain(destination),
+		.tls = delivery->tls,
+		.tls_terms = delivery->tls_terms,
+		.implicit_tls = delivery->implicit_tls,
 		.port = delivery->port,
-		.login = closest != NULL
-				 ? 1 + (size_t)(closest - options->routes)
-				 : 0,
 	};
 
+	if (!routing_at(options, destination, &chosen))
+		return fault_set(fault, FAULT_ABSENT,
+				 "the route of '%.*s' is no more",
+				 SLICE_ARG(destination));
+	if (chosen != NULL) {
+		login = &chosen->login;
+		route.tls = chosen->tls;
+		route.tls_terms = chosen->tls_terms;
+		route.implicit_tls = chosen->implicit_tls;
+		route.login = 1 + (size_t)(chosen - options->routes);
+	}
 	if (route.tls == TLS_OPPORTUNISTIC &&
 	    (route.implicit_tls || (login->user.len > 0 && !login->without_tls)))
 		route.tls = TLS_REQUIRED;
-	if (via.len == 0)
-		route.is_direct = true;
-	else if (!address_split(via, options->delivery.port, &route.host,
-				&route.port))
-		return fault_set(fault, FAULT_INPUT, "'%.*s' is not host:port",
-				 SLICE_ARG(via));
+	if (!hops_read(chosen != NULL ? chosen->via : delivery->smarthost,
+		       chosen != NULL ? chosen->via_count
+				      : delivery->smarthost_count,
+		       &route, fault))
+		return false;
 	*route_out = route;
 	return true;
 }

@@ -1,5 +1,7 @@
 #include "relay/queue/listing.h"
 
+#include "relay/routing.h"
+
 void
 listing_write_visible(struct slice bytes, bool keeps_lines, struct text *out)
 {
@@ -174,7 +176,7 @@ delivery_write(const struct delivery *delivery, uint64_t now_ms,
 	       struct text *out)
 {
 	text_add_byte(out, '\n');
-	field_write("domain", delivery->destination, out);
+	field_write("domain", routing_domain(delivery->destination), out);
 	time_field_write("last-attempt", delivery->last_attempt_ms, now_ms,
 			 out);
 	if (!delivery->is_held)
@@ -228,7 +230,7 @@ recipient_write_json(const struct delivery *delivery,
 {
 	text_add_string(out, "{\"address\": ");
 	text_add_json(out, address_of(delivery, recipient));
-	json_field(out, "domain", delivery->destination);
+	json_field(out, "domain", routing_domain(delivery->destination));
 	json_field(out, "state", SLICE(state_of(delivery, recipient)));
 	text_addf(out, ", \"attempts\": %u, \"next\": ",
 		  recipient->attempts);

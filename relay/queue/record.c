@@ -43,7 +43,7 @@ void
 record_key_delivery(struct record_key *key, const struct message_id *id,
 		    struct slice destination)
 {
-	ASSERT(destination.len > 0 && destination.len <= DOMAIN_MAX);
+	ASSERT(destination.len > 0 && destination.len <= DESTINATION_MAX);
 	key->len = 0;
 	key_add(key, id->bytes, sizeof(id->bytes));
 	key_add(key, destination.bytes, destination.len);
@@ -55,7 +55,7 @@ record_key_due(struct record_key *key, struct slice destination,
 {
 	uint64_t ordered = htobe64(due_ms);
 
-	ASSERT(destination.len > 0 && destination.len <= DOMAIN_MAX);
+	ASSERT(destination.len > 0 && destination.len <= DESTINATION_MAX);
 	key->len = 0;
 	key_add(key, destination.bytes, destination.len);
 	key_add(key, "", 1);
@@ -74,7 +74,7 @@ record_key_due_read(struct slice key, struct slice *destination_out,
 	if (key.len <= tail)
 		return false;
 	destination = slice_sub(key, 0, key.len - tail);
-	if (destination.len > DOMAIN_MAX ||
+	if (destination.len > DESTINATION_MAX ||
 	    slice_find(destination, '\0') >= 0 ||
 	    key.bytes[destination.len] != '\0')
 		return false;
@@ -91,7 +91,7 @@ record_key_delivery_read(struct slice key, struct message_id *id_out,
 			 struct slice *destination_out)
 {
 	if (key.len <= MESSAGE_ID_SIZE ||
-	    key.len > MESSAGE_ID_SIZE + DOMAIN_MAX)
+	    key.len > MESSAGE_ID_SIZE + DESTINATION_MAX)
 		return false;
 	memcpy(id_out->bytes, key.bytes, MESSAGE_ID_SIZE);
 	*destination_out = slice_from(key, MESSAGE_ID_SIZE);

@@ -25,10 +25,11 @@
 
 #include "relay/limits.h"
 #include "relay/queue/store.h"
+#include "relay/routing.h"
 
 #define RECORD_SUM_SIZE 8
 /* destination, NUL, due, id */
-#define RECORD_KEY_MAX (DOMAIN_MAX + 1 + 8 + MESSAGE_ID_SIZE)
+#define RECORD_KEY_MAX (DESTINATION_MAX + 1 + 8 + MESSAGE_ID_SIZE)
 /* What is kept of a recipient's last reply and of the host that gave it. */
 #define RECORD_REPLY_MAX 1024
 #define RECORD_MX_MAX DOMAIN_MAX

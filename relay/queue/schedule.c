@@ -18,12 +18,27 @@ home_of(struct schedule *schedule, struct slice name)
 
 /* --- delivery's side --- */
 
+/* What another route has by now goes there. */
+static void
+destination_move_strangers(struct destination *destination)
+{
+	while (destination->ready_count > 0) {
+		struct lease *lease =
+			CONTAINER(destination->ready.next, struct lease, ready);
+
+		if (lease_fits(destination, lease))
+			return;
+		lease_move(destination, lease);
+	}
+}
+
 struct delivery *
 schedule_take(struct schedule_destination *public)
 {
 	struct destination *destination = destination_of(public);
 	struct lease *lease;
 
+	destination_move_strangers(destination);
 	if (destination->ready_count == 0 ||
 	    destination->paused_until_ms > clock_now_ms()) {
 		destination->is_told = false;
@@ -53,6 +68,14 @@ schedule_settle(struct schedule_destination *public,
 	ASSERT(results != NULL);
 	lease->state = LEASE_SETTLING;
 	settlement_start(destination_of(public), lease, results);
+}
+
+bool
+schedule_is_stranger(const struct schedule_destination *public,
+		     const struct delivery *delivery)
+{
+	return !lease_fits(CONTAINER(public, const struct destination, public),
+			   delivery->lease);
 }
 
 void

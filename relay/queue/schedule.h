@@ -1,10 +1,14 @@
 /*
  * schedule - what is due, per destination.
  *
- * A destination (a recipient's domain, in A-labels) has one owning loop,
- * chosen by its name. Only destinations are in memory; deliveries are read
- * from the store when due, a batch at a time; what was just accepted is handed
- * over with its body still in memory, within LEASES_MAX_PER_DESTINATION.
+ * A destination (a recipient's domain, in A-labels, and behind it the route
+ * where that depends on the sender: relay/routing.h) has one owning loop,
+ * chosen by its name. Only destinations are in memory; deliveries are read from
+ * the store when due, a batch at a time; what was just accepted is handed over
+ * with its body still in memory, within LEASES_MAX_PER_DESTINATION.
+ *
+ * Where a reload has changed the routes of senders, a delivery is stored under
+ * the destination that it has now before it is leased: none goes an old way.
  *
  * delivery/ takes leases and settles them. A lease is in memory only: after a
  * crash everything stored is simply due.
@@ -74,6 +78,10 @@ struct recipient_result {
 void schedule_settle(struct schedule_destination *destination,
 		     struct delivery *delivery,
 		     const struct recipient_result *results);
+/* Whether a lease has another destination by now: then it has to be given
+ * back. */
+bool schedule_is_stranger(const struct schedule_destination *destination,
+			  const struct delivery *delivery);
 /* Gives a lease back untried: due again at once (or after the hold). */
 void schedule_give_back(struct schedule_destination *destination,
 			struct delivery *delivery);

@@ -5,6 +5,7 @@
  *	schedule_alter.c        what an administrator decides
  *	schedule_destination.c  a destination: by name, and what it does next
  *	schedule_lease.c        deliveries that are in memory
+ *	schedule_move.c         deliveries whose route has changed
  *	schedule_read.c         reading what is due from the store
  *	settlement.c            from a delivery's results to their being durable
  */
@@ -177,6 +178,15 @@ void destination_drop_ready(struct destination *destination);
 bool home_has_room(const struct schedule_loop *home);
 /* Whoever waits for room is next. */
 void home_feed_starved(struct schedule_loop *home);
+
+/* --- schedule_move.c --- */
+
+/* Whether its route leads here still: relay/routing.h. */
+bool lease_fits(const struct destination *destination,
+		const struct lease *lease);
+/* A READY one: stores it under the destination that it has now, which takes it
+ * over. Ends in destination_settled(), never from inside the call. */
+void lease_move(struct destination *destination, struct lease *lease);
 
 /* --- schedule_read.c --- */
 

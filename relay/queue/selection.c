@@ -1,11 +1,13 @@
 #include "relay/queue/selection.h"
 
+#include "relay/routing.h"
+
 bool
 selection_takes_destination(const struct selection *selection,
 			    struct slice destination)
 {
 	return !selection->has_domain ||
-	       slice_eq(selection->domain, destination);
+	       slice_eq(selection->domain, routing_domain(destination));
 }
 
 bool

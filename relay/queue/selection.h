@@ -14,6 +14,7 @@ struct selection {
 	struct slice sender; /* without <>; "" is the null path */
 };
 
+/* Whatever the route of the destination is: relay/routing.h. */
 bool selection_takes_destination(const struct selection *selection,
 				 struct slice destination);
 /* Case does not matter: nobody who looks for mail is served by the letter of

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "relay/queue/retry.h"
 #include "relay/queue/settlement_private.h"
+#include "relay/routing.h"
 
 const struct options *
 settlement_options(const struct destination *destination)
@@ -178,7 +179,7 @@ recipient_log(const struct settlement *settlement, size_t i,
 	log_begin(&line, LOG_LEVEL_INFO, outcome_event(state->outcome));
 	log_string(&line, "id", id);
 	log_text(&line, "to", message->recipients[state->index].address);
-	log_text(&line, "domain", delivery->destination);
+	log_text(&line, "domain", routing_domain(delivery->destination));
 	log_text(&line, "mx", state->mx);
 	log_text(&line, "address",
 		 result != NULL ? result->address : SLICE_NONE);

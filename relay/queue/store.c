@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/queue/record.h"
+#include "relay/routing.h"
 
 /* What a reader found damaged; frees itself. */
 struct set_aside {
@@ -30,10 +31,25 @@ settle_of(struct store_operation *operation)
 	return CONTAINER(operation, struct store_settle, operation);
 }
 
+static struct store_move *
+move_of(struct store_operation *operation)
+{
+	return CONTAINER(operation, struct store_move, operation);
+}
+
 static struct store_operation *
 operation_of(struct list *item)
 {
 	return CONTAINER(item, struct store_operation, link);
+}
+
+static void
+deliveries_free(struct list *deliveries)
+{
+	struct list *item;
+
+	while ((item = list_take_first(deliveries)) != NULL)
+		delivery_free(CONTAINER(item, struct delivery, link));
 }
 
 /* --- one group, one transaction --- */
@@ -68,6 +84,22 @@ settle_apply(struct engine *engine, struct store_settle *settle)
 	return true;
 }
 
+/* A group that failed is tried again one by one: what was read for it goes. */
+static bool
+move_apply(struct engine *engine, struct store_move *move)
+{
+	CLEAN(delivery_free_clean) struct delivery *moved = NULL;
+
+	deliveries_free(&move->deliveries);
+	if (!engine_move(engine, move->delivery, move->destination, &moved,
+			 &move->operation.fault))
+		/* Alone in this: the others of its group are as they were. */
+		return move->operation.fault.kind == FAULT_ABSENT;
+	if (!moved->is_held)
+		list_add_last(&move->deliveries, &TAKE(moved)->link);
+	return true;
+}
+
 static bool
 operation_apply(struct engine *engine, struct store_operation *operation)
 {
@@ -81,6 +113,8 @@ operation_apply(struct engine *engine, struct store_operation *operation)
 				  &operation->fault);
 	case OPERATION_SETTLE:
 		return settle_apply(engine, settle_of(operation));
+	case OPERATION_MOVE:
+		return move_apply(engine, move_of(operation));
 	case OPERATION_SET_ASIDE:
 		aside = CONTAINER(operation, struct set_aside, operation);
 		return engine_set_aside(engine, aside->destination,
@@ -161,15 +195,6 @@ group_commit_singly(struct store *store, struct list *group)
 /* --- telling the callers --- */
 
 static void
-deliveries_free(struct list *deliveries)
-{
-	struct list *item;
-
-	while ((item = list_take_first(deliveries)) != NULL)
-		delivery_free(CONTAINER(item, struct delivery, link));
-}
-
-static void
 put_tell(struct post *post)
 {
 	struct store_operation *operation =
@@ -197,6 +222,19 @@ settle_tell(struct post *post)
 	     fault.kind != FAULT_NONE && i < settle->reports_count; i++)
 		deliveries_free(&settle->reports[i].deliveries);
 	settle->done(settle, fault.kind != FAULT_NONE ? &fault : NULL);
+}
+
+static void
+move_tell(struct post *post)
+{
+	struct store_operation *operation =
+		CONTAINER(post, struct store_operation, post);
+	struct store_move *move = move_of(operation);
+	struct fault fault = operation->fault;
+
+	if (fault.kind != FAULT_NONE)
+		deliveries_free(&move->deliveries);
+	move->done(move, fault.kind != FAULT_NONE ? &fault : NULL);
 }
 
 static void
@@ -270,6 +308,10 @@ operation_finish(struct store *store, struct store_operation *operation)
 			loop_post(settle_of(operation)->loop,
 				  &operation->post, settle_tell);
 		return;
+	case OPERATION_MOVE:
+		loop_post(move_of(operation)->loop, &operation->post,
+			  move_tell);
+		return;
 	case OPERATION_SET_ASIDE:
 		set_aside_free(
 			CONTAINER(operation, struct set_aside, operation));
@@ -308,6 +350,8 @@ operation_weight(struct store_operation *operation)
 		return message_weight(put_of(operation)->message);
 	case OPERATION_SETTLE:
 		return settle_weight(settle_of(operation));
+	case OPERATION_MOVE:
+		return move_of(operation)->delivery->recipients_count * KIB;
 	case OPERATION_SET_ASIDE:
 		return KIB;
 	case OPERATION_ALTER:
@@ -415,14 +459,30 @@ by_destination_compare(const void *a, const void *b)
 	return left->index < right->index ? -1 : 1;
 }
 
+/* The destination of a domain, for this message. A loop has no generation
+ * before the first configuration. */
+static struct slice
+destination_make(const struct loop *loop, const struct message *message,
+		 struct slice domain, struct arena *arena)
+{
+	char name[DESTINATION_MAX];
+
+	if (loop->generation == NULL)
+		return domain; /* the message's */
+	return arena_copy(arena,
+			  routing_destination(loop->generation->options, domain,
+					      message->reverse_path, name));
+}
+
 static struct delivery *
-delivery_new(struct message *message, const struct by_destination *rows,
-	     size_t count)
+delivery_new(struct message *message, const struct loop *loop,
+	     const struct by_destination *rows, size_t count)
 {
 	struct delivery *delivery = memory_new(sizeof(*delivery));
 
 	delivery->message = message_ref(message);
-	delivery->destination = rows[0].destination; /* the message's */
+	delivery->destination = destination_make(
+		loop, message, rows[0].destination, &delivery->arena);
 	delivery->due_ms = message->received_ms;
 	delivery->recipients = arena_array(&delivery->arena, count,
 					   sizeof(*delivery->recipients));
@@ -435,7 +495,8 @@ delivery_new(struct message *message, const struct by_destination *rows,
 /* One delivery per destination, each with its recipients in the order of their
  * RCPTs. */
 static void
-deliveries_make(struct message *message, struct list *deliveries)
+deliveries_make(struct message *message, const struct loop *loop,
+		struct list *deliveries)
 {
 	size_t count = message->recipients_count, first = 0;
 	struct by_destination *rows = memory_array(count, sizeof(*rows));
@@ -451,7 +512,7 @@ deliveries_make(struct message *message, struct list *deliveries)
 		if (i < count && slice_eq(rows[i].destination,
 					  rows[first].destination))
 			continue;
-		delivery = delivery_new(message, &rows[first], i - first);
+		delivery = delivery_new(message, loop, &rows[first], i - first);
 		list_add_last(deliveries, &delivery->link);
 		first = i;
 	}
@@ -490,7 +551,7 @@ store_put(struct store *store, struct store_put *put)
 		loop_post(put->loop, &put->operation.post, put_tell);
 		return;
 	}
-	deliveries_make(message, &put->deliveries);
+	deliveries_make(message, put->loop, &put->deliveries);
 	space_take(&store->space, size);
 	store_submit(store, &put->operation, OPERATION_PUT);
 }
@@ -505,10 +566,18 @@ store_settle(struct store *store, struct store_settle *settle)
 	ASSERT(settle->reports_count <= STORE_REPORTS_MAX);
 	for (size_t i = 0; i < settle->reports_count; i++) {
 		list_init(&settle->reports[i].deliveries);
-		deliveries_make(settle->reports[i].message,
+		deliveries_make(settle->reports[i].message, settle->loop,
 				&settle->reports[i].deliveries);
 	}
 	store_submit(store, &settle->operation, OPERATION_SETTLE);
+}
+
+void
+store_move(struct store *store, struct store_move *move)
+{
+	ASSERT(move->done != NULL);
+	list_init(&move->deliveries);
+	store_submit(store, &move->operation, OPERATION_MOVE);
 }
 
 void
@@ -522,7 +591,7 @@ store_set_aside(struct store *store, struct slice destination, uint64_t due_ms,
 	message_id_write(id, text);
 	log_begin(&line, LOG_LEVEL_ERROR, "damaged");
 	log_string(&line, "id", text);
-	log_text(&line, "domain", destination);
+	log_text(&line, "domain", routing_domain(destination));
 	log_fault(&line, fault);
 	log_send(&line);
 	atomic_fetch_add(&store->damaged, 1);

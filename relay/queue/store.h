@@ -26,6 +26,7 @@
 #include "relay/queue/message.h"
 #include "relay/queue/outcome.h"
 #include "relay/queue/selection.h"
+#include "relay/routing.h"
 
 struct store;
 struct spool_room;
@@ -61,7 +62,7 @@ struct delivery_recipient {
 struct delivery {
 	struct list link;
 	struct message *message;    /* a reference */
-	struct slice destination;
+	struct slice destination;   /* relay/routing.h */
 	struct arena arena;         /* of all slices in here */
 	struct delivery_recipient *recipients;
 	size_t recipients_count;
@@ -161,6 +162,20 @@ struct store_alter {
 	struct store_operation operation;
 };
 void store_alter(struct store *store, struct store_alter *alter);
+/* --- move: a delivery under another destination, as it stands otherwise --- */
+struct store_move {
+	const struct delivery *delivery;
+	struct slice destination; /* until done */
+	struct loop *loop;
+	/* ABSENT: it is not stored any more. Where fault is NULL, `deliveries`
+	 * holds what was moved, for the scheduler to take over; what is held
+	 * is not in there. */
+	void (*done)(struct store_move *move, const struct fault *fault);
+	struct list deliveries;
+	void *private;
+	struct store_operation operation;
+};
+void store_move(struct store *store, struct store_move *move);
 
 /* --- reading, on the reader worker --- */
 struct store_read_due {
@@ -186,7 +201,7 @@ struct store_damage {
 	struct message_id id;
 	struct fault fault;
 	size_t destination_len;
-	char destination[DOMAIN_MAX];
+	char destination[DESTINATION_MAX];
 };
 
 /* The queue in the order of ids, a page at a time. */

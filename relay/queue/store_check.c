@@ -11,8 +11,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "relay/limits.h"
 #include "relay/queue/store_engine.h"
+#include "relay/routing.h"
 
 /* More is not worth a list: the disk is gone. */
 #define FINDINGS_MAX 4096
@@ -27,7 +27,7 @@ struct row {
 	uint64_t due_ms;
 	struct fault fault;
 	size_t destination_len;
-	char destination[DOMAIN_MAX];
+	char destination[DESTINATION_MAX];
 };
 
 /* --- the child --- */
@@ -98,8 +98,9 @@ check_child(const char *directory, int out, pid_t parent)
 static void
 finding_add(struct list *findings, const struct row *row)
 {
-	size_t len = row->destination_len < DOMAIN_MAX ? row->destination_len
-						       : DOMAIN_MAX;
+	size_t len = row->destination_len < DESTINATION_MAX
+			     ? row->destination_len
+			     : DESTINATION_MAX;
 	struct finding *finding = memory_new(sizeof(*finding) + len);
 
 	finding->id = row->id;

@@ -532,6 +532,33 @@ engine_settle(struct engine *engine, const struct delivery *delivery,
 }
 
 bool
+engine_move(struct engine *engine, const struct delivery *delivery,
+	    struct slice destination, struct delivery **moved_out,
+	    struct fault *fault)
+{
+	CLEAN(delivery_free_clean) struct delivery *moved = NULL;
+	struct record_key key;
+
+	ASSERT(engine->txn != NULL);
+	if (!engine_read_delivery(engine, engine->txn, delivery->destination,
+				  &delivery->message->id, &moved, fault))
+		return false;
+	record_key_delivery(&key, &delivery->message->id,
+			    delivery->destination);
+	if (!engine_delete_due(engine, delivery->destination,
+			       &delivery->message->id, delivery->due_ms,
+			       fault) ||
+	    !engine_delete(engine, engine->deliveries, &key, fault))
+		return false;
+	moved->destination = arena_copy(&moved->arena, destination);
+	moved->version = mdb_txn_id(engine->txn);
+	if (!engine_put_delivery(engine, moved, moved->due_ms, fault))
+		return false;
+	*moved_out = TAKE(moved);
+	return true;
+}
+
+bool
 engine_set_aside(struct engine *engine, struct slice destination,
 		 uint64_t due_ms, const struct message_id *id,
 		 struct slice reason, struct fault *fault)

@@ -55,6 +55,11 @@ bool engine_settle(struct engine *engine, const struct delivery *delivery,
 bool engine_alter(struct engine *engine, enum alteration alteration,
 		  uint64_t now_ms, struct store_alter_row *row,
 		  struct fault *fault) MUST_USE;
+/* A stored delivery goes under another destination; out: it as it is stored
+ * now, without the body. ABSENT: it is not stored. */
+bool engine_move(struct engine *engine, const struct delivery *delivery,
+		 struct slice destination, struct delivery **moved_out,
+		 struct fault *fault) MUST_USE;
 /* Takes what is damaged out of what is due; the records stay. */
 bool engine_set_aside(struct engine *engine, struct slice destination,
 		      uint64_t due_ms, const struct message_id *id,

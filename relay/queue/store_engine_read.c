@@ -223,7 +223,7 @@ engine_walk_destinations(MDB_cursor *cursor,
 				      uint64_t due_ms),
 			 void *owner)
 {
-	char next[DOMAIN_MAX + 1];
+	char next[DESTINATION_MAX + 1];
 	MDB_val name, value;
 	int status = mdb_cursor_get(cursor, &name, &value, MDB_FIRST);
 

@@ -16,6 +16,7 @@ enum operation_kind {
 	OPERATION_SETTLE,
 	OPERATION_SET_ASIDE,
 	OPERATION_ALTER,
+	OPERATION_MOVE,
 };
 
 struct store {

@@ -145,7 +145,7 @@ Test(login, joins_lines_and_options)
 	};
 	struct route_options routes[] = {
 		{.login = {.user = SLICE_LITERAL("user")}},
-		{.via = SLICE_LITERAL("mx.example.net")},
+		{.pattern = SLICE_LITERAL("example.net")},
 	};
 	struct options *options = options_default();
 

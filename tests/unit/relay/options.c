@@ -251,7 +251,7 @@ Test(options, the_documented_sample_parses)
 	cr_assert_eq(f.options->routes_count, 1);
 	cr_expect(slice_eq(f.options->routes[0].pattern,
 			   SLICE("example.net")));
-	cr_expect_eq(f.options->routes[0].via.len, 0);
+	cr_expect_eq(f.options->routes[0].via_count, 0);
 	cr_assert_eq(f.options->keys.domains_count, 1);
 	cr_assert_eq(f.options->keys.domains[0].selectors_count, 2);
 	cr_expect(slice_eq(f.options->keys.domains[0].selectors[1].key_path,
@@ -398,8 +398,50 @@ static const struct {
 	 "c:1: the domain name '*.example.net': holds '*', which no domain "
 	 "name may\n"},
 	{"route \"a.example\" { }\nroute \"A.EXAMPLE\" { }",
-	 "c:2: duplicate section 'route \"A.EXAMPLE\"': the first is in c, "
+	 "c:2: the route \"A.EXAMPLE\" is there already, in c, line 1; 'from' "
+	 "tells two of them apart\n"},
+	{"route \"*\" { from = {\"a.example\"} }\n"
+	 "route \"*\" { }\n"
+	 "route \"*\" {\n from = {\"b.example\", \"A.example\"}\n}",
+	 "c:4: a route \"*\" for \"a.example\" is there already, in c, line "
+	 "1\n"},
+	{"route \"*\" { from = {\"b\xc3\xbc.example\"} }\n"
+	 "route \"*\" { from = {\"xn--b-eha.example\"} }",
+	 "c:2: a route \"*\" for \"xn--b-eha.example\" is there already, in c, "
 	 "line 1\n"},
+	{"route \"*\" { from = {\"A@a.example\", \"a@A.example\"} }",
+	 "c:1: 'from' names \"a@a.example\" twice\n"},
+	{"route \"*\" { from = {\"@a.example\"} }",
+	 "c:1: 'from': '@a.example': a domain is written without '@', "
+	 "\"a.example\"\n"},
+	{"route \"*\" { from = {\"*@a.example\"} }",
+	 "c:1: 'from': '*@a.example': a domain is written without '@', "
+	 "\"a.example\"\n"},
+	{"route \"*\" { from = {\".a.example\"} }",
+	 "c:1: 'from': '.a.example': the domains below one are "
+	 "\"*.a.example\"\n"},
+	{"route \"*\" { from = {\"u*@a.example\"} }",
+	 "c:1: 'from': 'u*@a.example': '*' stands for a whole domain, or for "
+	 "what is before its first dot\n"},
+	{"route \"*\" { from = {\"\"} }",
+	 "c:1: 'from': the null path is written \"<>\"\n"},
+	{"route \"*\" { from = {\"a.example.\"} }",
+	 "c:1: 'from': the domain name 'a.example.': ends with a dot: write it "
+	 "without\n"},
+	{"route \".a.example\" { }",
+	 "c:1: '.a.example': the domains below one are \"*.a.example\"\n"},
+	{"route \"@a.example\" { }",
+	 "c:1: '@a.example': a domain is written without '@', \"a.example\"\n"},
+	{"route \"192.0.2.1\" { }",
+	 "c:1: '192.0.2.1': an address literal has brackets, "
+	 "\"[192.0.2.1]\"\n"},
+	{"route \"[IPv6:2001:DB8::1]\" { }\nroute \"[IPv6:2001:db8:0::1]\" { }",
+	 "c:2: the route \"[IPv6:2001:db8:0::1]\" is there already, in c, line "
+	 "1; 'from' tells two of them apart\n"},
+	{"route \"a.example\" { via = {\"b.example\", \"\"} }",
+	 "c:1: 'via' names an empty host among others\n"},
+	{"route \"a.example\" { via = {\"b.example\", \"B.example\"} }",
+	 "c:1: 'via' names 'B.example' twice\n"},
 	{"route \"*\" { via = \"a.example\" auth_user = \"u\" }",
 	 "c:1: 'auth_user' needs 'auth_password_file'\n"},
 	{"route \"*\" {\n\nauth_password_file = \"p\" }",
@@ -568,8 +610,8 @@ static const struct {
 	 "\"b\xc3\xbc.example\" in c, line 1\n"},
 	{"route \"*.b\xc3\xbc.example\" { }\n"
 	 "route \"*.xn--b-eha.example\" { }",
-	 "c:2: \"*.xn--b-eha.example\" is the same name as "
-	 "\"*.b\xc3\xbc.example\" in c, line 1\n"},
+	 "c:2: the route \"*.xn--b-eha.example\" is there already, in c, line "
+	 "1; 'from' tells two of them apart\n"},
 	{"domain \"a.example\" { selector \"s\" { key = \"k\" } }\n"
 	 "domain \"A.example\" { selector \"s\" { key = \"k\" } }",
 	 "c:2: duplicate section 'domain \"A.example\"': the first is in c, "

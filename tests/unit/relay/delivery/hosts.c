@@ -153,6 +153,22 @@ static const struct hosts_row {
 	{ "x.example", "within.example.net", 25, "10.1.2.3:25", 0 },
 	{ "x.example", "10.1.2.3", 25, "10.1.2.3:25", 0 },
 	{ "x.example", "127.0.0.1", 2525, NULL, TROUBLE_LOOP },
+	/* Several, in their order: names, addresses, one of them ourselves. */
+	{ "x.example", "mx2.example.net both.example.net", 26,
+	  "192.0.2.3:26 192.0.2.1:26 192.0.2.2:26", 0 },
+	{ "x.example", "both.example.net mx2.example.net", 26,
+	  "192.0.2.1:26 192.0.2.2:26 192.0.2.3:26", 0 },
+	{ "x.example", "192.0.2.7 mx2.example.net", 26,
+	  "192.0.2.7:26 192.0.2.3:26", 0 },
+	{ "x.example", "192.0.2.7 192.0.2.6", 26,
+	  "192.0.2.7:26 192.0.2.6:26", 0 },
+	{ "x.example", "sick.example.net no.example.net mx2.example.net", 26,
+	  "192.0.2.3:26", 0 },
+	{ "x.example", "no.example.net sick.example.net", 26, NULL,
+	  TROUBLE_DNS },
+	{ "x.example", "127.0.0.1 192.0.2.7", 2525, "192.0.2.7:2525", 0 },
+	{ "x.example", "192.0.2.7 127.0.0.1", 2525, "192.0.2.7:2525", 0 },
+	{ "x.example", "127.0.0.1 no.example.net", 2525, NULL, TROUBLE_LOOP },
 };
 
 static struct hosts *found;
@@ -170,15 +186,18 @@ hosts_find(const struct options *options, const struct hosts_row *row)
 {
 	struct hosts_query query = {.done = hosts_done};
 	struct route route = {
+		.domain = SLICE(row->destination),
 		.is_direct = row->via == NULL,
-		.host = SLICE(row->via),
 		.port = row->port,
 	};
+	struct slice rest = SLICE(row->via), via;
 	struct hosts *hosts;
 
 	found = NULL;
-	hosts = hosts_start(&query, NULL, options, &route,
-			    SLICE(row->destination));
+	while (slice_split(&rest, ' ', &via))
+		route.hops[route.hops_count++] =
+			(struct next_hop){via, row->port};
+	hosts = hosts_start(&query, NULL, options, &route);
 	cr_expect(hosts != NULL || found == NULL, "done from inside");
 	fake_dns_run();
 	return hosts != NULL ? hosts : found;
@@ -321,12 +340,13 @@ Test(hosts, a_cancelled_query_leaves_nothing)
 	struct listener_options listener = {.is_any = false};
 	struct options *options = options_make(&listener);
 	struct hosts_query query = {.done = hosts_done};
-	struct route route = {.is_direct = true, .port = 25};
+	struct route route = {.domain = SLICE("example.net"),
+			      .is_direct = true,
+			      .port = 25};
 
 	fake_dns_rows = rows;
 	found = NULL;
-	cr_expect_null(hosts_start(&query, NULL, options, &route,
-				   SLICE("example.net")));
+	cr_expect_null(hosts_start(&query, NULL, options, &route));
 	hosts_cancel(&query);
 	fake_dns_run();
 	cr_expect_null(found);

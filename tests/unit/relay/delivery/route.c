@@ -1,18 +1,21 @@
 #include <criterion/criterion.h>
 
 #include "relay/delivery/route.h"
+#include "relay/routing.h"
+
+#define VIA(host) .via = (struct slice[]){SLICE_LITERAL(host)}, .via_count = 1
 
 static struct route_options routes[] = {
-	{ .pattern = SLICE_LITERAL("*"), .via = SLICE_LITERAL("any:1"),
+	{ .pattern = SLICE_LITERAL("*"), VIA("any:1"),
 	  .tls = TLS_NONE },
 	{ .pattern = SLICE_LITERAL("*.example.net"),
-	  .via = SLICE_LITERAL("below:2"), .tls = TLS_REQUIRED },
+	  VIA("below:2"), .tls = TLS_REQUIRED },
 	{ .pattern = SLICE_LITERAL("*.deep.example.net"),
-	  .via = SLICE_LITERAL("deep"), .tls = TLS_VERIFY },
-	{ .pattern = SLICE_LITERAL("Direct.example.net"),
-	  .via = SLICE_LITERAL(""), .tls = TLS_OPPORTUNISTIC },
+	  VIA("deep"), .tls = TLS_VERIFY },
+	{ .pattern = SLICE_LITERAL("direct.example.net"),
+	  .via_count = 0, .tls = TLS_OPPORTUNISTIC },
 	{ .pattern = SLICE_LITERAL("six.example.org"),
-	  .via = SLICE_LITERAL("[2001:db8::1]:26"), .tls = TLS_NONE },
+	  VIA("[2001:db8::1]:26"), .tls = TLS_NONE },
 };
 
 /* A password that must not travel in clear: opportunistic is not enough. */
@@ -40,17 +43,19 @@ Test(route, a_login_needs_tls)
 		struct route_options own[] = {
 			{.pattern = SLICE_LITERAL("example.org")},
 			{.pattern = SLICE_LITERAL("example.net"),
-			 .via = SLICE_LITERAL("hub"), .login = login,
+			 VIA("hub"), .login = login,
 			 .tls = rows[i].tls,
 			 .implicit_tls = rows[i].implicit_tls}};
 		struct route route;
 
-		options->delivery.smarthost = SLICE("hub");
+		options->delivery.smarthost = (struct slice[]){SLICE("hub")};
+		options->delivery.smarthost_count = 1;
 		options->delivery.login = login;
 		options->delivery.tls = rows[i].tls;
 		options->delivery.implicit_tls = rows[i].implicit_tls;
 		options->routes = own;
 		options->routes_count = COUNT(own);
+		routing_build(options);
 		cr_assert(route_find(options, SLICE("example.net"), &route,
 				     NULL));
 		cr_expect_eq(route.tls, rows[i].found, "%zu", i);
@@ -103,15 +108,19 @@ Test(route, the_closest_wins)
 
 		options->routes = routes + COUNT(routes) - row->routes;
 		options->routes_count = row->routes;
-		options->delivery.smarthost = SLICE(row->smarthost);
+		options->delivery.smarthost =
+			(struct slice[]){SLICE(row->smarthost)};
+		options->delivery.smarthost_count = row->smarthost[0] != '\0';
+		routing_build(options);
 		cr_assert(route_find(options, SLICE(row->destination), &route,
 				     &fault), "%zu", i);
 		cr_expect_eq(route.is_direct, row->is_direct, "%zu: direct",
 			     i);
-		cr_expect(slice_eq(route.host, SLICE(row->host)),
-			  "%zu: '%.*s'", i, SLICE_ARG(route.host));
-		cr_expect_eq(route.port, row->port, "%zu: port %u", i,
-			     route.port);
+		cr_expect_eq(route.hops_count, !row->is_direct);
+		cr_expect(slice_eq(route.hops[0].host, SLICE(row->host)),
+			  "%zu: '%.*s'", i, SLICE_ARG(route.hops[0].host));
+		cr_expect_eq(row->is_direct ? route.port : route.hops[0].port,
+			     row->port, "%zu: port", i);
 		cr_expect_eq(route.tls, row->tls, "%zu: tls", i);
 	}
 	options_free(options);

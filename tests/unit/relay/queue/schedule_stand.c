@@ -159,7 +159,8 @@ uint64_t pause_ms, pause_after_ms;
 atomic_uint hurries;
 
 static void
-attempt_note(const struct delivery *delivery)
+attempt_note(const struct schedule_destination *destination,
+	     const struct delivery *delivery)
 {
 	struct attempt *attempt;
 	const struct message *message = delivery->message;
@@ -170,6 +171,8 @@ attempt_note(const struct delivery *delivery)
 		attempt->id = message->id;
 		attempt->at_ms = clock_now_ms();
 		attempt->is_report = message->is_report;
+		snprintf(attempt->destination, sizeof(attempt->destination),
+			 "%.*s", SLICE_ARG(destination->name));
 		snprintf(attempt->to, sizeof(attempt->to), "%.*s",
 			 SLICE_ARG(message->recipients
 					   [delivery->recipients[0].index]
@@ -202,7 +205,7 @@ on_due(struct schedule_destination *destination)
 	if (leases > leases_seen)
 		leases_seen = leases;
 	while ((delivery = schedule_take(destination)) != NULL) {
-		attempt_note(delivery);
+		attempt_note(destination, delivery);
 		if (is_holding) {
 			uv_mutex_lock(&mutex);
 			held = delivery;
@@ -408,6 +411,7 @@ stop_all(void)
 	loop_done(&main_loop);
 	directory_remove(path);
 	fake_log_clear();
+	arena_done(&options.arena);
 }
 
 struct message_id

@@ -30,6 +30,7 @@ struct attempt {
 	char to[64];
 	bool is_report;
 	char reply[64];
+	char destination[64];
 };
 
 extern struct loop loops[LOOPS], main_loop;
