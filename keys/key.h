@@ -28,6 +28,7 @@
 #define KEY_FILE_MAX ((size_t)64 << 10)
 
 enum key_algorithm { KEY_RSA_SHA256, KEY_ED25519_SHA256 };
+#define KEY_ALGORITHMS 2
 
 /* "rsa-sha256", "ed25519-sha256": the a= tag; "rsa", "ed25519": the k= tag. */
 const char *key_algorithm_name(enum key_algorithm algorithm);

@@ -8,9 +8,7 @@
 
 struct control {
 	uv_pipe_t listener;
-	struct loop *loop;
-	struct store *store;
-	struct schedule *schedule;
+	struct control_parts parts;
 	struct list clients;
 	size_t clients_count, tasks_count;
 	bool is_listening; /* the memory goes with the last of all of these */
@@ -140,6 +138,13 @@ control_task_fail(struct control_task *task, const struct fault *fault)
 	control_task_done(task);
 }
 
+void
+control_task_stopping(struct control_task *task)
+{
+	control_task_fail(task, &(struct fault){FAULT_BUSY, 0,
+						"it is stopping"});
+}
+
 bool
 control_is_closing(const struct control *control)
 {
@@ -194,9 +199,7 @@ client_ask(struct control_client *client, size_t len)
 	task->client = client;
 	client->task = task;
 	control->tasks_count++;
-	task->store = control->store;
-	task->schedule = control->schedule;
-	task->loop = control->loop;
+	task->parts = &control->parts;
 	task->started_ms = control->started_ms;
 	task->uid = client_uid(client);
 	memcpy(task->line, client->line, len);
@@ -250,7 +253,7 @@ client_refuse(struct control *control)
 {
 	uv_pipe_t *pipe = memory_new(sizeof(*pipe));
 
-	ASSERT(uv_pipe_init(&control->loop->uv, pipe, 0) == 0);
+	ASSERT(uv_pipe_init(&control->parts.main_loop->uv, pipe, 0) == 0);
 	if (uv_accept((uv_stream_t *)&control->listener,
 		      (uv_stream_t *)pipe) != 0) {
 		/* Nothing was there any more. */
@@ -274,9 +277,11 @@ control_on_connection(uv_stream_t *listener, int status)
 	client->control = control;
 	list_add_last(&control->clients, &client->link);
 	control->clients_count++;
-	ASSERT(uv_pipe_init(&control->loop->uv, &client->pipe, 0) == 0);
+	ASSERT(uv_pipe_init(&control->parts.main_loop->uv, &client->pipe, 0) ==
+	       0);
 	client->pipe.data = client;
-	alarm_init(&client->deadline, control->loop, client_expired);
+	alarm_init(&client->deadline, control->parts.main_loop,
+		   client_expired);
 	alarm_set(&client->deadline, CONTROL_TIMEOUT_MS);
 	if (uv_accept(listener, (uv_stream_t *)&client->pipe) != 0 ||
 	    uv_read_start((uv_stream_t *)&client->pipe, client_allocate,
@@ -314,20 +319,17 @@ control_listen(struct control *control)
 }
 
 bool
-control_new(struct loop *main_loop, struct store *store,
-	    struct schedule *schedule, struct control **control_out,
+control_new(const struct control_parts *parts, struct control **control_out,
 	    struct fault *fault)
 {
 	struct control *control = memory_new(sizeof(*control));
 	int status;
 
-	control->loop = main_loop;
-	control->store = store;
-	control->schedule = schedule;
+	control->parts = *parts;
 	control->started_ms = clock_now_ms();
 	list_init(&control->clients);
 	control->is_listening = true;
-	ASSERT(uv_pipe_init(&main_loop->uv, &control->listener, 0) == 0);
+	ASSERT(uv_pipe_init(&parts->main_loop->uv, &control->listener, 0) == 0);
 	control->listener.data = control;
 	status = control_listen(control);
 	if (status != 0) {

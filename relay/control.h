@@ -26,17 +26,28 @@
 #ifndef RELAY_CONTROL_H
 #define RELAY_CONTROL_H
 
-#include "relay/queue/schedule.h"
+#include "relay/delivery/destination.h"
+#include "relay/server/server.h"
 
 #define CONTROL_SOCKET "control"
 
 struct control;
 
+/* What is asked about; all of it outlives the control. */
+struct control_parts {
+	struct loop *main_loop;
+	struct loop *loops;
+	size_t loops_count;
+	struct store *store;
+	struct schedule *schedule;
+	struct server *server;
+	struct delivery_service *delivery;
+};
+
 /* The store's lock is ours, so whatever stands at the name is a dead relay's
  * and is replaced. */
-bool control_new(struct loop *main_loop, struct store *store,
-		 struct schedule *schedule, struct control **control_out,
-		 struct fault *fault) MUST_USE;
+bool control_new(const struct control_parts *parts,
+		 struct control **control_out, struct fault *fault) MUST_USE;
 /* No more clients, and those that are there go; on the main loop, which ends
  * only when all are gone. Frees. */
 void control_close(struct control *control);

@@ -178,7 +178,7 @@ change_go_on(struct change *change)
 		.now_ms = change->begun_ms,
 		.rows = change->pieces,
 		.count = left < STORE_ALTER_MAX ? left : STORE_ALTER_MAX,
-		.loop = change->task->loop,
+		.loop = change->task->parts->main_loop,
 		.done = change_altered,
 		.private = change,
 	};
@@ -188,7 +188,7 @@ change_go_on(struct change *change)
 			.destination =
 				change->rows[change->next + i].destination};
 	change->next += alter->count;
-	schedule_alter(change->task->schedule, alter);
+	schedule_alter(change->task->parts->schedule, alter);
 }
 
 /* --- what is meant --- */
@@ -257,9 +257,7 @@ change_read(struct store_read_page *read, const struct fault *fault)
 	}
 	if (control_is_closing(task->control)) {
 		change_free(change);
-		control_task_fail(task, &(struct fault){FAULT_BUSY, 0,
-							"the relay is "
-							"stopping"});
+		control_task_stopping(task);
 		return;
 	}
 	change_gather(change);
@@ -277,5 +275,5 @@ control_alter_start(struct control_task *task)
 				   : clock_wall_ms();
 	control_read_fill(task, &change->read);
 	change->read.done = change_read;
-	store_read_page(task->store, &change->read);
+	store_read_page(task->parts->store, &change->read);
 }

@@ -49,7 +49,7 @@ control_read_fill(const struct control_task *task,
 	read->after = request->has_id ? request->id : request->cursor.after;
 	read->until = request->cursor.until;
 	read->max = STORE_PAGE_MAX;
-	read->loop = task->loop;
+	read->loop = task->parts->main_loop;
 }
 
 /* --- the head of an answer --- */
@@ -124,7 +124,7 @@ look_write_header(struct look *look)
 			->message;
 	struct fault fault;
 
-	if (!store_read_header(look->task->store, message, HEADER_SHOWN_MAX,
+	if (!store_read_header(look->task->parts->store, message, HEADER_SHOWN_MAX,
 			       &header, &fault))
 		text_addf(&look->body, "header: cannot be read: %s\n",
 			  fault.text);
@@ -157,5 +157,5 @@ control_list_start(struct control_task *task)
 	control_read_fill(task, &look->read);
 	look->read.prepare = look_prepare;
 	look->read.done = look_done;
-	store_read_page(task->store, &look->read);
+	store_read_page(task->parts->store, &look->read);
 }

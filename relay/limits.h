@@ -126,6 +126,12 @@
 #define CONTROL_SENDER_MAX (2 * PATH_MAX_OCTETS)
 #define CONTROL_TIMEOUT_MS (10 * SECOND)
 
+/* Destinations that a status shows unless more are asked for, those that it
+ * shows at most, and how far it counts what waits for each. */
+#define STATUS_DESTINATIONS 20
+#define STATUS_DESTINATIONS_MAX 10000
+#define STATUS_DEPTH_MAX 1000
+
 #define STOP_GRACE_MS (30 * SECOND)
 
 static_assert(STREAM_OUTPUT_HIGH > STREAM_OUTPUT_LOW,

@@ -302,7 +302,7 @@ static const struct command {
 	 "       signet [-c FILE] queue retry|flush|hold|release|delete\n"
 	 "              ID... | [--domain D] [--sender A] | --all",
 	 "shows and alters what waits to be delivered"},
-	{"status", status_run, "status [--json]",
+	{"status", status_run, "status [--json] [--all | --domain D]",
 	 "asks a running relay what it has done"},
 	{"check-config", check_config_run, "check-config",
 	 "names every error of the configuration"},

@@ -332,8 +332,17 @@ process_start(struct process *process, struct handover *handover,
 	    !server_new(&process->main_loop, process->loops,
 			process->loops_count, process->store,
 			process->schedule, &process->server, fault) ||
-	    !control_new(&process->main_loop, process->store,
-			 process->schedule, &process->commands, fault))
+	    !control_new(
+		    &(struct control_parts){
+			    .main_loop = &process->main_loop,
+			    .loops = process->loops,
+			    .loops_count = process->loops_count,
+			    .store = process->store,
+			    .schedule = process->schedule,
+			    .server = process->server,
+			    .delivery = process->delivery,
+		    },
+		    &process->commands, fault))
 		return false;
 	for (size_t i = 0; i < process->loops_count; i++)
 		if (!loop_start(&process->loops[i], fault))

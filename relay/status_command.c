@@ -1,8 +1,10 @@
 #include "relay/status_command.h"
 
+#include <getopt.h>
 #include <stdio.h>
 #include <sysexits.h>
 
+#include "milter/idn.h"
 #include "relay/control_client.h"
 
 static int
@@ -15,16 +17,52 @@ answer_print(struct slice body)
 	return EX_IOERR;
 }
 
+static bool
+arguments_read(int argc, char **argv, struct arena *arena,
+	       struct control_request *request)
+{
+	static const struct option long_options[] = {
+		{"json", no_argument, NULL, 'j'},
+		{"all", no_argument, NULL, 'a'},
+		{"domain", required_argument, NULL, 'd'},
+		{0}};
+	struct selection *selection = &request->selection;
+	struct fault fault;
+	int option;
+
+	optind = 0; /* from the beginning, also a second time */
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) !=
+	       -1) {
+		if (option == 'j') {
+			request->as_json = true;
+		} else if (option == 'a') {
+			request->is_all = true;
+		} else if (option == 'd' && !selection->has_domain) {
+			selection->has_domain = true;
+			selection->domain = SLICE(optarg);
+			if (optarg[0] != '[' &&
+			    !idn_to_ascii(SLICE(optarg), arena,
+					  &selection->domain, &fault))
+				return false;
+		} else {
+			return false;
+		}
+	}
+	return optind == argc && !(request->is_all && selection->has_domain);
+}
+
 int
 status_command(const struct options *options, int argc, char **argv)
 {
 	struct control_request request = {.verb = CONTROL_STATUS};
+	CLEAN(arena_done) struct arena arena = {0};
 	CLEAN(control_answer_done) struct control_answer answer = {0};
 	struct fault fault = {0};
 
-	request.as_json = argc == 2 && strcmp(argv[1], "--json") == 0;
-	if (argc > 1 && !request.as_json) {
-		fputs("usage: signet [-c FILE] status [--json]\n", stderr);
+	if (!arguments_read(argc, argv, &arena, &request)) {
+		fputs("usage: signet [-c FILE] status [--json] [--all | "
+		      "--domain D]\n",
+		      stderr);
 		return EX_USAGE;
 	}
 	if (options == NULL)

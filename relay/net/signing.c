@@ -1,5 +1,6 @@
 #include "relay/net/signing.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include <unistd.h>
@@ -24,6 +25,7 @@ struct signing {
 	bool is_closing, is_polling, is_lost;
 	int events;
 	int next_descriptor; /* of a new signer, until the old poll is closed */
+	atomic_uint_fast64_t made[KEY_ALGORITHMS];
 };
 
 static void signing_poll(struct signing *signing);
@@ -195,6 +197,10 @@ signing_on_call(struct signer_call *signer_call, const struct fault *fault)
 		memcpy(call->signature->signature, signer_call->signature,
 		       signer_call->signature_len);
 		call->signature->signature_len = signer_call->signature_len;
+		atomic_fetch_add(
+			&order->signing->made[key_public_algorithm(
+				call->signature->selector->key)],
+			1);
 	} else if (order->fault.kind == FAULT_NONE) {
 		order->fault = *fault;
 		fault_within(&order->fault, "selector %.*s of %.*s",
@@ -248,4 +254,10 @@ signing_cancel(struct signing_order *order)
 	order->calls = NULL;
 	order->waiting = 0;
 	signing_poll(order->signing);
+}
+
+uint64_t
+signing_count(const struct signing *signing, enum key_algorithm algorithm)
+{
+	return atomic_load(&signing->made[algorithm]);
 }

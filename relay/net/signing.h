@@ -31,5 +31,8 @@ void signing_replace(struct signing *signing, int descriptor);
 void signing_start(struct signing *signing, struct signing_order *order,
 		   struct signature *signatures, size_t count);
 void signing_cancel(struct signing_order *order);
+/* Signatures made since the start; any thread. */
+uint64_t signing_count(const struct signing *signing,
+		       enum key_algorithm algorithm);
 
 #endif

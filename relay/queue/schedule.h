@@ -91,6 +91,19 @@ void schedule_give_back(struct schedule_destination *destination,
 void schedule_pause(struct schedule_destination *destination,
 		    uint64_t delay_ms);
 
+/* What the schedule knows of one destination, without asking the store. */
+struct schedule_state {
+	const struct schedule_destination *destination;
+	size_t leases;          /* deliveries in memory, under way or not */
+	uint64_t paused_ms;     /* left of its pause; 0: none */
+	uint64_t next_due_ms;   /* wall; of what is only stored; 0: nothing */
+};
+typedef void schedule_state_fn(void *owner,
+			       const struct schedule_state *state);
+/* On that loop: of each destination that it owns. */
+void schedule_each_state(struct schedule *schedule, const struct loop *loop,
+			 schedule_state_fn *each, void *owner);
+
 /* A delivery to be altered; the schedule's while it is. */
 struct schedule_alter_row {
 	struct message_id id;

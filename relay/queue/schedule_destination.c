@@ -209,3 +209,30 @@ destination_settled(struct destination *destination, struct lease *lease,
 	lease_end(destination, lease);
 	destination_update(destination);
 }
+
+/* --- looking on --- */
+
+void
+schedule_each_state(struct schedule *schedule, const struct loop *loop,
+		    schedule_state_fn *each, void *owner)
+{
+	uint64_t now_ms = clock_now_ms();
+	struct schedule_loop *home = schedule->loops;
+
+	while (home->loop != loop)
+		home++;
+	LIST_EACH (item, &home->destinations) {
+		const struct destination *destination =
+			CONTAINER(item, struct destination, link);
+		struct schedule_state state = {
+			.destination = &destination->public,
+			.leases = destination->leases_count,
+			.next_due_ms = destination->next_due_ms,
+		};
+
+		if (destination->paused_until_ms > now_ms)
+			state.paused_ms =
+				destination->paused_until_ms - now_ms;
+		each(owner, &state);
+	}
+}

@@ -620,6 +620,7 @@ store_count(const struct store *store, struct store_counters *out)
 		.refused = atomic_load(&store->refused),
 		.damaged = atomic_load(&store->damaged),
 		.waiting = atomic_load(&store->waiting_count),
+		.bytes = engine_used_bytes(store->engine),
 	};
 	engine_count(store->engine, &out->deliveries, &out->due, &out->held);
 }

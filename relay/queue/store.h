@@ -224,6 +224,21 @@ struct store_read_page {
 };
 void store_read_page(struct store *store, struct store_read_page *read);
 
+/* How much waits for each of some destinations, counted to a bound. */
+struct store_depth {
+	struct slice destination;
+	size_t due, held;           /* out; at most max */
+};
+struct store_read_depths {
+	struct store_depth *depths;
+	size_t count, max;
+	struct loop *loop;
+	void (*done)(struct store_read_depths *read, const struct fault *fault);
+	void *private;
+	struct store_operation operation;
+};
+void store_read_depths(struct store *store, struct store_read_depths *read);
+
 /* Appends a message's header as it was received, at most max bytes; waits for
  * the disk, so only where that may be: in store_read_page's prepare. */
 bool store_read_header(struct store *store, const struct message *message,
@@ -262,6 +277,7 @@ struct store_counters {
 				   its destinations */
 	uint64_t due;           /* of them, neither held nor damaged */
 	uint64_t held;          /* of them */
+	uint64_t bytes;         /* of the store's file that are in use, now */
 };
 void store_count(const struct store *store, struct store_counters *out);
 

@@ -249,6 +249,7 @@ engine_measure(struct engine *engine, MDB_txn *txn)
 	engine->reusable_bytes =
 		total > used ? (uint64_t)(total - used) * engine->page_size
 			     : 0;
+	engine->used_bytes = (uint64_t)used * engine->page_size;
 	engine->deliveries_count = table_entries(txn, engine->deliveries);
 	engine->due_count = table_entries(txn, engine->due);
 	engine->held_count = table_entries(txn, engine->held);
@@ -261,6 +262,12 @@ engine_count(const struct engine *engine, uint64_t *deliveries_out,
 	*deliveries_out = engine->deliveries_count;
 	*due_out = engine->due_count;
 	*held_out = engine->held_count;
+}
+
+uint64_t
+engine_used_bytes(const struct engine *engine)
+{
+	return engine->used_bytes;
 }
 
 uint64_t

@@ -70,6 +70,8 @@ unsigned engine_forget_dead_readers(struct engine *engine);
 /* Bytes of the store's file that hold nothing: what can be written without the
  * file growing. As of the last commit. */
 uint64_t engine_reusable_bytes(const struct engine *engine);
+/* Those that hold something. Any thread. */
+uint64_t engine_used_bytes(const struct engine *engine);
 /* As of the last commit: all deliveries, those that will be tried, and those
  * that are held (the others are damaged). Any thread. */
 void engine_count(const struct engine *engine, uint64_t *deliveries_out,
@@ -125,6 +127,11 @@ bool engine_read_page(struct engine *engine, struct engine_page *page,
 bool engine_read_message(struct engine *engine, const struct message_id *id,
 			 struct list *deliveries, engine_damaged_fn *damaged,
 			 void *owner, struct fault *fault) MUST_USE;
+/* How many deliveries of a destination are due some time, and held; counts no
+ * further than max each. */
+bool engine_count_depth(struct engine *engine, struct slice destination,
+			size_t max, size_t *due_out, size_t *held_out,
+			struct fault *fault) MUST_USE;
 bool engine_each_destination(struct engine *engine,
 			     void (*each)(void *owner,
 					  struct slice destination,

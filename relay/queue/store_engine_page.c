@@ -212,3 +212,49 @@ engine_read_message(struct engine *engine, const struct message_id *id,
 		return false;
 	return is_found || fault_set(fault, FAULT_ABSENT, "not in the queue");
 }
+
+/* --- depths --- */
+
+static int
+table_count(MDB_txn *txn, MDB_dbi table, struct slice destination, size_t max,
+	    size_t *count_out)
+{
+	struct record_key first;
+	MDB_cursor *cursor = NULL;
+	MDB_val name, value;
+	size_t count = 0;
+	int status = mdb_cursor_open(txn, table, &cursor);
+
+	if (status != 0)
+		return status;
+	record_key_due(&first, destination, 0, &(struct message_id){{0}});
+	name = val_of_key(&first);
+	status = mdb_cursor_get(cursor, &name, &value, MDB_SET_RANGE);
+	/* The name and the NUL behind it are the destination's. */
+	while (status == 0 && count < max &&
+	       name.mv_size > destination.len &&
+	       memcmp(name.mv_data, first.bytes, destination.len + 1) == 0) {
+		count++;
+		status = mdb_cursor_get(cursor, &name, &value, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	*count_out = count;
+	return status == MDB_NOTFOUND ? 0 : status;
+}
+
+bool
+engine_count_depth(struct engine *engine, struct slice destination, size_t max,
+		   size_t *due_out, size_t *held_out, struct fault *fault)
+{
+	MDB_txn *txn = NULL;
+	int status = mdb_txn_begin(engine->env, NULL, MDB_RDONLY, &txn);
+
+	if (status != 0)
+		return engine_fault(fault, status, "transaction");
+	status = table_count(txn, engine->due, destination, max, due_out);
+	if (status == 0)
+		status = table_count(txn, engine->held, destination, max,
+				     held_out);
+	mdb_txn_abort(txn);
+	return status == 0 || engine_fault(fault, status, "read");
+}

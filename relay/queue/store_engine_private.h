@@ -30,8 +30,8 @@ struct engine {
 	TABLES(TABLE_FIELD)
 #undef TABLE_FIELD
 	size_t page_size;
-	_Atomic uint64_t reusable_bytes, deliveries_count, due_count,
-		held_count;
+	_Atomic uint64_t reusable_bytes, used_bytes, deliveries_count,
+		due_count, held_count;
 };
 
 static inline MDB_val

@@ -18,6 +18,12 @@ read_page_of(struct store_operation *operation)
 	return CONTAINER(operation, struct store_read_page, operation);
 }
 
+static struct store_read_depths *
+read_depths_of(struct store_operation *operation)
+{
+	return CONTAINER(operation, struct store_read_depths, operation);
+}
+
 static struct store_read_body *
 read_body_of(struct store_operation *operation)
 {
@@ -199,6 +205,53 @@ store_read_page(struct store *store, struct store_read_page *read)
 	read->has_more = false;
 	read_start(store, &read->operation, read->loop, read_page_run,
 		   read_page_done, read_page_refused);
+}
+
+/* --- depths --- */
+
+static void
+read_depths_run(struct job *job)
+{
+	struct store_operation *operation = operation_of_job(job);
+	struct store_read_depths *read = read_depths_of(operation);
+
+	for (size_t i = 0; i < read->count; i++) {
+		struct store_depth *depth = &read->depths[i];
+
+		if (!engine_count_depth(operation->store->engine,
+					depth->destination, read->max,
+					&depth->due, &depth->held,
+					&operation->fault))
+			return;
+	}
+}
+
+static void
+read_depths_tell(struct store_operation *operation)
+{
+	struct store_read_depths *read = read_depths_of(operation);
+	struct fault fault = operation->fault;
+
+	read->done(read, fault.kind != FAULT_NONE ? &fault : NULL);
+}
+
+static void
+read_depths_done(struct job *job)
+{
+	read_depths_tell(operation_of_job(job));
+}
+
+static void
+read_depths_refused(struct post *post)
+{
+	read_depths_tell(CONTAINER(post, struct store_operation, post));
+}
+
+void
+store_read_depths(struct store *store, struct store_read_depths *read)
+{
+	read_start(store, &read->operation, read->loop, read_depths_run,
+		   read_depths_done, read_depths_refused);
 }
 
 /* --- bodies --- */

@@ -235,6 +235,16 @@ tell_shares(struct server *server, bool kills)
 	}
 }
 
+void
+server_count(const struct server *server, struct server_counters *out)
+{
+	*out = (struct server_counters){0};
+	for (size_t i = 0; i < server->shares_count; i++) {
+		out->sessions += atomic_load(&server->shares[i].count);
+		out->rejected += atomic_load(&server->shares[i].rejected);
+	}
+}
+
 static void
 on_grace_over(struct alarm *alarm)
 {

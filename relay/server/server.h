@@ -24,6 +24,12 @@ void server_listen(struct server *server, struct generation *generation,
  * finish until grace_ms is over; `stopped` is called on the main loop. */
 void server_stop(struct server *server, uint64_t grace_ms,
 		 void (*stopped)(void *owner), void *owner);
+/* Any thread. */
+struct server_counters {
+	uint64_t sessions; /* now */
+	uint64_t rejected; /* messages and recipients, since the start */
+};
+void server_count(const struct server *server, struct server_counters *out);
 void server_free(struct server *server); /* after the loops have ended */
 
 #endif

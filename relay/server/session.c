@@ -212,6 +212,7 @@ session_reject(struct session *session, const struct reply *reply,
 	       struct slice extra, struct slice argument, struct slice reason)
 {
 	log_rejected(session, reply, extra, argument, reason);
+	atomic_fetch_add(&session->share->rejected, 1);
 	return session_refuse(session, reply, extra);
 }
 

@@ -27,6 +27,7 @@ struct share {
 	struct list sessions;     /* the loop's thread only */
 	bool is_stopping;         /* likewise */
 	atomic_size_t count;      /* sessions dealt to it and not ended */
+	atomic_uint_fast64_t rejected;
 	struct post stop, kill;
 };
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness import signet
 from harness.process import wait_for
-from harness.smtp import message, submit
+from harness.smtp import Client, message, submit
 
 CLIENTS_MAX = 16
 LINE_MAX = 1024
@@ -30,8 +30,8 @@ def mixed(world):
     return world.start(receiver_options={"replies": {"RCPT": answer_rcpt}})
 
 
-def status(world):
-    return json.loads(signet.run("status", "--json",
+def status(world, *words):
+    return json.loads(signet.run("status", "--json", *words,
                                  config=world.setup.path, check=0).stdout)
 
 
@@ -95,12 +95,94 @@ def test_counters(mixed):
     assert (again["queued"], again["accepted"]) == (2, 0)
 
 
+ZONES = {"example.net": "@ IN MX 10 mx\n* IN MX 10 mx\nmx IN A 127.0.0.2\n"
+         "shut IN MX 10 gone\ngone IN A 127.0.0.3"}
+
+
+def test_destinations(world):
+    """The state of each, those in trouble first; bounded unless asked for."""
+    world.setup.delivery = 'retry = {"1h"}'
+    world.start(ZONES, {"replies": {"RCPT": answer_rcpt}})
+    for _ in range(3):
+        submit(world.relay.port, message(),
+               recipients=["bob@slow.example.net"])
+    for _ in range(4):
+        submit(world.relay.port, message(),
+               recipients=["carol@shut.example.net"])
+    world.relay.wait("deferred", count=4)
+
+    def settled(domain="shut", *words):
+        found = status(world, *words)
+        rows = {row["name"]: row for row in found["destinations"]}
+        row = rows.get(domain + ".example.net")
+        return found if row and row["paused"] > 0 else None
+    found = wait_for(settled, 20, "a pause")
+    assert found["destinations_total"] == 2
+    shut, slow = found["destinations"]
+    assert (shut["name"], shut["queued"], shut["queued_is_more"],
+            shut["held"], shut["connections"]) == \
+        ("shut.example.net", 4, False, 0, 0)
+    assert 0 < shut["paused"] <= 60
+    assert "refused" in shut["trouble"], shut
+    assert (slow["name"], slow["queued"], slow["paused"], slow["trouble"]) \
+        == ("slow.example.net", 3, 0, "")
+    text = signet.run("status", config=world.setup.path).stdout.decode()
+    assert "\ndestinations: 2\n  shut.example.net: 4 queued, paused for " \
+        in text, text
+    only = status(world, "--domain", "SLOW.example.net")
+    assert [row["name"] for row in only["destinations"]] == \
+        ["slow.example.net"]
+    assert status(world, "--domain", "other.example.net")["destinations"] \
+        == []
+
+    # What is held is counted where there is something else.
+    one = world.relay.named("accepted")[0]["id"]
+    signet.run("queue", "hold", one, config=world.setup.path, check=0)
+    slow = status(world, "--domain", "slow.example.net")["destinations"][0]
+    assert (slow["queued"], slow["held"]) == (2, 1)
+    assert status(world)["held"] == 1
+
+    # A retry ends the pause, and a new attempt begins another one.
+    signet.run("queue", "retry", "--domain", "shut.example.net",
+               config=world.setup.path, check=0)
+    world.relay.wait("deferred", count=5)
+
+    submit(world.relay.port, message(), recipients=[
+        "bob@d%d.example.net" % number for number in range(30)])
+    world.relay.wait("deferred", count=35)
+    found = status(world)
+    assert found["destinations_total"] == 32
+    assert len(found["destinations"]) == 20
+    assert "\n  and 12 more\n" in signet.run(
+        "status", config=world.setup.path).stdout.decode()
+    assert len(status(world, "--all")["destinations"]) == 32
+
+
+def test_counters_of_work(mixed):
+    world = mixed
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        client.say("MAIL FROM:<alice@example.com>")
+        client.say("RCPT TO:<not an address>")
+        assert status(world)["sessions"] == 1
+    submit(world.relay.port, message(), recipients=["carol@example.net"])
+    world.relay.wait("delivered")
+    found = status(world)
+    assert found["signed_rsa_sha256"] == found["signed_ed25519_sha256"] == 1
+    assert found["rejected"] == len(world.relay.named("rejected")) > 0
+    assert found["bytes"] > 0
+    wait_for(lambda: status(world)["sessions"] == 0, 10, "no session")
+    wait_for(lambda: status(world)["connections"] == 0, 10, "no connection")
+
+
 def test_no_relay(setup):
     configured = setup()
     configured.write()
     done = signet.run("status", config=configured.path, check=69)
     assert b"no relay runs" in done.stderr
-    signet.run("status", "now", config="/nowhere", check=64)
+    for words in (("now",), ("--nothing",), ("--domain",), ("--domain", "a b"),
+                  ("--all", "--domain", "example.net")):
+        signet.run("status", *words, config="/nowhere", check=64)
 
 
 def test_after_a_crash(mixed):
