@@ -136,7 +136,7 @@ type_of(const struct report_form *form, bool is_global)
 void
 report_add_original(struct text *out, const struct report_form *form)
 {
-	CLEAN(text_done) struct text content = {0};
+	CLEAN(text_done) struct text content = {0}, on_top = {0};
 	const struct message *message = form->message;
 	struct slice original = form->setup->original;
 	struct slice header = slice_sub(original, 0, message->body.header_len);
@@ -145,13 +145,16 @@ report_add_original(struct text *out, const struct report_form *form)
 	bool is_global = is_8bit && message->declared_smtputf8 &&
 			 is_utf8(header) && is_utf8(message->prefix);
 	bool is_encoded = is_8bit && has_to_be_encoded(form, is_global);
+	size_t line_max = is_encoded ? SIZE_MAX : REPORT_LINE_MAX;
 
-	add_on_top(&content, message);
-	if (form->is_whole)
+	add_on_top(&on_top, message);
+	if (form->is_whole) {
+		text_add(&content, text_slice(&on_top));
 		text_add(&content, original);
-	else
-		add_header_lines(&content, header,
-				 is_encoded ? SIZE_MAX : REPORT_LINE_MAX);
+	} else {
+		add_header_lines(&content, text_slice(&on_top), line_max);
+		add_header_lines(&content, header, line_max);
+	}
 	text_addf(out, "Content-Type: %s\r\n", type_of(form, is_global));
 	add_content(out, text_slice(&content), is_encoded);
 }

@@ -9,8 +9,10 @@
 #define QUOTE_MANY_MAX 120
 /* From here on there are many. */
 #define STATUS_LARGE (128 * KIB)
-/* An address in its longest form stays within a line. */
+/* An address in its longest form stays within a line, with the field's name and
+ * the type. */
 #define ADDRESS_MAX (REPORT_LINE_MAX - 64)
+#define TYPE_MAX 32
 
 static void
 add_line(struct text *out, const char *name, struct slice value)
@@ -122,7 +124,7 @@ add_original_recipient(struct text *out, const struct report_form *form,
 	if (!slice_split(&rest, ';', &type) || rest.len == 0)
 		return;
 	text_add_string(out, "Original-Recipient: ");
-	report_add_ascii(out, type, QUOTE_MANY_MAX);
+	report_add_ascii(out, type, TYPE_MAX);
 	text_add_string(out, "; ");
 	if (slice_eq_nocase(type, SLICE("utf-8"))) {
 		add_utf8_address(out, rest, form->is_utf8, true);
