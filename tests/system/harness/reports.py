@@ -64,6 +64,10 @@ class Report:
         return {value_of(group["Final-Recipient"]): group["Action"]
                 for group in self.recipients}
 
+    def inner(self):
+        """The message that is returned as a whole."""
+        return self._original.get_content()
+
     def original(self):
         """The third part's bytes, decoded."""
         if self.original_kind == "message/rfc822":
