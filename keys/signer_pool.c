@@ -16,8 +16,8 @@ struct member {
 
 struct signer_pool {
 	pthread_mutex_t lock;
-	/* A member has become idle, or has got a newer socket. */
-	pthread_cond_t changed;
+	pthread_cond_t freed;   /* a member has become idle */
+	pthread_cond_t renewed; /* all have got a newer socket */
 	struct list idle; /* the last one used first: its memory is warm */
 	struct member *members;
 	size_t count;
@@ -35,7 +35,8 @@ signer_pool_new(const int *descriptors, size_t count)
 
 	ASSERT(count > 0);
 	ASSERT(pthread_mutex_init(&pool->lock, NULL) == 0);
-	ASSERT(pthread_cond_init(&pool->changed, NULL) == 0);
+	ASSERT(pthread_cond_init(&pool->freed, NULL) == 0);
+	ASSERT(pthread_cond_init(&pool->renewed, NULL) == 0);
 	list_init(&pool->idle);
 	pool->members = memory_array(count, sizeof(*pool->members));
 	pool->count = count;
@@ -61,7 +62,8 @@ signer_pool_free(struct signer_pool *pool)
 		signer_client_free(pool->members[i].client);
 	}
 	free(pool->members);
-	pthread_cond_destroy(&pool->changed);
+	pthread_cond_destroy(&pool->freed);
+	pthread_cond_destroy(&pool->renewed);
 	pthread_mutex_destroy(&pool->lock);
 	free(pool);
 }
@@ -82,13 +84,14 @@ signer_pool_replace(struct signer_pool *pool, const int *descriptors,
 		else
 			member->next = descriptors[i];
 	}
-	pthread_cond_broadcast(&pool->changed);
+	pthread_cond_broadcast(&pool->renewed);
 	pthread_mutex_unlock(&pool->lock);
 }
 
 /* With the lock. False once the deadline has passed. */
 static bool
-changed_wait(struct signer_pool *pool, uint64_t deadline_ms)
+change_await(struct signer_pool *pool, pthread_cond_t *change,
+	     uint64_t deadline_ms)
 {
 	uint64_t now_ms = clock_now_ms(), left_ms;
 	struct timespec until;
@@ -103,8 +106,7 @@ changed_wait(struct signer_pool *pool, uint64_t deadline_ms)
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000;
 	}
-	pthread_cond_clockwait(&pool->changed, &pool->lock, CLOCK_MONOTONIC,
-			       &until);
+	pthread_cond_clockwait(change, &pool->lock, CLOCK_MONOTONIC, &until);
 	return true;
 }
 
@@ -114,7 +116,8 @@ member_take(struct signer_pool *pool, uint64_t deadline_ms)
 	struct member *member = NULL;
 
 	pthread_mutex_lock(&pool->lock);
-	while (list_is_empty(&pool->idle) && changed_wait(pool, deadline_ms))
+	while (list_is_empty(&pool->idle) &&
+	       change_await(pool, &pool->freed, deadline_ms))
 		continue;
 	if (!list_is_empty(&pool->idle)) {
 		member = CONTAINER(pool->idle.next, struct member, link);
@@ -143,8 +146,7 @@ member_give(struct signer_pool *pool, struct member *member)
 	(void)member_renew(member);
 	member->is_idle = true;
 	list_add_first(&pool->idle, &member->link);
-	/* Not one: that one may be waiting for a newer socket instead. */
-	pthread_cond_broadcast(&pool->changed);
+	pthread_cond_signal(&pool->freed);
 	pthread_mutex_unlock(&pool->lock);
 }
 
@@ -158,7 +160,7 @@ member_await_renewal(struct signer_pool *pool, struct member *member,
 
 	pthread_mutex_lock(&pool->lock);
 	while (!(is_renewed = member_renew(member)) &&
-	       changed_wait(pool, deadline_ms))
+	       change_await(pool, &pool->renewed, deadline_ms))
 		continue;
 	pthread_mutex_unlock(&pool->lock);
 	return is_renewed;
