@@ -17,6 +17,9 @@
  * thread. */
 #define LOG_STUCK_MS 5000
 
+/* Lines that come so soon after one that was written are written together. */
+#define LOG_GATHER_MS 5
+
 static _Atomic uint64_t log_dropped_lines;
 
 /*
@@ -29,13 +32,15 @@ static struct {
 	pthread_cond_t filled;
 	pthread_t thread;
 	char *filling, *writing;
-	size_t used; /* of filling */
+	size_t used;     /* of filling */
+	bool is_waiting; /* the log thread, for the first line */
 	bool is_running, is_stopping, has_thread;
 } ring = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.filled = PTHREAD_COND_INITIALIZER,
 };
 #define RING_HALF (LOG_RING_BYTES / 2)
+#define RING_URGENT (RING_HALF / 2) /* there is no time to gather */
 static_assert(RING_HALF > 2 * LOG_LINE_MAX, "a line fits into half the ring");
 
 /* Lines of several threads must not be mixed on stderr. */
@@ -164,22 +169,46 @@ ring_take(struct slice line)
 	} else if (is_taken) {
 		memcpy(ring.filling + ring.used, line.bytes, line.len);
 		ring.used += line.len;
-		pthread_cond_signal(&ring.filled);
+		if (ring.is_waiting || ring.used >= RING_URGENT)
+			pthread_cond_signal(&ring.filled);
 	}
 	pthread_mutex_unlock(&ring.lock);
 	return is_taken;
 }
 
+/* With the lock. Who sends a line then need not wake the log thread, and it
+ * need not write each by itself: both cost more than making the line. */
+static void
+ring_gather(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOG_GATHER_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	while (!ring.is_stopping && ring.used < RING_URGENT &&
+	       pthread_cond_clockwait(&ring.filled, &ring.lock, CLOCK_MONOTONIC,
+				      &until) == 0)
+		continue;
+}
+
 /* Waits for lines; they are then in ring.writing. 0: nothing more will come,
  * and from now on log_send() writes itself. */
 static size_t
-ring_turn(void)
+ring_turn(bool has_written)
 {
 	size_t len;
 
 	pthread_mutex_lock(&ring.lock);
+	if (has_written)
+		ring_gather();
+	ring.is_waiting = true;
 	while (ring.used == 0 && !ring.is_stopping)
 		pthread_cond_wait(&ring.filled, &ring.lock);
+	ring.is_waiting = false;
 	len = ring.used;
 	if (len > 0) {
 		char *filled = ring.filling;
@@ -211,10 +240,12 @@ static void *
 ring_drain(void *unused)
 {
 	uint64_t told = 0;
+	bool has_written = false;
 	size_t len;
 
 	(void)unused;
-	while ((len = ring_turn()) > 0) {
+	while ((len = ring_turn(has_written)) > 0) {
+		has_written = true;
 		stderr_write(ring.writing, len, true);
 		dropped_tell(&told);
 	}
