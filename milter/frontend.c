@@ -13,11 +13,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "milter/sessions.h"
 
-/* An MTA keeps its connection as long as its client keeps its own: an hour,
- * where that is Sendmail (Timeout.command). */
-#define IDLE_TIMEOUT_S 3700
-/* libmilter may have a thread for each connection. */
+/* There may be a thread for each connection. */
 #define STACK_SIZE ((size_t)1 << 20)
 #define BACKLOG 1024
 /* Beyond limits.max_header_size: for what is no field, and for fields that are
@@ -30,11 +28,13 @@
  * their leading space, without which no "simple" signature would verify. */
 #define ACTIONS_NEEDED (SMFIF_ADDHDRS | SMFIF_CHGHDRS)
 #define PROTOCOL_NEEDED SMFIP_HDR_LEADSPC
-/* Where there is nothing to say. What DATA and the end of the header are
- * answered with decides whether more of a message is shown. The body's pieces
- * are answered: the last one may come with the end itself, which libmilter
- * would keep from us behind "no reply". */
+/* Where there is nothing to say: an MTA that need not wait says it all at once.
+ * What the end of the header is answered with decides whether the body is
+ * shown. */
 #define SILENT_STEPS (SMFIP_NR_CONN | SMFIP_NR_MAIL | SMFIP_NR_HDR)
+/* The body's last piece may come with the end itself, which libmilter would
+ * keep from us behind "no reply": only where they can be told apart. */
+#define SILENT_IF_KNOWN SMFIP_NR_BODY
 
 /* libmilter has one of everything, and gives no owner to its callbacks. */
 static struct {
@@ -150,7 +150,7 @@ begin(SMFICTX *context, struct connection *connection)
 			  clock_wall_ms() / SECOND);
 }
 
-/* An MTA may leave out DATA. */
+/* At the first field, where it has one. */
 static enum mail_next
 begin_header(SMFICTX *context, struct connection *connection)
 {
@@ -185,7 +185,7 @@ changes_send(SMFICTX *context, const struct mail *mail)
 		if (status != MI_SUCCESS)
 			return false;
 	}
-	return true;
+	return sessions_has_mta();
 }
 
 /* ---- the callbacks, in the order of the protocol ---- */
@@ -206,7 +206,7 @@ macros_want(SMFICTX *context)
 	} rows[] = {
 		{SMFIM_CONNECT, "{daemon_name} v"},
 		{SMFIM_ENVFROM, "i {auth_authen} {auth_type}"},
-		{SMFIM_DATA, "i"},
+		{SMFIM_EOH, "i"},
 	};
 
 	/* Who asks twice has its answer. */
@@ -247,6 +247,8 @@ on_negotiate(SMFICTX *context, unsigned long actions, unsigned long protocol,
 		macros_want(context);
 	/* What libmilter has set in there: the steps without a callback. */
 	*protocol_out |= PROTOCOL_NEEDED | SILENT_STEPS;
+	if (sessions_know_steps())
+		*protocol_out |= SILENT_IF_KNOWN;
 	*unused_2_out = *unused_3_out = 0;
 	return SMFIS_CONTINUE;
 }
@@ -309,16 +311,6 @@ no_message(SMFICTX *context, const struct connection *connection)
 }
 
 static sfsistat
-on_data(SMFICTX *context)
-{
-	struct connection *connection = connection_of(context);
-
-	if (connection->mail == NULL)
-		return no_message(context, connection);
-	return answer(context, connection, begin_header(context, connection));
-}
-
-static sfsistat
 on_header(SMFICTX *context, char *name, char *value)
 {
 	struct connection *connection = connection_of(context);
@@ -326,7 +318,7 @@ on_header(SMFICTX *context, char *name, char *value)
 	if (connection->mail == NULL)
 		return SMFIS_NOREPLY;
 	if (begin_header(context, connection) != MAIL_MORE) {
-		/* Without DATA nobody has been told, nor is here. */
+		/* Nobody can be told before the end of the header. */
 		mail_drop(connection);
 		connection->is_accepted = true;
 	} else if (!mail_in_body(connection->mail)) {
@@ -353,7 +345,8 @@ on_body(SMFICTX *context, unsigned char *bytes, size_t len)
 
 	if (connection->mail != NULL && mail_in_body(connection->mail))
 		mail_body(connection->mail, slice_of(bytes, len));
-	return SMFIS_CONTINUE;
+	return sessions_know_steps() && !sessions_is_at_end() ? SMFIS_NOREPLY
+							      : SMFIS_CONTINUE;
 }
 
 static sfsistat
@@ -485,7 +478,6 @@ callbacks_register(void)
 		.xxfi_negotiate = on_negotiate,
 		.xxfi_connect = on_connect,
 		.xxfi_envfrom = on_mail,
-		.xxfi_data = on_data,
 		.xxfi_header = on_header,
 		.xxfi_eoh = on_end_of_header,
 		.xxfi_body = on_body,
@@ -495,7 +487,7 @@ callbacks_register(void)
 	};
 
 	return smfi_register(callbacks) == MI_SUCCESS &&
-	       smfi_settimeout(IDLE_TIMEOUT_S) == MI_SUCCESS &&
+	       smfi_settimeout(SESSIONS_IDLE_MS / SECOND) == MI_SUCCESS &&
 	       smfi_setbacklog(BACKLOG) == MI_SUCCESS;
 }
 

@@ -11,13 +11,12 @@
  * them; frontend_start() needs a thread that does not block them.
  *
  * Bounds      service.connections_max; a further connection is closed as soon
- *             as it says a word. One that is idle for longer than any MTA is
- *             is closed.
- * Thread      Every function of the service is called from libmilter's threads,
- *             any number at a time; one connection's in order. Debian's
- *             libmilter keeps a pool of them and may leave what an MTA says to
- *             one that is on its way to wait for the DNS: that message then
- *             waits for two timeouts instead of one.
+ *             as it says a word. How long one may be silent is milter/sessions.h.
+ * Thread      Every function of the service is called from libmilter's threads
+ *             (milter/sessions.h), any number at a time; one connection's in
+ *             order. libmilter's own pool (without milter/sessions.c) may leave
+ *             what an MTA says to a thread that is on its way to wait for the
+ *             DNS: that message then waits for two timeouts instead of one.
  */
 #ifndef MILTER_FRONTEND_H
 #define MILTER_FRONTEND_H

@@ -132,6 +132,14 @@
 #define STATUS_DESTINATIONS_MAX 10000
 #define STATUS_DEPTH_MAX 1000
 
+/* The milter's connections (milter/sessions.h): how often to look through them,
+ * and how many there may be beyond milter.max_connections, just being refused,
+ * before accepting pauses. */
+#define MILTER_LOOK_MS (1 * SECOND)
+#define MILTER_SLACK 256
+/* Messages that may wait for their signatures without waiting for each other. */
+#define MILTER_SIGNERS_PER_CORE 8
+
 #define STOP_GRACE_MS (30 * SECOND)
 
 static_assert(STREAM_OUTPUT_HIGH > STREAM_OUTPUT_LOW,

@@ -14,9 +14,9 @@
 #include "base/clock.h"
 #include "keys/signer_pool.h"
 #include "milter/frontend.h"
+#include "milter/sessions.h"
 #include "relay/handover.h"
 #include "relay/limits.h"
-#include "relay/milter_guard.h"
 #include "relay/options.h"
 #include "relay/resolver.h"
 
@@ -363,9 +363,9 @@ connections_look(struct process *process)
 	bool is_crowded = process->connections > max;
 	bool were_too_many = process->is_paused;
 
-	process->look_at_ms = clock_now_ms() + GUARD_LOOK_MS;
-	process->connections = guard_look(is_crowded ? 0 : GUARD_SILENT_MS);
-	process->is_paused = process->connections > max + GUARD_SLACK;
+	process->look_at_ms = clock_now_ms() + MILTER_LOOK_MS;
+	process->connections = sessions_look(is_crowded);
+	process->is_paused = process->connections > max + MILTER_SLACK;
 	if (process->is_paused && !were_too_many) {
 		log_note(LOG_LEVEL_WARNING, "paused",
 			 "there are %zu connections, of which "
@@ -402,7 +402,7 @@ control_follow(struct process *process)
 		bool is_stopping = process->stop_by_ms > 0;
 
 		if (poll(&control, 1,
-			 is_stopping ? STOP_LOOK_MS : GUARD_LOOK_MS) > 0)
+			 is_stopping ? STOP_LOOK_MS : MILTER_LOOK_MS) > 0)
 			control_read(process);
 		if (process->stop_by_ms == 0 &&
 		    clock_now_ms() >= process->look_at_ms)

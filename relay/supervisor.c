@@ -60,7 +60,7 @@ struct supervisor {
 	bool reload_wanted; /* as soon as the family is complete */
 	uint64_t serial;    /* the last that was handed over */
 	struct identity worker_identity, signer_identity;
-	unsigned loops;
+	unsigned signers; /* sockets to the signer */
 	int signals, state_dir;
 	struct child worker, signer;
 	struct signer_process signer_process;
@@ -92,7 +92,7 @@ static bool
 signer_attach_all(struct supervisor *supervisor, struct handover *handover,
 		  struct fault *fault)
 {
-	while (handover->signers_count < supervisor->loops) {
+	while (handover->signers_count < supervisor->signers) {
 		if (!signer_attach(&supervisor->signer_process,
 				   &handover->signers[handover->signers_count],
 				   fault))
@@ -595,14 +595,17 @@ descriptors_raise(const struct family *family, const struct options *options)
 			 is_relay ? "max_sessions" : "max_connections");
 }
 
+/* One for each loop of a relay; the threads of a milter wait for one. */
 static unsigned
-loops_wanted(void)
+signers_wanted(const struct family *family)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	long cores = sysconf(_SC_NPROCESSORS_ONLN), wanted = cores;
 
-	if (cores < 1)
+	if (family->service == SERVICE_MILTER)
+		wanted = MILTER_SIGNERS_PER_CORE * cores;
+	if (wanted < 1)
 		return 1;
-	return cores > LOOPS_MAX ? LOOPS_MAX : (unsigned)cores;
+	return wanted > LOOPS_MAX ? LOOPS_MAX : (unsigned)wanted;
 }
 
 static bool
@@ -696,7 +699,7 @@ family_command(const struct family *family, const char *config_path, int argc,
 	CLEAN(text_done) struct text errors = {0};
 	struct supervisor supervisor = {.family = family,
 					.config_path = config_path,
-					.loops = loops_wanted(),
+					.signers = signers_wanted(family),
 					.signals = -1,
 					.state_dir = -1,
 					.signer_process = {.control = -1},

@@ -47,9 +47,9 @@ def test_a_domain_that_nobody_signs_is_passed_on_without_its_body(shared):
     assert event["signatures"] == []
 
 
-def test_a_stranger_is_asked_for_nothing_beyond_the_envelope(shared):
+def test_a_stranger_is_asked_for_no_body(shared):
     result = shared.message(client=STRANGER)
-    assert (result.verdict, result.stage) == ("accept", "T")
+    assert (result.verdict, result.stage) == ("accept", "N")
     shared.milter.wait(
         "skipped", client="192.0.2.7", id="4XyZ0123456",
         reason="the client 192.0.2.7 is not in milter.sign_from and has not "
@@ -140,6 +140,46 @@ def test_a_stranger_behind_an_mta_that_leaves_out_data(shared):
         client.abort()
         client.mail()
         assert client.eoh().verdict == "accept"
+
+
+# Two clients by way of one connection, as QUIT_NC lets them.
+
+OTHERS = PLAIN.replace(b"From: Alice <alice@example.com>",
+                       b"From: carol@unknown.example")
+TURNS = [("a stranger", STRANGER, PLAIN, "accept"),
+         ("of nobody's domain", None, OTHERS, "accept"),
+         ("signed", None, PLAIN, "continue")]
+
+
+@pytest.mark.parametrize("first", TURNS, ids=lambda turn: turn[0])
+@pytest.mark.parametrize("second", TURNS, ids=lambda turn: turn[0])
+def test_a_second_client_is_not_taken_for_the_first(shared, first, second):
+    """Nor is what the first one logged in as."""
+    with shared.client() as client:
+        for number, (_, origin, data, verdict) in enumerate((first, second)):
+            macros = dict(MACROS)
+            if number == 0 and verdict == "continue":
+                macros[b"M"] = {"{auth_authen}": "alice"}
+            result = client.message(data, client=origin, macros=macros)
+            assert result.verdict == verdict, number
+            if verdict == "continue":
+                assert shared.passes(result)
+            client.quit_new()
+
+
+def test_clients_that_follow_an_aborted_one(shared):
+    with shared.client() as client:
+        client.begin(STRANGER)
+        client.quit_new()
+        client.begin()
+        client.mail()
+        client.header(b"From", b" alice@example.com")
+        client.abort()
+        client.quit_new()
+        client.quit_new()
+        assert client.message(PLAIN, client=STRANGER).verdict == "accept"
+        client.quit_new()
+        assert shared.passes(client.message(PLAIN))
 
 
 def test_the_last_bytes_of_a_body_may_come_with_its_end(shared):
@@ -267,10 +307,10 @@ def test_where_strangers_are_signed_is_configured(milter_world):
     own = milter_world('sign_from = {"192.0.2.0/24"}  sign_authenticated = false  '
                 'sign_daemons = {}')
     assert own.passes(own.message(client=STRANGER))
-    assert own.message().stage == "T"
+    assert own.message().stage == "N"
     macros = dict(MACROS)
     macros[b"M"] = {"{auth_authen}": "alice"}
-    assert own.message(macros=macros).stage == "T"
+    assert own.message(macros=macros).stage == "N"
     own.milter.wait("skipped", reason="the client 127.0.0.1 is not in "
                     "milter.sign_from, milter.sign_authenticated is false; "
                     "the daemon mx.example.com is not in "

@@ -99,6 +99,16 @@ NOISE = {
     "MAIL after MAIL": NEGOTIATION + CONNECT +
     packet(b"M", b"<a>\0") * 50,
     "QUIT_NC without end": NEGOTIATION + (CONNECT + packet(b"K")) * 50,
+    "QUIT_NC first": packet(b"K") + NEGOTIATION,
+    "odd macros": NEGOTIATION + packet(b"D", b"C{daemon_name}\0x\0v\0") +
+    CONNECT,
+    "macros without an end": NEGOTIATION + packet(b"D", b"Mi\0x") + CONNECT,
+    "a megabyte of macros": NEGOTIATION + packet(
+        b"D", b"C" + b"{x}\0y\0" * 170000) + CONNECT,
+    "two megabytes of macros": NEGOTIATION + packet(
+        b"D", b"C" + b"{x}\0y\0" * 340000) + CONNECT,
+    "a header without an end": NEGOTIATION + CONNECT + packet(
+        b"M", b"<a>\0") + packet(b"L", b"From\0 a@example.com\0")[:-3],
     "macros of nothing": NEGOTIATION + packet(b"D") + packet(b"D", b"C") +
     packet(b"D", b"Zi\0x\0") + packet(b"D", b"C{daemon_name}\0x\0") + CONNECT,
 }
@@ -108,8 +118,8 @@ NOISE = {
 def test_noise(shared, name):
     for ends in (False, True):
         with raw(shared) as connection:
-            connection.sendall(NOISE[name])
             try:
+                connection.sendall(NOISE[name])
                 if ends:
                     connection.shutdown(socket.SHUT_WR)
                     while connection.recv(1 << 16):
@@ -184,6 +194,31 @@ def test_clients_that_say_too_little_have_to_go(milter_world):
         assert connection.recv(1) == b""
         connection.close()
     assert world.passes(world.message())
+
+
+def test_many_that_stop_in_a_packet_keep_nobody_waiting(shared):
+    """Each has said part of its envelope or its header. They take no thread,
+    and no memory but what they have said."""
+    pid = shared.milter.family()["relay"]
+    before = len(os.listdir("/proc/%d/task" % pid))
+    begun = NEGOTIATION + CONNECT + packet(b"M", b"<a@example.com>\0")
+    parts = [NEGOTIATION[:9], begun + b"\0\0", begun + packet(
+        b"L", b"From\0 a@example.com\0") + struct.pack(">I", 1000000) + b"L"]
+    held = [raw(shared) for _ in range(150)]
+    for number, connection in enumerate(held):
+        connection.sendall(parts[number % len(parts)])
+    for _ in range(5):
+        assert shared.passes(shared.message())
+    assert len(os.listdir("/proc/%d/task" % pid)) <= before + 8
+    assert anonymous_kib(pid) < 64 << 10
+    for connection in held:
+        connection.close()
+
+
+def anonymous_kib(pid):
+    with open("/proc/%d/status" % pid) as file:
+        return next(int(line.split()[1]) for line in file
+                    if line.startswith("RssAnon:"))
 
 
 def test_more_mtas_than_allowed(milter_world):

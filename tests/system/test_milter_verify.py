@@ -492,3 +492,33 @@ def test_many_at_once_wait_together(world, waiting):
                 ["temperror"] * 3
     # One after the other they would take forty times as long.
     assert time.monotonic() - begin < 15 * BOUND_S
+
+
+def test_nobody_waits_for_somebody_elses_dns(world, waiting):
+    """Who comes while others wait is answered at once, and who has waited for
+    his own answers not for theirs too. Begun one after the other, so that each
+    comes while all before it wait."""
+    message = world.messages.table["signed"][0]
+    fields, body = fields_of(message)
+    slow = []
+    for _ in range(60):
+        conversation = Milter(waiting.socket)
+        conversation.begin(STRANGER)
+        slow.append(conversation)
+    for conversation in slow:
+        conversation.mail()
+        for name, value in fields:
+            conversation.header(name, value)
+        conversation.eoh()
+        conversation.body(body)
+        conversation.send(b"E")
+        conversation.ended = time.monotonic()
+        begin = time.monotonic()
+        show(waiting, MESSAGE)
+        assert time.monotonic() - begin < BOUND_S / 2
+    for conversation in slow:
+        # The change and the verdict.
+        assert conversation.read()[0] == b"i"
+        took = time.monotonic() - conversation.ended
+        conversation.close()
+        assert took < 1.8 * BOUND_S, took

@@ -52,6 +52,9 @@ MACROS = {
            "{mail_host}": "example.com"},
     b"R": {"i": "4XyZ0123456", "{rcpt_addr}": "bob@example.net"},
     b"T": {"i": "4XyZ0123456"},
+    b"L": {"i": "4XyZ0123456"},
+    b"N": {"i": "4XyZ0123456"},
+    b"B": {"i": "4XyZ0123456"},
     b"E": {"i": "4XyZ0123456"}}
 
 Options = collections.namedtuple("Options",
@@ -178,9 +181,10 @@ class Milter:
     def step(self, command, payload=b"", macros=None):
         """One command, with its macros before it."""
         not_sent, not_answered = SILENT[command]
+        # Postfix tells them of steps that it leaves out, too.
+        self.tell(command, macros)
         if self.options.protocol & not_sent:
             return None
-        self.tell(command, macros)
         self.send(command, payload)
         if self.options.protocol & not_answered:
             return None
