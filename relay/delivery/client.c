@@ -64,7 +64,7 @@ static const struct client_step {
 			 IN(BODY) | IN(DATA) },
 [CLIENT_RSET]        = { "sending RSET", rset_send, rset_replied, 1 * MINUTE,
 			 IN(MAIL) | IN(RCPT) | IN(DATA) },
-[CLIENT_QUIT]        = { "sending QUIT", quit_send, quit_replied, 10 * SECOND,
+[CLIENT_QUIT]        = { "sending QUIT", quit_send, quit_replied, 2 * SECOND,
 			 IN(IDLE) },
 [CLIENT_OVER]        = { "over", NULL, NULL, 0, ~0u },
 /* clang-format on */
@@ -174,7 +174,7 @@ client_end_trouble(struct client *client, enum outcome_trouble trouble,
 
 	text_clear(&client->end_words);
 	text_add_string(&client->end_words, fate.words);
-	if (client->state != CLIENT_CONNECTING)
+	if (client->state != CLIENT_CONNECTING && trouble != TROUBLE_NO_TLS)
 		text_addf(&client->end_words, " while %s",
 			  client_steps[client->state].doing);
 	if (detail.len > 0)
@@ -490,6 +490,9 @@ client_expired(struct client *client)
 		client_enter(client, CLIENT_QUIT);
 		return;
 	}
+	/* Nobody's mail waits for the answer, but a stop of the relay does. */
+	if (client->state == CLIENT_QUIT)
+		stream_close(&client->stream);
 	/* The peer waits for us while we convert. */
 	client_enter(client,
 		     client_end_trouble(client,

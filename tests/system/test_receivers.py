@@ -76,9 +76,8 @@ class World:
         self.relay.start()
 
     def send(self, subject, recipients, **parts):
-        """(the message, its id)"""
+        """The message."""
         data = message(subject, **parts)
-        # As prepared: without a line end behind the header it gets one.
         with Client(self.relay.port, timeout=60) as client:
             client.ehlo()
             code, lines = client.transaction("alice@example.com", recipients,
@@ -123,17 +122,20 @@ def world(session_directory, keys):
 def test_sessions_are_resumed(world):
     """On the second connection, by everyone who does that. First of all: what is deferred
     later on connects every second."""
+    places = {prefix + name: name for name in WITH_TLS
+              for prefix in ("", "verify.")}
     for turn in range(2):
-        for name in WITH_TLS:
-            world.send("resumed %d %s" % (turn, name),
-                       ["resumed%d@%s.example.net" % (turn, name)])
-        events = {name: world.relay.wait(
-            "delivered", to="resumed%d@%s.example.net" % (turn, name))
-            for name in WITH_TLS}
+        to = {place: "resumed%d@%s.example.net" % (turn, place)
+              for place in places}
+        for place in places:
+            world.send("resumed %d %s" % (turn, place), [to[place]])
+        events = {place: world.relay.wait("delivered", to=to[place])
+                  for place in places}
         wait_for(lambda: not connections(world), 20, "connections to end")
-    assert {name: event["resumed"] for name, event in events.items()} == \
-        {name: world.rigs[name].resumes for name in WITH_TLS}
-    assert {event["certificate"] for event in events.values()} == {"verified"}
+        assert {event["certificate"] for event in events.values()} == \
+            {"verified"}
+    assert {place: event["resumed"] for place, event in events.items()} == \
+        {place: world.rigs[name].resumes for place, name in places.items()}
 
 
 def connections(world):
@@ -144,83 +146,90 @@ def connections(world):
             int(row[2].rpartition(":")[2], 16) == world.port]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_messages_arrive_as_they_were_signed(world, name):
-    sent = {}
-    for number, (kind, parts) in enumerate(MESSAGES.items()):
-        subject = "%s %d" % (name, number)
-        sent[kind] = (subject, world.send(
-            subject, ["m%d@%s.example.net" % (number, name)], **parts))
-    for number, (kind, (subject, data)) in enumerate(sent.items()):
-        world.check(data, world.rigs[name].arrived(subject))
-        event = world.relay.wait(
-            "delivered", to="m%d@%s.example.net" % (number, name))
-        if world.rigs[name].has_tls:
-            assert event["tls"].startswith("TLSv1."), event
-        else:
-            assert event["tls"] == "none", event
+def test_messages_arrive_as_they_were_signed(world):
+    """One message to all of them."""
+    sent = {kind: world.send(kind, ["%s@%s.example.net" % (number, name)
+                                    for name in NAMES], **parts)
+            for number, (kind, parts) in enumerate(MESSAGES.items())}
+    for number, (kind, data) in enumerate(sent.items()):
+        for name, rig in world.rigs.items():
+            world.check(data, rig.arrived(kind))
+            event = world.relay.wait(
+                "delivered", to="%s@%s.example.net" % (number, name))
+            if rig.has_tls:
+                assert event["tls"].startswith("TLSv1."), event
+            else:
+                assert event["tls"] == "none", event
 
 
-@pytest.mark.parametrize("name", WITHOUT_TLS)
-def test_broken_tls(world, name):
+def test_broken_tls(world):
     """It is left out where that is allowed, which is said once and then known
     to all destinations on that host, also after a reload."""
-    rig = world.rigs[name]
-    to = "bob@verify.%s.example.net" % name
-    world.send("broken " + name, [to])
-    event = world.relay.wait("deferred", to=to)
-    assert event["status"] == "4.7.5" and event["mx"] == rig.host, event
-    for number in range(3):
-        to = "bob@more%d.%s.example.net" % (number, name)
-        world.check(world.send("more%d %s" % (number, name), [to]),
-                    rig.arrived("more%d %s" % (number, name)))
-        if number == 1:
-            world.relay.hang_up()
-            world.relay.wait("reload")
-    failures = world.relay.named("tls-failed")
-    assert [one["mx"] for one in failures] == [rig.host]
-    assert "handshake" in failures[0]["reason"]
+    for name in WITHOUT_TLS:
+        rig = world.rigs[name]
+        to = "bob@verify.%s.example.net" % name
+        world.send("broken " + name, [to])
+        event = world.relay.wait("deferred", to=to)
+        assert event["status"] == "4.7.5" and event["mx"] == rig.host, event
+        for number in range(3):
+            to = "bob@more%d.%s.example.net" % (number, name)
+            world.check(world.send(to, [to]), rig.arrived(to))
+            if number == 1:
+                world.relay.hang_up()
+                world.relay.wait("reload")
+        failures = world.relay.named("tls-failed")
+        assert [one["mx"] for one in failures] == [rig.host]
+        assert "handshake" in failures[0]["reason"]
 
 
-@pytest.mark.parametrize("name", WITH_TLS)
-def test_policies(world, name):
+def test_policies(world):
     """In clear because of the policy, and with a certificate that was
     verified; never to whom another name was expected of, nor to whom does not
     offer TLS."""
-    rig = world.rigs[name]
-    to = {policy: "bob@%s.%s.example.net" % (policy, name)
-          for policy in ("plain", "verify", "other", "required")}
-    sent = {policy: world.send("%s %s" % (policy, name), [address])
-            for policy, address in to.items()}
-    for policy in ("plain", "verify"):
-        world.check(sent[policy], rig.arrived("%s %s" % (policy, name)))
-    event = world.relay.wait("delivered", to=to["plain"])
-    assert event["tls"] == "none" and "certificate" not in event
-    event = world.relay.wait("delivered", to=to["verify"])
-    assert event["certificate"] == "verified" and event["mx"] == rig.host
-    event = world.relay.wait("deferred", to=to["other"])
-    assert event["status"] == "4.7.5" and "mismatch" in event["reply"], event
-    event = world.relay.wait("deferred", to=to["required"])
-    assert event["status"] == "4.7.4", event
-    assert not world.relay.named("delivered", to=to["other"])
-    assert not world.relay.named("delivered", to=to["required"])
+    to = {(policy, name): "bob@%s.%s.example.net" % (policy, name)
+          for policy in ("plain", "verify", "other", "required")
+          for name in WITH_TLS}
+    sent = {key: world.send(address, [address])
+            for key, address in to.items()}
+    for (policy, name), address in to.items():
+        if policy in ("plain", "verify"):
+            world.check(sent[policy, name], world.rigs[name].arrived(address))
+            event = world.relay.wait("delivered", to=address)
+            assert event["mx"] == world.rigs[name].host
+        if policy == "plain":
+            assert event["tls"] == "none" and "certificate" not in event
+        if policy == "verify":
+            assert event["certificate"] == "verified", event
+        if policy == "other":
+            event = world.relay.wait("deferred", to=address)
+            assert event["status"] == "4.7.5", event
+            assert "mismatch" in event["reply"], event
+        if policy == "required":
+            event = world.relay.wait("deferred", to=address)
+            assert event["status"] == "4.7.4", event
+        if policy in ("other", "required"):
+            assert not world.relay.named("delivered", to=address)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_recipients(world, name):
+def test_recipients(world):
     """200 of them, one who is refused, and one who is put off."""
-    rig, domain = world.rigs[name], name + ".example.net"
-    many = ["r%d@%s" % (number, domain) for number in range(200)]
-    sent = world.send("many " + name,
-                      ["gone@" + domain, "later@" + domain] + many)
-    found = rig.arrived("many " + name, 200)
-    world.check(sent, found[:1])
-    assert sorted(sum((one.recipients for one in found), [])) == sorted(many)
-    bounced = world.relay.wait("bounced", to="gone@" + domain)
-    assert bounced["reply"].startswith("55"), bounced
-    deferred = world.relay.wait("deferred", to="later@" + domain)
-    assert deferred["reply"].startswith("45"), deferred
-    rig.stop_putting_off()
-    found = rig.arrived("many " + name, 201)
-    assert [one.recipients for one in found].count(["later@" + domain]) == 1
-    assert sum(len(one.recipients) for one in found) == 201
+    to, sent = {}, {}
+    for name in NAMES:
+        domain = name + ".example.net"
+        to[name] = ["r%d@%s" % (number, domain) for number in range(200)]
+        sent[name] = world.send(
+            "many " + name, ["gone@" + domain, "later@" + domain] + to[name])
+    for name, rig in world.rigs.items():
+        found = rig.arrived("many " + name, 200)
+        world.check(sent[name], found[:1])
+        assert sorted(sum((one.recipients for one in found), [])) == \
+            sorted(to[name])
+        event = world.relay.wait("bounced", to="gone@%s.example.net" % name)
+        assert event["reply"].startswith("55"), event
+        event = world.relay.wait("deferred", to="later@%s.example.net" % name)
+        assert event["reply"].startswith("45"), event
+        rig.stop_putting_off()
+    for name, rig in world.rigs.items():
+        found = rig.arrived("many " + name, 201)
+        assert sorted(sum((one.recipients for one in found), [])) == \
+            sorted(to[name] + ["later@%s.example.net" % name])

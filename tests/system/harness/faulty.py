@@ -9,6 +9,8 @@ import collections
 import socket
 import ssl
 import threading
+import time
+import warnings
 
 from .process import wait_for
 
@@ -25,25 +27,38 @@ class Receiver:
     function of the argument that returns one or None for the usual reply.
     Keys: CONNECT EHLO HELO STARTTLS AUTH MAIL RCPT DATA END RSET NOOP QUIT.
 
-    tls: None (not offered), "good", "refused" (454), "garbage" (no handshake
-    behind the 220), "hang up" (behind the 220)."""
+    tls: None (not offered), "good", "old" (TLS 1.0 and no later), "refused"
+    (454), "garbage" (no handshake behind the 220), "hang up" (behind the 220),
+    "injected" (a reply behind the 220, in one segment with it).
+
+    later_extensions: what it offers over TLS, where that differs. dribbles: each
+    octet of a reply goes out by itself."""
 
     def __init__(self, port, address="127.0.0.1", replies=None, tls=None,
                  certificate=None, extensions=("PIPELINING", "8BITMIME",
                                                "SIZE 100000000",
-                                               "ENHANCEDSTATUSCODES")):
+                                               "ENHANCEDSTATUSCODES"),
+                 later_extensions=None, dribbles=False):
         self.port, self.address = port, address
         self.replies = dict(replies or {})
         self.tls = tls
         self.extensions = list(extensions)
+        self.later_extensions = later_extensions
+        self.dribbles = dribbles
         self.deliveries = []
         self.commands = []  # (session, "VERB argument")
         self.sessions = 0
         self.errors = []
         self._context = None
-        if tls == "good":
+        if tls in ("good", "old"):
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(*certificate)
+        if tls == "old":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._context.minimum_version = ssl.TLSVersion.TLSv1
+                self._context.maximum_version = ssl.TLSVersion.TLSv1
+            self._context.set_ciphers("ALL:@SECLEVEL=0")
         self._lock = threading.Lock()
         self._open = set()
         self._listener = None
@@ -150,7 +165,13 @@ class _Session:
         return reply[0] in "23"
 
     def send(self, text):
-        self.peer.sendall(text.encode() + b"\r\n")
+        data = text.encode() + b"\r\n"
+        if not self.receiver.dribbles:
+            self.peer.sendall(data)
+            return
+        for at in range(len(data)):
+            self.peer.sendall(data[at:at + 1])
+            time.sleep(0.0005)  # one segment each
 
     def more(self):
         data = self.peer.recv(65536)
@@ -179,7 +200,10 @@ class _Session:
         return bytes(whole[2:end + 2])
 
     def do_ehlo(self, argument):
-        lines = ["mx.example.net"] + self.receiver.extensions
+        lines = ["mx.example.net"] + (
+            self.receiver.later_extensions
+            if self.tls and self.receiver.later_extensions is not None
+            else self.receiver.extensions)
         if self.receiver.tls is not None and not self.tls:
             lines.append("STARTTLS")
         self.reset()
@@ -195,11 +219,14 @@ class _Session:
         mode = self.receiver.tls
         if mode == "refused":
             return self.send("454 4.7.0 TLS not available")
-        if not self.answer("STARTTLS", argument, "220 2.0.0 go ahead"):
+        usual = "220 2.0.0 go ahead"
+        if mode == "injected":
+            usual += "\r\n250 2.0.0 welcome"
+        if not self.answer("STARTTLS", argument, usual):
             return None
         if mode == "hang up":
             return False
-        if mode == "garbage":
+        if mode in ("garbage", "injected"):
             self.peer.sendall(b"250 this is not TLS\r\n" * 4)
             while self.peer.recv(65536):
                 pass
