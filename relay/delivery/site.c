@@ -1,0 +1,401 @@
+#include "relay/delivery/site.h"
+
+#include <search.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+struct sites {
+	uv_mutex_t mutex; /* of the tree and the references */
+	void *tree;       /* by key: tsearch(3) */
+	struct gate all;
+};
+
+struct site {
+	struct sites *sites;
+	struct slice key;
+	unsigned references;
+	struct gate gate;
+	uv_mutex_t mutex; /* of the pace */
+	struct pace pace;
+	/* What the pace says, for those who only want to know. */
+	atomic_uint max;          /* of the configuration */
+	atomic_uint window;
+	atomic_uint class;        /* enum gate_class */
+	atomic_uint_fast64_t paused_until_ms;
+	atomic_uint_fast64_t next_us; /* when the next message may go */
+	char bytes[];
+};
+
+/* --- all of them --- */
+
+struct sites *
+sites_new(void)
+{
+	struct sites *sites = memory_new(sizeof(*sites));
+
+	ASSERT(uv_mutex_init(&sites->mutex) == 0);
+	gate_init(&sites->all, GATE_PLACES_MAX);
+	return sites;
+}
+
+void
+sites_free(struct sites *sites)
+{
+	ASSERT(sites->tree == NULL);
+	gate_done(&sites->all);
+	uv_mutex_destroy(&sites->mutex);
+	free(sites);
+}
+
+static unsigned
+at_least_one(unsigned count)
+{
+	return count > 0 ? count : 1;
+}
+
+/* However many destinations are dead, a quarter of all connections is for those
+ * that work, and of what has failed before never more than a quarter is tried
+ * at once. */
+void
+sites_limit(struct sites *sites, unsigned open_max)
+{
+	gate_limit(&sites->all, GATE_PROVEN, open_max);
+	gate_limit(&sites->all, GATE_UNKNOWN,
+		   at_least_one(open_max - open_max / 4));
+	gate_limit(&sites->all, GATE_FAILING, at_least_one(open_max / 4));
+}
+
+static int
+site_compare(const void *a, const void *b)
+{
+	const struct site *left = a, *right = b;
+
+	return slice_compare(left->key, right->key);
+}
+
+static struct site *
+site_new(struct sites *sites, struct slice key)
+{
+	struct site *site = memory_new(sizeof(*site) + key.len);
+
+	memcpy(site->bytes, key.bytes, key.len);
+	site->key = slice_of(site->bytes, key.len);
+	site->sites = sites;
+	ASSERT(uv_mutex_init(&site->mutex) == 0);
+	pace_init(&site->pace);
+	atomic_init(&site->max, GATE_PLACES_MAX);
+	atomic_init(&site->window, site->pace.window);
+	atomic_init(&site->class, GATE_UNKNOWN);
+	gate_init(&site->gate, site->pace.window);
+	return site;
+}
+
+struct site *
+site_find(struct sites *sites, struct slice key)
+{
+	struct site wanted = {.key = key}, *site;
+	void *found;
+
+	uv_mutex_lock(&sites->mutex);
+	found = tfind(&wanted, &sites->tree, site_compare);
+	if (found != NULL) {
+		site = *(struct site **)found;
+	} else {
+		site = site_new(sites, key);
+		ASSERT(tsearch(site, &sites->tree, site_compare) != NULL);
+	}
+	site->references++;
+	uv_mutex_unlock(&sites->mutex);
+	return site;
+}
+
+struct site *
+site_ref(struct site *site)
+{
+	uv_mutex_lock(&site->sites->mutex);
+	ASSERT(site->references > 0);
+	site->references++;
+	uv_mutex_unlock(&site->sites->mutex);
+	return site;
+}
+
+void
+site_unref(struct site *site)
+{
+	struct sites *sites = site->sites;
+	bool is_last;
+
+	uv_mutex_lock(&sites->mutex);
+	ASSERT(site->references > 0);
+	is_last = --site->references == 0;
+	if (is_last)
+		ASSERT(tdelete(site, &sites->tree, site_compare) != NULL);
+	uv_mutex_unlock(&sites->mutex);
+	if (!is_last)
+		return;
+	gate_done(&site->gate);
+	uv_mutex_destroy(&site->mutex);
+	free(site);
+}
+
+/* --- places --- */
+
+static void ticket_on_gate(struct gate_ticket *gate);
+
+void
+site_ticket_init(struct site_ticket *ticket, struct loop *loop,
+		 void (*turn)(struct site_ticket *ticket))
+{
+	*ticket = (struct site_ticket){.loop = loop, .turn = turn};
+	ticket->gate.loop = loop;
+	ticket->gate.granted = ticket_on_gate;
+	list_init(&ticket->gate.link);
+}
+
+bool
+site_ticket_waits(const struct site_ticket *ticket)
+{
+	return ticket->state == SITE_TICKET_AT_SITE ||
+	       ticket->state == SITE_TICKET_AT_ALL;
+}
+
+static enum gate_class
+site_class(const struct site *site)
+{
+	return (enum gate_class)atomic_load(&site->class);
+}
+
+/* It has its place at the site; now of all. */
+static void
+ticket_go_on(struct site_ticket *ticket)
+{
+	struct site *site = ticket->site;
+
+	ticket->place = (struct site_place){site, site_class(site)};
+	ticket->state = gate_take(&site->sites->all, ticket->place.class,
+				  &ticket->gate)
+				? SITE_TICKET_READY
+				: SITE_TICKET_AT_ALL;
+}
+
+static void
+ticket_end(struct site_ticket *ticket)
+{
+	ticket->state = SITE_TICKET_IDLE;
+	if (ticket->site != NULL)
+		site_unref(TAKE(ticket->site));
+}
+
+static void
+ticket_on_gate(struct gate_ticket *gate)
+{
+	struct site_ticket *ticket =
+		CONTAINER(gate, struct site_ticket, gate);
+
+	if (ticket->state == SITE_TICKET_AT_ALL) {
+		ASSERT(gate->has_place);
+		ticket->state = SITE_TICKET_READY;
+	} else if (gate->has_place) {
+		ticket_go_on(ticket);
+		if (ticket->state != SITE_TICKET_READY)
+			return;
+	} else {
+		ticket_end(ticket);
+	}
+	ticket->turn(ticket);
+}
+
+bool
+site_ticket_cancel(struct site_ticket *ticket)
+{
+	struct site *site = ticket->site;
+
+	switch (ticket->state) {
+	case SITE_TICKET_IDLE:
+		return true;
+	case SITE_TICKET_AT_SITE:
+		if (!gate_cancel(&site->gate, &ticket->gate))
+			return false;
+		break;
+	case SITE_TICKET_AT_ALL:
+		if (!gate_cancel(&site->sites->all, &ticket->gate))
+			return false;
+		(void)gate_give(&site->gate, GATE_PROVEN);
+		break;
+	case SITE_TICKET_READY:
+		(void)gate_give(&site->sites->all, ticket->place.class);
+		(void)gate_give(&site->gate, GATE_PROVEN);
+		break;
+	}
+	ticket_end(ticket);
+	return true;
+}
+
+uint64_t
+site_paused_ms(const struct site *site)
+{
+	uint64_t until_ms = atomic_load(&site->paused_until_ms);
+	uint64_t now_ms = clock_now_ms();
+
+	return until_ms > now_ms ? until_ms - now_ms : 0;
+}
+
+static enum site_answer
+place_hand_over(struct site_ticket *ticket, struct site_place *place_out)
+{
+	*place_out = ticket->place;
+	/* The reference goes with it. */
+	ticket->site = NULL;
+	ticket_end(ticket);
+	return SITE_TAKEN;
+}
+
+enum site_answer
+site_take(struct site *site, struct site_ticket *ticket,
+	  struct site_place *place_out, uint64_t *pause_ms_out)
+{
+	uint64_t pause_ms = site_paused_ms(site);
+
+	if (ticket->state == SITE_TICKET_READY && ticket->site == site &&
+	    pause_ms == 0)
+		return place_hand_over(ticket, place_out);
+	if (ticket->site == site && site_ticket_waits(ticket))
+		return SITE_WAIT;
+	/* It was for other hosts, or they are out of reach by now. */
+	if (!site_ticket_cancel(ticket))
+		return SITE_WAIT;
+	if (pause_ms > 0) {
+		*pause_ms_out = pause_ms;
+		return SITE_PAUSED;
+	}
+	ticket->site = site_ref(site);
+	ticket->state = SITE_TICKET_AT_SITE;
+	if (!gate_take(&site->gate, GATE_PROVEN, &ticket->gate))
+		return SITE_WAIT;
+	ticket_go_on(ticket);
+	if (ticket->state != SITE_TICKET_READY)
+		return SITE_WAIT;
+	return place_hand_over(ticket, place_out);
+}
+
+void
+site_give(struct site_place *place)
+{
+	struct site *site = TAKE(place->site);
+
+	(void)gate_give(&site->sites->all, place->class);
+	(void)gate_give(&site->gate, GATE_PROVEN);
+	site_unref(site);
+}
+
+/* --- the pace --- */
+
+/* Under the mutex. */
+static void
+pace_apply(struct site *site)
+{
+	const struct pace *pace = &site->pace;
+
+	atomic_store(&site->window, pace->window);
+	atomic_store(&site->class, pace->backoff_ms > 0 ? GATE_FAILING
+				   : pace->has_worked   ? GATE_PROVEN
+							: GATE_UNKNOWN);
+	if (pace->backoff_ms == 0)
+		atomic_store(&site->paused_until_ms, 0);
+	gate_limit(&site->gate, GATE_PROVEN, site_window(site));
+}
+
+void
+site_limit(struct site *site, unsigned connections_max)
+{
+	if (atomic_load(&site->max) == connections_max)
+		return;
+	uv_mutex_lock(&site->mutex);
+	atomic_store(&site->max, connections_max);
+	pace_apply(site);
+	uv_mutex_unlock(&site->mutex);
+}
+
+uint64_t
+site_give_failed(struct site_place *place, uint64_t pause_max_ms)
+{
+	struct site *site = place->site;
+	uint64_t pause_ms;
+
+	uv_mutex_lock(&site->mutex);
+	pause_ms = pace_failed(&site->pace, gate_taken(&site->gate) - 1,
+			       pause_max_ms);
+	/* First, so that what is given back goes to nobody. */
+	pace_apply(site);
+	if (pause_ms > 0) {
+		atomic_store(&site->paused_until_ms, clock_now_ms() + pause_ms);
+		gate_empty(&site->gate);
+	}
+	(void)gate_give(&site->gate, GATE_PROVEN);
+	uv_mutex_unlock(&site->mutex);
+	(void)gate_give(&site->sites->all, place->class);
+	place->site = NULL;
+	site_unref(site);
+	return pause_ms;
+}
+
+void
+site_answered(struct site_place *place, bool has_delivered)
+{
+	struct site *site = place->site;
+	unsigned max = atomic_load(&site->max);
+
+	if (place->class == GATE_PROVEN && site_class(site) == GATE_PROVEN &&
+	    (!has_delivered || atomic_load(&site->window) >= max))
+		return;
+	uv_mutex_lock(&site->mutex);
+	if (has_delivered)
+		pace_delivered(&site->pace, gate_taken(&site->gate), max);
+	else
+		pace_answered(&site->pace);
+	pace_apply(site);
+	uv_mutex_unlock(&site->mutex);
+	gate_move(&site->sites->all, place->class, GATE_PROVEN);
+	place->class = GATE_PROVEN;
+}
+
+/* --- the rate --- */
+
+uint64_t
+site_rate(struct site *site, unsigned per_minute)
+{
+	uint64_t now_us = clock_now_ms() * 1000;
+	uint64_t next_us = atomic_load(&site->next_us), at_us;
+
+	ASSERT(per_minute > 0);
+	do
+		at_us = next_us > now_us ? next_us : now_us;
+	while (!atomic_compare_exchange_weak(
+		&site->next_us, &next_us,
+		at_us + MINUTE * 1000 / per_minute));
+	return (at_us + 999) / 1000;
+}
+
+/* --- looking --- */
+
+bool
+site_is_wanted(const struct site *site)
+{
+	return gate_is_wanted(&site->gate);
+}
+
+unsigned
+site_window(const struct site *site)
+{
+	unsigned window = atomic_load(&site->window);
+	unsigned max = atomic_load(&site->max);
+
+	return window < max ? window : max;
+}
+
+unsigned
+site_open(const struct site *site)
+{
+	return gate_taken(&site->gate);
+}

@@ -1,0 +1,92 @@
+/*
+ * site - the hosts that mail of many destinations goes to: one set of MX hosts,
+ * or one next hop, under one policy. What concerns the hosts and not a domain
+ * is kept here, once for all loops: how many connections they are given
+ * (pace.h), within all that this relay may open; how many messages a minute;
+ * and whether they are out of reach. So a thousand domains at one provider get
+ * as many connections as one, and cost one probe while it is down.
+ *
+ * Ownership   Counted. site_find() gives a reference; what holds a place has
+ *             to hold one, too.
+ * Thread      Any. A ticket is its loop's.
+ */
+#ifndef RELAY_DELIVERY_SITE_H
+#define RELAY_DELIVERY_SITE_H
+
+#include "base/slice.h"
+#include "relay/delivery/gate.h"
+#include "relay/delivery/pace.h"
+
+struct site;
+struct sites;
+
+/* All sites of the process; open_max: connections to all of them together. */
+struct sites *sites_new(void);
+void sites_free(struct sites *sites);
+/* Of the configuration in force; may be called again. */
+void sites_limit(struct sites *sites, unsigned open_max);
+
+/* The one of that key; made if there is none. What is known of a site is
+ * forgotten with the last reference. */
+struct site *site_find(struct sites *sites, struct slice key);
+struct site *site_ref(struct site *site);
+void site_unref(struct site *site);
+
+/* Of the configuration in force, which is the same for all that share it;
+ * connections_max: however well it goes. */
+void site_limit(struct site *site, unsigned connections_max);
+
+/* A connection that may be open. */
+struct site_place {
+	struct site *site; /* a reference; NULL: none */
+	enum gate_class class;
+};
+
+/* Whoever asks for a place. One at a time. */
+struct site_ticket {
+	/* the owner's, before the first use; zero elsewhere */
+	struct loop *loop;
+	/* Ask again: a place is kept for this ticket, or why it had to wait
+	 * has changed. */
+	void (*turn)(struct site_ticket *ticket);
+	/* its own */
+	struct gate_ticket gate;
+	struct site_place place; /* taken at the site, not yet of all */
+	enum { SITE_TICKET_IDLE, SITE_TICKET_AT_SITE, SITE_TICKET_AT_ALL,
+	       SITE_TICKET_READY } state;
+	struct site *site;
+};
+void site_ticket_init(struct site_ticket *ticket, struct loop *loop,
+		      void (*turn)(struct site_ticket *ticket));
+
+enum site_answer {
+	SITE_TAKEN,  /* the place is the caller's */
+	SITE_WAIT,   /* for the ticket's turn */
+	SITE_PAUSED, /* out of reach; ask again after pause_ms */
+};
+enum site_answer site_take(struct site *site, struct site_ticket *ticket,
+			   struct site_place *place_out,
+			   uint64_t *pause_ms_out) MUST_USE;
+/* Waits no more, and gives back what was kept for it. False: its turn is on its
+ * way and comes all the same. */
+bool site_ticket_cancel(struct site_ticket *ticket) MUST_USE;
+bool site_ticket_waits(const struct site_ticket *ticket);
+
+/* The connection is closed; clears the place. */
+void site_give(struct site_place *place);
+/* The same, and it has failed: no host could be talked to. Gives how long all
+ * is paused; 0: others are still open. */
+uint64_t site_give_failed(struct site_place *place, uint64_t pause_max_ms);
+/* The hosts answered; has_delivered: and took a message. */
+void site_answered(struct site_place *place, bool has_delivered);
+
+/* When the next message may go, of so many a minute; counts as gone. */
+uint64_t site_rate(struct site *site, unsigned per_minute);
+
+/* Whether somebody waits for a place of this site. */
+bool site_is_wanted(const struct site *site);
+unsigned site_window(const struct site *site);
+unsigned site_open(const struct site *site);
+uint64_t site_paused_ms(const struct site *site); /* 0: not */
+
+#endif

@@ -1,0 +1,190 @@
+#include <criterion/criterion.h>
+
+#include "base/clock.h"
+#include "relay/delivery/site.h"
+#include "tests/fake/clock.h"
+
+#define TICKETS 8
+#define PAUSE_MAX_MS (1 * HOUR)
+
+static struct loop loop;
+static struct sites *sites;
+static struct site *site, *other;
+static struct site_ticket tickets[TICKETS];
+static struct site_place places[TICKETS];
+static char turns[64]; /* whose turn it was */
+static uint64_t pause_ms;
+
+static void
+on_turn(struct site_ticket *ticket)
+{
+	turns[strlen(turns)] = (char)('0' + (ticket - tickets));
+}
+
+static void
+begin(void)
+{
+	cr_assert(loop_init(&loop, 0, NULL));
+	sites = sites_new();
+	sites_limit(sites, 100);
+	site = site_find(sites, SLICE("mx.example.net"));
+	other = site_find(sites, SLICE("mx.example.org"));
+	for (size_t i = 0; i < TICKETS; i++)
+		site_ticket_init(&tickets[i], &loop, on_turn);
+}
+
+static void
+end(void)
+{
+	for (size_t i = 0; i < TICKETS; i++) {
+		while (!site_ticket_cancel(&tickets[i]))
+			uv_run(&loop.uv, UV_RUN_NOWAIT);
+		if (places[i].site != NULL)
+			site_give(&places[i]);
+	}
+	site_unref(site);
+	site_unref(other);
+	sites_free(sites);
+	loop_done(&loop);
+}
+
+TestSuite(site, .init = begin, .fini = end, .timeout = 20);
+
+static enum site_answer
+take_at(struct site *where, unsigned i)
+{
+	return site_take(where, &tickets[i], &places[i], &pause_ms);
+}
+
+static enum site_answer
+take(unsigned i)
+{
+	return take_at(site, i);
+}
+
+static const char *
+turn(void)
+{
+	uv_run(&loop.uv, UV_RUN_NOWAIT);
+	return turns;
+}
+
+Test(site, is_one_for_all_of_the_same_hosts)
+{
+	struct site *same = site_find(sites, SLICE("mx.example.net"));
+
+	cr_expect_eq(same, site);
+	cr_expect_neq(site, other);
+	site_unref(same);
+}
+
+Test(site, opens_a_few_and_then_more)
+{
+	site_limit(site, 7);
+	for (unsigned i = 0; i < PACE_FIRST; i++)
+		cr_expect_eq(take(i), SITE_TAKEN);
+	cr_expect_eq(take(5), SITE_WAIT);
+	cr_expect_eq(take(5), SITE_WAIT, "again: still in the queue");
+	cr_expect_eq(take(6), SITE_WAIT);
+	cr_expect(site_is_wanted(site));
+	site_answered(&places[0], true);
+	cr_expect_str_eq(turn(), "5");
+	cr_expect_eq(take(5), SITE_TAKEN, "it was kept");
+	site_answered(&places[0], true);
+	cr_expect_str_eq(turn(), "56");
+	cr_expect_eq(take(6), SITE_TAKEN);
+	site_answered(&places[0], true);
+	cr_expect_eq(take(7), SITE_WAIT, "as many as may be");
+	site_give(&places[0]);
+	cr_expect_str_eq(turn(), "567");
+}
+
+Test(site, one_probe_for_all_while_out_of_reach)
+{
+	for (unsigned i = 0; i < PACE_FIRST; i++)
+		cr_expect_eq(take(i), SITE_TAKEN);
+	for (unsigned i = PACE_FIRST; i < TICKETS; i++)
+		cr_expect_eq(take(i), SITE_WAIT);
+	for (unsigned i = 0; i + 1 < PACE_FIRST; i++)
+		cr_expect_eq(site_give_failed(&places[i], PAUSE_MAX_MS), 0);
+	cr_expect_str_eq(turn(), "", "no new one meanwhile");
+	cr_expect_eq(site_give_failed(&places[4], PAUSE_MAX_MS), 1 * MINUTE);
+	cr_expect_str_eq(turn(), "567", "to hear that they wait in vain");
+	for (unsigned i = 0; i < TICKETS; i++)
+		cr_expect_eq(take(i), SITE_PAUSED);
+	cr_expect_eq(pause_ms, 1 * MINUTE);
+	cr_expect_eq(take_at(other, 0), SITE_TAKEN, "others are others");
+
+	fake_clock_pass(1 * MINUTE);
+	cr_expect_eq(take(1), SITE_TAKEN);
+	for (unsigned i = 2; i < TICKETS; i++)
+		cr_expect_eq(take(i), SITE_WAIT);
+	cr_expect_eq(site_give_failed(&places[1], PAUSE_MAX_MS), 2 * MINUTE);
+	fake_clock_pass(2 * MINUTE);
+	turn();
+	turns[0] = '\0';
+	memset(turns, 0, sizeof(turns));
+	cr_expect_eq(take(1), SITE_TAKEN);
+	for (unsigned i = 2; i < TICKETS; i++)
+		cr_expect_eq(take(i), SITE_WAIT);
+	site_answered(&places[1], false);
+	cr_expect_str_eq(turn(), "2345", "as at the beginning");
+}
+
+Test(site, what_is_kept_for_a_ticket_is_not_lost)
+{
+	for (unsigned i = 0; i < PACE_FIRST; i++)
+		cr_expect_eq(take(i), SITE_TAKEN);
+	cr_expect_eq(take(5), SITE_WAIT);
+	cr_expect_eq(take(6), SITE_WAIT);
+	site_give(&places[0]);
+	cr_expect_not(site_ticket_cancel(&tickets[5]), "on its way");
+	cr_expect_str_eq(turn(), "5");
+	cr_expect(site_ticket_cancel(&tickets[5]));
+	cr_expect_str_eq(turn(), "56", "to the next");
+	/* It goes to other hosts now. */
+	cr_expect_eq(take_at(other, 6), SITE_TAKEN);
+	cr_expect_eq(site_open(site), PACE_FIRST - 1);
+	cr_expect_eq(site_open(other), 1);
+}
+
+Test(site, all_together_are_bounded)
+{
+	sites_limit(sites, 4);
+	/* Of what is unknown three quarters. */
+	for (unsigned i = 0; i < 3; i++)
+		cr_expect_eq(take(i), SITE_TAKEN);
+	cr_expect_eq(take_at(other, 3), SITE_WAIT);
+	site_answered(&places[0], false);
+	cr_expect_str_eq(turn(), "3");
+	cr_expect_eq(take_at(other, 3), SITE_TAKEN);
+	cr_expect_eq(take(4), SITE_WAIT, "four");
+	/* Nobody else of the site is kept from a place that is not used. */
+	site_give(&places[3]);
+	cr_expect_str_eq(turn(), "34");
+	cr_expect_eq(take(4), SITE_TAKEN);
+}
+
+Test(site, never_more_than_the_configuration_allows)
+{
+	site_limit(site, 2);
+	cr_expect_eq(take(0), SITE_TAKEN);
+	cr_expect_eq(take(1), SITE_TAKEN);
+	cr_expect_eq(take(2), SITE_WAIT);
+	/* A reload. */
+	site_limit(site, 3);
+	cr_expect_str_eq(turn(), "2");
+}
+
+Test(site, messages_go_at_a_rate)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	for (unsigned i = 0; i < 5; i++)
+		cr_expect_eq(site_rate(site, 30), now_ms + i * 2 * SECOND);
+	cr_expect_eq(site_rate(other, 30), now_ms, "each its own");
+	fake_clock_pass(1 * HOUR);
+	now_ms = clock_now_ms();
+	cr_expect_eq(site_rate(site, 30), now_ms, "nothing is saved up");
+	cr_expect_eq(site_rate(site, 30), now_ms + 2 * SECOND);
+}
