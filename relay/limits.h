@@ -119,6 +119,9 @@
 #define CONNECT_TIMEOUT_MS (30 * SECOND)
 #define CONNECTION_IDLE_MS (2 * SECOND) /* kept for the next message */
 #define CONNECTION_MESSAGES_MAX 100     /* transactions on one connection */
+#define CONNECTION_AGE_MS (5 * MINUTE)  /* beyond which it carries no more */
+#define CONNECTION_SHARE 10 /* transactions of one destination while others wait
+			       for a connection to the same hosts */
 
 /* Commands that ask a running relay. */
 #define CONTROL_CLIENTS_MAX 16

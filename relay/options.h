@@ -99,6 +99,7 @@ struct delivery_options {
 	struct slice bounce_copy;  /* "" : to nobody */
 	uint64_t bounce_size_limit; /* of an original that is returned whole */
 	uint64_t max_connections;  /* at once to one destination */
+	uint64_t max_host_connections; /* to the same hosts, for all */
 	enum without_8bitmime without_8bitmime;
 	enum ipv6_use ipv6;
 	struct network *refuse_addresses; /* where no MX may lead */

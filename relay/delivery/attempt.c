@@ -81,13 +81,3 @@ attempt_fill(struct attempt *attempt, const struct recipient_result *like)
 		}
 	}
 }
-
-void
-attempt_reset(struct attempt *attempt)
-{
-	size_t count = attempt->delivery->recipients_count;
-
-	memset(attempt->results, 0, count * sizeof(*attempt->results));
-	memset(attempt->accepted, 0, count * sizeof(*attempt->accepted));
-	attempt->is_unreached = false;
-}

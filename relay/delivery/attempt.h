@@ -23,6 +23,7 @@ struct attempt {
 	bool *accepted;       /* by RCPT, in the transaction under way */
 	struct arena arena;
 	bool is_unreached;    /* no host was reached: not the message's fault */
+	bool is_homeless;     /* comes back from a connection that has failed */
 	unsigned lost;        /* conversations lost in the middle of it */
 };
 
@@ -34,8 +35,6 @@ bool attempt_is_complete(const struct attempt *attempt);
 bool attempt_has_begun(const struct attempt *attempt);
 /* Every recipient without a result gets this one; words are copied. */
 void attempt_fill(struct attempt *attempt, const struct recipient_result *like);
-/* As if it had never been tried. */
-void attempt_reset(struct attempt *attempt);
 /* Copies what it points to. */
 void attempt_set(struct attempt *attempt, size_t i,
 		 const struct recipient_result *like);

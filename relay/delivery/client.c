@@ -456,7 +456,8 @@ static bool
 fault_is_local(const struct fault *fault)
 {
 	return fault->system == EMFILE || fault->system == ENFILE ||
-	       fault->system == ENOBUFS || fault->system == ENOMEM;
+	       fault->system == ENOBUFS || fault->system == ENOMEM ||
+	       fault->system == EADDRNOTAVAIL;
 }
 
 static void
@@ -603,6 +604,15 @@ unsigned
 client_carried(const struct client *client)
 {
 	return client->carried;
+}
+
+void
+client_pass_on(struct client *client, client_fn *event, void *owner)
+{
+	ASSERT(client->state == CLIENT_IDLE);
+	ASSERT(client->attempt == NULL);
+	client->settings.event = event;
+	client->settings.owner = owner;
 }
 
 void

@@ -85,6 +85,8 @@ bool client_carry(struct client *client, struct attempt *attempt) MUST_USE;
 bool client_is_carrying(const struct client *client);
 unsigned client_carried(const struct client *client); /* attempts so far */
 const struct client_end *client_end(const struct client *client);
+/* While nothing is carried: whose it is from now on. */
+void client_pass_on(struct client *client, client_fn *event, void *owner);
 /* While nothing is carried: says QUIT and goes by itself; no event follows. */
 void client_quit(struct client **client);
 /* In any state, at once; no event follows. */

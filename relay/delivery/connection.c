@@ -7,6 +7,10 @@
 /* How long a host that failed is left for the last. */
 #define HOST_FAILED_MS (1 * MINUTE)
 
+/* Conversations that one message may break before it is held to be the reason,
+ * and not one connection too many. */
+#define LOST_MAX 2
+
 static_assert(MX_ADDRESSES_MAX <= 64, "tried holds a bit for each");
 
 static void connection_next_host(struct connection *connection);
@@ -54,6 +58,8 @@ connection_end(struct connection *connection)
 		attempt_return(connection,
 			       CONTAINER(item, struct attempt, link));
 	list_remove(&connection->place_link);
+	if (connection->site_place.site != NULL)
+		site_give(&connection->site_place);
 	loop_post(connection->settings.owner_loop, &connection->end_post,
 		  connection_on_end);
 }
@@ -67,11 +73,18 @@ current_return(struct connection *connection)
 		attempt_return(connection, TAKE(connection->current));
 }
 
+/* Has had its share: of the host's patience, or while others wait for a place
+ * at the same hosts, of that. */
 static bool
 connection_is_worn(const struct connection *connection)
 {
+	unsigned carried = client_carried(connection->client);
+
 	return connection->settings.place->is_stopping ||
-	       client_carried(connection->client) >= CONNECTION_MESSAGES_MAX;
+	       carried >= CONNECTION_MESSAGES_MAX ||
+	       clock_now_ms() - connection->opened_ms >= CONNECTION_AGE_MS ||
+	       (carried >= CONNECTION_SHARE &&
+		site_is_wanted(connection->settings.site));
 }
 
 /* Gives the client the next attempt, if both are ready. May be called from
@@ -154,7 +167,29 @@ last_set(struct connection *connection, const struct recipient_result *result)
 	};
 }
 
-/* No host is left: what was to be carried is deferred, with the last reason. */
+/* One message that found no host tells the tale; for all others of the site
+ * nothing has happened but that they wait. Where the hosts talk to others it may
+ * be tried on another connection, unless it is what breaks them. */
+static void
+waiting_fail(struct connection *connection)
+{
+	bool is_first = true;
+
+	LIST_EACH (item, &connection->waiting) {
+		struct attempt *attempt = CONTAINER(item, struct attempt, link);
+
+		attempt->is_homeless = true;
+		if (is_first &&
+		    (connection->pause_ms > 0 || attempt->lost >= LOST_MAX ||
+		     attempt_has_begun(attempt))) {
+			attempt->is_unreached = !attempt_has_begun(attempt);
+			attempt_fill(attempt, &connection->last);
+		}
+		is_first = false;
+	}
+}
+
+/* No host is left. */
 static void
 connection_fail(struct connection *connection)
 {
@@ -167,15 +202,21 @@ connection_fail(struct connection *connection)
 		return;
 	}
 	connection->has_failed = true;
+	connection->pause_ms = site_give_failed(
+		&connection->site_place, connection->settings.pause_max_ms);
 	if (connection->current != NULL)
 		list_add_first(&connection->waiting,
 			       &TAKE(connection->current)->link);
-	LIST_EACH (item, &connection->waiting) {
-		struct attempt *attempt = CONTAINER(item, struct attempt, link);
+	waiting_fail(connection);
+	connection_end(connection);
+}
 
-		attempt->is_unreached = !attempt_has_begun(attempt);
-		attempt_fill(attempt, &connection->last);
-	}
+/* Nothing was tried: all goes back as it is. */
+static void
+connection_fail_locally(struct connection *connection)
+{
+	connection->is_local_trouble = true;
+	current_return(connection);
 	connection_end(connection);
 }
 
@@ -228,7 +269,7 @@ static void
 connection_on_client_end(struct connection *connection)
 {
 	const struct client_end *end = client_end(connection->client);
-	bool try_same, is_passing, is_blameless, is_over;
+	bool try_same, is_passing, is_blameless, is_of_login;
 
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
@@ -238,8 +279,9 @@ connection_on_client_end(struct connection *connection)
 		connection->current->lost++;
 	try_same = host_deserves_another(connection, end);
 	is_passing = end->is_passing;
-	is_blameless = end->is_of_message;
-	is_over = end->is_of_login || end->is_local;
+	is_blameless = is_passing || end->is_of_message;
+	is_of_login = end->is_of_login;
+	connection->is_local_trouble = end->is_local;
 	if (end->wants_tls)
 		peers_forget_clear(connection->settings.peers,
 				   connection->host->name,
@@ -247,6 +289,10 @@ connection_on_client_end(struct connection *connection)
 	last_set(connection, &end->result);
 	/* It frees itself. */
 	connection->client = NULL;
+	if (connection->is_local_trouble) {
+		connection_fail_locally(connection);
+		return;
+	}
 	if (connection->current == NULL && list_is_empty(&connection->waiting)) {
 		connection_end(connection);
 		return;
@@ -261,14 +307,23 @@ connection_on_client_end(struct connection *connection)
 		connection_try(connection);
 		return;
 	}
-	if (is_over) {
+	if (is_of_login) {
 		connection_fail(connection);
 		return;
 	}
 	connection->was_passed_on |= is_passing;
-	if (!is_passing && !is_blameless)
+	if (!is_blameless)
 		host_note(&connection->host->failed_until_ms, HOST_FAILED_MS);
 	connection_next_host(connection);
+}
+
+static bool
+has_delivered(const struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->delivery->recipients_count; i++)
+		if (attempt->results[i].outcome == OUTCOME_DELIVERED)
+			return true;
+	return false;
 }
 
 static void
@@ -290,6 +345,8 @@ connection_on_client(void *owner, enum client_event event)
 		return;
 	case CLIENT_CARRIED:
 		connection->retried_same = false;
+		site_answered(&connection->site_place,
+			      has_delivered(connection->current));
 		current_return(connection);
 		connection_pump(connection);
 		return;
@@ -308,6 +365,7 @@ connection_try(struct connection *connection)
 	struct fate fate = outcome_of_trouble(TROUBLE_NO_CONNECTION);
 	struct fault fault;
 
+	connection->opened_ms = clock_now_ms();
 	connection->in_clear =
 		settings->tls == TLS_OPPORTUNISTIC &&
 		peers_is_clear(settings->peers, connection->host->name,
@@ -350,6 +408,42 @@ connection_next_host(struct connection *connection)
 		connection_try(connection);
 }
 
+/* --- the cache --- */
+
+/* Goes on with a conversation that is there already; the place that came with
+ * it is enough. */
+static void
+connection_adopt(struct connection *connection, struct kept *kept)
+{
+	if (connection->site_place.site != NULL)
+		site_give(&connection->site_place);
+	connection->site_place = kept->place;
+	kept->place.site = NULL;
+	connection->host = &connection->settings.hosts->items[kept->index];
+	connection->tried |= 1ull << kept->index;
+	connection->opened_ms = kept->opened_ms;
+	connection->client = TAKE(kept->client);
+	kept_free(kept);
+	client_pass_on(connection->client, connection_on_client, connection);
+}
+
+static void
+connection_keep(struct connection *connection)
+{
+	const struct connection_settings *settings = &connection->settings;
+	struct kept *kept = memory_new(sizeof(*kept));
+
+	list_init(&kept->link);
+	kept->client = TAKE(connection->client);
+	kept->hosts = hosts_ref(settings->hosts);
+	kept->host = connection->host;
+	kept->generation = generation_ref(settings->generation);
+	kept->place = connection->site_place;
+	connection->site_place.site = NULL;
+	kept->opened_ms = connection->opened_ms;
+	cache_put(&settings->place->cache, kept);
+}
+
 /* --- from the owner --- */
 
 static void
@@ -357,29 +451,89 @@ connection_on_open(struct post *post)
 {
 	struct connection *connection =
 		CONTAINER(post, struct connection, open_post);
-	struct connection_place *place = connection->settings.place;
+	const struct connection_settings *settings = &connection->settings;
+	struct connection_place *place = settings->place;
+	struct kept *kept;
 
 	list_add_last(&place->connections, &connection->place_link);
-	if (place->is_stopping)
+	if (place->is_stopping) {
 		connection_end(connection);
+		return;
+	}
+	kept = cache_take(&place->cache, settings->site, settings->generation,
+			  settings->hosts);
+	if (kept != NULL)
+		connection_adopt(connection, kept);
 	else
 		connection_next_host(connection);
 }
 
 struct connection *
-connection_open(const struct connection_settings *settings)
+connection_open(const struct connection_settings *settings,
+		struct site_place *site_place, struct kept *kept)
 {
 	struct connection *connection = memory_new(sizeof(*connection));
 
 	ASSERT(settings->hosts->count > 0);
+	ASSERT((site_place->site == NULL) == (kept != NULL));
 	connection->settings = *settings;
 	generation_ref(settings->generation);
 	hosts_ref(settings->hosts);
+	site_ref(settings->site);
 	list_init(&connection->link);
 	list_init(&connection->place_link);
 	list_init(&connection->waiting);
-	loop_post(settings->loop, &connection->open_post, connection_on_open);
+	connection->site_place = *site_place;
+	site_place->site = NULL;
+	if (kept == NULL) {
+		loop_post(settings->loop, &connection->open_post,
+			  connection_on_open);
+		return connection;
+	}
+	ASSERT(settings->loop == settings->owner_loop);
+	list_add_last(&settings->place->connections, &connection->place_link);
+	connection_adopt(connection, kept);
 	return connection;
+}
+
+static void
+connection_on_released(struct post *post)
+{
+	struct connection *connection =
+		CONTAINER(post, struct connection, release_post);
+
+	connection->is_releasing = false;
+	connection->settings.released(connection->settings.owner, connection);
+}
+
+static void
+connection_on_release(struct post *post)
+{
+	struct connection *connection =
+		CONTAINER(post, struct connection, release_post);
+
+	if (!connection->is_over && connection->current == NULL &&
+	    list_is_empty(&connection->waiting) && connection->client != NULL &&
+	    client_is_ready(connection->client)) {
+		if (connection_is_worn(connection) ||
+		    site_is_wanted(connection->settings.site))
+			client_quit(&connection->client);
+		else
+			connection_keep(connection);
+		connection_end(connection);
+	}
+	loop_post(connection->settings.owner_loop, &connection->release_post,
+		  connection_on_released);
+}
+
+void
+connection_release(struct connection *connection)
+{
+	ASSERT(!connection->has_ended);
+	ASSERT(!connection->is_released);
+	connection->is_released = connection->is_releasing = true;
+	loop_post(connection->settings.loop, &connection->release_post,
+		  connection_on_release);
 }
 
 static void
@@ -400,6 +554,7 @@ void
 connection_carry(struct connection *connection, struct attempt *attempt)
 {
 	ASSERT(!connection->has_ended);
+	ASSERT(!connection->is_released);
 	connection->assigned++;
 	attempt->connection = connection;
 	loop_post(connection->settings.loop, &attempt->post, attempt_on_carry);
@@ -410,9 +565,11 @@ connection_free(struct connection *connection)
 {
 	ASSERT(connection->has_ended);
 	ASSERT(connection->assigned == 0);
+	ASSERT(!connection->is_releasing);
 	ASSERT(list_is_empty(&connection->waiting));
 	generation_unref(connection->settings.generation);
 	hosts_unref(connection->settings.hosts);
+	site_unref(connection->settings.site);
 	arena_done(&connection->arena);
 	free(connection);
 }
@@ -421,13 +578,22 @@ void
 connection_place_init(struct connection_place *place)
 {
 	list_init(&place->connections);
+	cache_init(&place->cache);
 	place->is_stopping = false;
+}
+
+void
+connection_place_done(struct connection_place *place)
+{
+	ASSERT(list_is_empty(&place->connections));
+	ASSERT(list_is_empty(&place->cache.kept));
 }
 
 void
 connection_place_stop(struct connection_place *place)
 {
 	place->is_stopping = true;
+	cache_end(&place->cache);
 	LIST_EACH (item, &place->connections) {
 		struct connection *connection =
 			CONTAINER(item, struct connection, place_link);

@@ -7,13 +7,13 @@
  *
  * Ownership   The destination owns it, and frees it once it has ended and every
  *             attempt given to it has come back.
- * Thread      connection_open(), _carry(), _free() and both callbacks: the
- *             owner's loop. connection_stop(): the connection's loop.
+ * Thread      connection_open(), _carry(), _release(), _free() and the
+ *             callbacks: the owner's loop. connection_stop(): the connection's loop.
  */
 #ifndef RELAY_DELIVERY_CONNECTION_H
 #define RELAY_DELIVERY_CONNECTION_H
 
-#include "relay/delivery/client.h"
+#include "relay/delivery/cache.h"
 
 struct connection_place;
 
@@ -23,6 +23,8 @@ struct connection_settings {
 	struct store *store;
 	struct generation *generation; /* a reference is taken */
 	struct hosts *hosts;           /* likewise */
+	struct site *site;             /* theirs */
+	uint64_t pause_max_ms;         /* of the site, if it is out of reach */
 	unsigned turn;                 /* whose, of equal hosts */
 	struct peers *peers;
 	enum tls_policy tls;
@@ -36,6 +38,8 @@ struct connection_settings {
 	/* No attempt will be begun any more; what was given meanwhile still
 	 * comes back. */
 	void (*ended)(void *owner, struct connection *connection);
+	/* The answer to connection_release(). */
+	void (*released)(void *owner, struct connection *connection);
 };
 
 struct connection {
@@ -44,36 +48,53 @@ struct connection {
 	unsigned assigned; /* attempts given and not yet back */
 	bool has_ended;
 	bool is_failing;   /* its end is on the way */
+	bool has_worked;   /* it has carried something */
+	bool is_released;  /* is given nothing any more */
+	bool is_releasing; /* and that is still on its way */
 	/* constant */
 	struct connection_settings settings;
-	/* at the end: no host could be talked to */
-	bool has_failed;
+	/* its own loop's until it has ended, then the owner's to read */
+	bool has_failed;       /* no host could be talked to */
+	uint64_t pause_ms;     /* and nobody else has one that works: nobody
+				  goes there for so long */
+	bool is_local_trouble; /* it was our fault */
+	struct recipient_result last; /* of the last host that failed */
 	/* its own loop's */
+	struct site_place site_place;
 	struct list place_link;
 	struct client *client;
+	uint64_t opened_ms;      /* the conversation's beginning */
 	struct host *host;
 	struct list waiting;     /* attempts not begun */
 	struct attempt *current; /* in the client's hands */
-	struct recipient_result last; /* of the last host that failed */
 	struct arena arena;      /* of `last` */
 	uint64_t tried;          /* hosts, by their index */
 	bool in_clear, retried_same, is_over;
 	bool was_passed_on; /* by a host that is well, for one message */
-	struct post open_post, end_post;
+	struct post open_post, end_post, release_post;
 };
 
 /* All connections of one loop; its own thread's. */
 struct connection_place {
 	struct list connections;
+	struct cache cache;
 	bool is_stopping;
 };
 void connection_place_init(struct connection_place *place);
+void connection_place_done(struct connection_place *place);
 /* Idle ones quit; what has not been begun goes back; the rest may end. */
 void connection_place_stop(struct connection_place *place);
 
-struct connection *connection_open(const struct connection_settings *settings);
+/* Takes over the place at the site, or what the cache of the loop, which is the
+ * owner's then, had kept. */
+struct connection *connection_open(const struct connection_settings *settings,
+				   struct site_place *site_place,
+				   struct kept *kept);
 /* Adds one to `assigned`; whoever gets it back takes it off. */
 void connection_carry(struct connection *connection, struct attempt *attempt);
+/* Nothing more will be carried: where it may be of use to others it goes to the
+ * cache of its loop. It ends, if it does not go on with what it has. */
+void connection_release(struct connection *connection);
 void connection_free(struct connection *connection);
 
 #endif

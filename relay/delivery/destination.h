@@ -30,7 +30,10 @@ struct destination_state {
 	struct slice name;
 	size_t connections;     /* open, or being opened */
 	size_t idle;            /* of those, without a message */
-	size_t window;          /* so many may be open now */
+	size_t window;          /* so many may be open now to its hosts, by
+				   all destinations that share them; 0: they
+				   are not known yet */
+	size_t site_connections; /* so many are */
 	bool is_resolving;      /* its hosts are being looked up */
 	uint64_t paused_ms;     /* left of its back-off; 0: it has none */
 	struct slice trouble;   /* why no host was reached; "": none so far */

@@ -128,18 +128,43 @@ take_or_wait(struct gate *gate, struct gate_ticket *ticket)
 	}
 }
 
-bool
-gate_take(struct gate *gate, enum gate_class class, struct gate_ticket *ticket)
+/* Those who wait may be of a class that has no room, and this one may have. */
+static bool
+try_past_others(struct gate *gate, enum gate_class class)
 {
-	uint64_t word = atomic_load(&gate->word);
 	bool is_taken;
 
-	ASSERT(ticket->state == GATE_TICKET_NONE);
-	ticket->class = class;
+	uv_mutex_lock(&gate->mutex);
+	is_taken = (atomic_load(&gate->word) & WAITING) != 0 &&
+		   list_is_empty(&gate->waiting[class]) &&
+		   has_room(gate, atomic_load(&gate->word), class);
+	if (is_taken)
+		atomic_fetch_add(&gate->word, place_of(class));
+	uv_mutex_unlock(&gate->mutex);
+	return is_taken;
+}
+
+bool
+gate_try(struct gate *gate, enum gate_class class)
+{
+	uint64_t word = atomic_load(&gate->word);
+
 	while ((word & WAITING) == 0 && has_room(gate, word, class))
 		if (atomic_compare_exchange_weak(&gate->word, &word,
 						 word + place_of(class)))
 			return true;
+	return (word & WAITING) != 0 && try_past_others(gate, class);
+}
+
+bool
+gate_take(struct gate *gate, enum gate_class class, struct gate_ticket *ticket)
+{
+	bool is_taken;
+
+	ASSERT(ticket->state == GATE_TICKET_NONE);
+	ticket->class = class;
+	if (gate_try(gate, class))
+		return true;
 	uv_mutex_lock(&gate->mutex);
 	is_taken = take_or_wait(gate, ticket);
 	uv_mutex_unlock(&gate->mutex);

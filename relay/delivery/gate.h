@@ -60,6 +60,8 @@ void gate_done(struct gate *gate);
 /* At least 1; lower than what is taken: those stay. */
 void gate_limit(struct gate *gate, enum gate_class class, unsigned limit);
 
+/* Whether a place was free, and nobody waited for one. */
+bool gate_try(struct gate *gate, enum gate_class class) MUST_USE;
 /* True: the place is the caller's. False: granted() will come. */
 bool gate_take(struct gate *gate, enum gate_class class,
 	       struct gate_ticket *ticket) MUST_USE;

@@ -168,6 +168,35 @@ lookups_drop_own(struct hosts_query *query)
 	query->lookups_count = kept;
 }
 
+static int
+lookup_compare(const void *a, const void *b)
+{
+	const struct hosts_lookup *left = *(struct hosts_lookup *const *)a;
+	const struct hosts_lookup *right = *(struct hosts_lookup *const *)b;
+	int names = slice_compare(left->name, right->name);
+
+	return names != 0 ? names : left->port - right->port;
+}
+
+/* Of the names alone: preferences differ in how they are spelt, addresses from
+ * one answer to the next. */
+static void
+hosts_key(struct hosts_query *query)
+{
+	size_t count = query->lookups_count;
+	struct hosts_lookup **lookups = arena_array(&query->arena, count + 1,
+						    sizeof(struct hosts_lookup *));
+	CLEAN(text_done) struct text key = {0};
+
+	for (size_t i = 0; i < count; i++)
+		lookups[i] = &query->lookups[i];
+	qsort(lookups, count, sizeof(*lookups), lookup_compare);
+	for (size_t i = 0; i < count; i++)
+		text_addf(&key, "%.*s:%u\n", SLICE_ARG(lookups[i]->name),
+			  lookups[i]->port);
+	query->hosts->key = arena_copy(&query->hosts->arena, text_slice(&key));
+}
+
 static struct hosts *
 hosts_finish(struct hosts_query *query)
 {
@@ -182,6 +211,7 @@ hosts_finish(struct hosts_query *query)
 		list_add_lookup(&list, &query->lookups[i],
 				query->options->delivery.ipv6);
 	hosts_take_list(query->hosts, &list);
+	hosts_key(query);
 	if (query->hosts->count == 0)
 		hosts_explain(query);
 	arena_done(&query->arena);

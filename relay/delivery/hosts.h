@@ -39,6 +39,8 @@ struct hosts {
 	size_t count;             /* 0: see trouble */
 	enum outcome_trouble trouble;
 	struct slice detail;      /* a sentence for who reads the log; or "" */
+	struct slice key;         /* the same for all whose mail goes to the
+				     same names and ports; "" without any */
 	int references;
 };
 /* The index of what to try as the i-th. Those of equal best preference take

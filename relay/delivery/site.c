@@ -251,12 +251,33 @@ place_hand_over(struct site_ticket *ticket, struct site_place *place_out)
 	return SITE_TAKEN;
 }
 
+static enum site_answer
+site_try(struct site *site, struct site_place *place_out)
+{
+	enum gate_class class = site_class(site);
+
+	if (!gate_try(&site->gate, GATE_PROVEN))
+		return SITE_WAIT;
+	if (!gate_try(&site->sites->all, class)) {
+		(void)gate_give(&site->gate, GATE_PROVEN);
+		return SITE_WAIT;
+	}
+	*place_out = (struct site_place){site_ref(site), class};
+	return SITE_TAKEN;
+}
+
 enum site_answer
 site_take(struct site *site, struct site_ticket *ticket,
 	  struct site_place *place_out, uint64_t *pause_ms_out)
 {
 	uint64_t pause_ms = site_paused_ms(site);
 
+	if (ticket == NULL && pause_ms == 0)
+		return site_try(site, place_out);
+	if (ticket == NULL) {
+		*pause_ms_out = pause_ms;
+		return SITE_PAUSED;
+	}
 	if (ticket->state == SITE_TICKET_READY && ticket->site == site &&
 	    pause_ms == 0)
 		return place_hand_over(ticket, place_out);
@@ -338,6 +359,12 @@ site_give_failed(struct site_place *place, uint64_t pause_max_ms)
 	place->site = NULL;
 	site_unref(site);
 	return pause_ms;
+}
+
+void
+site_hurry(struct site *site)
+{
+	atomic_store(&site->paused_until_ms, 0);
 }
 
 void

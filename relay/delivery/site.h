@@ -59,9 +59,10 @@ struct site_ticket {
 void site_ticket_init(struct site_ticket *ticket, struct loop *loop,
 		      void (*turn)(struct site_ticket *ticket));
 
+/* ticket NULL: only if one is free. */
 enum site_answer {
 	SITE_TAKEN,  /* the place is the caller's */
-	SITE_WAIT,   /* for the ticket's turn */
+	SITE_WAIT,   /* for the ticket's turn; without one, none is free */
 	SITE_PAUSED, /* out of reach; ask again after pause_ms */
 };
 enum site_answer site_take(struct site *site, struct site_ticket *ticket,
@@ -77,6 +78,8 @@ void site_give(struct site_place *place);
 /* The same, and it has failed: no host could be talked to. Gives how long all
  * is paused; 0: others are still open. */
 uint64_t site_give_failed(struct site_place *place, uint64_t pause_max_ms);
+/* Its pause is over: one connection finds out. */
+void site_hurry(struct site *site);
 /* The hosts answered; has_delivered: and took a message. */
 void site_answered(struct site_place *place, bool has_delivered);
 

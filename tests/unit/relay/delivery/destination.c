@@ -83,6 +83,8 @@ schedule_pause(struct schedule_destination *destination, uint64_t delay_ms)
 {
 	(void)destination;
 	paused_ms = pause_is_short ? 0 : delay_ms;
+	if (pause_is_short)
+		fake_clock_pass(delay_ms);
 }
 
 /* --- hosts --- */
@@ -100,6 +102,7 @@ hosts_make(void)
 
 	hosts->count = hosts_answer == HOSTS_NONE ? 0 : 1;
 	hosts->trouble = hosts_trouble;
+	hosts->key = SLICE("mx.example.net");
 	hosts->references = 1;
 	hosts_references++;
 	return hosts;
@@ -145,15 +148,19 @@ hosts_unref(struct hosts *hosts)
 
 /* --- connections --- */
 
-static struct connection *connections[16];
+static struct connection *connections[32];
 static size_t connections_count;
+static unsigned released;
 
 struct connection *
-connection_open(const struct connection_settings *settings)
+connection_open(const struct connection_settings *settings,
+		struct site_place *site_place, struct kept *kept)
 {
 	struct connection *connection = memory_new(sizeof(*connection));
 
+	cr_assert_null(kept);
 	connection->settings = *settings;
+	connection->site_place = *site_place;
 	hosts_ref(settings->hosts);
 	generation_ref(settings->generation);
 	list_init(&connection->link);
@@ -167,8 +174,18 @@ void
 connection_carry(struct connection *connection, struct attempt *attempt)
 {
 	cr_assert_not(connection->has_ended);
+	cr_assert_not(connection->is_released);
 	connection->assigned++;
 	list_add_last(&connection->waiting, &attempt->link);
+}
+
+void
+connection_release(struct connection *connection)
+{
+	cr_assert_eq(connection->assigned, 0);
+	cr_assert_not(connection->is_released);
+	connection->is_released = true;
+	released++;
 }
 
 void
@@ -192,24 +209,80 @@ connection_place_init(struct connection_place *place)
 }
 
 void
+connection_place_done(struct connection_place *place)
+{
+	(void)place;
+}
+
+void
 connection_place_stop(struct connection_place *place)
 {
 	place->is_stopping = true;
 }
 
+/* Nobody leaves a conversation here. */
+struct kept *
+cache_take(struct cache *cache, const struct site *site,
+	   const struct generation *generation, const struct hosts *hosts)
+{
+	(void)cache;
+	(void)site;
+	(void)generation;
+	(void)hosts;
+	return NULL;
+}
+
+void
+cache_put(struct cache *cache, struct kept *kept)
+{
+	(void)cache;
+	cr_assert_null(kept);
+}
+
+static struct attempt *
+first_of(struct connection *connection)
+{
+	return CONTAINER(connection->waiting.next, struct attempt, link);
+}
+
 static void
-carried(struct connection *connection, enum outcome outcome, bool is_unreached)
+gives_back(struct connection *connection)
 {
 	struct attempt *attempt = CONTAINER(
 		list_take_first(&connection->waiting), struct attempt, link);
-	struct recipient_result result = {.outcome = outcome,
-					  .reply = SLICE("nobody is home")};
 
-	if (outcome != OUTCOME_NONE)
-		attempt_fill(attempt, &result);
-	attempt->is_unreached = is_unreached;
 	connection->settings.returned(connection->settings.owner, connection,
 				      attempt);
+}
+
+static void
+carried(struct connection *connection, enum outcome outcome)
+{
+	struct recipient_result result = {.outcome = outcome};
+
+	attempt_fill(first_of(connection), &result);
+	site_answered(&connection->site_place, outcome == OUTCOME_DELIVERED);
+	gives_back(connection);
+}
+
+/* What connection.c does of what is waiting. */
+static void
+fails(struct connection *connection)
+{
+	struct recipient_result result = {.outcome = OUTCOME_DEFERRED,
+					  .reply = SLICE("nobody is home")};
+
+	connection->has_failed = true;
+	connection->last = result;
+	connection->pause_ms = site_give_failed(
+		&connection->site_place, connection->settings.pause_max_ms);
+	LIST_EACH (item, &connection->waiting)
+		CONTAINER(item, struct attempt, link)->is_homeless = true;
+	if (!list_is_empty(&connection->waiting) &&
+	    (connection->pause_ms > 0 || first_of(connection)->lost >= 2)) {
+		first_of(connection)->is_unreached = true;
+		attempt_fill(first_of(connection), &result);
+	}
 }
 
 /* As connection.c does: all back first, then the end. */
@@ -220,15 +293,16 @@ ends(struct connection *connection, bool has_failed)
 
 	while (connections[slot] != connection)
 		slot++;
-	connection->has_failed = has_failed;
+	if (has_failed)
+		fails(connection);
+	else
+		site_give(&connection->site_place);
 	while (count-- > 0)
-		carried(connection,
-			has_failed ? OUTCOME_DEFERRED : OUTCOME_NONE,
-			has_failed);
+		gives_back(connection);
 	connection->settings.ended(connection->settings.owner, connection);
 	/* What was given to it meanwhile comes back as it is. */
 	while (connections[slot] == connection)
-		carried(connection, OUTCOME_NONE, false);
+		gives_back(connection);
 }
 
 /* --- the world --- */
@@ -260,9 +334,10 @@ world_make(void)
 	for (size_t i = 0; i < 2; i++)
 		generations[i] = (struct generation){.options = options,
 						     .references = 100};
-	for (unsigned i = 0; i < 2; i++)
-		loops[i] = (struct loop){.index = i,
-					 .generation = &generations[0]};
+	for (unsigned i = 0; i < 2; i++) {
+		cr_assert(loop_init(&loops[i], i, NULL));
+		loops[i].generation = &generations[0];
+	}
 	service = delivery_service_new(loops, 2, NULL);
 	destination = (struct schedule_destination){
 		.name = SLICE("example.net"), .loop = &loops[0]};
@@ -277,6 +352,8 @@ world_end(void)
 			ends(connections[i], false);
 	cr_expect(destination_gone(&destination));
 	delivery_service_free(service);
+	loop_done(&loops[0]);
+	loop_done(&loops[1]);
 	cr_expect_eq(hosts_references, 0);
 	cr_expect_eq(generations[0].references, 100);
 	cr_expect_eq(generations[1].references, 100);
@@ -287,27 +364,42 @@ world_end(void)
 
 TestSuite(destination, .init = world_make, .fini = world_end, .timeout = 20);
 
+/* Every message that a connection has in hand. */
+static void
+all_carried(void)
+{
+	for (bool more = true; more;) {
+		more = false;
+		for (size_t i = 0; i < connections_count; i++)
+			while (connections[i] != NULL &&
+			       connections[i]->assigned > 0) {
+				carried(connections[i], OUTCOME_DELIVERED);
+				more = true;
+			}
+	}
+}
+
 Test(destination, opens_more_connections_as_they_deliver)
 {
-	add(12);
+	add(24);
 	destination_due(&destination);
-	cr_assert_eq(connections_count, 2);
+	cr_assert_eq(connections_count, PACE_FIRST);
 	cr_expect_eq(connections[0]->settings.loop, &loops[0]);
 	cr_expect_eq(connections[1]->settings.loop, &loops[1]);
+	for (size_t i = 0; i < connections_count; i++)
+		cr_expect_eq(connections[i]->assigned, 1,
+			     "nothing ahead of time before it works");
+	carried(connections[0], OUTCOME_DELIVERED);
+	cr_expect_eq(connections_count, PACE_FIRST + 1);
 	cr_expect_eq(connections[0]->assigned, 2);
-	cr_expect_eq(connections[1]->assigned, 2);
-	carried(connections[0], OUTCOME_DELIVERED, false);
-	cr_expect_eq(connections_count, 3);
-	while (connections[0]->assigned > 0)
-		carried(connections[0], OUTCOME_DELIVERED, false);
+	carried(connections[0], OUTCOME_DELIVERED);
+	cr_expect_eq(connections_count, PACE_FIRST + 2);
 	cr_expect_eq(hosts_asked, 1);
 	cr_expect_eq(paused_ms, 0);
-	while (settled_count < 12)
-		for (size_t i = 0; i < connections_count; i++)
-			while (connections[i]->assigned > 0)
-				carried(connections[i], OUTCOME_DELIVERED,
-					false);
-	cr_expect_str_eq(settled, "DDDDDDDDDDDD");
+	all_carried();
+	cr_expect_str_eq(settled, "DDDDDDDDDDDDDDDDDDDDDDDD");
+	cr_expect_leq(connections_count, 20, "delivery.max_connections");
+	cr_expect_eq(released, connections_count, "all may go to others");
 }
 
 Test(destination, waits_for_the_connection_that_is_under_way)
@@ -319,30 +411,36 @@ Test(destination, waits_for_the_connection_that_is_under_way)
 	ends(connections[1], true);
 	cr_expect_str_eq(settled, "");
 	cr_expect_eq(paused_ms, 0);
-	carried(connections[0], OUTCOME_DELIVERED, false);
-	carried(connections[0], OUTCOME_DELIVERED, false);
+	carried(connections[0], OUTCOME_DELIVERED);
+	carried(connections[0], OUTCOME_DELIVERED);
 	cr_expect_str_eq(settled, "DD");
 	cr_expect_eq(connections_count, 2, "one at a time");
 }
 
-Test(destination, defers_once_nobody_is_left_to_try)
+/* The rest is not touched: no record is rewritten for it. */
+Test(destination, one_message_tells_that_nobody_is_home)
 {
 	static const uint64_t pauses[] = {1, 2, 4, 5, 5};
 
+	add(12);
 	for (size_t i = 0; i < COUNT(pauses); i++) {
+		unsigned opened = 0;
+
 		connections_count = settled_count = 0;
-		given_back = ready_count > 0 ? given_back : 0;
-		add(4);
 		paused_ms = 0;
 		destination_due(&destination);
 		for (size_t j = 0; j < COUNT(connections); j++)
-			if (connections[j] != NULL)
+			if (connections[j] != NULL) {
 				ends(connections[j], true);
-		/* Never longer than what was deferred waits. */
+				opened++;
+			}
+		cr_expect_eq(opened, i == 0 ? PACE_FIRST : 1, "%zu: %u", i,
+			     opened);
+		/* Never longer than a first attempt's message waits. */
 		cr_expect_eq(paused_ms, pauses[i] * MINUTE, "%zu: %llu", i,
 			     (unsigned long long)paused_ms);
-		cr_expect_leq(settled_count, 2, "a probe: %s", settled);
-		cr_expect_geq(settled_count, 1);
+		cr_expect_str_eq(settled, "T", "%zu: %s", i, settled);
+		cr_expect_eq(ready_count, 12 - i - 1);
 		fake_clock_pass(paused_ms);
 	}
 }
@@ -396,7 +494,7 @@ Test(destination, can_be_looked_at)
 	paused_ms = 0;
 	add(1);
 	destination_due(&destination);
-	carried(connections[1], OUTCOME_DELIVERED, false);
+	carried(connections[1], OUTCOME_DELIVERED);
 	look();
 	cr_expect_eq(seen.paused_ms, 0);
 	cr_expect_eq(seen.connections, 1);
@@ -410,11 +508,12 @@ Test(destination, works_again_after_a_back_off)
 	destination_due(&destination);
 	ends(connections[0], true);
 	cr_expect_str_eq(settled, "T");
+	fake_clock_pass(paused_ms);
 	paused_ms = 0;
 	add(1);
 	destination_due(&destination);
 	cr_expect_eq(hosts_asked, 2, "hosts are looked up anew");
-	carried(connections[1], OUTCOME_DELIVERED, false);
+	carried(connections[1], OUTCOME_DELIVERED);
 	ends(connections[1], false);
 	add(1);
 	destination_due(&destination);
@@ -422,25 +521,13 @@ Test(destination, works_again_after_a_back_off)
 	cr_expect_eq(paused_ms, 1 * MINUTE, "from the beginning");
 }
 
-Test(destination, a_connection_that_had_delivered_speaks_for_itself_only)
-{
-	add(1);
-	destination_due(&destination);
-	carried(connections[0], OUTCOME_DELIVERED, false);
-	add(1);
-	destination_due(&destination);
-	cr_assert_eq(connections[0]->assigned, 1);
-	ends(connections[0], true);
-	cr_expect_str_eq(settled, "DT", "with its reason: %s", settled);
-}
-
 Test(destination, a_pause_that_is_over_at_once_loses_nothing)
 {
 	add(5);
 	pause_is_short = true;
 	destination_due(&destination);
-	ends(connections[0], true);
-	ends(connections[1], true);
+	for (size_t i = 0; i < PACE_FIRST; i++)
+		ends(connections[i], true);
 	/* All is settled, on its way, or back. */
 	pause_is_short = false;
 	for (size_t i = 0; i < COUNT(connections); i++)
@@ -501,7 +588,7 @@ Test(destination, carries_nothing_new_by_the_rules_of_old)
 {
 	add(1);
 	destination_due(&destination);
-	carried(connections[0], OUTCOME_DELIVERED, false);
+	carried(connections[0], OUTCOME_DELIVERED);
 	/* A reload: `required` now, perhaps, or another next hop. */
 	loops[0].generation = &generations[1];
 	add(1);
@@ -512,7 +599,7 @@ Test(destination, carries_nothing_new_by_the_rules_of_old)
 	cr_expect_eq(connections[1]->assigned, 1);
 	cr_expect_eq(hosts_asked, 2);
 	loops[0].generation = &generations[0];
-	carried(connections[1], OUTCOME_DELIVERED, false);
+	carried(connections[1], OUTCOME_DELIVERED);
 }
 
 /* A reload may have given it another route while it was on its way. */
@@ -527,7 +614,7 @@ Test(destination, gives_back_what_belongs_elsewhere)
 	cr_assert_eq(connections_count, 2);
 	ends(first, false);
 	cr_expect_eq(given_back, 1);
-	carried(connections[1], OUTCOME_DELIVERED, false);
+	carried(connections[1], OUTCOME_DELIVERED);
 	cr_expect_str_eq(settled, "D");
 }
 
@@ -548,7 +635,7 @@ Test(destination, goes_when_nothing_is_open)
 	add(1);
 	destination_due(&destination);
 	cr_expect_not(destination_gone(&destination));
-	carried(connections[0], OUTCOME_DELIVERED, false);
+	carried(connections[0], OUTCOME_DELIVERED);
 	cr_expect_not(destination_gone(&destination), "the connection idles");
 	ends(connections[0], false);
 	cr_expect(destination_gone(&destination));
@@ -568,13 +655,13 @@ Test(destination, stops_with_work_in_hand)
 {
 	add(8);
 	destination_due(&destination);
-	cr_expect_eq(ready_count, 3, "one waits for a connection");
+	cr_expect_eq(ready_count, 3);
 	delivery_service_stop(service, &loops[0]);
-	cr_expect_eq(ready_count, 4);
+	cr_expect_eq(ready_count, 3);
 	/* One ends well, the others come back as they went. */
-	carried(connections[0], OUTCOME_DELIVERED, false);
-	ends(connections[0], false);
-	ends(connections[1], false);
+	carried(connections[0], OUTCOME_DELIVERED);
+	for (size_t i = 0; i < PACE_FIRST; i++)
+		ends(connections[i], false);
 	cr_expect_str_eq(settled, "D");
 	cr_expect_eq(ready_count, 7);
 }

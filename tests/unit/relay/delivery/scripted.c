@@ -298,6 +298,19 @@ on_returned(void *argument, struct connection *connection,
 	connection->assigned--;
 	owner->returned++;
 	(void)attempt;
+	/* As a destination does that has nothing more. */
+	if (connection->assigned == 0 && !connection->is_released &&
+	    !connection->has_ended)
+		connection_release(connection);
+}
+
+static void
+on_released(void *argument, struct connection *connection)
+{
+	struct owner *owner = argument;
+
+	(void)connection;
+	uv_stop(&owner->loop.uv);
 }
 
 static void
@@ -401,17 +414,27 @@ run_collect(struct run *run)
 	run->outcomes[at] = '\0';
 }
 
-void
-run_it(struct run *run)
+struct world {
+	struct run *run;
+	struct options *options;
+	struct generation generation;
+	struct hosts *hosts;
+	struct peers *peers;
+	struct sites *sites;
+};
+
+static void
+world_make(struct world *world, struct run *run)
 {
-	struct owner *owner = &run->owner;
-	struct options *options = options_default();
-	struct generation generation = {.options = options, .references = 100};
 	struct hosts *hosts = memory_new(sizeof(*hosts));
-	struct peers *peers = peers_new();
-	struct rlimit files;
+	struct options *options = options_default();
 	struct fault fault;
 
+	*world = (struct world){.run = run, .options = options, .hosts = hosts};
+	world->generation =
+		(struct generation){.options = options, .references = 100};
+	world->peers = peers_new();
+	world->sites = sites_new();
 	options->hostname = SLICE("relay.example.org");
 	options->delivery.without_8bitmime = run->without_8bitmime;
 	hosts->references = 1;
@@ -422,44 +445,118 @@ run_it(struct run *run)
 		host_start(&run->hosts[i], &hosts->items[i]);
 	if (run->host_name != NULL)
 		hosts->items[0].name = SLICE(run->host_name);
-	cr_assert(loop_init(&owner->loop, 0, &fault));
-	cr_assert(tls_context_client(&generation.client_tls, &fault));
-	connection_place_init(&owner->place);
-	owner->connection = connection_open(&(struct connection_settings){
-		.loop = &owner->loop, .owner_loop = &owner->loop,
-		.place = &owner->place, .generation = &generation,
-		.hosts = hosts, .tls = run->tls, .owner = owner,
-		.peers = peers,
-		.implicit_tls = run->implicit_tls, .login = run->login,
-		.returned = on_returned, .ended = on_ended});
-	getrlimit(RLIMIT_NOFILE, &files);
-	if (run->lacks_files)
-		setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, files.rlim_max});
-	for (unsigned i = 0; i < run->messages; i++) {
-		owner->attempts[i] = attempt_new(delivery_make(
-			run->recipients, run->body, run->in_memory,
-			run->is_8bit));
-		connection_carry(owner->connection, owner->attempts[i]);
-	}
-	if (run->stops) {
-		stop_owner = owner;
-		alarm_init(&stop_alarm, &owner->loop, stop_now);
-		alarm_set(&stop_alarm, 10);
-	}
-	while (!owner->has_ended || owner->returned < run->messages)
-		uv_run(&owner->loop.uv, UV_RUN_DEFAULT);
-	setrlimit(RLIMIT_NOFILE, &files);
-	run->has_failed = owner->connection->has_failed;
-	for (size_t i = 0; i < run->hosts_count; i++)
-		run->hosts_blamed +=
-			host_is_before(&hosts->items[i].failed_until_ms);
-	connection_free(owner->connection);
-	loop_done(&owner->loop);
+	cr_assert(loop_init(&run->owner.loop, 0, &fault));
+	cr_assert(tls_context_client(&world->generation.client_tls, &fault));
+	connection_place_init(&run->owner.place);
+}
+
+static void
+world_end(struct world *world)
+{
+	struct run *run = world->run;
+
+	if (!run->owner.place.is_stopping)
+		connection_place_stop(&run->owner.place);
+	connection_place_done(&run->owner.place);
+	loop_done(&run->owner.loop);
 	for (size_t i = 0; i < run->hosts_count; i++)
 		host_stop(&run->hosts[i]);
 	run_collect(run);
-	hosts_unref(hosts);
-	tls_context_free(generation.client_tls);
-	peers_free(peers);
-	options_free(options);
+	for (size_t i = 0; i < run->hosts_count; i++)
+		run->hosts_blamed += host_is_before(
+			&world->hosts->items[i].failed_until_ms);
+	hosts_unref(world->hosts);
+	tls_context_free(world->generation.client_tls);
+	peers_free(world->peers);
+	sites_free(world->sites);
+	options_free(world->options);
+}
+
+static void
+connection_make(struct world *world, struct site *site)
+{
+	struct run *run = world->run;
+	struct owner *owner = &run->owner;
+	struct site_place place = {.site = NULL};
+	struct kept *kept = cache_take(&owner->place.cache, site,
+				       &world->generation, world->hosts);
+	uint64_t pause_ms;
+
+	run->adopted += kept != NULL;
+	if (kept == NULL)
+		cr_assert_eq(site_take(site, NULL, &place, &pause_ms),
+			     SITE_TAKEN);
+	owner->has_ended = false;
+	owner->connection = connection_open(
+		&(struct connection_settings){
+			.loop = &owner->loop, .owner_loop = &owner->loop,
+			.place = &owner->place,
+			.generation = &world->generation,
+			.hosts = world->hosts, .site = site, .tls = run->tls,
+			.owner = owner, .peers = world->peers,
+			.implicit_tls = run->implicit_tls,
+			.login = run->login, .pause_max_ms = MINUTE,
+			.returned = on_returned, .ended = on_ended,
+			.released = on_released},
+		&place, kept);
+}
+
+static void
+carry_one(struct run *run)
+{
+	struct owner *owner = &run->owner;
+
+	owner->attempts[owner->given] = attempt_new(delivery_make(
+		run->recipients, run->body, run->in_memory, run->is_8bit));
+	connection_carry(owner->connection, owner->attempts[owner->given]);
+	owner->given++;
+}
+
+static void
+connection_run(struct run *run)
+{
+	struct owner *owner = &run->owner;
+	struct rlimit files;
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	if (run->lacks_files)
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){0, files.rlim_max});
+	while (!owner->has_ended || owner->returned < owner->given ||
+	       owner->connection->is_releasing)
+		uv_run(&owner->loop.uv, UV_RUN_DEFAULT);
+	setrlimit(RLIMIT_NOFILE, &files);
+	run->has_failed = owner->connection->has_failed;
+	if (owner->connection->is_local_trouble)
+		snprintf(run->local_trouble, sizeof(run->local_trouble),
+			 "%.*s", SLICE_ARG(owner->connection->last.reply));
+	connection_free(owner->connection);
+}
+
+void
+run_it(struct run *run)
+{
+	struct owner *owner = &run->owner;
+	struct world world;
+
+	world_make(&world, run);
+	while (owner->given < run->messages) {
+		char name[] = {'m', (char)('0' + owner->given), '\0'};
+		struct site *site =
+			site_find(world.sites,
+				  SLICE(run->other_site ? name : "mx"));
+
+		connection_make(&world, site);
+		do
+			carry_one(run);
+		while (!run->one_each && owner->given < run->messages);
+		if (run->stops) {
+			stop_owner = owner;
+			alarm_init(&stop_alarm, &owner->loop, stop_now);
+			alarm_set(&stop_alarm, 10);
+		}
+		connection_run(run);
+		run->open = site_open(site);
+		site_unref(site);
+	}
+	world_end(&world);
 }

@@ -49,7 +49,7 @@ struct owner {
 	struct loop loop;
 	struct connection_place place;
 	struct connection *connection;
-	unsigned returned;
+	unsigned given, returned;
 	struct attempt *attempts[4];
 	bool has_ended;
 };
@@ -66,12 +66,17 @@ struct run {
 	const char *host_name; /* NULL: mx.example.net */
 	bool stops;              /* once a host has said G */
 	bool lacks_files;        /* no descriptor is left to the relay */
+	bool one_each;           /* another connection for each message */
+	bool other_site;         /* of other destinations each */
 	struct scripted hosts[HOSTS_MAX];
 	size_t hosts_count;
 	/* afterwards */
 	struct owner owner;
 	char outcomes[256]; /* a letter for each recipient of each message */
 	char reply[256], status[16], used_tls[64];
+	unsigned adopted; /* connections that went on with a conversation */
+	char local_trouble[128];
+	unsigned open;    /* places that were never given back */
 	unsigned changes; /* messages that say what was changed */
 	bool has_failed;
 	size_t hosts_blamed;     /* to be left for the last for a while */

@@ -1,0 +1,107 @@
+#include <stdlib.h>
+
+#include "relay/delivery/destination_private.h"
+
+/* The schedule's callbacks have no owner. */
+static struct delivery_service *the_service;
+
+struct delivery_service *
+service_of_process(void)
+{
+	ASSERT(the_service != NULL);
+	return the_service;
+}
+
+struct delivery_service *
+delivery_service_new(struct loop *loops, size_t loops_count,
+		     struct store *store)
+{
+	struct delivery_service *service = memory_new(sizeof(*service));
+
+	ASSERT(the_service == NULL);
+	service->loops = loops;
+	service->loops_count = loops_count;
+	service->store = store;
+	service->peers = peers_new();
+	service->sites = sites_new();
+	service->places = memory_array(loops_count, sizeof(*service->places));
+	for (size_t i = 0; i < loops_count; i++) {
+		ASSERT(loops[i].index == i);
+		connection_place_init(&service->places[i].connections);
+		list_init(&service->places[i].destinations);
+	}
+	the_service = service;
+	return service;
+}
+
+void
+delivery_service_free(struct delivery_service *service)
+{
+	for (size_t i = 0; i < service->loops_count; i++) {
+		ASSERT(list_is_empty(&service->places[i].destinations));
+		connection_place_done(&service->places[i].connections);
+	}
+	the_service = NULL;
+	sites_free(service->sites);
+	peers_free(service->peers);
+	free(service->places);
+	free(service);
+}
+
+void
+delivery_service_stop(struct delivery_service *service, struct loop *loop)
+{
+	struct delivery_place *place = &service->places[loop->index];
+
+	connection_place_stop(&place->connections);
+	LIST_EACH (item, &place->destinations) {
+		struct delivery_destination *destination =
+			CONTAINER(item, struct delivery_destination, link);
+
+		if (destination->is_resolving) {
+			hosts_cancel(&destination->query);
+			destination->is_resolving = false;
+		}
+		destination_give_back_returned(destination);
+	}
+}
+
+/* --- looking --- */
+
+static void
+state_fill(struct delivery_destination *destination,
+	   struct destination_state *state)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	*state = (struct destination_state){
+		.name = destination->schedule->name,
+		.connections = destination->connections_count,
+		.is_resolving = destination->is_resolving,
+		.paused_ms = destination->paused_until_ms > now_ms
+				     ? destination->paused_until_ms - now_ms
+				     : 0,
+		.trouble = text_slice(&destination->trouble),
+	};
+	if (destination->site != NULL) {
+		state->window = site_window(destination->site);
+		state->site_connections = site_open(destination->site);
+	}
+	LIST_EACH (item, &destination->connections)
+		state->idle +=
+			CONTAINER(item, struct connection, link)->assigned == 0;
+}
+
+void
+destination_each_state(struct delivery_service *service,
+		       const struct loop *loop, destination_state_fn *each,
+		       void *owner)
+{
+	struct destination_state state;
+
+	LIST_EACH (item, &service->places[loop->index].destinations) {
+		state_fill(CONTAINER(item, struct delivery_destination, link),
+			   &state);
+		each(owner, &state);
+	}
+}
