@@ -480,15 +480,26 @@ client_failed(struct client *client)
 						SLICE(fault->text)));
 }
 
+/* Nobody is told any more; and what its owner has lent it, the configuration
+ * among that, may go. */
+static void
+client_quit_alone(struct client *client, client_fn *event)
+{
+	sessions_keep(client);
+	client->settings.tls_context = NULL;
+	client->settings.event = NULL;
+	if (event != NULL)
+		event(client->settings.owner, CLIENT_ENDED);
+	client_enter(client, CLIENT_QUIT);
+}
+
 static void
 client_expired(struct client *client)
 {
 	if (client->state == CLIENT_IDLE) {
 		/* To the owner this is the end; QUIT is our own affair. */
 		(void)client_end_trouble(client, TROUBLE_TIMED_OUT, SLICE_NONE);
-		client->settings.event(client->settings.owner, CLIENT_ENDED);
-		client->settings.event = NULL;
-		client_enter(client, CLIENT_QUIT);
+		client_quit_alone(client, client->settings.event);
 		return;
 	}
 	/* Nobody's mail waits for the answer, but a stop of the relay does. */
@@ -622,8 +633,7 @@ client_quit(struct client **handed_back)
 
 	ASSERT(client->state == CLIENT_IDLE);
 	ASSERT(client->attempt == NULL);
-	client->settings.event = NULL;
-	client_enter(client, CLIENT_QUIT);
+	client_quit_alone(client, NULL);
 }
 
 void

@@ -159,7 +159,8 @@ sessions_keep(struct client *client)
 	CLEAN(text_done) struct text key = {0};
 	struct text session = {0};
 
-	if (client->stream == NULL || stream_tls(client->stream) == NULL)
+	if (client->stream == NULL || stream_tls(client->stream) == NULL ||
+	    client->settings.tls_context == NULL)
 		return;
 	session_key(client, &key);
 	while (stream_take_session(client->stream, &session)) {
