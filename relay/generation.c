@@ -6,6 +6,23 @@
 #include "relay/net/tls.h"
 #include "relay/users.h"
 
+static enum tls_protocol
+tls_protocol_of(enum tls_min min)
+{
+	switch (min) {
+	case TLS_MIN_1_0:
+		return TLS_1_0;
+	case TLS_MIN_1_1:
+		return TLS_1_1;
+	case TLS_MIN_AUTO:
+	case TLS_MIN_1_2:
+		return TLS_1_2;
+	case TLS_MIN_1_3:
+		return TLS_1_3;
+	}
+	return TLS_1_2;
+}
+
 static bool
 generation_tls(struct generation *generation, const struct slice *tls_files,
 	       struct fault *fault)
@@ -23,6 +40,9 @@ generation_tls(struct generation *generation, const struct slice *tls_files,
 				fault, "listener \"%.*s\", certificate '%.*s'",
 				SLICE_ARG(listener->name),
 				SLICE_ARG(listener->tls_cert));
+		if (listener->tls_min != TLS_MIN_AUTO)
+			tls_context_lower(generation->listener_tls[i],
+					  tls_protocol_of(listener->tls_min));
 	}
 	return tls_context_client(&generation->client_tls, fault);
 }

@@ -16,6 +16,8 @@
 
 enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS,
 		    LISTENER_TLS_IMPLICIT };
+enum tls_min { TLS_MIN_AUTO, TLS_MIN_1_0, TLS_MIN_1_1, TLS_MIN_1_2,
+	       TLS_MIN_1_3 };
 enum auth_mode { AUTH_NONE, AUTH_OPTIONAL, AUTH_REQUIRED };
 enum bare_newlines { BARE_NEWLINES_REJECT, BARE_NEWLINES_NORMALIZE };
 enum without_8bitmime {
@@ -27,8 +29,6 @@ enum ipv6_use { IPV6_AUTO, IPV6_PREFER, IPV6_OFF };
 enum milter_mode { MILTER_SIGN, MILTER_VERIFY, MILTER_BOTH };
 enum on_error { ON_ERROR_TEMPFAIL, ON_ERROR_ACCEPT };
 enum tls_policy { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRED, TLS_VERIFY };
-enum tls_min { TLS_MIN_AUTO, TLS_MIN_1_0, TLS_MIN_1_1, TLS_MIN_1_2,
-	       TLS_MIN_1_3 };
 
 struct listener_options {
 	struct slice name;         /* its title */
@@ -38,11 +38,13 @@ struct listener_options {
 	struct network *allow_from;
 	size_t allow_from_count;
 	enum listener_tls tls;
+	enum tls_min tls_min;      /* auto: 1.2 */
 	struct slice tls_cert, tls_key; /* paths */
 	enum auth_mode auth;
 	struct slice auth_file;
 	bool auth_without_tls;
 	enum bare_newlines bare_newlines;
+	bool lenient;              /* with what old devices get wrong */
 	struct network *proxy_from; /* proxies, which say who the client is */
 	size_t proxy_from_count;
 };

@@ -232,6 +232,12 @@ tls_fault(const struct tls *tls)
 	return &tls->fault;
 }
 
+bool
+tls_is_legacy(const struct tls *tls)
+{
+	return SSL_version(tls->ssl) < TLS1_2_VERSION;
+}
+
 const char *
 tls_version(const struct tls *tls)
 {

@@ -11,10 +11,15 @@
 struct tls_context; /* SSL_CTX; immutable and thread-safe once made */
 struct tls;         /* one connection */
 
+enum tls_protocol { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
+
 /* Server side, from PEM bytes: certificate chain and key. TLS >= 1.2. */
 bool tls_context_server(struct slice certificate, struct slice key,
 			struct tls_context **context_out,
 			struct fault *fault) MUST_USE;
+/* Before its first use: lets it take older versions, too, and the weak keys and
+ * SHA-1 that they come with. */
+void tls_context_lower(struct tls_context *context, enum tls_protocol min);
 /* Client side. Trust is the system's store; SSL_CERT_FILE and SSL_CERT_DIR are
  * honoured. Ciphers are the library's choice. */
 bool tls_context_client(struct tls_context **context_out,
@@ -22,8 +27,6 @@ bool tls_context_client(struct tls_context **context_out,
 /* Of all contexts of this process, and never the same again. */
 uint64_t tls_context_number(const struct tls_context *context);
 void tls_context_free(struct tls_context *context);
-
-enum tls_protocol { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
 
 /* What a client asks of one connection. */
 struct tls_client {
@@ -65,6 +68,7 @@ enum tls_status tls_send(struct tls *tls, struct slice plain,
 void tls_finish(struct tls *tls, struct text *out); /* close_notify */
 bool tls_is_established(const struct tls *tls);
 const struct fault *tls_fault(const struct tls *tls);
+bool tls_is_legacy(const struct tls *tls); /* a version below 1.2 */
 /* "TLSv1.3", "TLS_AES_256_GCM_SHA384". */
 const char *tls_version(const struct tls *tls);
 const char *tls_cipher(const struct tls *tls);

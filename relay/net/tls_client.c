@@ -5,13 +5,6 @@
 
 #include "relay/net/address.h"
 
-static const int protocols[] = {
-	[TLS_1_0] = TLS1_VERSION,
-	[TLS_1_1] = TLS1_1_VERSION,
-	[TLS_1_2] = TLS1_2_VERSION,
-	[TLS_1_3] = TLS1_3_VERSION,
-};
-
 /* --- whom it talks to --- */
 
 /* As SNI and certificates have it: without the last dot. */
@@ -155,7 +148,7 @@ tls_new_client(const struct tls_client *client)
 	tls->is_client = true;
 	tls->has_to_verify = client->has_to_verify;
 	SSL_set_connect_state(tls->ssl);
-	ASSERT(SSL_set_min_proto_version(tls->ssl, protocols[client->min]) ==
+	ASSERT(SSL_set_min_proto_version(tls->ssl, tls_protocol_number(client->min)) ==
 	       1);
 	if (client->security_level >= 0)
 		SSL_set_security_level(tls->ssl, client->security_level);

@@ -12,6 +12,19 @@
 	"ECDHE+AES:DHE+AES:RSA+AESGCM:RSA+AES:"                                \
 	"!aNULL:!eNULL:!PSK:!SRP:!DSS:!MD5"
 
+int
+tls_protocol_number(enum tls_protocol protocol)
+{
+	static const int numbers[] = {
+		[TLS_1_0] = TLS1_VERSION,
+		[TLS_1_1] = TLS1_1_VERSION,
+		[TLS_1_2] = TLS1_2_VERSION,
+		[TLS_1_3] = TLS1_3_VERSION,
+	};
+
+	return numbers[protocol];
+}
+
 bool
 tls_library_fault(struct fault *fault, enum fault_kind kind, const char *what)
 {
@@ -137,6 +150,17 @@ tls_context_server(struct slice certificate, struct slice key,
 		return false;
 	*context_out = TAKE(context);
 	return true;
+}
+
+void
+tls_context_lower(struct tls_context *context, enum tls_protocol min)
+{
+	ASSERT(SSL_CTX_set_min_proto_version(context->ssl,
+					     tls_protocol_number(min)) == 1);
+	/* SSL_CTX_set_security_level(3): TLS 1.0 and 1.1 sign with SHA-1, which
+	 * no level above takes. */
+	if (min < TLS_1_2)
+		SSL_CTX_set_security_level(context->ssl, 0);
 }
 
 bool

@@ -27,6 +27,8 @@ struct tls {
 	size_t sessions_count;
 };
 
+/* The library's number of a version. */
+int tls_protocol_number(enum tls_protocol protocol);
 /* Neither client nor server yet. */
 struct tls *tls_new(struct tls_context *context);
 /* The library's callback for each session that a client is given. */

@@ -30,6 +30,39 @@ wire_line(struct slice input, size_t max, struct slice *line,
 	return WIRE_LINE;
 }
 
+void
+wire_lf_write(const struct wire_lf *lf, struct slice input, struct text *out)
+{
+	bool is_behind_cr = lf->is_behind_cr;
+
+	for (size_t i = 0; i < input.len; i++) {
+		if (input.bytes[i] == '\n' && !is_behind_cr)
+			text_add_byte(out, '\r');
+		text_add_byte(out, input.bytes[i]);
+		is_behind_cr = input.bytes[i] == '\r';
+	}
+}
+
+size_t
+wire_lf_used(struct wire_lf *lf, struct slice input, size_t used)
+{
+	size_t at = 0;
+
+	while (at < input.len && used > 0) {
+		if (input.bytes[at] == '\n' && !lf->is_behind_cr) {
+			/* The CR that we put there; and the LF, unless that
+			 * was the last to be taken. */
+			lf->is_behind_cr = true;
+			used--;
+			continue;
+		}
+		lf->is_behind_cr = input.bytes[at] == '\r';
+		used--;
+		at++;
+	}
+	return at;
+}
+
 /*
  * Where the reader stands between two bytes. A CR is handed on at once, since
  * it belongs to the message whatever follows, but for the one behind a dot that

@@ -22,6 +22,21 @@ enum wire_status {
 enum wire_status wire_line(struct slice input, size_t max, struct slice *line,
 			   struct slice *rest);
 
+/*
+ * Lines that end in LF, with or without a CR before it, as wire_data_read()
+ * wants them: for clients that end each of their lines so. Not for any other:
+ * two readers would see different ends of data.
+ */
+struct wire_lf {
+	bool is_behind_cr;
+};
+/* Appends the bytes with a CR before each LF that has none. */
+void wire_lf_write(const struct wire_lf *lf, struct slice input,
+		   struct text *out);
+/* Of what was written `used` bytes have been taken: how many of the input that
+ * was, and where the next call goes on. */
+size_t wire_lf_used(struct wire_lf *lf, struct slice input, size_t used);
+
 /* The data phase: removes dot-stuffing and finds the end, in one pass. */
 enum wire_data_status {
 	WIRE_DATA_MORE,

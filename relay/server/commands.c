@@ -14,6 +14,8 @@ struct parsed {
 	struct slice word, initial;
 	uint64_t size;
 	bool declared_8bit, is_postmaster;
+	/* The path as it should have been written, where it was not. */
+	struct text mended;
 };
 
 struct command {
@@ -223,6 +225,21 @@ auth_run(struct session *session, const struct parsed *parsed)
 
 /* --- MAIL: RFC 5321 4.1.1.2, SIZE: RFC 1870, BODY: RFC 6152 --- */
 
+/* Old devices write an address without its brackets. */
+static struct slice
+path_mend(const struct session *session, struct slice args, struct parsed *out)
+{
+	struct slice address, rest = args;
+
+	if (!session->listener->lenient || args.len == 0 ||
+	    args.bytes[0] == '<' || !slice_split(&rest, ' ', &address))
+		return args;
+	text_addf(&out->mended, "<%.*s>", SLICE_ARG(address));
+	if (rest.len > 0)
+		text_addf(&out->mended, " %.*s", SLICE_ARG(rest));
+	return text_slice(&out->mended);
+}
+
 static const struct reply *
 mail_param(const struct session *session, struct slice keyword,
 	   struct slice value, unsigned *seen, struct parsed *out)
@@ -347,6 +364,7 @@ mail_check(const struct session *session, struct slice args,
 
 	if (!take_prefix(&args, "FROM:"))
 		return &reply_mail_syntax;
+	args = path_mend(session, args, out);
 	switch (path_parse(args, &out->path, &rest)) {
 	case PATH_OK:
 		break;
@@ -416,7 +434,7 @@ rcpt_check(const struct session *session, struct slice args,
 
 	if (!take_prefix(&args, "TO:"))
 		return &reply_rcpt_syntax;
-	refusal = rcpt_path(args, out, &rest);
+	refusal = rcpt_path(path_mend(session, args, out), out, &rest);
 	if (refusal != NULL)
 		return refusal;
 	switch (param_next(&rest, &keyword, &value)) {
@@ -491,6 +509,7 @@ data_run(struct session *session, const struct parsed *parsed)
 {
 	(void)parsed;
 	transaction_data(session->transaction);
+	session->lf = (struct wire_lf){0};
 	session_enter(session, SESSION_DATA);
 	return session_reply(session, &reply_go_on, SLICE_NONE);
 }
@@ -636,10 +655,16 @@ out_of_place(const struct session *session, const struct command *command)
 	return &reply_sequence;
 }
 
+static void
+parsed_done(struct parsed *parsed)
+{
+	text_done(&parsed->mended);
+}
+
 enum step
 command_run(struct session *session, struct slice line)
 {
-	struct parsed parsed = {.size = 0};
+	CLEAN(parsed_done) struct parsed parsed = {.size = 0};
 	const struct reply *refusal;
 	struct slice verb, args;
 	const struct command *command = command_find(line, &verb, &args);
@@ -654,6 +679,8 @@ command_run(struct session *session, struct slice line)
 		return session_refuse(session, out_of_place(session, command),
 				      SLICE_NONE);
 	refusal = command->check(session, args, &parsed);
+	if (parsed.mended.len > 0)
+		session_legacy(session, LEGACY_NO_BRACKETS);
 	if (refusal == NULL)
 		return command->run(session, &parsed);
 	if (refusal->code == 421) {

@@ -359,14 +359,33 @@ refused_data(struct session *session)
 	return step;
 }
 
+/* Lines that end in LF become what they should be on the way. */
+static enum transaction_status
+read_lf(struct session *session, size_t *used_out)
+{
+	CLEAN(text_done) struct text bytes = {0};
+	struct slice input = stream_input(session->stream);
+	enum transaction_status status;
+	size_t used;
+
+	wire_lf_write(&session->lf, input, &bytes);
+	status = transaction_read(session->transaction, text_slice(&bytes),
+				  &used);
+	*used_out = wire_lf_used(&session->lf, input, used);
+	return status;
+}
+
 static enum step
 read_data(struct session *session)
 {
 	enum transaction_status status;
 	size_t used;
 
-	status = transaction_read(session->transaction,
-				  stream_input(session->stream), &used);
+	if (session->line_ends == LINE_ENDS_LF)
+		status = read_lf(session, &used);
+	else
+		status = transaction_read(session->transaction,
+					  stream_input(session->stream), &used);
 	stream_consume(session->stream, used);
 	switch (status) {
 	case TRANSACTION_MORE:
@@ -396,9 +415,29 @@ skip_line(struct session *session, struct slice input)
 	else if (input.bytes[input.len - 1] == '\r')
 		used--; /* may be half of the CRLF */
 	session->is_skipping_line =
-		lf <= 0 || input.bytes[lf - 1] != '\r';
+		lf < 0 || (session->line_ends != LINE_ENDS_LF &&
+			   (lf == 0 || input.bytes[lf - 1] != '\r'));
 	stream_consume(session->stream, used);
 	return lf >= 0;
+}
+
+/* The next line; one that ends in LF alone where the client may end them so. */
+static enum wire_status
+find_line(struct session *session, size_t max, struct slice *line,
+	  struct slice *rest)
+{
+	struct slice input = stream_input(session->stream);
+	enum wire_status status = wire_line(input, max, line, rest);
+
+	if (status == WIRE_LINE && session->line_ends == LINE_ENDS_UNKNOWN)
+		session->line_ends = LINE_ENDS_CRLF;
+	if (status != WIRE_BARE_LF || !session->listener->lenient ||
+	    session->line_ends == LINE_ENDS_CRLF)
+		return status;
+	session->line_ends = LINE_ENDS_LF;
+	session_legacy(session, LEGACY_LF);
+	*rest = input;
+	return slice_split(rest, '\n', line) ? WIRE_LINE : WIRE_MORE;
 }
 
 static enum step
@@ -408,8 +447,9 @@ read_line(struct session *session, bool *more_needed)
 	bool responds = session->state == SESSION_AUTH;
 	enum step step;
 
-	switch (wire_line(input, responds ? AUTH_LINE_MAX : COMMAND_LINE_MAX,
-			  &line, &rest)) {
+	switch (find_line(session,
+			  responds ? AUTH_LINE_MAX : COMMAND_LINE_MAX, &line,
+			  &rest)) {
 	case WIRE_LINE:
 		session->has_more = rest.len > 0;
 		step = responds ? authentication_respond(session, line)
@@ -433,6 +473,25 @@ read_line(struct session *session, bool *more_needed)
 		return STEP_CLOSE;
 	}
 	return STEP_CLOSE;
+}
+
+void
+session_legacy(struct session *session, enum legacy what)
+{
+	static const char *const words[] = {
+		[LEGACY_LF] = "lines that end in LF",
+		[LEGACY_NO_BRACKETS] = "addresses without <>",
+		[LEGACY_TLS] = "a version of TLS below 1.2",
+	};
+	struct log line;
+
+	if ((session->legacy & what) != 0)
+		return;
+	session->legacy |= what;
+	log_begin(&line, LOG_LEVEL_INFO, "legacy");
+	log_peer(&line, session);
+	log_string(&line, "what", words[what]);
+	log_send(&line);
 }
 
 void
@@ -521,6 +580,8 @@ on_secured(struct session *session)
 	bool greets = session->listener->tls == LISTENER_TLS_IMPLICIT;
 
 	session->is_secured = true;
+	if (tls_is_legacy(stream_tls(session->stream)))
+		session_legacy(session, LEGACY_TLS);
 	session_enter(session, SESSION_START);
 	if (greets)
 		welcome_greet(session);

@@ -19,6 +19,7 @@
 
 #include "base/arena.h"
 #include "relay/net/stream.h"
+#include "relay/net/wire.h"
 #include "relay/server/share.h"
 #include "relay/server/transaction.h"
 
@@ -46,6 +47,16 @@
 enum session_state { SESSION_STATES(X) SESSION_STATES_COUNT };
 #undef X
 
+/* How its lines end: told by the first one. */
+enum line_ends { LINE_ENDS_UNKNOWN, LINE_ENDS_CRLF, LINE_ENDS_LF };
+
+/* What a lenient listener has forgiven: a bit for each, told once. */
+enum legacy {
+	LEGACY_LF = 1u << 0,
+	LEGACY_NO_BRACKETS = 1u << 1,
+	LEGACY_TLS = 1u << 2,
+};
+
 enum step {
 	STEP_NEXT,   /* replied; go on with the next line */
 	STEP_WAIT,   /* something is under way; session_resume() follows */
@@ -68,6 +79,9 @@ struct session {
 	bool is_allowed; /* may relay by its address */
 	bool is_counted; /* in the census */
 	bool is_esmtp, is_secured, is_authenticated;
+	enum line_ends line_ends;
+	struct wire_lf lf;     /* of a message whose lines end so */
+	unsigned legacy;       /* told already */
 	bool has_more;         /* bytes behind the command in hand */
 	bool is_skipping_line; /* the rest of one that was too long */
 	unsigned errors;
@@ -91,6 +105,8 @@ void session_stop(struct session *session);
 void session_kill(struct session *session);
 
 /* For commands.c, authentication.c and welcome.c. */
+/* The event `legacy`, once for each. */
+void session_legacy(struct session *session, enum legacy what);
 /* The event of a client who goes before his time, or is sent away. */
 void session_lost(const struct session *session, const char *reason);
 void session_enter(struct session *session, enum session_state state);

@@ -176,6 +176,13 @@ stream_tls(const struct stream *stream)
 	return stream->is_secured ? (const struct tls *)stream : NULL;
 }
 
+bool
+tls_is_legacy(const struct tls *tls)
+{
+	(void)tls;
+	return false;
+}
+
 const char *
 tls_version(const struct tls *tls)
 {

@@ -224,3 +224,32 @@ Test(wire, stuffing_in_any_pieces_comes_back)
 			text_done(&taker.text);
 		}
 }
+
+/* Whatever is taken of it at a time, what is taken is the same. */
+Test(wire, lf_becomes_crlf_in_any_pieces)
+{
+	static const char input[] = "a\nb\r\n\n\rc\r\n.\n\r\n";
+	static const char wanted[] = "a\r\nb\r\n\r\n\rc\r\n.\r\n\r\n";
+
+	for (size_t piece = 1; piece < sizeof(input); piece++)
+		for (size_t taken = 1; taken < sizeof(wanted); taken++) {
+			CLEAN(text_done) struct text all = {0};
+			struct wire_lf lf = {0};
+			size_t at = 0;
+
+			while (at < sizeof(input) - 1) {
+				CLEAN(text_done) struct text out = {0};
+				struct slice part = slice_sub(
+					slice_of(input, sizeof(input) - 1), at,
+					piece);
+				struct slice some;
+
+				wire_lf_write(&lf, part, &out);
+				some = slice_sub(text_slice(&out), 0, taken);
+				text_add(&all, some);
+				at += wire_lf_used(&lf, part, some.len);
+			}
+			cr_expect_str_eq(text_string(&all), wanted,
+					 "%zu, %zu", piece, taken);
+		}
+}

@@ -239,6 +239,8 @@ set(struct slice key, struct slice value)
 		cr_assert(network_parse(value, &networks[1], NULL));
 		listener.proxy_from = &networks[1];
 		listener.proxy_from_count = 1;
+	} else if (slice_eq(key, SLICE("lenient"))) {
+		listener.lenient = true;
 	} else if (slice_eq(key, SLICE("account"))) {
 		set_account(value);
 	} else if (slice_eq(key, SLICE("auth_without_tls"))) {
