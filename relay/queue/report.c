@@ -205,17 +205,36 @@ body_take(struct message *report, struct slice bytes, size_t header_len)
 			slice_sub(bytes, i * BODY_CHUNK, BODY_CHUNK));
 }
 
+/* Whom it goes to: with the domain in A-labels where that makes it ASCII. */
+static struct slice
+path_of(const struct report_setup *setup, struct arena *arena,
+	struct slice *destination_out)
+{
+	struct slice path = setup->copy_to.len > 0
+				    ? setup->copy_to
+				    : setup->delivery->message->reverse_path;
+	struct slice local =
+		slice_sub(path, 0, (size_t)(slice_find_last(path, '@') + 1));
+
+	ASSERT(path.len > 0);
+	*destination_out = path_destination(arena, path);
+	if (destination_out->len == 0 || !report_has_8bit(path) ||
+	    report_has_8bit(local))
+		return path;
+	return arena_printf(arena, "%.*s%.*s", SLICE_ARG(local),
+			    SLICE_ARG(*destination_out));
+}
+
 static void
-form_make(struct report_form *form, const struct report_setup *setup)
+form_make(struct report_form *form, const struct report_setup *setup,
+	  struct slice to)
 {
 	*form = (struct report_form){
 		.setup = setup,
 		.message = setup->delivery->message,
-		.to = setup->copy_to.len > 0
-			      ? setup->copy_to
-			      : setup->delivery->message->reverse_path,
+		.to = to,
+		.is_utf8 = report_has_8bit(to),
 	};
-	form->is_utf8 = report_has_8bit(form->to);
 	for (size_t i = 0; i < setup->delivery->recipients_count; i++) {
 		form->has_failed |= setup->notices[i] == NOTICE_FAILED;
 		form->has_delayed |= setup->notices[i] == NOTICE_DELAYED;
@@ -230,12 +249,12 @@ report_make(const struct report_setup *setup)
 	struct message *report = message_new(SLICE_NONE);
 	CLEAN(text_done) struct text text = {0};
 	char id[MESSAGE_ID_TEXT + 1];
-	struct slice boundary, destination;
+	struct slice boundary, destination, to;
 	struct report_form form;
 	size_t header_len;
 
-	form_make(&form, setup);
-	ASSERT(form.to.len > 0);
+	to = path_of(setup, &report->arena, &destination);
+	form_make(&form, setup, to);
 	message_id_write(&report->id, id);
 	/* No line of ours begins like this, and nobody knows the id yet. */
 	boundary = arena_printf(&report->arena, "=_%s", id);
@@ -250,9 +269,8 @@ report_make(const struct report_setup *setup)
 	body_take(report, text_slice(&text), header_len);
 	report->is_report = true;
 	report->declared_smtputf8 = form.is_utf8;
-	destination = path_destination(&report->arena, form.to);
 	if (destination.len > 0) {
-		message_add_recipient(report, form.to, destination);
+		message_add_recipient(report, to, destination);
 		/* RFC 3461 6.1 */
 		report->recipients[0].notify = NOTIFY_NEVER;
 	}

@@ -450,13 +450,18 @@ Test(report, many_recipients)
 static const struct reader_row {
 	const char *from;
 	const char *destination; /* NULL: nowhere to send it */
+	const char *to;
+	bool needs_smtputf8;
 } reader_rows[] = {
-	{"from@example.org", "example.org"},
-	{"from@EXAMPLE.Org", "example.org"},
-	{"from@b\xc3\xbc" "cher.example", "xn--bcher-kva.example"},
-	{"from@[192.0.2.1]", "[192.0.2.1]"},
-	{"nobody", NULL},
-	{"from@", NULL},
+	{"from@example.org", "example.org", "from@example.org", false},
+	{"from@EXAMPLE.Org", "example.org", "from@EXAMPLE.Org", false},
+	{"from@b\xc3\xbc" "cher.example", "xn--bcher-kva.example",
+	 "from@xn--bcher-kva.example", false},
+	{"\xc3\xbc@b\xc3\xbc" "cher.example", "xn--bcher-kva.example",
+	 "\xc3\xbc@b\xc3\xbc" "cher.example", true},
+	{"from@[192.0.2.1]", "[192.0.2.1]", "from@[192.0.2.1]", false},
+	{"nobody", NULL, NULL, false},
+	{"from@", NULL, NULL, false},
 };
 
 Test(report, where_it_goes)
@@ -472,9 +477,15 @@ Test(report, where_it_goes)
 		report = make(delivery, &given);
 		cr_expect_eq(report->recipients_count,
 			     row->destination != NULL, "%s", row->from);
-		if (report->recipients_count > 0)
-			cr_expect(slice_eq(report->recipients[0].destination,
-					   SLICE(row->destination)),
-				  "%s", row->from);
+		if (report->recipients_count == 0)
+			continue;
+		cr_expect(slice_eq(report->recipients[0].destination,
+				   SLICE(row->destination)),
+			  "%s", row->from);
+		cr_expect(slice_eq(report->recipients[0].address,
+				   SLICE(row->to)),
+			  "%s", row->from);
+		cr_expect_eq(report->declared_smtputf8, row->needs_smtputf8,
+			     "%s", row->from);
 	}
 }
