@@ -149,6 +149,9 @@ Test(options, every_default_fits)
 	cr_expect_eq(options->delivery.retry_ms[0], 5 * MINUTE);
 	cr_expect_eq(options->delivery.retry_ms[3], 1 * HOUR);
 	cr_expect_eq(options->delivery.expire_ms, 5 * DAY);
+	cr_expect_eq(options->delivery.delay_warning_ms, 4 * HOUR);
+	cr_expect_eq(options->delivery.bounce_copy.len, 0);
+	cr_expect_eq(options->delivery.bounce_size_limit, 50 * 1024);
 	cr_expect(slice_eq(options->milter.socket_text,
 			   SLICE("inet:8891@127.0.0.1")));
 	cr_expect_eq(address_port(&options->milter.socket), 8891);
@@ -394,6 +397,10 @@ static const struct {
 	{"delivery { bounce_from = \"postmaster\" }",
 	 "c:1: 'bounce_from': 'postmaster' is not an address such as "
 	 "\"mailer-daemon@example.com\"\n"},
+	{"delivery { bounce_copy = \"x@y@\" }",
+	 "c:1: 'bounce_copy': 'x@y@' has '@' before its '@'\n"},
+	{"delivery { bounce_size_limit = 1M }",
+	 "c:1: 'bounce_size_limit': 1M is out of range: 0 to 192K\n"},
 	{"route \"*.*.example.net\" { }",
 	 "c:1: the domain name '*.example.net': holds '*', which no domain "
 	 "name may\n"},
