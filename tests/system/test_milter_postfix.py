@@ -27,6 +27,7 @@ from harness.signet import ROOT
 SNIPPET = os.path.join(ROOT, "etc/postfix/main.cf")
 STRANGER = "127.0.0.5"  # of Postfix's mynetworks, not of sign_from
 HOST = "mx.example.com"  # writes the delivery reports
+IN_QUEUE = "unix:signet/milter.sock"
 OPTIONS = 'sign_from = {"127.0.0.1/32"}'
 
 
@@ -49,10 +50,13 @@ class World(Outgoing):
         self.directory = directory
 
     def _unix_setup(self, directory):
-        """Only root and the group of Postfix's user may connect."""
+        """Only root and the group of Postfix's user may connect. Below the
+        queue directory, where smtpd finds it with and without a chroot."""
         setup = MilterSetup(os.path.join(directory, "on-unix"), self.keys,
                             'socket_group = "daemon"')
-        setup.socket = "unix:" + os.path.join(setup.directory, "socket")
+        place = os.path.join(directory, "postfix/queue/signet")
+        os.makedirs(place)
+        setup.socket = "unix:" + os.path.join(place, "milter.sock")
         setup.domains, setup.extra = {}, sections()
         return setup
 
@@ -63,12 +67,14 @@ class World(Outgoing):
             SNIPPET, "inet:127.0.0.1:8891",
             "inet:127.0.0.1:%d" % self.setup.milter_port
         ) + "myorigin = %s\n" % HOST
-        self.originating, self.by_unix = free_port(), free_port()
+        self.originating = free_port()
+        self.by_unix = [free_port(), free_port()]
         self.postfix = Relaying(
             self.directory, self.receiver.port, self.main,
             services={
                 self.originating: ["milter_macro_daemon_name=ORIGINATING"],
-                self.by_unix: ["smtpd_milters=" + self.on_unix.socket]})
+                self.by_unix[0]: ["smtpd_milters=" + IN_QUEUE],
+                self.by_unix[1]: ["chroot", "smtpd_milters=" + IN_QUEUE]})
         return self
 
     @contextlib.contextmanager
@@ -134,9 +140,9 @@ def test_what_leaves_verifies(world, domain):
 def test_a_unix_socket(world):
     plain = of("rr.example.com", MESSAGES["plain"])
     world.milter.stop()  # so that it is not the one that answers
-    data = world.one(world.by_unix, plain)
+    data = [world.one(port, plain) for port in world.by_unix]
     world.milter.start()
-    world.assert_signed([data], ["rr.example.com"])
+    world.assert_signed(data, ["rr.example.com"] * 2)
 
 
 def test_a_large_body(world):

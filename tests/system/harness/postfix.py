@@ -138,7 +138,8 @@ def self_signed(directory, hostname):
 class Instance:
     """A Postfix of one's own: main is put behind BASE, listeners are
     (address, port) for smtpd; services: {port: ["parameter=value", ...]} of
-    further ones on 127.0.0.1."""
+    further ones on 127.0.0.1; one with the word "chroot" among them runs in
+    the queue directory."""
 
     def __init__(self, directory, listeners, hostname, main, services=None):
         self.directory = directory
@@ -156,8 +157,10 @@ class Instance:
             file.write("".join("%s:%d inet n - n - - smtpd\n" % listener
                                for listener in self.listeners) + MASTER)
             for port, parameters in (services or {}).items():
-                file.write("127.0.0.1:%d inet n - n - - smtpd%s\n" % (
-                    port, "".join(" -o " + one for one in parameters)))
+                file.write("127.0.0.1:%d inet n - %s - - smtpd%s\n" % (
+                    port, "y" if "chroot" in parameters else "n",
+                    "".join(" -o " + one for one in parameters
+                            if one != "chroot")))
         self.listeners += [("127.0.0.1", port) for port in services or {}]
         self._env["MAIL_CONFIG"] = self.config
 
