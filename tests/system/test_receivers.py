@@ -46,6 +46,7 @@ class World:
         self.keys = keys
         self.port = free_port()
         self.rigs = {}
+        self.verified = set()
         self.names = self.relay = None
         by = authority(directory)
         try:
@@ -86,13 +87,18 @@ class World:
         return data
 
     def check(self, sent, deliveries):
-        """Everything that arrived: as sent, and both signatures good."""
+        """Everything that arrived: as sent, and both signatures good. What is
+        the same from its signatures on needs no second verdict."""
         for one in deliveries:
             assert one.data.endswith(sent), (one.data[:2000], sent[:2000])
+            signed = one.data[one.data.index(b"DKIM-Signature:"):]
+            if signed in self.verified:
+                continue
             verdicts = judge.dkimpy(
                 one.data, judge.lookup_in(self.keys.records))
             assert [(verdict.selector, verdict.passed)
                     for verdict in verdicts] == [("rsa", True), ("ed", True)]
+            self.verified.add(signed)
 
     def stop(self):
         try:

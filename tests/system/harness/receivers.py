@@ -1,6 +1,7 @@
 """Postfix, Exim, OpenSMTPD and Sendmail under one roof: each takes mail for
 everybody, at an address of its own, with a certificate of one authority, and
-hands it on to a `sink` (faulty.Receiver), where a test sees what arrived.
+hands it on: to a `sink` (faulty.Receiver), where a test sees what arrived, or
+to a port of the test's own.
 
 Each refuses gone@…, and puts off later@… until stop_putting_off().
 """
@@ -78,7 +79,7 @@ class Rig:
     has_tls = True
     resumes = True
 
-    def __init__(self, directory, address, port, by):
+    def __init__(self, directory, address, port, by, next_port=None):
         self.directory = os.path.join(directory, self.name)
         os.makedirs(self.directory)
         os.chmod(self.directory, 0o711)
@@ -88,7 +89,8 @@ class Rig:
         self.plain = "%s:%d" % (address, self.plain_port)
         self.certificate = vouched_for(self.directory, self.host, by)
         self.authority = by[0]
-        self.sink = Receiver(free_port())
+        self.sink = None if next_port else Receiver(free_port())
+        self.next_port = next_port or self.sink.port
         self.server = self.make()
 
     @property
@@ -100,7 +102,8 @@ class Rig:
 
     def stop(self):
         self.server.stop()
-        self.sink.stop()
+        if self.sink:
+            self.sink.stop()
 
     def arrived(self, subject, recipients=1, seconds=60):
         """The deliveries of one message, for so many recipients."""
@@ -132,7 +135,7 @@ class PostfixRig(Rig):
         server = PostfixServer(
             os.path.join(self.directory, "server"),
             [(self.address, self.port)], self.host,
-            RELAYING.format(relay_port=self.sink.port) + POSTFIX_TLS.format(
+            RELAYING.format(relay_port=self.next_port) + POSTFIX_TLS.format(
                 cert=self.certificate[0], key=self.certificate[1], gone=gone),
             {self.plain_port: ["smtpd_tls_security_level=none"]})
         server.start()
@@ -147,7 +150,7 @@ class EximRig(Rig):
     name = "exim"
 
     def make(self):
-        return Exim(self.directory, self.listeners, self.sink.port,
+        return Exim(self.directory, self.listeners, self.next_port,
                     self.certificate, self.plain_port, self.host)
 
 
@@ -158,7 +161,7 @@ class OpenSmtpdRig(Rig):
     has_tls = False
 
     def make(self):
-        return OpenSmtpd(self.directory, self.listeners, self.sink.port,
+        return OpenSmtpd(self.directory, self.listeners, self.next_port,
                          self.certificate, self.plain_port, self.host)
 
 
@@ -167,7 +170,7 @@ class SendmailRig(Rig):
     resumes = False  # it gives tickets, and takes none
 
     def make(self):
-        return Sendmail(self.directory, self.sink.port, self._site(True),
+        return Sendmail(self.directory, self.next_port, self._site(True),
                         hostname=self.host, mailer="esmtp",
                         address=self.address, port=self.port,
                         tls_files=self.certificate + (self.authority,))
