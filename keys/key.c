@@ -12,6 +12,8 @@
 #include <openssl/x509.h>
 #include <stdlib.h>
 
+#include "keys/key_der.h"
+
 /* SubjectPublicKeyInfo of an 8192 bit RSA key has 1,062 bytes; a public
  * exponent of the same size, which nobody has, would double it. */
 #define KEY_PUBLIC_DER_MAX 4096
@@ -527,22 +529,28 @@ key_sign(struct key *key, const uint8_t digest[KEY_DIGEST_SIZE],
 
 /* ---- public halves ---- */
 
-/* Takes pkey, which has no private half. */
+/* Takes pkey, which has no private half, and its SubjectPublicKeyInfo; where
+ * that is empty it is made. */
 static struct key_public *
-public_new(EVP_PKEY *pkey, enum key_algorithm algorithm)
+public_new(EVP_PKEY *pkey, enum key_algorithm algorithm, struct text info)
 {
 	struct key_public *public = memory_new(sizeof(*public));
 	size_t raw_len = sizeof(public->raw);
 	unsigned char *der = NULL;
-	int len = i2d_PUBKEY(pkey, &der);
 
-	ASSERT(len > 0);
 	public->algorithm = algorithm;
 	public->pkey = pkey;
 	public->bits = (unsigned)EVP_PKEY_get_bits(pkey);
-	text_add(&public->der, slice_of(der, (size_t)len));
-	SHA256(der, (size_t)len, public->id.bytes);
-	OPENSSL_free(der);
+	public->der = info;
+	if (info.len == 0) {
+		int len = i2d_PUBKEY(pkey, &der);
+
+		ASSERT(len > 0);
+		text_add(&public->der, slice_of(der, (size_t)len));
+		OPENSSL_free(der);
+	}
+	SHA256((const unsigned char *)public->der.bytes, public->der.len,
+	       public->id.bytes);
 	if (algorithm == KEY_ED25519_SHA256)
 		ASSERT(EVP_PKEY_get_raw_public_key(pkey, public->raw,
 						   &raw_len) == 1);
@@ -565,35 +573,18 @@ key_public_of(const struct key *key)
 				 numbers) == 1);
 	OSSL_PARAM_free(numbers);
 	EVP_PKEY_CTX_free(context);
-	return public_new(pkey, key->algorithm);
+	return public_new(pkey, key->algorithm, (struct text){0});
 }
 
 static EVP_PKEY *
-rsa_public_decode(struct slice bytes)
-{
-	const unsigned char *der = (const unsigned char *)bytes.bytes;
-	const unsigned char *end = der + bytes.len, *at = der;
-	EVP_PKEY *pkey = d2i_PUBKEY(NULL, &at, (long)bytes.len);
-
-	if (pkey == NULL) {
-		at = der;
-		pkey = d2i_PublicKey(EVP_PKEY_RSA, NULL, &at, (long)bytes.len);
-	}
-	if (pkey != NULL && at == end &&
-	    EVP_PKEY_get_base_id(pkey) == EVP_PKEY_RSA)
-		return pkey;
-	EVP_PKEY_free(pkey);
-	return NULL;
-}
-
-static EVP_PKEY *
-public_decode(enum key_algorithm algorithm, struct slice bytes)
+public_decode(enum key_algorithm algorithm, struct slice bytes,
+	      struct text *info_out)
 {
 	if (bytes.len == 0 || bytes.len > KEY_PUBLIC_DER_MAX)
 		return NULL;
 	switch (algorithm) {
 	case KEY_RSA_SHA256:
-		return rsa_public_decode(bytes);
+		return key_der_read_rsa(bytes, info_out);
 	case KEY_ED25519_SHA256:
 		if (bytes.len != ED25519_RAW_SIZE)
 			return NULL;
@@ -608,10 +599,11 @@ bool
 key_public_read(enum key_algorithm algorithm, struct slice bytes,
 		struct key_public **public_out, struct fault *fault)
 {
+	struct text info = {0};
 	EVP_PKEY *pkey;
 
 	ERR_clear_error();
-	pkey = public_decode(algorithm, bytes);
+	pkey = public_decode(algorithm, bytes, &info);
 	if (pkey == NULL) {
 		ERR_clear_error();
 		return fault_set(fault, FAULT_INPUT, "not an %s public key",
@@ -620,11 +612,12 @@ key_public_read(enum key_algorithm algorithm, struct slice bytes,
 	}
 	if (!size_check(pkey, algorithm, fault)) {
 		EVP_PKEY_free(pkey);
+		text_done(&info);
 		if (fault != NULL)
 			fault->kind = FAULT_LIMIT;
 		return false;
 	}
-	*public_out = public_new(pkey, algorithm);
+	*public_out = public_new(pkey, algorithm, info);
 	return true;
 }
 
