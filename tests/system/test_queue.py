@@ -158,6 +158,7 @@ def test_a_long_list(deferring):
                   for number in range(60)]
     for _ in range(8):
         submit(world.relay.port, message(), recipients=recipients)
+    world.relay.wait("accepted", 8)
     ids = [event["id"] for event in world.relay.named("accepted")]
     rows = listed(world)
     assert sorted(row["id"] for row in rows) == sorted(ids)

@@ -195,7 +195,7 @@ class Relay:
             self.start()
 
     def start(self, seconds=20):
-        seen = len(self.named("ready"))
+        seen = len(self._named("ready"))
         self.launch()
         self.wait("ready", count=seen + 1, seconds=seconds)
         self.family()
@@ -233,6 +233,12 @@ class Relay:
     # -- what it said ------------------------------------------------------
 
     def named(self, name, **fields):
+        """All such events that have been logged by now: lines that follow
+        closely on others are written a few ms later, together."""
+        time.sleep(0.05)
+        return self._named(name, **fields)
+
+    def _named(self, name, **fields):
         return [event for event in list(self.events)
                 if event["event"] == name and
                 all(event.get(key) == value for key, value in fields.items())]
@@ -241,12 +247,12 @@ class Relay:
         """The count-th such event; the process may not end meanwhile."""
         deadline = time.monotonic() + seconds
         while True:
-            found = self.named(name, **fields)
+            found = self._named(name, **fields)
             if len(found) >= count:
                 return found[count - 1]
             if self.process.poll() is not None:
                 self._reader.join(5)
-                found = self.named(name, **fields)
+                found = self._named(name, **fields)
                 if len(found) >= count:
                     return found[count - 1]
                 raise AssertionError("signet ended with %d; it said:\n%s" % (
