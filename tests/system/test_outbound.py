@@ -203,6 +203,8 @@ class World:
             'route "%s" { %s }\n' % (domain(number), row.policy)
             for number, row in enumerate(ROWS) if row.policy)
         setup.extra += 'route "careful.example.net" { %s }\n' % VERIFY
+        setup.extra += 'route "address.example.net" { via = "%s:%d" }\n' % (
+            self.receivers[number_of("TLS")][0].address, self.port)
         self.relay = signet.Relay(setup, start=False)
         self.relay.start()
         with Client(self.relay.port) as client:
@@ -296,6 +298,37 @@ def test_a_careless_session_is_not_resumed_by_the_careful(world):
         event = world.relay.wait(wanted, to=to)
     assert event["status"] == "4.7.5" and "self-signed" in event["reply"]
     ROWS[number].arrives += 1
+
+
+def send_to(world, to):
+    submit(world.relay.port, message(), sender="alice@nowhere.example",
+           recipients=[to])
+    return world.relay.wait("delivered", to=to)
+
+
+def test_the_server_is_told_its_name_but_no_address(world):
+    number = number_of("TLS")
+    host = world.receivers[number][0]
+    outcome(world, number)
+    assert set(host.server_names) == {"m%d-0.example.net" % number}
+    event = send_to(world, "bob@address.example.net")
+    assert event["tls"].startswith("TLSv1.3") and not event["resumed"]
+    assert event["certificate"] == "self-signed certificate"
+    assert host.server_names[-1] is None
+    ROWS[number].arrives += 1
+
+
+@pytest.mark.parametrize("what", ["TLS", "TLS 1.0"])
+def test_sessions_are_resumed(world, what):
+    """Again and again, in each version's own way."""
+    number = number_of(what)
+    host = world.receivers[number][0]
+    outcome(world, number)
+    for turn in range(2):
+        wait_for(host.is_alone, 10, "the connection to end")
+        event = send_to(world, "turn%d@%s" % (turn, domain(number)))
+        assert event["resumed"], event
+    ROWS[number].arrives += 2
 
 
 def test_nobody_got_it_twice(world):

@@ -49,10 +49,12 @@ class Receiver:
         self.commands = []  # (session, "VERB argument")
         self.sessions = 0
         self.errors = []
+        self.server_names = []  # that clients gave (SNI); None: none
         self._context = None
         if tls in ("good", "old"):
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(*certificate)
+            self._context.sni_callback = self._on_name
         if tls == "old":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -87,6 +89,14 @@ class Receiver:
                     peer.shutdown(socket.SHUT_RDWR)
                 except OSError:
                     pass
+
+    def _on_name(self, connection, name, context):
+        self.server_names.append(name)
+
+    def is_alone(self):
+        """Whether nobody is connected."""
+        with self._lock:
+            return not self._open
 
     def wait_deliveries(self, count, seconds=20):
         wait_for(lambda: len(self.deliveries) >= count, seconds,
