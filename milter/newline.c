@@ -14,7 +14,7 @@ line_end(struct newline *newline, bool is_whole, struct text *out)
 {
 	text_add_string(out, "\r\n");
 	newline->column = 0;
-	newline->at_mended = !is_whole;
+	newline->at_mended = !is_whole && !newline->keeps_dots;
 	if (!is_whole)
 		newline->has_mended = true;
 }

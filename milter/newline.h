@@ -15,6 +15,7 @@
 #include "base/slice.h"
 
 struct newline {
+	bool keeps_dots;    /* set by the caller: no dot is stuffed */
 	size_t crs;         /* held back */
 	bool at_mended;     /* behind a line end that was not CRLF */
 	bool holds_dot;     /* the first byte there */

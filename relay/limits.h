@@ -38,6 +38,8 @@
 /* Logins: threads that hash passwords, and logins that may wait for them. */
 #define LOGIN_THREADS 2
 #define LOGIN_JOBS_MAX 1024
+/* Digits of a BDAT's size. */
+#define CHUNK_DIGITS_MAX 20
 /* Errors of a client until it is told to go. */
 #define SESSION_ERRORS_MAX 20
 /* A body's deadline moves by what arrives: at least this rate. */

@@ -151,17 +151,18 @@ read_behind_cr(struct wire_data *data, struct slice input)
 	return read_line(data, input);
 }
 
-/* Lines that need no change, as many as there are; stops before a dot that
- * begins a line. */
+/* Lines that need no change, as many as there are; where dots are stuffed, up to
+ * one that begins a line. */
 static size_t
-read_run(struct wire_data *data, struct slice input)
+read_run(struct wire_data *data, struct slice input, bool is_stuffed)
 {
 	size_t at = 0;
 
 	while (at < input.len) {
 		struct slice rest = slice_from(input, at);
 
-		if (data->state == AT_LINE_START && rest.bytes[0] == '.')
+		if (is_stuffed && data->state == AT_LINE_START &&
+		    rest.bytes[0] == '.')
 			break;
 		if (data->state == BEHIND_CR)
 			at += read_behind_cr(data, rest);
@@ -197,7 +198,7 @@ wire_data_read(struct wire_data *data, struct slice input, size_t *used_out,
 			data->state = BEHIND_CR;
 			goes_on = take(owner, SLICE("\r"));
 		} else {
-			run = read_run(data, rest);
+			run = read_run(data, rest, true);
 			used += run;
 			goes_on = take(owner, slice_sub(rest, 0, run));
 		}
@@ -205,6 +206,21 @@ wire_data_read(struct wire_data *data, struct slice input, size_t *used_out,
 	note_octets(data, slice_sub(input, 0, used));
 	*used_out = used;
 	return status;
+}
+
+void
+wire_chunk(struct wire_data *data, struct slice bytes)
+{
+	size_t used = read_run(data, bytes, false);
+
+	ASSERT(used == bytes.len);
+	note_octets(data, bytes);
+}
+
+bool
+wire_is_line_start(const struct wire_data *data)
+{
+	return data->state == AT_LINE_START;
 }
 
 void

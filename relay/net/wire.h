@@ -61,6 +61,11 @@ enum wire_data_status wire_data_read(struct wire_data *data,
 						  struct slice bytes),
 				     void *owner);
 
+/* The same of bytes whose end is known otherwise (BDAT), which have no stuffing:
+ * only notes what is in them. */
+void wire_chunk(struct wire_data *data, struct slice bytes);
+bool wire_is_line_start(const struct wire_data *data);
+
 /* The other way, for the client: dot-stuffs; *at_line_start carries between
  * calls (true at first). */
 void wire_stuff(struct text *out, struct slice bytes, bool *at_line_start);

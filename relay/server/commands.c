@@ -2,20 +2,21 @@
 
 #include "relay/server/account.h"
 #include "relay/server/authentication.h"
-#include "relay/server/path.h"
+#include "relay/server/envelope.h"
 #include "relay/server/rates.h"
 
 #define IN(state) (1u << SESSION_##state)
-#define ANYWHERE (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT))
+#define ANYWHERE (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT) | IN(BDAT))
 
 /* What check has found out for run. */
 struct parsed {
-	struct path path;
+	struct slice address; /* of mail or a recipient, for the log */
+	struct envelope_mail mail;
+	struct envelope_rcpt rcpt;
 	struct slice word, initial;
-	uint64_t size;
-	bool declared_8bit, is_postmaster;
 	/* The path as it should have been written, where it was not. */
 	struct text mended;
+	struct chunk chunk;
 };
 
 struct command {
@@ -41,7 +42,7 @@ static const struct reply reply_vrfy = {
 	252, "2.5.0", "Cannot say, but will take the message and try"};
 static const struct reply reply_help = {
 	214, "2.0.0",
-	"EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\n"
+	"EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\n"
 	"RFC 5321 has the rest"};
 
 static const struct reply reply_unknown = {500, "5.5.2",
@@ -60,30 +61,14 @@ static const struct reply reply_bad_helo = {
 	501, "5.5.4", "Give a host name or an address in brackets"};
 static const struct reply reply_need_arg = {501, "5.5.4",
 					    "A parameter is missing"};
-static const struct reply reply_mail_syntax = {
-	501, "5.5.4", "Syntax: MAIL FROM:<address>"};
-static const struct reply reply_rcpt_syntax = {
-	501, "5.5.4", "Syntax: RCPT TO:<address>"};
-static const struct reply reply_bad_param = {501, "5.5.4",
-					     "Malformed parameter"};
 static const struct reply reply_unknown_param = {
 	555, "5.5.4", "Parameter not recognized or not implemented"};
-static const struct reply reply_not_ascii = {
-	553, "5.6.7", "Addresses outside ASCII are not supported"};
-static const struct reply reply_sender_bad = {
-	553, "5.1.7", "The sender's address is malformed"};
-static const struct reply reply_sender_no_domain = {
-	553, "5.1.7", "The sender's address has no domain"};
-static const struct reply reply_sender_long = {
-	553, "5.1.7", "The sender's address is too long"};
-static const struct reply reply_rcpt_bad = {
-	553, "5.1.3", "The recipient's address is malformed"};
-static const struct reply reply_rcpt_no_domain = {
-	553, "5.1.3", "The recipient's address has no domain"};
-static const struct reply reply_rcpt_long = {
-	553, "5.1.3", "The recipient's address is too long"};
 static const struct reply reply_no_rcpt = {554, "5.5.1",
 					   "No valid recipients"};
+static const struct reply reply_no_rcpt_bdat = {503, "5.5.1",
+						"No valid recipients"};
+static const struct reply reply_bad_chunk = {
+	501, "5.5.4", "Syntax: BDAT size [LAST]; cannot go on behind this"};
 static const struct reply reply_too_many_rcpt = {452, "4.5.3",
 						 "Too many recipients"};
 static const struct reply reply_too_big = {
@@ -164,7 +149,14 @@ ehlo_run(struct session *session, const struct parsed *parsed)
 	if (authentication_offered(session) != NULL)
 		text_addf(&lines, "AUTH %s\n",
 			  authentication_offered(session));
-	text_add_string(&lines, "ENHANCEDSTATUSCODES");
+	text_addf(&lines,
+		  "ENHANCEDSTATUSCODES\nSMTPUTF8\nDSN\nCHUNKING\n"
+		  "LIMITS RCPTMAX=%llu",
+		  (unsigned long long)options->limits.max_recipients);
+	if (options->limits.max_messages_per_session > 0)
+		text_addf(&lines, " MAILMAX=%llu",
+			  (unsigned long long)
+				  options->limits.max_messages_per_session);
 	return session_reply(session, &extensions, text_slice(&lines));
 }
 
@@ -223,94 +215,13 @@ auth_run(struct session *session, const struct parsed *parsed)
 	return authentication_begin(session, parsed->word, parsed->initial);
 }
 
-/* --- MAIL: RFC 5321 4.1.1.2, SIZE: RFC 1870, BODY: RFC 6152 --- */
+/* --- MAIL: RFC 5321 4.1.1.2 --- */
 
-/* Old devices write an address without its brackets. */
-static struct slice
-path_mend(const struct session *session, struct slice args, struct parsed *out)
+/* For a path as it should have been written; NULL: it has to be. */
+static struct text *
+leniency(const struct session *session, struct parsed *out)
 {
-	struct slice address, rest = args;
-
-	if (!session->listener->lenient || args.len == 0 ||
-	    args.bytes[0] == '<' || !slice_split(&rest, ' ', &address))
-		return args;
-	text_addf(&out->mended, "<%.*s>", SLICE_ARG(address));
-	if (rest.len > 0)
-		text_addf(&out->mended, " %.*s", SLICE_ARG(rest));
-	return text_slice(&out->mended);
-}
-
-static const struct reply *
-mail_param(const struct session *session, struct slice keyword,
-	   struct slice value, unsigned *seen, struct parsed *out)
-{
-	enum { SIZE = 1, BODY = 2, AUTH = 4 };
-
-	if (slice_eq_nocase(keyword, SLICE("SIZE"))) {
-		if ((*seen & SIZE) != 0 || value.len > 20 ||
-		    !slice_number(value, &out->size))
-			return &reply_bad_param;
-		*seen |= SIZE;
-		if (out->size >
-		    session_options(session)->limits.max_message_size)
-			return &reply_too_big;
-		return NULL;
-	}
-	if (slice_eq_nocase(keyword, SLICE("BODY"))) {
-		out->declared_8bit = slice_eq_nocase(value, SLICE("8BITMIME"));
-		if ((*seen & BODY) != 0 ||
-		    (!out->declared_8bit &&
-		     !slice_eq_nocase(value, SLICE("7BIT"))))
-			return &reply_bad_param;
-		*seen |= BODY;
-		return NULL;
-	}
-	/* RFC 4954 5: the first submitter, of whom nobody here needs to know;
-	 * a client that was offered AUTH may say so. */
-	if (slice_eq_nocase(keyword, SLICE("AUTH")) &&
-	    session->listener->auth != AUTH_NONE) {
-		if ((*seen & AUTH) != 0 || value.len == 0)
-			return &reply_bad_param;
-		*seen |= AUTH;
-		return NULL;
-	}
-	return &reply_unknown_param;
-}
-
-static const struct reply *
-mail_params(const struct session *session, struct slice rest,
-	    struct parsed *out)
-{
-	const struct reply *refusal = NULL;
-	struct slice keyword, value;
-	unsigned seen = 0;
-
-	while (refusal == NULL) {
-		switch (param_next(&rest, &keyword, &value)) {
-		case PARAM_NONE:
-			return NULL;
-		case PARAM_MALFORMED:
-			return &reply_bad_param;
-		case PARAM_ONE:
-			refusal = mail_param(session, keyword, value, &seen,
-					     out);
-			break;
-		}
-	}
-	return refusal;
-}
-
-/* Takes "FROM:" or "TO:" off; spaces behind the colon are not RFC 5321, but
- * many devices put them there. */
-static bool
-take_prefix(struct slice *args, const char *prefix)
-{
-	if (!slice_starts_nocase(*args, SLICE(prefix)))
-		return false;
-	*args = slice_from(*args, strlen(prefix));
-	while (args->len > 0 && args->bytes[0] == ' ')
-		*args = slice_from(*args, 1);
-	return true;
+	return session->listener->lenient ? &out->mended : NULL;
 }
 
 /* Kinds of use are counted apart. */
@@ -359,45 +270,40 @@ mail_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
 	const struct limits_options *limits = &session_options(session)->limits;
-	const struct reply *refusal = NULL;
-	struct slice rest;
+	const struct reply *refusal = envelope_mail_parse(
+		args, leniency(session, out), &out->mail);
+	uint64_t size = out->mail.size;
 
-	if (!take_prefix(&args, "FROM:"))
-		return &reply_mail_syntax;
-	args = path_mend(session, args, out);
-	switch (path_parse(args, &out->path, &rest)) {
-	case PATH_OK:
-		break;
-	case PATH_MALFORMED:
-		return &reply_sender_bad;
-	case PATH_NO_DOMAIN:
-		return &reply_sender_no_domain;
-	case PATH_TOO_LONG:
-		return &reply_sender_long;
-	case PATH_NOT_ASCII:
-		return &reply_not_ascii;
-	}
+	out->address = out->mail.path.address;
+	if (refusal != NULL)
+		return refusal;
 	if (session->listener->auth == AUTH_REQUIRED &&
 	    !session->is_authenticated)
 		return &reply_auth_first;
 	if (limits->max_messages_per_session > 0 &&
 	    session->messages >= limits->max_messages_per_session)
 		return &reply_session_full;
-	refusal = mail_account_check(session, out->path.address);
-	if (refusal == NULL)
-		refusal = mail_params(session, rest, out);
-	if (refusal == NULL && !store_accepts(session->share->store, out->size))
+	/* RFC 4954 5: the first submitter, of whom nobody here needs to know;
+	 * a client that was offered AUTH may say so. */
+	if (out->mail.names_submitter && session->listener->auth == AUTH_NONE)
+		return &reply_unknown_param;
+	refusal = mail_account_check(session, out->mail.path.address);
+	if (refusal != NULL)
+		return refusal;
+	if (size > limits->max_message_size)
+		return &reply_too_big;
+	if (!store_accepts(session->share->store, size))
 		return &reply_no_room;
-	return refusal;
+	return NULL;
 }
 
 static enum step
-mail_run(struct session *session, const struct parsed *mail)
+mail_run(struct session *session, const struct parsed *parsed)
 {
 	if (session->account != NULL)
 		spend_rate(session, 'm', session->account->messages_per_hour);
 	session->messages++;
-	session_begin(session, mail->path.address, mail->declared_8bit);
+	session_begin(session, &parsed->mail);
 	session_enter(session, SESSION_MAIL);
 	return session_reply(session, &reply_sender_ok, SLICE_NONE);
 }
@@ -405,52 +311,24 @@ mail_run(struct session *session, const struct parsed *mail)
 /* --- RCPT: RFC 5321 4.1.1.3 --- */
 
 static const struct reply *
-rcpt_path(struct slice args, struct parsed *out, struct slice *rest)
-{
-	switch (path_parse(args, &out->path, rest)) {
-	case PATH_OK:
-		/* The null path is a sender only. */
-		return out->path.address.len > 0 ? NULL : &reply_rcpt_bad;
-	case PATH_MALFORMED:
-		return &reply_rcpt_bad;
-	case PATH_NO_DOMAIN:
-		out->is_postmaster = slice_eq_nocase(out->path.local,
-						     SLICE("postmaster"));
-		return out->is_postmaster ? NULL : &reply_rcpt_no_domain;
-	case PATH_TOO_LONG:
-		return &reply_rcpt_long;
-	case PATH_NOT_ASCII:
-		return &reply_not_ascii;
-	}
-	return &reply_rcpt_bad;
-}
-
-static const struct reply *
 rcpt_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
-	const struct reply *refusal = NULL;
-	struct slice rest, keyword, value;
+	const struct transaction *transaction = session->transaction;
+	const struct reply *refusal = envelope_rcpt_parse(
+		args, leniency(session, out),
+		transaction_message(transaction)->declared_smtputf8,
+		&out->rcpt);
 
-	if (!take_prefix(&args, "TO:"))
-		return &reply_rcpt_syntax;
-	refusal = rcpt_path(path_mend(session, args, out), out, &rest);
+	out->address = out->rcpt.path.address;
 	if (refusal != NULL)
 		return refusal;
-	switch (param_next(&rest, &keyword, &value)) {
-	case PARAM_NONE:
-		break;
-	case PARAM_ONE:
-		return &reply_unknown_param;
-	case PARAM_MALFORMED:
-		return &reply_bad_param;
-	}
 	if (!session->is_allowed && !session->is_authenticated)
 		return session->listener->auth == AUTH_NONE
 			       ? &reply_not_allowed
 			       : &reply_auth_first;
-	if (transaction_recipients(session->transaction) >=
-	    transaction_options(session->transaction)->limits.max_recipients)
+	if (transaction_recipients(transaction) >=
+	    transaction_options(transaction)->limits.max_recipients)
 		return &reply_too_many_rcpt;
 	if (session->account != NULL &&
 	    !has_rate(session, 'r', session->account->recipients_per_hour))
@@ -458,31 +336,31 @@ rcpt_check(const struct session *session, struct slice args,
 	return NULL;
 }
 
-/* The domain in lower case; a literal as it stands. */
-static void
-add_destination(struct text *out, struct slice domain, bool is_literal)
-{
-	for (size_t i = 0; i < domain.len; i++)
-		text_add_byte(out, is_literal ? domain.bytes[i]
-					      : ascii_lower(domain.bytes[i]));
-}
-
 static enum step
-rcpt_run(struct session *session, const struct parsed *rcpt)
+rcpt_run(struct session *session, const struct parsed *parsed)
 {
-	CLEAN(text_done) struct text address = {0}, destination = {0};
-	struct slice domain = rcpt->path.domain;
+	const struct envelope_rcpt *rcpt = &parsed->rcpt;
+	struct slice hostname =
+		transaction_options(session->transaction)->hostname;
+	CLEAN(text_done) struct text address = {0}, ours = {0};
 
 	if (session->account != NULL)
 		spend_rate(session, 'r', session->account->recipients_per_hour);
 	text_add(&address, rcpt->path.address);
 	if (rcpt->is_postmaster) {
-		domain = transaction_options(session->transaction)->hostname;
-		text_addf(&address, "@%.*s", SLICE_ARG(domain));
+		text_addf(&address, "@%.*s", SLICE_ARG(hostname));
+		for (size_t i = 0; i < hostname.len; i++)
+			text_add_byte(&ours, ascii_lower(hostname.bytes[i]));
 	}
-	add_destination(&destination, domain, rcpt->path.is_literal);
-	transaction_recipient(session->transaction, text_slice(&address),
-			      text_slice(&destination));
+	transaction_recipient(
+		session->transaction,
+		&(struct recipient){
+			.address = text_slice(&address),
+			.destination = rcpt->is_postmaster
+					       ? text_slice(&ours)
+					       : SLICE(rcpt->destination),
+			.orcpt = rcpt->orcpt,
+			.notify = rcpt->notify});
 	if (session->state == SESSION_MAIL)
 		session_enter(session, SESSION_RCPT);
 	return session_reply(session, &reply_rcpt_ok, SLICE_NONE);
@@ -508,10 +386,68 @@ static enum step
 data_run(struct session *session, const struct parsed *parsed)
 {
 	(void)parsed;
-	transaction_data(session->transaction);
+	transaction_data(session->transaction, TRANSACTION_DATA);
 	session->lf = (struct wire_lf){0};
 	session_enter(session, SESSION_DATA);
 	return session_reply(session, &reply_go_on, SLICE_NONE);
+}
+
+/* --- BDAT: RFC 3030 2 --- */
+
+/* "1000", "1000 LAST" */
+static bool
+chunk_parse(struct slice args, struct chunk *out)
+{
+	struct slice rest = args, size;
+
+	if (!slice_split(&rest, ' ', &size) || size.len > CHUNK_DIGITS_MAX ||
+	    !slice_number(size, &out->size))
+		return false;
+	rest = slice_trim(rest);
+	out->is_last = slice_eq_nocase(rest, SLICE("LAST"));
+	out->left = out->size;
+	return out->is_last || rest.len == 0;
+}
+
+static const struct reply *
+chunk_refusal(const struct session *session)
+{
+	if (session->state == SESSION_START)
+		return &reply_greet_first;
+	if (session->state == SESSION_READY)
+		return &reply_sequence;
+	if (session->state == SESSION_MAIL)
+		return &reply_no_rcpt_bdat;
+	if (session->state == SESSION_RCPT &&
+	    !store_accepts(session->share->store, 0))
+		return &reply_no_room;
+	return NULL;
+}
+
+/* The octets come whatever is wrong with the command: whether they are taken is
+ * said behind them. */
+static const struct reply *
+bdat_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	out->chunk.is_malformed = !chunk_parse(args, &out->chunk);
+	out->chunk.refusal = chunk_refusal(session);
+	return NULL;
+}
+
+static enum step
+bdat_run(struct session *session, const struct parsed *parsed)
+{
+	if (parsed->chunk.is_malformed) {
+		/* Nobody knows where the next command begins. */
+		session_refuse(session, &reply_bad_chunk, SLICE_NONE);
+		return STEP_CLOSE;
+	}
+	session->chunk = parsed->chunk;
+	if (session->state == SESSION_RCPT && session->chunk.refusal == NULL)
+		transaction_data(session->transaction, TRANSACTION_BDAT);
+	session_enter(session, SESSION_CHUNK);
+	return STEP_NEXT;
 }
 
 /* --- the rest --- */
@@ -600,6 +536,7 @@ static const struct command commands[] = {
 	{ "MAIL",     IN(READY),           mail_check,     mail_run,     true  },
 	{ "RCPT",     IN(MAIL) | IN(RCPT), rcpt_check,     rcpt_run,     true  },
 	{ "DATA",     IN(MAIL) | IN(RCPT), data_check,     data_run,     true  },
+	{ "BDAT",     ANYWHERE,            bdat_check,     bdat_run,     true  },
 	{ "RSET",     ANYWHERE,            bare_check,     rset_run,     false },
 	{ "VRFY",     ANYWHERE,            vrfy_check,     vrfy_run,     false },
 	{ "EXPN",     ANYWHERE,            expn_check,     NULL,         false },
@@ -664,7 +601,7 @@ parsed_done(struct parsed *parsed)
 enum step
 command_run(struct session *session, struct slice line)
 {
-	CLEAN(parsed_done) struct parsed parsed = {.size = 0};
+	CLEAN(parsed_done) struct parsed parsed = {.address = SLICE_NONE};
 	const struct reply *refusal;
 	struct slice verb, args;
 	const struct command *command = command_find(line, &verb, &args);
@@ -689,9 +626,8 @@ command_run(struct session *session, struct slice line)
 	}
 	if (command->is_mail)
 		return session_reject(session, refusal, SLICE_NONE,
-				      parsed.path.address.len > 0
-					      ? parsed.path.address
-					      : args,
+				      parsed.address.len > 0 ? parsed.address
+							     : args,
 				      SLICE(refusal->text));
 	return session_refuse(session, refusal, SLICE_NONE);
 }

@@ -13,6 +13,19 @@ is_atext(char c)
 	       (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
+/* A character outside ASCII at the front (RFC 6531 3.3, UTF8-non-ascii), in
+ * octets; 0 where there is none. U+0080 to U+009F are controls. */
+static size_t
+non_ascii_len(struct slice text)
+{
+	size_t len = text.len > 0 ? slice_utf8_length(text, 0) : 0;
+
+	if (len == 2 && text.bytes[0] == '\xc2' &&
+	    (unsigned char)text.bytes[1] < 0xa0)
+		return 0;
+	return len >= 2 ? len : 0;
+}
+
 static bool
 is_let_dig(char c)
 {
@@ -40,6 +53,27 @@ path_domain_check(struct slice domain)
 	return true;
 }
 
+/* The same with UTF-8 in it: what becomes of that, IDNA says. */
+static bool
+domain_check_utf8(struct slice domain)
+{
+	char before = '.';
+
+	if (domain.len == 0 || domain.len > DOMAIN_MAX)
+		return false;
+	while (domain.len > 0) {
+		size_t len = non_ascii_len(domain);
+		char c = domain.bytes[0];
+
+		if (len == 0 && !is_let_dig(c) && c != '-' &&
+		    (c != '.' || before == '.'))
+			return false;
+		before = c;
+		domain = slice_from(domain, len > 0 ? len : 1);
+	}
+	return before != '.';
+}
+
 bool
 path_literal_check(struct slice literal)
 {
@@ -59,10 +93,15 @@ dot_string_len(struct slice text)
 {
 	size_t at = 0;
 
-	while (at < text.len && (is_atext(text.bytes[at]) ||
-				 (text.bytes[at] == '.' && at > 0 &&
-				  text.bytes[at - 1] != '.')))
-		at++;
+	while (at < text.len) {
+		size_t len = non_ascii_len(slice_from(text, at));
+
+		if (len == 0 && !is_atext(text.bytes[at]) &&
+		    (text.bytes[at] != '.' || at == 0 ||
+		     text.bytes[at - 1] == '.'))
+			break;
+		at += len > 0 ? len : 1;
+	}
 	return at > 0 && text.bytes[at - 1] == '.' ? 0 : at;
 }
 
@@ -72,12 +111,14 @@ quoted_string_len(struct slice text)
 	size_t at = 1;
 
 	while (at < text.len && text.bytes[at] != '"') {
+		size_t len = non_ascii_len(slice_from(text, at));
+
 		if (text.bytes[at] == '\\')
 			at++;
-		if (at >= text.len || text.bytes[at] < ' ' ||
-		    text.bytes[at] > '~')
+		if (at >= text.len || (len == 0 && (text.bytes[at] < ' ' ||
+						    text.bytes[at] > '~')))
 			return 0;
-		at++;
+		at += len > 0 ? len : 1;
 	}
 	return at < text.len ? at + 1 : 0;
 }
@@ -136,9 +177,14 @@ parse_mailbox(struct slice text, struct path *path)
 	if (path->domain.len > DOMAIN_MAX)
 		return PATH_TOO_LONG;
 	path->is_literal = path_literal_check(path->domain);
-	if (!path->is_literal && !path_domain_check(path->domain))
-		return PATH_MALFORMED;
-	return PATH_OK;
+	path->is_utf8 = !slice_is_ascii(path->address);
+	if (path->is_literal)
+		return PATH_OK;
+	return path_domain_check(path->domain) ||
+			       (path->is_utf8 &&
+				domain_check_utf8(path->domain))
+		       ? PATH_OK
+		       : PATH_MALFORMED;
 }
 
 /* The position of the bracket that closes, quoted strings passed over; 0: it
@@ -173,8 +219,6 @@ path_parse(struct slice text, struct path *path_out, struct slice *rest_out)
 	if (end == 0)
 		return PATH_MALFORMED;
 	inside = slice_sub(text, 1, end - 1);
-	if (!slice_is_ascii(inside))
-		return PATH_NOT_ASCII;
 	if (inside.len > 0) {
 		status = parse_mailbox(inside, &path);
 		if (status == PATH_NO_DOMAIN) {
@@ -203,6 +247,21 @@ keyword_check(struct slice keyword)
 	return true;
 }
 
+/* esmtp-value, with UTF-8 (RFC 6531 3.3). */
+static bool
+value_check(struct slice value)
+{
+	while (value.len > 0) {
+		size_t len = non_ascii_len(value);
+		char c = value.bytes[0];
+
+		if (len == 0 && (c <= ' ' || c > '~' || c == '='))
+			return false;
+		value = slice_from(value, len > 0 ? len : 1);
+	}
+	return true;
+}
+
 enum param_status
 param_next(struct slice *rest, struct slice *keyword_out,
 	   struct slice *value_out)
@@ -228,10 +287,8 @@ param_next(struct slice *rest, struct slice *keyword_out,
 	}
 	if (!keyword_check(param))
 		return PARAM_MALFORMED;
-	for (size_t i = 0; i < value.len; i++)
-		if (value.bytes[i] <= ' ' || value.bytes[i] > '~' ||
-		    value.bytes[i] == '=')
-			return PARAM_MALFORMED;
+	if (!value_check(value))
+		return PARAM_MALFORMED;
 	*keyword_out = param;
 	*value_out = value;
 	return PARAM_ONE;

@@ -1,6 +1,6 @@
 /*
- * path - mailboxes and parameters of MAIL and RCPT (RFC 5321 4.1.2, 4.1.3).
- * Pure.
+ * path - mailboxes and parameters of MAIL and RCPT (RFC 5321 4.1.2, 4.1.3), with
+ * UTF-8 by RFC 6531 3.3. Pure.
  *
  * Strict: what is taken here goes out again to somebody else's parser. Source
  * routes are taken and forgotten (RFC 5321 appendix C).
@@ -15,13 +15,14 @@ enum path_status {
 	PATH_MALFORMED, /* not "<…>", or what stands in it is no mailbox */
 	PATH_NO_DOMAIN, /* a local part alone; local is set */
 	PATH_TOO_LONG,  /* RFC 5321 4.5.3.1.1 to .3 */
-	PATH_NOT_ASCII, /* needs SMTPUTF8, RFC 6531 */
 };
 
 struct path {
 	struct slice address; /* without <> and source route; "": null path */
 	struct slice local, domain;
 	bool is_literal;      /* the domain is an address in [] */
+	bool is_utf8;         /* not ASCII: only with SMTPUTF8 (RFC 6531). The
+				 domain may then be one that IDNA refuses. */
 };
 
 /* Reads "<…>" from the front; *rest_out is what follows. */
@@ -34,7 +35,8 @@ bool path_literal_check(struct slice literal);
 
 enum param_status { PARAM_NONE, PARAM_ONE, PARAM_MALFORMED };
 
-/* The next "KEYWORD[=VALUE]" (RFC 5321 4.1.2, esmtp-param). */
+/* The next "KEYWORD[=VALUE]" (RFC 5321 4.1.2, esmtp-param). A value may have
+ * UTF-8 in it. */
 enum param_status param_next(struct slice *rest, struct slice *keyword_out,
 			     struct slice *value_out);
 

@@ -41,13 +41,17 @@ static const char *const state_names[] = {
 
 /* Which states lead to this one. */
 static const unsigned entered_from[SESSION_STATES_COUNT] = {
-	[SESSION_START] = IN(SECURING) | IN(PROXY),
+	[SESSION_START] = IN(SECURING) | IN(PROXY) | IN(CHUNK),
 	[SESSION_READY] = IN(START) | IN(MAIL) | IN(RCPT) | IN(DATA) |
-			  IN(COMMIT) | IN(AUTH) | IN(AUTHING),
+			  IN(CHUNK) | IN(BDAT) | IN(COMMIT) | IN(AUTH) |
+			  IN(AUTHING),
 	[SESSION_MAIL] = IN(READY),
 	[SESSION_RCPT] = IN(MAIL),
 	[SESSION_DATA] = IN(RCPT),
-	[SESSION_COMMIT] = IN(DATA),
+	[SESSION_CHUNK] = IN(START) | IN(READY) | IN(MAIL) | IN(RCPT) |
+			  IN(BDAT),
+	[SESSION_BDAT] = IN(CHUNK),
+	[SESSION_COMMIT] = IN(DATA) | IN(CHUNK),
 	[SESSION_SECURING] = IN(START) | IN(READY) | IN(PROXY),
 	[SESSION_AUTH] = IN(AUTHING),
 	[SESSION_AUTHING] = IN(READY) | IN(AUTH),
@@ -78,7 +82,8 @@ set_deadline(struct session *session)
 		timeout_ms = AUTHING_MS;
 	else if (session->state == SESSION_PROXY)
 		timeout_ms = PROXY_MS;
-	else if (session->state == SESSION_DATA)
+	else if (session->state == SESSION_DATA ||
+		 session->state == SESSION_CHUNK)
 		session->data_until_ms = clock_now_ms() + timeout_ms;
 	stream_deadline(session->stream, timeout_ms);
 }
@@ -222,7 +227,9 @@ void
 session_reset(struct session *session)
 {
 	transaction_cancel(&session->transaction);
-	if (session->state == SESSION_MAIL || session->state == SESSION_RCPT)
+	session->is_discarding = false;
+	if (session->state == SESSION_MAIL || session->state == SESSION_RCPT ||
+	    session->state == SESSION_BDAT)
 		session_enter(session, SESSION_READY);
 }
 
@@ -235,6 +242,16 @@ write_recipients(const struct message *message, struct text *out)
 	text_add(out, message->recipients[0].address);
 	if (message->recipients_count > 1)
 		text_addf(out, " and %zu more", message->recipients_count - 1);
+}
+
+/* What was under way when the relay was told to stop is through. */
+static enum step
+unless_stopping(struct session *session, enum step step)
+{
+	if (!session->share->is_stopping || step != STEP_NEXT)
+		return step;
+	session_reply(session, &reply_closing, SLICE_NONE);
+	return STEP_CLOSE;
 }
 
 /* Answers the end of data; the transaction is over. */
@@ -254,11 +271,7 @@ answer(struct session *session, const struct reply *reply, struct slice extra,
 		step = session_reject(session, reply, extra, text_slice(&to),
 				      reason);
 	}
-	if (session->share->is_stopping && step == STEP_NEXT) {
-		session_reply(session, &reply_closing, SLICE_NONE);
-		step = STEP_CLOSE;
-	}
-	return step;
+	return unless_stopping(session, step);
 }
 
 static void
@@ -276,12 +289,17 @@ on_finished(void *owner, const struct reply *reply, struct slice extra,
 	session_resume(session, step);
 }
 
+static void session_pump(struct session *session);
+
 static void
 on_drained(void *owner)
 {
 	struct session *session = owner;
 
 	stream_resume(session->stream);
+	/* The octets of a chunk are all in: no input has to come. */
+	if (session->state == SESSION_CHUNK && session->chunk.left == 0)
+		session_pump(session);
 }
 
 static void
@@ -294,8 +312,7 @@ write_tls(const struct session *session, struct text *out)
 }
 
 void
-session_begin(struct session *session, struct slice reverse_path,
-	      bool declared_8bit)
+session_begin(struct session *session, const struct envelope_mail *mail)
 {
 	CLEAN(text_done) struct text tls = {0};
 	struct transaction_setup setup = {
@@ -313,6 +330,7 @@ session_begin(struct session *session, struct slice reverse_path,
 	};
 
 	ASSERT(session->transaction == NULL);
+	session->is_discarding = false;
 	write_tls(session, &tls);
 	setup.trace = (struct trace){
 		.helo = text_slice(&session->helo),
@@ -322,8 +340,7 @@ session_begin(struct session *session, struct slice reverse_path,
 		.is_authenticated = session->is_authenticated,
 		.tls = text_slice(&tls),
 	};
-	session->transaction = transaction_new(&setup, reverse_path,
-					       declared_8bit);
+	session->transaction = transaction_new(&setup, mail);
 }
 
 /* --- input --- */
@@ -401,6 +418,79 @@ read_data(struct session *session)
 		return refused_data(session);
 	}
 	return STEP_CLOSE;
+}
+
+/* A chunk that came before its time, or for which there is no room. */
+static enum step
+refused_chunk(struct session *session)
+{
+	const struct reply *refusal = session->chunk.refusal;
+	CLEAN(text_done) struct text to = {0};
+	enum step step;
+
+	if (session->transaction != NULL)
+		write_recipients(transaction_message(session->transaction),
+				 &to);
+	if (session->is_discarding)
+		step = session_reply(session, refusal, SLICE_NONE);
+	else
+		step = session_reject(session, refusal, SLICE_NONE,
+				      text_slice(&to), SLICE(refusal->text));
+	transaction_cancel(&session->transaction);
+	session_enter(session, session->helo.len > 0 ? SESSION_READY
+						     : SESSION_START);
+	return unless_stopping(session, step);
+}
+
+static enum step
+end_of_chunk(struct session *session)
+{
+	static const struct reply taken = {250, "2.0.0", "Octets taken: "};
+	CLEAN(text_done) struct text count = {0};
+	enum step step;
+
+	if (session->chunk.refusal != NULL)
+		return refused_chunk(session);
+	switch (transaction_chunk_end(session->transaction,
+				      session->chunk.is_last)) {
+	case TRANSACTION_MORE:
+	case TRANSACTION_BLOCKED:
+		break;
+	case TRANSACTION_ENDED:
+		session_enter(session, SESSION_COMMIT);
+		return STEP_WAIT;
+	case TRANSACTION_REFUSED:
+		step = refused_data(session);
+		session->is_discarding = true;
+		return step;
+	}
+	session_enter(session, SESSION_BDAT);
+	text_addf(&count, "%llu", (unsigned long long)session->chunk.size);
+	return session_reply(session, &taken, text_slice(&count));
+}
+
+/* Octets of a BDAT, as many as it said: RFC 3030 2. */
+static enum step
+read_chunk(struct session *session, bool *more_needed)
+{
+	struct chunk *chunk = &session->chunk;
+	struct slice input = stream_input(session->stream);
+	enum transaction_status status = TRANSACTION_MORE;
+
+	if (input.len > chunk->left)
+		input.len = (size_t)chunk->left;
+	if (chunk->left > 0 && input.len == 0) {
+		*more_needed = true;
+		return STEP_NEXT;
+	}
+	if (chunk->refusal == NULL && input.len > 0)
+		status = transaction_chunk(session->transaction, input);
+	chunk->left -= input.len;
+	stream_consume(session->stream, input.len);
+	extend_deadline(session, input.len);
+	if (status == TRANSACTION_BLOCKED)
+		return STEP_WAIT;
+	return chunk->left > 0 ? STEP_NEXT : end_of_chunk(session);
 }
 
 /* Up to the CRLF of a line that was too long. False: more has to come. */
@@ -518,6 +608,11 @@ read_input(struct session *session)
 	while (step == STEP_NEXT && !more_needed) {
 		struct slice input = stream_input(session->stream);
 
+		if (session->state == SESSION_CHUNK) {
+			/* One of no octets needs none. */
+			step = read_chunk(session, &more_needed);
+			continue;
+		}
 		if (input.len == 0)
 			break;
 		if (session->state == SESSION_DATA)
@@ -709,6 +804,8 @@ session_stop(struct session *session)
 	case SESSION_MAIL:
 	case SESSION_RCPT:
 	case SESSION_DATA:
+	case SESSION_CHUNK:
+	case SESSION_BDAT:
 	case SESSION_COMMIT:
 		break; /* answer() says it behind the message */
 	case SESSION_STATES_COUNT:

@@ -11,8 +11,8 @@
  *             paused and what the client has sent stays in the stream's input.
  *             Replies are corked by the stream.
  * Adding      A new verb is a row in commands.c; one that needs a dialogue of
- *             its own (AUTH, BDAT) is a state here with its own reader in
- *             session_pump().
+ *             its own (DATA, BDAT, AUTH) is a state here with its own reader
+ *             in session_pump().
  */
 #ifndef RELAY_SERVER_SESSION_H
 #define RELAY_SERVER_SESSION_H
@@ -20,16 +20,20 @@
 #include "base/arena.h"
 #include "relay/net/stream.h"
 #include "relay/net/wire.h"
+#include "relay/server/envelope.h"
 #include "relay/server/share.h"
 #include "relay/server/transaction.h"
 
 /*
  * START until EHLO or HELO, then READY. MAIL opens a transaction, the first
  * recipient taken leads to RCPT, DATA to the state of that name; the end of
- * data to COMMIT, where the answer is being made; then READY again. STARTTLS
- * leads through SECURING back to START (RFC 3207 4.2). AUTH waits in AUTHING for
- * each of its steps, and in the state AUTH for what the client responds. Behind
- * a proxy a session begins in PROXY.
+ * data to COMMIT, where the answer is being made; then READY again. BDAT leads
+ * to CHUNK while its octets come, then to BDAT, where the next is waited for,
+ * and behind the last one to COMMIT; where it is refused its octets come all
+ * the same, and the transaction is over. STARTTLS leads through SECURING back to
+ * START (RFC 3207 4.2). AUTH waits in AUTHING for each of its steps, and in the
+ * state AUTH for what the client responds. Behind a proxy a session begins in
+ * PROXY.
  */
 #define SESSION_STATES(X)                                                      \
 	X(START)                                                               \
@@ -37,6 +41,8 @@
 	X(MAIL)                                                                \
 	X(RCPT)                                                                \
 	X(DATA)                                                                \
+	X(CHUNK)                                                               \
+	X(BDAT)                                                                \
 	X(COMMIT)                                                              \
 	X(SECURING)                                                            \
 	X(AUTH)                                                                \
@@ -64,6 +70,14 @@ enum step {
 	STEP_CLOSE,  /* replied; close once the output is out */
 };
 
+/* The BDAT in hand: RFC 3030. */
+struct chunk {
+	uint64_t size, left; /* octets */
+	bool is_last;
+	bool is_malformed;   /* only on its way from check to run */
+	const struct reply *refusal; /* told behind it; NULL: it is taken */
+};
+
 struct session {
 	struct list link; /* in the share */
 	struct share *share;
@@ -87,6 +101,9 @@ struct session {
 	unsigned errors;
 	uint64_t messages; /* begun */
 	uint64_t data_until_ms;
+	struct chunk chunk;
+	bool is_discarding; /* a chunk was refused: those that the client has
+			       sent behind it are no errors of their own */
 	struct transaction *transaction;
 
 	const struct users *users; /* who may log in; NULL: nobody */
@@ -123,8 +140,7 @@ enum step session_reject(struct session *session, const struct reply *reply,
 /* Behind STEP_WAIT: goes on as the step says. The session may be gone then. */
 void session_resume(struct session *session, enum step step);
 void session_reset(struct session *session); /* as RSET does */
-void session_begin(struct session *session, struct slice reverse_path,
-		   bool declared_8bit);
+void session_begin(struct session *session, const struct envelope_mail *mail);
 const struct options *session_options(const struct session *session);
 
 #endif

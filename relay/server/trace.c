@@ -3,15 +3,21 @@
 #include "base/clock.h"
 #include "relay/server/path.h"
 
-/* RFC 3848. */
-static const char *
-with_keyword(const struct trace *trace)
+/* RFC 3848, RFC 6531 4.3. */
+static void
+add_with(struct text *out, const struct trace *trace, bool is_utf8)
 {
-	if (!trace->is_esmtp)
-		return "SMTP";
+	if (is_utf8)
+		text_add_string(out, "UTF8");
+	else if (trace->is_esmtp)
+		text_add_string(out, "E");
+	text_add_string(out, "SMTP");
+	if (!is_utf8 && !trace->is_esmtp)
+		return;
 	if (trace->is_secured)
-		return trace->is_authenticated ? "ESMTPSA" : "ESMTPS";
-	return trace->is_authenticated ? "ESMTPA" : "ESMTP";
+		text_add_byte(out, 'S');
+	if (trace->is_authenticated)
+		text_add_byte(out, 'A');
 }
 
 /* A client may say anything: what could not stand in the field is replaced. */
@@ -60,11 +66,16 @@ trace_received(struct text *out, const struct trace *trace,
 	text_add_string(out, "Received: from ");
 	add_helo(out, trace->helo);
 	add_client(out, trace->client);
-	text_addf(out, "\r\n\tby %.*s with %s id %s",
-	          SLICE_ARG(trace->hostname), with_keyword(trace), id);
+	text_addf(out, "\r\n\tby %.*s with ", SLICE_ARG(trace->hostname));
+	add_with(out, trace, message->declared_smtputf8);
+	text_addf(out, " id %s", id);
 	if (trace->is_secured)
 		text_addf(out, "\r\n\t(%.*s)", SLICE_ARG(trace->tls));
-	if (message->recipients_count == 1)
+	/* One outside ASCII is left out: where it can be delivered to a host
+	 * without SMTPUTF8, its domain in A-labels, the header must not be what
+	 * needs that. */
+	if (message->recipients_count == 1 &&
+	    slice_is_ascii(message->recipients[0].address))
 		text_addf(out, "\r\n\tfor <%.*s>",
 		          SLICE_ARG(message->recipients[0].address));
 	text_addf(out, ";\r\n\t%s\r\n", date);

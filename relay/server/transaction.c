@@ -32,11 +32,12 @@ const struct reply transaction_reply_unsigned = {
 
 struct transaction *
 transaction_new(const struct transaction_setup *setup,
-		struct slice reverse_path, bool declared_8bit)
+		const struct envelope_mail *mail)
 {
 	struct transaction *transaction = memory_new(sizeof(*transaction));
 	struct arena *arena = &transaction->arena;
 	struct trace *trace = &transaction->setup.trace;
+	struct message *message;
 	struct address *client;
 
 	transaction->setup = *setup;
@@ -48,13 +49,16 @@ transaction_new(const struct transaction_setup *setup,
 	client = arena_new(arena, sizeof(*client));
 	*client = *trace->client;
 	trace->client = client;
-	transaction->message = message_new(reverse_path);
-	transaction->message->declared_8bit = declared_8bit;
-	transaction->message->user =
-		arena_copy(&transaction->message->arena, setup->user);
+	message = message_new(mail->path.address);
+	message->declared_8bit = mail->declared_8bit;
+	message->declared_smtputf8 = mail->declared_smtputf8;
+	message->ret = mail->ret;
+	message->envid = arena_copy(&message->arena, mail->envid);
+	message->user = arena_copy(&message->arena, setup->user);
+	message->received_ms = clock_wall_ms();
+	transaction->message = message;
 	transaction->account = account_find(setup->generation->options,
 					    setup->user);
-	transaction->message->received_ms = clock_wall_ms();
 	return transaction;
 }
 
@@ -92,11 +96,18 @@ transaction_cancel(struct transaction **transaction_pointer)
 }
 
 void
-transaction_recipient(struct transaction *transaction, struct slice address,
-		      struct slice destination)
+transaction_recipient(struct transaction *transaction,
+		      const struct recipient *recipient)
 {
+	struct message *message = transaction->message;
+	struct recipient *added;
+
 	ASSERT(transaction->phase == PHASE_ENVELOPE);
-	message_add_recipient(transaction->message, address, destination);
+	message_add_recipient(message, recipient->address,
+			      recipient->destination);
+	added = &message->recipients[message->recipients_count - 1];
+	added->orcpt = arena_copy(&message->arena, recipient->orcpt);
+	added->notify = recipient->notify;
 }
 
 size_t
@@ -333,7 +344,7 @@ transaction_make(struct transaction *transaction, size_t header_max)
 /* --- data --- */
 
 void
-transaction_data(struct transaction *transaction)
+transaction_data(struct transaction *transaction, enum transaction_bytes bytes)
 {
 	const struct options *options = transaction_options(transaction);
 
@@ -341,6 +352,7 @@ transaction_data(struct transaction *transaction)
 	ASSERT(transaction->message->recipients_count > 0);
 	wire_data_init(&transaction->wire);
 	newline_init(&transaction->newline);
+	transaction->newline.keeps_dots = bytes == TRANSACTION_BDAT;
 	transaction->message->received_ms = clock_wall_ms();
 	transaction_make(transaction, options->limits.max_header_size);
 }
@@ -482,6 +494,54 @@ transaction_read(struct transaction *transaction, struct slice input,
 	end_of_data(transaction);
 	return transaction->phase == PHASE_REFUSED ? TRANSACTION_REFUSED
 						   : TRANSACTION_ENDED;
+}
+
+static void
+chunk_take(struct transaction *transaction, struct slice bytes)
+{
+	wire_chunk(&transaction->wire, bytes);
+	if (transaction->setup.normalizes)
+		take_mended(transaction, bytes);
+	else
+		take(transaction, bytes);
+}
+
+enum transaction_status
+transaction_chunk(struct transaction *transaction, struct slice bytes)
+{
+	ASSERT(transaction->phase == PHASE_BYTES ||
+	       transaction->phase == PHASE_REFUSED);
+	ASSERT(!transaction->is_blocked);
+	chunk_take(transaction, bytes);
+	return transaction->is_blocked ? TRANSACTION_BLOCKED
+				       : TRANSACTION_MORE;
+}
+
+/* Every message ends with a line end: for what reads it, and as the same would
+ * come by DATA. */
+static void
+end_line(struct transaction *transaction)
+{
+	const struct newline *newline = &transaction->newline;
+	bool is_ended = transaction->setup.normalizes
+				? newline->crs == 0 && newline->column == 0
+				: wire_is_line_start(&transaction->wire);
+
+	if (!is_ended)
+		chunk_take(transaction, SLICE("\r\n"));
+}
+
+enum transaction_status
+transaction_chunk_end(struct transaction *transaction, bool is_last)
+{
+	ASSERT(!transaction->is_blocked);
+	if (is_last && transaction->phase == PHASE_BYTES)
+		end_line(transaction);
+	if (is_last)
+		end_of_data(transaction);
+	if (transaction->phase == PHASE_REFUSED)
+		return TRANSACTION_REFUSED;
+	return is_last ? TRANSACTION_ENDED : TRANSACTION_MORE;
 }
 
 void

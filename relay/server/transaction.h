@@ -4,7 +4,8 @@
  *
  *	transaction_new → transaction_recipient for each RCPT
  *	                → transaction_data: from here on, bytes
- *	                → transaction_read until TRANSACTION_ENDED: the
+ *	                → transaction_read, or transaction_chunk and
+ *	                  transaction_chunk_end, until TRANSACTION_ENDED: the
  *	                  verdict comes by finished(), once; or until
  *	                  TRANSACTION_REFUSED: transaction_refusal() says why
  *
@@ -26,6 +27,7 @@
 
 #include "relay/net/reply.h"
 #include "relay/queue/schedule.h"
+#include "relay/server/envelope.h"
 #include "relay/server/trace.h"
 
 struct transaction;
@@ -52,19 +54,23 @@ struct transaction_setup {
 };
 
 struct transaction *transaction_new(const struct transaction_setup *setup,
-				    struct slice reverse_path,
-				    bool declared_8bit);
+				    const struct envelope_mail *mail);
 void transaction_cancel(struct transaction **transaction);
 
 void transaction_recipient(struct transaction *transaction,
-			   struct slice address, struct slice destination);
+			   const struct recipient *recipient); /* copied */
 size_t transaction_recipients(const struct transaction *transaction);
 const struct message *
 transaction_message(const struct transaction *transaction);
 const struct options *
 transaction_options(const struct transaction *transaction);
 
-void transaction_data(struct transaction *transaction);
+enum transaction_bytes {
+	TRANSACTION_DATA, /* dots are stuffed; CRLF.CRLF is the end */
+	TRANSACTION_BDAT, /* RFC 3030: as they are; the end is by count */
+};
+void transaction_data(struct transaction *transaction,
+		      enum transaction_bytes bytes);
 
 enum transaction_status {
 	TRANSACTION_MORE,    /* all is taken */
@@ -74,6 +80,12 @@ enum transaction_status {
 };
 enum transaction_status transaction_read(struct transaction *transaction,
 					 struct slice input, size_t *used_out);
+/* Takes all of it: MORE or BLOCKED. */
+enum transaction_status transaction_chunk(struct transaction *transaction,
+					  struct slice bytes);
+/* When it is not blocked. MORE: the next chunk may come. */
+enum transaction_status
+transaction_chunk_end(struct transaction *transaction, bool is_last);
 /* Lives as long as the transaction. */
 void transaction_refusal(const struct transaction *transaction,
 			 const struct reply **reply_out,

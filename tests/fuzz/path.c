@@ -1,11 +1,26 @@
 /*
- * Paths and parameters: what is taken is printable ASCII, within its bounds,
- * and reads the same again.
+ * Paths and parameters: what is taken is printable ASCII or UTF-8, within its
+ * bounds, and reads the same again.
  */
 #include "relay/limits.h"
 #include "relay/server/path.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+
+static void
+check_text(struct slice text)
+{
+	for (size_t i = 0; i < text.len;) {
+		size_t char_len = slice_utf8_length(text, i);
+
+		ASSERT(char_len > 0);
+		ASSERT(char_len > 1 ||
+		       (text.bytes[i] >= ' ' && text.bytes[i] <= '~'));
+		ASSERT(text.bytes[i] != '\xc2' ||
+		       (unsigned char)text.bytes[i + 1] >= 0xa0);
+		i += char_len;
+	}
+}
 
 static void
 check(const struct path *path)
@@ -15,9 +30,8 @@ check(const struct path *path)
 	struct slice rest;
 
 	ASSERT(path->address.len + 2 <= PATH_MAX_OCTETS);
-	for (size_t i = 0; i < path->address.len; i++)
-		ASSERT(path->address.bytes[i] >= ' ' &&
-		       path->address.bytes[i] <= '~');
+	check_text(path->address);
+	ASSERT(path->is_utf8 == !slice_is_ascii(path->address));
 	if (path->address.len > 0) {
 		ASSERT(path->local.len <= LOCAL_PART_MAX);
 		ASSERT(path->domain.len <= DOMAIN_MAX);
@@ -46,6 +60,8 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 
 		status = param_next(&rest, &keyword, &value);
 		ASSERT(status != PARAM_ONE || rest.len < before);
+		if (status == PARAM_ONE)
+			check_text(value);
 	}
 	return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * Lines and data: what is read does not depend on how the bytes were cut, and
- * what was stuffed comes back. The first octet says how they are cut.
+ * Lines, data and chunks: what is read does not depend on how the bytes were
+ * cut, and what was stuffed comes back. The first octet says how they are cut.
  */
 #include "relay/net/wire.h"
 
@@ -70,6 +70,27 @@ comes_back(const struct result *first)
 	text_done(&wire);
 }
 
+/* Of the same bytes as chunks. */
+static void
+read_chunks(struct slice input, size_t piece)
+{
+	bool has_bare_cr = false, has_bare_lf = false;
+	struct wire_data data;
+
+	wire_data_init(&data);
+	for (size_t i = 0; i < input.len; i += piece)
+		wire_chunk(&data, slice_sub(input, i, piece));
+	for (size_t i = 0; i < input.len; i++) {
+		char before = i > 0 ? input.bytes[i - 1] : 'x';
+
+		has_bare_lf |= input.bytes[i] == '\n' && before != '\r';
+		has_bare_cr |= input.bytes[i] != '\n' && before == '\r';
+	}
+	ASSERT(data.has_bare_cr == has_bare_cr);
+	ASSERT(data.has_bare_lf == has_bare_lf);
+	ASSERT(data.has_nul == (slice_find(input, '\0') >= 0));
+}
+
 static void
 read_lines(struct slice input)
 {
@@ -101,6 +122,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	/* NUL and 8-bit octets of framing that is given up count nowhere. */
 	same(&whole, &cut);
 	comes_back(&whole);
+	read_chunks(input, 1 + bytes[0] / 2);
 	read_lines(input);
 	text_done(&whole.message);
 	text_done(&cut.message);

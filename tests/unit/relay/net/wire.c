@@ -155,6 +155,46 @@ Test(wire, data_in_any_pieces)
 		}
 }
 
+static const struct {
+	const char *name;
+	struct slice input;
+	int flags;
+	bool is_line_start;
+} chunk_rows[] = {
+	{"nothing", SLICE_LITERAL(""), 0, true},
+	{"lines", SLICE_LITERAL("a\r\n\r\nb\r\n"), 0, true},
+	{"an open line", SLICE_LITERAL("a\r\nb"), 0, false},
+	{"what would end the data", SLICE_LITERAL("a\r\n.\r\nb\r\n"), 0,
+	 true},
+	{"dots", SLICE_LITERAL("..a\r\n.b\r\n"), 0, true},
+	{"a CR at the end", SLICE_LITERAL("a\r"), 0, false},
+	{"a CR behind a dot", SLICE_LITERAL(".\ra\r\n"), CR, true},
+	{"a bare CR", SLICE_LITERAL("a\rb\r\n"), CR, true},
+	{"two CRs", SLICE_LITERAL("a\r\r\n"), CR, true},
+	{"a bare LF", SLICE_LITERAL("a\nb\r\n"), LF, true},
+	{"a bare LF first", SLICE_LITERAL("\n"), LF, false},
+	{"a NUL", SLICE_LITERAL("a\0b\r\n"), NUL, true},
+};
+
+Test(wire, chunks_in_any_pieces)
+{
+	for (size_t i = 0; i < COUNT(chunk_rows); i++)
+		for (size_t size = 1; size <= chunk_rows[i].input.len + 1;
+		     size++) {
+			struct slice rest = chunk_rows[i].input;
+			struct wire_data data;
+
+			wire_data_init(&data);
+			for (; rest.len > 0; rest = slice_from(rest, size))
+				wire_chunk(&data, slice_sub(rest, 0, size));
+			cr_expect_eq(flags_of(&data), chunk_rows[i].flags,
+				     "%s by %zu", chunk_rows[i].name, size);
+			cr_expect_eq(wire_is_line_start(&data),
+				     chunk_rows[i].is_line_start, "%s by %zu",
+				     chunk_rows[i].name, size);
+		}
+}
+
 Test(wire, long_lines)
 {
 	static const struct {

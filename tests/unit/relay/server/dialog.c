@@ -10,6 +10,7 @@
  *	>> RAW           the same as it stands; \r \n \t \0 \xHH \\ and
  *	                 \{COUNT,C} for a repeated character
  *	< PREFIX         the next line of the reply begins so
+ *	<* PREFIX        all lines of the reply do, whose code it begins with
  *	tls              the handshake is done
  *	~ 5m             time passes
  *	! / end          the client is gone: by a reset, by a FIN
@@ -352,6 +353,15 @@ send_lines(struct slice lines)
 	send_octets(text_slice(&bytes));
 }
 
+/* Whether the next line of the output is not the reply's last. */
+static bool
+has_further_line(void)
+{
+	struct slice output = fake_stream_output();
+
+	return output.len > 3 && output.bytes[3] == '-';
+}
+
 static void
 expect(struct slice prefix)
 {
@@ -465,6 +475,10 @@ say(struct slice word, struct slice rest, struct slice whole)
 		unescape(rest, &bytes);
 		send_octets(text_slice(&bytes));
 	} else if (slice_eq(word, SLICE("<"))) {
+		expect(rest);
+	} else if (slice_eq(word, SLICE("<*"))) {
+		while (has_further_line())
+			expect(rest);
 		expect(rest);
 	} else if (slice_eq(word, SLICE("="))) {
 		expect_stored(rest);

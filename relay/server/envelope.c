@@ -1,0 +1,292 @@
+#include "relay/server/envelope.h"
+
+#include "milter/idn.h"
+#include "relay/queue/dsn.h"
+
+static const struct reply reply_mail_syntax = {
+	501, "5.5.4", "Syntax: MAIL FROM:<address>"};
+static const struct reply reply_rcpt_syntax = {
+	501, "5.5.4", "Syntax: RCPT TO:<address>"};
+static const struct reply reply_bad_param = {501, "5.5.4",
+					     "Malformed parameter"};
+static const struct reply reply_bad_ret = {
+	501, "5.5.4", "RET is FULL or HDRS, and given once"};
+static const struct reply reply_bad_envid = {
+	501, "5.5.4",
+	"ENVID is xtext (RFC 3461) of at most 100 octets, and given once"};
+static const struct reply reply_bad_notify = {
+	501, "5.5.4",
+	"NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY, and given "
+	"once"};
+static const struct reply reply_bad_orcpt = {
+	501, "5.5.4",
+	"ORCPT is a type, \";\" and an address in xtext (RFC 3461), and given "
+	"once"};
+static const struct reply reply_unknown_param = {
+	555, "5.5.4", "Parameter not recognized or not implemented"};
+static const struct reply reply_not_ascii = {
+	553, "5.6.7",
+	"An address outside ASCII needs MAIL with SMTPUTF8 (RFC 6531)"};
+static const struct reply reply_sender_bad = {
+	553, "5.1.7", "The sender's address is malformed"};
+static const struct reply reply_sender_no_domain = {
+	553, "5.1.7", "The sender's address has no domain"};
+static const struct reply reply_sender_long = {
+	553, "5.1.7", "The sender's address is too long"};
+static const struct reply reply_rcpt_bad = {
+	553, "5.1.3", "The recipient's address is malformed"};
+static const struct reply reply_rcpt_no_domain = {
+	553, "5.1.3", "The recipient's address has no domain"};
+static const struct reply reply_rcpt_long = {
+	553, "5.1.3", "The recipient's address is too long"};
+
+/* Takes "FROM:" or "TO:" off; spaces behind the colon are not RFC 5321, but
+ * many devices put them there. */
+static bool
+take_prefix(struct slice *args, const char *prefix)
+{
+	if (!slice_starts_nocase(*args, SLICE(prefix)))
+		return false;
+	*args = slice_from(*args, strlen(prefix));
+	while (args->len > 0 && args->bytes[0] == ' ')
+		*args = slice_from(*args, 1);
+	return true;
+}
+
+/* Old devices write an address without its brackets. */
+static struct slice
+path_mend(struct slice args, struct text *mended)
+{
+	struct slice address, rest = args;
+
+	if (mended == NULL || args.len == 0 || args.bytes[0] == '<' ||
+	    !slice_split(&rest, ' ', &address))
+		return args;
+	text_addf(mended, "<%.*s>", SLICE_ARG(address));
+	if (rest.len > 0)
+		text_addf(mended, " %.*s", SLICE_ARG(rest));
+	return text_slice(mended);
+}
+
+/* --- parameters --- */
+
+struct param {
+	const char *keyword;
+	const struct reply *malformed; /* or given twice */
+	bool (*parse)(struct slice value, void *out);
+};
+
+/* Each at most once, in any order. */
+static const struct reply *
+params_parse(struct slice rest, const struct param *params, size_t count,
+	     void *out)
+{
+	struct slice keyword, value;
+	unsigned seen = 0;
+
+	for (;;) {
+		enum param_status status = param_next(&rest, &keyword, &value);
+		size_t i = 0;
+
+		if (status == PARAM_NONE)
+			return NULL;
+		if (status == PARAM_MALFORMED)
+			return &reply_bad_param;
+		while (i < count &&
+		       !slice_eq_nocase(keyword, SLICE(params[i].keyword)))
+			i++;
+		if (i == count)
+			return &reply_unknown_param;
+		if ((seen & 1u << i) != 0 || !params[i].parse(value, out))
+			return params[i].malformed;
+		seen |= 1u << i;
+	}
+}
+
+static bool
+size_parse(struct slice value, void *out)
+{
+	struct envelope_mail *mail = out;
+
+	return value.len <= 20 && slice_number(value, &mail->size);
+}
+
+static bool
+body_parse(struct slice value, void *out)
+{
+	struct envelope_mail *mail = out;
+
+	mail->declared_8bit = slice_eq_nocase(value, SLICE("8BITMIME"));
+	return mail->declared_8bit || slice_eq_nocase(value, SLICE("7BIT"));
+}
+
+static bool
+smtputf8_parse(struct slice value, void *out)
+{
+	struct envelope_mail *mail = out;
+
+	mail->declared_smtputf8 = true;
+	return value.len == 0;
+}
+
+static bool
+ret_parse(struct slice value, void *out)
+{
+	struct envelope_mail *mail = out;
+
+	return dsn_ret_parse(value, &mail->ret);
+}
+
+static bool
+envid_parse(struct slice value, void *out)
+{
+	struct envelope_mail *mail = out;
+
+	mail->envid = value;
+	return dsn_envid_check(value);
+}
+
+static bool
+auth_parse(struct slice value, void *out)
+{
+	struct envelope_mail *mail = out;
+
+	mail->names_submitter = true;
+	return value.len > 0;
+}
+
+static bool
+notify_parse(struct slice value, void *out)
+{
+	struct envelope_rcpt *rcpt = out;
+
+	return dsn_notify_parse(value, &rcpt->notify);
+}
+
+static bool
+orcpt_parse(struct slice value, void *out)
+{
+	struct envelope_rcpt *rcpt = out;
+
+	rcpt->orcpt = value;
+	return dsn_orcpt_check(value, true);
+}
+
+static const struct param mail_params[] = {
+	{"SIZE", &reply_bad_param, size_parse},
+	{"BODY", &reply_bad_param, body_parse},
+	{"SMTPUTF8", &reply_bad_param, smtputf8_parse},
+	{"RET", &reply_bad_ret, ret_parse},
+	{"ENVID", &reply_bad_envid, envid_parse},
+	{"AUTH", &reply_bad_param, auth_parse},
+};
+
+static const struct param rcpt_params[] = {
+	{"NOTIFY", &reply_bad_notify, notify_parse},
+	{"ORCPT", &reply_bad_orcpt, orcpt_parse},
+};
+
+/* --- paths --- */
+
+/* The domain as DNS has it, in lower case; a literal as it stands. False: IDNA
+ * knows of no such name. */
+static bool
+destination_write(const struct path *path, char out[DOMAIN_MAX + 1])
+{
+	CLEAN(arena_done) struct arena arena = {0};
+	struct slice domain = path->domain;
+
+	if (!slice_is_ascii(domain) &&
+	    (!idn_to_ascii(domain, &arena, &domain, NULL) ||
+	     !path_domain_check(domain)))
+		return false;
+	ASSERT(domain.len <= DOMAIN_MAX);
+	for (size_t i = 0; i < domain.len; i++)
+		out[i] = path->is_literal ? domain.bytes[i]
+					  : ascii_lower(domain.bytes[i]);
+	out[domain.len] = '\0';
+	return true;
+}
+
+static const struct reply *
+mail_path(struct slice args, struct envelope_mail *out, struct slice *rest)
+{
+	char destination[DOMAIN_MAX + 1];
+
+	switch (path_parse(args, &out->path, rest)) {
+	case PATH_OK:
+		return destination_write(&out->path, destination)
+			       ? NULL
+			       : &reply_sender_bad;
+	case PATH_MALFORMED:
+		break;
+	case PATH_NO_DOMAIN:
+		return &reply_sender_no_domain;
+	case PATH_TOO_LONG:
+		return &reply_sender_long;
+	}
+	return &reply_sender_bad;
+}
+
+const struct reply *
+envelope_mail_parse(struct slice args, struct text *mended,
+		    struct envelope_mail *out)
+{
+	const struct reply *refusal;
+	struct slice rest;
+
+	*out = (struct envelope_mail){.size = 0};
+	if (!take_prefix(&args, "FROM:"))
+		return &reply_mail_syntax;
+	refusal = mail_path(path_mend(args, mended), out, &rest);
+	if (refusal == NULL)
+		refusal = params_parse(rest, mail_params, COUNT(mail_params),
+				       out);
+	if (refusal == NULL && out->path.is_utf8 && !out->declared_smtputf8)
+		refusal = &reply_not_ascii;
+	return refusal;
+}
+
+static const struct reply *
+rcpt_path(struct slice args, struct envelope_rcpt *out, struct slice *rest)
+{
+	switch (path_parse(args, &out->path, rest)) {
+	case PATH_OK:
+		/* The null path is a sender only. */
+		return out->path.address.len > 0 &&
+				       destination_write(&out->path,
+							 out->destination)
+			       ? NULL
+			       : &reply_rcpt_bad;
+	case PATH_MALFORMED:
+		break;
+	case PATH_NO_DOMAIN:
+		out->is_postmaster = slice_eq_nocase(out->path.local,
+						     SLICE("postmaster"));
+		return out->is_postmaster ? NULL : &reply_rcpt_no_domain;
+	case PATH_TOO_LONG:
+		return &reply_rcpt_long;
+	}
+	return &reply_rcpt_bad;
+}
+
+const struct reply *
+envelope_rcpt_parse(struct slice args, struct text *mended,
+		    bool has_smtputf8, struct envelope_rcpt *out)
+{
+	const struct reply *refusal;
+	struct slice rest;
+
+	*out = (struct envelope_rcpt){.notify = 0};
+	if (!take_prefix(&args, "TO:"))
+		return &reply_rcpt_syntax;
+	refusal = rcpt_path(path_mend(args, mended), out, &rest);
+	if (refusal == NULL)
+		refusal = params_parse(rest, rcpt_params, COUNT(rcpt_params),
+				       out);
+	if (refusal == NULL && out->path.is_utf8 && !has_smtputf8)
+		refusal = &reply_not_ascii;
+	if (refusal == NULL && !has_smtputf8 && !slice_is_ascii(out->orcpt))
+		refusal = &reply_bad_orcpt;
+	return refusal;
+}

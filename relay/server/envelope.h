@@ -1,0 +1,45 @@
+/*
+ * envelope - what MAIL and RCPT say, by the grammar: RFC 5321 4.1.1.2 and
+ * 4.1.1.3; SIZE: RFC 1870, BODY: RFC 6152, SMTPUTF8: RFC 6531, RET, ENVID,
+ * NOTIFY and ORCPT: RFC 3461, AUTH: RFC 4954 5. Pure.
+ *
+ * Whether it is taken by who says it, now, is for others to judge (commands.c).
+ */
+#ifndef RELAY_SERVER_ENVELOPE_H
+#define RELAY_SERVER_ENVELOPE_H
+
+#include "relay/limits.h"
+#include "relay/net/reply.h"
+#include "relay/queue/message.h"
+#include "relay/server/path.h"
+
+/* Slices lie in the arguments, or in what they were mended to. */
+struct envelope_mail {
+	struct path path;
+	uint64_t size; /* 0: not given */
+	bool declared_8bit, declared_smtputf8;
+	enum message_ret ret;
+	struct slice envid;
+	bool names_submitter; /* AUTH=, of whom nobody here needs to know */
+};
+
+struct envelope_rcpt {
+	struct path path;
+	bool is_postmaster; /* without a domain: ours */
+	/* As in struct recipient; empty for our own domain. */
+	char destination[DOMAIN_MAX + 1];
+	unsigned notify;
+	struct slice orcpt;
+};
+
+/* args: behind the verb. NULL, or the refusal; the path is filled in as far as
+ * it could be read. mended: where an address is taken without its brackets, the
+ * arguments with them, in which `out` then lies; NULL: it is not taken. */
+const struct reply *envelope_mail_parse(struct slice args, struct text *mended,
+					struct envelope_mail *out);
+/* has_smtputf8: MAIL had the parameter. */
+const struct reply *envelope_rcpt_parse(struct slice args, struct text *mended,
+					bool has_smtputf8,
+					struct envelope_rcpt *out);
+
+#endif

@@ -1,0 +1,137 @@
+#include <criterion/criterion.h>
+
+#include "relay/server/envelope.h"
+
+#define UE "\xc3\xbc"
+
+static const struct {
+	const char *name, *args;
+	unsigned code; /* 0: taken */
+	const char *status;
+} mail_rows[] = {
+	{"null", "FROM:<>", 0, ""},
+	{"spaces", "from:  <a@example.com>", 0, ""},
+	{"everything",
+	 "FROM:<a@example.com> size=1 body=8bitmime smtputf8 ret=full "
+	 "envid=x",
+	 0, ""},
+	{"UTF-8", "FROM:<" UE "@b" UE "cher.example> SMTPUTF8", 0, ""},
+	{"the parameter for nothing", "FROM:<a@example.com> SMTPUTF8", 0, ""},
+	{"A-labels need no parameter", "FROM:<a@xn--bcher-kva.example>", 0,
+	 ""},
+	{"no word", "<a@example.com>", 501, "5.5.4"},
+	{"UTF-8 without", "FROM:<" UE "@example.com>", 553, "5.6.7"},
+	{"a domain in UTF-8 without", "FROM:<a@b" UE "cher.example>", 553,
+	 "5.6.7"},
+	{"no domain that IDNA knows",
+	 "FROM:<a@\xe2\x80\x8e.example> SMTPUTF8", 553, "5.1.7"},
+	{"a label of 64 once it is in A-labels",
+	 "FROM:<a@xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" UE
+	 ".example> SMTPUTF8",
+	 553, "5.1.7"},
+	{"what becomes an underscore",
+	 "FROM:<a@x\xef\xbc\xbfy.example> SMTPUTF8", 553, "5.1.7"},
+	{"malformed", "FROM:<a", 553, "5.1.7"},
+	{"no domain", "FROM:<postmaster>", 553, "5.1.7"},
+	{"SIZE twice", "FROM:<> SIZE=1 SIZE=1", 501, "5.5.4"},
+	{"SIZE of UTF-8", "FROM:<> SIZE=" UE, 501, "5.5.4"},
+	{"BODY twice", "FROM:<> BODY=7BIT BODY=7BIT", 501, "5.5.4"},
+	{"BODY of another sort", "FROM:<> BODY=BINARYMIME", 501, "5.5.4"},
+	{"SMTPUTF8 with a value", "FROM:<> SMTPUTF8=YES", 501, "5.5.4"},
+	{"SMTPUTF8 twice", "FROM:<> SMTPUTF8 SMTPUTF8", 501, "5.5.4"},
+	{"RET without a value", "FROM:<> RET", 501, "5.5.4"},
+	{"RET twice", "FROM:<> RET=HDRS RET=FULL", 501, "5.5.4"},
+	{"ENVID twice", "FROM:<> ENVID=a ENVID=a", 501, "5.5.4"},
+	{"unknown", "FROM:<> XWHAT=1", 555, "5.5.4"},
+	{"of RCPT", "FROM:<> NOTIFY=NEVER", 555, "5.5.4"},
+};
+
+Test(envelope, mail)
+{
+	for (size_t i = 0; i < COUNT(mail_rows); i++) {
+		struct envelope_mail mail;
+		const struct reply *reply =
+			envelope_mail_parse(SLICE(mail_rows[i].args), NULL,
+					    &mail);
+
+		cr_expect_eq(reply == NULL ? 0 : reply->code,
+			     mail_rows[i].code, "%s: %u", mail_rows[i].name,
+			     reply == NULL ? 0 : reply->code);
+		if (reply != NULL)
+			cr_expect_str_eq(reply->status, mail_rows[i].status,
+					 "%s", mail_rows[i].name);
+	}
+}
+
+Test(envelope, mail_has_it_all)
+{
+	struct envelope_mail mail;
+
+	cr_assert_null(envelope_mail_parse(
+		SLICE("FROM:<a@example.com> ENVID=x+2B SMTPUTF8 RET=HDRS "
+		      "SIZE=42 BODY=8BITMIME"),
+		NULL, &mail));
+	cr_expect(slice_eq(mail.path.address, SLICE("a@example.com")));
+	cr_expect(slice_eq(mail.envid, SLICE("x+2B")));
+	cr_expect_eq(mail.ret, RET_HDRS);
+	cr_expect_eq(mail.size, 42);
+	cr_expect(mail.declared_8bit);
+	cr_expect(mail.declared_smtputf8);
+}
+
+static const struct {
+	const char *name, *args;
+	bool has_smtputf8;
+	unsigned code;
+	const char *destination; /* of what is taken, else the status */
+} rcpt_rows[] = {
+	{"plain", "TO:<b@Example.ORG>", false, 0, "example.org"},
+	{"literal", "TO:<b@[IPv6:2001:DB8::1]>", false, 0,
+	 "[IPv6:2001:DB8::1]"},
+	{"postmaster", "TO:<PostMaster>", false, 0, ""},
+	{"U-label", "TO:<b@b" UE "cher.example>", true, 0,
+	 "xn--bcher-kva.example"},
+	{"U-label in upper case", "TO:<b@B\xc3\x9c" "CHER.Example>", true, 0,
+	 "xn--bcher-kva.example"},
+	{"A-label in upper case", "TO:<b@XN--BCHER-KVA.example>", false, 0,
+	 "xn--bcher-kva.example"},
+	{"a dot of another script", "TO:<b@b" UE "cher\xe3\x80\x82" "example>",
+	 true, 0, "xn--bcher-kva.example"},
+	{"parameters", "TO:<b@example.org> NOTIFY=DELAY ORCPT=rfc822;b", false,
+	 0, "example.org"},
+	{"ORCPT in UTF-8", "TO:<b@example.org> ORCPT=utf-8;" UE, true, 0,
+	 "example.org"},
+	{"ORCPT in UTF-8 without", "TO:<b@example.org> ORCPT=utf-8;" UE, false,
+	 501, "5.5.4"},
+	{"null", "TO:<>", false, 553, "5.1.3"},
+	{"nobody", "TO:<nobody>", false, 553, "5.1.3"},
+	{"UTF-8 without", "TO:<" UE "@example.org>", false, 553, "5.6.7"},
+	{"a domain in UTF-8 without", "TO:<b@b" UE "cher.example>", false,
+	 553, "5.6.7"},
+	{"no domain that IDNA knows", "TO:<b@\xe2\x80\x8e.example>", true, 553,
+	 "5.1.3"},
+	{"NOTIFY twice", "TO:<b@example.org> NOTIFY=DELAY NOTIFY=DELAY", false,
+	 501, "5.5.4"},
+	{"NOTIFY empty", "TO:<b@example.org> NOTIFY=", false, 501, "5.5.4"},
+	{"ORCPT twice", "TO:<b@example.org> ORCPT=rfc822;b ORCPT=rfc822;b",
+	 false, 501, "5.5.4"},
+	{"of MAIL", "TO:<b@example.org> SIZE=1", false, 555, "5.5.4"},
+};
+
+Test(envelope, rcpt)
+{
+	for (size_t i = 0; i < COUNT(rcpt_rows); i++) {
+		struct envelope_rcpt rcpt;
+		const struct reply *reply =
+			envelope_rcpt_parse(SLICE(rcpt_rows[i].args), NULL,
+					    rcpt_rows[i].has_smtputf8, &rcpt);
+
+		cr_expect_eq(reply == NULL ? 0 : reply->code,
+			     rcpt_rows[i].code, "%s: %u", rcpt_rows[i].name,
+			     reply == NULL ? 0 : reply->code);
+		cr_expect_str_eq(reply == NULL ? rcpt.destination
+					       : reply->status,
+				 rcpt_rows[i].destination, "%s",
+				 rcpt_rows[i].name);
+	}
+}
