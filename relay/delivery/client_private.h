@@ -1,8 +1,8 @@
 /*
  * What client.c (the conversation: states and events), client_tls.c (STARTTLS:
- * RFC 3207), client_auth.c (logging in: RFC 4954) and transaction.c (one
- * message: MAIL to the final reply) share.
- * For them only.
+ * RFC 3207), client_auth.c (logging in: RFC 4954), transaction.c (one message:
+ * its envelope) and client_body.c (its bytes, to the final reply) share. For
+ * them only.
  */
 #ifndef RELAY_DELIVERY_CLIENT_PRIVATE_H
 #define RELAY_DELIVERY_CLIENT_PRIVATE_H
@@ -150,15 +150,28 @@ enum client_state rcpt_replied(struct client *client,
 void data_send(struct client *client);
 enum client_state data_replied(struct client *client,
 			       const struct reply_in *reply);
+/* Lost in the middle: whom nothing is known of may be tried again. */
+void transaction_abort(struct client *client, const struct fate *fate,
+		       struct slice words);
+void transaction_done(struct client *client);
+/* The message as this peer is to get it. */
+struct message *client_message(const struct client *client);
+/* The same for everybody whom the transaction has accepted so far. */
+void client_set_accepted(struct client *client, const struct fate *fate,
+			      struct slice words);
+/* For all of the message that are still without a result. */
+void client_set_message(struct client *client, const struct fate *fate,
+			     struct slice words);
+
+/* --- client_body.c --- */
+
 void body_send(struct client *client);
 enum client_state body_replied(struct client *client,
 			       const struct reply_in *reply);
 void end_send(struct client *client);
 enum client_state end_replied(struct client *client,
 			      const struct reply_in *reply);
-/* Lost in the middle: whom nothing is known of may be tried again. */
-void transaction_abort(struct client *client, const struct fate *fate,
-		       struct slice words);
-void transaction_done(struct client *client);
+/* A read that goes on is nobody's any more. */
+void body_done(struct client *client);
 
 #endif

@@ -1,7 +1,6 @@
 #include <stdlib.h>
 
 #include "relay/delivery/client_private.h"
-#include "relay/net/wire.h"
 
 /* --- results --- */
 
@@ -16,10 +15,9 @@ recipient_set(struct client *client, unsigned i, const struct fate *fate,
 	client->attempt->accepted[i] = false;
 }
 
-/* The same for everybody whom the transaction has accepted so far. */
-static void
-accepted_set(struct client *client, const struct fate *fate,
-	     struct slice words)
+void
+client_set_accepted(struct client *client, const struct fate *fate,
+			 struct slice words)
 {
 	struct transaction *transaction = &client->transaction;
 
@@ -32,9 +30,9 @@ accepted_set(struct client *client, const struct fate *fate,
 	transaction->accepted = 0;
 }
 
-/* For all of the message that are still without a result. */
-static void
-message_set(struct client *client, const struct fate *fate, struct slice words)
+void
+client_set_message(struct client *client, const struct fate *fate,
+			struct slice words)
 {
 	struct recipient_result result;
 
@@ -50,7 +48,7 @@ message_set_reply(struct client *client, const struct fate *fate,
 	CLEAN(text_done) struct text words = {0};
 
 	outcome_write_reply(&words, reply);
-	message_set(client, fate, text_slice(&words));
+	client_set_message(client, fate, text_slice(&words));
 }
 
 /* --- before: is there a point in it? --- */
@@ -83,9 +81,8 @@ message_is_clean(const struct attempt *attempt)
 	return true;
 }
 
-/* The message as this peer is to get it. */
-static struct message *
-message_of(const struct client *client)
+struct message *
+client_message(const struct client *client)
 {
 	return client->version != NULL ? client->version
 				       : client->attempt->delivery->message;
@@ -95,7 +92,7 @@ static bool
 is_too_big(const struct client *client)
 {
 	return client->has_size && client->size_max > 0 &&
-	       message_size(message_of(client)) > client->size_max;
+	       message_size(client_message(client)) > client->size_max;
 }
 
 static enum client_state
@@ -108,7 +105,7 @@ begin_not(struct client *client, enum outcome_trouble trouble,
 	text_add_string(&words, fate.words);
 	if (detail.len > 0)
 		text_addf(&words, "; %.*s", SLICE_ARG(detail));
-	message_set(client, &fate, text_slice(&words));
+	client_set_message(client, &fate, text_slice(&words));
 	return CLIENT_IDLE;
 }
 
@@ -209,7 +206,7 @@ void
 mail_send(struct client *client)
 {
 	struct transaction *transaction = &client->transaction;
-	const struct message *message = message_of(client);
+	const struct message *message = client_message(client);
 	CLEAN(text_done) struct text out = {0};
 
 	recipients_choose(client);
@@ -328,171 +325,8 @@ data_replied(struct client *client, const struct reply_in *reply)
 	if (fate.scope == SCOPE_HOST && transaction->accepted > 0)
 		return client_end_reply(client, &fate, reply);
 	outcome_write_reply(&words, reply);
-	accepted_set(client, &fate, text_slice(&words));
+	client_set_accepted(client, &fate, text_slice(&words));
 	return CLIENT_RSET;
-}
-
-/* --- the message --- */
-
-static void body_read_done(struct store_read_body *read,
-			   const struct fault *fault);
-
-/* False: enough for now. */
-static bool
-bytes_send(struct client *client, struct slice bytes)
-{
-	CLEAN(text_done) struct text out = {0};
-
-	wire_stuff(&out, bytes, &client->transaction.at_line_start);
-	return stream_write(client->stream, text_slice(&out));
-}
-
-static void
-body_read_start(struct client *client)
-{
-	struct transaction *transaction = &client->transaction;
-	struct body_read *reading = memory_new(sizeof(*reading));
-
-	ASSERT(transaction->reading == NULL);
-	transaction->reading = reading;
-	reading->client = client;
-	reading->read = (struct store_read_body){
-		.message = message_ref(message_of(client)),
-		.offset = transaction->offset,
-		.max = BODY_CHUNK,
-		.loop = client->settings.loop,
-		.done = body_read_done,
-	};
-	/* Where the client goes first its lease may be settled, and all end,
-	 * while the store still reads. */
-	loop_hold(client->settings.loop);
-	store_read_body(client->settings.store, &reading->read);
-}
-
-/* The chunk in memory that holds the offset. All but the last are full. */
-static struct slice
-chunk_at(const struct body *body, uint64_t offset)
-{
-	size_t i = (size_t)(offset / BODY_CHUNK);
-
-	ASSERT(i < body->chunks_count);
-	return slice_from(body->chunks[i], (size_t)(offset % BODY_CHUNK));
-}
-
-/* What goes out is our fields, then the bytes received: message.h. One block
- * for each DRAINED, or as many as the output takes. */
-void
-body_send(struct client *client)
-{
-	struct transaction *transaction = &client->transaction;
-	const struct message *message = message_of(client);
-	const struct body *body = &message->body;
-	bool has_room = true;
-
-	if (transaction->reading != NULL)
-		return;
-	if (!transaction->has_prefix) {
-		transaction->has_prefix = true;
-		has_room = bytes_send(client, message->prefix);
-	}
-	while (has_room && transaction->offset < body->size) {
-		struct slice chunk;
-
-		if (body->chunks == NULL) {
-			body_read_start(client);
-			return;
-		}
-		chunk = chunk_at(body, transaction->offset);
-		ASSERT(chunk.len > 0);
-		transaction->offset += chunk.len;
-		has_room = bytes_send(client, chunk);
-	}
-	ASSERT(transaction->offset <= body->size);
-	if (transaction->offset == body->size)
-		client_enter(client, CLIENT_END_OF_DATA);
-}
-
-static void
-body_read_done(struct store_read_body *read, const struct fault *fault)
-{
-	struct body_read *reading = CONTAINER(read, struct body_read, read);
-	struct client *client = reading->client;
-	struct slice bytes = text_slice(&read->bytes);
-	bool has_room = false;
-
-	if (client != NULL) {
-		client->transaction.reading = NULL;
-		if (fault != NULL || bytes.len == 0) {
-			struct fate fate = outcome_of_trouble(TROUBLE_DAMAGED);
-
-			client->is_of_message = true;
-			message_set(client, &fate,
-				    fault != NULL ? SLICE(fault->text)
-						  : SLICE(fate.words));
-			client_enter(client,
-				     client_end_trouble(client, TROUBLE_DAMAGED,
-							SLICE_NONE));
-		} else {
-			client->transaction.offset += bytes.len;
-			has_room = bytes_send(client, bytes);
-		}
-	}
-	loop_release(read->loop);
-	message_unref(read->message);
-	text_done(&read->bytes);
-	free(reading);
-	if (client == NULL)
-		return;
-	/* Without room DRAINED will say when to go on; but the end of the body
-	 * needs none. */
-	if (client->state == CLIENT_BODY &&
-	    (has_room ||
-	     client->transaction.offset == message_of(client)->body.size))
-		client_enter(client, CLIENT_BODY);
-	client_settle(client);
-}
-
-/* An answer before the end was sent. The peer has made up its mind, but we are
- * out of step with it from now on; it can only be a refusal. */
-enum client_state
-body_replied(struct client *client, const struct reply_in *reply)
-{
-	struct fate fate = outcome_of_reply(STAGE_DATA, reply);
-	CLEAN(text_done) struct text words = {0};
-
-	if (reply->code / 100 != 4 && reply->code / 100 != 5)
-		return client_end_trouble(client, TROUBLE_BROKEN_REPLY,
-					  SLICE("a reply before its time"));
-	if (fate.scope != SCOPE_HOST) {
-		outcome_write_reply(&words, reply);
-		accepted_set(client, &fate, text_slice(&words));
-		client->is_of_message = true;
-	}
-	return client_end_reply(client, &fate, reply);
-}
-
-void
-end_send(struct client *client)
-{
-	stream_write(client->stream, client->transaction.at_line_start
-					     ? SLICE(".\r\n")
-					     : SLICE("\r\n.\r\n"));
-}
-
-enum client_state
-end_replied(struct client *client, const struct reply_in *reply)
-{
-	struct transaction *transaction = &client->transaction;
-	struct fate fate = outcome_of_reply(STAGE_END_OF_DATA, reply);
-	CLEAN(text_done) struct text words = {0};
-
-	outcome_write_reply(&words, reply);
-	if (!transaction->is_empty)
-		accepted_set(client, &fate, text_slice(&words));
-	if (fate.scope == SCOPE_HOST)
-		return client_end_reply(client, &fate, reply);
-	return attempt_is_complete(client->attempt) ? CLIENT_IDLE
-						    : CLIENT_MAIL;
 }
 
 /* --- the end --- */
@@ -508,7 +342,7 @@ transaction_abort(struct client *client, const struct fate *fate,
 	if (client->state == CLIENT_END_OF_DATA &&
 	    !client->transaction.is_empty) {
 		deferred.outcome = OUTCOME_DEFERRED;
-		accepted_set(client, &deferred, words);
+		client_set_accepted(client, &deferred, words);
 	}
 	for (size_t i = 0; i < client->attempt->delivery->recipients_count;
 	     i++)
@@ -518,11 +352,7 @@ transaction_abort(struct client *client, const struct fate *fate,
 void
 transaction_done(struct client *client)
 {
-	struct body_read *reading = client->transaction.reading;
-
-	if (reading != NULL)
-		reading->client = NULL;
-	client->transaction.reading = NULL;
+	body_done(client);
 	convert_cancel(&client->convert);
 	if (client->version != NULL)
 		message_unref(TAKE(client->version));

@@ -1,0 +1,174 @@
+#include <stdlib.h>
+
+#include "relay/delivery/client_private.h"
+#include "relay/net/wire.h"
+
+static void body_read_done(struct store_read_body *read,
+			   const struct fault *fault);
+
+/* False: enough for now. */
+static bool
+bytes_send(struct client *client, struct slice bytes)
+{
+	CLEAN(text_done) struct text out = {0};
+
+	wire_stuff(&out, bytes, &client->transaction.at_line_start);
+	return stream_write(client->stream, text_slice(&out));
+}
+
+static void
+body_read_start(struct client *client)
+{
+	struct transaction *transaction = &client->transaction;
+	struct body_read *reading = memory_new(sizeof(*reading));
+
+	ASSERT(transaction->reading == NULL);
+	transaction->reading = reading;
+	reading->client = client;
+	reading->read = (struct store_read_body){
+		.message = message_ref(client_message(client)),
+		.offset = transaction->offset,
+		.max = BODY_CHUNK,
+		.loop = client->settings.loop,
+		.done = body_read_done,
+	};
+	/* Where the client goes first its lease may be settled, and all end,
+	 * while the store still reads. */
+	loop_hold(client->settings.loop);
+	store_read_body(client->settings.store, &reading->read);
+}
+
+/* The chunk in memory that holds the offset. All but the last are full. */
+static struct slice
+chunk_at(const struct body *body, uint64_t offset)
+{
+	size_t i = (size_t)(offset / BODY_CHUNK);
+
+	ASSERT(i < body->chunks_count);
+	return slice_from(body->chunks[i], (size_t)(offset % BODY_CHUNK));
+}
+
+/* What goes out is our fields, then the bytes received: message.h. One block
+ * for each DRAINED, or as many as the output takes. */
+void
+body_send(struct client *client)
+{
+	struct transaction *transaction = &client->transaction;
+	const struct message *message = client_message(client);
+	const struct body *body = &message->body;
+	bool has_room = true;
+
+	if (transaction->reading != NULL)
+		return;
+	if (!transaction->has_prefix) {
+		transaction->has_prefix = true;
+		has_room = bytes_send(client, message->prefix);
+	}
+	while (has_room && transaction->offset < body->size) {
+		struct slice chunk;
+
+		if (body->chunks == NULL) {
+			body_read_start(client);
+			return;
+		}
+		chunk = chunk_at(body, transaction->offset);
+		ASSERT(chunk.len > 0);
+		transaction->offset += chunk.len;
+		has_room = bytes_send(client, chunk);
+	}
+	ASSERT(transaction->offset <= body->size);
+	if (transaction->offset == body->size)
+		client_enter(client, CLIENT_END_OF_DATA);
+}
+
+static void
+body_read_done(struct store_read_body *read, const struct fault *fault)
+{
+	struct body_read *reading = CONTAINER(read, struct body_read, read);
+	struct client *client = reading->client;
+	struct slice bytes = text_slice(&read->bytes);
+	bool has_room = false;
+
+	if (client != NULL) {
+		client->transaction.reading = NULL;
+		if (fault != NULL || bytes.len == 0) {
+			struct fate fate = outcome_of_trouble(TROUBLE_DAMAGED);
+
+			client->is_of_message = true;
+			client_set_message(client, &fate,
+				    fault != NULL ? SLICE(fault->text)
+						  : SLICE(fate.words));
+			client_enter(client,
+				     client_end_trouble(client, TROUBLE_DAMAGED,
+							SLICE_NONE));
+		} else {
+			client->transaction.offset += bytes.len;
+			has_room = bytes_send(client, bytes);
+		}
+	}
+	loop_release(read->loop);
+	message_unref(read->message);
+	text_done(&read->bytes);
+	free(reading);
+	if (client == NULL)
+		return;
+	/* Without room DRAINED will say when to go on; but the end of the body
+	 * needs none. */
+	if (client->state == CLIENT_BODY &&
+	    (has_room ||
+	     client->transaction.offset == client_message(client)->body.size))
+		client_enter(client, CLIENT_BODY);
+	client_settle(client);
+}
+
+/* An answer before the end was sent. The peer has made up its mind, but we are
+ * out of step with it from now on; it can only be a refusal. */
+enum client_state
+body_replied(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_reply(STAGE_DATA, reply);
+	CLEAN(text_done) struct text words = {0};
+
+	if (reply->code / 100 != 4 && reply->code / 100 != 5)
+		return client_end_trouble(client, TROUBLE_BROKEN_REPLY,
+					  SLICE("a reply before its time"));
+	if (fate.scope != SCOPE_HOST) {
+		outcome_write_reply(&words, reply);
+		client_set_accepted(client, &fate, text_slice(&words));
+		client->is_of_message = true;
+	}
+	return client_end_reply(client, &fate, reply);
+}
+
+void
+end_send(struct client *client)
+{
+	stream_write(client->stream, client->transaction.at_line_start
+					     ? SLICE(".\r\n")
+					     : SLICE("\r\n.\r\n"));
+}
+
+enum client_state
+end_replied(struct client *client, const struct reply_in *reply)
+{
+	struct transaction *transaction = &client->transaction;
+	struct fate fate = outcome_of_reply(STAGE_END_OF_DATA, reply);
+	CLEAN(text_done) struct text words = {0};
+
+	outcome_write_reply(&words, reply);
+	if (!transaction->is_empty)
+		client_set_accepted(client, &fate, text_slice(&words));
+	if (fate.scope == SCOPE_HOST)
+		return client_end_reply(client, &fate, reply);
+	return attempt_is_complete(client->attempt) ? CLIENT_IDLE
+						    : CLIENT_MAIL;
+}
+
+void
+body_done(struct client *client)
+{
+	struct body_read *reading = TAKE(client->transaction.reading);
+
+	if (reading != NULL)
+		reading->client = NULL;
+}
