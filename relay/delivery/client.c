@@ -58,7 +58,7 @@ static const struct client_step {
 [CLIENT_DATA]        = { "sending DATA", data_send, data_replied, 2 * MINUTE,
 			 IN(RCPT) },
 [CLIENT_BODY]        = { "sending the message", body_send, body_replied,
-			 3 * MINUTE, IN(DATA) | IN(BODY) },
+			 3 * MINUTE, IN(RCPT) | IN(DATA) | IN(BODY) },
 [CLIENT_END_OF_DATA] = { "waiting for the final reply; the message may be sent"
 			 " twice", end_send, end_replied, 10 * MINUTE,
 			 IN(BODY) | IN(DATA) },
@@ -182,6 +182,19 @@ client_end_trouble(struct client *client, enum outcome_trouble trouble,
 	return end_with(client, &fate);
 }
 
+enum client_state
+client_end_worn(struct client *client)
+{
+	struct fate fate = outcome_of_trouble(TROUBLE_CONNECTION_LOST);
+
+	text_clear(&client->end_words);
+	text_add_string(&client->end_words,
+			"the peer takes no more messages on one connection");
+	client->end.is_worn = true;
+	client_command(client, "QUIT", SLICE_NONE);
+	return end_with(client, &fate);
+}
+
 void
 client_result(const struct client *client, const struct fate *fate,
 	      struct slice words, struct recipient_result *result_out)
@@ -195,6 +208,7 @@ client_result(const struct client *client, const struct fate *fate,
 		.tls = SLICE(client->tls),
 		.certificate = SLICE(client->certificate),
 		.is_resumed = client->is_resumed,
+		.dsn_passed_on = client->has_dsn,
 		.changes = fate->outcome == OUTCOME_DELIVERED ? client->changes
 							      : NULL,
 	};
@@ -241,9 +255,33 @@ ehlo_send(struct client *client)
 	/* What was said before TLS counts for nothing: RFC 3207 4.2. */
 	client->has_pipelining = client->has_8bitmime = false;
 	client->has_starttls = client->has_size = false;
+	client->has_smtputf8 = client->has_dsn = client->has_chunking = false;
 	client->mechanisms = 0;
-	client->size_max = 0;
+	client->size_max = client->mail_max = 0;
+	client->rcpt_max = TRANSACTION_RECIPIENTS_MAX;
 	client_command(client, "EHLO", client->settings.hostname);
+}
+
+/* RFC 9422 3: "RCPTMAX=100 MAILMAX=10". What is not understood limits
+ * nothing. */
+static void
+limits_take(struct client *client, struct slice limits)
+{
+	struct slice limit, name;
+	uint64_t number;
+
+	while (slice_split(&limits, ' ', &limit)) {
+		struct slice value = limit;
+
+		if (!slice_split(&value, '=', &name) ||
+		    !slice_number(value, &number) || number == 0)
+			continue;
+		if (slice_eq_nocase(name, SLICE("MAILMAX")))
+			client->mail_max = number;
+		else if (slice_eq_nocase(name, SLICE("RCPTMAX")) &&
+			 number < client->rcpt_max)
+			client->rcpt_max = number;
+	}
 }
 
 static void
@@ -259,6 +297,14 @@ keyword_take(struct client *client, struct slice line)
 		client->has_8bitmime = true;
 	else if (slice_eq_nocase(keyword, SLICE("STARTTLS")))
 		client->has_starttls = true;
+	else if (slice_eq_nocase(keyword, SLICE("SMTPUTF8")))
+		client->has_smtputf8 = true;
+	else if (slice_eq_nocase(keyword, SLICE("DSN")))
+		client->has_dsn = true;
+	else if (slice_eq_nocase(keyword, SLICE("CHUNKING")))
+		client->has_chunking = !client->settings.without_bdat;
+	else if (slice_eq_nocase(keyword, SLICE("LIMITS")))
+		limits_take(client, line);
 	else if (slice_eq_nocase(keyword, SLICE("SIZE"))) {
 		client->has_size = true;
 		if (!slice_number(slice_trim(line), &client->size_max))
@@ -372,8 +418,9 @@ rset_replied(struct client *client, const struct reply_in *reply)
 
 		return client_end_reply(client, &fate, reply);
 	}
-	return attempt_is_complete(client->attempt) ? CLIENT_IDLE
-						    : CLIENT_MAIL;
+	if (attempt_is_complete(client->attempt))
+		return CLIENT_IDLE;
+	return client_is_worn(client) ? client_end_worn(client) : CLIENT_MAIL;
 }
 
 static void
@@ -565,6 +612,7 @@ client_open(const struct client_settings *settings, struct client **client_out,
 	client->settings = *settings;
 	client->state = CLIENT_CONNECTING;
 	client->certificate = "";
+	client->rcpt_max = TRANSACTION_RECIPIENTS_MAX;
 	text_add(&client->host_name, settings->host->name);
 	address_write(&settings->host->address, client->address);
 	if (!stream_connect(settings->loop, &settings->host->address,
@@ -615,6 +663,12 @@ unsigned
 client_carried(const struct client *client)
 {
 	return client->carried;
+}
+
+bool
+client_is_worn(const struct client *client)
+{
+	return client->mail_max > 0 && client->mails >= client->mail_max;
 }
 
 void

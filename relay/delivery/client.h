@@ -52,6 +52,10 @@ struct client_end {
 				   of the route need be asked */
 	bool is_passing;        /* MAIL was refused for now: nothing against
 				   the host, but another may take it */
+	bool is_worn;           /* the host takes no more messages on one
+				   connection: it will on another */
+	bool is_chunk_trouble;  /* BDAT was offered, but not known; with DATA it
+				   may work */
 };
 
 struct client_settings {
@@ -69,6 +73,7 @@ struct client_settings {
 	bool in_clear;             /* TLS has failed before, and may be left
 				      out */
 	bool has_other_host;       /* not tried yet, nor failing */
+	bool without_bdat;         /* not known there, although offered */
 	struct tls_context *tls_context;
 	client_fn *event;
 	void *owner;
@@ -84,6 +89,8 @@ bool client_is_ready(const struct client *client);
 bool client_carry(struct client *client, struct attempt *attempt) MUST_USE;
 bool client_is_carrying(const struct client *client);
 unsigned client_carried(const struct client *client); /* attempts so far */
+/* No further attempt: the host takes no more on one connection. */
+bool client_is_worn(const struct client *client);
 const struct client_end *client_end(const struct client *client);
 /* While nothing is carried: whose it is from now on. */
 void client_pass_on(struct client *client, client_fn *event, void *owner);

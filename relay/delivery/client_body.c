@@ -12,6 +12,8 @@ bytes_send(struct client *client, struct slice bytes)
 {
 	CLEAN(text_done) struct text out = {0};
 
+	if (client->transaction.is_chunked)
+		return stream_write(client->stream, bytes);
 	wire_stuff(&out, bytes, &client->transaction.at_line_start);
 	return stream_write(client->stream, text_slice(&out));
 }
@@ -48,6 +50,18 @@ chunk_at(const struct body *body, uint64_t offset)
 	return slice_from(body->chunks[i], (size_t)(offset % BODY_CHUNK));
 }
 
+/* RFC 3030: the whole message is one chunk, whose size is known; so there is one
+ * reply, behind its last octet, as there is for DATA. */
+static void
+chunk_begin(struct client *client)
+{
+	CLEAN(text_done) struct text out = {0};
+	uint64_t size = message_size(client_message(client));
+
+	text_addf(&out, "BDAT %llu LAST\r\n", (unsigned long long)size);
+	stream_write(client->stream, text_slice(&out));
+}
+
 /* What goes out is our fields, then the bytes received: message.h. One block
  * for each DRAINED, or as many as the output takes. */
 void
@@ -62,6 +76,8 @@ body_send(struct client *client)
 		return;
 	if (!transaction->has_prefix) {
 		transaction->has_prefix = true;
+		if (transaction->is_chunked)
+			chunk_begin(client);
 		has_room = bytes_send(client, message->prefix);
 	}
 	while (has_room && transaction->offset < body->size) {
@@ -121,6 +137,25 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 	client_settle(client);
 }
 
+/* Who does not know what he offers. */
+static bool
+is_chunk_trouble(const struct client *client, const struct reply_in *reply)
+{
+	return client->transaction.is_chunked &&
+	       (reply->code == 500 || reply->code == 502);
+}
+
+/* The octets were taken for commands, so this connection is of no use; the
+ * message has not been taken. */
+static enum client_state
+end_without_bdat(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_trouble(TROUBLE_CONNECTION_LOST);
+
+	client->end.is_chunk_trouble = true;
+	return client_end_reply(client, &fate, reply);
+}
+
 /* An answer before the end was sent. The peer has made up its mind, but we are
  * out of step with it from now on; it can only be a refusal. */
 enum client_state
@@ -132,6 +167,8 @@ body_replied(struct client *client, const struct reply_in *reply)
 	if (reply->code / 100 != 4 && reply->code / 100 != 5)
 		return client_end_trouble(client, TROUBLE_BROKEN_REPLY,
 					  SLICE("a reply before its time"));
+	if (is_chunk_trouble(client, reply))
+		return end_without_bdat(client, reply);
 	if (fate.scope != SCOPE_HOST) {
 		outcome_write_reply(&words, reply);
 		client_set_accepted(client, &fate, text_slice(&words));
@@ -143,6 +180,8 @@ body_replied(struct client *client, const struct reply_in *reply)
 void
 end_send(struct client *client)
 {
+	if (client->transaction.is_chunked)
+		return;
 	stream_write(client->stream, client->transaction.at_line_start
 					     ? SLICE(".\r\n")
 					     : SLICE("\r\n.\r\n"));
@@ -155,13 +194,16 @@ end_replied(struct client *client, const struct reply_in *reply)
 	struct fate fate = outcome_of_reply(STAGE_END_OF_DATA, reply);
 	CLEAN(text_done) struct text words = {0};
 
+	if (is_chunk_trouble(client, reply))
+		return end_without_bdat(client, reply);
 	outcome_write_reply(&words, reply);
 	if (!transaction->is_empty)
 		client_set_accepted(client, &fate, text_slice(&words));
 	if (fate.scope == SCOPE_HOST)
 		return client_end_reply(client, &fate, reply);
-	return attempt_is_complete(client->attempt) ? CLIENT_IDLE
-						    : CLIENT_MAIL;
+	if (attempt_is_complete(client->attempt))
+		return CLIENT_IDLE;
+	return client_is_worn(client) ? client_end_worn(client) : CLIENT_MAIL;
 }
 
 void

@@ -47,7 +47,10 @@ struct transaction {
 	unsigned recipients[TRANSACTION_RECIPIENTS_MAX];
 	unsigned count, next; /* next: whose RCPT is answered next */
 	unsigned accepted;
-	bool is_ahead;        /* commands up to DATA are written already */
+	bool is_chunked;      /* BDAT, not DATA */
+	bool is_utf8;         /* MAIL says SMTPUTF8 */
+	bool is_ahead;        /* commands up to DATA, or to the last RCPT, are
+				 written already */
 	bool is_empty;        /* 354 although nobody was accepted */
 	/* the body */
 	uint64_t offset;      /* of the stored bytes */
@@ -63,8 +66,12 @@ struct client {
 	struct reply_reader reader;
 	/* what the peer said of itself */
 	bool has_pipelining, has_8bitmime, has_starttls, has_size;
+	bool has_smtputf8, has_dsn, has_chunking;
 	uint64_t size_max; /* 0: no fixed limit */
+	uint64_t rcpt_max; /* in one transaction */
+	uint64_t mail_max; /* on this connection; 0: no limit */
 	unsigned mechanisms; /* of AUTH: sasl_mechanism() */
+	unsigned mails;      /* so far */
 	bool is_greeted;
 	bool leaves_tls_out; /* although it was offered */
 	/* while it logs in */
@@ -99,6 +106,8 @@ enum client_state client_end_reply(struct client *client,
 enum client_state client_end_trouble(struct client *client,
 				     enum outcome_trouble trouble,
 				     struct slice detail);
+/* The end, since the peer takes no more on one connection. */
+enum client_state client_end_worn(struct client *client);
 /* The one road to another state. */
 void client_enter(struct client *client, enum client_state state);
 void client_command(struct client *client, const char *verb,

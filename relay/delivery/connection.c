@@ -81,6 +81,7 @@ connection_is_worn(const struct connection *connection)
 	unsigned carried = client_carried(connection->client);
 
 	return connection->settings.place->is_stopping ||
+	       client_is_worn(connection->client) ||
 	       carried >= CONNECTION_MESSAGES_MAX ||
 	       clock_now_ms() - connection->opened_ms >= CONNECTION_AGE_MS ||
 	       (carried >= CONNECTION_SHARE &&
@@ -251,6 +252,13 @@ host_deserves_another(struct connection *connection,
 		tls_leave_out(connection, end);
 		return true;
 	}
+	if (end->is_chunk_trouble && !connection->without_bdat) {
+		connection->without_bdat = true;
+		return true;
+	}
+	/* Each time some recipients have got their results. */
+	if (end->is_worn)
+		return true;
 	/* Each time a message has got its results: this comes to an end. */
 	if (end->is_of_message && connection->current == NULL)
 		return true;
@@ -382,6 +390,7 @@ connection_try(struct connection *connection)
 					->delivery.without_8bitmime,
 				.in_clear = connection->in_clear,
 				.has_other_host = has_other_host(connection),
+				.without_bdat = connection->without_bdat,
 				.tls_context = generation->client_tls,
 				.terms = settings->tls_terms,
 				.peers = settings->peers,
@@ -401,7 +410,7 @@ static void
 connection_next_host(struct connection *connection)
 {
 	connection->host = host_choose(connection);
-	connection->retried_same = false;
+	connection->retried_same = connection->without_bdat = false;
 	if (connection->host == NULL)
 		connection_fail(connection);
 	else

@@ -69,7 +69,7 @@ struct connection {
 	struct attempt *current; /* in the client's hands */
 	struct arena arena;      /* of `last` */
 	uint64_t tried;          /* hosts, by their index */
-	bool in_clear, retried_same, is_over;
+	bool in_clear, without_bdat, retried_same, is_over;
 	bool was_passed_on; /* by a host that is well, for one message */
 	struct post open_post, end_post, release_post;
 };

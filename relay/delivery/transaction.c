@@ -1,6 +1,8 @@
 #include <stdlib.h>
 
+#include "milter/idn.h"
 #include "relay/delivery/client_private.h"
+#include "relay/queue/dsn.h"
 
 /* --- results --- */
 
@@ -71,14 +73,117 @@ message_is_clean(const struct attempt *attempt)
 	const struct delivery *delivery = attempt->delivery;
 	const struct message *message = delivery->message;
 
-	if (!path_is_clean(message->reverse_path))
+	if (!path_is_clean(message->reverse_path) ||
+	    !path_is_clean(message->envid))
 		return false;
-	for (size_t i = 0; i < delivery->recipients_count; i++)
-		if (!path_is_clean(
-			    message->recipients[delivery->recipients[i].index]
-				    .address))
+	for (size_t i = 0; i < delivery->recipients_count; i++) {
+		const struct recipient *rcpt =
+			&message->recipients[delivery->recipients[i].index];
+
+		if (!path_is_clean(rcpt->address) ||
+		    !path_is_clean(rcpt->orcpt))
 			return false;
+	}
 	return true;
+}
+
+/* --- addresses outside ASCII: RFC 6531 --- */
+
+/* The address as a host without SMTPUTF8 knows it: its domain in A-labels.
+ * False: its local part is outside ASCII. */
+static bool
+address_write_ascii(struct text *out, struct slice address)
+{
+	CLEAN(arena_done) struct arena arena = {0};
+	ptrdiff_t at = slice_find_last(address, '@');
+	struct slice local, domain;
+
+	if (slice_is_ascii(address)) {
+		text_add(out, address);
+		return true;
+	}
+	local = slice_sub(address, 0, at < 0 ? address.len : (size_t)at);
+	if (at < 0 || !slice_is_ascii(local) ||
+	    !idn_to_ascii(slice_from(address, (size_t)at + 1), &arena, &domain,
+			  NULL))
+		return false;
+	text_addf(out, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(domain));
+	return true;
+}
+
+static void
+address_write_path(const struct client *client, struct text *out,
+		   struct slice address)
+{
+	bool is_written = true;
+
+	text_add_byte(out, '<');
+	if (client->transaction.is_utf8)
+		text_add(out, address);
+	else
+		is_written = address_write_ascii(out, address);
+	ASSERT(is_written);
+	text_add_byte(out, '>');
+}
+
+static bool
+needs_smtputf8(struct slice address)
+{
+	CLEAN(text_done) struct text ascii = {0};
+
+	return !slice_is_ascii(address) &&
+	       !address_write_ascii(&ascii, address);
+}
+
+/* The header was said to be UTF-8, and is: in ASCII the message would be
+ * another one. What was not said is 8-bit text like any other. */
+static bool
+message_needs_smtputf8(const struct message *message)
+{
+	return needs_smtputf8(message->reverse_path) ||
+	       (message->declared_smtputf8 && message->body.has_8bit_header);
+}
+
+static const struct recipient *
+recipient_of(const struct client *client, size_t i)
+{
+	const struct delivery *delivery = client->attempt->delivery;
+	unsigned index = delivery->recipients[i].index;
+
+	ASSERT(index < delivery->message->recipients_count);
+	return &delivery->message->recipients[index];
+}
+
+/* Those whom a host without SMTPUTF8 cannot know. */
+static void
+recipients_without_smtputf8(struct client *client)
+{
+	struct fate fate = outcome_of_trouble(TROUBLE_NO_SMTPUTF8);
+
+	for (size_t i = 0; i < client->attempt->delivery->recipients_count;
+	     i++)
+		if (client->attempt->results[i].outcome == OUTCOME_NONE &&
+		    needs_smtputf8(recipient_of(client, i)->address))
+			recipient_set(client, (unsigned)i, &fate,
+				      SLICE(fate.words));
+}
+
+/* Whether any of the transaction is outside ASCII. */
+static bool
+transaction_is_utf8(const struct client *client)
+{
+	const struct transaction *transaction = &client->transaction;
+	const struct message *message = client->attempt->delivery->message;
+
+	if (!slice_is_ascii(message->reverse_path) ||
+	    message_needs_smtputf8(message))
+		return true;
+	for (unsigned i = 0; i < transaction->count; i++)
+		if (!slice_is_ascii(
+			    recipient_of(client, transaction->recipients[i])
+				    ->address))
+			return true;
+	return false;
 }
 
 struct message *
@@ -116,6 +221,14 @@ transaction_begin(struct client *client)
 
 	if (!message_is_clean(client->attempt))
 		return begin_not(client, TROUBLE_DAMAGED, SLICE_NONE);
+	if (!client->has_smtputf8 && message_needs_smtputf8(message))
+		return begin_not(client, TROUBLE_NO_SMTPUTF8, SLICE_NONE);
+	if (!client->has_smtputf8)
+		recipients_without_smtputf8(client);
+	if (attempt_is_complete(client->attempt))
+		return CLIENT_IDLE;
+	if (is_too_big(client)) /* RFC 1870 6.1; converted it only grows */
+		return begin_not(client, TROUBLE_TOO_BIG, SLICE_NONE);
 	if (message->body.has_8bit && !client->has_8bitmime) {
 		switch (client->settings.without_8bitmime) {
 		case WITHOUT_8BITMIME_CONVERT:
@@ -127,8 +240,6 @@ transaction_begin(struct client *client)
 			break;
 		}
 	}
-	if (is_too_big(client)) /* RFC 1870 6.1 */
-		return begin_not(client, TROUBLE_TOO_BIG, SLICE_NONE);
 	return CLIENT_MAIL;
 }
 
@@ -177,9 +288,11 @@ recipients_choose(struct client *client)
 	struct transaction *transaction = &client->transaction;
 	const struct attempt *attempt = client->attempt;
 
+	ASSERT(client->rcpt_max > 0);
+	ASSERT(client->rcpt_max <= TRANSACTION_RECIPIENTS_MAX);
 	*transaction = (struct transaction){.at_line_start = true};
 	for (size_t i = 0; i < attempt->delivery->recipients_count &&
-			   transaction->count < TRANSACTION_RECIPIENTS_MAX;
+			   transaction->count < client->rcpt_max;
 	     i++) {
 		if (attempt->results[i].outcome != OUTCOME_NONE)
 			continue;
@@ -192,40 +305,55 @@ recipients_choose(struct client *client)
 static void
 rcpt_write(const struct client *client, unsigned i, struct text *out)
 {
-	const struct delivery *delivery = client->attempt->delivery;
-	unsigned recipient = client->transaction.recipients[i];
-	unsigned index = delivery->recipients[recipient].index;
+	const struct recipient *rcpt =
+		recipient_of(client, client->transaction.recipients[i]);
 
-	ASSERT(index < delivery->message->recipients_count);
-	text_add_string(out, "RCPT TO:<");
-	text_add(out, delivery->message->recipients[index].address);
-	text_add_string(out, ">\r\n");
+	text_add_string(out, "RCPT TO:");
+	address_write_path(client, out, rcpt->address);
+	if (client->has_dsn)
+		dsn_write_rcpt(out, rcpt, client->transaction.is_utf8);
+	text_add_string(out, "\r\n");
+}
+
+static void
+mail_write(const struct client *client, struct text *out)
+{
+	const struct message *message = client_message(client);
+
+	text_add_string(out, "MAIL FROM:");
+	address_write_path(client, out, message->reverse_path);
+	if (client->has_size)
+		text_addf(out, " SIZE=%llu",
+			  (unsigned long long)message_size(message));
+	if (client->has_8bitmime &&
+	    (message->body.has_8bit || message->declared_8bit))
+		text_add_string(out, " BODY=8BITMIME");
+	if (client->transaction.is_utf8)
+		text_add_string(out, " SMTPUTF8");
+	if (client->has_dsn)
+		dsn_write_mail(out, message);
+	text_add_string(out, "\r\n");
 }
 
 void
 mail_send(struct client *client)
 {
 	struct transaction *transaction = &client->transaction;
-	const struct message *message = client_message(client);
 	CLEAN(text_done) struct text out = {0};
 
 	recipients_choose(client);
-	text_add_string(&out, "MAIL FROM:<");
-	text_add(&out, message->reverse_path);
-	text_add_byte(&out, '>');
-	if (client->has_size)
-		text_addf(&out, " SIZE=%llu",
-			  (unsigned long long)message_size(message));
-	if (client->has_8bitmime &&
-	    (message->body.has_8bit || message->declared_8bit))
-		text_add_string(&out, " BODY=8BITMIME");
-	text_add_string(&out, "\r\n");
+	client->mails++;
+	transaction->is_chunked = client->has_chunking;
+	transaction->is_utf8 = client->has_smtputf8 &&
+			       transaction_is_utf8(client);
+	mail_write(client, &out);
 	/* RFC 2920: the whole envelope in one write. */
 	transaction->is_ahead = client->has_pipelining;
 	if (transaction->is_ahead) {
 		for (unsigned i = 0; i < transaction->count; i++)
 			rcpt_write(client, i, &out);
-		text_add_string(&out, "DATA\r\n");
+		if (!transaction->is_chunked)
+			text_add_string(&out, "DATA\r\n");
 	}
 	stream_write(client->stream, text_slice(&out));
 }
@@ -272,6 +400,14 @@ rcpt_is_surplus(const struct client *client, const struct reply_in *reply)
 		slice_ends_nocase(reply->status, SLICE(".5.3")));
 }
 
+/* With BDAT nothing is asked before the octets go. */
+static enum client_state
+rcpts_replied_chunked(struct client *client)
+{
+	client->transaction.is_ahead = false;
+	return client->transaction.accepted > 0 ? CLIENT_BODY : CLIENT_RSET;
+}
+
 enum client_state
 rcpt_replied(struct client *client, const struct reply_in *reply)
 {
@@ -287,7 +423,12 @@ rcpt_replied(struct client *client, const struct reply_in *reply)
 	} else if (fate.outcome == OUTCOME_NONE) {
 		attempt->accepted[recipient] = true;
 		transaction->accepted++;
-	} else if (!rcpt_is_surplus(client, reply)) {
+	} else if (rcpt_is_surplus(client, reply)) {
+		/* The next transactions need not find out again, where it is
+		 * certain. */
+		if (reply->status.len > 0)
+			client->rcpt_max = transaction->accepted;
+	} else {
 		CLEAN(text_done) struct text words = {0};
 
 		outcome_write_reply(&words, reply);
@@ -295,6 +436,8 @@ rcpt_replied(struct client *client, const struct reply_in *reply)
 	}
 	if (transaction->next < transaction->count)
 		return CLIENT_RCPT;
+	if (transaction->is_chunked)
+		return rcpts_replied_chunked(client);
 	if (transaction->is_ahead || transaction->accepted > 0)
 		return CLIENT_DATA;
 	return CLIENT_RSET;
@@ -340,7 +483,7 @@ transaction_abort(struct client *client, const struct fate *fate,
 	/* Behind the last octet nobody knows whether the peer has it: not to
 	 * another host at once, and "the message may be sent twice". */
 	if (client->state == CLIENT_END_OF_DATA &&
-	    !client->transaction.is_empty) {
+	    !client->transaction.is_empty && !client->end.is_chunk_trouble) {
 		deferred.outcome = OUTCOME_DEFERRED;
 		client_set_accepted(client, &deferred, words);
 	}

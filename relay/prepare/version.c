@@ -208,6 +208,7 @@ take_fields(struct version *version, struct slice *bytes)
 {
 	uint64_t *header_len = &version->setup.message->body.header_len;
 	size_t before = bytes->len;
+	struct slice whole = *bytes;
 	enum header_status status;
 	struct slice field;
 
@@ -215,6 +216,8 @@ take_fields(struct version *version, struct slice *bytes)
 	       HEADER_FIELD)
 		take_field(version, field);
 	*header_len += before - bytes->len;
+	if (!slice_is_ascii(slice_sub(whole, 0, before - bytes->len)))
+		version->setup.message->body.has_8bit_header = true;
 	if (status == HEADER_END)
 		end_of_header(version);
 	return status;

@@ -63,6 +63,7 @@ struct body {
 			       or all where there is no body */
 	bool is_file;
 	bool has_8bit;      /* an octet over 127 anywhere */
+	bool has_8bit_header; /* one before the empty line */
 	bool has_long_line; /* a line over 998 octets */
 	struct slice *chunks; /* BODY_CHUNK each but the last; NULL when not in
 				 memory */

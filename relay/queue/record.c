@@ -13,6 +13,7 @@
 #define MESSAGE_HAS_8BIT 8u
 #define MESSAGE_HAS_LONG_LINE 16u
 #define MESSAGE_DECLARED_SMTPUTF8 32u
+#define MESSAGE_HAS_8BIT_HEADER 64u
 
 #define DELIVERY_IS_HELD 1u
 #define DELIVERY_IS_DELAY_TOLD 2u
@@ -320,6 +321,7 @@ message_flags(const struct message *message)
 	       (message->is_report ? MESSAGE_IS_REPORT : 0) |
 	       (message->body.is_file ? MESSAGE_IS_FILE : 0) |
 	       (message->body.has_8bit ? MESSAGE_HAS_8BIT : 0) |
+	       (message->body.has_8bit_header ? MESSAGE_HAS_8BIT_HEADER : 0) |
 	       (message->body.has_long_line ? MESSAGE_HAS_LONG_LINE : 0);
 }
 
@@ -387,6 +389,7 @@ read_flags(struct message *message, unsigned flags)
 	message->is_report = (flags & MESSAGE_IS_REPORT) != 0;
 	message->body.is_file = (flags & MESSAGE_IS_FILE) != 0;
 	message->body.has_8bit = (flags & MESSAGE_HAS_8BIT) != 0;
+	message->body.has_8bit_header = (flags & MESSAGE_HAS_8BIT_HEADER) != 0;
 	message->body.has_long_line = (flags & MESSAGE_HAS_LONG_LINE) != 0;
 }
 

@@ -161,6 +161,26 @@ message_read(struct scripted *host, int fd)
 	}
 }
 
+static bool
+chunk_read(struct scripted *host, int fd)
+{
+	char line[100], byte, end[8] = "";
+	unsigned long long size = 0;
+
+	if (!line_read(host, fd, line, sizeof(line)) ||
+	    sscanf(line, "BDAT %llu %4s", &size, end) != 2 ||
+	    strcmp(end, "LAST") != 0) {
+		snprintf(host->wrong, sizeof(host->wrong),
+			 "BDAT expected, '%.90s' came", line);
+		return false;
+	}
+	while (size > 0 && byte_read(host, fd, &byte)) {
+		text_add_byte(&host->message, byte);
+		size--;
+	}
+	return size == 0;
+}
+
 /* False: the script has closed. */
 static bool
 step_run(struct scripted *host, int fd, char kind, struct slice text)
@@ -180,6 +200,8 @@ step_run(struct scripted *host, int fd, char kind, struct slice text)
 	case 'B':
 		message_read(host, fd);
 		return true;
+	case 'D':
+		return chunk_read(host, fd);
 	case 'T':
 		host->ssl = SSL_new(host->tls);
 		SSL_set_fd(host->ssl, fd);
@@ -406,6 +428,7 @@ run_collect(struct run *run)
 		snprintf(run->status, sizeof(run->status), "%.*s",
 			 SLICE_ARG(first->status));
 		run->changes += first->changes != NULL;
+		run->dsn_passed_on |= first->dsn_passed_on;
 		snprintf(run->used_tls, sizeof(run->used_tls), "%.*s",
 			 SLICE_ARG(first->tls));
 		delivery_drop(attempt->delivery);
@@ -508,6 +531,8 @@ carry_one(struct run *run)
 
 	owner->attempts[owner->given] = attempt_new(delivery_make(
 		run->recipients, run->body, run->in_memory, run->is_8bit));
+	if (run->envelope != NULL)
+		run->envelope(owner->attempts[owner->given]->delivery->message);
 	connection_carry(owner->connection, owner->attempts[owner->given]);
 	owner->given++;
 }

@@ -4,6 +4,7 @@
  *
  *	S text    sends a line        C verb   expects a line that begins so
  *	B         reads a message up to its dot, and keeps it
+ *	D         reads "BDAT n LAST" and n octets, and keeps them
  *	R text    sends the text as it is, without CRLF
  *	L n       sends n octets without a line end
  *	M n       sends n lines of a greeting that goes on
@@ -59,6 +60,8 @@ struct run {
 	bool implicit_tls;
 	struct login *login;
 	unsigned recipients, messages;
+	/* Says what a message is like, before it is carried; NULL: plain. */
+	void (*envelope)(struct message *message);
 	struct slice body;
 	bool in_memory;
 	bool is_8bit;
@@ -78,6 +81,7 @@ struct run {
 	char local_trouble[128];
 	unsigned open;    /* places that were never given back */
 	unsigned changes; /* messages that say what was changed */
+	bool dsn_passed_on; /* as the first recipient's result says */
 	bool has_failed;
 	size_t hosts_blamed;     /* to be left for the last for a while */
 };

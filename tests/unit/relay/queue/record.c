@@ -38,6 +38,7 @@ message_full(void)
 	message->declared_8bit = true;
 	message->body.has_long_line = true;
 	message->declared_smtputf8 = true;
+	message->body.has_8bit_header = true;
 	message->ret = RET_HDRS;
 	message->envid = SLICE("QQ314159+2B");
 	message->user = SLICE("printer");
@@ -98,6 +99,7 @@ Test(record, message_and_back)
 			   SLICE("rfc822;b@z.example")));
 	cr_expect_eq(back->recipients[1].notify, NOTIFY_FAILURE | NOTIFY_DELAY);
 	cr_expect(back->declared_smtputf8);
+	cr_expect(back->body.has_8bit_header);
 	cr_expect_eq(back->ret, RET_HDRS);
 	cr_expect(slice_eq(back->envid, SLICE("QQ314159+2B")));
 	cr_expect(slice_eq(back->user, SLICE("printer")));
