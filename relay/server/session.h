@@ -142,5 +142,10 @@ void session_resume(struct session *session, enum step step);
 void session_reset(struct session *session); /* as RSET does */
 void session_begin(struct session *session, const struct envelope_mail *mail);
 const struct options *session_options(const struct session *session);
+extern const struct reply session_reply_closing;
+uint64_t session_command_timeout(const struct session *session);
+/* Takes what there is of input, as far as it can; the session may be gone
+ * afterwards. */
+void session_pump(struct session *session);
 
 #endif

@@ -1,0 +1,275 @@
+#include "relay/server/intake.h"
+
+#include "base/clock.h"
+#include "relay/limits.h"
+#include "relay/net/wire.h"
+
+/* --- the transaction, as the session sees it --- */
+
+void
+session_reset(struct session *session)
+{
+	transaction_cancel(&session->transaction);
+	session->is_discarding = false;
+	if (session->state == SESSION_MAIL || session->state == SESSION_RCPT ||
+	    session->state == SESSION_BDAT)
+		session_enter(session, SESSION_READY);
+}
+
+/* "a@example.com", or the first of several and how many. */
+static void
+write_recipients(const struct message *message, struct text *out)
+{
+	if (message->recipients_count == 0)
+		return;
+	text_add(out, message->recipients[0].address);
+	if (message->recipients_count > 1)
+		text_addf(out, " and %zu more", message->recipients_count - 1);
+}
+
+/* What was under way when the relay was told to stop is through. */
+static enum step
+unless_stopping(struct session *session, enum step step)
+{
+	if (!session->share->is_stopping || step != STEP_NEXT)
+		return step;
+	session_reply(session, &session_reply_closing, SLICE_NONE);
+	return STEP_CLOSE;
+}
+
+/* Answers the end of data; the transaction is over. */
+static enum step
+answer(struct session *session, const struct reply *reply, struct slice extra,
+       struct slice reason)
+{
+	CLEAN(text_done) struct text to = {0};
+	enum step step;
+
+	if (reply->code < 300) {
+		session->errors = 0;
+		step = session_reply(session, reply, extra);
+	} else {
+		write_recipients(transaction_message(session->transaction),
+				 &to);
+		step = session_reject(session, reply, extra, text_slice(&to),
+				      reason);
+	}
+	return unless_stopping(session, step);
+}
+
+static void
+on_finished(void *owner, const struct reply *reply, struct slice extra,
+	    struct slice reason)
+{
+	struct session *session = owner;
+	enum step step;
+
+	ASSERT(session->state == SESSION_COMMIT);
+	step = answer(session, reply, extra, reason);
+	session->transaction = NULL;
+	if (step != STEP_CLOSE)
+		session_enter(session, SESSION_READY);
+	session_resume(session, step);
+}
+
+static void
+on_drained(void *owner)
+{
+	struct session *session = owner;
+
+	stream_resume(session->stream);
+	/* The octets of a chunk are all in: no input has to come. */
+	if (session->state == SESSION_CHUNK && session->chunk.left == 0)
+		session_pump(session);
+}
+
+static void
+write_tls(const struct session *session, struct text *out)
+{
+	const struct tls *tls = stream_tls(session->stream);
+
+	if (tls != NULL)
+		text_addf(out, "%s %s", tls_version(tls), tls_cipher(tls));
+}
+
+void
+session_begin(struct session *session, const struct envelope_mail *mail)
+{
+	CLEAN(text_done) struct text tls = {0};
+	struct transaction_setup setup = {
+		.loop = session->loop,
+		.store = session->share->store,
+		.schedule = session->share->schedule,
+		.generation = session->loop->generation,
+		.listener = session->listener->name,
+		.user = text_slice(&session->user),
+		.normalizes = session->listener->bare_newlines ==
+			      BARE_NEWLINES_NORMALIZE,
+		.finished = on_finished,
+		.drained = on_drained,
+		.owner = session,
+	};
+
+	ASSERT(session->transaction == NULL);
+	session->is_discarding = false;
+	write_tls(session, &tls);
+	setup.trace = (struct trace){
+		.helo = text_slice(&session->helo),
+		.client = &session->client,
+		.is_esmtp = session->is_esmtp,
+		.is_secured = session->is_secured,
+		.is_authenticated = session->is_authenticated,
+		.tls = text_slice(&tls),
+	};
+	session->transaction = transaction_new(&setup, mail);
+}
+
+/* --- octets --- */
+
+/* Progress buys time: BODY_RATE_MIN octets a second, and never more than one
+ * whole time-out ahead (RFC 5321 4.5.3.2.5 is for each block). */
+static void
+extend_deadline(struct session *session, size_t octets)
+{
+	uint64_t now_ms = clock_now_ms();
+	uint64_t latest_ms = now_ms + session_command_timeout(session);
+	uint64_t until_ms = session->data_until_ms +
+			    octets * SECOND / BODY_RATE_MIN;
+
+	if (until_ms > latest_ms)
+		until_ms = latest_ms;
+	session->data_until_ms = until_ms;
+	stream_deadline(session->stream,
+			until_ms > now_ms ? until_ms - now_ms : 1);
+}
+
+static enum step
+refused_data(struct session *session)
+{
+	const struct reply *reply;
+	struct slice extra, reason;
+	enum step step;
+
+	transaction_refusal(session->transaction, &reply, &extra, &reason);
+	step = answer(session, reply, extra, reason);
+	transaction_cancel(&session->transaction);
+	session_enter(session, SESSION_READY);
+	return step;
+}
+
+/* Lines that end in LF become what they should be on the way. */
+static enum transaction_status
+read_lf(struct session *session, size_t *used_out)
+{
+	CLEAN(text_done) struct text bytes = {0};
+	struct slice input = stream_input(session->stream);
+	enum transaction_status status;
+	size_t used;
+
+	wire_lf_write(&session->lf, input, &bytes);
+	status = transaction_read(session->transaction, text_slice(&bytes),
+				  &used);
+	*used_out = wire_lf_used(&session->lf, input, used);
+	return status;
+}
+
+enum step
+intake_data(struct session *session)
+{
+	enum transaction_status status;
+	size_t used;
+
+	if (session->line_ends == LINE_ENDS_LF)
+		status = read_lf(session, &used);
+	else
+		status = transaction_read(session->transaction,
+					  stream_input(session->stream), &used);
+	stream_consume(session->stream, used);
+	switch (status) {
+	case TRANSACTION_MORE:
+		extend_deadline(session, used);
+		return STEP_NEXT;
+	case TRANSACTION_BLOCKED:
+		extend_deadline(session, used);
+		return STEP_WAIT;
+	case TRANSACTION_ENDED:
+		session_enter(session, SESSION_COMMIT);
+		return STEP_WAIT;
+	case TRANSACTION_REFUSED:
+		return refused_data(session);
+	}
+	return STEP_CLOSE;
+}
+
+/* A chunk that came before its time, or for which there is no room. */
+static enum step
+refused_chunk(struct session *session)
+{
+	const struct reply *refusal = session->chunk.refusal;
+	CLEAN(text_done) struct text to = {0};
+	enum step step;
+
+	if (session->transaction != NULL)
+		write_recipients(transaction_message(session->transaction),
+				 &to);
+	if (session->is_discarding)
+		step = session_reply(session, refusal, SLICE_NONE);
+	else
+		step = session_reject(session, refusal, SLICE_NONE,
+				      text_slice(&to), SLICE(refusal->text));
+	transaction_cancel(&session->transaction);
+	session_enter(session, session->helo.len > 0 ? SESSION_READY
+						     : SESSION_START);
+	return unless_stopping(session, step);
+}
+
+static enum step
+end_of_chunk(struct session *session)
+{
+	static const struct reply taken = {250, "2.0.0", "Octets taken: "};
+	CLEAN(text_done) struct text count = {0};
+	enum step step;
+
+	if (session->chunk.refusal != NULL)
+		return refused_chunk(session);
+	switch (transaction_chunk_end(session->transaction,
+				      session->chunk.is_last)) {
+	case TRANSACTION_MORE:
+	case TRANSACTION_BLOCKED:
+		break;
+	case TRANSACTION_ENDED:
+		session_enter(session, SESSION_COMMIT);
+		return STEP_WAIT;
+	case TRANSACTION_REFUSED:
+		step = refused_data(session);
+		session->is_discarding = true;
+		return step;
+	}
+	session_enter(session, SESSION_BDAT);
+	text_addf(&count, "%llu", (unsigned long long)session->chunk.size);
+	return session_reply(session, &taken, text_slice(&count));
+}
+
+/* Octets of a BDAT, as many as it said: RFC 3030 2. */
+enum step
+intake_chunk(struct session *session, bool *more_needed)
+{
+	struct chunk *chunk = &session->chunk;
+	struct slice input = stream_input(session->stream);
+	enum transaction_status status = TRANSACTION_MORE;
+
+	if (input.len > chunk->left)
+		input.len = (size_t)chunk->left;
+	if (chunk->left > 0 && input.len == 0) {
+		*more_needed = true;
+		return STEP_NEXT;
+	}
+	if (chunk->refusal == NULL && input.len > 0)
+		status = transaction_chunk(session->transaction, input);
+	chunk->left -= input.len;
+	stream_consume(session->stream, input.len);
+	extend_deadline(session, input.len);
+	if (status == TRANSACTION_BLOCKED)
+		return STEP_WAIT;
+	return chunk->left > 0 ? STEP_NEXT : end_of_chunk(session);
+}
