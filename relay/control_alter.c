@@ -182,11 +182,16 @@ change_go_on(struct change *change)
 		.done = change_altered,
 		.private = change,
 	};
-	for (size_t i = 0; i < alter->count; i++)
+	for (size_t i = 0; i < alter->count; i++) {
+		const struct change_row *row =
+			&change->rows[change->next + i];
+
 		change->pieces[i] = (struct schedule_alter_row){
-			.id = change->rows[change->next + i].id,
-			.destination =
-				change->rows[change->next + i].destination};
+			.id = row->id,
+			.destination = row->destination,
+			.may_have_file = row->delivery == NULL ||
+					 row->delivery->message->body.is_file};
+	}
 	change->next += alter->count;
 	schedule_alter(change->task->parts->schedule, alter);
 }

@@ -624,14 +624,13 @@ record_delivery_read(struct slice destination, struct slice record,
 }
 
 bool
-record_delivery_due(const struct message_id *id, struct slice destination,
-		    struct slice record, uint64_t *due_ms_out,
-		    bool *is_held_out)
+record_delivery_place(const struct message_id *id, struct slice destination,
+		      struct slice record, struct record_place *place_out)
 {
 	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+	struct record_place place = {0};
 	struct record_key key;
 	unsigned flags;
-	uint64_t due_ms;
 
 	record_key_delivery(&key, id, destination);
 	if (!record_is_whole(&key, record))
@@ -639,12 +638,41 @@ record_delivery_due(const struct message_id *id, struct slice destination,
 	take_8(&reader);
 	flags = take_8(&reader);
 	take_32(&reader);
-	due_ms = take_64(&reader);
+	place.due_ms = take_64(&reader);
+	place.last_attempt_ms = take_64(&reader);
+	place.is_held = (flags & DELIVERY_IS_HELD) != 0;
+	place.is_owed_attempt = (flags & DELIVERY_IS_OWED_ATTEMPT) != 0;
 	if (reader.is_bad)
 		return false;
-	*due_ms_out = due_ms;
-	*is_held_out = (flags & DELIVERY_IS_HELD) != 0;
+	*place_out = place;
 	return true;
+}
+
+static unsigned
+flag_set(unsigned flags, unsigned flag, bool is_set)
+{
+	return is_set ? flags | flag : flags & ~flag;
+}
+
+void
+record_delivery_put(const struct message_id *id, struct slice destination,
+		    const struct record_place *place, uint8_t *record,
+		    size_t len)
+{
+	uint8_t *at = record + RECORD_SUM_SIZE + 1;
+	unsigned flags = *at;
+	struct record_key key;
+
+	ASSERT(len >= DELIVERY_FIXED);
+	flags = flag_set(flags, DELIVERY_IS_HELD, place->is_held);
+	flags = flag_set(flags, DELIVERY_IS_OWED_ATTEMPT,
+			 place->is_owed_attempt);
+	at = put_8(at, flags);
+	at += 4;
+	at = put_64(at, place->due_ms);
+	put_64(at, place->last_attempt_ms);
+	record_key_delivery(&key, id, destination);
+	record_seal(&key, record, len);
 }
 
 /* --- chunks --- */

@@ -78,10 +78,20 @@ void record_delivery_write(const struct delivery *delivery, uint64_t due_ms,
 bool record_delivery_read(struct slice destination, struct slice record,
 			  struct delivery *delivery,
 			  struct fault *fault) MUST_USE;
-/* What moving or deleting it takes. */
-bool record_delivery_due(const struct message_id *id, struct slice destination,
-			 struct slice record, uint64_t *due_ms_out,
-			 bool *is_held_out) MUST_USE;
+/* Where a delivery stands in the queue: what moving or deleting it takes,
+ * without its message. */
+struct record_place {
+	uint64_t due_ms, last_attempt_ms; /* wall; the latter 0: none yet */
+	bool is_held, is_owed_attempt;
+};
+/* False: damaged. */
+bool record_delivery_place(const struct message_id *id,
+			   struct slice destination, struct slice record,
+			   struct record_place *place_out) MUST_USE;
+/* Gives a record that was whole another place. */
+void record_delivery_put(const struct message_id *id, struct slice destination,
+			 const struct record_place *place, uint8_t *record,
+			 size_t len);
 
 /* What stands before a chunk's bytes. */
 void record_chunk_sum(const struct message_id *id, uint32_t number,

@@ -108,6 +108,7 @@ void schedule_each_state(struct schedule *schedule, const struct loop *loop,
 struct schedule_alter_row {
 	struct message_id id;
 	struct slice destination;
+	bool may_have_file;     /* as in store_alter_row */
 	enum altered altered;   /* out */
 	/* the schedule's own */
 	struct destination *owner;

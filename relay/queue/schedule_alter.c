@@ -108,7 +108,9 @@ part_run(struct post *post)
 			continue;
 		part->of[part->store.count] = row;
 		part->rows[part->store.count++] = (struct store_alter_row){
-			.id = row->id, .destination = row->destination};
+			.id = row->id,
+			.destination = row->destination,
+			.may_have_file = row->may_have_file};
 	}
 	if (part->store.count == 0) {
 		part_done(part);

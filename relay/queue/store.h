@@ -140,6 +140,7 @@ enum altered {
 struct store_alter_row {
 	struct message_id id;
 	struct slice destination;
+	bool may_have_file;         /* the message's body, as far as known */
 	/* out */
 	enum altered altered;
 	uint64_t due_ms;            /* when it is due now, wall; 0: never */

@@ -345,7 +345,8 @@ engine_put_due(struct engine *engine, const struct delivery *delivery,
 	return true;
 }
 
-bool
+/* The record, and where it is due or held. */
+static bool
 engine_put_delivery(struct engine *engine, const struct delivery *delivery,
 		    uint64_t due_ms, struct fault *fault)
 {
@@ -426,10 +427,9 @@ engine_delete_due(struct engine *engine, struct slice destination,
 		  const struct message_id *id, uint64_t due_ms,
 		  struct fault *fault)
 {
+	struct record_place place = {.due_ms = due_ms};
 	struct record_key key;
 	MDB_val name, value;
-	uint64_t stored_ms;
-	bool is_held = false;
 	int status;
 
 	record_key_delivery(&key, id, destination);
@@ -437,12 +437,12 @@ engine_delete_due(struct engine *engine, struct slice destination,
 	status = mdb_get(engine->txn, engine->deliveries, &name, &value);
 	if (status != 0 && status != MDB_NOTFOUND)
 		return engine_fault(fault, status, "read");
-	if (status == 0 && record_delivery_due(id, destination,
-					       slice_of_val(&value),
-					       &stored_ms, &is_held))
-		due_ms = stored_ms;
-	record_key_due(&key, destination, due_ms, id);
-	return engine_delete(engine, is_held ? engine->held : engine->due,
+	if (status == 0 &&
+	    !record_delivery_place(id, destination, slice_of_val(&value),
+				   &place))
+		place = (struct record_place){.due_ms = due_ms};
+	record_key_due(&key, destination, place.due_ms, id);
+	return engine_delete(engine, place.is_held ? engine->held : engine->due,
 			     &key, fault);
 }
 

@@ -1,39 +1,13 @@
 #include "relay/queue/store_engine_private.h"
 
-/* Gives the delivery as it stands now; NULL: it is gone, or damaged, and the
- * row says which. False: the engine failed. */
-static bool
-alter_read(struct engine *engine, struct store_alter_row *row,
-	   struct delivery **delivery_out, struct fault *fault)
-{
-	struct record_key key;
-	struct slice record;
-	struct fault trouble = {0};
-
-	*delivery_out = NULL;
-	record_key_delivery(&key, &row->id, row->destination);
-	if (!engine_get(engine->txn, engine->deliveries, &key, &record,
-			&trouble)) {
-		row->altered = ALTERED_GONE;
-	} else if (engine_read_delivery(engine, engine->txn, row->destination,
-					&row->id, delivery_out, &trouble)) {
-		return true;
-	} else {
-		*delivery_out = NULL;
-		row->altered = ALTERED_DAMAGED;
-	}
-	if (trouble.kind == FAULT_ABSENT || trouble.kind == FAULT_INPUT)
-		return true;
-	if (fault != NULL)
-		*fault = trouble;
-	return false;
-}
+/* The message and its recipients are not read: only a delivery's place changes,
+ * and a message may have a thousand of them. */
 
 /* The record may be damaged, and its place among what is due unknown: then
  * whoever meets that sets it aside. */
 static bool
-alter_delete(struct engine *engine, const struct delivery *delivery,
-	     struct store_alter_row *row, struct fault *fault)
+alter_delete(struct engine *engine, struct store_alter_row *row,
+	     struct fault *fault)
 {
 	struct record_key key;
 	bool is_gone;
@@ -45,44 +19,62 @@ alter_delete(struct engine *engine, const struct delivery *delivery,
 				    &is_gone, fault))
 		return false;
 	row->altered = ALTERED;
-	row->due_ms = 0;
-	row->has_dead_file =
-		is_gone &&
-		(delivery == NULL || delivery->message->body.is_file);
+	row->has_dead_file = is_gone && row->may_have_file;
 	return true;
-}
-
-static bool
-delivery_was_tried(const struct delivery *delivery)
-{
-	for (size_t i = 0; i < delivery->recipients_count; i++)
-		if (delivery->recipients[i].attempts > 0)
-			return true;
-	return false;
 }
 
 /* Makes the change in memory, as far as it is one. */
 static enum altered
-alter_delivery(struct delivery *delivery, enum alteration alteration,
-	       uint64_t now_ms)
+alter_place(struct record_place *place, enum alteration alteration,
+	    uint64_t now_ms)
 {
 	if (alteration == ALTER_HOLD) {
-		if (delivery->is_held)
+		if (place->is_held)
 			return ALTERED_ALREADY;
-		delivery->is_held = true;
+		place->is_held = true;
 		return ALTERED;
 	}
-	if (delivery->is_held != (alteration == ALTER_RELEASE))
+	if (place->is_held != (alteration == ALTER_RELEASE))
 		return ALTERED_UNFIT;
 	/* Due, and not tried yet: that is all there is to wish for. */
-	if (!delivery->is_held && delivery->due_ms <= now_ms &&
-	    !delivery_was_tried(delivery))
+	if (!place->is_held && place->due_ms <= now_ms &&
+	    place->last_attempt_ms == 0)
 		return ALTERED_ALREADY;
-	delivery->is_held = false;
-	delivery->is_owed_attempt = delivery_was_tried(delivery);
-	if (delivery->due_ms > now_ms)
-		delivery->due_ms = now_ms;
+	place->is_held = false;
+	place->is_owed_attempt = place->last_attempt_ms != 0;
+	if (place->due_ms > now_ms)
+		place->due_ms = now_ms;
 	return ALTERED;
+}
+
+static bool
+alter_write(struct engine *engine, const struct store_alter_row *row,
+	    const struct record_place *place, struct slice record,
+	    struct fault *fault)
+{
+	CLEAN(text_done) struct text copy = {0};
+	struct record_key key;
+	MDB_val name, value, nothing = {0, NULL};
+	int status;
+
+	/* What stands in the engine's pages may move with any write. */
+	text_add(&copy, record);
+	if (!engine_delete_due(engine, row->destination, &row->id, 0, fault))
+		return false;
+	record_delivery_put(&row->id, row->destination, place,
+			    (uint8_t *)copy.bytes, copy.len);
+	record_key_delivery(&key, &row->id, row->destination);
+	name = val_of_key(&key);
+	value = (MDB_val){copy.len, copy.bytes};
+	status = mdb_put(engine->txn, engine->deliveries, &name, &value, 0);
+	if (status != 0)
+		return engine_fault(fault, status, "write");
+	record_key_due(&key, row->destination, place->due_ms, &row->id);
+	name = val_of_key(&key);
+	status = mdb_put(engine->txn,
+			 place->is_held ? engine->held : engine->due, &name,
+			 &nothing, 0);
+	return status == 0 || engine_fault(fault, status, "write");
 }
 
 uint64_t
@@ -95,24 +87,30 @@ bool
 engine_alter(struct engine *engine, enum alteration alteration,
 	     uint64_t now_ms, struct store_alter_row *row, struct fault *fault)
 {
-	CLEAN(delivery_free_clean) struct delivery *delivery = NULL;
+	struct record_place place;
+	struct record_key key;
+	struct slice record;
+	struct fault trouble = {0};
 
 	ASSERT(engine->txn != NULL);
 	row->due_ms = 0;
 	row->has_dead_file = false;
-	if (!alter_read(engine, row, &delivery, fault))
-		return false;
-	if (alteration == ALTER_DELETE &&
-	    (delivery != NULL || row->altered == ALTERED_DAMAGED))
-		return alter_delete(engine, delivery, row, fault);
-	if (delivery == NULL)
+	row->altered = ALTERED_GONE;
+	record_key_delivery(&key, &row->id, row->destination);
+	if (!engine_get(engine->txn, engine->deliveries, &key, &record,
+			&trouble)) {
+		if (trouble.kind != FAULT_ABSENT && fault != NULL)
+			*fault = trouble;
+		return trouble.kind == FAULT_ABSENT;
+	}
+	if (alteration == ALTER_DELETE)
+		return alter_delete(engine, row, fault);
+	row->altered = ALTERED_DAMAGED;
+	if (!record_delivery_place(&row->id, row->destination, record, &place))
 		return true;
-	row->altered = alter_delivery(delivery, alteration, now_ms);
-	if (!delivery->is_held)
-		row->due_ms = delivery->due_ms;
+	row->altered = alter_place(&place, alteration, now_ms);
+	if (!place.is_held)
+		row->due_ms = place.due_ms;
 	return row->altered != ALTERED ||
-	       (engine_delete_due(engine, row->destination, &row->id, 0,
-				  fault) &&
-		engine_put_delivery(engine, delivery, delivery->due_ms,
-				    fault));
+	       alter_write(engine, row, &place, record, fault);
 }

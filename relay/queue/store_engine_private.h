@@ -72,9 +72,6 @@ bool engine_delete(struct engine *engine, MDB_dbi table, struct record_key *key,
 bool engine_delete_due(struct engine *engine, struct slice destination,
 		       const struct message_id *id, uint64_t due_ms,
 		       struct fault *fault) MUST_USE;
-/* The record, and where it is due or held. */
-bool engine_put_delivery(struct engine *engine, const struct delivery *delivery,
-			 uint64_t due_ms, struct fault *fault) MUST_USE;
 /* The delivery's record, and the message with the last one. */
 bool engine_delete_delivery(struct engine *engine, struct slice destination,
 			    const struct message_id *id, bool *message_gone_out,

@@ -136,6 +136,7 @@ defer(const struct message_id *id)
 		CONTAINER(page.deliveries.next, struct delivery, link);
 	settle.delivery->recipients[0].outcome = OUTCOME_DEFERRED;
 	settle.delivery->recipients[0].attempts = 1;
+	settle.delivery->last_attempt_ms = NOW_MS;
 	is_done = false;
 	store_settle(store, &settle);
 	run_until_done();

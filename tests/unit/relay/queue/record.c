@@ -176,6 +176,39 @@ Test(record, delivery_and_back)
 	cr_expect_eq(back->recipients[1].index, 2);
 }
 
+Test(record, another_place_for_a_delivery)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_full(message);
+	CLEAN(delivery_free_clean) struct delivery *back =
+		memory_new(sizeof(*back));
+	CLEAN(text_done) struct text record = delivery_record(delivery, 99);
+	struct record_place place;
+
+	cr_assert(record_delivery_place(&message->id, SLICE("x.example"),
+					text_slice(&record), &place));
+	cr_expect_eq(place.due_ms, 99);
+	cr_expect_eq(place.last_attempt_ms, 77);
+	cr_expect(place.is_held);
+	cr_expect(place.is_owed_attempt);
+	place = (struct record_place){1234, 77, false, false};
+	record_delivery_put(&message->id, SLICE("x.example"), &place,
+			    (uint8_t *)record.bytes, record.len);
+	back->message = message_ref(message);
+	cr_assert(record_delivery_read(SLICE("x.example"),
+				       text_slice(&record), back, NULL));
+	cr_expect_eq(back->due_ms, 1234);
+	cr_expect_eq(back->last_attempt_ms, 77);
+	cr_expect_not(back->is_held);
+	cr_expect_not(back->is_owed_attempt);
+	cr_expect(back->is_delay_told, "the rest stays");
+	cr_expect_eq(back->recipients_count, 2);
+	record.bytes[record.len - 1] ^= 1;
+	cr_expect_not(record_delivery_place(&message->id, SLICE("x.example"),
+					    text_slice(&record), &place));
+}
+
 /* Every bit of both records, and every length. */
 Test(record, every_damaged_bit_is_seen)
 {
