@@ -36,12 +36,20 @@ def states(world):
             for one, recipients in listed(world).items()}
 
 
+def send(world, *recipients, sender="alice@example.com", data=None):
+    """The id of a message, once its event has been read."""
+    count = len(world.relay.named("accepted"))
+    submit(world.relay.port, data or message(), sender=sender,
+           recipients=recipients)
+    return world.relay.wait("accepted", count=count + 1)["id"]
+
+
 def deferred(world, *recipients, sender="alice@example.com"):
     """The id of a message that waits after one attempt for each domain."""
     count = len(world.relay.named("deferred"))
-    submit(world.relay.port, message(), sender=sender, recipients=recipients)
+    one = send(world, *recipients, sender=sender)
     world.relay.wait("deferred", count=count + len(recipients))
-    return world.relay.named("accepted")[-1]["id"]
+    return one
 
 
 @pytest.fixture
@@ -95,14 +103,10 @@ def test_each_verb_with_each_selector(silent):
     # The second message of a destination that is not reached is not tried
     # until its pause has ended.
     for name, (words, chosen) in SELECTORS.items():
-        ids = [None] * 3
-        submit(world.relay.port, message(), recipients=[
-            "bob@one.example.net", "bob@two.example.net"])
-        submit(world.relay.port, message(), sender="carol@example.com",
-               recipients=["bob@two.example.net"])
-        submit(world.relay.port, message(), sender="",
-               recipients=["bob@three.example.net"])
-        ids = [event["id"] for event in world.relay.named("accepted")[-3:]]
+        ids = [send(world, "bob@one.example.net", "bob@two.example.net"),
+               send(world, "bob@two.example.net",
+                    sender="carol@example.com"),
+               send(world, "bob@three.example.net", sender="")]
         words = words(ids)
         count = "%d message" % len(chosen)
 
@@ -141,11 +145,10 @@ def test_each_verb_with_each_selector(silent):
                 config=world.setup.path).returncode != 75, 20, "the rest")
     uid = os.getuid()
     for event in ("held", "released", "deleted"):
-        lines = world.relay.named(event)
-        assert len(lines) >= sum(len(domains.split()) for _, chosen in
-                                 SELECTORS.values()
-                                 for domains in chosen.values())
-        assert {line["uid"] for line in lines} == {uid}
+        world.relay.wait(event, count=sum(
+            len(domains.split()) for _, chosen in SELECTORS.values()
+            for domains in chosen.values()))
+        assert {line["uid"] for line in world.relay.named(event)} == {uid}
     one = [line for line in world.relay.named("deleted")
            if line["from"] == "carol@example.com"][0]
     assert one["to"] == ["bob@two.example.net"]
@@ -183,9 +186,8 @@ def test_what_is_being_delivered(silent, server):
         gate.wait(30)
         return None
     receiver = server(replies={"END": end})
-    submit(world.relay.port, message(), recipients=["b@one.example.net"])
+    one = send(world, "b@one.example.net")
     assert waits.wait(20)
-    one = world.relay.named("accepted")[0]["id"]
     for verb in ("hold", "release", "delete"):
         for words in ([one], ["--all"], ["--domain", "one.example.net"]):
             said = queue(world, verb, *words, check=75)
@@ -235,11 +237,9 @@ def test_held_beyond_its_time(silent, server):
 def test_delete_leaves_no_file_and_no_report(silent):
     world = silent
     large = ("x" * 76 + "\r\n") * 8000
-    submit(world.relay.port, message("large", large),
-           recipients=["bob@one.example.net"])
+    one = send(world, "bob@one.example.net", data=message("large", large))
     world.relay.wait("deferred")
     spool = os.path.join(world.setup.state_dir, "spool")
-    one = world.relay.named("accepted")[0]["id"]
     assert os.listdir(spool) == [one]
     queue(world, "delete", one)
     assert os.listdir(spool) == [] and listed(world) == {}
@@ -308,13 +308,8 @@ def test_a_selection_of_the_list(silent):
 
 def submit_three_apart(world):
     return [deferred(world, "bob@a.example.net", "bob@b.example.net"),
-            hold_first(world, "bob@b.example.net", "carol@example.com"),
+            send(world, "bob@b.example.net", sender="carol@example.com"),
             deferred(world, "bob@c.example.net", sender="")]
-
-
-def hold_first(world, recipient, sender):
-    submit(world.relay.port, message(), sender=sender, recipients=[recipient])
-    return world.relay.named("accepted")[-1]["id"]
 
 
 def test_words_and_ids(silent):
