@@ -456,6 +456,7 @@ client_replied(struct client *client, const struct reply_in *reply)
 {
 	enum client_state next;
 
+	client->has_read_tls |= stream_tls(client->stream) != NULL;
 	/* 421 to the first command is the end of what came before. */
 	if (client->state > CLIENT_MAIL ||
 	    (client->state == CLIENT_MAIL && reply->code != 421))

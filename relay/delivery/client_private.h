@@ -74,6 +74,7 @@ struct client {
 	unsigned mails;      /* so far */
 	bool is_greeted;
 	bool leaves_tls_out; /* although it was offered */
+	bool has_read_tls;   /* a whole reply over it */
 	/* while it logs in */
 	struct sasl *sasl;
 	struct text response; /* to be said; cleansed */

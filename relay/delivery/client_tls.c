@@ -3,13 +3,14 @@
 #include "relay/delivery/client_private.h"
 
 /* Whatever ends it from STARTTLS to the first reply over TLS is laid at TLS's
- * door: hosts that offer it and then just hang up are not rare. */
+ * door: hosts that offer it and then just hang up are not rare. Not that reply
+ * itself. */
 bool
 client_is_securing(const struct client *client)
 {
 	return client->state == CLIENT_STARTTLS ||
 	       client->state == CLIENT_HANDSHAKE ||
-	       (client->state == CLIENT_EHLO &&
+	       (client->state == CLIENT_EHLO && !client->has_read_tls &&
 		stream_tls(client->stream) != NULL);
 }
 

@@ -134,6 +134,10 @@ ROWS = [
         "EHLO": lambda _, count=iter(range(9)):
         HANG_UP if next(count) == 1 else None}}, DELIVERED, CLEAR,
         sessions=2),
+    Row("421 over TLS is no trouble of TLS", {"tls": "good", "replies": {
+        "EHLO": lambda _, count=iter(range(9)):
+        "421 4.3.2 busy" if next(count) == 1 else None}}, DEFERRED,
+        {"reply": "421 4.3.2 busy"}, arrives=1, never_clear=True),
     Row("TLS by policy none", {"tls": "good"}, DELIVERED, CLEAR,
         'tls = "none"'),
     # -- TLS that is required --

@@ -2,7 +2,8 @@
 
 A server that is only unpacked (etc/packages) may want a user, or places, that
 the machine does not have. It sees them, and nobody else does: files are bound
-over those of /etc, and places begin empty. All of it ends with the server.
+over those of /etc, and places begin empty. Its host has a name that it can look
+up. All of it ends with the server.
 """
 
 import os
@@ -10,6 +11,7 @@ import pwd
 
 # Where a server keeps things is empty; then files are as given.
 SCRIPT = """set -e
+hostname mx.example.net
 directory=$1
 places=$2
 shift 2
@@ -21,7 +23,7 @@ for file in "$directory"/*; do
 done
 exec "$@"
 """
-HOSTS = "127.0.0.1 localhost\n"
+HOSTS = "127.0.0.1 localhost mx.example.net\n"
 RESOLVER = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
 
@@ -55,7 +57,7 @@ def alone(directory, command, users=None, places=()):
                            **{"resolv.conf": RESOLVER}).items():
         with open(os.path.join(files, name), "w") as file:
             file.write(text)
-    return ["unshare", "-m", "--propagation", "private", "sh", "-c", SCRIPT,
+    return ["unshare", "-m", "-u", "--propagation", "private", "sh", "-c", SCRIPT,
             "sh", files, " ".join(places)] + list(command)
 
 
