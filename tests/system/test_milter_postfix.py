@@ -203,6 +203,31 @@ def test_whose_mail_is_not_signed(world):
     assert judge.dkimpy(data, judge.lookup_in(world.records)) == []
 
 
+def test_who_has_logged_in_is_signed(world):
+    """Postfix tells its milters so; XCLIENT has it believe in a login."""
+    before = len(world.receiver.deliveries)
+    message = of("rr.example.com", MESSAGES["plain"]).decode()
+    with world.configured(
+            "login", smtpd_sasl_auth_enable="yes",
+            smtpd_authorized_xclient_hosts="127.0.0.0/8",
+            smtpd_relay_restrictions="check_client_access static:permit, "
+            "reject",
+            smtpd_recipient_restrictions="permit") as postfix:
+        for who in ("", " LOGIN=alice"):
+            with smtp.Client(postfix.port) as client:
+                for line in ("EHLO client.example.com",
+                             "XCLIENT ADDR=192.0.2.7" + who,
+                             "EHLO client.example.com",
+                             "MAIL FROM:<alice@example.com>",
+                             "RCPT TO:<bob@example.net>", "DATA",
+                             message + "."):
+                    assert client.say(line)[0] in (220, 250, 354), line
+        arrived = world.receiver.wait_deliveries(before + 2)[before:]
+    signed = [one.data for one in arrived if judge.signature_tags(one.data)]
+    assert len(signed) == 1
+    world.assert_signed(signed, ["rr.example.com"])
+
+
 def test_a_milter_that_is_gone(world):
     """Nothing leaves unsigned: SMTP is told to come again, and what
     sendmail(1) took waits."""
