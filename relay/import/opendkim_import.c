@@ -206,19 +206,28 @@ section_write(const struct section *section, struct text *out)
 /* ---- sender sections ---- */
 
 static void
-sender_write(const struct section_sender *sender, struct text *out)
+sender_write(const struct section_sender *sender, struct arena *arena,
+	     struct text *out)
 {
+	struct slice *keys =
+		arena_array(arena, sender->sign_count, sizeof(*keys));
+
+	for (size_t i = 0; i < sender->sign_count; i++)
+		keys[i] = arena_printf(arena, "%.*s._domainkey.%.*s",
+				       SLICE_ARG(sender->sign[i].selector),
+				       SLICE_ARG(sender->sign[i].domain));
 	text_add_string(out, "sender ");
 	write_quoted(sender->pattern, out);
 	text_add_string(out, " {\n");
-	write_list("sign", sender->sign, sender->sign_count, out);
+	write_list("sign", keys, sender->sign_count, out);
 	if (sender->identity.len > 0)
 		write_text("identity", sender->identity, out);
 	text_add_string(out, "}\n");
 }
 
 static void
-senders_write(const struct sections *sections, struct text *out)
+senders_write(const struct sections *sections, struct arena *arena,
+	      struct text *out)
 {
 	if (sections->senders_count == 0)
 		return;
@@ -226,7 +235,7 @@ senders_write(const struct sections *sections, struct text *out)
 		  sections->is_multiple ? "each that matches signs"
 					: "the first that matches signs");
 	for (size_t i = 0; i < sections->senders_count; i++)
-		sender_write(&sections->senders[i], out);
+		sender_write(&sections->senders[i], arena, out);
 }
 
 /* ---- all of it ---- */
@@ -277,7 +286,7 @@ import_run(struct import *import, const char *path)
 	signing_write(import);
 	for (size_t i = 0; i < import->sections.count; i++)
 		section_write(&import->sections.sections[i], import->out);
-	senders_write(&import->sections, import->out);
+	senders_write(&import->sections, import->arena, import->out);
 	if (import->errors->count > 0)
 		return false;
 	opendkim_conf_finish(&import->conf);

@@ -96,9 +96,8 @@ sender_add(struct maker *maker, const struct signing_rule *rule)
 	if (selector != NULL) {
 		sender.sign = arena_array(maker->arena, POLICY_SIGNERS_MAX,
 		                          sizeof(*sender.sign));
-		sender.sign[sender.sign_count++] = arena_printf(
-		        maker->arena, "%.*s._domainkey.%.*s",
-		        SLICE_ARG(selector->name), SLICE_ARG(holder->name));
+		sender.sign[sender.sign_count++] =
+		        (struct sender_sign){selector->name, holder->name};
 		sender.identity = identity_of(maker, rule, holder);
 	}
 	maker->senders[maker->count++] = sender;

@@ -11,6 +11,7 @@
 #ifndef RELAY_IMPORT_SECTIONS_H
 #define RELAY_IMPORT_SECTIONS_H
 
+#include "milter/policy.h"
 #include "relay/import/signing_rules.h"
 
 struct section_selector {
@@ -38,7 +39,7 @@ struct section {
 
 struct section_sender {
 	struct slice pattern;
-	struct slice *sign; /* names of key records; none: nobody */
+	struct sender_sign *sign; /* none: nobody */
 	size_t sign_count;
 	struct slice identity;
 	struct conf_place place;

@@ -132,23 +132,19 @@ static void
 signatures_by_senders(const struct sections *sections, struct slice local,
 		      struct slice domain, struct signatures *signatures)
 {
-	static const char label[] = "._domainkey.";
-
 	for (size_t i = 0; i < sections->senders_count; i++) {
 		const struct section_sender *sender = &sections->senders[i];
 
 		if (!senders_pattern_matches(sender->pattern, local, domain))
 			continue;
 		for (size_t k = 0; k < sender->sign_count; k++) {
-			struct slice name = sender->sign[k];
-			const char *at = memmem(name.bytes, name.len, label,
-						strlen(label));
-			size_t len = (size_t)(at - name.bytes);
-			struct slice d = slice_from(name, len + strlen(label));
+			struct sender_sign sign = sender->sign[k];
 
 			signature_add(signatures,
-				      slice_eq(d, SLICE("*")) ? domain : d,
-				      slice_sub(name, 0, len));
+				      slice_eq(sign.domain, SLICE("*"))
+					      ? domain
+					      : sign.domain,
+				      sign.selector);
 		}
 		if (!sections->is_multiple)
 			return;

@@ -36,8 +36,9 @@ sender_print(const struct section_sender *sender, struct text *out)
 {
 	text_addf(out, "%.*s:", SLICE_ARG(sender->pattern));
 	for (size_t i = 0; i < sender->sign_count; i++)
-		text_addf(out, "%c%.*s", i == 0 ? ' ' : ',',
-			  SLICE_ARG(sender->sign[i]));
+		text_addf(out, "%c%.*s._domainkey.%.*s", i == 0 ? ' ' : ',',
+			  SLICE_ARG(sender->sign[i].selector),
+			  SLICE_ARG(sender->sign[i].domain));
 	if (sender->identity.len > 0)
 		text_addf(out, " i=%.*s", SLICE_ARG(sender->identity));
 	text_add_byte(out, '\n');
