@@ -6,6 +6,7 @@
 
 #include "base/conf.h"
 #include "relay/login.h"
+#include "relay/machine.h"
 #include "relay/users.h"
 
 #define TLS_FILE_MAX ((size_t)1 << 20)
@@ -155,6 +156,35 @@ warn_of_password(const char *text)
 	log_note(LOG_LEVEL_WARNING, "login", "%s", text);
 }
 
+/* It may come yet: mail waits for it, and no configuration is refused. */
+static void
+source_look(const struct source_options *source)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	for (size_t i = 0; i < source->bind_count; i++) {
+		if (machine_has_address(&source->bind[i]))
+			continue;
+		address_write_host(&source->bind[i], text);
+		log_note(LOG_LEVEL_WARNING, "bind",
+			 "this machine does not have the address %s now; what "
+			 "is to leave from there waits until it does",
+			 text);
+	}
+}
+
+static void
+configuration_look_at_sources(const struct configuration *configuration)
+{
+	const struct options *options = configuration->options;
+
+	if (configuration->service != SERVICE_RELAY)
+		return;
+	source_look(&options->delivery.source);
+	for (size_t i = 0; i < options->routes_count; i++)
+		source_look(&options->routes[i].source);
+}
+
 /* Of the next hops, which the milter does not know. */
 static bool
 configuration_read_passwords(struct configuration *configuration,
@@ -242,6 +272,7 @@ configuration_complete(struct configuration *configuration,
 		       const struct configuration *previous,
 		       const struct identity *identity, struct fault *fault)
 {
+	configuration_look_at_sources(configuration);
 	return configuration_read_tls(configuration, fault) &&
 	       configuration_read_passwords(configuration, fault) &&
 	       configuration_read_users(configuration, fault) &&

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clean.h"
 #include "base/conf.h"
 
 #define HOSTS_MAX ((size_t)1 << 20)
@@ -119,4 +120,14 @@ machine_directory(struct text *out)
 
 	if (directory != NULL)
 		text_add_string(out, directory);
+}
+
+bool
+machine_has_address(const struct address *address)
+{
+	CLEAN(clean_descriptor) int descriptor =
+		socket(address->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return descriptor >= 0 &&
+	       bind(descriptor, &address->any, address->len) == 0;
 }

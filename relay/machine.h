@@ -5,7 +5,7 @@
 #ifndef RELAY_MACHINE_H
 #define RELAY_MACHINE_H
 
-#include "base/slice.h"
+#include "relay/net/address.h"
 
 /* Appends the machine's full name: its host name if that has a dot, else the
  * name with a dot that /etc/hosts has for it, else the bare host name. */
@@ -18,6 +18,8 @@ void machine_resolv_conf(struct text *out);
 /* Takes the address of the next "nameserver" line off *resolv_conf. */
 bool machine_next_resolver(struct slice *resolv_conf,
 			   struct slice *address_out);
+/* Whether connections may come from there. */
+bool machine_has_address(const struct address *address);
 /* Appends the current directory; nothing if it cannot be told. */
 void machine_directory(struct text *out);
 

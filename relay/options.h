@@ -85,12 +85,21 @@ struct tls_terms {
 	size_t names_count;
 };
 
+/* Where connections come from, and the name that goes with it. */
+struct source_options {
+	struct address *bind;      /* at most one of a family; of the others
+				      the kernel's choice */
+	size_t bind_count;
+	struct slice helo;         /* ""; then that of delivery, or hostname */
+};
+
 struct delivery_options {
 	uint16_t port;
 	struct slice *smarthost; /* each "host:port", in order; none: MX */
 	size_t smarthost_count;
 	enum tls_policy tls;
 	struct tls_terms tls_terms;
+	struct source_options source;
 	bool implicit_tls;         /* RFC 8314 3.3: TLS from the start */
 	struct login_options login;
 	uint64_t *retry_ms;        /* delay before each further attempt */
@@ -117,6 +126,7 @@ struct route_options {
 	size_t via_count;
 	enum tls_policy tls;
 	struct tls_terms tls_terms;
+	struct source_options source; /* bind: as above, or delivery's */
 	bool implicit_tls;
 	struct login_options login;
 	char id[16]; /* where it has `from`: relay/routing.h */

@@ -368,6 +368,17 @@ next_hop_check(const struct conf_item *item, const struct next_hops *hops,
 }
 
 static void
+source_check(const struct conf_item *item, const struct source_options *source,
+	     struct conf_errors *errors)
+{
+	if (source->bind_count == 2 && source->bind[0].any.sa_family ==
+					       source->bind[1].any.sa_family)
+		conf_error(errors, conf_item_place(item, "bind"),
+			   "'bind' has two addresses of IPv%d",
+			   source->bind[0].any.sa_family == AF_INET ? 4 : 6);
+}
+
+static void
 routes_check(const struct options *options, struct conf_errors *errors)
 {
 	const struct delivery_options *delivery = &options->delivery;
@@ -381,6 +392,8 @@ routes_check(const struct options *options, struct conf_errors *errors)
 		       errors);
 	tls_terms_check(section_at(options->items, "delivery", 0),
 			delivery->tls, &delivery->tls_terms, errors);
+	source_check(section_at(options->items, "delivery", 0),
+		     &delivery->source, errors);
 	for (size_t i = 0; i < options->routes_count; i++) {
 		const struct route_options *route = &options->routes[i];
 		struct fault fault;
@@ -398,6 +411,7 @@ routes_check(const struct options *options, struct conf_errors *errors)
 			       route->tls, route->implicit_tls, &route->login,
 			       errors);
 		tls_terms_check(item, route->tls, &route->tls_terms, errors);
+		source_check(item, &route->source, errors);
 		item = item->next;
 	}
 }

@@ -181,6 +181,47 @@ certificate_name_value(struct slice text, struct arena *arena, void *element,
 }
 
 bool
+source_value(struct slice text, struct arena *arena, void *element,
+	     struct fault *fault)
+{
+	struct address *address = element;
+	const struct in6_addr *v6 = &address->v6.sin6_addr;
+
+	(void)arena;
+	if (!address_parse_host(text, 0, address))
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s' is not an address such as "
+				 "\"192.0.2.1\", without a port",
+				 SLICE_ARG(text));
+	address_unmap(address);
+	if (address->any.sa_family == AF_INET6
+		    ? IN6_IS_ADDR_UNSPECIFIED(v6) || IN6_IS_ADDR_MULTICAST(v6)
+		    : address->v4.sin_addr.s_addr == INADDR_ANY ||
+			      ntohl(address->v4.sin_addr.s_addr) >> 28 >= 0xe)
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s' is no address of a machine",
+				 SLICE_ARG(text));
+	return true;
+}
+
+/* RFC 5321 4.1.1.1: a name, or an address literal. */
+bool
+helo_value(struct slice text, struct arena *arena, void *element,
+	   struct fault *fault)
+{
+	struct address address;
+	struct slice ascii = text;
+
+	*(struct slice *)element = arena_copy(arena, text);
+	if (text.len == 0 || (slice_starts(text, SLICE("[")) &&
+			      address_parse_host(text, 0, &address)))
+		return true;
+	if (idn_to_ascii(text, arena, &ascii, NULL))
+		*(struct slice *)element = ascii;
+	return domain_check(ascii, fault);
+}
+
+bool
 next_hop_value(struct slice text, struct arena *arena, void *element,
 	       struct fault *fault)
 {

@@ -22,6 +22,8 @@ conf_parse_fn resolver_value;         /* struct address */
 conf_parse_fn next_hop_value;         /* struct slice; may be empty */
 conf_parse_fn certificate_name_value; /* struct slice */
 conf_parse_fn route_sender_value;     /* struct slice */
+conf_parse_fn source_value;           /* struct address, without a port */
+conf_parse_fn helo_value;             /* struct slice; may be empty */
 conf_parse_fn mailbox_value;          /* struct slice; may be empty */
 conf_parse_fn milter_socket_value;    /* struct milter_section, whole */
 conf_parse_fn socket_mode_value;      /* uint32_t */

@@ -259,7 +259,7 @@ ehlo_send(struct client *client)
 	client->mechanisms = 0;
 	client->size_max = client->mail_max = 0;
 	client->rcpt_max = TRANSACTION_RECIPIENTS_MAX;
-	client_command(client, "EHLO", client->settings.hostname);
+	client_command(client, "EHLO", client->settings.source.helo);
 }
 
 /* RFC 9422 3: "RCPTMAX=100 MAILMAX=10". What is not understood limits
@@ -360,7 +360,7 @@ ehlo_replied(struct client *client, const struct reply_in *reply)
 static void
 helo_send(struct client *client)
 {
-	client_command(client, "HELO", client->settings.hostname);
+	client_command(client, "HELO", client->settings.source.helo);
 }
 
 static enum client_state
@@ -603,6 +603,19 @@ client_on_event(void *owner, enum stream_event event)
 
 /* --- what the owner asks for --- */
 
+/* NULL: the kernel's choice. */
+static const struct address *
+source_of(const struct client_settings *settings)
+{
+	const struct source_options *source = &settings->source;
+
+	for (size_t i = 0; i < source->bind_count; i++)
+		if (source->bind[i].any.sa_family ==
+		    settings->host->address.any.sa_family)
+			return &source->bind[i];
+	return NULL;
+}
+
 bool
 client_open(const struct client_settings *settings, struct client **client_out,
 	    struct fault *fault)
@@ -616,7 +629,9 @@ client_open(const struct client_settings *settings, struct client **client_out,
 	client->rcpt_max = TRANSACTION_RECIPIENTS_MAX;
 	text_add(&client->host_name, settings->host->name);
 	address_write(&settings->host->address, client->address);
-	if (!stream_connect(settings->loop, &settings->host->address,
+	if (!stream_connect(settings->loop,
+			    &(struct stream_way){&settings->host->address,
+						 source_of(settings)},
 			    client_on_event, client, &client->stream, fault)) {
 		text_done(&client->host_name);
 		free(client);

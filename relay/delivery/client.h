@@ -62,7 +62,7 @@ struct client_settings {
 	struct loop *loop;
 	struct store *store;
 	const struct host *host;   /* must live until READY or ENDED */
-	struct slice hostname;     /* ours, for EHLO; likewise */
+	struct source_options source; /* lives as long; helo never empty */
 	enum tls_policy tls;
 	struct tls_terms terms;    /* its names live as long */
 	struct peers *peers;

@@ -382,7 +382,7 @@ connection_try(struct connection *connection)
 				.loop = settings->loop,
 				.store = settings->store,
 				.host = connection->host,
-				.hostname = generation->options->hostname,
+				.source = settings->source,
 				.tls = settings->tls,
 				.implicit_tls = settings->implicit_tls,
 				.login = settings->login,

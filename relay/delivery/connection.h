@@ -30,6 +30,7 @@ struct connection_settings {
 	enum tls_policy tls;
 	struct tls_terms tls_terms;
 	bool implicit_tls;
+	struct source_options source;  /* the generation's */
 	struct login *login;           /* the generation's; NULL: none */
 	void *owner;
 	/* An attempt comes back: complete, or to be tried otherwise. */

@@ -18,6 +18,23 @@ hops_read(const struct slice *via, size_t count, struct route *route,
 	return true;
 }
 
+/* Each by itself: a route may give only the name. */
+static struct source_options
+source_choose(const struct options *options, const struct route_options *chosen)
+{
+	struct source_options source = options->delivery.source;
+
+	if (chosen != NULL && chosen->source.bind_count > 0) {
+		source.bind = chosen->source.bind;
+		source.bind_count = chosen->source.bind_count;
+	}
+	if (chosen != NULL && chosen->source.helo.len > 0)
+		source.helo = chosen->source.helo;
+	if (source.helo.len == 0)
+		source.helo = options->hostname;
+	return source;
+}
+
 bool
 route_find(const struct options *options, struct slice destination,
 	   struct route *route_out, struct fault *fault)
@@ -44,6 +61,7 @@ route_find(const struct options *options, struct slice destination,
 		route.implicit_tls = chosen->implicit_tls;
 		route.login = 1 + (size_t)(chosen - options->routes);
 	}
+	route.source = source_choose(options, chosen);
 	if (route.tls == TLS_OPPORTUNISTIC &&
 	    (route.implicit_tls || (login->user.len > 0 && !login->without_tls)))
 		route.tls = TLS_REQUIRED;

@@ -26,6 +26,7 @@ struct route {
 				not travel in clear */
 	struct tls_terms tls_terms; /* its names belong to the options */
 	bool implicit_tls;   /* TLS from the start */
+	struct source_options source; /* helo: never empty */
 	size_t login;        /* which of the generation's: relay/login.h */
 };
 

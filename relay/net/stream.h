@@ -48,8 +48,14 @@ typedef void stream_fn(void *owner, enum stream_event event);
 bool stream_accept(struct loop *loop, int descriptor, stream_fn *event,
 		   void *owner, struct stream **stream_out,
 		   struct fault *fault) MUST_USE;
-/* CONNECTED or FAILED follows; the deadline is the caller's to set. */
-bool stream_connect(struct loop *loop, const struct address *to,
+struct stream_way {
+	const struct address *to;
+	const struct address *from; /* of to's family, no port; NULL: the
+				       kernel's choice */
+};
+/* CONNECTED or FAILED follows, also where the machine does not have `from`; the
+ * deadline is the caller's to set. */
+bool stream_connect(struct loop *loop, const struct stream_way *way,
 		    stream_fn *event, void *owner, struct stream **stream_out,
 		    struct fault *fault) MUST_USE;
 

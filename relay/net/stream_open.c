@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <unistd.h>
 
 #include "relay/limits.h"
@@ -103,10 +104,49 @@ on_connected(uv_connect_t *connect, int status)
 	stream_deliver(stream);
 }
 
-bool
-stream_connect(struct loop *loop, const struct address *to, stream_fn *event,
-	       void *owner, struct stream **stream_out, struct fault *fault)
+/* The port is chosen with the peer, by connect(): else all connections from
+ * this address would share one range of ports, whoever they go to. 0, or why
+ * not, as libuv has it. */
+static int
+take_source(struct stream *stream, const struct address *from)
 {
+	int descriptor = socket(from->any.sa_family,
+				SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int on = 1, status;
+
+	if (descriptor < 0)
+		return uv_translate_sys_error(errno);
+	(void)setsockopt(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
+			 sizeof(on));
+	if (bind(descriptor, &from->any, from->len) != 0) {
+		status = uv_translate_sys_error(errno);
+		close(descriptor);
+		return status;
+	}
+	/* A socket of our own making, to a handle without one. */
+	ASSERT(uv_tcp_open(&stream->uv.tcp, descriptor) == 0);
+	return 0;
+}
+
+static void
+source_fail(struct stream *stream, const struct address *from, int status)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	stream_fail(stream, "bind", status);
+	address_write_host(from, text);
+	fault_set(&stream->fault, FAULT_SYSTEM, "bind %s: %s", text,
+		  status == UV_EADDRNOTAVAIL
+			  ? "this machine does not have that address now"
+			  : uv_strerror(status));
+}
+
+bool
+stream_connect(struct loop *loop, const struct stream_way *way,
+	       stream_fn *event, void *owner, struct stream **stream_out,
+	       struct fault *fault)
+{
+	const struct address *to = way->to;
 	struct stream *stream;
 	int status = 0;
 
@@ -117,7 +157,11 @@ stream_connect(struct loop *loop, const struct address *to, stream_fn *event,
 	stream = stream_new(loop, to->any.sa_family, event, owner);
 	stream->peer_address = *to;
 	stream->is_connecting = true;
-	if (to->any.sa_family == AF_UNIX)
+	if (way->from != NULL)
+		status = take_source(stream, way->from);
+	if (status != 0)
+		source_fail(stream, way->from, status);
+	else if (to->any.sa_family == AF_UNIX)
 		uv_pipe_connect(&stream->request.connect, &stream->uv.local,
 				to->local.sun_path, on_connected);
 	else

@@ -217,3 +217,65 @@ def test_all_hosts_down_defers(world, hops):
     hops("y")
     world.relay.wait("delivered")
     assert senders(hops["y"]) == ["u@example.com"]
+
+
+# -- where connections come from ----------------------------------------------
+
+def greetings(server):
+    return {command.partition(" ")[2] for _, command in server.commands
+            if command.startswith("EHLO")}
+
+
+def test_bind_and_helo(world, hops, receiver):
+    """For all mail, and for a sender's; IPv6 without an address of its own
+    goes as the kernel has it. Loops are found as before."""
+    hops("a", "b")
+    six = receiver(hops.port, "::1")
+    world.setup.delivery = SHORT + (
+        '\n bind = {"127.0.0.30"}  helo = "all.example.com"')
+    world.setup.extra = """
+        route "*" { from = {"example.com"}  bind = "127.0.0.31"
+                    helo = "com.example.com" }
+        route "a.example" { %s  bind = {"127.0.0.32", "::1"} }
+        route "b.example" { %s  helo = "b.example.com" }
+        route "six.example" { via = "[::1]:%d"  helo = "[IPv6:::1]" }
+        route "loop.example" { via = "127.0.0.1:%d"  bind = "127.0.0.33" }
+    """ % (hops.via("a"), hops.via("b"), hops.port, world.setup.port)
+    world.start()
+    send(world, "u@example.org")
+    world.relay.wait("delivered", count=1)
+    assert world.receiver.peers == ["127.0.0.30"]
+    assert greetings(world.receiver) == {"all.example.com"}
+    send(world, "u@example.com")
+    world.relay.wait("delivered", count=2)
+    assert world.receiver.peers == ["127.0.0.30", "127.0.0.31"]
+    assert greetings(world.receiver) == {"all.example.com", "com.example.com"}
+    for number, name in enumerate(("a", "b", "six")):
+        send(world, "u@example.org", "x@%s.example" % name)
+        world.relay.wait("delivered", count=3 + number)
+    assert hops["a"].peers == ["127.0.0.32"]
+    assert greetings(hops["a"]) == {"all.example.com"}
+    assert hops["b"].peers == ["127.0.0.30"]
+    assert greetings(hops["b"]) == {"b.example.com"}
+    assert six.peers == ["::1"] and greetings(six) == {"[IPv6:::1]"}
+    send(world, "u@example.org", "x@loop.example")
+    assert world.relay.wait("bounced")["status"] == "5.4.6"
+
+
+def test_an_address_that_is_not_there(world, hops):
+    """A warning, and mail waits with a sentence; it goes once the address is
+    right."""
+    world.setup.delivery = SHORT
+    world.setup.extra = (
+        'route "*" { from = {"example.com"}  bind = "192.0.2.77" }')
+    world.start()
+    assert "192.0.2.77" in world.relay.wait("bind")["reason"]
+    send(world, "u@example.com")
+    deferred = world.relay.wait("deferred")
+    assert "this machine does not have that address" in deferred["reply"]
+    assert deferred["status"] == "4.4.1"
+    world.setup.extra = world.setup.extra.replace("192.0.2.77", "127.0.0.31")
+    reload(world)
+    world.relay.wait("delivered")
+    assert world.receiver.peers == ["127.0.0.31"]
+    assert not world.relay.named("bounced")

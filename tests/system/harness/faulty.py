@@ -48,6 +48,7 @@ class Receiver:
         self.deliveries = []
         self.commands = []  # (session, "VERB argument")
         self.sessions = 0
+        self.peers = []     # the address of each session's client
         self.errors = []
         self.server_names = []  # that clients gave (SNI); None: none
         self._context = None
@@ -112,11 +113,12 @@ class Receiver:
     def _accept(self, listener):
         while True:
             try:
-                peer, _ = listener.accept()
+                peer, name = listener.accept()
             except OSError:
                 return
             with self._lock:
                 self.sessions += 1
+                self.peers.append(name[0])
                 number = self.sessions
                 self._open.add(peer)
             threading.Thread(target=self._serve, args=(peer, number),

@@ -445,6 +445,20 @@ static const struct {
 	{"route \"[IPv6:2001:DB8::1]\" { }\nroute \"[IPv6:2001:db8:0::1]\" { }",
 	 "c:2: the route \"[IPv6:2001:db8:0::1]\" is there already, in c, line "
 	 "1; 'from' tells two of them apart\n"},
+	{"delivery { bind = {\"192.0.2.1\", \"192.0.2.2\"} }",
+	 "c:1: 'bind' has two addresses of IPv4\n"},
+	{"route \"a.example\" { bind = {\"2001:db8::1\", \"[2001:db8::2]\"} }",
+	 "c:1: 'bind' has two addresses of IPv6\n"},
+	{"route \"a.example\" { bind = \"192.0.2.1:25\" }",
+	 "c:1: 'bind': '192.0.2.1:25' is not an address such as \"192.0.2.1\", "
+	 "without a port\n"},
+	{"delivery { bind = \"0.0.0.0\" }",
+	 "c:1: 'bind': '0.0.0.0' is no address of a machine\n"},
+	{"delivery { bind = \"ff02::1\" }",
+	 "c:1: 'bind': 'ff02::1' is no address of a machine\n"},
+	{"route \"a.example\" { helo = \"a b\" }",
+	 "c:1: 'helo': the domain name 'a b': holds ' ', which no domain name "
+	 "may\n"},
 	{"route \"a.example\" { via = {\"b.example\", \"\"} }",
 	 "c:1: 'via' names an empty host among others\n"},
 	{"route \"a.example\" { via = {\"b.example\", \"B.example\"} }",

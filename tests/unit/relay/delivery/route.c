@@ -125,3 +125,52 @@ Test(route, the_closest_wins)
 	}
 	options_free(options);
 }
+
+static const struct source_row {
+	const char *name, *delivery_helo, *route_helo;
+	size_t delivery_bind, route_bind; /* 0: none */
+	const char *helo;
+	size_t bind;
+} source_rows[] = {
+	{ "nothing", "", "", 0, 0, "relay.example.com", 0 },
+	{ "of delivery", "d.example", "", 1, 0, "d.example", 1 },
+	{ "of the route", "", "r.example", 0, 2, "r.example", 2 },
+	{ "of both", "d.example", "r.example", 1, 2, "r.example", 2 },
+	{ "each by itself", "d.example", "", 1, 2, "d.example", 2 },
+	{ "the other way round", "", "r.example", 1, 0, "r.example", 1 },
+};
+
+Test(route, where_connections_come_from)
+{
+	struct address addresses[2];
+
+	cr_assert(address_parse_host(SLICE("192.0.2.1"), 0, &addresses[0]));
+	cr_assert(address_parse_host(SLICE("192.0.2.2"), 0, &addresses[1]));
+	for (size_t i = 0; i < COUNT(source_rows); i++) {
+		const struct source_row *row = &source_rows[i];
+		CLEAN(options_free_clean) struct options *options =
+			options_default();
+		struct route_options own = {.pattern = SLICE("example.net")};
+		struct route route;
+
+		options->hostname = SLICE("relay.example.com");
+		options->delivery.source = (struct source_options){
+			addresses, row->delivery_bind > 0,
+			SLICE(row->delivery_helo)};
+		own.source = (struct source_options){addresses + 1,
+						     row->route_bind > 0,
+						     SLICE(row->route_helo)};
+		options->routes = &own;
+		options->routes_count = 1;
+		routing_build(options);
+		cr_assert(route_find(options, SLICE("example.net"), &route,
+				     NULL));
+		cr_expect(slice_eq(route.source.helo, SLICE(row->helo)), "%s",
+			  row->name);
+		cr_expect_eq(route.source.bind_count, row->bind > 0, "%s",
+			     row->name);
+		cr_expect(row->bind == 0 ||
+				  route.source.bind == &addresses[row->bind - 1],
+			  "%s", row->name);
+	}
+}

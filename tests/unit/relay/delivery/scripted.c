@@ -517,6 +517,7 @@ connection_make(struct world *world, struct site *site)
 			.generation = &world->generation,
 			.hosts = world->hosts, .site = site, .tls = run->tls,
 			.owner = owner, .peers = world->peers,
+			.source = {.helo = world->generation.options->hostname},
 			.implicit_tls = run->implicit_tls,
 			.login = run->login, .pause_max_ms = MINUTE,
 			.returned = on_returned, .ended = on_ended,

@@ -74,7 +74,7 @@ start(void)
 
 	cr_assert(loop_init(&loop, 0, &fault));
 	listener = listen_somewhere(&address);
-	cr_assert(stream_connect(&loop, &address, on_event, &client,
+	cr_assert(stream_connect(&loop, &(struct stream_way){.to = &address}, on_event, &client,
 				 &client.stream, &fault));
 	cr_assert(stream_accept(&loop, accept(listener, NULL, NULL), on_event,
 				&server, &server.stream, &fault),
@@ -227,7 +227,7 @@ Test(stream, nothing_listens)
 
 	cr_assert(loop_init(&loop, 0, &fault));
 	close(listen_somewhere(&address));
-	cr_assert(stream_connect(&loop, &address, on_event, &client,
+	cr_assert(stream_connect(&loop, &(struct stream_way){.to = &address}, on_event, &client,
 				 &client.stream, &fault));
 	UNTIL(saw(&client, 'F'));
 	cr_expect_str_eq(client.events, "F");
