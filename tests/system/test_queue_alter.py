@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -16,6 +17,7 @@ from harness.smtp import message, submit
 
 # Every domain has a host, and the host may have a server.
 ZONES = {"example.net": "@ IN MX 10 mx\n* IN MX 10 mx\nmx IN A 127.0.0.2"}
+MESSAGES, DOMAINS = 100, 100
 LATER = "450 4.2.0 later"
 
 
@@ -176,6 +178,50 @@ def test_retry_does_not_wait_for_the_pause(silent, server, words):
     assert listed(world) == {}
 
 
+def test_while_mail_goes_through(world):
+    """Held, released and retried again and again, each message arrives, and
+    arrives once."""
+    world.setup.delivery = 'retry = {"1s"}\n expire = "300s"'
+    answers = iter(range(10 ** 6))
+    # Every third recipient is put off.
+    world.start(ZONES, {"replies": {
+        "RCPT": lambda _: LATER if next(answers) % 3 == 0 else None}})
+    done = threading.Event()
+    failures = []
+
+    def alter():
+        while not done.is_set():
+            for verb in ("hold", "retry", "release"):
+                code = signet.run("queue", verb, "--all",
+                                  config=world.setup.path).returncode
+                if code not in (0, 65, 75):
+                    failures.append((verb, code))
+
+    def load(name):
+        for number in range(MESSAGES):
+            submit(world.relay.port, message("%s-%d" % (name, number)),
+                   recipients=["b@d%d.example.net" % (number % 7)])
+    threads = [threading.Thread(target=alter)] + [
+        threading.Thread(target=load, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads[1:]:
+        thread.join(60)
+    done.set()
+    threads[0].join(60)
+    wait_for(lambda: signet.run(
+        "queue", "release", "--all",
+        config=world.setup.path).returncode in (0, 65), 20, "the release")
+    world.relay.wait("delivered", count=3 * MESSAGES, seconds=60)
+    assert not failures
+    subjects = [re.search(rb"^Subject: (.*)\r$", one.data, re.M).group(1)
+                for one in world.receiver.deliveries]
+    assert len(subjects) == len(set(subjects)) == 3 * MESSAGES
+    assert listed(world) == {}
+    for event in ("held", "retried", "released"):
+        assert world.relay.named(event), event
+
+
 def test_what_is_being_delivered(silent, server):
     """Is left alone, and the command says so."""
     world = silent
@@ -245,9 +291,6 @@ def test_delete_leaves_no_file_and_no_report(silent):
     assert os.listdir(spool) == [] and listed(world) == {}
     assert not world.relay.named("bounced")
     assert len(world.relay.named("accepted")) == 1
-
-
-MESSAGES, DOMAINS = 100, 100
 
 
 def test_killed_in_the_middle(silent):
