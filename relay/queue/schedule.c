@@ -94,6 +94,7 @@ schedule_give_back(struct schedule_destination *public,
 		lease->state = LEASE_READY;
 		list_add_first(&destination->ready, &lease->ready);
 		destination->ready_count++;
+		destination_note_rest(destination);
 	}
 	destination_post(destination);
 }
@@ -105,6 +106,13 @@ trouble_count(struct destination_trouble *trouble)
 		return;
 	trouble->pauses++;
 	trouble->at_ms = clock_wall_ms();
+}
+
+void
+schedule_trouble(struct schedule_destination *public,
+		 const struct recipient_result *why)
+{
+	settlement_note_trouble(destination_of(public), why);
 }
 
 void
@@ -238,6 +246,7 @@ schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 		home->leases_max = LEASES_MAX / loops_count;
 		list_init(&home->destinations);
 		list_init(&home->starved);
+		list_init(&home->resting);
 	}
 	/* Before any loop runs: their alarms may be set from here. */
 	if (!store_each_destination(store, destination_recover, schedule,

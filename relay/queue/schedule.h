@@ -85,6 +85,10 @@ bool schedule_is_stranger(const struct schedule_destination *destination,
 /* Gives a lease back untried: due again at once (or after the hold). */
 void schedule_give_back(struct schedule_destination *destination,
 			struct delivery *delivery);
+/* Why no host of it was reached, where that was not found with one of its own
+ * deliveries: for those that come to an end while schedule_pause() lasts. */
+void schedule_trouble(struct schedule_destination *destination,
+		      const struct recipient_result *why);
 /* No lease is given for this long: the destination's back-off. What was deferred
  * last is the reason, and is said of those that have waited too long behind
  * it (retry.h). */

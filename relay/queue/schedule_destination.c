@@ -43,6 +43,7 @@ destination_new(struct schedule_loop *home, struct slice name)
 	destination->batch = LEASE_READ_BATCH_FIRST;
 	destination->read_version = home->read_version;
 	list_init(&destination->starved);
+	list_init(&destination->resting);
 	list_init(&destination->leases);
 	list_init(&destination->ready);
 	alarm_init(&destination->alarm, home->loop, destination_on_alarm);
@@ -110,6 +111,7 @@ destination_close(struct destination *destination)
 	if (destination->read_version > home->read_version)
 		home->read_version = destination->read_version;
 	list_remove(&destination->starved);
+	list_remove(&destination->resting);
 	list_remove(&destination->link);
 	ASSERT(tdelete(destination, &home->tree, destination_compare) !=
 	       NULL);

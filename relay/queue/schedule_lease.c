@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+/* For somebody who can do without. */
+#define ROOM_LOOKS_MAX 16
+
 struct lease *
 lease_find(struct destination *destination, const struct message_id *id)
 {
@@ -27,6 +30,7 @@ lease_new(struct destination *destination, struct delivery *delivery)
 	destination->leases_count++;
 	destination->ready_count++;
 	destination->home->leases_count++;
+	destination_note_rest(destination);
 	return lease;
 }
 
@@ -62,12 +66,45 @@ lease_leave_ready(struct destination *destination, struct lease *lease)
 	ASSERT(destination->ready_count > 0);
 	list_remove(&lease->ready);
 	destination->ready_count--;
+	destination_note_rest(destination);
+}
+
+void
+destination_note_rest(struct destination *destination)
+{
+	bool rests = destination->ready_count > 0 &&
+		     destination->ready_count == destination->leases_count;
+
+	if (!rests)
+		list_remove(&destination->resting);
+	else if (list_is_empty(&destination->resting))
+		list_add_last(&destination->home->resting,
+			      &destination->resting);
 }
 
 bool
 home_has_room(const struct schedule_loop *home)
 {
 	return home->leases_count + home->leases_coming < home->leases_max;
+}
+
+/* Those who have not been told of their leases would only read them again. */
+void
+home_make_room(struct schedule_loop *home, const struct destination *wanting)
+{
+	unsigned looks = ROOM_LOOKS_MAX;
+
+	for (struct list *item = home->resting.previous;
+	     item != &home->resting && looks > 0; item = item->previous) {
+		struct destination *destination =
+			CONTAINER(item, struct destination, resting);
+
+		looks--;
+		if (destination == wanting || !destination->is_told)
+			continue;
+		destination_drop_ready(destination);
+		return;
+	}
 }
 
 void
@@ -97,6 +134,7 @@ lease_end(struct destination *destination, struct lease *lease)
 	lease->state = LEASE_OVER;
 	destination->leases_count--;
 	home->leases_count--;
+	destination_note_rest(destination);
 	if (destination->read == NULL) {
 		list_remove(&lease->link);
 		free(lease);

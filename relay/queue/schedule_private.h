@@ -40,6 +40,7 @@ struct schedule_loop {
 	void *tree;             /* destinations by name: tsearch(3) */
 	struct list destinations;
 	struct list starved;    /* wait for leases_count to fall */
+	struct list resting;    /* have leases, and nobody takes them */
 	size_t leases_count, leases_max;
 	size_t leases_coming;   /* at most so many, of the reads under way */
 	uint64_t read_version;  /* the highest of destinations that are gone */
@@ -75,7 +76,7 @@ struct destination_trouble {
 struct destination {
 	struct schedule_destination public;
 	struct schedule_loop *home;
-	struct list link, starved;
+	struct list link, starved, resting;
 	struct list leases, ready;
 	size_t leases_count, ready_count;
 	size_t batch;           /* to read at once */
@@ -113,6 +114,11 @@ bool settlement_needs_no_attempt(const struct destination *destination,
 /* Nothing is deferred for longer than this: what is due later than that was
  * stored by a clock that was wrong, or under other options, and is due now. */
 uint64_t settlement_wait_max_ms(const struct destination *destination);
+
+/* Remembers why nobody gets there, should delivery/ now leave it alone for a
+ * while. */
+void settlement_note_trouble(struct destination *destination,
+			     const struct recipient_result *result);
 
 /* --- schedule.c --- */
 
@@ -175,7 +181,15 @@ void lease_drop(struct destination *destination, struct lease *lease);
 void leases_forget_over(struct destination *destination);
 void destination_drop_ready(struct destination *destination);
 
+/* After its leases have changed: whether it has some and all are READY. */
+void destination_note_rest(struct destination *destination);
+
 bool home_has_room(const struct schedule_loop *home);
+/* Takes the memory of those whose leases nobody takes: they wait for a host
+ * that is slow or dead, and must not keep others from theirs. The last to come
+ * is the first to lose, so that the one whose turn is next keeps its own. */
+void home_make_room(struct schedule_loop *home,
+		    const struct destination *wanting);
 /* Whoever waits for room is next. */
 void home_feed_starved(struct schedule_loop *home);
 

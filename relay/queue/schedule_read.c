@@ -84,6 +84,8 @@ destination_read(struct destination *destination, uint64_t wall_ms)
 	struct store_read_due *read;
 
 	list_remove(&destination->starved);
+	if (!home_has_room(home))
+		home_make_room(home, destination);
 	if (!home_has_room(home)) {
 		list_add_last(&home->starved, &destination->starved);
 		destination_sleep(destination, SCHEDULE_STARVED_MS);

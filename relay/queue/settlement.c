@@ -221,11 +221,9 @@ schedule_count(const struct schedule *schedule, struct schedule_counters *out)
 	};
 }
 
-/* Remembers why nobody gets there, should delivery/ now leave it alone for a
- * while. */
-static void
-trouble_note(struct destination *destination,
-	     const struct recipient_result *result)
+void
+settlement_note_trouble(struct destination *destination,
+			const struct recipient_result *result)
 {
 	struct destination_trouble *trouble = &destination->trouble;
 
@@ -263,7 +261,7 @@ results_apply(struct settlement *settlement,
 		recipients_expire(delivery);
 	/* Up to the last row, which may be delivery/'s last word. */
 	for (size_t i = 0; i < delivery->recipients_count; i++)
-		trouble_note(settlement->destination, &results[i]);
+		settlement_note_trouble(settlement->destination, &results[i]);
 }
 
 /* What is over without being tried now: its own last attempt was too late, or

@@ -70,6 +70,33 @@ Test(schedule, many_destinations_keep_to_the_bound, .init = begin,
 		      "%zu leases in memory", leases_seen);
 }
 
+/* They wait for hosts that do not answer, with all the memory there is. */
+Test(schedule, dead_destinations_do_not_starve_the_others, .init = begin,
+     .fini = stop_all)
+{
+	cr_assert(loop_start(&main_loop, NULL));
+	for (unsigned i = 0; i < 100; i++) {
+		char to[32];
+
+		snprintf(to, sizeof(to), "a@" DEAD "%u.example", i);
+		put("from@example.org", to, false);
+	}
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		schedule->loops[i].leases_max = 8;
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	for (unsigned i = 0; i < 50; i++) {
+		char to[32];
+
+		snprintf(to, sizeof(to), "a@d%u.example", i);
+		put("from@example.org", to, true);
+	}
+	cr_expect(wait_delivered(50));
+	cr_expect_leq(leases_seen, 8 + LEASE_READ_BATCH_FIRST,
+		      "%zu leases in memory", leases_seen);
+}
+
 #define MANY 700
 
 Test(schedule, after_a_start_everything_is_leased_once, .init = begin,

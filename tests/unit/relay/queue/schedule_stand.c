@@ -204,6 +204,8 @@ on_due(struct schedule_destination *destination)
 	/* Each loop has its own; what is lost between two is no matter. */
 	if (leases > leases_seen)
 		leases_seen = leases;
+	if (slice_starts(destination->name, SLICE(DEAD)))
+		return;
 	while ((delivery = schedule_take(destination)) != NULL) {
 		attempt_note(destination, delivery);
 		if (is_holding) {

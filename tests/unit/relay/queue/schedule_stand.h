@@ -46,6 +46,8 @@ extern struct attempt attempts[ATTEMPTS_MAX];
 extern unsigned attempts_count, gone_count;
 /* is_holding: the delivery stays in `held`. */
 extern bool has_stopped, is_holding;
+/* Nothing is ever taken from destinations of these names: "dead…". */
+#define DEAD "dead"
 extern struct delivery *held;
 extern struct schedule_destination *held_at;
 /* What becomes of the n-th attempt of a message; called on a loop. */
