@@ -125,6 +125,11 @@
 #define CONNECTION_SHARE 10 /* transactions of one destination while others wait
 			       for a connection to the same hosts */
 
+/* Connections to all hosts: each may have two leases in hand, and what waits
+ * for one has the rest. */
+#define OUTGOING_MAX (LEASES_MAX / 4)
+#define OUTGOING_DEFAULT 2000
+
 /* Commands that ask a running relay. */
 #define CONTROL_CLIENTS_MAX 16
 #define CONTROL_LINE_MAX (1 * KIB)

@@ -111,6 +111,8 @@ struct delivery_options {
 	uint64_t bounce_size_limit; /* of an original that is returned whole */
 	uint64_t max_connections;  /* at once to one destination */
 	uint64_t max_host_connections; /* to the same hosts, for all */
+	uint64_t max_outgoing;     /* to all hosts; 0: by the open files */
+	uint64_t max_rate;         /* messages a minute; 0: as they come */
 	enum without_8bitmime without_8bitmime;
 	enum ipv6_use ipv6;
 	struct network *refuse_addresses; /* where no MX may lead */
@@ -129,6 +131,7 @@ struct route_options {
 	struct source_options source; /* bind: as above, or delivery's */
 	bool implicit_tls;
 	struct login_options login;
+	uint64_t max_rate;
 	char id[16]; /* where it has `from`: relay/routing.h */
 };
 

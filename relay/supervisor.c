@@ -574,7 +574,9 @@ descriptors_raise(const struct family *family, const struct options *options)
 {
 	struct rlimit limit, raised;
 	bool is_relay = family->service == SERVICE_RELAY;
-	rlim_t wanted = 4096 + 2 * (rlim_t)(is_relay
+	rlim_t wanted = 4096 + (rlim_t)(is_relay ? options->delivery.max_outgoing
+						 : 0) +
+			2 * (rlim_t)(is_relay
 						    ? options->limits.max_sessions
 						    : options->milter.max_connections);
 

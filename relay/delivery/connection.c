@@ -204,7 +204,8 @@ connection_fail(struct connection *connection)
 	}
 	connection->has_failed = true;
 	connection->pause_ms = site_give_failed(
-		&connection->site_place, connection->settings.pause_max_ms);
+		&connection->site_place, connection->settings.pause_max_ms,
+		&connection->last);
 	if (connection->current != NULL)
 		list_add_first(&connection->waiting,
 			       &TAKE(connection->current)->link);

@@ -118,6 +118,20 @@ destination_pause(struct delivery_destination *destination, uint64_t pause_ms)
 			      &attempt_new(delivery)->link);
 }
 
+/* With what a message of another destination met with. */
+static void
+destination_pause_with_site(struct delivery_destination *destination,
+			    uint64_t pause_ms)
+{
+	CLEAN(arena_done) struct arena arena = {0};
+	struct recipient_result why;
+
+	site_why(destination->site, &arena, &why);
+	destination_note_trouble(destination, why.reply);
+	schedule_trouble(destination->schedule, &why);
+	destination_pause(destination, pause_ms);
+}
+
 /* --- connections --- */
 
 /* What a message may go out by: a connection that somebody has left, or a place
@@ -153,7 +167,7 @@ outlet_find(struct delivery_destination *destination, struct outlet *outlet)
 	case SITE_WAIT:
 		return false;
 	case SITE_PAUSED:
-		destination_pause(destination, pause_ms);
+		destination_pause_with_site(destination, pause_ms);
 		return false;
 	}
 	return false;
@@ -342,6 +356,32 @@ needs_hosts(const struct delivery_destination *destination)
 	       !hosts_are_fresh(destination);
 }
 
+static void
+rate_on_alarm(struct alarm *alarm)
+{
+	struct delivery_destination *destination =
+		CONTAINER(alarm, struct delivery_destination, rate_alarm);
+
+	destination_pump(destination);
+}
+
+/* False: the next message has to wait until the alarm. */
+static bool
+rate_allows(struct delivery_destination *destination)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	if (destination->route.max_rate == 0 || destination->site == NULL)
+		return true;
+	if (destination->rate_at_ms == 0)
+		destination->rate_at_ms = site_rate(
+			destination->site, (unsigned)destination->route.max_rate);
+	if (destination->rate_at_ms <= now_ms)
+		return true;
+	alarm_set(&destination->rate_alarm, destination->rate_at_ms - now_ms);
+	return false;
+}
+
 /* One message to a connection that has nothing to do, a new one, or one that
  * has little to do. False: nothing more can be done now. */
 static bool
@@ -362,6 +402,8 @@ destination_step(struct delivery_destination *destination)
 		hosts_report_trouble(destination);
 		return true;
 	}
+	if (!rate_allows(destination))
+		return false;
 	if (connection == NULL)
 		is_new = outlet_find(destination, &outlet);
 	if (connection == NULL && !is_new)
@@ -374,6 +416,7 @@ destination_step(struct delivery_destination *destination)
 		outlet_give_back(destination, &outlet);
 		return false;
 	}
+	destination->rate_at_ms = 0;
 	if (is_new)
 		connection = destination_connect(destination, &outlet);
 	connection_carry(connection, attempt);
@@ -412,6 +455,7 @@ destination_new(struct schedule_destination *schedule)
 	list_init(&destination->connections);
 	list_init(&destination->returned);
 	site_ticket_init(&destination->ticket, schedule->loop, ticket_turn);
+	alarm_init(&destination->rate_alarm, schedule->loop, rate_on_alarm);
 	schedule->delivery = destination;
 	list_add_last(&place_of(destination)->destinations, &destination->link);
 	return destination;
@@ -426,6 +470,12 @@ destination_due(struct schedule_destination *schedule)
 		destination = destination_new(schedule);
 	destination->is_due = true;
 	destination_pump(destination);
+}
+
+static void
+destination_on_closed(struct alarm *alarm)
+{
+	free(CONTAINER(alarm, struct delivery_destination, rate_alarm));
 }
 
 bool
@@ -443,7 +493,7 @@ destination_gone(struct schedule_destination *schedule)
 	list_remove(&destination->link);
 	schedule->delivery = NULL;
 	text_done(&destination->trouble);
-	free(destination);
+	alarm_close(&destination->rate_alarm, destination_on_closed);
 	return true;
 }
 

@@ -70,6 +70,10 @@ hosts_set(struct delivery_destination *destination, struct hosts *hosts)
 		site_unref(before);
 	site_limit(destination->site,
 		   (unsigned)options->max_host_connections);
+	sites_limit(destination->service->sites,
+		    options->max_outgoing > 0
+			    ? (unsigned)options->max_outgoing
+			    : destination->service->outgoing_default);
 }
 
 static void

@@ -33,6 +33,8 @@ struct delivery_destination {
 	struct site *site;       /* of the hosts, or of those before them */
 	struct site_ticket ticket;
 	unsigned turn;           /* of the next connection */
+	uint64_t rate_at_ms;     /* when the next message may go; 0: to ask */
+	struct alarm rate_alarm;
 	uint64_t hosts_until_ms;
 	struct hosts_query query;
 	bool is_resolving;
@@ -55,6 +57,7 @@ struct delivery_service {
 	struct delivery_place *places; /* one per loop */
 	struct peers *peers;
 	struct sites *sites;
+	unsigned outgoing_default;
 };
 
 /* --- destination.c --- */

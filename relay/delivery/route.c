@@ -47,6 +47,7 @@ route_find(const struct options *options, struct slice destination,
 		.tls = delivery->tls,
 		.tls_terms = delivery->tls_terms,
 		.implicit_tls = delivery->implicit_tls,
+		.max_rate = delivery->max_rate,
 		.port = delivery->port,
 	};
 
@@ -59,6 +60,7 @@ route_find(const struct options *options, struct slice destination,
 		route.tls = chosen->tls;
 		route.tls_terms = chosen->tls_terms;
 		route.implicit_tls = chosen->implicit_tls;
+		route.max_rate = chosen->max_rate;
 		route.login = 1 + (size_t)(chosen - options->routes);
 	}
 	route.source = source_choose(options, chosen);

@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "relay/delivery/destination_private.h"
 
@@ -10,6 +11,18 @@ service_of_process(void)
 {
 	ASSERT(the_service != NULL);
 	return the_service;
+}
+
+/* What the files allow, which clients and messages need, too. */
+static unsigned
+outgoing_default(void)
+{
+	struct rlimit files;
+	rlim_t count = OUTGOING_DEFAULT;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / 4 < count)
+		count = files.rlim_cur / 4;
+	return count > 0 ? (unsigned)count : 1;
 }
 
 struct delivery_service *
@@ -24,6 +37,7 @@ delivery_service_new(struct loop *loops, size_t loops_count,
 	service->store = store;
 	service->peers = peers_new();
 	service->sites = sites_new();
+	service->outgoing_default = outgoing_default();
 	service->places = memory_array(loops_count, sizeof(*service->places));
 	for (size_t i = 0; i < loops_count; i++) {
 		ASSERT(loops[i].index == i);

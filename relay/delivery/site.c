@@ -18,6 +18,8 @@ struct site {
 	struct gate gate;
 	uv_mutex_t mutex; /* of the pace */
 	struct pace pace;
+	struct arena arena;
+	struct recipient_result why; /* it was paused; in the arena */
 	/* What the pace says, for those who only want to know. */
 	atomic_uint max;          /* of the configuration */
 	atomic_uint window;
@@ -135,6 +137,7 @@ site_unref(struct site *site)
 	if (!is_last)
 		return;
 	gate_done(&site->gate);
+	arena_done(&site->arena);
 	uv_mutex_destroy(&site->mutex);
 	free(site);
 }
@@ -338,8 +341,32 @@ site_limit(struct site *site, unsigned connections_max)
 	uv_mutex_unlock(&site->mutex);
 }
 
+static void
+result_copy(struct arena *arena, const struct recipient_result *from,
+	    struct recipient_result *to)
+{
+	*to = (struct recipient_result){
+		.outcome = from->outcome,
+		.reply = arena_copy(arena, from->reply),
+		.status = arena_copy(arena, from->status),
+		.mx = arena_copy(arena, from->mx),
+		.address = arena_copy(arena, from->address),
+		.tls = arena_copy(arena, from->tls),
+	};
+}
+
+void
+site_why(struct site *site, struct arena *arena,
+	 struct recipient_result *why_out)
+{
+	uv_mutex_lock(&site->mutex);
+	result_copy(arena, &site->why, why_out);
+	uv_mutex_unlock(&site->mutex);
+}
+
 uint64_t
-site_give_failed(struct site_place *place, uint64_t pause_max_ms)
+site_give_failed(struct site_place *place, uint64_t pause_max_ms,
+		 const struct recipient_result *why)
 {
 	struct site *site = place->site;
 	uint64_t pause_ms;
@@ -350,6 +377,9 @@ site_give_failed(struct site_place *place, uint64_t pause_max_ms)
 	/* First, so that what is given back goes to nobody. */
 	pace_apply(site);
 	if (pause_ms > 0) {
+		arena_done(&site->arena);
+		site->arena = (struct arena){.blocks = NULL};
+		result_copy(&site->arena, why, &site->why);
 		atomic_store(&site->paused_until_ms, clock_now_ms() + pause_ms);
 		gate_empty(&site->gate);
 	}

@@ -16,6 +16,7 @@
 #include "base/slice.h"
 #include "relay/delivery/gate.h"
 #include "relay/delivery/pace.h"
+#include "relay/queue/schedule.h"
 
 struct site;
 struct sites;
@@ -75,9 +76,13 @@ bool site_ticket_waits(const struct site_ticket *ticket);
 
 /* The connection is closed; clears the place. */
 void site_give(struct site_place *place);
-/* The same, and it has failed: no host could be talked to. Gives how long all
- * is paused; 0: others are still open. */
-uint64_t site_give_failed(struct site_place *place, uint64_t pause_max_ms);
+/* The same, and it has failed: no host could be talked to, and why (copied).
+ * Gives how long all is paused; 0: others are still open. */
+uint64_t site_give_failed(struct site_place *place, uint64_t pause_max_ms,
+			  const struct recipient_result *why);
+/* Why it was last out of reach; outcome NONE: it has never been. */
+void site_why(struct site *site, struct arena *arena,
+	      struct recipient_result *why_out);
 /* Its pause is over: one connection finds out. */
 void site_hurry(struct site *site);
 /* The hosts answered; has_delivered: and took a message. */

@@ -87,6 +87,17 @@ schedule_pause(struct schedule_destination *destination, uint64_t delay_ms)
 		fake_clock_pass(delay_ms);
 }
 
+static char noted[64]; /* what the schedule heard of trouble */
+
+void
+schedule_trouble(struct schedule_destination *destination,
+		 const struct recipient_result *why)
+{
+	(void)destination;
+	cr_expect_eq(why->outcome, OUTCOME_DEFERRED);
+	snprintf(noted, sizeof(noted), "%.*s", SLICE_ARG(why->reply));
+}
+
 /* --- hosts --- */
 
 static enum { HOSTS_ONE, HOSTS_NONE, HOSTS_LATER } hosts_answer;
@@ -275,7 +286,8 @@ fails(struct connection *connection)
 	connection->has_failed = true;
 	connection->last = result;
 	connection->pause_ms = site_give_failed(
-		&connection->site_place, connection->settings.pause_max_ms);
+		&connection->site_place, connection->settings.pause_max_ms,
+		&result);
 	LIST_EACH (item, &connection->waiting)
 		CONTAINER(item, struct attempt, link)->is_homeless = true;
 	if (!list_is_empty(&connection->waiting) &&
@@ -402,6 +414,24 @@ Test(destination, opens_more_connections_as_they_deliver)
 	cr_expect_eq(released, connections_count, "all may go to others");
 }
 
+Test(destination, keeps_to_a_rate)
+{
+	unsigned assigned = 0;
+
+	options->delivery.max_rate = 60;
+	add(4);
+	destination_due(&destination);
+	for (unsigned i = 1; i <= 3; i++) {
+		destination_due(&destination);
+		assigned = 0;
+		for (size_t j = 0; j < connections_count; j++)
+			assigned += connections[j]->assigned;
+		cr_expect_eq(assigned, i, "%u after %u s", assigned, i - 1);
+		fake_clock_pass(1 * SECOND);
+	}
+	cr_expect_eq(ready_count, 1, "not leased before its time");
+}
+
 Test(destination, waits_for_the_connection_that_is_under_way)
 {
 	add(2);
@@ -500,6 +530,27 @@ Test(destination, can_be_looked_at)
 	cr_expect_eq(seen.connections, 1);
 	cr_expect_eq(seen.idle, 1);
 	cr_expect_str_eq(seen_trouble, "");
+}
+
+/* It hears why, so that its own mail can come to an end there, too. */
+Test(destination, is_not_tried_where_another_domain_found_nobody)
+{
+	struct schedule_destination other = {.name = SLICE("example.org"),
+					     .loop = &loops[1]};
+
+	add(1);
+	destination_due(&destination);
+	ends(connections[0], true);
+	cr_expect_str_eq(settled, "T");
+	paused_ms = 0;
+	add(2);
+	destination_due(&other);
+	cr_expect_eq(connections_count, 1, "no other one");
+	cr_expect_eq(paused_ms, 1 * MINUTE);
+	cr_expect_eq(ready_count, 2, "nothing is touched");
+	cr_expect_str_eq(noted, "nobody is home");
+	delivery_service_stop(service, &loops[1]);
+	cr_expect(destination_gone(&other));
 }
 
 Test(destination, works_again_after_a_back_off)

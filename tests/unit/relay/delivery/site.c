@@ -14,6 +14,7 @@ static struct site_ticket tickets[TICKETS];
 static struct site_place places[TICKETS];
 static char turns[64]; /* whose turn it was */
 static uint64_t pause_ms;
+static const struct recipient_result why = {.outcome = OUTCOME_DEFERRED};
 
 static void
 on_turn(struct site_ticket *ticket)
@@ -106,9 +107,9 @@ Test(site, one_probe_for_all_while_out_of_reach)
 	for (unsigned i = PACE_FIRST; i < TICKETS; i++)
 		cr_expect_eq(take(i), SITE_WAIT);
 	for (unsigned i = 0; i + 1 < PACE_FIRST; i++)
-		cr_expect_eq(site_give_failed(&places[i], PAUSE_MAX_MS), 0);
+		cr_expect_eq(site_give_failed(&places[i], PAUSE_MAX_MS, &why), 0);
 	cr_expect_str_eq(turn(), "", "no new one meanwhile");
-	cr_expect_eq(site_give_failed(&places[4], PAUSE_MAX_MS), 1 * MINUTE);
+	cr_expect_eq(site_give_failed(&places[4], PAUSE_MAX_MS, &why), 1 * MINUTE);
 	cr_expect_str_eq(turn(), "567", "to hear that they wait in vain");
 	for (unsigned i = 0; i < TICKETS; i++)
 		cr_expect_eq(take(i), SITE_PAUSED);
@@ -119,7 +120,7 @@ Test(site, one_probe_for_all_while_out_of_reach)
 	cr_expect_eq(take(1), SITE_TAKEN);
 	for (unsigned i = 2; i < TICKETS; i++)
 		cr_expect_eq(take(i), SITE_WAIT);
-	cr_expect_eq(site_give_failed(&places[1], PAUSE_MAX_MS), 2 * MINUTE);
+	cr_expect_eq(site_give_failed(&places[1], PAUSE_MAX_MS, &why), 2 * MINUTE);
 	fake_clock_pass(2 * MINUTE);
 	turn();
 	turns[0] = '\0';

@@ -1,0 +1,85 @@
+"""Politeness: what the hosts of many domains are asked to bear."""
+
+import datetime
+import threading
+import time
+
+from harness.smtp import message, submit
+
+DOMAINS = 30
+ZONE = "\n".join("d%d IN MX 10 mx" % i for i in range(DOMAINS)) + \
+    "\nmx IN A 127.0.0.2\n"
+
+
+def to_all(world):
+    for i in range(DOMAINS):
+        submit(world.relay.port, message(),
+               recipients=["bob@d%d.example.net" % i])
+
+
+def test_domains_of_one_host_cost_one_probe_while_it_is_down(world):
+    """Thirty domains, one message each: a handful of connections when it goes
+    down, one message that says so, and one connection for each time it is
+    looked whether it is back."""
+    world.setup.delivery = 'retry = {"2s"}\n expire = "60s"'
+    world.start({"example.net": ZONE},
+                receiver_options={"replies": {"CONNECT": "421 4.3.2 full"}})
+    submit(world.relay.port, message(), recipients=["bob@d0.example.net"])
+    world.relay.wait("deferred")
+    before = world.receiver.sessions
+    to_all(world)
+    # Two pauses more.
+    deferred = world.relay.wait("deferred", count=3, seconds=30)
+    assert deferred["reply"].startswith("421")
+    # Two probes, and maybe a third that has no result yet.
+    assert world.receiver.sessions - before <= 3
+    assert len(world.relay.named("deferred")) <= 4
+    world.receiver.replies.clear()
+    world.relay.wait("delivered", count=DOMAINS + 1, seconds=30)
+    assert len(world.relay.named("deferred")) <= 6
+
+
+def test_domains_share_what_one_host_is_given(world):
+    lock, now, most = threading.Lock(), set(), []
+
+    def slow(_):
+        with lock:
+            now.add(threading.get_ident())
+            most.append(len(now))
+        time.sleep(0.05)
+        with lock:
+            now.discard(threading.get_ident())
+
+    world.setup.delivery = "max_host_connections = 3"
+    world.start({"example.net": ZONE},
+                receiver_options={"replies": {"END": slow}})
+    to_all(world)
+    world.relay.wait("delivered", count=DOMAINS, seconds=30)
+    assert 1 < max(most) <= 3
+
+
+def test_one_after_the_other_uses_one_connection(world):
+    """As many devices do with one smarthost: a domain each, seldom at once."""
+    world.setup.delivery = ('smarthost = "127.0.0.2:%d"' %
+                            world.setup.mx_port)
+    world.start({"example.net": ""})
+    for i in range(10):
+        submit(world.relay.port, message(),
+               recipients=["bob@d%d.example.net" % i])
+        world.relay.wait("delivered", count=i + 1)
+    # Each loop has its own.
+    assert world.receiver.sessions <= 4
+
+
+def test_messages_keep_to_a_rate(world):
+    """One each fifth of a second: the sixth comes a second after the first."""
+    world.setup.delivery = "max_rate = 300"
+    world.start({"example.net": ZONE})
+    for i in range(6):
+        submit(world.relay.port, message(),
+               recipients=["bob@d%d.example.net" % i])
+    world.relay.wait("delivered", count=6, seconds=30)
+    times = [datetime.datetime.fromisoformat(event["time"].rstrip("Z"))
+             for event in world.relay.named("delivered")]
+    # The log may be a little late, and so make the time between two shorter.
+    assert (max(times) - min(times)).total_seconds() >= 0.9
