@@ -16,15 +16,15 @@ struct survey_part {
 	struct control_destination *picked;
 	size_t count, room, total;
 	uint64_t connections;
+	bool is_picky; /* there is a last one of those that are wanted */
 };
 
 /* In trouble, then much in memory, then due soon: negative where `a` comes
  * first. */
 static int
-rank_compare(const void *left, const void *right)
+rank_compare(const struct control_destination *a,
+	     const struct control_destination *b)
 {
-	const struct control_destination *a = left, *b = right;
-
 	if ((a->paused_ms > 0) != (b->paused_ms > 0))
 		return a->paused_ms > 0 ? -1 : 1;
 	if (a->leases != b->leases)
@@ -32,7 +32,16 @@ rank_compare(const void *left, const void *right)
 	/* 0 is never. */
 	if (a->next_due_ms != b->next_due_ms)
 		return a->next_due_ms - 1 < b->next_due_ms - 1 ? -1 : 1;
-	return strcmp(a->name, b->name);
+	return 0;
+}
+
+static int
+order_compare(const void *left, const void *right)
+{
+	const struct control_destination *a = left, *b = right;
+	int rank = rank_compare(a, b);
+
+	return rank != 0 ? rank : strcmp(a->name, b->name);
 }
 
 static int
@@ -53,14 +62,14 @@ destination_is_meant(const struct control_survey *survey, struct slice name)
 	return selection_takes_destination(selection, name);
 }
 
-/* Room for twice as many as wanted: when it is full, the better half stays. So
- * picking costs a comparison or two for each, whatever there is. */
+/* Room for twice as many as wanted: when it is full, the better half stays, and
+ * what is no better than the last of these is passed over. */
 static void
 part_trim(struct survey_part *part)
 {
 	size_t wanted = part->survey->wanted;
 
-	qsort(part->picked, part->count, sizeof(*part->picked), rank_compare);
+	qsort(part->picked, part->count, sizeof(*part->picked), order_compare);
 	for (size_t i = wanted; i < part->count; i++)
 		free(part->picked[i].name);
 	if (part->count > wanted)
@@ -71,18 +80,25 @@ static void
 part_pick(void *owner, const struct schedule_state *state)
 {
 	struct survey_part *part = owner;
-
-	part->total++;
-	if (!destination_is_meant(part->survey, state->destination->name))
-		return;
-	if (part->count == part->room)
-		part_trim(part);
-	part->picked[part->count++] = (struct control_destination){
-		.name = slice_dup(state->destination->name),
+	struct control_destination destination = {
 		.leases = state->leases,
 		.paused_ms = state->paused_ms,
 		.next_due_ms = state->next_due_ms,
 	};
+
+	part->total++;
+	if (!destination_is_meant(part->survey, state->destination->name))
+		return;
+	if (part->count == part->room) {
+		part_trim(part);
+		part->is_picky = true;
+	}
+	if (part->is_picky &&
+	    rank_compare(&destination,
+			 &part->picked[part->survey->wanted - 1]) >= 0)
+		return;
+	destination.name = slice_dup(state->destination->name);
+	part->picked[part->count++] = destination;
 }
 
 static void
@@ -177,7 +193,7 @@ survey_merge(struct control_survey *survey)
 		part->count = 0; /* their names went with them */
 	}
 	qsort(survey->destinations, survey->count,
-	      sizeof(*survey->destinations), rank_compare);
+	      sizeof(*survey->destinations), order_compare);
 	while (survey->count > survey->wanted)
 		free(survey->destinations[--survey->count].name);
 }
