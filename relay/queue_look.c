@@ -12,7 +12,7 @@
 
 /*
  * A running relay is asked, so that whoever may use its socket may look; where
- * none runs, the store is read. What begins one way may end the other.
+ * none runs, the store is read.
  */
 
 /* Shown of a header; what an accepted one may have is an option's. */
@@ -192,11 +192,13 @@ queue_list(const struct options *options,
 		CLEAN(control_answer_done) struct control_answer answer = {0};
 
 		if (!control_ask(&request, &answer, &fault)) {
-			/* One that has gone meanwhile is no reason to go on
-			 * elsewhere. */
-			if (fault.kind == FAULT_ABSENT &&
-			    request.cursor.begun_ms == 0)
+			if (fault.kind != FAULT_ABSENT)
+				return queue_fault_tell(&fault);
+			if (request.cursor.begun_ms == 0)
 				return store_list(options, &request);
+			fault_set(&fault, FAULT_BUSY,
+				  "the relay has ended meanwhile; the list is "
+				  "not whole");
 			return queue_fault_tell(&fault);
 		}
 		has_more = head_take(&answer, &request.cursor);
