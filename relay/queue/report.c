@@ -196,6 +196,8 @@ body_take(struct message *report, struct slice bytes, size_t header_len)
 	body->size = bytes.len;
 	body->header_len = header_len;
 	body->has_8bit = report->declared_8bit = report_has_8bit(bytes);
+	body->has_8bit_header =
+		report_has_8bit(slice_sub(bytes, 0, header_len));
 	body->chunks_count = count;
 	body->chunks = arena_array(&report->arena, count,
 				   sizeof(*body->chunks));

@@ -47,11 +47,20 @@ class Report:
         self.words = words.get_content()
         self.kind = status.get_content_type()
         assert self.kind == "message/" + self.message.get_param("report-type")
-        groups = [group for group in status.get_payload() if group.keys()]
+        groups = [group for group in self._groups(status) if group.keys()]
         self.fields, self.recipients = groups[0], groups[1:]
         self.original_kind = original.get_content_type()
         self.original_encoding = original["Content-Transfer-Encoding"]
         self._original = original
+
+    def _groups(self, status):
+        if self.kind == "message/delivery-status":
+            return status.get_payload()
+        # Python takes it for a message.
+        raw = self.data.split(b"Content-Type: " + self.kind.encode())[1]
+        body = raw.partition(b"\r\n\r\n")[2].partition(b"\r\n--=_")[0]
+        return [email.message_from_bytes(group, policy=email.policy.default)
+                for group in body.split(b"\r\n\r\n")]
 
     def of(self, address):
         """The fields of one recipient; it must be there once."""

@@ -335,6 +335,8 @@ Test(report, says_what_is_needed)
 		cr_expect_eq(report->body.has_8bit,
 			     says_8bit(text_string(&bytes)), "%s", row->name);
 		cr_expect_eq(report->declared_8bit, report->body.has_8bit);
+		cr_expect_eq(report->body.has_8bit_header,
+			     row->given.from[0] == '\xc3', "%s", row->name);
 		cr_expect_eq(report->declared_smtputf8,
 			     row->given.from[0] == '\xc3', "%s", row->name);
 		cr_expect(report->is_report);
