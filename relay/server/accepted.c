@@ -23,6 +23,10 @@ accepted_log(const struct accepted *event)
 		log_item(&line, message->recipients[i].address);
 	log_list_end(&line);
 	log_number(&line, "size", message_size(message));
+	if (message->declared_smtputf8)
+		log_bool(&line, "smtputf8", true);
+	if (message->envid.len > 0)
+		log_text(&line, "envid", message->envid);
 	changes_log_signatures(&line, event->changes);
 	log_text(&line, "reason", event->reason);
 	changes_log_changed(&line, event->changes);
