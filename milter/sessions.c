@@ -159,6 +159,10 @@ is_ready(struct session *session)
 				return true;
 			/* fall through */
 		case PACKET_BAD:
+			log_note(LOG_LEVEL_WARNING, "refused",
+				 "a connection: what it says is not the milter "
+				 "protocol, or longer than "
+				 "limits.max_header_size allows");
 			packet_done(&session->packet);
 			session->is_ended = true;
 			return true;
@@ -487,7 +491,7 @@ size_t
 sessions_look(bool is_crowded)
 {
 	uint64_t now_ms = clock_now_ms();
-	size_t count = 0;
+	size_t count = 0, late = 0;
 
 	pthread_mutex_lock(&sessions.lock);
 	LIST_EACH (item, &sessions.all) {
@@ -499,10 +503,17 @@ sessions_look(bool is_crowded)
 			continue;
 		/* Some thread then reads the end. */
 		if (now_ms >= deadline_ms ||
-		    (is_crowded && !atomic_load(&session->has_spoken)))
+		    (is_crowded && !atomic_load(&session->has_spoken))) {
 			shutdown(session->descriptor, SHUT_RDWR);
+			late++;
+		}
 	}
 	pthread_mutex_unlock(&sessions.lock);
+	if (late > 0)
+		log_note(LOG_LEVEL_INFO, "closed",
+			 "%zu of %zu connections: they said nothing, or not all "
+			 "of a packet, for too long",
+			 late, count);
 	return count;
 }
 
