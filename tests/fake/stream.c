@@ -46,6 +46,15 @@ stream_accept(struct loop *loop, int descriptor, stream_fn *event, void *owner,
 }
 
 bool
+stream_connect(struct loop *loop, const struct stream_way *way,
+	       stream_fn *event, void *owner, struct stream **stream_out,
+	       struct fault *fault)
+{
+	next_peer = *way->to;
+	return stream_accept(loop, 0, event, owner, stream_out, fault);
+}
+
+bool
 fake_stream_is_open(void)
 {
 	return current != NULL;
@@ -120,6 +129,12 @@ fake_stream_end(void)
 	fake_stream_turn();
 }
 
+void
+fake_stream_connect(void)
+{
+	tell(STREAM_CONNECTED);
+}
+
 bool
 fake_stream_is_handshaking(void)
 {
@@ -168,6 +183,22 @@ void
 stream_secure_server_begun(struct stream *stream, struct tls_context *context)
 {
 	stream_secure_server(stream, context);
+}
+
+void
+stream_secure_client(struct stream *stream, const struct tls_client *client)
+{
+	ASSERT(client->server_name.len > 0);
+	ASSERT(stream->input.len == 0);
+	stream->is_handshaking = true;
+}
+
+bool
+stream_take_session(struct stream *stream, struct text *session_out)
+{
+	(void)stream;
+	(void)session_out;
+	return false;
 }
 
 const struct tls *

@@ -6,6 +6,8 @@
 
 #include "relay/net/stream.h"
 
+/* stream_connect() got through. */
+void fake_stream_connect(void);
 /* The next stream_accept() comes from there. */
 void fake_stream_from(const char *address);
 bool fake_stream_is_open(void);

@@ -1,0 +1,216 @@
+/*
+ * How long each step of a conversation may take: RFC 5321 4.5.3.2, on a clock
+ * that stands still.
+ */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "relay/delivery/client_private.h"
+#include "tests/fake/clock.h"
+#include "tests/fake/stream.h"
+
+/* --- what is not asked for here --- */
+
+void
+convert_start(const struct convert_setup *setup, struct convert **convert_out)
+{
+	(void)setup;
+	(void)convert_out;
+	cr_assert_fail("nothing is converted");
+}
+
+void
+convert_cancel(struct convert **convert)
+{
+	*convert = NULL;
+}
+
+void
+store_read_body(struct store *store, struct store_read_body *read)
+{
+	(void)store;
+	(void)read;
+	cr_assert_fail("the body is in memory");
+}
+
+bool
+host_is_before(const uint64_t *until_ms)
+{
+	return clock_now_ms() < *until_ms;
+}
+
+void
+host_note(uint64_t *until_ms, uint64_t duration_ms)
+{
+	*until_ms = clock_now_ms() + duration_ms;
+}
+
+void
+peers_keep_session(struct peers *peers, struct slice key, struct slice session)
+{
+	(void)peers;
+	(void)key;
+	(void)session;
+}
+
+bool
+peers_take_session(struct peers *peers, struct slice key,
+		   struct text *session_out)
+{
+	(void)peers;
+	(void)key;
+	(void)session_out;
+	return false;
+}
+
+uint64_t
+tls_context_number(const struct tls_context *context)
+{
+	(void)context;
+	return 1;
+}
+
+const char *
+tls_certificate(const struct tls *tls)
+{
+	(void)tls;
+	return "verified";
+}
+
+bool
+tls_is_resumed(const struct tls *tls)
+{
+	(void)tls;
+	return false;
+}
+
+void
+tls_session_cleanse(struct text *session)
+{
+	text_done(session);
+}
+
+/* --- the conversation --- */
+
+static unsigned events[CLIENT_ENDED + 1];
+static char ended[256];
+static struct client *client;
+
+static void
+on_client(void *owner, enum client_event event)
+{
+	(void)owner;
+	events[event]++;
+	if (event != CLIENT_ENDED)
+		return;
+	snprintf(ended, sizeof(ended), "%.*s",
+		 SLICE_ARG(client_end(client)->result.reply));
+}
+
+static struct attempt *
+attempt_make(void)
+{
+	struct delivery *delivery = memory_new(sizeof(*delivery));
+	struct message *message = message_new(SLICE("a@example.com"));
+
+	delivery->message = message;
+	delivery->recipients_count = 1;
+	delivery->recipients = memory_array(1, sizeof(*delivery->recipients));
+	message_add_recipient(message, SLICE("b@example.net"),
+			      SLICE("example.net"));
+	message->prefix = SLICE("Received: here\r\n\r\n");
+	return attempt_new(delivery);
+}
+
+/* What the peer says to get there, and how long the answer may then take. */
+static const struct timeout_row {
+	const char *name;
+	const char *replies[8];
+	uint64_t timeout_ms;
+	const char *ended;
+} timeout_rows[] = {
+	{"connecting", {NULL}, 30 * SECOND, "the peer took too long"},
+	{"4.5.3.2.1, the greeting", {""}, 5 * MINUTE,
+	 "while waiting for the greeting"},
+	{"EHLO", {"", "220 mx"}, 5 * MINUTE, "while sending EHLO"},
+	{"HELO", {"", "220 mx", "500 what"}, 5 * MINUTE, "while sending HELO"},
+	{"STARTTLS", {"", "220 mx", "250-mx\r\n250 STARTTLS"}, 2 * MINUTE,
+	 "while sending STARTTLS"},
+	{"the handshake",
+	 {"", "220 mx", "250-mx\r\n250 STARTTLS", "220 go"}, 1 * MINUTE,
+	 "while negotiating TLS"},
+	{"4.5.3.2.2, MAIL", {"", "220 mx", "250 mx"}, 5 * MINUTE,
+	 "while sending MAIL"},
+	{"4.5.3.2.3, RCPT", {"", "220 mx", "250 mx", "250 ok"}, 5 * MINUTE,
+	 "while sending RCPT"},
+	{"4.5.3.2.4, DATA", {"", "220 mx", "250 mx", "250 ok", "250 ok"},
+	 2 * MINUTE, "while sending DATA"},
+	{"4.5.3.2.6, the final reply",
+	 {"", "220 mx", "250 mx", "250 ok", "250 ok", "354 go"}, 10 * MINUTE,
+	 "while waiting for the final reply; the message may be sent twice"},
+};
+
+static struct host host;
+
+static void
+row_begin(const struct timeout_row *row, struct attempt *attempt)
+{
+	struct fault fault;
+
+	host = (struct host){.name = SLICE("mx.example.net")};
+	cr_assert(address_parse_host(SLICE("192.0.2.1"), 25, &host.address));
+	cr_assert(client_open(&(struct client_settings){
+				      .host = &host,
+				      .source.helo = SLICE("relay.example.org"),
+				      .tls = TLS_OPPORTUNISTIC,
+				      .event = on_client},
+			      &client, &fault));
+	for (size_t i = 0; row->replies[i] != NULL; i++) {
+		CLEAN(text_done) struct text reply = {0};
+
+		if (i == 0) {
+			fake_stream_connect();
+			continue;
+		}
+		text_add_string(&reply, row->replies[i]);
+		text_add_string(&reply, "\r\n");
+		fake_stream_send(text_slice(&reply));
+		if (events[CLIENT_READY] == 1 && !client_is_carrying(client))
+			cr_assert(client_carry(client, attempt));
+	}
+}
+
+static void
+row_run(const struct timeout_row *row)
+{
+	struct attempt *attempt = attempt_make();
+
+	memset(events, 0, sizeof(events));
+	ended[0] = '\0';
+	row_begin(row, attempt);
+	/* Octets that come meanwhile earn the peer no further time. */
+	for (unsigned i = 0; i < 10; i++) {
+		fake_stream_pass(row->timeout_ms / 10 - (i == 9));
+		cr_assert_eq(events[CLIENT_ENDED], 0, "%s: too early",
+			     row->name);
+		if (i == 0 && row->replies[0] != NULL)
+			fake_stream_send(SLICE("2"));
+	}
+	fake_stream_pass(1);
+	cr_expect_eq(events[CLIENT_ENDED], 1, "%s: too late", row->name);
+	cr_expect(slice_ends_nocase(SLICE(ended), SLICE(row->ended)), "%s: %s",
+		  row->name, ended);
+	cr_expect_not(fake_stream_is_open(), "%s", row->name);
+	fake_stream_forget();
+	message_unref(attempt->delivery->message);
+	free(attempt->delivery->recipients);
+	free(attempt->delivery);
+	attempt_free(attempt);
+}
+
+Test(timeout, of_each_step)
+{
+	for (size_t i = 0; i < COUNT(timeout_rows); i++)
+		row_run(&timeout_rows[i]);
+}
