@@ -174,7 +174,8 @@ client_end_trouble(struct client *client, enum outcome_trouble trouble,
 
 	text_clear(&client->end_words);
 	text_add_string(&client->end_words, fate.words);
-	if (client->state != CLIENT_CONNECTING && trouble != TROUBLE_NO_TLS)
+	if (client->state != CLIENT_CONNECTING &&
+	    client->state != CLIENT_IDLE && trouble != TROUBLE_NO_TLS)
 		text_addf(&client->end_words, " while %s",
 			  client_steps[client->state].doing);
 	if (detail.len > 0)
@@ -650,7 +651,7 @@ client_is_ready(const struct client *client)
 	       stream_input(client->stream).len == 0;
 }
 
-bool
+enum client_carrying
 client_carry(struct client *client, struct attempt *attempt)
 {
 	enum client_state state;
@@ -660,13 +661,13 @@ client_carry(struct client *client, struct attempt *attempt)
 	client->attempt = attempt;
 	client->has_answered = client->is_of_message = false;
 	state = transaction_begin(client);
-	if (state == CLIENT_IDLE) {
-		ASSERT(attempt_is_complete(attempt));
+	if (state == CLIENT_IDLE || state == CLIENT_OVER) {
+		ASSERT(attempt_is_complete(attempt) == (state == CLIENT_IDLE));
 		client->attempt = NULL;
-		return false;
+		return state == CLIENT_IDLE ? CLIENT_REFUSES : CLIENT_PASSES_ON;
 	}
 	client_enter(client, state);
-	return true;
+	return CLIENT_CARRIES;
 }
 
 bool

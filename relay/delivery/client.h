@@ -50,8 +50,9 @@ struct client_end {
 	bool wants_tls;         /* which was left out; it may work again */
 	bool is_of_login;       /* the password was refused: no other host
 				   of the route need be asked */
-	bool is_passing;        /* MAIL was refused for now: nothing against
-				   the host, but another may take it */
+	bool is_passing;        /* MAIL was refused for now, or the host lacks
+				   what the message needs: nothing against it,
+				   but another may take it */
 	bool is_worn;           /* the host takes no more messages on one
 				   connection: it will on another */
 	bool is_chunk_trouble;  /* BDAT was offered, but not known; with DATA it
@@ -84,9 +85,15 @@ bool client_open(const struct client_settings *settings,
 /* Whether it may carry something now. False after READY or CARRIED means that
  * ENDED will follow. */
 bool client_is_ready(const struct client *client);
-/* The attempt is lent until CARRIED or ENDED. False: this peer takes none of it
- * as it is; the attempt is complete and no event follows. */
-bool client_carry(struct client *client, struct attempt *attempt) MUST_USE;
+enum client_carrying {
+	CLIENT_CARRIES,    /* the attempt is lent until CARRIED or ENDED */
+	CLIENT_REFUSES,    /* this peer takes none of it as it is: the attempt is
+			      complete, and no event follows */
+	CLIENT_PASSES_ON,  /* the same, but another host may: client_end() says
+			      why, the attempt is as it was, the client ready */
+};
+enum client_carrying client_carry(struct client *client,
+				  struct attempt *attempt) MUST_USE;
 bool client_is_carrying(const struct client *client);
 unsigned client_carried(const struct client *client); /* attempts so far */
 /* No further attempt: the host takes no more on one connection. */

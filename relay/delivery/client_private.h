@@ -148,7 +148,8 @@ void auth_done(struct client *client);
 /* --- transaction.c --- */
 
 /* The state that carrying the attempt begins with. IDLE: the peer will not take
- * this message; every recipient has a result. */
+ * this message; every recipient has a result. OVER: nor will it, but another host
+ * may; client->end says so. */
 enum client_state transaction_begin(struct client *client);
 void convert_send(struct client *client);
 void mail_send(struct client *client);

@@ -14,6 +14,8 @@
 static_assert(MX_ADDRESSES_MAX <= 64, "tried holds a bit for each");
 
 static void connection_next_host(struct connection *connection);
+static void last_set(struct connection *connection,
+		     const struct recipient_result *result);
 
 /* --- back to the owner --- */
 
@@ -88,6 +90,27 @@ connection_is_worn(const struct connection *connection)
 		site_is_wanted(connection->settings.site));
 }
 
+/* Gives the client what is current. False: that took no time, and nothing is
+ * current any more; or another host is to take it. */
+static bool
+current_carry(struct connection *connection)
+{
+	switch (client_carry(connection->client, connection->current)) {
+	case CLIENT_CARRIES:
+		return true;
+	case CLIENT_REFUSES:
+		current_return(connection);
+		return false;
+	case CLIENT_PASSES_ON:
+		last_set(connection, &client_end(connection->client)->result);
+		client_quit(&connection->client);
+		connection->was_passed_on = true;
+		connection_next_host(connection);
+		return false;
+	}
+	return false;
+}
+
 /* Gives the client the next attempt, if both are ready. May be called from
  * inside its READY and CARRIED. */
 static void
@@ -106,8 +129,7 @@ connection_pump(struct connection *connection)
 		if (item == NULL)
 			return;
 		connection->current = CONTAINER(item, struct attempt, link);
-		if (!client_carry(connection->client, connection->current))
-			current_return(connection);
+		(void)current_carry(connection);
 	}
 }
 
@@ -263,7 +285,7 @@ host_deserves_another(struct connection *connection,
 	/* Each time a message has got its results: this comes to an end. */
 	if (end->is_of_message && connection->current == NULL)
 		return true;
-	if (end->was_ready && !connection->retried_same &&
+	if (end->was_ready && !connection->retried_same && !end->is_passing &&
 	    (end->is_idle_end || end->is_of_message ||
 	     (client_carried(connection->client) > 0 && !end->has_answered))) {
 		connection->retried_same = true;
@@ -346,9 +368,7 @@ connection_on_client(void *owner, enum client_event event)
 		if (connection->current == NULL) {
 			connection_pump(connection);
 		} else if (client_is_ready(connection->client) &&
-			   !client_carry(connection->client,
-					 connection->current)) {
-			current_return(connection);
+			   !current_carry(connection)) {
 			connection_pump(connection);
 		}
 		return;

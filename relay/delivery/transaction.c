@@ -168,6 +168,16 @@ recipients_without_smtputf8(struct client *client)
 				      SLICE(fate.words));
 }
 
+static bool
+any_needs_smtputf8(const struct client *client)
+{
+	for (size_t i = 0; i < client->attempt->delivery->recipients_count; i++)
+		if (client->attempt->results[i].outcome == OUTCOME_NONE &&
+		    needs_smtputf8(recipient_of(client, i)->address))
+			return true;
+	return false;
+}
+
 /* Whether any of the transaction is outside ASCII. */
 static bool
 transaction_is_utf8(const struct client *client)
@@ -207,6 +217,10 @@ begin_not(struct client *client, enum outcome_trouble trouble,
 	struct fate fate = outcome_of_trouble(trouble);
 	CLEAN(text_done) struct text words = {0};
 
+	if (fate.may_try_next_host && client->settings.has_other_host) {
+		client->end.is_passing = true;
+		return client_end_trouble(client, trouble, detail);
+	}
 	text_add_string(&words, fate.words);
 	if (detail.len > 0)
 		text_addf(&words, "; %.*s", SLICE_ARG(detail));
@@ -222,6 +236,9 @@ transaction_begin(struct client *client)
 	if (!message_is_clean(client->attempt))
 		return begin_not(client, TROUBLE_DAMAGED, SLICE_NONE);
 	if (!client->has_smtputf8 && message_needs_smtputf8(message))
+		return begin_not(client, TROUBLE_NO_SMTPUTF8, SLICE_NONE);
+	if (!client->has_smtputf8 && client->settings.has_other_host &&
+	    any_needs_smtputf8(client))
 		return begin_not(client, TROUBLE_NO_SMTPUTF8, SLICE_NONE);
 	if (!client->has_smtputf8)
 		recipients_without_smtputf8(client);

@@ -53,8 +53,8 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 
 /* What goes wrong without a reply. Once the end of the data was sent the
  * message may have been taken: then the caller must not go to the next host,
- * whatever the table says. Name, outcome, scope, next host, status,
- * words. Details ("192.0.2.1:25: connection refused") are the caller's to put
+ * whatever the table says. What one host lacks another of the same domain may
+ * have. Name, outcome, scope, next host, status, words. Details ("192.0.2.1:25: connection refused") are the caller's to put
  * behind the words. */
 #define OUTCOME_TROUBLES(X)                                                    \
 	X(NO_NAME, FAILED, DESTINATION, false, "5.1.2",                        \
@@ -89,11 +89,11 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 	  "the peer's certificate is not trusted")                             \
 	X(NO_AUTH, DEFERRED, HOST, true, "4.7.8",                              \
 	  "cannot log in")                          \
-	X(NO_8BITMIME, FAILED, MESSAGE, false, "5.6.3",                        \
+	X(NO_8BITMIME, FAILED, MESSAGE, true, "5.6.3",                         \
 	  "the message is 8-bit and the peer does not offer 8BITMIME")         \
-	X(NO_SMTPUTF8, FAILED, MESSAGE, false, "5.6.7",                        \
+	X(NO_SMTPUTF8, FAILED, MESSAGE, true, "5.6.7",                         \
 	  "the addresses need SMTPUTF8, which the peer does not offer")        \
-	X(TOO_BIG, FAILED, MESSAGE, false, "5.3.4",                            \
+	X(TOO_BIG, FAILED, MESSAGE, true, "5.3.4",                             \
 	  "the message is larger than the peer takes")                         \
 	X(EXPIRED, FAILED, MESSAGE, false, "4.4.7",                            \
 	  "the message could not be delivered in time")                        \

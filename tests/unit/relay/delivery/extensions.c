@@ -99,6 +99,7 @@ static const struct extension_row {
 	unsigned recipients;
 	const char *outcomes, *status, *reply;
 	bool dsn_passed_on;
+	const char *next; /* another host; NULL: there is none */
 } rows[] = {
 	/* SMTPUTF8: RFC 6531 3.4 */
 	{ "UTF-8 to a host that takes it", sender_utf8,
@@ -128,6 +129,10 @@ static const struct extension_row {
 	  {EHLO("250 8BITMIME\r\n") BYE}, 1, "F", "5.6.7", NULL, false },
 	{ "one of two in UTF-8 to a host without", first_utf8,
 	  {HELLO MAIL RCPT1 OK BODY "X"}, 2, "FD", "5.6.7", NULL, false },
+	{ "but the next host has it", first_utf8, {HELLO BYE}, 2, "DD",
+	  "2.0.0", NULL, false,
+	  SMTPUTF8 "C MAIL FROM:<a@example.com> SMTPUTF8\r\n|" OK
+	  "C RCPT TO:<" UE "@example.net>\r\n|" OK RCPT1 OK BODY "X" },
 	{ "a domain alone goes in A-labels", first_domain_utf8,
 	  {HELLO MAIL "C RCPT TO:<r0@xn--bcher-kva.example>\r\n|" OK BODY
 	   "X"}, 1, "D", "2.0.0", NULL, false },
@@ -236,12 +241,13 @@ row_run(const struct extension_row *row)
 		.body = SLICE(body),
 		.in_memory = true,
 		.without_8bitmime = WITHOUT_8BITMIME_BOUNCE,
-		.hosts_count = 1,
+		.hosts_count = row->next != NULL ? 2 : 1,
 	};
 	struct scripted *host = &run.hosts[0];
 
 	for (size_t i = 0; i < SCRIPTS_MAX; i++)
 		host->scripts[i] = row->hosts[i];
+	run.hosts[1].scripts[0] = row->next;
 	run_it(&run);
 	cr_expect_str_eq(run.outcomes, row->outcomes, "%s: %s, %s", row->name,
 			 run.outcomes, run.reply);
@@ -253,8 +259,11 @@ row_run(const struct extension_row *row)
 	if (row->outcomes[0] == 'D')
 		cr_expect_eq(run.dsn_passed_on, row->dsn_passed_on, "%s",
 			     row->name);
-	cr_expect_str_eq(host->wrong, "", "%s: %s", row->name, host->wrong);
-	text_done(&host->message);
+	for (size_t i = 0; i < run.hosts_count; i++) {
+		cr_expect_str_eq(run.hosts[i].wrong, "", "%s: host %zu: %s",
+				 row->name, i, run.hosts[i].wrong);
+		text_done(&run.hosts[i].message);
+	}
 }
 
 Test(extensions, rows, .timeout = 120)

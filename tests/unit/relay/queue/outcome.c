@@ -103,6 +103,10 @@ Test(outcome, of_trouble)
 	cr_expect_str_eq(fate.status, "4.4.3");
 	fate = outcome_of_trouble(TROUBLE_NO_CONNECTION);
 	cr_expect(fate.may_try_next_host);
+	/* Another host may have what one lacks. */
+	fate = outcome_of_trouble(TROUBLE_TOO_BIG);
+	cr_expect_eq(fate.outcome, OUTCOME_FAILED);
+	cr_expect(fate.may_try_next_host);
 }
 
 static const struct status_row {
