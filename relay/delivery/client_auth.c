@@ -102,6 +102,33 @@ refusal_note(struct client *client, const struct reply_in *reply)
 		 SLICE_ARG(text_slice(&words)));
 }
 
+/* RFC 4954 4, 6: the mechanism is refused, which says nothing of the password:
+ * 504 and 5.5.4 (not recognised), 534 and 5.7.9 (too weak). Behind 535 the
+ * password was wrong, whatever else the peer says, and is not shown again. */
+static bool
+is_of_mechanism(const struct reply_in *reply)
+{
+	struct slice status = outcome_find_status(reply->text);
+
+	if (reply->code / 100 != 5 || reply->code == 535)
+		return false;
+	return reply->code == 504 || reply->code == 534 ||
+	       slice_eq(status, SLICE("5.5.4")) ||
+	       slice_eq(status, SLICE("5.7.9"));
+}
+
+/* Without the one that was refused; false: there is no other. */
+static bool
+mechanism_drop(struct client *client)
+{
+	client->mechanisms &= ~sasl_mechanism(SLICE(sasl_name(client->sasl)));
+	if (client->mechanisms == 0)
+		return false;
+	auth_done(client);
+	client->has_said_auth = false;
+	return true;
+}
+
 enum client_state
 auth_replied(struct client *client, const struct reply_in *reply)
 {
@@ -119,6 +146,8 @@ auth_replied(struct client *client, const struct reply_in *reply)
 	if (fate.outcome == OUTCOME_NONE)
 		return client_end_trouble(client, TROUBLE_BROKEN_REPLY,
 					  SLICE_NONE);
+	if (is_of_mechanism(reply) && mechanism_drop(client))
+		return auth_begin(client);
 	if (reply->code / 100 == 5)
 		refusal_note(client, reply);
 	return client_end_reply(client, &fate, reply);

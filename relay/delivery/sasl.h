@@ -1,7 +1,7 @@
 /*
  * sasl - our side of one authentication at a next hop (RFC 4954, RFC 4422):
  * SCRAM-SHA-256 (RFC 5802, RFC 7677), PLAIN (RFC 4616) or LOGIN, the first of
- * them that the peer offers.
+ * them that the peer offers; where it refuses that one as such, the next.
  *
  * Takes challenges and gives responses, in base64 as they travel; knows of no
  * socket and no reply code. The only file that knows GNU SASL.

@@ -31,6 +31,28 @@ static const struct auth_row {
 	{ "refused for good: no bounce, and no other host", TLS_NONE, true,
 	  {EHLO_AUTH("PLAIN") "C AUTH|S 535 5.7.8 no|C QUIT|X"}, "S 220 never",
 	  "T", "4.7.8", "535 5.7.8 no", true },
+	{ "a mechanism is refused: the next one", TLS_NONE, true,
+	  {EHLO_AUTH("SCRAM-SHA-256 PLAIN") "C AUTH SCRAM-SHA-256|"
+	   "S 504 5.5.4 not that|C AUTH PLAIN " SECRET "\r\n|S 235 in|" REST},
+	  NULL, "D", "2.0.0", NULL },
+	{ "and the one after that", TLS_NONE, true,
+	  {EHLO_AUTH("SCRAM-SHA-256 PLAIN LOGIN") "C AUTH SCRAM-SHA-256|"
+	   "S 501 5.5.4 not that|C AUTH PLAIN " SECRET "\r\n|"
+	   "S 534 5.7.9 too weak|C AUTH LOGIN\r\n|S 334 VXNlcm5hbWU6|"
+	   "C dQ==\r\n|S 334 UGFzc3dvcmQ6|C cA==\r\n|S 235 in|" REST},
+	  NULL, "D", "2.0.0", NULL },
+	{ "refused after its first challenge", TLS_NONE, true,
+	  {EHLO_AUTH("LOGIN SCRAM-SHA-256") "C AUTH SCRAM-SHA-256|"
+	   "S 504 no|C AUTH LOGIN|S 334 VXNlcm5hbWU6|C dQ==\r\n|"
+	   "S 504 5.5.4 no|C QUIT|X"}, NULL, "T", "4.5.4", "504 5.5.4 no",
+	  true },
+	{ "a wrong password is not shown by another", TLS_NONE, true,
+	  {EHLO_AUTH("SCRAM-SHA-256 PLAIN") "C AUTH SCRAM-SHA-256|"
+	   "S 535 5.5.4 no|C QUIT|X"}, "S 220 never", "T", "4.5.4",
+	  "535 5.5.4 no", true },
+	{ "refused for now: no other one", TLS_NONE, true,
+	  {EHLO_AUTH("SCRAM-SHA-256 PLAIN") "C AUTH SCRAM-SHA-256|"
+	   "S 454 4.5.4 no|C QUIT|X"}, NULL, "T", "4.5.4", "454 4.5.4" },
 	{ "refused for now: the next host", TLS_NONE, true,
 	  {EHLO_AUTH("PLAIN") "C AUTH|S 454 4.7.0 later|C QUIT|X"},
 	  EHLO_AUTH("PLAIN") "C AUTH PLAIN|S 235 in|" REST, "D", "2.0.0",
