@@ -15,7 +15,7 @@
 
 /* In order of enum log_format, log_level, listener_tls, auth_mode,
  * bare_newlines, long_lines, eight_bit, without_8bitmime, ipv6_use, tls_policy,
- * tls_min, milter_mode, on_error, unsigned_action, existing_action,
+ * tls_min, milter_mode, route_sign, on_error, unsigned_action, existing_action,
  * sender_match, selector_state. */
 static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug",
@@ -35,6 +35,7 @@ static const char *const tls_words[] = {"none", "opportunistic", "required",
 static const char *const tls_min_words[] = {"auto", "1.0", "1.1", "1.2", "1.3",
 					    NULL};
 static const char *const milter_mode_words[] = {"sign", "verify", "both", NULL};
+static const char *const route_sign_words[] = {"keep", "strip", "none", NULL};
 static const char *const on_error_words[] = {"tempfail", "accept", NULL};
 static const char *const unsigned_words[] = {"relay", "reject", NULL};
 static const char *const existing_words[] = {"keep", "strip", "skip", NULL};
@@ -284,6 +285,9 @@ static const struct conf_option rows[] = {
 	  .count_offset = offsetof(struct route_options, tls_terms.names_count) },
 	{ "route.implicit_tls", CONF_BOOL, IN(struct route_options, implicit_tls), "false", 0, 0,
 	  "As delivery.implicit_tls." },
+	{ "route.sign", CONF_WORD, IN(struct route_options, sign), "keep", 0, 0,
+	  "For next hops that reject or break signatures: keep sends all DKIM-Signature fields, none leaves out those of this relay, strip those of others, too; ARC fields stay, and so does what is stored.",
+	  .words = route_sign_words },
 	{ "route.bind", CONF_LIST, IN(struct route_options, source.bind), "", 0, 2,
 	  "As delivery.bind, which holds where this is empty.",
 	  .parse = source_value, .each = sizeof(struct address),

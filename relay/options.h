@@ -119,6 +119,8 @@ struct delivery_options {
 	size_t refuse_addresses_count;
 };
 
+enum route_sign { ROUTE_SIGN_KEEP, ROUTE_SIGN_STRIP, ROUTE_SIGN_NONE };
+
 struct route_options {
 	struct slice pattern; /* "example.net", "*.example.net", "*",
 				 "[192.0.2.1]" */
@@ -132,6 +134,7 @@ struct route_options {
 	bool implicit_tls;
 	struct login_options login;
 	uint64_t max_rate;
+	enum route_sign sign;
 	char id[16]; /* where it has `from`: relay/routing.h */
 };
 

@@ -58,6 +58,7 @@ attempt_set(struct attempt *attempt, size_t i,
 	result->address = arena_copy(&attempt->arena, like->address);
 	result->tls = arena_copy(&attempt->arena, like->tls);
 	result->certificate = arena_copy(&attempt->arena, like->certificate);
+	result->left_out = arena_copy(&attempt->arena, like->left_out);
 	result->is_resumed = like->is_resumed;
 	result->dsn_passed_on = like->dsn_passed_on;
 	result->changes = like->changes != NULL

@@ -196,6 +196,20 @@ client_end_worn(struct client *client)
 	return end_with(client, &fate);
 }
 
+/* What the route had left out of this message; "": nothing. */
+static struct slice
+left_out(const struct client *client, const struct fate *fate)
+{
+	if (fate->outcome != OUTCOME_DELIVERED ||
+	    !client->transaction.strip.has_left)
+		return SLICE_NONE;
+	return client->settings.sign == ROUTE_SIGN_STRIP
+		       ? SLICE("every DKIM-Signature: the route has sign = "
+			       "\"strip\"")
+		       : SLICE("our DKIM-Signature: the route has sign = "
+			       "\"none\"");
+}
+
 void
 client_result(const struct client *client, const struct fate *fate,
 	      struct slice words, struct recipient_result *result_out)
@@ -210,6 +224,7 @@ client_result(const struct client *client, const struct fate *fate,
 		.certificate = SLICE(client->certificate),
 		.is_resumed = client->is_resumed,
 		.dsn_passed_on = client->has_dsn,
+		.left_out = left_out(client, fate),
 		.changes = fate->outcome == OUTCOME_DELIVERED ? client->changes
 							      : NULL,
 	};

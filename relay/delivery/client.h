@@ -63,6 +63,7 @@ struct client_settings {
 	struct loop *loop;
 	struct store *store;
 	const struct host *host;   /* must live until READY or ENDED */
+	enum route_sign sign;
 	struct source_options source; /* lives as long; helo never empty */
 	enum tls_policy tls;
 	struct tls_terms terms;    /* its names live as long */

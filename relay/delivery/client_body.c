@@ -10,10 +10,14 @@ static void body_read_done(struct store_read_body *read,
 static bool
 bytes_send(struct client *client, struct slice bytes)
 {
-	CLEAN(text_done) struct text out = {0};
+	CLEAN(text_done) struct text out = {0}, left = {0};
 
 	if (client->transaction.is_chunked)
 		return stream_write(client->stream, bytes);
+	if (client->settings.sign != ROUTE_SIGN_KEEP) {
+		strip_feed(&client->transaction.strip, bytes, &left);
+		bytes = text_slice(&left);
+	}
 	wire_stuff(&out, bytes, &client->transaction.at_line_start);
 	return stream_write(client->stream, text_slice(&out));
 }
@@ -62,6 +66,20 @@ chunk_begin(struct client *client)
 	stream_write(client->stream, text_slice(&out));
 }
 
+/* With sign = "none" the fields of others stay. The prefix is of whole fields:
+ * nothing of it is held. */
+static void
+prefix_end(struct client *client)
+{
+	struct strip *strip = &client->transaction.strip;
+	CLEAN(text_done) struct text nothing = {0};
+
+	if (client->settings.sign != ROUTE_SIGN_NONE)
+		return;
+	strip_end(strip, &nothing);
+	ASSERT(nothing.len == 0);
+}
+
 /* What goes out is our fields, then the bytes received: message.h. One block
  * for each DRAINED, or as many as the output takes. */
 void
@@ -78,7 +96,10 @@ body_send(struct client *client)
 		transaction->has_prefix = true;
 		if (transaction->is_chunked)
 			chunk_begin(client);
+		strip_done(&transaction->strip);
+		strip_init(&transaction->strip);
 		has_room = bytes_send(client, message->prefix);
+		prefix_end(client);
 	}
 	while (has_room && transaction->offset < body->size) {
 		struct slice chunk;
@@ -180,8 +201,15 @@ body_replied(struct client *client, const struct reply_in *reply)
 void
 end_send(struct client *client)
 {
+	CLEAN(text_done) struct text left = {0};
+
 	if (client->transaction.is_chunked)
 		return;
+	/* A header that ends within a name. */
+	if (client->settings.sign == ROUTE_SIGN_STRIP)
+		strip_end(&client->transaction.strip, &left);
+	if (left.len > 0)
+		bytes_send(client, text_slice(&left));
 	stream_write(client->stream, client->transaction.at_line_start
 					     ? SLICE(".\r\n")
 					     : SLICE("\r\n.\r\n"));
@@ -213,4 +241,5 @@ body_done(struct client *client)
 
 	if (reading != NULL)
 		reading->client = NULL;
+	strip_done(&client->transaction.strip);
 }

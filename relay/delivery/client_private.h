@@ -9,6 +9,7 @@
 
 #include "relay/delivery/client.h"
 #include "relay/delivery/sasl.h"
+#include "relay/delivery/strip.h"
 #include "relay/login.h"
 #include "relay/prepare/convert.h"
 
@@ -55,6 +56,7 @@ struct transaction {
 	/* the body */
 	uint64_t offset;      /* of the stored bytes */
 	bool has_prefix, at_line_start;
+	struct strip strip;   /* as settings.sign has it */
 	struct body_read *reading;
 };
 

@@ -404,6 +404,7 @@ connection_try(struct connection *connection)
 				.store = settings->store,
 				.host = connection->host,
 				.source = settings->source,
+				.sign = settings->sign,
 				.tls = settings->tls,
 				.implicit_tls = settings->implicit_tls,
 				.login = settings->login,

@@ -31,6 +31,7 @@ struct connection_settings {
 	struct tls_terms tls_terms;
 	bool implicit_tls;
 	struct source_options source;  /* the generation's */
+	enum route_sign sign;
 	struct login *login;           /* the generation's; NULL: none */
 	void *owner;
 	/* An attempt comes back: complete, or to be tried otherwise. */

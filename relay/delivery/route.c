@@ -59,6 +59,7 @@ route_find(const struct options *options, struct slice destination,
 		login = &chosen->login;
 		route.tls = chosen->tls;
 		route.tls_terms = chosen->tls_terms;
+		route.sign = chosen->sign;
 		route.implicit_tls = chosen->implicit_tls;
 		route.max_rate = chosen->max_rate;
 		route.login = 1 + (size_t)(chosen - options->routes);

@@ -26,6 +26,7 @@ struct route {
 				not travel in clear */
 	struct tls_terms tls_terms; /* its names belong to the options */
 	bool implicit_tls;   /* TLS from the start */
+	enum route_sign sign;
 	struct source_options source; /* helo: never empty */
 	uint64_t max_rate;   /* messages a minute; 0: as they come */
 	size_t login;        /* which of the generation's: relay/login.h */

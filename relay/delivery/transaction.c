@@ -360,7 +360,9 @@ mail_send(struct client *client)
 
 	recipients_choose(client);
 	client->mails++;
-	transaction->is_chunked = client->has_chunking;
+	/* BDAT begins with the size, which what is left out changes. */
+	transaction->is_chunked = client->has_chunking &&
+				  client->settings.sign == ROUTE_SIGN_KEEP;
 	transaction->is_utf8 = client->has_smtputf8 &&
 			       transaction_is_utf8(client);
 	mail_write(client, &out);

@@ -67,6 +67,7 @@ struct recipient_result {
 	 * recipient that asks for one was delivered without, "relayed" is
 	 * ours. */
 	bool dsn_passed_on;
+	struct slice left_out;  /* of the message, and why; "" : nothing */
 	/* Of a version made for this host; NULL: it was sent as it is. */
 	const struct changes *changes;
 };

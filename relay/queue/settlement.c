@@ -193,6 +193,8 @@ recipient_log(const struct settlement *settlement, size_t i,
 	log_seconds(&line, "delay", delay_ms);
 	if (state->outcome == OUTCOME_DEFERRED)
 		log_time(&line, "next", settlement->due_ms);
+	if (result != NULL && result->left_out.len > 0)
+		log_text(&line, "unsigned", result->left_out);
 	if (result != NULL && result->changes != NULL) {
 		changes_log_signatures(&line, result->changes);
 		changes_log_changed(&line, result->changes);

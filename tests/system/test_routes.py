@@ -279,3 +279,40 @@ def test_an_address_that_is_not_there(world, hops):
     world.relay.wait("delivered")
     assert world.receiver.peers == ["127.0.0.31"]
     assert not world.relay.named("bounced")
+
+
+# -- signatures ---------------------------------------------------------------
+
+FOREIGN = ("DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=x;\r\n"
+           "\tbh=; b=\r\nARC-Seal: i=1; cv=none\r\n")
+
+
+def test_sign(world, hops):
+    """One stored message, three routes: all signatures, none, those of
+    others. A large one is read from the store in pieces."""
+    hops("a", "b", extensions=("PIPELINING", "8BITMIME", "CHUNKING"))
+    world.setup.extra = """
+        route "strip.example" { %s  sign = "strip" }
+        route "none.example" { %s  sign = "none" }
+    """ % (hops.via("a"), hops.via("b"))
+    world.start()
+    for number, body in enumerate(("Hello.\r\n", "x" * 70 + "\r\n",)):
+        body = body * (1 if number == 0 else 20000)
+        submit(world.relay.port,
+               message(extra=FOREIGN, body="DKIM-Signature: no\r\n" + body),
+               recipients=["x@strip.example", "x@none.example",
+                           "bob@example.net"])
+        world.relay.wait("delivered", count=3 * (number + 1))
+        kept = world.receiver.wait_deliveries(number + 1)[number].data
+        stripped, ours = (hops[name].deliveries[number].data
+                          for name in ("a", "b"))
+        assert kept.count(b"DKIM-Signature: v=1") == 3
+        assert stripped.count(b"DKIM-Signature: v=1") == 0
+        assert ours.count(b"DKIM-Signature: v=1") == 1
+        for one in (stripped, ours):
+            assert b"ARC-Seal" in one and b"DKIM-Signature: no" in one
+            assert one.partition(b"\r\n\r\n")[2] == \
+                kept.partition(b"\r\n\r\n")[2]
+        assert ours[ours.index(b"From: "):] == kept[kept.index(b"From: "):]
+    for one in world.relay.named("delivered"):
+        assert ("unsigned" in one) == (one["domain"] != "example.net"), one
