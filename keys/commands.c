@@ -15,6 +15,7 @@ struct arguments {
 	unsigned bits; /* 0: not given */
 	bool as_json;
 	struct slice words[2];
+	const struct keys_dns *dns;
 };
 
 struct command {
@@ -222,22 +223,19 @@ section_find(const struct keys_options *options, struct slice name)
 	return i;
 }
 
-static int
-dns_run(const struct keys_options *options, const struct arguments *arguments)
+/* The section of a domain, or "*"; alone in *only_out, since the keys of other
+ * domains are of no concern. False: it has been said what is wrong. */
+static bool
+section_choose(const struct keys_options *options, struct slice name,
+	       struct keys_options *only_out)
 {
-	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
-	CLEAN(text_done) struct text out = {0};
-	struct keys_options only = *options;
-	const struct keyring_domain *domain;
-	struct slice name = arguments->words[0];
-	struct fault fault = {0};
 	size_t i;
 
 	if (slice_eq(name, SLICE("*"))) {
 		fputs("signet: the section \"*\" signs for each author's own "
 		      "domain: name one\n",
 		      stderr);
-		return EX_DATAERR;
+		return false;
 	}
 	i = section_find(options, name);
 	if (i == options->domains_count && record_label_check(name))
@@ -245,11 +243,26 @@ dns_run(const struct keys_options *options, const struct arguments *arguments)
 	if (i == options->domains_count) {
 		fprintf(stderr, "signet: no section for the domain '%.*s'\n",
 			SLICE_ARG(name));
-		return EX_DATAERR;
+		return false;
 	}
-	/* The keys of other domains are of no concern here. */
-	only.domains = &options->domains[i];
-	only.domains_count = 1;
+	*only_out = *options;
+	only_out->domains = &options->domains[i];
+	only_out->domains_count = 1;
+	return true;
+}
+
+static int
+dns_run(const struct keys_options *options, const struct arguments *arguments)
+{
+	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
+	CLEAN(text_done) struct text out = {0};
+	const struct keyring_domain *domain;
+	struct slice name = arguments->words[0];
+	struct keys_options only;
+	struct fault fault = {0};
+
+	if (!section_choose(options, name, &only))
+		return EX_DATAERR;
 	if (!keyring_load(&only, &keyring, &fault))
 		return fail(&fault);
 	domain = keyring_domain_at(keyring, 0);
@@ -268,6 +281,59 @@ dns_run(const struct keys_options *options, const struct arguments *arguments)
 	return print(&out);
 }
 
+/* ---- check: what the DNS publishes, beside what signs ---- */
+
+static enum check_verdict
+selector_check(const struct keys_dns *dns, struct slice domain,
+	       const struct keyring_selector *selector, struct text *out)
+{
+	CLEAN(text_done) struct text name = {0}, why = {0};
+	struct slice texts[CHECK_RECORDS_MAX];
+	enum check_verdict verdict;
+	enum check_answer answer;
+	size_t count = 0;
+
+	record_name_write(selector->name, domain, &name);
+	answer = dns->ask(dns->owner, text_slice(&name), texts, &count);
+	verdict = check_selector(selector, answer, texts, count, &why);
+	text_addf(out, "%s %s %s: %s\n", check_verdict_name(verdict),
+		  text_string(&name), selector_state_name(selector->state),
+		  text_string(&why));
+	return verdict;
+}
+
+static int
+check_run(const struct keys_options *options, const struct arguments *arguments)
+{
+	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
+	CLEAN(text_done) struct text out = {0};
+	bool has_failed = false, is_unknown = false;
+	const struct keyring_domain *domain;
+	struct slice name = arguments->words[0];
+	struct keys_options only;
+	struct fault fault = {0};
+	int code;
+
+	if (!section_choose(options, name, &only))
+		return EX_DATAERR;
+	if (!keyring_load(&only, &keyring, &fault))
+		return fail(&fault);
+	domain = keyring_domain_at(keyring, 0);
+	for (size_t i = 0; i < domain->selectors_count; i++) {
+		enum check_verdict verdict = selector_check(
+			arguments->dns,
+			domain->is_default ? name : domain->name,
+			&domain->selectors[i], &out);
+
+		has_failed |= verdict == CHECK_FAIL;
+		is_unknown |= verdict == CHECK_UNKNOWN;
+	}
+	code = print(&out);
+	if (code != EX_OK || has_failed)
+		return code != EX_OK ? code : EX_DATAERR;
+	return is_unknown ? EX_TEMPFAIL : EX_OK;
+}
+
 /* ---- which one, and with what ---- */
 
 static const struct command commands[] = {
@@ -276,6 +342,7 @@ static const struct command commands[] = {
 	 "[-b BITS]"},
 	{"list", 0, "j", list_run, "key list [--json]"},
 	{"dns", 1, "", dns_run, "key dns DOMAIN"},
+	{"check", 1, "", check_run, "key check DOMAIN"},
 };
 
 static const struct command *
@@ -362,11 +429,12 @@ domain_clean(struct slice *domain, struct text *memory)
 }
 
 int
-keys_command(const struct keys_options *options, int argc, char **argv)
+keys_command(const struct keys_options *options, const struct keys_dns *dns,
+	     int argc, char **argv)
 {
 	const struct command *command =
 		argc > 0 ? command_find(argv[0]) : NULL;
-	struct arguments arguments = {.algorithm = KEY_RSA_SHA256};
+	struct arguments arguments = {.algorithm = KEY_RSA_SHA256, .dns = dns};
 	CLEAN(text_done) struct text domain = {0};
 
 	if (command == NULL)

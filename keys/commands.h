@@ -10,8 +10,15 @@
 #ifndef KEYS_COMMANDS_H
 #define KEYS_COMMANDS_H
 
-#include "keys/keyring.h"
+#include "keys/check.h"
 
-int keys_command(const struct keys_options *options, int argc, char **argv);
+struct keys_dns {
+	check_ask_fn *ask;
+	void *owner;
+};
+
+/* dns may be NULL while it only judges the arguments. */
+int keys_command(const struct keys_options *options, const struct keys_dns *dns,
+		 int argc, char **argv);
 
 #endif

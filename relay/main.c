@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sysexits.h>
 
+#include "base/clock.h"
 #include "keys/commands.h"
 #include "keys/signer.h"
 #include "milter/commands.h"
@@ -26,6 +27,9 @@
 #define CONFIG_DEFAULT "/etc/signet/signet.conf"
 /* Where a child process finds the socket to whoever started it. */
 #define CONTROL_DESCRIPTOR 3
+
+/* For each record. */
+#define KEY_CHECK_MS (10 * SECOND)
 
 struct invocation {
 	const char *config_path;
@@ -159,18 +163,69 @@ verify_run(const struct invocation *invocation)
 	return code;
 }
 
+/* What `key check` asks of the DNS; `records` hold the last answer. */
+struct key_dns {
+	const struct records_source *source;
+	struct records *records;
+};
+
+static enum check_answer
+key_ask(void *owner, struct slice name, struct slice texts[CHECK_RECORDS_MAX],
+	size_t *count_out)
+{
+	struct key_dns *dns = owner;
+
+	if (dns->records != NULL)
+		dns->source->end(dns->records);
+	dns->records = dns->source->start(dns->source->owner, &name, 1,
+					  KEY_CHECK_MS);
+	switch (dns->source->take(dns->records, 0, texts, CHECK_RECORDS_MAX,
+				  count_out)) {
+	case LOOKUP_FOUND:
+		return CHECK_FOUND;
+	case LOOKUP_ABSENT:
+		return CHECK_ABSENT;
+	case LOOKUP_FAILED:
+		break;
+	}
+	return CHECK_UNANSWERED;
+}
+
+static int
+key_with_dns(const struct options *options, int argc, char **argv)
+{
+	CLEAN(resolver_free_clean) struct resolver *resolver = NULL;
+	struct key_dns dns = {0};
+	struct keys_dns asked = {.ask = key_ask, .owner = &dns};
+	struct fault fault = {0};
+	int code;
+
+	if (!resolver_new(options->dns.resolvers, options->dns.resolvers_count,
+			  &resolver, &fault)) {
+		fprintf(stderr, "signet: %s\n", fault.text);
+		return fault_exit_code(&fault);
+	}
+	dns.source = resolver_source(resolver);
+	code = keys_command(&options->keys, &asked, argc, argv);
+	if (dns.records != NULL)
+		dns.source->end(dns.records);
+	return code;
+}
+
 static int
 key_run(const struct invocation *invocation)
 {
 	CLEAN(options_free_clean) struct options *options = NULL;
 	int argc = invocation->argc - 1;
 	char **argv = invocation->argv + 1;
-	int code = keys_command(NULL, argc, argv);
+	int code = keys_command(NULL, NULL, argc, argv);
 
 	if (code == EX_OK)
 		code = options_read(invocation->config_path, false, &options);
 	if (code == EX_OK)
-		code = keys_command(&options->keys, argc, argv);
+		code = strcmp(argv[0], "check") == 0
+			       ? key_with_dns(options, argc, argv)
+			       : keys_command(&options->keys, NULL, argc, argv);
 	return code;
 }
 
@@ -294,8 +349,9 @@ static const struct command {
 	 "key generate DOMAIN SELECTOR [-a rsa-sha256|ed25519-sha256] "
 	 "[-b BITS]\n"
 	 "       signet [-c FILE] key list [--json]\n"
-	 "       signet [-c FILE] key dns DOMAIN",
-	 "makes keys, lists them, prints their DNS records"},
+	 "       signet [-c FILE] key dns DOMAIN\n"
+	 "       signet [-c FILE] key check DOMAIN",
+	 "makes keys, lists them, prints and checks their DNS records"},
 	{"queue", queue_run,
 	 "queue list [--json] [--domain D] [--sender A]\n"
 	 "       signet [-c FILE] queue show ID...\n"

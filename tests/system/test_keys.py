@@ -12,6 +12,7 @@ import pytest
 from harness import judge, signet
 from harness.judge import Keys
 from harness.messages import MESSAGES
+from harness.names import NameServer
 
 
 @pytest.fixture
@@ -134,3 +135,40 @@ def test_list_and_dns(setup, keys):
         assert public in strings(found[0])
     assert signet.run("key", "dns", "example.edu",
                       config=configured.path).returncode != 0
+
+
+def test_check(setup, keys, name_server, directory, started):
+    """What the DNS publishes, beside what signs."""
+    configured = setup()
+    configured.domains = {"example.com": ["rsa", "ed"]}
+    names = name_server({"example.net": "@ IN A 127.0.0.2"})
+    configured.resolver = names.resolver
+    configured.write()
+
+    def check(domain="example.com", code=0):
+        done = signet.run("key", "check", domain, config=configured.path,
+                          check=code)
+        return done.stdout.decode().splitlines()
+    good = check()
+    assert [line.split()[:2] for line in good] == [
+        ["ok", "rsa._domainkey.example.com"],
+        ["ok", "ed._domainkey.example.com"]], good
+    # The other key's record in its place, and none in the other's.
+    zone = 'rsa._domainkey IN TXT "%s"' % \
+        keys.records["ed._domainkey.example.com"]
+    os.makedirs(os.path.join(directory, "other"))
+    other = NameServer(os.path.join(directory, "other"),
+                       {"example.com": zone})
+    started(other)
+    configured.resolver = other.resolver
+    configured.write()
+    bad = check(code=65)
+    assert bad[0].startswith("fail rsa._domainkey.example.com active: the "
+                             "record is for another algorithm"), bad
+    assert bad[1].startswith("fail ed._domainkey.example.com active: nothing "
+                             "is published"), bad
+    configured.resolver = "127.0.0.1:1"
+    configured.write()
+    assert check(code=75)[0].startswith("unknown rsa._domainkey"), bad
+    check("example.org", 65)
+    signet.run("key", "check", config=configured.path, check=64)

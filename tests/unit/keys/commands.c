@@ -67,7 +67,7 @@ run(const struct keys_options *options, const char *line)
 	     word != NULL && argc < WORDS_MAX;
 	     word = strtok_r(NULL, " ", &save))
 		argv[argc++] = word;
-	return keys_command(options, argc, argv);
+	return keys_command(options, NULL, argc, argv);
 }
 
 static const struct {
@@ -106,7 +106,7 @@ Test(commands, exit_codes)
 	for (size_t i = 0; i < COUNT(code_rows); i++)
 		cr_expect_eq(run(&stage.options, code_rows[i].line),
 			     code_rows[i].code, "%s", code_rows[i].line);
-	cr_expect_eq(keys_command(&stage.options, 0, NULL), EX_USAGE);
+	cr_expect_eq(keys_command(&stage.options, NULL, 0, NULL), EX_USAGE);
 	text_addf(&path, "%s/example.org/b.pem",
 		  text_string(&stage.files.directory));
 	cr_expect_eq(access(text_string(&path), R_OK), 0);

@@ -1,0 +1,113 @@
+#include "keys/check.h"
+
+#include <criterion/criterion.h>
+
+#include "keys/record.h"
+
+static struct key *key, *other;
+static struct key_public *public, *other_public;
+
+static void
+begin(void)
+{
+	cr_assert(key_generate(KEY_ED25519_SHA256, 0, &key, NULL));
+	cr_assert(key_generate(KEY_ED25519_SHA256, 0, &other, NULL));
+	public = key_public_of(key);
+	other_public = key_public_of(other);
+}
+
+static void
+end(void)
+{
+	key_public_free(public);
+	key_public_free(other_public);
+	key_free(key);
+	key_free(other);
+}
+
+TestSuite(check, .init = begin, .fini = end);
+
+static enum check_verdict
+check(enum selector_state state, enum check_answer answer, const char *before,
+      const struct key_public *published, size_t count, struct text *why)
+{
+	struct keyring_selector selector = {.key = public, .state = state};
+	CLEAN(text_done) struct text record = {0};
+	struct slice texts[CHECK_RECORDS_MAX];
+
+	text_add_string(&record, before);
+	if (published != NULL) {
+		CLEAN(text_done) struct text whole = {0};
+
+		record_write(published, &whole);
+		text_add(&record, before[0] != '\0'
+					  ? slice_from(text_slice(&whole),
+						       strlen("v=DKIM1; "))
+					  : text_slice(&whole));
+	}
+	for (size_t i = 0; i < count; i++)
+		texts[i] = text_slice(&record);
+	return check_selector(&selector, answer, texts, count, why);
+}
+
+Test(check, judges)
+{
+	static const struct {
+		enum selector_state state;
+		enum check_answer answer;
+		const char *before;
+		int published; /* 0: none, 1: the one that signs, 2: another */
+		size_t count;
+		enum check_verdict verdict;
+		const char *says;
+	} rows[] = {
+		{SELECTOR_ACTIVE, CHECK_FOUND, "", 1, 1, CHECK_OK,
+		 "has the key that signs"},
+		{SELECTOR_PUBLISH, CHECK_FOUND, "", 1, 1, CHECK_OK, ""},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "", 2, 1, CHECK_FAIL,
+		 "another key"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "", 1, 2, CHECK_FAIL,
+		 "more than one"},
+		{SELECTOR_ACTIVE, CHECK_ABSENT, "", 0, 0, CHECK_FAIL,
+		 "nothing is published"},
+		{SELECTOR_ACTIVE, CHECK_UNANSWERED, "", 0, 0, CHECK_UNKNOWN,
+		 "try again"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; t=y; ", 1, 1,
+		 CHECK_WARN, "t=y"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; h=sha1; ", 1, 1,
+		 CHECK_FAIL, "SHA-256"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; s=other; ", 1, 1,
+		 CHECK_FAIL, "e-mail"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; k=ed25519; p=", 0, 1,
+		 CHECK_FAIL, "revokes"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; p=", 0, 1, CHECK_FAIL,
+		 "revokes"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; k=rsa; p=AAAA", 0, 1,
+		 CHECK_FAIL, "another algorithm"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; k=ed25519; p=AAAA", 0,
+		 1, CHECK_FAIL, "p= is no key"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "v=spf1 -all", 0, 1, CHECK_FAIL,
+		 "cannot be read"},
+		{SELECTOR_RETIRED, CHECK_ABSENT, "", 0, 0, CHECK_OK,
+		 "no longer"},
+		{SELECTOR_RETIRED, CHECK_FOUND, "", 1, 1, CHECK_WARN,
+		 "take the record out"},
+		{SELECTOR_RETIRED, CHECK_FOUND, "", 2, 1, CHECK_WARN,
+		 "another key"},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		CLEAN(text_done) struct text why = {0};
+		enum check_verdict verdict =
+			check(rows[i].state, rows[i].answer, rows[i].before,
+			      rows[i].published == 1   ? public
+			      : rows[i].published == 2 ? other_public
+						       : NULL,
+			      rows[i].count, &why);
+
+		cr_expect_eq(verdict, rows[i].verdict, "%zu: %s", i,
+			     text_string(&why));
+		cr_expect_not_null(strstr(text_string(&why), rows[i].says),
+				   "%zu: %s", i, text_string(&why));
+	}
+}
