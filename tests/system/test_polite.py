@@ -4,7 +4,9 @@ import datetime
 import threading
 import time
 
-from harness.smtp import message, submit
+from harness.faulty import Receiver
+from harness.process import wait_for
+from harness.smtp import Client, message, submit
 
 DOMAINS = 30
 ZONE = "\n".join("d%d IN MX 10 mx" % i for i in range(DOMAINS)) + \
@@ -83,3 +85,62 @@ def test_messages_keep_to_a_rate(world):
              for event in world.relay.named("delivered")]
     # The log may be a little late, and so make the time between two shorter.
     assert (max(times) - min(times)).total_seconds() >= 0.9
+
+
+GIANT = 400
+
+
+def test_a_giant_that_stands_still_delays_nobody(world):
+    """Its host answers no end of data; those with hosts of their own, and
+    whoever comes later, do not notice."""
+    go_on = threading.Event()
+
+    def stuck(_):
+        go_on.wait(60)
+
+    world.setup.delivery = 'retry = {"2s"}\n expire = "60s"'
+    world.start({"example.net": ZONE + "\ngiant IN MX 10 mx.giant\n"
+                                       "mx.giant IN A 127.0.0.3\n"})
+    giant = Receiver(world.setup.mx_port, "127.0.0.3",
+                     replies={"END": stuck})
+    try:
+        with Client(world.relay.port) as client:
+            client.ehlo()
+            for _ in range(GIANT):
+                assert client.transaction(
+                    "alice@example.com", ["bob@giant.example.net"],
+                    message())[0] == 250
+            wait_for(lambda: giant.sessions > 0, 20, "the giant's session")
+            to_all(world)
+        world.relay.wait("delivered", count=DOMAINS, seconds=30)
+        assert not world.relay.named("delivered", domain="giant.example.net")
+    finally:
+        go_on.set()
+    world.relay.wait("delivered", count=DOMAINS + GIANT, seconds=60)
+    giant.stop()
+
+
+def test_a_giant_at_the_same_hosts_takes_no_more_than_its_share(world):
+    """Thirty domains with a message each come behind four hundred for one, at
+    the same slow host: all thirty are through long before the giant is."""
+    go_on = threading.Event()
+
+    def slow(_):
+        go_on.wait(60)
+        time.sleep(0.02)
+
+    world.start({"example.net": ZONE + "\ngiant IN MX 10 mx\n"},
+                receiver_options={"replies": {"END": slow}})
+    with Client(world.relay.port) as client:
+        client.ehlo()
+        for _ in range(GIANT):
+            assert client.transaction(
+                "alice@example.com", ["bob@giant.example.net"],
+                message())[0] == 250
+    to_all(world)
+    go_on.set()
+    world.relay.wait("delivered", count=DOMAINS + GIANT, seconds=60)
+    order = [event["domain"] for event in world.relay.named("delivered")]
+    last = max(i for i, domain in enumerate(order)
+               if domain != "giant.example.net")
+    assert last < GIANT / 2, order  # about the fiftieth, as a rule
