@@ -9,7 +9,7 @@ import pwd
 import subprocess
 
 from .ports import free_port
-from .process import Server, accepts
+from .process import Server, accepts, accepts_at
 
 BASE = {
     "Syslog": "no",
@@ -90,7 +90,7 @@ class OpenDkim:
         if kind == "inet":
             port, _, host = rest.partition("@")
             return accepts(host or "127.0.0.1", int(port))
-        return os.path.exists(rest)
+        return accepts_at(rest)
 
     def stop(self):
         # It keeps nothing, and takes five seconds to hear SIGTERM.

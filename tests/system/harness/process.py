@@ -41,6 +41,19 @@ def accepts(address, port):
     return True
 
 
+def accepts_at(path):
+    """At a Unix socket, which is there before it can be connected to."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.settimeout(1)
+    try:
+        client.connect(path)
+    except OSError:
+        return False
+    finally:
+        client.close()
+    return True
+
+
 class Server:
     """A program in the foreground; its output goes to a file."""
 
