@@ -15,9 +15,10 @@ copy=${2-}
 
 # What a member defines, or ("U") needs, in one line.
 symbols() {
-	nm "$archive" | awk -v member="$1:" -v kind="$2" '
+	nm --quiet "$archive" | awk -v member="$1:" -v kind="$2" '
 		/:$/ { inside = $1 == member }
-		inside && $(NF - 1) == kind { print $NF }' | sort | tr '\n' ' '
+		inside && NF > 1 && $(NF - 1) == kind { print $NF }' |
+		sort | tr '\n' ' '
 }
 
 needs() {
