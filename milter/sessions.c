@@ -34,7 +34,7 @@ struct session {
 	int descriptor;
 	struct smfi_str *context; /* libmilter's */
 	struct packet packet;     /* the one under way */
-	uint64_t packet_since_ms; /* 0: it was not under way at the last look */
+	uint64_t packet_since_ms; /* 0: not under way at the last wait */
 	char command;             /* of the packet in hand */
 	bool is_ended;            /* no more is read */
 	bool is_quitting;         /* see libmilter_read() */
@@ -72,23 +72,29 @@ static _Thread_local struct {
 
 /* ---- reading and writing ---- */
 
+/* Of the first packet, before its payload has room of its own. */
+static size_t
+first_missing(const struct packet *packet)
+{
+	return packet->got < PACKET_HEAD_SIZE ? PACKET_FIRST_SIZE - packet->got
+					      : 0;
+}
+
 /* False: there is nothing now. At the end of what can be read, is_ended. */
 static bool
 receive(struct session *session)
 {
-	size_t room = 0,
-	       size = worker.is_first_only ? PACKET_FIRST_SIZE : INPUT_SIZE;
+	size_t room = 0;
 	char *payload = packet_room(&session->packet, &room);
+	size_t size = worker.is_first_only ? first_missing(&session->packet)
+					   : INPUT_SIZE;
 	struct iovec to[] = {{payload, room}, {worker.buffer, size}};
-	struct msghdr message = {.msg_iov = payload != NULL ? to : to + 1,
-				 .msg_iovlen = payload != NULL ? 2 : 1};
+	struct msghdr message = {.msg_iov = to, .msg_iovlen = COUNT(to)};
 	ssize_t count;
 
 	ASSERT(worker.input.len == 0);
 	if (worker.is_drained)
 		return false;
-	if (worker.is_first_only)
-		message.msg_iovlen = 1;
 	do
 		count = recvmsg(session->descriptor, &message, MSG_DONTWAIT);
 	while (count < 0 && errno == EINTR);
@@ -427,6 +433,7 @@ libmilter_read(int descriptor, struct timeval *timeout, char *command_out,
 		return unknown_make(command_out, len_out);
 	}
 	session->is_quitting = false;
+	session->packet_since_ms = 0;
 	session->command = *command_out = command;
 	return packet_take(&session->packet, len_out);
 }

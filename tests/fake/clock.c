@@ -1,5 +1,7 @@
 #include "tests/fake/clock.h"
 
+#include <stdatomic.h>
+
 /* The real one's way of writing dates, under its own names. */
 #define clock_now_ms real_clock_now_ms
 #define clock_wall_ms real_clock_wall_ms
@@ -10,7 +12,7 @@
 uint64_t clock_now_ms(void);
 uint64_t clock_wall_ms(void);
 
-static uint64_t passed_ms;
+static atomic_uint_least64_t passed_ms; /* some tests have threads */
 
 uint64_t
 clock_now_ms(void)

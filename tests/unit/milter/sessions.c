@@ -343,6 +343,38 @@ Test(sessions, trickle)
 	cr_expect(is_closed(mta, PATIENCE_MS));
 }
 
+/* Each packet has its own time, wherever the cuts are. */
+Test(sessions, progress)
+{
+	int mta = mta_begun();
+
+	SAY(mta, "\0\0\0\1N\0\0\0\3B");
+	hear(mta, 1);
+	for (unsigned i = 0; i < 6; i++) {
+		cr_expect(is_settled(mta));
+		fake_clock_pass(SESSIONS_PACKET_MS / 2);
+		SAY(mta, "xy\0\0\0\3B");
+		hear(mta, 1);
+		usleep(20000);
+		sessions_look(false);
+	}
+	cr_expect(is_settled(mta));
+}
+
+/* What is skipped before the first packet takes nothing of what follows; not
+ * every one is heard by the thread that accepts it. */
+Test(sessions, macros_before_all)
+{
+	for (unsigned i = 0; i < 50; i++) {
+		int mta = mta_new();
+
+		SAY(mta, "\0\0\0\1D\0\0\0\1D\0\0\0\1D" FIRST
+			 "\0\0\0\2Bx");
+		hear(mta, 2);
+		close(mta);
+	}
+}
+
 Test(sessions, quit_and_a_new_connection)
 {
 	int mta = mta_begun();
