@@ -73,13 +73,20 @@ connection_of(SMFICTX *context)
 }
 
 static void
+message_gone(void)
+{
+	atomic_fetch_sub(&frontend.messages, 1);
+}
+
+/* It counts until its MTA has the answer: see frontend_is_quiet(). */
+static void
 mail_drop(struct connection *connection)
 {
 	if (connection->mail == NULL)
 		return;
 	mail_free(TAKE(connection->mail));
 	frontend.service.rules_unref(TAKE(connection->rules));
-	atomic_fetch_sub(&frontend.messages, 1);
+	sessions_when_sent(message_gone);
 }
 
 static struct slice

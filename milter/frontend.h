@@ -54,8 +54,8 @@ bool frontend_start(const struct frontend_service *service, int listening,
 void frontend_listen(int listening);
 /* No connection is accepted any more; those that are there go on. */
 void frontend_close(void);
-/* Whether no message is between MAIL and its end. If so, none begins any more:
- * the process may end. */
+/* Whether no message is between MAIL and the answer to its end, which has been
+ * sent. If so, none begins any more: the process may end. */
 bool frontend_is_quiet(void);
 
 #endif

@@ -63,6 +63,8 @@ static _Thread_local struct {
 	char *buffer;
 	struct slice input; /* read, and not fed to a packet yet */
 	struct text output; /* replies that wait */
+	void (*sent)(void); /* to be called when they have gone, */
+	unsigned sent_due;  /* so many times */
 	bool is_drained;    /* the last read took all there was */
 	bool has_answered;
 	/* It serves a session's first packet and leaves the rest to others:
@@ -137,6 +139,14 @@ output_send(int descriptor, struct slice bytes)
 	return true;
 }
 
+static void
+output_gone(void)
+{
+	text_clear(&worker.output);
+	for (; worker.sent_due > 0; worker.sent_due--)
+		worker.sent();
+}
+
 static bool
 output_flush(struct session *session)
 {
@@ -144,7 +154,7 @@ output_flush(struct session *session)
 		output_send(session->descriptor, text_slice(&worker.output));
 
 	worker.has_answered |= worker.output.len > 0;
-	text_clear(&worker.output);
+	output_gone();
 	return is_sent;
 }
 
@@ -249,7 +259,7 @@ session_end(struct session *session)
 	if (worker.output.len > 0)
 		(void)send(session->descriptor, worker.output.bytes,
 			   worker.output.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	text_clear(&worker.output);
+	output_gone();
 	worker.session = NULL;
 	pthread_mutex_lock(&sessions.lock);
 	list_remove(&session->link);
@@ -543,4 +553,12 @@ sessions_has_mta(void)
 
 	return recv(worker.session->descriptor, &byte, 1,
 		    MSG_DONTWAIT | MSG_PEEK) != 0;
+}
+
+void
+sessions_when_sent(void (*sent)(void))
+{
+	ASSERT(worker.session != NULL);
+	worker.sent = sent;
+	worker.sent_due++;
 }

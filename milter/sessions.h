@@ -55,5 +55,9 @@ bool sessions_know_steps(void);
 bool sessions_is_at_end(void);
 /* False: the MTA has closed the connection meanwhile. */
 bool sessions_has_mta(void);
+/* Calls back once what the MTA is told by now, and the present callback's own
+ * answer, has been sent or cannot be. Always the same function. Of libmilter's
+ * own sessions that is not known: it is called at once. */
+void sessions_when_sent(void (*sent)(void));
 
 #endif

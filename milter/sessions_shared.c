@@ -91,3 +91,9 @@ sessions_has_mta(void)
 {
 	return true;
 }
+
+void
+sessions_when_sent(void (*sent)(void))
+{
+	sent();
+}

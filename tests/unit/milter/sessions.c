@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,7 +18,8 @@
 #include "milter/sessions_libmilter.h"
 #include "tests/fake/clock.h"
 
-#define WAIT 'W'  /* does, until woken_ones */
+#define WAIT 'W'    /* does, until woken_ones */
+#define COUNTED 'S' /* tells once it is answered */
 #define PATIENCE_MS 20000
 #define FIRST "\0\0\0\15O\0\0\0\6\0\0\0\0\0\0\0\0"
 
@@ -30,6 +32,18 @@ static atomic_uint waiting, ended;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct text heard; /* with the lock */
 static int listening = -1;
+static atomic_int counted_mta = -1;   /* the one that says COUNTED */
+static atomic_uint counted, heard_at; /* and what it could read by then */
+
+static void
+count_sent(void)
+{
+	int len = 0;
+
+	cr_expect_eq(ioctl(atomic_load(&counted_mta), FIONREAD, &len), 0);
+	atomic_store(&heard_at, (unsigned)len);
+	atomic_fetch_add(&counted, 1);
+}
 
 int
 mi_engine(struct smfi_str *context)
@@ -51,6 +65,8 @@ mi_engine(struct smfi_str *context)
 		text_add(&heard, slice_of(payload, len));
 		pthread_mutex_unlock(&lock);
 		free(payload);
+		if (command == COUNTED)
+			sessions_when_sent(count_sent);
 		if (command == WAIT) {
 			atomic_fetch_add(&waiting, 1);
 			sem_wait(&woken_ones);
@@ -341,6 +357,22 @@ Test(sessions, trickle)
 		sessions_look(false);
 	}
 	cr_expect(is_closed(mta, PATIENCE_MS));
+}
+
+/* Who ends the process after an answer has to know that it is out. */
+Test(sessions, told_when_sent)
+{
+	int mta = mta_begun();
+
+	atomic_store(&counted_mta, mta);
+	SAY(mta, "\0\0\0\1N\0\0\0\1S\0\0\0\1S\0\0\0\1N");
+	await(&counted, 2);
+	cr_expect_eq(atomic_load(&heard_at), 4 * 5);
+	hear(mta, 4);
+	/* With the end as well; then 'Q' has no answer. */
+	SAY(mta, "\0\0\0\1S\0\0\0\1Q");
+	await(&counted, 3);
+	cr_expect_eq(atomic_load(&heard_at), 5);
 }
 
 /* Each packet has its own time, wherever the cuts are. */
