@@ -487,7 +487,10 @@ milter_process_main(int control)
 	if (!handover_send(control, HANDOVER_READY, serial, SLICE_NONE, NULL))
 		_exit(EX_UNAVAILABLE);
 	control_follow(&process);
-	/* libmilter's threads have nothing to do and hold nothing of ours. */
 	log_stop();
+	/* Its threads may still use what exit() takes down, such as OpenSSL. */
+	if (!frontend_is_quiet())
+		_exit(EX_OK);
+	/* libmilter's threads have nothing to do and hold nothing of ours. */
 	exit(EX_OK);
 }
