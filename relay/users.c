@@ -247,6 +247,26 @@ users_find(const struct users *users, struct slice name)
 		       sizeof(*users->items), by_name);
 }
 
+const struct user *
+users_decoy(const struct users *users, uint32_t number)
+{
+	return users->count > 0 ? &users->items[number % users->count] : NULL;
+}
+
+const struct user *
+users_decoy_of(const struct users *users, enum user_scheme scheme,
+	       uint32_t number)
+{
+	for (size_t i = 0; i < users->count; i++) {
+		const struct user *user =
+			&users->items[(number + i) % users->count];
+
+		if (user->scheme == scheme)
+			return user;
+	}
+	return NULL;
+}
+
 bool
 users_have(const struct users *users, enum user_scheme scheme)
 {

@@ -49,6 +49,12 @@ bool users_new(struct slice bytes, struct users **users_out,
 void users_free(struct users *users); /* takes NULL */
 /* NULL: nobody of that name; octets are compared. */
 const struct user *users_find(const struct users *users, struct slice name);
+/* Somebody, the same for the same number: what is asked about a name that does
+ * not exist is to look, and to take, as it would of him. NULL: nobody at all. */
+const struct user *users_decoy(const struct users *users, uint32_t number);
+/* The same of those whose entry is of the scheme. */
+const struct user *users_decoy_of(const struct users *users,
+				  enum user_scheme scheme, uint32_t number);
 /* Whether somebody's entry is of the scheme. */
 bool users_have(const struct users *users, enum user_scheme scheme);
 

@@ -75,19 +75,6 @@ is_for_himself(const struct sasl_server *server)
 	       slice_eq(other, property(server->session, GSASL_AUTHID));
 }
 
-static int
-validate(struct sasl_server *server)
-{
-	struct slice name = property(server->session, GSASL_AUTHID);
-	struct slice password = property(server->session, GSASL_PASSWORD);
-	const struct user *user = users_find(server->users, name);
-
-	user_note(server);
-	if (!password_matches(user, password) || !is_for_himself(server))
-		return GSASL_AUTHENTICATION_ERROR;
-	return GSASL_OK;
-}
-
 static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
 static char secret[DIGEST_SIZE];
 
@@ -100,54 +87,96 @@ secret_make(void)
 /* For who does not exist, the same each time he is asked about, and like
  * anybody's to who does not know the secret. */
 static void
-made_up(struct slice name, const char *what, size_t size, struct text *out)
+made_up(struct slice name, const char *what, uint8_t bytes[DIGEST_SIZE])
 {
 	CLEAN(digest_free_clean) struct digest *digest = digest_new();
-	uint8_t bytes[DIGEST_SIZE];
 
 	pthread_once(&secret_once, secret_make);
 	digest_feed(digest, slice_of(secret, sizeof(secret)));
 	digest_feed(digest, SLICE(what));
 	digest_feed(digest, name);
 	digest_finish(digest, bytes);
-	base64_write(out, slice_of(bytes, size));
 }
 
+static uint32_t
+made_up_number(struct slice name)
+{
+	uint8_t bytes[DIGEST_SIZE];
+	uint32_t number;
+
+	made_up(name, "like whom", bytes);
+	memcpy(&number, bytes, sizeof(number));
+	return number;
+}
+
+/* Each entry takes its own time to hash: a name that does not exist takes that
+ * of one which does. */
+static int
+validate(struct sasl_server *server)
+{
+	struct slice name = property(server->session, GSASL_AUTHID);
+	struct slice password = property(server->session, GSASL_PASSWORD);
+	const struct user *user = users_find(server->users, name);
+	bool is_known = user != NULL;
+
+	user_note(server);
+	if (!is_known)
+		user = users_decoy(server->users, made_up_number(name));
+	if (!password_matches(user, password) || !is_known ||
+	    !is_for_himself(server))
+		return GSASL_AUTHENTICATION_ERROR;
+	return GSASL_OK;
+}
+
+/* size: of what is made up. */
 static int
 scram_property_set(struct sasl_server *server, Gsasl_property which,
 		   const char *what, size_t size, struct slice stored)
 {
 	CLEAN(secret_cleanse) struct text value = {0};
+	uint8_t bytes[DIGEST_SIZE];
 
+	made_up(text_slice(&server->user), what, bytes);
 	if (stored.len > 0)
 		text_add(&value, stored);
 	else
-		made_up(text_slice(&server->user), what, size, &value);
+		base64_write(&value, slice_of(bytes, size));
 	return gsasl_property_set(server->session, which, text_string(&value));
 }
 
-/* Who has no keys for SCRAM is treated as who does not exist. */
+static size_t
+salt_size(const struct user *user)
+{
+	CLEAN(text_done) struct text salt = {0};
+
+	ASSERT(base64_read(&salt, user->salt)); /* users_new() has checked it */
+	return salt.len < DIGEST_SIZE ? salt.len : DIGEST_SIZE;
+}
+
+/* Who has no keys for SCRAM is treated as who does not exist: with salt and
+ * iterations such as somebody's. */
 static int
 scram_keys(struct sasl_server *server)
 {
 	struct user nobody = {.scheme = USER_SCRAM};
-	const struct user *user;
-	char iterations[24];
+	const struct user *user, *decoy;
+	CLEAN(text_done) struct text iterations = {0};
 	int code;
 
 	user_note(server);
 	user = users_find(server->users, text_slice(&server->user));
+	decoy = users_decoy_of(server->users, USER_SCRAM,
+			       made_up_number(text_slice(&server->user)));
+	ASSERT(decoy != NULL); /* or the mechanism were not known */
 	if (user == NULL || user->scheme != USER_SCRAM)
 		user = &nobody;
-	snprintf(iterations, sizeof(iterations), "%d", PASSWORD_ITERATIONS);
-	if (user->iterations.len > 0)
-		snprintf(iterations, sizeof(iterations), "%.*s",
-			 SLICE_ARG(user->iterations));
+	text_add(&iterations, user == &nobody ? decoy->iterations
+					      : user->iterations);
 	code = gsasl_property_set(server->session, GSASL_SCRAM_ITER,
-				  iterations);
+				  text_string(&iterations));
 	if (code == GSASL_OK)
-		code = scram_property_set(server, GSASL_SCRAM_SALT, "salt", 16,
-					  user->salt);
+		code = scram_property_set(server, GSASL_SCRAM_SALT, "salt",
+					  salt_size(decoy), user->salt);
 	if (code == GSASL_OK)
 		code = scram_property_set(server, GSASL_SCRAM_STOREDKEY,
 					  "stored", DIGEST_SIZE,

@@ -1,0 +1,108 @@
+#include "relay/server/sasl_server.h"
+
+#include <criterion/criterion.h>
+
+#include "base/base64.h"
+#include "relay/server/password.h"
+
+/* "keys" has 4096 iterations and twelve octets of salt; what `signet passwd`
+ * writes has neither. */
+static const char file[] =
+	"crypt:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n"
+	"keys:{SCRAM-SHA-256}4096,c2FsdHNhbHRzYWx0,"
+	"WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
+	"wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n";
+
+static struct users *users;
+
+static void
+set_up(void)
+{
+	cr_assert(users_new(SLICE(file), &users, NULL));
+}
+
+static void
+tear_down(void)
+{
+	users_free(users);
+}
+
+/* What the server says to the first message of SCRAM: salt and iterations. */
+static void
+ask(const char *name, struct text *salt_out, struct text *iterations_out)
+{
+	CLEAN(text_done) struct text first = {0}, challenge = {0};
+	struct sasl_server *server = NULL;
+	struct slice rest, part;
+
+	text_addf(&first, "n,,n=%s,r=nonce", name);
+	cr_assert(sasl_server_open(users, SLICE("SCRAM-SHA-256"), &server,
+				   NULL));
+	cr_assert_eq(sasl_server_step(server, true, text_slice(&first),
+				      &challenge),
+		     SASL_CHALLENGE);
+	rest = text_slice(&challenge);
+	cr_assert(slice_split(&rest, ',', &part)); /* r= */
+	cr_assert(slice_split(&rest, ',', &part));
+	cr_assert(base64_read(salt_out, slice_from(part, 2)));
+	text_add(iterations_out, rest);
+	sasl_server_close(&server);
+}
+
+/* Who does not exist, or has no keys, looks like who has. */
+Test(sasl_server, scram_tells_nobody_from_nobody, .init = set_up,
+     .fini = tear_down)
+{
+	static const char *const names[] = {"keys", "crypt", "nobody", "other"};
+
+	for (size_t i = 0; i < COUNT(names); i++) {
+		CLEAN(text_done) struct text salt = {0}, again = {0};
+		CLEAN(text_done) struct text count = {0}, count_again = {0};
+
+		ask(names[i], &salt, &count);
+		ask(names[i], &again, &count_again);
+		cr_expect_eq(salt.len, 12, "%s", names[i]);
+		cr_expect_str_eq(text_string(&count), "i=4096", "%s",
+				 names[i]);
+		cr_expect(slice_eq(text_slice(&salt), text_slice(&again)),
+			  "%s", names[i]);
+	}
+}
+
+static enum sasl_verdict
+log_in(const char *name, const char *password)
+{
+	CLEAN(text_done) struct text response = {0}, challenge = {0};
+	struct sasl_server *server = NULL;
+	enum sasl_verdict verdict;
+
+	text_add_byte(&response, '\0');
+	text_add_string(&response, name);
+	text_add_byte(&response, '\0');
+	text_add_string(&response, password);
+	cr_assert(sasl_server_open(users, SLICE("PLAIN"), &server, NULL));
+	verdict = sasl_server_step(server, true, text_slice(&response),
+				   &challenge);
+	sasl_server_close(&server);
+	return verdict;
+}
+
+/* Whose entry it takes the time of, his password is of no use. */
+Test(sasl_server, a_decoy_lets_nobody_in, .init = set_up, .fini = tear_down)
+{
+	static const char *const names[] = {"nobody", "other", "third",
+					    "fourth", "fifth", "sixth"};
+
+	cr_expect_eq(log_in("crypt", "secret"), SASL_IN);
+	cr_expect_eq(log_in("crypt", "pencil"), SASL_REFUSED);
+	for (size_t i = 0; i < COUNT(names); i++)
+		cr_expect_eq(log_in(names[i], "secret"), SASL_REFUSED, "%s",
+			     names[i]);
+}
+
+Test(sasl_server, a_file_without_users_lets_nobody_in)
+{
+	cr_assert(users_new(SLICE("# nobody yet\n"), &users, NULL));
+	cr_expect_eq(log_in("nobody", "secret"), SASL_REFUSED);
+	users_free(users);
+}
