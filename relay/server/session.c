@@ -369,6 +369,7 @@ secure(struct session *session)
 	session_reset(session);
 	text_done(&session->helo);
 	session->is_esmtp = false;
+	session->line_ends = LINE_ENDS_UNKNOWN;
 	session->is_authenticated = false;
 	text_done(&session->user);
 	session->account = NULL;
