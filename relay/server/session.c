@@ -163,9 +163,10 @@ session_refuse(struct session *session, const struct reply *reply,
 {
 	enum step step = session_reply(session, reply, extra);
 
-	/* Room that is missing, or one recipient more than we take at once, is
-	 * no error of the client. */
-	if (reply->code == 452)
+	/* Room that is missing, a recipient more than we take at once or than
+	 * the user may name now, trouble of our own: no error of the client,
+	 * whose transaction goes on. */
+	if (reply->code >= 450 && reply->code <= 452)
 		return step;
 	if (++session->errors < SESSION_ERRORS_MAX)
 		return step;

@@ -129,7 +129,7 @@ void session_lost(const struct session *session, const char *reason);
 void session_enter(struct session *session, enum session_state state);
 enum step session_reply(struct session *session, const struct reply *reply,
 			struct slice extra);
-/* A refusal, which counts as an error unless its code is 452. */
+/* A refusal, which counts as an error unless its code is 450, 451 or 452. */
 enum step session_refuse(struct session *session, const struct reply *reply,
 			 struct slice extra);
 /* The same for mail or a recipient, which is an event. argument: what the
