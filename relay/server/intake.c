@@ -217,6 +217,8 @@ refused_chunk(struct session *session)
 	else
 		step = session_reject(session, refusal, SLICE_NONE,
 				      text_slice(&to), SLICE(refusal->text));
+	if (session->transaction != NULL)
+		session->is_discarding = true;
 	transaction_cancel(&session->transaction);
 	session_enter(session, session->helo.len > 0 ? SESSION_READY
 						     : SESSION_START);
