@@ -178,10 +178,12 @@ stream_secure_server(struct stream *stream, struct tls_context *context)
 	stream->is_handshaking = true;
 }
 
-/* Nobody sends a handshake here: `tls` in a dialogue says that it is done. */
+/* Nobody sends a handshake here: `tls` in a dialogue says that it is done. What
+ * has come of it is not for the session to see. */
 void
 stream_secure_server_begun(struct stream *stream, struct tls_context *context)
 {
+	text_clear(&stream->input);
 	stream_secure_server(stream, context);
 }
 

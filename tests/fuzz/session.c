@@ -1,20 +1,57 @@
 /*
- * A session and what a client says, DATA and BDAT among it: neither the replies
- * nor what is stored depend on how the octets were cut, each message that was
- * promised to be kept is stored, and nothing is left behind. The first octet
- * says how they are cut, and whether an envelope has been given already.
+ * A session, fed with whatever a client may send, in whatever pieces. Time, the
+ * queue behind and the stream are the fakes of the dialogues (tests/dialog,
+ * which the corpus comes from).
+ *
+ * What holds, besides that nothing crashes, leaks or is still held:
+ *
+ *	- what is acknowledged is in the store, and nothing else is;
+ *	- a message that was taken has an unambiguous end: it consists of lines
+ *	  that end in CRLF, without a CR, LF or NUL anywhere else, and is no
+ *	  longer than what is let in and what we add to it;
+ *	- the conversation does not depend on how its bytes were cut.
+ *
+ * The first two octets set up the listener (enum flag), the third one says how
+ * the rest is cut.
  */
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "keys/keyring.h"
+#include "relay/limits.h"
 #include "relay/server/census.h"
 #include "relay/server/offenders.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
+#include "relay/users.h"
+#include "tests/fake/log.h"
 #include "tests/fake/queue.h"
 #include "tests/fake/stream.h"
 #include "tests/fake/worker.h"
+
+#define MESSAGE_MAX 4096
+#define HEADER_MAX 600
+#define CODE_LEN (sizeof("250") - 1)
+#define CODES_LEN (sizeof("250 2.0.0") - 1)
+/* What we put into a message, and what a repair may make of it. */
+#define STORED_MAX (4 * MESSAGE_MAX + 4096)
+
+enum flag {
+	LENIENT = 1 << 0,
+	AUTHENTICATES = 1 << 1,
+	AUTH_IS_REQUIRED = 1 << 2,
+	AUTH_IN_CLEAR = 1 << 3,
+	STARTTLS = 1 << 4,
+	IMPLICIT_TLS = 1 << 5,
+	BEHIND_PROXY = 1 << 6,
+	NORMALIZES = 1 << 7,
+	SLOW_SPOOL = 1 << 8,
+	STRANGER = 1 << 9,
+	HAS_ACCOUNT = 1 << 10,
+	KEEPS_LONG_LINES = 1 << 11,
+	ENDS_WITH_STOP = 1 << 12,
+	ENDS_WITH_FIN = 1 << 13,
+	ENDS_WITH_TIME = 1 << 14,
+};
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -23,15 +60,21 @@ static struct loop loop;
 static struct generation generation;
 static struct options options;
 static struct listener_options listener;
-static struct network network;
+static struct network loopback;
+static struct account_options account;
+static struct slice account_from[1];
 static struct tls_context *contexts[1];
 static struct users *users[1];
-static size_t sessions;
+static struct policy *policy;
+static size_t sessions, stored, random_state;
+
+/* --- what the session is linked with --- */
 
 void
 share_session_ended(struct share *ended)
 {
 	ASSERT(ended == &share);
+	ASSERT(sessions > 0);
 	sessions--;
 }
 
@@ -48,125 +91,305 @@ generation_unref(struct generation *used)
 	used->references--;
 }
 
-static void
-world_make(void)
-{
-	struct keys_options none = {.domains_count = 0};
-	struct keyring *keyring = keyring_new(&none, NULL, 0);
+/* --- set-up --- */
 
-	ASSERT(network_parse(SLICE("127.0.0.0/8"), &network, NULL));
-	options.hostname = SLICE("mail.example.net");
-	options.listeners = &listener;
-	options.listeners_count = 1;
-	options.limits = (struct limits_options){
-		.max_message_size = 3000, .max_recipients = 3, .max_hops = 3,
-		.max_header_size = 1000, .command_timeout_ms = 5 * MINUTE,
-	};
-	listener.name = SLICE("apps");
-	listener.allow_from = &network;
-	listener.allow_from_count = 1;
-	generation = (struct generation){
-		.options = &options, .listener_tls = contexts,
-		.listener_users = users, .references = 1,
-		.policy = policy_new(keyring, &options.signing)};
+static struct policy *
+make_policy(void)
+{
+	struct selector_options selector = {
+		.name = SLICE("one"), .key_path = SLICE("one.pem")};
+	struct domain_options domain = {
+		.name = SLICE("example.com"), .selectors = &selector,
+		.selectors_count = 1};
+	struct keys_options keys = {.domains = &domain, .domains_count = 1};
+	struct key_public *public;
+	struct keyring *keyring;
+	struct policy *made;
+	struct key *key = NULL;
+
+	ASSERT(key_generate(KEY_ED25519_SHA256, 0, &key, NULL));
+	public = key_public_of(key);
+	keyring = keyring_new(&keys, &public, 1);
+	made = policy_new(keyring, &options.signing);
 	keyring_unref(keyring);
+	key_free(key);
+	return made;
+}
+
+/* All have the password "secret", hashed as cheaply as can be. */
+static void
+make_once(void)
+{
+	static const char file[] =
+		"user:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n"
+		"keys:{SCRAM-SHA-256}1,c2FsdHNhbHRzYWx0c2FsdA==,"
+		"03wBIFW79nT8pWEWcElBzplnn8dKKnxzI9TjuI/JODU=,"
+		"m73G7+EfOkBsR94WhDDKAy6ptSJ9vCOtT7wcUuuy4Uc=\n";
+
+	if (policy != NULL)
+		return;
+	policy = make_policy();
+	ASSERT(users_new(SLICE(file), &users[0], NULL));
+	ASSERT(network_parse(SLICE("127.0.0.0/8"), &loopback, NULL));
+}
+
+static void
+set_listener(unsigned flags)
+{
+	listener = (struct listener_options){
+		.name = SLICE("apps"), .allow_from = &loopback,
+		.allow_from_count = 1};
+	listener.lenient = (flags & LENIENT) != 0;
+	listener.auth_without_tls = (flags & AUTH_IN_CLEAR) != 0;
+	if ((flags & AUTHENTICATES) != 0)
+		listener.auth = (flags & AUTH_IS_REQUIRED) != 0 ? AUTH_REQUIRED
+								: AUTH_OPTIONAL;
+	if ((flags & (STARTTLS | IMPLICIT_TLS)) != 0)
+		listener.tls = (flags & IMPLICIT_TLS) != 0
+				       ? LISTENER_TLS_IMPLICIT
+				       : LISTENER_TLS_STARTTLS;
+	if ((flags & BEHIND_PROXY) != 0) {
+		listener.proxy_from = &loopback;
+		listener.proxy_from_count = 1;
+	}
+	if ((flags & NORMALIZES) != 0)
+		listener.bare_newlines = BARE_NEWLINES_NORMALIZE;
+}
+
+static void
+set_options(unsigned flags)
+{
+	options = (struct options){.hostname = SLICE("mail.example.net"),
+				   .listeners = &listener,
+				   .listeners_count = 1};
+	options.limits = (struct limits_options){
+		.max_message_size = MESSAGE_MAX, .max_recipients = 3,
+		.max_hops = 3, .max_header_size = HEADER_MAX,
+		.command_timeout_ms = 5 * MINUTE,
+		.max_sessions_per_address = 1};
+	options.prepare = (struct prepare_options){
+		.add_date = true, .add_message_id = true,
+		.add_mime_version = true, .remove_bcc = true,
+		.long_lines = (flags & KEEPS_LONG_LINES) != 0
+				      ? LONG_LINES_KEEP
+				      : LONG_LINES_REJECT};
+	account_from[0] = SLICE("*@example.com");
+	account = (struct account_options){
+		.user = SLICE("user"), .from = account_from, .from_count = 1,
+		.messages_per_hour = 3, .recipients_per_hour = 4};
+	if ((flags & HAS_ACCOUNT) != 0) {
+		options.accounts = &account;
+		options.accounts_count = 1;
+	}
+}
+
+static void
+begin(unsigned flags)
+{
+	make_once();
+	set_listener(flags);
+	set_options(flags);
+	contexts[0] = (flags & (STARTTLS | IMPLICIT_TLS)) != 0
+			      ? (struct tls_context *)contexts
+			      : NULL;
+	generation = (struct generation){.options = &options,
+					 .listener_tls = contexts,
+					 .listener_users = users,
+					 .policy = policy,
+					 .references = 1};
+	memset(&share, 0, sizeof(share));
 	share.offenders = offenders_new();
 	share.rates = rates_new();
 	share.census = census_new();
-	share.loop = &loop;
 	loop.generation = &generation;
+	share.loop = &loop;
 	list_init(&share.sessions);
+	if ((flags & SLOW_SPOOL) != 0)
+		fake_queue_slow(7);
+	fake_stream_from((flags & STRANGER) != 0 ? "192.0.2.1"
+						 : "127.0.0.1");
+	stored = 0;
+	sessions = 1;
+	session_start(&share, 3, &generation, 0);
+}
+
+/* --- what holds --- */
+
+static void
+check_message(struct slice message)
+{
+	ASSERT(message.len > 2);
+	ASSERT(message.len <= STORED_MAX);
+	ASSERT(slice_find(message, '\0') < 0);
+	ASSERT(message.bytes[message.len - 1] == '\n');
+	for (size_t i = 0; i < message.len; i++) {
+		if (message.bytes[i] == '\n')
+			ASSERT(i > 0 && message.bytes[i - 1] == '\r');
+		if (message.bytes[i] == '\r')
+			ASSERT(message.bytes[i + 1] == '\n');
+	}
+}
+
+/* Replies as they are in each run: their codes. What they say may have names of
+ * messages in it; and of two limits exceeded at once one comes first. */
+static size_t
+take_replies(struct text *out)
+{
+	struct slice rest = fake_stream_output(), line;
+	size_t queued = 0;
+
+	while (slice_split(&rest, '\n', &line)) {
+		if (slice_starts(line, SLICE("250 2.0.0 Ok: queued as ")))
+			queued++;
+		/* A challenge has no such code. */
+		text_add(out, slice_sub(line, 0,
+					slice_starts(line, SLICE("334"))
+						? CODE_LEN
+						: CODES_LEN));
+		text_add_byte(out, '\n');
+	}
+	return queued;
+}
+
+/* Of the message stored last: what is above it has names and the time. */
+static void
+take_body(struct text *out)
+{
+	const struct message *last = fake_queue_last_message();
+
+	if (last != NULL && last->body.size > 0)
+		text_add(out, last->body.chunks[0]);
+}
+
+/* --- a conversation --- */
+
+static bool
+turn(void)
+{
+	bool has_turned = fake_queue_turn() || fake_worker_turn() ||
+			  fake_stream_turn();
+
+	if (fake_queue_stored() > stored) {
+		stored = fake_queue_stored();
+		check_message(fake_queue_last());
+	}
+	if (!has_turned && fake_stream_is_handshaking()) {
+		fake_stream_secure();
+		has_turned = true;
+	}
+	return has_turned;
 }
 
 static void
 settle(void)
 {
-	while (fake_queue_turn() || fake_worker_turn() || fake_stream_turn())
+	while (turn())
 		;
 }
 
-static void
-say(struct slice bytes, size_t piece)
+static size_t
+next_random(size_t below)
 {
-	for (size_t i = 0; i < bytes.len && fake_stream_is_open(); i += piece) {
-		fake_stream_send(slice_sub(bytes, i, piece));
-		settle();
+	random_state = random_state * 6364136223846793005u +
+		       1442695040888963407u;
+	return (random_state >> 33) % below;
+}
+
+static void
+send_pieces(struct slice input, bool settles)
+{
+	while (input.len > 0) {
+		size_t len = 1 + next_random(next_random(4) == 0 ? 200 : 8);
+
+		if (len > input.len)
+			len = input.len;
+		fake_stream_send(slice_sub(input, 0, len));
+		input = slice_from(input, len);
+		if (settles)
+			settle();
+		else if (next_random(2) == 0)
+			turn();
 	}
 }
 
-struct result {
-	size_t stored;
-	struct text body, replies;
-};
-
-/* Every 250 that names an id. */
-static size_t
-promised(struct slice replies)
+static void
+stop(void)
 {
-	struct slice line;
-	size_t count = 0;
-
-	while (slice_split(&replies, '\n', &line))
-		count += slice_starts(line, SLICE("250 2.0.0 Ok: queued as "));
-	return count;
+	share.is_stopping = true;
+	LIST_EACH(item, &share.sessions)
+		session_stop(CONTAINER(item, struct session, link));
 }
 
+/* In whatever state. */
 static void
-converse(struct slice said, size_t piece, bool has_envelope,
-	 struct result *result)
+leave(unsigned flags)
 {
-	const struct message *last;
+	if ((flags & ENDS_WITH_STOP) != 0)
+		stop();
+	if ((flags & ENDS_WITH_TIME) != 0)
+		fake_stream_pass(10 * MINUTE);
+	if ((flags & ENDS_WITH_FIN) != 0)
+		fake_stream_end();
+}
 
-	fake_stream_forget();
-	fake_stream_from("127.0.0.1");
-	sessions++;
-	session_start(&share, 3, &generation, 0);
-	if (has_envelope)
-		say(SLICE("EHLO client.example.com\r\n"
-			  "MAIL FROM:<a@example.com>\r\n"
-			  "RCPT TO:<b@example.org>\r\n"), 1000);
-	say(said, piece);
-	text_add(&result->replies, fake_stream_output());
+static size_t
+end(struct text *replies)
+{
+	size_t queued;
+
+	settle();
 	if (fake_stream_is_open())
 		fake_stream_vanish();
 	settle();
+	queued = take_replies(replies);
+	take_body(replies);
+	ASSERT(queued <= stored);
 	ASSERT(sessions == 0);
 	ASSERT(list_is_empty(&share.sessions));
 	ASSERT(generation.references == 1);
-	result->stored = fake_queue_stored();
-	ASSERT(promised(text_slice(&result->replies)) <= result->stored);
-	last = fake_queue_last_message();
-	if (last != NULL) {
-		ASSERT(last->body.size <= options.limits.max_message_size);
-		ASSERT(last->body.size == 0 ||
-		       slice_ends_nocase(last->body.chunks[0], SLICE("\r\n")));
-		text_add(&result->body, last->body.chunks[0]);
-	}
+	census_free(share.census); /* asserts that nobody is left in it */
+	rates_free(share.rates);
+	offenders_free(share.offenders);
+	fake_worker_forget();
 	fake_queue_forget();
+	fake_stream_forget();
+	fake_log_clear();
+	return queued;
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
-	static bool is_made;
-	struct result whole = {.stored = 0}, cut = {.stored = 0};
-	struct slice said;
+	CLEAN(text_done) struct text whole = {0}, cut = {0}, torn = {0};
+	size_t stored_whole;
+	unsigned flags;
+	struct slice input;
 
-	if (len == 0)
+	if (len < 3)
 		return 0;
-	if (!is_made)
-		world_make();
-	is_made = true;
-	said = slice_of(bytes + 1, len - 1);
-	converse(said, 1000, bytes[0] % 2 != 0, &whole);
-	converse(said, 1 + bytes[0] / 2, bytes[0] % 2 != 0, &cut);
-	ASSERT(whole.stored == cut.stored);
-	ASSERT(slice_eq(text_slice(&whole.body), text_slice(&cut.body)));
-	/* Ids differ, but not in their length. */
-	ASSERT(whole.replies.len == cut.replies.len);
-	text_done(&whole.body);
-	text_done(&whole.replies);
-	text_done(&cut.body);
-	text_done(&cut.replies);
+	flags = (unsigned)bytes[0] | (unsigned)bytes[1] << 8;
+	random_state = bytes[2];
+	input = slice_of(bytes + 3, len - 3);
+
+	begin(flags);
+	fake_stream_send(input);
+	settle();
+	ASSERT(end(&whole) == stored);
+	stored_whole = stored;
+
+	begin(flags);
+	send_pieces(input, true);
+	ASSERT(end(&cut) == stored);
+	/* What comes in one segment with STARTTLS is refused, and fakes have
+	 * no handshake that could follow a proxy's words. */
+	if ((flags & (STARTTLS | IMPLICIT_TLS)) == 0) {
+		ASSERT(stored == stored_whole);
+		ASSERT(slice_eq(text_slice(&whole), text_slice(&cut)));
+	}
+
+	begin(flags);
+	send_pieces(slice_sub(input, 0, next_random(input.len + 1)), false);
+	leave(flags);
+	end(&torn);
 	return 0;
 }
