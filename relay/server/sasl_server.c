@@ -18,6 +18,7 @@ struct sasl_server {
 	Gsasl *library; /* of this conversation: threads share nothing */
 	Gsasl_session *session;
 	struct text user;
+	struct slice response; /* of the step under way */
 	bool is_login, has_begun;
 	unsigned login_prompts;
 	bool is_proven; /* only the peer's empty response is awaited */
@@ -109,13 +110,25 @@ made_up_number(struct slice name)
 	return number;
 }
 
+/* As it was typed. With PLAIN the library has prepared it (RFC 4013), which the
+ * hashes of crypt(3) were not made for. */
+static struct slice
+password_given(const struct sasl_server *server)
+{
+	ptrdiff_t nul = slice_find_last(server->response, '\0');
+
+	return server->is_login || nul < 0
+		       ? property(server->session, GSASL_PASSWORD)
+		       : slice_from(server->response, (size_t)nul + 1);
+}
+
 /* Each entry takes its own time to hash: a name that does not exist takes that
  * of one which does. */
 static int
 validate(struct sasl_server *server)
 {
 	struct slice name = property(server->session, GSASL_AUTHID);
-	struct slice password = property(server->session, GSASL_PASSWORD);
+	struct slice password = password_given(server);
 	const struct user *user = users_find(server->users, name);
 	bool is_known = user != NULL;
 
@@ -308,8 +321,10 @@ step(struct sasl_server *server, struct slice response,
 
 	/* The library reads on to a NUL in places. */
 	text_add(&copy, response);
+	server->response = response;
 	code = gsasl_step(server->session, text_string(&copy), copy.len,
 			  &output, &len);
+	server->response = SLICE_NONE;
 	verdict = verdict_of(server, code, slice_of(output, len),
 			     challenge_out);
 	gsasl_free(output);

@@ -9,6 +9,7 @@
  * writes has neither. */
 static const char file[] =
 	"crypt:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n"
+	"ordinal:$1$abcdefgh$68oYbDkYCRiI1EfhAzAP81\n"
 	"keys:{SCRAM-SHA-256}4096,c2FsdHNhbHRzYWx0,"
 	"WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
 	"wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n";
@@ -85,6 +86,31 @@ log_in(const char *name, const char *password)
 				   &challenge);
 	sasl_server_close(&server);
 	return verdict;
+}
+
+static enum sasl_verdict
+log_in_by_login(const char *name, const char *password)
+{
+	CLEAN(text_done) struct text challenge = {0};
+	struct sasl_server *server = NULL;
+	enum sasl_verdict verdict;
+
+	cr_assert(sasl_server_open(users, SLICE("LOGIN"), &server, NULL));
+	cr_assert_eq(sasl_server_step(server, true, SLICE(name), &challenge),
+		     SASL_CHALLENGE);
+	verdict = sasl_server_step(server, true, SLICE(password), &challenge);
+	sasl_server_close(&server);
+	return verdict;
+}
+
+/* U+00AA, which SASLprep makes an "a" of: the hash is of what was typed. */
+Test(sasl_server, mechanisms_agree_on_a_password, .init = set_up,
+     .fini = tear_down)
+{
+	cr_expect_eq(log_in("ordinal", "p\xc2\xaass"), SASL_IN);
+	cr_expect_eq(log_in("ordinal", "pass"), SASL_REFUSED);
+	cr_expect_eq(log_in_by_login("ordinal", "p\xc2\xaass"), SASL_IN);
+	cr_expect_eq(log_in_by_login("ordinal", "pass"), SASL_REFUSED);
 }
 
 /* Whose entry it takes the time of, his password is of no use. */
