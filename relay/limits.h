@@ -111,7 +111,7 @@
 #define DNS_RESOLVERS_MAX 8
 /* One destination: two questions for each host, and addresses of it, of all
  * hosts together that an attempt tries. The last is eight minutes of
- * CONNECT_TIMEOUT_MS. */
+ * CONNECT_TIMEOUT_MS, and little more of CONNECT_HURRY_MS. */
 #define MX_HOSTS_MAX 32
 #define NEXT_HOPS_MAX 8 /* that a smarthost or a route names */
 #define MX_HOST_ADDRESSES_MAX 8
@@ -119,6 +119,7 @@
 
 /* Delivery. */
 #define CONNECT_TIMEOUT_MS (30 * SECOND)
+#define CONNECT_HURRY_MS (5 * SECOND) /* while there is another address */
 #define CONNECTION_IDLE_MS (2 * SECOND) /* kept for the next message */
 #define CONNECTION_MESSAGES_MAX 100     /* transactions on one connection */
 #define CONNECTION_AGE_MS (5 * MINUTE)  /* beyond which it carries no more */

@@ -246,7 +246,7 @@ static const struct conf_option rows[] = {
 	  "What becomes of an 8-bit message for a host that does not offer 8BITMIME: convert it and sign it again for that host (5.6.3 where that cannot be done), bounce it (5.6.3), or send it as it is, against RFC 6152, which many such hosts take.",
 	  .words = without_8bitmime_words },
 	{ "delivery.ipv6", CONF_WORD, FIELD(delivery.ipv6), "auto", 0, 0,
-	  "Auto takes a host's IPv6 and IPv4 addresses in turn, IPv6 first, and leaves out IPv6 while this machine has no way to them; prefer tries all IPv6 first, whatever the machine seems to have; off uses IPv4 only.",
+	  "Auto takes a host's IPv6 and IPv4 addresses in turn, IPv6 first, leaves out IPv6 while this machine has no way to them, and puts IPv4 first for ten minutes where IPv6 turns out dead; prefer tries all IPv6 first, whatever the machine seems to have; off uses IPv4 only.",
 	  .words = ipv6_words },
 	{ "delivery.bind", CONF_LIST, FIELD(delivery.source.bind), "", 0, 2,
 	  "Addresses that connections come from, {\"192.0.2.1\", \"2001:db8::1\"}, one for IPv4 and one for IPv6; none: as the machine's routes have it. Mail waits while the machine does not have the address.",

@@ -524,6 +524,14 @@ fault_is_local(const struct fault *fault)
 	       fault->system == EADDRNOTAVAIL;
 }
 
+/* Nothing leads there, or nothing leads back. */
+static bool
+fault_is_of_way(const struct fault *fault)
+{
+	return fault->system == ENETUNREACH || fault->system == EHOSTUNREACH ||
+	       fault->system == ETIMEDOUT || fault->system == EACCES;
+}
+
 static void
 client_failed(struct client *client)
 {
@@ -535,6 +543,7 @@ client_failed(struct client *client)
 		client->end.is_local = true;
 	} else if (client->state == CLIENT_CONNECTING) {
 		trouble = TROUBLE_NO_CONNECTION;
+		client->end.is_unreached = fault_is_of_way(fault);
 	} else if (client->state == CLIENT_HANDSHAKE) {
 		trouble = fault->kind == FAULT_UNTRUSTED
 				  ? TROUBLE_TLS_UNTRUSTED
@@ -569,6 +578,7 @@ client_expired(struct client *client)
 	/* Nobody's mail waits for the answer, but a stop of the relay does. */
 	if (client->state == CLIENT_QUIT)
 		stream_close(&client->stream);
+	client->end.is_unreached = client->state == CLIENT_CONNECTING;
 	/* The peer waits for us while we convert. */
 	client_enter(client,
 		     client_end_trouble(client,
@@ -654,7 +664,9 @@ client_open(const struct client_settings *settings, struct client **client_out,
 		return false;
 	}
 	stream_deadline(client->stream,
-			client_steps[CLIENT_CONNECTING].timeout_ms);
+			settings->is_hurried
+				? CONNECT_HURRY_MS
+				: client_steps[CLIENT_CONNECTING].timeout_ms);
 	*client_out = client;
 	return true;
 }

@@ -45,6 +45,7 @@ struct client_end {
 	bool is_idle_end;       /* nothing was in hand: no trouble */
 	bool is_of_message;     /* the attempt in hand brought it about: the
 				   next may go to the same host */
+	bool is_unreached;      /* nothing came back to the attempt to connect */
 	bool is_local;          /* nothing against the host: this relay could
 				   not have reached another, either */
 	bool wants_tls;         /* which was left out; it may work again */
@@ -74,6 +75,7 @@ struct client_settings {
 	struct login *login;       /* NULL: none; lives as long */
 	bool in_clear;             /* TLS has failed before, and may be left
 				      out */
+	bool is_hurried;           /* has CONNECT_HURRY_MS to connect */
 	bool has_other_host;       /* not tried yet, nor failing */
 	bool without_bdat;         /* not known there, although offered */
 	struct tls_context *tls_context;

@@ -11,8 +11,6 @@
  * and not one connection too many. */
 #define LOST_MAX 2
 
-static_assert(MX_ADDRESSES_MAX <= 64, "tried holds a bit for each");
-
 static void connection_next_host(struct connection *connection);
 static void last_set(struct connection *connection,
 		     const struct recipient_result *result);
@@ -135,40 +133,48 @@ connection_pump(struct connection *connection)
 
 /* --- hosts --- */
 
-/* In order; those that failed lately only when all others have been tried. */
-static struct host *
-host_choose(struct connection *connection)
+/* To be told once, not by each connection that meets with it. */
+static void
+ipv6_tell(enum ipv6_news news)
 {
-	struct hosts *hosts = connection->settings.hosts;
-
-	for (int pass = 0; pass < 2; pass++) {
-		for (size_t i = 0; i < hosts->count; i++) {
-			size_t at = hosts_in_turn(
-				hosts, connection->settings.turn, i);
-			struct host *host = &hosts->items[at];
-
-			if ((connection->tried & (1ull << at)) != 0 ||
-			    (pass == 0 &&
-			     host_is_before(&host->failed_until_ms)))
-				continue;
-			connection->tried |= 1ull << at;
-			return host;
-		}
+	switch (news) {
+	case IPV6_NO_NEWS:
+		return;
+	case IPV6_LEADS_NOWHERE:
+		log_note(LOG_LEVEL_WARNING, "ipv6",
+			 "nothing answers over IPv6: IPv4 is tried first");
+		return;
+	case IPV6_WORKS_AGAIN:
+		log_note(LOG_LEVEL_INFO, "ipv6", "IPv6 works again");
+		return;
 	}
-	return NULL;
 }
 
-/* One that is likely to answer: each of many messages would wait for it. */
+/* "prefer" is an order, whatever we believe. */
 static bool
-has_other_host(const struct connection *connection)
+puts_v6_off(const struct connection *connection)
 {
-	const struct hosts *hosts = connection->settings.hosts;
+	const struct options *options = connection->settings.generation->options;
 
-	for (size_t i = 0; i < hosts->count; i++)
-		if ((connection->tried & (1ull << i)) == 0 &&
-		    !host_is_before(&hosts->items[i].failed_until_ms))
-			return true;
-	return false;
+	return options->delivery.ipv6 == IPV6_AUTO &&
+	       ipv6_is_avoided(peers_ipv6(connection->settings.peers));
+}
+
+/* What it says of the host and the way there, when it ended. */
+static void
+host_judge(struct connection *connection, bool is_unreached, bool is_blameless)
+{
+	const struct host *host = connection->host;
+
+	if (is_unreached) {
+		ipv6_tell(ipv6_note_unreached(
+			peers_ipv6(connection->settings.peers),
+			&host->address));
+		if (connection->is_hurried)
+			choice_again(&connection->choice, host);
+	}
+	if (!is_blameless)
+		host_note(&connection->host->failed_until_ms, HOST_FAILED_MS);
 }
 
 static void
@@ -300,7 +306,7 @@ static void
 connection_on_client_end(struct connection *connection)
 {
 	const struct client_end *end = client_end(connection->client);
-	bool try_same, is_passing, is_blameless, is_of_login;
+	bool try_same, is_passing, is_blameless, is_of_login, is_unreached;
 
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
@@ -312,6 +318,7 @@ connection_on_client_end(struct connection *connection)
 	is_passing = end->is_passing;
 	is_blameless = is_passing || end->is_of_message;
 	is_of_login = end->is_of_login;
+	is_unreached = end->is_unreached;
 	connection->is_local_trouble = end->is_local;
 	if (end->wants_tls)
 		peers_forget_clear(connection->settings.peers,
@@ -343,8 +350,7 @@ connection_on_client_end(struct connection *connection)
 		return;
 	}
 	connection->was_passed_on |= is_passing;
-	if (!is_blameless)
-		host_note(&connection->host->failed_until_ms, HOST_FAILED_MS);
+	host_judge(connection, is_unreached, is_blameless);
 	connection_next_host(connection);
 }
 
@@ -365,6 +371,9 @@ connection_on_client(void *owner, enum client_event event)
 	switch (event) {
 	case CLIENT_READY:
 		host_note(&connection->host->failed_until_ms, 0);
+		ipv6_tell(ipv6_note_reached(
+			peers_ipv6(connection->settings.peers),
+			&connection->host->address));
 		if (connection->current == NULL) {
 			connection_pump(connection);
 		} else if (client_is_ready(connection->client) &&
@@ -411,7 +420,9 @@ connection_try(struct connection *connection)
 				.without_8bitmime = generation->options
 					->delivery.without_8bitmime,
 				.in_clear = connection->in_clear,
-				.has_other_host = has_other_host(connection),
+				.has_other_host =
+					choice_has_other(&connection->choice),
+				.is_hurried = connection->is_hurried,
 				.without_bdat = connection->without_bdat,
 				.tls_context = generation->client_tls,
 				.terms = settings->tls_terms,
@@ -431,7 +442,9 @@ connection_try(struct connection *connection)
 static void
 connection_next_host(struct connection *connection)
 {
-	connection->host = host_choose(connection);
+	connection->host = choice_next(&connection->choice,
+				       puts_v6_off(connection),
+				       &connection->is_hurried);
 	connection->retried_same = connection->without_bdat = false;
 	if (connection->host == NULL)
 		connection_fail(connection);
@@ -451,7 +464,7 @@ connection_adopt(struct connection *connection, struct kept *kept)
 	connection->site_place = kept->place;
 	kept->place.site = NULL;
 	connection->host = &connection->settings.hosts->items[kept->index];
-	connection->tried |= 1ull << kept->index;
+	choice_take(&connection->choice, connection->host);
 	connection->opened_ms = kept->opened_ms;
 	connection->client = TAKE(kept->client);
 	kept_free(kept);
@@ -509,7 +522,8 @@ connection_open(const struct connection_settings *settings,
 	ASSERT((site_place->site == NULL) == (kept != NULL));
 	connection->settings = *settings;
 	generation_ref(settings->generation);
-	hosts_ref(settings->hosts);
+	connection->choice.hosts = hosts_ref(settings->hosts);
+	connection->choice.turn = settings->turn;
 	site_ref(settings->site);
 	list_init(&connection->link);
 	list_init(&connection->place_link);

@@ -14,6 +14,7 @@
 #define RELAY_DELIVERY_CONNECTION_H
 
 #include "relay/delivery/cache.h"
+#include "relay/delivery/choice.h"
 
 struct connection_place;
 
@@ -70,7 +71,8 @@ struct connection {
 	struct list waiting;     /* attempts not begun */
 	struct attempt *current; /* in the client's hands */
 	struct arena arena;      /* of `last` */
-	uint64_t tried;          /* hosts, by their index */
+	struct choice choice;    /* of the hosts */
+	bool is_hurried;         /* there is another one to try */
 	bool in_clear, without_bdat, retried_same, is_over;
 	bool was_passed_on; /* by a host that is well, for one message */
 	struct post open_post, end_post, release_post;

@@ -1,6 +1,5 @@
 #include "relay/delivery/peers.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/list.h"
@@ -31,6 +30,7 @@ struct memory {
 struct peers {
 	pthread_mutex_t lock;
 	struct memory clear, sessions;
+	struct ipv6 ipv6;
 };
 
 /* --- a bounded memory --- */
@@ -115,6 +115,7 @@ peers_new(void)
 	struct peers *peers = memory_new(sizeof(*peers));
 
 	ASSERT(pthread_mutex_init(&peers->lock, NULL) == 0);
+	ipv6_init(&peers->ipv6);
 	memory_init(&peers->clear, PEERS_CLEAR_MAX);
 	memory_init(&peers->sessions, PEERS_SESSIONS_MAX);
 	return peers;
@@ -129,8 +130,15 @@ peers_free(struct peers *peers)
 		memory_forget_oldest(&peers->clear);
 	while (peers->sessions.count > 0)
 		memory_forget_oldest(&peers->sessions);
+	ipv6_done(&peers->ipv6);
 	pthread_mutex_destroy(&peers->lock);
 	free(peers);
+}
+
+struct ipv6 *
+peers_ipv6(struct peers *peers)
+{
+	return &peers->ipv6;
 }
 
 static void

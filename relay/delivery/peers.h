@@ -1,6 +1,6 @@
 /*
  * peers - what the relay remembers of the hosts it has talked to: whose TLS
- * does not work, and the TLS sessions that may be resumed.
+ * does not work, the TLS sessions that may be resumed, and whether IPv6 does.
  *
  * One for the whole process, so that what one destination has learnt of a host
  * every other one knows, and a new look at the DNS forgets nothing. All of it
@@ -15,7 +15,7 @@
 
 #include "base/clock.h"
 #include "base/slice.h"
-#include "relay/net/address.h"
+#include "relay/delivery/ipv6.h"
 
 /* How long a host is talked to in clear, where that is allowed, before its TLS
  * is tried again. */
@@ -30,6 +30,9 @@
 struct peers;
 struct peers *peers_new(void);
 void peers_free(struct peers *peers); /* takes NULL */
+
+/* It lives as long. */
+struct ipv6 *peers_ipv6(struct peers *peers);
 
 /* Its TLS failed; or is to be tried again at once. True: that is news. */
 bool peers_note_clear(struct peers *peers, struct slice host,

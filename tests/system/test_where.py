@@ -230,3 +230,51 @@ def test_ipv6(network, world, name_server, receiver, relay):
            recipients=["bob@[IPv6:2001:db8::2]"])
     assert "[2001:db8::2]:" in world.relay.wait(
         "delivered", to="bob@[IPv6:2001:db8::2]")["address"]
+
+
+HOLE_ZONE = """
+hole1  IN A 192.0.2.2
+hole1  IN AAAA 2001:db8:1::2
+hole2  IN A 192.0.2.2
+hole2  IN AAAA 2001:db8:2::2
+hole3  IN A 192.0.2.2
+hole3  IN AAAA 2001:db8:3::2
+well1  IN A 192.0.2.2
+well1  IN AAAA 2001:db8:4::2
+well2  IN A 192.0.2.2
+well2  IN AAAA 2001:db8:4::2
+well3  IN A 192.0.2.2
+well3  IN AAAA 2001:db8:4::2
+six    IN AAAA 2001:db8:4::2
+"""
+
+
+def test_ipv6_that_leads_nowhere(network, world, name_server, receiver, relay):
+    """There is a way to IPv6, and no answer: mail does not wait for it long,
+    and after three networks IPv4 is first, until IPv6 works."""
+    setup = world.setup
+    world.names = name_server({"example.net": HOLE_ZONE})
+    setup.resolver = world.names.resolver
+    network.add("192.0.2.2/32", "2001:db8:4::2/128")
+    network.swallow("2001:db8::/46", "2001:db8:ffff::1/64")
+    receiver(setup.mx_port, "192.0.2.2")
+    receiver(setup.mx_port, "2001:db8:4::2")
+    world.relay = relay(setup)
+
+    def send(*domains, address):
+        for domain in domains:
+            submit(setup.port, message(), sender="",
+                   recipients=["bob@%s.example.net" % domain])
+        for domain in domains:
+            event = world.relay.wait("delivered",
+                                     to="bob@%s.example.net" % domain)
+            assert event["address"] == "%s:%d" % (address, setup.mx_port)
+
+    send("well1", address="[2001:db8:4::2]")
+    assert not world.relay.named("ipv6")
+    send("hole1", "hole2", "hole3", address="192.0.2.2")
+    assert "IPv4 is tried first" in world.relay.wait("ipv6")["reason"]
+    send("well2", address="192.0.2.2")
+    send("six", address="[2001:db8:4::2]")
+    assert "works again" in world.relay.wait("ipv6", count=2)["reason"]
+    send("well3", address="[2001:db8:4::2]")

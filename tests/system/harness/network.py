@@ -31,6 +31,14 @@ class Network:
             ip("addr add %s dev lo%s" % (address,
                                          " nodad" if ":" in address else ""))
 
+    def swallow(self, network, source):
+        """A network that there is a way to, and never an answer from."""
+        ip("link add hole type veth peer name bottom")
+        ip("link set hole arp off up")
+        ip("link set bottom up")
+        ip("addr add %s dev hole nodad" % source)
+        ip("route add %s dev hole" % network)
+
     def stop(self):
         if _libc.setns(self._before, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "setns")

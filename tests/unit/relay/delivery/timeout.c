@@ -95,6 +95,7 @@ tls_session_cleanse(struct text *session)
 
 static unsigned events[CLIENT_ENDED + 1];
 static char ended[256];
+static bool is_unreached;
 static struct client *client;
 
 static void
@@ -106,6 +107,7 @@ on_client(void *owner, enum client_event event)
 		return;
 	snprintf(ended, sizeof(ended), "%.*s",
 		 SLICE_ARG(client_end(client)->result.reply));
+	is_unreached = client_end(client)->is_unreached;
 }
 
 static struct attempt *
@@ -129,8 +131,11 @@ static const struct timeout_row {
 	const char *replies[8];
 	uint64_t timeout_ms;
 	const char *ended;
+	bool is_hurried;
 } timeout_rows[] = {
 	{"connecting", {NULL}, 30 * SECOND, "the peer took too long"},
+	{"connecting, where there is another address", {NULL}, 5 * SECOND,
+	 "the peer took too long", true},
 	{"4.5.3.2.1, the greeting", {""}, 5 * MINUTE,
 	 "while waiting for the greeting"},
 	{"EHLO", {"", "220 mx"}, 5 * MINUTE, "while sending EHLO"},
@@ -164,6 +169,7 @@ row_begin(const struct timeout_row *row, struct attempt *attempt)
 				      .host = &host,
 				      .source.helo = SLICE("relay.example.org"),
 				      .tls = TLS_OPPORTUNISTIC,
+				      .is_hurried = row->is_hurried,
 				      .event = on_client},
 			      &client, &fault));
 	for (size_t i = 0; row->replies[i] != NULL; i++) {
@@ -202,6 +208,7 @@ row_run(const struct timeout_row *row)
 	cr_expect_eq(events[CLIENT_ENDED], 1, "%s: too late", row->name);
 	cr_expect(slice_ends_nocase(SLICE(ended), SLICE(row->ended)), "%s: %s",
 		  row->name, ended);
+	cr_expect_eq(is_unreached, row->replies[0] == NULL, "%s", row->name);
 	cr_expect_not(fake_stream_is_open(), "%s", row->name);
 	fake_stream_forget();
 	message_unref(attempt->delivery->message);

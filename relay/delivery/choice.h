@@ -1,0 +1,36 @@
+/*
+ * choice - which of a destination's addresses one connection tries next. Does
+ * no I/O.
+ *
+ * In the order of the list, those of equal best preference in turn (hosts.h),
+ * and those that failed lately when all others have been tried. While another
+ * address of the same preference is left, or one of IPv4 behind one of IPv6,
+ * each has only CONNECT_HURRY_MS to answer (the spirit of RFC 8305; but nothing
+ * is ever tried side by side): who took longer comes once more, at the very end,
+ * with all the time there is.
+ */
+#ifndef RELAY_DELIVERY_CHOICE_H
+#define RELAY_DELIVERY_CHOICE_H
+
+#include "relay/delivery/hosts.h"
+
+struct choice {
+	/* the owner's, before the first use; zero elsewhere */
+	struct hosts *hosts;
+	unsigned turn;  /* whose, of equal hosts */
+	/* its own: a bit for each host, by its index */
+	uint64_t tried, again;
+};
+
+/* NULL: none is left. puts_v6_off: within one preference IPv4 is first.
+ * is_hurried_out: this one has only CONNECT_HURRY_MS. */
+struct host *choice_next(struct choice *choice, bool puts_v6_off,
+			 bool *is_hurried_out);
+/* It did not answer in CONNECT_HURRY_MS. */
+void choice_again(struct choice *choice, const struct host *host);
+/* It counts as tried, without having been chosen. */
+void choice_take(struct choice *choice, const struct host *host);
+/* Whether one is left that is likely to answer. */
+bool choice_has_other(const struct choice *choice);
+
+#endif
