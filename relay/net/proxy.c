@@ -112,9 +112,6 @@ addresses_parse(uint8_t family, struct slice bytes, struct address *client_out)
 	default: /* Unix sockets, and what is yet to come */
 		return PROXY_UNKNOWN;
 	}
-	/* A mapped address is the IPv4 address that it is: to whom it may relay
-	 * must not depend on how the proxy writes it. */
-	address_unmap(&client);
 	*client_out = client;
 	return PROXY_CLIENT;
 }
@@ -146,9 +143,17 @@ parse_v2(struct slice input, struct address *client_out, size_t *used_out)
 enum proxy_status
 proxy_parse(struct slice input, struct address *client_out, size_t *used_out)
 {
+	enum proxy_status status = PROXY_MALFORMED;
+
 	if (begins(input, SLICE("PROXY ")))
-		return parse_v1(input, client_out, used_out);
-	if (begins(input, slice_of(SIGNATURE_V2, sizeof(SIGNATURE_V2) - 1)))
-		return parse_v2(input, client_out, used_out);
-	return PROXY_MALFORMED;
+		status = parse_v1(input, client_out, used_out);
+	else if (begins(input,
+			slice_of(SIGNATURE_V2, sizeof(SIGNATURE_V2) - 1)))
+		status = parse_v2(input, client_out, used_out);
+	/* A mapped address is the IPv4 address that it is: what the client may,
+	 * and with whom it shares limits, must not depend on how the proxy
+	 * writes it. */
+	if (status == PROXY_CLIENT)
+		address_unmap(client_out);
+	return status;
 }

@@ -24,6 +24,8 @@ static const struct {
 	    PROXY_CLIENT, "192.0.2.1:40000", 8),
 	ROW("PROXY TCP6 2001:db8::1 ::1 1 25\r\n", PROXY_CLIENT,
 	    "[2001:db8::1]:1", 0),
+	ROW("PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 1 25\r\n",
+	    PROXY_CLIENT, "192.0.2.1:1", 0),
 	ROW("PROXY UNKNOWN\r\n", PROXY_UNKNOWN, NULL, 0),
 	ROW("PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\nX", PROXY_UNKNOWN,
 	    NULL, 1),
