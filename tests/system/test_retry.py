@@ -2,7 +2,9 @@
 
 import glob
 import os
+import re
 import signal
+import subprocess
 
 import pytest
 
@@ -89,7 +91,12 @@ def test_a_crash_repeats_nobody(retrying):
     assert recipients_of(world) == ["late@example.net", "ok@example.net"]
 
 
-FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")[0]
+def faketime():
+    """What to load before the program; a sanitizer's runtime has to be first."""
+    needed = subprocess.run(["ldd", signet.binary()], check=True,
+                            stdout=subprocess.PIPE).stdout.decode()
+    return " ".join(re.findall(r"=> (\S*libasan\S*)", needed) +
+                    glob.glob("/usr/lib/*/faketime/libfaketime.so.1"))
 
 
 def test_a_clock_set_forward_bounces_nothing(world, relay):
@@ -102,7 +109,7 @@ def test_a_clock_set_forward_bounces_nothing(world, relay):
     world.relay.wait("deferred", to="late@example.net")
     world.relay.stop()
     again = relay(world.setup, env={
-        "LD_PRELOAD": FAKETIME, "FAKETIME": "+10d",
+        "LD_PRELOAD": faketime(), "FAKETIME": "+10d",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
     delivered = again.wait("delivered", to="late@example.net")
     assert delivered["delay"] > 864000
