@@ -129,7 +129,8 @@ offenders_failed(struct offenders *offenders, const struct address *client)
 		*offender = (struct offender){.last_ms = now_ms};
 		memcpy(offender->key, key, sizeof(key));
 	}
-	if (now_ms - offender->last_ms > OFFENDER_FORGET_MS)
+	/* Another thread may have been here with a later time. */
+	if (now_ms > offender->last_ms + OFFENDER_FORGET_MS)
 		offender->failures = 0;
 	if (offender->failures < 64)
 		offender->failures++;

@@ -65,6 +65,17 @@ Test(offenders, each_failure_doubles_the_wait)
 	cr_expect_eq(wait_of("192.0.2.1"), 0);
 }
 
+/* Failures come from several threads: who took the time first may be the last
+ * to say so. */
+Test(offenders, time_that_seems_to_go_back_forgives_nothing)
+{
+	fail("192.0.2.1", OFFENDER_FREE + 1);
+	fake_clock_pass(UINT64_MAX); /* 1 ms back */
+	fail("192.0.2.1", 1);
+	cr_expect_eq(wait_of("192.0.2.1"), 2 * OFFENDER_WAIT_MIN_MS);
+	fake_clock_pass(1);
+}
+
 Test(offenders, success_ends_it)
 {
 	struct address address = client("192.0.2.1");
