@@ -56,14 +56,15 @@ now_us(void)
 
 /* Drops on its way who has nothing spent any more. */
 static struct rate *
-find(struct rates *rates, struct list *bucket, struct slice key)
+find(struct rates *rates, struct list *bucket, struct slice key,
+     uint64_t at_us)
 {
 	struct rate *found = NULL;
 
 	LIST_EACH(item, bucket) {
 		struct rate *rate = CONTAINER(item, struct rate, link);
 
-		if (rate->whole_again_us <= now_us()) {
+		if (rate->whole_again_us <= at_us) {
 			list_remove(item);
 			free(rate);
 			rates->count--;
@@ -90,14 +91,15 @@ uint64_t
 rates_wait_ms(struct rates *rates, struct slice key, uint64_t per_hour)
 {
 	const struct rate *rate;
-	uint64_t spent_us = 0, over_us;
+	uint64_t spent_us = 0, over_us, at_us;
 
 	if (per_hour == 0)
 		return 0;
 	uv_mutex_lock(&rates->mutex);
-	rate = find(rates, bucket_of(rates, key), key);
+	at_us = now_us(); /* one for both: time goes on in between */
+	rate = find(rates, bucket_of(rates, key), key, at_us);
 	if (rate != NULL)
-		spent_us = rate->whole_again_us - now_us();
+		spent_us = rate->whole_again_us - at_us;
 	uv_mutex_unlock(&rates->mutex);
 	if (spent_us + each_us(per_hour) <= HOUR * 1000)
 		return 0;
@@ -136,7 +138,7 @@ rates_spend(struct rates *rates, struct slice key, uint64_t per_hour)
 	if (per_hour == 0)
 		return;
 	uv_mutex_lock(&rates->mutex);
-	rate = find(rates, bucket, key);
+	rate = find(rates, bucket, key, now_us());
 	if (rate == NULL)
 		rate = rate_add(rates, bucket, key);
 	if (rate != NULL)
