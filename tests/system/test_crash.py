@@ -1,5 +1,6 @@
 """SIGKILL at any moment loses no accepted message."""
 
+import collections
 import os
 import random
 import re
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from harness import judge
+from harness import judge, signet
 from harness.faulty import Receiver
 from harness.process import wait_for
 from harness.smtp import Client, Closed, message, submit
@@ -127,6 +128,84 @@ def test_killed_under_load_again_and_again(world):
     assert len(acknowledged) > 80
     # Duplicates only of what was in flight when it was killed.
     assert len(world.receiver.deliveries) <= len(acknowledged) + 6 * 100
+
+
+class Hand(threading.Thread):
+    """Alters the queue and the routes of senders, all the time."""
+
+    ROUTES = ("", 'route "*" { from = {"example.com"} }')
+
+    def __init__(self, world):
+        super().__init__(daemon=True)
+        self.world = world
+        self.stopping = threading.Event()
+        self.reloading = threading.Lock()
+        self.random = random.Random(5)
+        self.done = collections.Counter()
+
+    def queue(self, *words):
+        done = signet.run("queue", *words, config=self.world.setup.path,
+                          check=None)
+        self.done[words[0], done.returncode] += 1
+
+    def run(self):
+        while not self.stopping.is_set():
+            verb = self.random.choice(("hold", "release", "retry", "reload"))
+            if verb != "reload":
+                self.queue(verb, "--all")
+                continue
+            with self.reloading:
+                self.world.setup.extra = self.random.choice(self.ROUTES)
+                self.world.setup.write()
+                self.world.relay.hang_up()
+
+
+@pytest.mark.parametrize("kills", (0, 4))
+def test_altered_under_load(world, kills):
+    """Every acknowledged message arrives, and once where nothing is killed."""
+    chance = random.Random(7)
+    world.setup.delivery = SHORT
+    world.start(receiver_options={"replies": {
+        "RCPT": lambda _: chance.random() < 0.3 and "450 4.3.0 later" or
+        None}})
+    acknowledged = []
+    loads = [Load(world.relay.port, str(number), acknowledged)
+             for number in range(3)]
+    hand = Hand(world)
+    for thread in loads + [hand]:
+        thread.start()
+    for turn in range(max(kills, 3)):
+        enough = len(acknowledged) + 20
+        wait_for(lambda: len(acknowledged) >= enough, 30,
+                 "load to get through")
+        time.sleep(chance.random() / 4)  # anywhere in what it does
+        if turn < kills:
+            with hand.reloading:
+                world.relay.kill(whole_family=turn % 2 == 0)
+                world.relay.start()
+    for thread in loads + [hand]:
+        thread.stopping.set()
+    for thread in loads + [hand]:
+        thread.join(20)
+    hand.queue("release", "--all")
+
+    def missing():
+        arrived = {token_of(one.data) for one in world.receiver.deliveries}
+        return set(acknowledged) - arrived
+
+    def retried():
+        hand.queue("retry", "--all")
+        return not missing()
+    wait_for(retried, 60,
+             lambda: "%d of %d acknowledged messages, such as %s; signet:\n%s"
+             % (len(missing()), len(acknowledged), sorted(missing())[:3],
+                world.relay.tail()))
+    for verb in ("hold", "release", "retry"):
+        assert hand.done[verb, 0] + hand.done[verb, 75] > 0, hand.done
+    if kills == 0:
+        tokens = collections.Counter(token_of(one.data)
+                                     for one in world.receiver.deliveries)
+        assert not [one for one in tokens if tokens[one] > 1]
 
 
 def test_ids_are_unique_across_restarts(world):
