@@ -173,6 +173,14 @@ change_go_on(struct change *change)
 		change_answer(change);
 		return;
 	}
+	/* Between two pieces the loops may have ended. */
+	if (control_is_closing(change->task->control)) {
+		struct control_task *task = change->task;
+
+		change_free(change);
+		control_task_stopping(task);
+		return;
+	}
 	*alter = (struct schedule_alter){
 		.alteration = verb_of(change)->alteration,
 		.now_ms = change->begun_ms,
