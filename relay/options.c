@@ -238,7 +238,7 @@ static const struct conf_option rows[] = {
 	  "Connections at once to the same MX hosts, or to the same next hop, for all domains whose mail goes there." },
 	{ "delivery.max_outgoing", CONF_COUNT, FIELD(delivery.max_outgoing),
 	  "0", 0, OUTGOING_MAX,
-	  "Connections at once to all hosts together; mail beyond waits. A quarter is kept for hosts that have shown that they work, and no more than a quarter goes to those that did not. 0: a quarter of the files that the relay may open, and 2000 at most." },
+	  "Connections at once to all hosts together, not counting those that are being closed (12 seconds at most); mail beyond waits. A quarter is kept for hosts that have shown that they work, and no more than a quarter goes to those that did not. 0: a quarter of the files that the relay may open, and 2000 at most." },
 	{ "delivery.max_rate", CONF_COUNT, FIELD(delivery.max_rate),
 	  "0", 0, 60000,
 	  "Messages a minute to the same MX hosts, or to the same next hop, at even intervals; 0: as they come." },

@@ -239,6 +239,8 @@ hole2  IN A 192.0.2.2
 hole2  IN AAAA 2001:db8:2::2
 hole3  IN A 192.0.2.2
 hole3  IN AAAA 2001:db8:3::2
+late   IN A 192.0.2.3
+late   IN AAAA 2001:db8:3::3
 well1  IN A 192.0.2.2
 well1  IN AAAA 2001:db8:4::2
 well2  IN A 192.0.2.2
@@ -251,7 +253,8 @@ six    IN AAAA 2001:db8:4::2
 
 def test_ipv6_that_leads_nowhere(network, world, name_server, receiver, relay):
     """There is a way to IPv6, and no answer: mail does not wait for it long,
-    and after three networks IPv4 is first, until IPv6 works."""
+    and after three networks IPv4 is first, until IPv6 works. Where there is
+    nothing else IPv6 has its time all the same."""
     setup = world.setup
     world.names = name_server({"example.net": HOLE_ZONE})
     setup.resolver = world.names.resolver
@@ -261,10 +264,13 @@ def test_ipv6_that_leads_nowhere(network, world, name_server, receiver, relay):
     receiver(setup.mx_port, "2001:db8:4::2")
     world.relay = relay(setup)
 
+    def put(domain):
+        submit(setup.port, message(), sender="",
+               recipients=["bob@%s.example.net" % domain])
+
     def send(*domains, address):
         for domain in domains:
-            submit(setup.port, message(), sender="",
-                   recipients=["bob@%s.example.net" % domain])
+            put(domain)
         for domain in domains:
             event = world.relay.wait("delivered",
                                      to="bob@%s.example.net" % domain)
@@ -272,9 +278,16 @@ def test_ipv6_that_leads_nowhere(network, world, name_server, receiver, relay):
 
     send("well1", address="[2001:db8:4::2]")
     assert not world.relay.named("ipv6")
+    put("late")
     send("hole1", "hole2", "hole3", address="192.0.2.2")
     assert "IPv4 is tried first" in world.relay.wait("ipv6")["reason"]
     send("well2", address="192.0.2.2")
     send("six", address="[2001:db8:4::2]")
     assert "works again" in world.relay.wait("ipv6", count=2)["reason"]
     send("well3", address="[2001:db8:4::2]")
+    # The one attempt still goes on.
+    network.add("2001:db8:3::3/128")
+    receiver(setup.mx_port, "2001:db8:3::3")
+    late = world.relay.wait("delivered", to="bob@late.example.net")
+    assert late["address"].startswith("[2001:db8:3::3]")
+    assert not world.relay.named("deferred")
