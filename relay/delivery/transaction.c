@@ -307,6 +307,7 @@ recipients_choose(struct client *client)
 
 	ASSERT(client->rcpt_max > 0);
 	ASSERT(client->rcpt_max <= TRANSACTION_RECIPIENTS_MAX);
+	strip_done(&transaction->strip);
 	*transaction = (struct transaction){.at_line_start = true};
 	for (size_t i = 0; i < attempt->delivery->recipients_count &&
 			   transaction->count < client->rcpt_max;
