@@ -70,23 +70,41 @@ ticket_tell(struct gate_ticket *ticket, bool has_place)
 	loop_post(ticket->loop, &ticket->post, ticket_on_post);
 }
 
+/* Who has waited longest of those for whom there is room; NULL: nobody. */
+static struct gate_ticket *
+next_ticket(struct gate *gate)
+{
+	struct gate_ticket *next = NULL;
+
+	for (unsigned i = 0; i < GATE_CLASSES; i++) {
+		struct gate_ticket *first;
+
+		if (list_is_empty(&gate->waiting[i]) ||
+		    !has_room(gate, atomic_load(&gate->word), i))
+			continue;
+		first = CONTAINER(gate->waiting[i].next, struct gate_ticket,
+				  link);
+		if (next == NULL || first->number < next->number)
+			next = first;
+	}
+	return next;
+}
+
 /* Under the mutex, and while somebody waits: nobody changes the word then who
- * has not got the mutex. */
+ * has not got the mutex. The limits are all that one class has before another:
+ * if it were served first, what works would keep out all that is new. */
 static void
 gate_serve(struct gate *gate)
 {
+	struct gate_ticket *ticket;
 	bool is_empty = true;
 
-	for (unsigned i = 0; i < GATE_CLASSES; i++) {
-		while (!list_is_empty(&gate->waiting[i]) &&
-		       has_room(gate, atomic_load(&gate->word), i)) {
-			atomic_fetch_add(&gate->word, place_of(i));
-			ticket_tell(CONTAINER(gate->waiting[i].next,
-					      struct gate_ticket, link),
-				    true);
-		}
-		is_empty &= list_is_empty(&gate->waiting[i]);
+	while ((ticket = next_ticket(gate)) != NULL) {
+		atomic_fetch_add(&gate->word, place_of(ticket->class));
+		ticket_tell(ticket, true);
 	}
+	for (unsigned i = 0; i < GATE_CLASSES; i++)
+		is_empty &= list_is_empty(&gate->waiting[i]);
 	if (is_empty)
 		atomic_fetch_and(&gate->word, ~WAITING);
 }
@@ -122,6 +140,7 @@ take_or_wait(struct gate *gate, struct gate_ticket *ticket)
 			continue;
 		if (!is_taken) {
 			ticket->state = GATE_TICKET_WAITS;
+			ticket->number = gate->asked++;
 			list_add_last(waiting, &ticket->link);
 		}
 		return is_taken;

@@ -36,6 +36,7 @@ struct gate {
 	/* under the mutex; the limits are read without, too */
 	atomic_uint limits[GATE_CLASSES];
 	struct list waiting[GATE_CLASSES];
+	uint64_t asked; /* so many have had to wait */
 };
 
 enum gate_ticket_state { GATE_TICKET_NONE, GATE_TICKET_WAITS,
@@ -51,6 +52,7 @@ struct gate_ticket {
 	enum gate_class class; /* of the place */
 	/* the gate's */
 	enum gate_ticket_state state;
+	uint64_t number; /* lower: has waited longer */
 	struct list link;
 	struct post post;
 };

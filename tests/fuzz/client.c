@@ -160,9 +160,10 @@ struct run {
 	enum outcome fates[ATTEMPTS][RECIPIENTS];
 	size_t at;        /* which is carried */
 	bool is_carrying;
-	struct text said; /* by the client since the attempt was given to it */
-	bool has_ended;   /* its data: nothing was answered since */
-	bool was_taken;   /* and the answer was 2yz */
+	struct text said;  /* by the client since the attempt was given to it */
+	struct text heard; /* of a line whose end is still to come */
+	bool has_ended;    /* its data: no line was answered since */
+	bool was_taken;    /* and the answer was 2yz */
 };
 
 /* The last octet of a message has gone out. */
@@ -343,14 +344,20 @@ open_it(struct run *run, struct host *host, struct login *login, uint8_t way)
 }
 
 static void
-hear(struct run *run, struct slice bytes, size_t piece)
+hear(struct run *run, struct slice bytes)
 {
-	if (run->has_ended && bytes.len > 0) {
-		run->was_taken = bytes.bytes[0] == '2';
+	ptrdiff_t lf = slice_find_last(bytes, '\n');
+
+	text_add(&run->heard, bytes);
+	if (run->has_ended && lf >= 0) {
+		run->was_taken = run->heard.bytes[0] == '2';
 		run->has_ended = false;
 	}
-	for (size_t i = 0; i < bytes.len && fake_stream_is_open(); i += piece)
-		fake_stream_send(slice_sub(bytes, i, piece));
+	if (lf >= 0)
+		text_clear(&run->heard);
+	text_add(&run->heard, slice_from(bytes, (size_t)(lf + 1)));
+	fake_stream_send(bytes);
+	said_note(run);
 }
 
 static void
@@ -362,10 +369,12 @@ step(struct run *run, struct slice segment, size_t piece)
 		fake_stream_pass(1 * HOUR);
 	else if (slice_eq(segment, SLICE("!g")))
 		(void)go_on();
-	else if (!fake_stream_is_handshaking())
-		hear(run, segment, piece);
-	else if (slice_eq(segment, SLICE("!s")))
+	else if (fake_stream_is_handshaking() && slice_eq(segment, SLICE("!s")))
 		fake_stream_secure();
+	else if (!fake_stream_is_handshaking())
+		for (size_t i = 0; i < segment.len && fake_stream_is_open();
+		     i += piece)
+			hear(run, slice_sub(segment, i, piece));
 	said_note(run);
 	check(run);
 }
@@ -398,6 +407,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	ASSERT(!fake_stream_is_open());
 	fake_stream_forget();
 	text_done(&run.said);
+	text_done(&run.heard);
 	for (size_t i = 0; i < ATTEMPTS; i++)
 		attempt_drop(run.attempts[i]);
 	return 0;

@@ -202,3 +202,25 @@ Test(gate, those_who_fail_leave_room_for_others, .init = begin, .fini = end)
 	gate_give(&gate, GATE_PROVEN);
 	gate_give(&gate, GATE_PROVEN);
 }
+
+/* A relay that is busy with what works takes on something new all the same. */
+Test(gate, those_who_are_new_get_their_turn, .init = begin, .fini = end)
+{
+	gate_limit(&gate, GATE_UNKNOWN, 1);
+	cr_expect(gate_take(&gate, GATE_PROVEN, &tickets[0]));
+	cr_expect(gate_take(&gate, GATE_PROVEN, &tickets[1]));
+	cr_expect_not(gate_take(&gate, GATE_PROVEN, &tickets[2]));
+	cr_expect_not(gate_take(&gate, GATE_UNKNOWN, &tickets[3]));
+	cr_expect_not(gate_take(&gate, GATE_UNKNOWN, &tickets[4]));
+	cr_expect_not(gate_take(&gate, GATE_PROVEN, &tickets[5]));
+	gate_give(&gate, GATE_PROVEN);
+	gate_give(&gate, GATE_PROVEN);
+	cr_expect_str_eq(turn(), "cd");
+	/* Two that are new would be too many. */
+	gate_give(&gate, GATE_PROVEN);
+	cr_expect_str_eq(turn(), "cdf");
+	gate_give(&gate, GATE_UNKNOWN);
+	cr_expect_str_eq(turn(), "cdfe");
+	gate_give(&gate, GATE_UNKNOWN);
+	gate_give(&gate, GATE_PROVEN);
+}
