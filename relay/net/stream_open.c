@@ -139,6 +139,10 @@ source_fail(struct stream *stream, const struct address *from, int status)
 		  status == UV_EADDRNOTAVAIL
 			  ? "this machine does not have that address now"
 			  : uv_strerror(status));
+	/* Without the address another host may do, of the other family; without
+	 * descriptors none will. */
+	if (status != UV_EADDRNOTAVAIL)
+		stream->fault.system = -status;
 }
 
 bool

@@ -793,7 +793,9 @@ Test(connection, blames_no_host_for_a_slow_conversion, .timeout = 20)
 	text_done(&run.hosts[0].message);
 }
 
-Test(connection, blames_no_host_for_want_of_files, .timeout = 20)
+/* Also where the route says where from. */
+static void
+run_without_files(struct address *source, const char *trouble)
 {
 	struct run run = {
 		.recipients = 1,
@@ -804,14 +806,50 @@ Test(connection, blames_no_host_for_want_of_files, .timeout = 20)
 		.hosts = {{.scripts = {"S 220 never"}},
 			  {.scripts = {"S 220 never"}}},
 		.lacks_files = true,
+		.source = source,
 	};
 
 	run_it(&run);
 	cr_expect_str_eq(run.outcomes, "N", "back as it was: %s", run.outcomes);
-	cr_expect_str_eq(run.local_trouble,
-			 "trouble on this relay (connect: too many open files)");
+	cr_expect_str_eq(run.local_trouble, trouble);
 	cr_expect_eq(run.hosts_blamed, 0);
 	cr_expect_not(run.has_failed);
+	cr_expect_eq(run.open, 0);
+}
+
+Test(connection, blames_no_host_for_want_of_files, .timeout = 20)
+{
+	struct address source;
+
+	cr_assert(address_parse_host(SLICE("127.0.0.1"), 0, &source));
+	run_without_files(NULL, "trouble on this relay (connect: too many open "
+				"files)");
+	run_without_files(&source, "trouble on this relay (bind 127.0.0.1: too "
+				   "many open files)");
+}
+
+/* Another host, of the other family, may be one for which there is an address:
+ * what this machine does not have now is tried like a host that is down. */
+Test(connection, goes_on_without_an_address_to_come_from, .timeout = 20)
+{
+	struct address source;
+	struct run run = {
+		.recipients = 1,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {"S 220 never"}},
+			  {.scripts = {"S 220 never"}}},
+		.source = &source,
+	};
+
+	cr_assert(address_parse_host(SLICE("192.0.2.77"), 0, &source));
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "T");
+	cr_expect_str_eq(run.reply, "cannot connect (bind 192.0.2.77: this "
+				    "machine does not have that address now)");
+	cr_expect_eq(run.hosts_blamed, 2);
 	cr_expect_eq(run.open, 0);
 }
 

@@ -69,6 +69,7 @@ struct run {
 	const char *host_name; /* NULL: mx.example.net */
 	bool stops;              /* once a host has said G */
 	bool lacks_files;        /* no descriptor is left to the relay */
+	struct address *source;  /* to connect from; NULL: the kernel's choice */
 	bool one_each;           /* another connection for each message */
 	bool other_site;         /* of other destinations each */
 	struct scripted hosts[HOSTS_MAX];
