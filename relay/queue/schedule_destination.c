@@ -198,6 +198,8 @@ destination_wake(struct destination *destination, uint64_t since_ms)
 		return;
 	destination->hurried_ms = since_ms;
 	destination->paused_until_ms = 0;
+	/* Nor does what others have met with count: it may be mended. */
+	destination->trouble.pauses = 0;
 	destination->home->schedule->hurry(&destination->public);
 }
 

@@ -18,9 +18,9 @@
 
 /*
  * A delivery that is in memory. READY waits in its destination to be taken,
- * OUT is with delivery/, SETTLING is being stored or altered. OVER is settled or given up
- * while a read was under way that may still bring what it was: it stays to be
- * recognised until the read has ended.
+ * OUT is with delivery/, SETTLING is being stored or altered. OVER is settled or
+ * given up while a read was under way that may still bring what it was: it stays
+ * to be recognised until the read has ended.
  */
 enum lease_state { LEASE_READY, LEASE_OUT, LEASE_SETTLING, LEASE_OVER };
 
@@ -154,7 +154,8 @@ bool destination_wants_more(const struct destination *destination);
 /* The destination may be gone afterwards: never from inside a call of
  * delivery/. */
 void destination_update(struct destination *destination);
-/* No pause, no back-off; the retry that began at since_ms asks only once. */
+/* No pause, no back-off, and nobody is given up for what others have met with
+ * before; the retry that began at since_ms asks only once. */
 void destination_wake(struct destination *destination, uint64_t since_ms);
 /* The lease is over. due_ms: when what is left of it is due again, 0: nothing
  * is left. */

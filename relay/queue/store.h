@@ -148,7 +148,8 @@ struct store_alter_row {
 };
 
 /* RETRY and RELEASE make a delivery due at now_ms at the latest, and owed an
- * attempt where it has had one. A message without deliveries left goes whole.
+ * attempt; what is due and was never tried needs no more than it has, and a
+ * retry leaves it as it is. A message without deliveries left goes whole.
  * No delivery may be leased to anybody but the caller. */
 struct store_alter {
 	enum alteration alteration;

@@ -41,7 +41,9 @@ alter_place(struct record_place *place, enum alteration alteration,
 	    place->last_attempt_ms == 0)
 		return ALTERED_ALREADY;
 	place->is_held = false;
-	place->is_owed_attempt = place->last_attempt_ms != 0;
+	/* Released, it is tried whatever others behind it have met with. */
+	place->is_owed_attempt = alteration == ALTER_RELEASE ||
+				 place->last_attempt_ms != 0;
 	if (place->due_ms > now_ms)
 		place->due_ms = now_ms;
 	return ALTERED;

@@ -150,7 +150,7 @@ defer(const struct message_id *id)
 	deliveries_free_all(&page.deliveries);
 }
 
-enum before { NEW, DEFERRED, HELD };
+enum before { NEW, DEFERRED, HELD, HELD_NEW };
 
 static const struct alter_row {
 	const char *name;
@@ -176,6 +176,9 @@ static const struct alter_row {
 	 false, 1, 0},
 	{"release a held one", HELD, ALTER_RELEASE, ALTERED, NOW_MS, false,
 	 true, 1, 0},
+	/* It was due at once, before NOW_MS. */
+	{"release one that was never tried", HELD_NEW, ALTER_RELEASE, ALTERED,
+	 1, false, true, 1, 0},
 	{"delete a new one", NEW, ALTER_DELETE, ALTERED, 0, false, false, 0,
 	 0},
 	{"delete a deferred one", DEFERRED, ALTER_DELETE, ALTERED, 0, false,
@@ -213,9 +216,9 @@ alter_one(const struct alter_row *row)
 	uint64_t received_ms = message->received_ms;
 
 	put(message);
-	if (row->before != NEW)
+	if (row->before == DEFERRED || row->before == HELD)
 		defer(&id);
-	if (row->before == HELD)
+	if (row->before == HELD || row->before == HELD_NEW)
 		alter(ALTER_HOLD, &id, "x.example");
 	altered = alter(row->alteration, &id, "x.example");
 	cr_expect_eq(altered.altered, row->altered, "%s: %d", row->name,

@@ -351,6 +351,66 @@ Test(schedule, held_until_released)
 	stop_all();
 }
 
+static struct recipient_result
+nobody_there(const struct delivery *delivery, size_t recipient)
+{
+	(void)delivery;
+	(void)recipient;
+	pause_after_ms = 20;
+	return result(OUTCOME_DEFERRED, "cannot connect");
+}
+
+static const struct asked_row {
+	const char *name;
+	enum alteration before, alteration;
+	enum altered altered;
+} asked_rows[] = {
+	{"released", ALTER_HOLD, ALTER_RELEASE, ALTERED},
+	{"retried", ALTER_RETRY, ALTER_RETRY, ALTERED_ALREADY},
+};
+
+/* What others have met with there is no reason to give it up untried: whoever
+ * asks for an attempt may have mended the host. */
+static void
+ask_behind_others(const struct asked_row *row)
+{
+	struct message_id id, other;
+
+	begin();
+	retry_ms[0] = retry_ms[1] = HOUR;
+	begin_schedule();
+	run_loops();
+	id = put("a@example.org", "b@x.example", false);
+	if (row->before == ALTER_HOLD)
+		cr_expect_eq(alter(ALTER_HOLD, id, "x.example",
+				   clock_wall_ms()),
+			     ALTERED);
+	decide = nobody_there;
+	other = put("a@example.org", "c@x.example", true);
+	cr_assert(wait_for(deferred_once));
+	while (alter(ALTER_RELEASE, other, "x.example", clock_wall_ms()) ==
+	       ALTERED_BUSY)
+		;
+	decide = always_delivered;
+	pause_after_ms = 0;
+	options.delivery.expire_ms = 1;
+	cr_expect_eq(alter(row->alteration, id, "x.example", clock_wall_ms()),
+		     row->altered, "%s", row->name);
+	cr_expect(wait_delivered(1), "%s", row->name);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 0, "%s", row->name);
+	stop_all();
+}
+
+Test(schedule, released_behind_others_it_is_tried)
+{
+	ask_behind_others(&asked_rows[0]);
+}
+
+Test(schedule, retried_behind_others_it_is_tried)
+{
+	ask_behind_others(&asked_rows[1]);
+}
+
 Test(schedule, deleted_before_it_is_handed_over)
 {
 	CLEAN(message_unref_clean) struct message *message =
