@@ -18,7 +18,7 @@ static replied_fn greeting_replied, ehlo_replied, helo_replied, idle_replied,
  * the deadline (RFC 5321 4.5.3.2); a complete reply calls replied, which
  * returns the state to enter next. Where replied is NULL an event ends the
  * state: CONNECTED, SECURED. In BODY a reply comes too early, and the last
- * octet written ends it. CONVERTING ends with the conversion. States never run
+ * octet written ends it. CONVERTING ends with the conversion, PROVING with the proof. States never run
  * backwards, except that TLS leads to a second EHLO (or, without STARTTLS, comes before
  * the greeting), AUTH and RCPT repeat, and each
  * transaction returns to IDLE (or, with recipients left over, to MAIL).
@@ -43,7 +43,9 @@ static const struct client_step {
 [CLIENT_HANDSHAKE]   = { "negotiating TLS", handshake_start, NULL,
 			 1 * MINUTE, IN(STARTTLS) | IN(CONNECTING) },
 [CLIENT_AUTH]        = { "logging in", auth_send, auth_replied, 2 * MINUTE,
-			 IN(EHLO) | IN(STARTTLS) | IN(AUTH) },
+			 IN(EHLO) | IN(STARTTLS) | IN(AUTH) | IN(PROVING) },
+[CLIENT_PROVING]     = { "making the proof of the password", prove_send,
+			 idle_replied, 1 * MINUTE, IN(AUTH) },
 [CLIENT_IDLE]        = { "waiting for a message", idle_enter, idle_replied,
 			 CONNECTION_IDLE_MS,
 			 IN(EHLO) | IN(HELO) | IN(STARTTLS) | IN(AUTH) |

@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "base/log.h"
 #include "relay/delivery/client_private.h"
 
@@ -78,9 +80,83 @@ challenged(struct client *client, const struct reply_in *reply)
 			       ? CLIENT_AUTH
 			       : no_auth(client, "a challenge where the peer "
 						 "has to listen first");
+	if (sasl_takes_long(client->sasl)) {
+		text_clear(&client->challenge);
+		text_add(&client->challenge, reply->text);
+		return CLIENT_PROVING;
+	}
 	if (!sasl_respond(client->sasl, reply->text, &client->response, &fault))
 		return no_auth(client, fault.text);
 	return CLIENT_AUTH;
+}
+
+/*
+ * A response that is made elsewhere. Nobody else uses libuv's threads, and no
+ * connection has more than one proof under way. It outlives the client where
+ * that goes first.
+ */
+struct auth_proof {
+	uv_work_t work;
+	struct client *client; /* NULL: nobody waits for it any more */
+	struct sasl *sasl;
+	struct text challenge, response;
+	struct fault fault;
+	bool is_made;
+};
+
+static void
+proof_free(struct auth_proof *proof)
+{
+	sasl_close(&proof->sasl);
+	text_done(&proof->challenge);
+	sasl_cleanse(&proof->response);
+	free(proof);
+}
+
+static void
+proof_make(uv_work_t *work)
+{
+	struct auth_proof *proof = CONTAINER(work, struct auth_proof, work);
+
+	proof->is_made = sasl_respond(proof->sasl,
+				      text_slice(&proof->challenge),
+				      &proof->response, &proof->fault);
+}
+
+static void
+on_proof(uv_work_t *work, int status)
+{
+	struct auth_proof *proof = CONTAINER(work, struct auth_proof, work);
+	struct client *client = proof->client;
+	enum client_state state = CLIENT_AUTH;
+
+	ASSERT(status == 0); /* nobody cancels it */
+	if (client != NULL) {
+		client->proof = NULL;
+		client->sasl = TAKE(proof->sasl);
+		client->response = proof->response;
+		proof->response = (struct text){0};
+		if (!proof->is_made)
+			state = no_auth(client, proof->fault.text);
+		client_enter(client, state);
+		client_settle(client);
+	}
+	proof_free(proof);
+}
+
+void
+prove_send(struct client *client)
+{
+	struct auth_proof *proof = memory_new(sizeof(*proof));
+
+	ASSERT(client->proof == NULL);
+	proof->client = client;
+	proof->sasl = TAKE(client->sasl);
+	proof->challenge = client->challenge;
+	client->challenge = (struct text){0};
+	client->proof = proof;
+	ASSERT(uv_queue_work(&client->settings.loop->uv, &proof->work,
+			     proof_make, on_proof) == 0);
 }
 
 /* The administrator has to know, and nobody else can help: no other host of the
@@ -156,6 +232,10 @@ auth_replied(struct client *client, const struct reply_in *reply)
 void
 auth_done(struct client *client)
 {
+	if (client->proof != NULL)
+		client->proof->client = NULL;
+	client->proof = NULL;
+	text_done(&client->challenge);
 	sasl_close(&client->sasl);
 	sasl_cleanse(&client->response);
 }

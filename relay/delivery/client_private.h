@@ -21,6 +21,7 @@ enum client_state {
 	CLIENT_STARTTLS,
 	CLIENT_HANDSHAKE,
 	CLIENT_AUTH,
+	CLIENT_PROVING,
 	CLIENT_IDLE,
 	CLIENT_CONVERTING,
 	CLIENT_MAIL,
@@ -78,8 +79,10 @@ struct client {
 	bool leaves_tls_out; /* although it was offered */
 	bool has_read_tls;   /* a whole reply over it */
 	/* while it logs in */
-	struct sasl *sasl;
+	struct sasl *sasl;    /* NULL while it is the proof's */
+	struct text challenge;
 	struct text response; /* to be said; cleansed */
+	struct auth_proof *proof;
 	bool has_said_auth;
 	bool was_ready;
 	unsigned carried;
@@ -143,6 +146,7 @@ enum client_state client_end_for_tls(struct client *client,
 /* The state that logging in begins with, or the end. */
 enum client_state auth_begin(struct client *client);
 void auth_send(struct client *client);
+void prove_send(struct client *client);
 enum client_state auth_replied(struct client *client,
 			       const struct reply_in *reply);
 void auth_done(struct client *client);

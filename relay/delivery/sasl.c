@@ -22,6 +22,7 @@ struct sasl {
 	const struct mechanism *mechanism;
 	Gsasl *library; /* of this conversation: loops share nothing */
 	Gsasl_session *session;
+	unsigned steps; /* responses made */
 	bool is_complete;
 };
 
@@ -109,6 +110,13 @@ sasl_begins(const struct sasl *sasl)
 	return sasl->mechanism->begins;
 }
 
+/* The one with the proof: RFC 5802 3, Hi(). */
+bool
+sasl_takes_long(const struct sasl *sasl)
+{
+	return sasl->mechanism == &mechanisms_known[SCRAM] && sasl->steps == 1;
+}
+
 bool
 sasl_is_complete(const struct sasl *sasl)
 {
@@ -159,6 +167,7 @@ sasl_respond(struct sasl *sasl, struct slice challenge, struct text *response,
 			  &output, &len);
 	if (code != GSASL_OK && code != GSASL_NEEDS_MORE)
 		return library_fault(fault, code);
+	sasl->steps++;
 	sasl->is_complete = code == GSASL_OK;
 	base64_write(response, slice_of(output, len));
 	if (output != NULL)

@@ -10,9 +10,10 @@
  *             and the password are copied.
  * Errors      No fault and no word of it names the password, or what is made
  *             of it.
- * Time        A response of SCRAM-SHA-256 takes as long as the peer's count of
- *             iterations says: a few ms for the usual 4096, a tenth of a second
- *             for SASL_ITERATIONS_MAX. More is refused.
+ * Time        A response with the proof of SCRAM-SHA-256 takes as long as the
+ *             peer's count of iterations says: a few ms for the usual 4096, a
+ *             tenth of a second for SASL_ITERATIONS_MAX. More is refused. No
+ *             loop may wait for it (sasl_takes_long()).
  */
 #ifndef RELAY_DELIVERY_SASL_H
 #define RELAY_DELIVERY_SASL_H
@@ -43,6 +44,8 @@ bool sasl_begins(const struct sasl *sasl);
  * (sasl_cleanse). */
 bool sasl_respond(struct sasl *sasl, struct slice challenge,
 		  struct text *response, struct fault *fault) MUST_USE;
+/* Whether the next response takes so long that no loop may wait for it. */
+bool sasl_takes_long(const struct sasl *sasl);
 /* Whether the peer may now say that we are in: all has been said that the
  * mechanism has to say, and with SCRAM-SHA-256 the peer has proven that it knows
  * the password, too. */

@@ -87,8 +87,11 @@ static const struct auth_row {
 	{ "another nonce", TLS_NONE, true,
 	  /* r=x,s=c2FsdA==,i=4096 */
 	  {EHLO_AUTH("SCRAM-SHA-256") "C AUTH SCRAM-SHA-256|"
-	   "S 334 cj14LHM9YzJGc2RBPT0saT00MDk2|X"}, NULL, "T", "4.7.8",
-	  "cannot log in while logging in" },
+	   "S 334 cj14LHM9YzJGc2RBPT0saT00MDk2"}, NULL, "T", "4.7.8",
+	  "cannot log in while making the proof" },
+	{ "gone before the proof is made", TLS_NONE, true,
+	  {EHLO_AUTH("SCRAM-SHA-256") "C AUTH SCRAM-SHA-256|"
+	   "S 334 cj14LHM9YzJGc2RBPT0saT00MDk2|X"}, NULL, "T", NULL, NULL },
 	{ "an odd reply", TLS_NONE, true,
 	  {EHLO_AUTH("PLAIN") "C AUTH|S 354 go|X"}, NULL, "T", "4.5.0", NULL },
 	{ "replies ahead", TLS_NONE, true,
@@ -129,8 +132,10 @@ row_run(const struct auth_row *row, SSL_CTX *server)
 	run_it(&run);
 	cr_expect_str_eq(run.outcomes, row->outcomes, "%s: %s, %s", row->name,
 			 run.outcomes, run.reply);
-	cr_expect_str_eq(run.status, row->status, "%s: %s, %s", row->name,
-			 run.status, run.reply);
+	/* What is first of two things is anybody's guess. */
+	if (row->status != NULL)
+		cr_expect_str_eq(run.status, row->status, "%s: %s, %s",
+				 row->name, run.status, run.reply);
 	if (row->says != NULL)
 		cr_expect_not_null(strstr(run.reply, row->says), "%s: '%s'",
 				   row->name, run.reply);
