@@ -153,7 +153,8 @@ engine_forget_dead_readers(struct engine *engine)
 		       : 0;
 }
 
-/* A store that is just being made has no tables yet: it is empty. */
+/* A store that is just being made has no tables yet: it is empty. One of an
+ * older version has those that pages are read from; others it may not have. */
 static bool
 engine_find_tables(struct engine *engine, struct fault *fault)
 {
@@ -165,7 +166,7 @@ engine_find_tables(struct engine *engine, struct fault *fault)
 #define TABLE_FIND(name)                                                       \
 	if (status == 0)                                                       \
 		status = mdb_dbi_open(txn, #name, 0, &engine->name);
-	TABLES(TABLE_FIND)
+	TABLES_OF_PAGES(TABLE_FIND)
 #undef TABLE_FIND
 	if (status != 0) {
 		mdb_txn_abort(txn);

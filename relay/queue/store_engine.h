@@ -30,7 +30,8 @@ struct engine;
 bool engine_open(const char *directory, struct engine **engine_out,
 		 struct fault *fault) MUST_USE;
 /* For another process than the relay, whose user it must be, whether that runs
- * or not: no writing, nothing is made. ABSENT: there is no store. */
+ * or not: no writing, nothing is made. Only for engine_read_page(),
+ * engine_read_message() and engine_read_chunk(). ABSENT: there is no store. */
 bool engine_open_reading(const char *directory, struct engine **engine_out,
 			 struct fault *fault) MUST_USE;
 void engine_close(struct engine *engine);

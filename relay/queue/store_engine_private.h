@@ -15,13 +15,16 @@
 #include "relay/queue/record.h"
 #include "relay/queue/store_engine.h"
 
-#define TABLES(X)                                                              \
+/* What an engine for reading has, too. */
+#define TABLES_OF_PAGES(X)                                                     \
 	X(messages)                                                            \
 	X(deliveries)                                                          \
+	X(about)
+#define TABLES(X)                                                              \
+	TABLES_OF_PAGES(X)                                                     \
 	X(due)                                                                 \
 	X(held)                                                                \
-	X(damaged)                                                             \
-	X(about)
+	X(damaged)
 
 struct engine {
 	MDB_env *env;

@@ -385,3 +385,29 @@ Test(alter, what_is_damaged_can_be_deleted, .init = start, .fini = end)
 	damaged_one(true);
 	damaged_one(false);
 }
+
+/* Read before the first start of this version has made what it lacks. */
+Test(alter, a_store_from_before_there_were_held_ones_is_read, .init = start,
+     .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "b@x.example", 10);
+	struct engine_page read = {.max = 10};
+	struct engine *engine = NULL;
+	struct fault fault = {0};
+	char name[80];
+	MDB_txn *txn;
+
+	put(message);
+	cr_assert_eq(mdb_txn_begin(store->engine->env, NULL, 0, &txn), 0);
+	cr_assert_eq(mdb_drop(txn, store->engine->held, 1), 0);
+	cr_assert_eq(mdb_txn_commit(txn), 0);
+	snprintf(name, sizeof(name), "%s/queue", path);
+	cr_assert(engine_open_reading(name, &engine, &fault), "%s",
+		  fault.text);
+	cr_expect(engine_read_page(engine, &read, NULL, NULL, &fault), "%s",
+		  fault.text);
+	cr_expect_eq(list_count(&read.deliveries), 1);
+	deliveries_free_all(&read.deliveries);
+	engine_close(engine);
+}
