@@ -130,7 +130,7 @@ struct decision {
 	/* The sender sections that decide; none: the author's domain does. */
 	const struct sender *const *senders;
 	size_t senders_count;
-	bool senders_differ; /* between the addresses: nobody signs */
+	bool senders_differ; /* or d= would, between the addresses */
 	const struct keyring_domain *domain; /* the section; NULL: none */
 	/* In the order of h=; none unless the verdict is VERDICT_SIGN. */
 	const struct policy_signer *signers;
@@ -164,7 +164,8 @@ struct header_facts {
  *	addresses of different sender sections             nobody
  *	sender sections whose `sign` is empty              nobody
  *	addresses of different sections                    nobody
- *	addresses of different domains under "*"           nobody
+ *	addresses of different domains under "*", by a
+ *	sender section or without one                      nobody
  *	no section, or none of its selectors is active     nobody
  *	signed by the domain already, and existing = skip  nobody
  *

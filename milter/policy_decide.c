@@ -240,8 +240,34 @@ senders_are_alike(const struct judge *judge, size_t i)
 	return true;
 }
 
+static bool
+signs_as_author(const struct sender *sender)
+{
+	for (size_t i = 0; i < sender->targets_count; i++)
+		if (sender->targets[i].section->is_default)
+			return true;
+	return false;
+}
+
+static bool
+is_of_one_domain(const struct authors *authors)
+{
+	for (size_t i = 1; i < authors->count; i++)
+		if (!slice_eq(authors->domains[0], authors->domains[i]))
+			return false;
+	return true;
+}
+
+static bool
+senders_refuse(struct judge *judge, const char *reason)
+{
+	judge->decision->senders_differ = true;
+	judge->decision->reason = SLICE(reason);
+	return false;
+}
+
 /* The sections that decide, as those of the first address; false where other
- * addresses have others. */
+ * addresses have others, or would be signed as another domain. */
 static bool
 senders_find(struct judge *judge)
 {
@@ -254,20 +280,23 @@ senders_find(struct judge *judge)
 	if (senders->count == 0)
 		return true;
 	for (size_t i = 1; i < authors->count; i++)
-		if (!senders_are_alike(judge, i)) {
-			decision->senders_differ = true;
-			decision->reason = SLICE("From names addresses of "
-			                         "different sender sections");
-			return false;
-		}
+		if (!senders_are_alike(judge, i))
+			return senders_refuse(judge,
+			                      "From names addresses of "
+			                      "different sender sections");
 	found = arena_array(judge->arena, SENDERS_USED_MAX, sizeof(*found));
 	do {
 		sender = senders_next(senders, authors->locals[0],
 		                      authors->domains[0], sender);
-		if (sender != NULL)
-			found[count++] = sender;
-	} while (sender != NULL && count < SENDERS_USED_MAX &&
-	         !is_first_only(judge));
+		if (sender == NULL)
+			break;
+		if (signs_as_author(sender) && !is_of_one_domain(authors))
+			return senders_refuse(judge,
+			                      "From names addresses of "
+			                      "different domains, each of which "
+			                      "would be signed by itself");
+		found[count++] = sender;
+	} while (count < SENDERS_USED_MAX && !is_first_only(judge));
 	decision->senders = found;
 	decision->senders_count = count;
 	return true;

@@ -380,6 +380,7 @@ static struct sender_options senders[] = {
 	 {0}, 0, NULL},
 	{SLICE_LITERAL("a@only.example"), SIGN(DOMAIN("only.example")), 1,
 	 {0}, 0, NULL},
+	{SLICE_LITERAL("own-*@*"), SIGN(KEY("any", "*")), 1, {0}, 0, NULL},
 };
 
 static const struct {
@@ -427,6 +428,11 @@ static const struct {
 	{"the first of one", SENDER_MATCH_ALL,
 	 "root@a.example.com, a@a.example.com", "",
 	 "different sender sections"},
+	{"two of one domain, as their own", SENDER_MATCH_FIRST,
+	 "own-a@example.net, own-b@example.net", "example.net/any", "any"},
+	{"two of two domains, as their own", SENDER_MATCH_FIRST,
+	 "own-a@example.net, own-b@example.org", "",
+	 "addresses of different domains"},
 	{"no From", SENDER_MATCH_FIRST, "", "", "names no address"},
 };
 
