@@ -66,7 +66,8 @@ authentication_check(const struct session *session, struct slice args,
 		*initial_out = rest;
 	if (!sasl_server_knows(session->users, *mechanism_out))
 		return &reply_mechanism;
-	if (offenders_wait_ms(session->share->offenders, &session->client) > 0)
+	if (offenders_wait_ms(session->share->offenders, &session->client,
+			      SLICE_NONE) > 0)
 		return &reply_wait;
 	return NULL;
 }
@@ -103,17 +104,38 @@ verdict_say(struct session *session, const struct reply *reply)
 				  : session_refuse(session, reply, SLICE_NONE);
 }
 
+/* With this name too much was tried: nothing is said of one more password, not
+ * even of the right one. */
+static bool
+name_waits(const struct session *session)
+{
+	return offenders_wait_ms(session->share->offenders, &session->client,
+				 auth_user(session->auth)) > 0;
+}
+
 static enum step
 refused(struct session *session)
 {
-	offenders_failed(session->share->offenders, &session->client);
-	return verdict_say(session, &reply_wrong);
+	struct offenders *offenders = session->share->offenders;
+	struct slice name = auth_user(session->auth);
+	bool waits = name_waits(session);
+
+	offenders_failed(offenders, &session->client, SLICE_NONE);
+	if (name.len > 0 && !waits)
+		offenders_failed(offenders, &session->client, name);
+	return verdict_say(session, waits ? &reply_wait : &reply_wrong);
 }
 
 static enum step
 let_in(struct session *session)
 {
-	offenders_succeeded(session->share->offenders, &session->client);
+	struct offenders *offenders = session->share->offenders;
+
+	if (name_waits(session))
+		return verdict_say(session, &reply_wait);
+	offenders_succeeded(offenders, &session->client, SLICE_NONE);
+	offenders_succeeded(offenders, &session->client,
+			    auth_user(session->auth));
 	session->is_authenticated = true;
 	text_clear(&session->user);
 	text_add(&session->user, auth_user(session->auth));

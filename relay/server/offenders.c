@@ -43,6 +43,25 @@ offenders_free(struct offenders *offenders)
 	free(offenders);
 }
 
+/* Of an address alone, or of one with a name. */
+static void
+key_of(const struct offenders *offenders, const struct address *client,
+       struct slice name, uint8_t key[CENSUS_KEY_SIZE])
+{
+	CLEAN(digest_free_clean) struct digest *digest = digest_new();
+	uint8_t bytes[DIGEST_SIZE];
+
+	census_key(client, key);
+	if (name.len == 0)
+		return;
+	digest_feed(digest, slice_of(offenders->secret,
+				     sizeof(offenders->secret)));
+	digest_feed(digest, slice_of(key, CENSUS_KEY_SIZE));
+	digest_feed(digest, name);
+	digest_finish(digest, bytes);
+	memcpy(key, bytes, CENSUS_KEY_SIZE);
+}
+
 static struct offender *
 part_of(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE])
 {
@@ -96,14 +115,15 @@ wait_after(unsigned failures)
 }
 
 uint64_t
-offenders_wait_ms(struct offenders *offenders, const struct address *client)
+offenders_wait_ms(struct offenders *offenders, const struct address *client,
+		  struct slice name)
 {
 	uint64_t now_ms = clock_now_ms(), wait_ms = 0;
 	const struct offender *offender;
 	struct offender *part;
 	uint8_t key[CENSUS_KEY_SIZE];
 
-	census_key(client, key);
+	key_of(offenders, client, name, key);
 	part = part_of(offenders, key);
 	uv_mutex_lock(&offenders->mutex);
 	offender = find(part, key);
@@ -114,13 +134,14 @@ offenders_wait_ms(struct offenders *offenders, const struct address *client)
 }
 
 void
-offenders_failed(struct offenders *offenders, const struct address *client)
+offenders_failed(struct offenders *offenders, const struct address *client,
+		 struct slice name)
 {
 	uint64_t now_ms = clock_now_ms();
 	struct offender *part, *offender;
 	uint8_t key[CENSUS_KEY_SIZE];
 
-	census_key(client, key);
+	key_of(offenders, client, name, key);
 	part = part_of(offenders, key);
 	uv_mutex_lock(&offenders->mutex);
 	offender = find(part, key);
@@ -140,12 +161,13 @@ offenders_failed(struct offenders *offenders, const struct address *client)
 }
 
 void
-offenders_succeeded(struct offenders *offenders, const struct address *client)
+offenders_succeeded(struct offenders *offenders, const struct address *client,
+		    struct slice name)
 {
 	struct offender *part, *offender;
 	uint8_t key[CENSUS_KEY_SIZE];
 
-	census_key(client, key);
+	key_of(offenders, client, name, key);
 	part = part_of(offenders, key);
 	uv_mutex_lock(&offenders->mutex);
 	offender = find(part, key);

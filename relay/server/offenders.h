@@ -6,6 +6,10 @@
  * time in which no further login is tried, up to OFFENDER_WAIT_MAX_MS. A login
  * that succeeds, or OFFENDER_FORGET_MS without a failure, ends it.
  *
+ * Counted once for the address, and once for each name with it: an address may
+ * be that of many, and who logs in from there with his own name forgives what
+ * failed with his, and the address, but not what was tried with others'.
+ *
  * Bounded      OFFENDERS_MAX addresses; the one that failed longest ago makes
  *              room within its part of the table.
  * Thread       Any; a lock is held for a look at a few entries.
@@ -27,12 +31,14 @@ struct offenders;
 struct offenders *offenders_new(void);
 void offenders_free(struct offenders *offenders); /* takes NULL */
 
+/* name: with that name; empty: with any. */
+
 /* How long no login from there is to be tried; 0: it may. */
 uint64_t offenders_wait_ms(struct offenders *offenders,
-			   const struct address *client);
+			   const struct address *client, struct slice name);
 void offenders_failed(struct offenders *offenders,
-		      const struct address *client);
+		      const struct address *client, struct slice name);
 void offenders_succeeded(struct offenders *offenders,
-			 const struct address *client);
+			 const struct address *client, struct slice name);
 
 #endif

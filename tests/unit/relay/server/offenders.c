@@ -36,7 +36,7 @@ wait_of(const char *text)
 {
 	struct address address = client(text);
 
-	return offenders_wait_ms(offenders, &address);
+	return offenders_wait_ms(offenders, &address, SLICE_NONE);
 }
 
 static void
@@ -45,7 +45,7 @@ fail(const char *text, unsigned times)
 	struct address address = client(text);
 
 	while (times-- > 0)
-		offenders_failed(offenders, &address);
+		offenders_failed(offenders, &address, SLICE_NONE);
 }
 
 Test(offenders, each_failure_doubles_the_wait)
@@ -81,7 +81,7 @@ Test(offenders, success_ends_it)
 	struct address address = client("192.0.2.1");
 
 	fail("192.0.2.1", OFFENDER_FREE + 3);
-	offenders_succeeded(offenders, &address);
+	offenders_succeeded(offenders, &address, SLICE_NONE);
 	cr_expect_eq(wait_of("192.0.2.1"), 0);
 	fail("192.0.2.1", OFFENDER_FREE);
 	cr_expect_eq(wait_of("192.0.2.1"), 0);
