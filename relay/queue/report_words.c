@@ -206,6 +206,20 @@ add_failed(struct text *out, const struct report_form *form)
 	text_add_string(out, "; what is said above was the last reason.\r\n");
 }
 
+/* Who has asked for other reports alone hears of no failure. */
+static bool
+failure_is_told(const struct report_form *form)
+{
+	for (size_t i = 0; i < form->setup->delivery->recipients_count; i++) {
+		unsigned notify = report_recipient(form, i)->notify;
+
+		if (form->setup->notices[i] == NOTICE_DELAYED && notify != 0 &&
+		    (notify & NOTIFY_FAILURE) == 0)
+			return false;
+	}
+	return true;
+}
+
 static void
 add_delayed(struct text *out, const struct report_form *form)
 {
@@ -215,9 +229,10 @@ add_delayed(struct text *out, const struct report_form *form)
 	text_addf(out,
 		  "\r\nYour message has not reached the following recipients "
 		  "yet.\r\nYou need not do anything, and need not send it "
-		  "again: it will be\r\ntried until %s.\r\nShould it fail, you "
-		  "will be told.\r\n",
+		  "again: it will be\r\ntried until %s.\r\n",
 		  date);
+	if (failure_is_told(form))
+		text_add_string(out, "Should it fail, you will be told.\r\n");
 	add_recipients(out, form, NOTICE_DELAYED);
 }
 

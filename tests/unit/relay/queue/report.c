@@ -17,6 +17,7 @@ struct given {
 	size_t header_len; /* 0: all of it */
 	bool is_whole, declared_smtputf8;
 	const char *copy_to;
+	unsigned notify; /* of the first recipient */
 	enum notice notices[3];
 };
 
@@ -79,6 +80,7 @@ delivery_make(const struct given *given)
 	if (given->first != NULL)
 		message->recipients[0].address = SLICE(given->first);
 	message->recipients[0].orcpt = SLICE(given->orcpt);
+	message->recipients[0].notify = given->notify;
 	states_fill(delivery);
 	return delivery;
 }
@@ -172,10 +174,17 @@ static const struct said_row {
 	  .notices = {NOTICE_NONE, NOTICE_NONE, NOTICE_DELAYED}},
 	 {"Subject: Your message is delayed\r\n",
 	  "\r\nAuto-Submitted: auto-generated\r\n",
-	  "You need not do anything",
+	  "You need not do anything", "Should it fail, you will be told.",
 	  "Action: delayed\r\nStatus: 4.4.7\r\n",
 	  "\r\nWill-Retry-Until: "},
 	 {"a@x.example", "could not be delivered", "It was tried for"}},
+	{"a delay, and no failure is to be told",
+	 {.from = "from@example.org",
+	  .original = "Subject: s\r\n\r\n",
+	  .notify = NOTIFY_SUCCESS | NOTIFY_DELAY,
+	  .notices = {NOTICE_DELAYED}},
+	 {"You need not do anything"},
+	 {"you will be told"}},
 	{"passed on",
 	 {.from = "from@example.org",
 	  .original = "Subject: s\r\n\r\n",
