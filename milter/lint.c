@@ -288,12 +288,14 @@ static void
 line_look(struct lint *lint, struct slice line, bool has_lf)
 {
 	ptrdiff_t cr = slice_find(line, '\r');
-	size_t cr_len = cr >= 0 && (size_t)cr + 1 == line.len;
+	size_t cr_len = line.len > 0 && line.bytes[line.len - 1] == '\r';
+	bool is_bare = lint->ends_in_cr && line.len > 0;
 
 	lint->has_bare_cr |=
-	        (lint->ends_in_cr && line.len > 0) || (cr >= 0 && cr_len == 0);
+	        is_bare || (cr >= 0 && (size_t)cr < line.len - cr_len);
 	lint->ends_in_cr = cr_len > 0 && !has_lf;
-	lint->column += line.len - cr_len;
+	/* A CR at the end of a piece counts once it is known to be bare. */
+	lint->column += line.len - cr_len + is_bare;
 	if (lint->column > lint->longest)
 		lint->longest = lint->column;
 	if (has_lf)
