@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 
 from .alone import alone, find_apart, has_user
 from .process import Server, accepts
@@ -77,7 +78,12 @@ class Exim:
         # It reads its key as its own user, as Debian's does.
         cert, key = (self._copy(path, uid) if path else ""
                      for path in certificate)
-        program = find_apart("exim4-daemon-light", "/usr/sbin/exim4")
+        # It starts itself again as its own user, who may perhaps not walk down
+        # to where it was unpacked.
+        program = os.path.join(self.directory, "exim4")
+        shutil.copy(find_apart("exim4-daemon-light", "/usr/sbin/exim4"),
+                    program)
+        os.chmod(program, 0o755)
         config = os.path.join(self.directory, "exim.conf")
         with open(config, "w") as file:
             file.write(CONFIG.format(
