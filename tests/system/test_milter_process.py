@@ -154,7 +154,9 @@ def test_a_signer_that_hangs_means_later(milter_world):
     os.kill(signer, signal.SIGSTOP)
     result = world.message()
     assert result.text == \
-        "451 4.7.5 The message could not be signed, try again later"
+        "451 4.7.5 The message could not be signed, try again later", \
+        (vars(result) if hasattr(result, "__dict__") else result,
+         world.milter.tail())
     event = world.milter.wait("rejected")
     assert event["level"] == "warning" and "in time" in event["reason"]
     os.kill(signer, signal.SIGCONT)
