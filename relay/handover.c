@@ -8,6 +8,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "relay/secret_file.h"
+
 #define HANDOVER_MAGIC 0x73676e31u
 #define DESCRIPTORS_MAX (1 + HANDOVER_LISTENERS_MAX + HANDOVER_SIGNERS_MAX)
 
@@ -63,15 +65,6 @@ write_whole(int descriptor, struct slice bytes, struct fault *fault)
 	return true;
 }
 
-/* The bytes hold passwords and the private keys of certificates. */
-static void
-secret_done(struct text *bytes)
-{
-	if (bytes->bytes != NULL)
-		explicit_bzero(bytes->bytes, bytes->size);
-	text_done(bytes);
-}
-
 /* So that they do not grow on the way, which would leave copies behind. */
 static size_t
 bytes_needed(const struct handover *handover)
@@ -91,7 +84,8 @@ static bool
 memory_file(const struct handover *handover, int *descriptor_out,
 	    struct fault *fault)
 {
-	CLEAN(secret_done) struct text bytes = {0};
+	/* Passwords, and the private keys of certificates. */
+	CLEAN(secret_cleanse) struct text bytes = {0};
 	CLEAN(clean_descriptor) int descriptor = -1;
 
 	text_room(&bytes, bytes_needed(handover));
@@ -360,7 +354,7 @@ handover_done(struct handover *handover)
 		clean_descriptor(&handover->listeners[i]);
 	for (size_t i = 0; i < handover->signers_count; i++)
 		clean_descriptor(&handover->signers[i]);
-	secret_done(&handover->bytes);
+	secret_cleanse(&handover->bytes);
 	text_done(&handover->text);
 	*handover = (struct handover){0};
 }
