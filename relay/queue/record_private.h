@@ -1,0 +1,132 @@
+/*
+ * record_private - what the records of messages and deliveries share: fields,
+ * one after the other, and whether a record is whole.
+ */
+#ifndef RELAY_QUEUE_RECORD_PRIVATE_H
+#define RELAY_QUEUE_RECORD_PRIVATE_H
+
+#include <endian.h>
+
+#include "relay/queue/record.h"
+
+/* Whether the checksum is the one that belongs to the key and the bytes. */
+bool record_is_whole(const struct record_key *key, struct slice record);
+
+/* --- writing: each returns where the next field goes --- */
+
+static inline uint8_t *
+put_8(uint8_t *at, unsigned number)
+{
+	*at = (uint8_t)number;
+	return at + 1;
+}
+
+static inline uint8_t *
+put_16(uint8_t *at, size_t number)
+{
+	uint16_t stored = htole16((uint16_t)number);
+
+	ASSERT(number <= UINT16_MAX);
+	memcpy(at, &stored, sizeof(stored));
+	return at + sizeof(stored);
+}
+
+static inline uint8_t *
+put_32(uint8_t *at, size_t number)
+{
+	uint32_t stored = htole32((uint32_t)number);
+
+	ASSERT(number <= UINT32_MAX);
+	memcpy(at, &stored, sizeof(stored));
+	return at + sizeof(stored);
+}
+
+static inline uint8_t *
+put_64(uint8_t *at, uint64_t number)
+{
+	uint64_t stored = htole64(number);
+
+	memcpy(at, &stored, sizeof(stored));
+	return at + sizeof(stored);
+}
+
+static inline uint8_t *
+put_bytes(uint8_t *at, struct slice bytes)
+{
+	if (bytes.len > 0)
+		memcpy(at, bytes.bytes, bytes.len);
+	return at + bytes.len;
+}
+
+/* --- reading --- */
+
+/* Reads fields off a record; once something is missing all that follows is
+ * zero and is_bad stays set, so that one check at the end is enough. */
+struct reader {
+	struct slice rest;
+	bool is_bad;
+};
+
+static inline const char *
+take(struct reader *reader, size_t len)
+{
+	const char *at = reader->rest.bytes;
+
+	if (reader->is_bad || reader->rest.len < len) {
+		reader->is_bad = true;
+		return NULL;
+	}
+	reader->rest = slice_from(reader->rest, len);
+	return at;
+}
+
+static inline uint8_t
+take_8(struct reader *reader)
+{
+	const char *at = take(reader, 1);
+
+	return at == NULL ? 0 : (uint8_t)*at;
+}
+
+static inline uint16_t
+take_16(struct reader *reader)
+{
+	uint16_t stored = 0;
+	const char *at = take(reader, sizeof(stored));
+
+	if (at != NULL)
+		memcpy(&stored, at, sizeof(stored));
+	return le16toh(stored);
+}
+
+static inline uint32_t
+take_32(struct reader *reader)
+{
+	uint32_t stored = 0;
+	const char *at = take(reader, sizeof(stored));
+
+	if (at != NULL)
+		memcpy(&stored, at, sizeof(stored));
+	return le32toh(stored);
+}
+
+static inline uint64_t
+take_64(struct reader *reader)
+{
+	uint64_t stored = 0;
+	const char *at = take(reader, sizeof(stored));
+
+	if (at != NULL)
+		memcpy(&stored, at, sizeof(stored));
+	return le64toh(stored);
+}
+
+static inline struct slice
+take_bytes(struct reader *reader, size_t len)
+{
+	const char *at = take(reader, len);
+
+	return at == NULL ? SLICE_NONE : slice_of(at, len);
+}
+
+#endif
