@@ -1,131 +1,10 @@
-#include "milter/repair.h"
+#include "milter/repair_private.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #include "milter/header.h"
 #include "milter/pipeline.h"
-
-/* RFC 5322 2.1.1, without the CRLF. */
-#define LINE_OCTETS_MAX 998
-
-/* What becomes of a part. */
-struct plan {
-	unsigned char encode; /* enum encode_kind */
-	bool folds;
-	bool relabels; /* "8bit" and "binary" become "7bit" */
-	/* Of a message inside: it has no MIME-Version, and what of a MIME
-	 * message it is to get. */
-	bool lacks_version, adds_version, adds_type, is_utf8;
-};
-
-struct repair {
-	struct repair_needs needs;
-	struct repair_report report;
-	size_t header_max;
-	struct mime_reader *reader;
-	struct plan *plans;
-	size_t plans_count, plans_size;
-	/* looking */
-	struct encode_measure measure;
-	size_t column; /* of a line between parts */
-	bool has_cr;
-	bool has_8bit, is_utf8; /* any part; the message's own content */
-	struct mime_part top;
-	bool has_bcc, has_signature;
-	repair_part_fn *tell; /* NULL: nobody observes */
-	void *tell_owner;
-	struct text type; /* of the part, where somebody does */
-	/* writing */
-	struct encoder encoder;
-	struct text *out;
-	bool is_writing, ends_in_base64;
-};
-
-/* --- folding --- */
-
-/* Where a line is to be cut: before white space that follows something else,
- * with something else behind it; 0: nowhere. */
-static size_t
-fold_find(struct slice line, size_t from)
-{
-	size_t at = line.len < LINE_OCTETS_MAX ? line.len : LINE_OCTETS_MAX;
-	size_t end = line.len;
-
-	while (end > 0 && ascii_is_wsp(line.bytes[end - 1]))
-		end--;
-	for (; at > from; at--)
-		if (at < end && ascii_is_wsp(line.bytes[at]) &&
-		    !ascii_is_wsp(line.bytes[at - 1]))
-			return at;
-	return 0;
-}
-
-/* from: how much of it must stay together. */
-static bool
-fold_line(struct slice line, size_t from, struct text *out)
-{
-	bool is_done = true;
-
-	while (line.len > LINE_OCTETS_MAX) {
-		size_t at = fold_find(line, from);
-
-		is_done = at > 0;
-		if (!is_done)
-			break;
-		text_add(out, slice_sub(line, 0, at));
-		text_add_string(out, "\r\n");
-		line = slice_from(line, at);
-		from = 1;
-	}
-	text_add(out, line);
-	return is_done;
-}
-
-bool
-repair_fold(struct slice field, struct text *out)
-{
-	ptrdiff_t colon = slice_find(field, ':');
-	size_t from = colon < 0 ? field.len : (size_t)colon + 1;
-	struct slice rest = field;
-	bool is_done = true;
-
-	/* Nothing but the name on the first line would not be wrong, but some
-	 * take it so. */
-	while (from < field.len && ascii_is_wsp(field.bytes[from]))
-		from++;
-	while (rest.len > 0) {
-		ptrdiff_t lf = slice_find(rest, '\n');
-		size_t len = lf < 0 ? rest.len : (size_t)lf + 1;
-		size_t end = len;
-
-		while (end > 0 && (rest.bytes[end - 1] == '\n' ||
-		                   rest.bytes[end - 1] == '\r'))
-			end--;
-		if (!fold_line(slice_sub(rest, 0, end), from, out))
-			is_done = false;
-		text_add(out, slice_sub(rest, end, len - end));
-		rest = slice_from(rest, len);
-		from = 1;
-	}
-	return is_done;
-}
-
-/* A line, without its CRLF, over the limit. */
-static bool
-has_long_line(struct slice bytes)
-{
-	while (bytes.len > LINE_OCTETS_MAX) {
-		ptrdiff_t lf = slice_find(bytes, '\n');
-		size_t len = lf < 0 ? bytes.len : (size_t)lf;
-
-		if (len > LINE_OCTETS_MAX + 1 || (len == LINE_OCTETS_MAX + 1 &&
-		                                  bytes.bytes[len - 1] != '\r'))
-			return true;
-		bytes = slice_from(bytes, len + 1);
-	}
-	return false;
-}
 
 /* --- looking --- */
 
@@ -143,9 +22,8 @@ plan_of(struct repair *repair, const struct mime_part *part)
 	return &repair->plans[part->index];
 }
 
-/* Of the forwarded message that the part is in; NULL: of none. */
-static struct plan *
-plan_of_message(struct repair *repair, const struct mime_part *part)
+struct plan *
+repair_plan_of_message(struct repair *repair, const struct mime_part *part)
 {
 	return part->message > 0 && part->message < repair->plans_count
 	               ? &repair->plans[part->message]
@@ -201,9 +79,8 @@ without_line_end(struct slice field)
 	               : field;
 }
 
-/* A field with its CRLF. */
-static bool
-field_is(struct slice field, const char *word)
+bool
+repair_field_is(struct slice field, const char *word)
 {
 	struct slice name, value;
 
@@ -212,14 +89,15 @@ field_is(struct slice field, const char *word)
 	       slice_eq_nocase(name, SLICE(word));
 }
 
-static bool
-is_bcc(struct slice field)
+bool
+repair_is_bcc(struct slice field)
 {
-	return field_is(field, "Bcc") || field_is(field, "Resent-Bcc");
+	return repair_field_is(field, "Bcc") ||
+	       repair_field_is(field, "Resent-Bcc");
 }
 
-static bool
-is_stripped(const struct repair *repair, struct slice field)
+bool
+repair_is_stripped(const struct repair *repair, struct slice field)
 {
 	if (repair->needs.strip_count == 0)
 		return false;
@@ -236,7 +114,7 @@ look_long_field(struct repair *repair, const struct mime_part *part,
 
 	if (part->is_fixed)
 		leave(repair, "a forwarded message that is signed");
-	else if (repair_fold(field, &folded))
+	else if (fold_field(field, &folded))
 		plan_of(repair, part)->folds = true;
 	else if (part->index == 0)
 		repair->report.has_long_word = true;
@@ -254,7 +132,7 @@ is_label_of_8bit(const struct mime_part *part, struct slice field)
 
 	return part->kind != MIME_OPAQUE && !part->is_fixed &&
 	       part->given == ENCODE_GIVEN_NONE &&
-	       field_is(field, "Content-Transfer-Encoding") &&
+	       repair_field_is(field, "Content-Transfer-Encoding") &&
 	       !slice_eq_nocase(value, SLICE("7bit"));
 }
 
@@ -275,17 +153,18 @@ look_fields(struct repair *repair, const struct mime_part *part,
 	struct slice field;
 
 	while (mime_field_next(&header, &field)) {
-		if (part->index == 0 && repair->needs.bcc && is_bcc(field)) {
+		if (part->index == 0 && repair->needs.bcc &&
+		    repair_is_bcc(field)) {
 			repair->has_bcc = true;
 			continue;
 		}
-		if (part->index == 0 && is_stripped(repair, field)) {
+		if (part->index == 0 && repair_is_stripped(repair, field)) {
 			repair->has_signature = true;
 			continue;
 		}
 		if (repair->needs.eight_bit)
 			look_8bit_field(repair, part, field);
-		if (repair->needs.long_lines && has_long_line(field))
+		if (repair->needs.long_lines && fold_is_due(field))
 			look_long_field(repair, part, field);
 	}
 	if (part->index < repair->plans_count &&
@@ -301,7 +180,7 @@ look_type(struct repair *repair, struct slice header)
 
 	text_clear(&repair->type);
 	while (mime_field_next(&header, &field)) {
-		if (!field_is(field, "Content-Type") ||
+		if (!repair_field_is(field, "Content-Type") ||
 		    header_field_parse(without_line_end(field), &name,
 		                       &value) != NULL)
 			continue;
@@ -334,7 +213,7 @@ content_choose(const struct repair *repair, const struct mime_part *part,
 static void
 plan_version(struct repair *repair, const struct mime_part *part)
 {
-	struct plan *plan = plan_of_message(repair, part);
+	struct plan *plan = repair_plan_of_message(repair, part);
 
 	if (plan == NULL || !plan->lacks_version)
 		return;
@@ -474,8 +353,8 @@ repair_look(struct repair *repair, struct slice bytes)
 
 /* --- deciding --- */
 
-static enum encode_kind
-encode_of(const struct repair *repair, size_t index)
+enum encode_kind
+repair_encode_of(const struct repair *repair, size_t index)
 {
 	return index < repair->plans_count
 	               ? (enum encode_kind)repair->plans[index].encode
@@ -506,7 +385,7 @@ static void
 decide_version(struct repair *repair)
 {
 	struct repair_report *report = &repair->report;
-	bool is_encoded = encode_name(encode_of(repair, 0)) != NULL;
+	bool is_encoded = encode_name(repair_encode_of(repair, 0)) != NULL;
 
 	if (repair->top.has_version || !repair->top.is_whole)
 		return;
@@ -539,7 +418,7 @@ repair_decide(struct repair *repair)
 		repair->plans_count = 0;
 	} else {
 		for (size_t i = 0; i < repair->plans_count; i++) {
-			report_encoding(report, encode_of(repair, i));
+			report_encoding(report, repair_encode_of(repair, i));
 			report->folds_header |= repair->plans[i].folds;
 		}
 		report->removes_bcc = repair->has_bcc;
@@ -561,198 +440,7 @@ repair_changes(const struct repair_report *report)
 {
 	return report->encodes_quoted || report->encodes_base64 ||
 	       report->breaks_lines || report->breaks_between ||
-	       report->replaces_between ||
-	       report->folds_header || report->removes_bcc ||
-	       report->removes_signatures || report->adds_version ||
-	       report->adds_type;
-}
-
-/* --- writing --- */
-
-static void
-write_encoding(struct repair *repair, const char *name)
-{
-	text_addf(repair->out, "Content-Transfer-Encoding: %s\r\n", name);
-}
-
-/* What cannot be folded was reported by looking. */
-static void
-write_folded(struct repair *repair, struct slice field)
-{
-	bool is_done = repair_fold(field, repair->out);
-
-	ASSERT(is_done || repair->report.has_long_word);
-}
-
-static void
-write_field(struct repair *repair, const struct mime_part *part,
-            struct slice field)
-{
-	const char *encoding = encode_name(encode_of(repair, part->index));
-	bool folds = part->index < repair->plans_count &&
-	             repair->plans[part->index].folds;
-
-	if (part->index == 0 && repair->report.removes_bcc && is_bcc(field))
-		return;
-	if (part->index == 0 && repair->report.removes_signatures &&
-	    is_stripped(repair, field))
-		return;
-	/* Where 8-bit content stays in it, so does a multipart's label. */
-	if (encoding == NULL && repair->report.left_8bit == NULL &&
-	    part->index < repair->plans_count &&
-	    repair->plans[part->index].relabels)
-		encoding = "7bit";
-	if (encoding != NULL && field_is(field, "Content-Transfer-Encoding"))
-		write_encoding(repair, encoding);
-	else if (folds)
-		write_folded(repair, field);
-	else
-		text_add(repair->out, field);
-}
-
-static void
-write_version(struct repair *repair, bool has_type, bool is_utf8)
-{
-	text_add_string(repair->out, "MIME-Version: 1.0\r\n");
-	if (!has_type)
-		text_addf(repair->out,
-		          "Content-Type: text/plain; charset=%s\r\n",
-		          is_utf8 ? "utf-8" : "unknown-8bit");
-}
-
-/* Behind the fields of a header that has its empty line. */
-static void
-write_added(struct repair *repair, const struct mime_part *part)
-{
-	const char *encoding = encode_name(encode_of(repair, part->index));
-	const struct plan *plan = plan_of_message(repair, part);
-	bool is_top = part->index == 0;
-
-	if (is_top && repair->report.adds_version)
-		write_version(repair, !repair->report.adds_type,
-		              repair->is_utf8);
-	else if (plan != NULL && part->index == part->message &&
-	         plan->adds_version)
-		write_version(repair, !plan->adds_type, plan->is_utf8);
-	if (is_top && repair->report.adds_type && encoding == NULL)
-		encoding = "8bit";
-	if (encoding != NULL && !part->has_encoding)
-		write_encoding(repair, encoding);
-}
-
-static void
-write_header(struct repair *repair, const struct mime_part *part,
-             struct slice header)
-{
-	struct slice field;
-
-	encode_init(&repair->encoder, encode_of(repair, part->index));
-	while (mime_field_next(&header, &field)) {
-		if (part->is_whole && header.len == 0 &&
-		    slice_eq(field, SLICE("\r\n"))) {
-			write_added(repair, part);
-			text_add(repair->out, field);
-		} else {
-			write_field(repair, part, field);
-		}
-	}
-}
-
-/* A line that is made here must not look like a boundary: "-" is left out
- * rather than put at its beginning. */
-static void
-between_put(struct repair *repair, char c)
-{
-	if (repair->report.replaces_between && (unsigned char)c >= 0x80)
-		c = '?';
-	if (repair->report.breaks_between &&
-	    repair->column == LINE_OCTETS_MAX) {
-		if (c == '-')
-			return;
-		text_add_string(repair->out, "\r\n");
-		repair->column = 0;
-	}
-	text_add_byte(repair->out, c);
-	repair->column++;
-}
-
-/* Boundaries are no longer than a line may be, and stay. */
-static void
-write_between(struct repair *repair, const struct mime_part *part,
-              struct slice bytes)
-{
-	if (part->is_fixed || !(repair->report.breaks_between ||
-	                        repair->report.replaces_between)) {
-		text_add(repair->out, bytes);
-		return;
-	}
-	for (size_t i = 0; i < bytes.len; i++) {
-		char c = bytes.bytes[i];
-
-		if (repair->has_cr && c == '\n') {
-			text_add_string(repair->out, "\r\n");
-			repair->column = 0;
-		} else {
-			if (repair->has_cr)
-				between_put(repair, '\r');
-			if (c != '\r')
-				between_put(repair, c);
-		}
-		repair->has_cr = c == '\r';
-	}
-}
-
-static void
-write_sink(void *owner, enum mime_event event, const struct mime_part *part,
-           struct slice bytes)
-{
-	struct repair *repair = owner;
-
-	switch (event) {
-	case MIME_HEADER:
-		repair->column = 0;
-		repair->has_cr = false;
-		write_header(repair, part, bytes);
-		break;
-	case MIME_CONTENT:
-		encode_feed(&repair->encoder, bytes, repair->out);
-		break;
-	case MIME_CONTENT_END:
-		encode_finish(&repair->encoder, repair->out);
-		repair->ends_in_base64 =
-		        repair->encoder.kind == ENCODE_BASE64 ||
-		        repair->encoder.kind == ENCODE_REWRAP_BASE64;
-		break;
-	case MIME_BETWEEN:
-		repair->ends_in_base64 = false;
-		write_between(repair, part, bytes);
-		break;
-	}
-}
-
-void
-repair_write(struct repair *repair, struct slice bytes, struct text *out)
-{
-	if (!repair->is_writing) {
-		repair->is_writing = true;
-		repair->column = 0;
-		repair->has_cr = false;
-		mime_reader_free(repair->reader);
-		repair->reader =
-		        mime_reader_new(repair->header_max, write_sink, repair);
-	}
-	repair->out = out;
-	mime_feed(repair->reader, bytes);
-}
-
-void
-repair_finish(struct repair *repair, struct text *out)
-{
-	repair_write(repair, SLICE_NONE, out);
-	mime_finish(repair->reader);
-	if (repair->has_cr)
-		between_put(repair, '\r');
-	/* The line end between it and a boundary is the boundary's. */
-	if (repair->ends_in_base64)
-		text_add_string(out, "\r\n");
+	       report->replaces_between || report->folds_header ||
+	       report->removes_bcc || report->removes_signatures ||
+	       report->adds_version || report->adds_type;
 }

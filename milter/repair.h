@@ -89,9 +89,4 @@ void repair_finish(struct repair *repair, struct text *out);
  * 57, each part may get some fields, and a header some line ends. */
 uint64_t repair_size_max(uint64_t size);
 
-/* Appends a field, with its CRLF, in lines of at most 998 octets where white
- * space allows: no line is of white space alone. False: it does not; some are
- * still longer. */
-bool repair_fold(struct slice field, struct text *out) MUST_USE;
-
 #endif
