@@ -18,15 +18,12 @@ configuration_free(struct configuration *configuration)
 		return;
 	for (size_t i = 0; i < configuration->listeners_count; i++) {
 		clean_descriptor(&configuration->listeners[i]);
-		text_done(&configuration->tls_files[2 * i]);
-		key_cleanse(&configuration->tls_files[2 * i + 1]);
-		text_done(&configuration->tls_files[2 * i + 1]);
-		secret_cleanse(&configuration->auth_files[i]);
+		for (size_t j = 0; j < LISTENER_FILES; j++)
+			secret_cleanse(&configuration->files[i][j]);
 	}
 	free(configuration->places);
 	free(configuration->listeners);
-	free(configuration->tls_files);
-	free(configuration->auth_files);
+	free(configuration->files);
 	text_done(&configuration->sources);
 	text_done(&configuration->publics);
 	secret_cleanse(&configuration->passwords);
@@ -81,11 +78,8 @@ configuration_load(enum service service, const char *path, struct text *errors,
 		memory_array(configuration->listeners_count, sizeof(int));
 	for (size_t i = 0; i < configuration->listeners_count; i++)
 		configuration->listeners[i] = -1;
-	configuration->tls_files =
-		memory_array(2 * configuration->listeners_count,
-			     sizeof(struct text));
-	configuration->auth_files = memory_array(
-		configuration->listeners_count, sizeof(struct text));
+	configuration->files = memory_array(configuration->listeners_count,
+					    sizeof(*configuration->files));
 	*configuration_out = TAKE(configuration);
 	return true;
 }
@@ -141,9 +135,10 @@ configuration_read_tls(struct configuration *configuration,
 		if (listener->tls == LISTENER_TLS_NONE)
 			continue;
 		if (!file_read(listener->tls_cert,
-			       &configuration->tls_files[2 * i], fault) ||
+			       &configuration->files[i][LISTENER_CERT],
+			       fault) ||
 		    !file_read(listener->tls_key,
-			       &configuration->tls_files[2 * i + 1], fault))
+			       &configuration->files[i][LISTENER_KEY], fault))
 			return fault_within(fault, "listener \"%.*s\"",
 					    SLICE_ARG(listener->name));
 	}
@@ -209,7 +204,8 @@ configuration_read_users(struct configuration *configuration,
 
 		if (listener->auth != AUTH_NONE &&
 		    !users_read(listener->auth_file, options->strict_key_modes,
-				warn_of_password, &configuration->auth_files[i],
+				warn_of_password,
+				&configuration->files[i][LISTENER_USERS],
 				fault))
 			return fault_within(fault, "listener \"%.*s\"",
 					    SLICE_ARG(listener->name));
@@ -293,11 +289,8 @@ configuration_hand_over(const struct configuration *configuration,
 	};
 	for (size_t i = 0; i < configuration->listeners_count; i++) {
 		handover_out->listeners[i] = configuration->listeners[i];
-		handover_out->tls_files[2 * i] =
-			text_slice(&configuration->tls_files[2 * i]);
-		handover_out->tls_files[2 * i + 1] =
-			text_slice(&configuration->tls_files[2 * i + 1]);
-		handover_out->auth_files[i] =
-			text_slice(&configuration->auth_files[i]);
+		for (size_t j = 0; j < LISTENER_FILES; j++)
+			handover_out->files[i][j] =
+				text_slice(&configuration->files[i][j]);
 	}
 }

@@ -21,8 +21,7 @@ struct configuration {
 	enum service service;
 	struct options *options;
 	struct text sources, publics;
-	struct text *tls_files; /* two per listener; keys are cleansed */
-	struct text *auth_files; /* one per listener; cleansed */
+	struct text (*files)[LISTENER_FILES]; /* of each; cleansed */
 	struct text passwords;  /* relay/login.h; cleansed */
 	struct listen_place *places;
 	int *listeners;         /* one per place */

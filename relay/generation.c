@@ -24,7 +24,8 @@ tls_protocol_of(enum tls_min min)
 }
 
 static bool
-generation_tls(struct generation *generation, const struct slice *tls_files,
+generation_tls(struct generation *generation,
+	       const struct slice (*files)[LISTENER_FILES],
 	       struct fault *fault)
 {
 	struct options *options = generation->options;
@@ -34,7 +35,8 @@ generation_tls(struct generation *generation, const struct slice *tls_files,
 
 		if (listener->tls == LISTENER_TLS_NONE)
 			continue;
-		if (!tls_context_server(tls_files[2 * i], tls_files[2 * i + 1],
+		if (!tls_context_server(files[i][LISTENER_CERT],
+					files[i][LISTENER_KEY],
 					&generation->listener_tls[i], fault))
 			return fault_within(
 				fault, "listener \"%.*s\", certificate '%.*s'",
@@ -48,7 +50,8 @@ generation_tls(struct generation *generation, const struct slice *tls_files,
 }
 
 static bool
-generation_users(struct generation *generation, const struct slice *auth_files,
+generation_users(struct generation *generation,
+		 const struct slice (*files)[LISTENER_FILES],
 		 struct fault *fault)
 {
 	struct options *options = generation->options;
@@ -57,8 +60,8 @@ generation_users(struct generation *generation, const struct slice *auth_files,
 		struct listener_options *listener = &options->listeners[i];
 
 		if (listener->auth != AUTH_NONE &&
-		    !users_new(auth_files[i], &generation->listener_users[i],
-			       fault))
+		    !users_new(files[i][LISTENER_USERS],
+			       &generation->listener_users[i], fault))
 			return fault_within(
 				fault, "listener \"%.*s\", auth_file '%.*s'",
 				SLICE_ARG(listener->name),
@@ -69,7 +72,7 @@ generation_users(struct generation *generation, const struct slice *auth_files,
 
 bool
 generation_new(struct options *options, struct keyring *keyring,
-	       const struct slice *tls_files, const struct slice *auth_files,
+	       const struct slice (*files)[LISTENER_FILES],
 	       struct slice passwords,
 	       struct generation **generation_out, struct fault *fault)
 {
@@ -85,8 +88,8 @@ generation_new(struct options *options, struct keyring *keyring,
 	generation->listener_users =
 		memory_array(options->listeners_count,
 			     sizeof(*generation->listener_users));
-	if (!generation_tls(generation, tls_files, fault) ||
-	    !generation_users(generation, auth_files, fault) ||
+	if (!generation_tls(generation, files, fault) ||
+	    !generation_users(generation, files, fault) ||
 	    !logins_new(options, passwords, &generation->logins, fault)) {
 		generation_unref(generation);
 		return false;

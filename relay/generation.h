@@ -10,6 +10,7 @@
 #define RELAY_GENERATION_H
 
 #include "milter/policy.h"
+#include "relay/listener_files.h"
 #include "relay/options.h"
 
 struct logins;
@@ -28,13 +29,11 @@ struct generation {
 	int references; /* atomic */
 };
 
-/* Takes all it is given; fills the certificates in. tls_files: PEM bytes, two
- * per listener (certificate, key), empty where it has none. auth_files: likewise,
- * one per listener. passwords: those of the next hops, as login_read_all() makes
- * them. */
+/* Takes all it is given; fills the certificates in. files: of each listener.
+ * passwords: those of the next hops, as login_read_all() makes them. */
 bool generation_new(struct options *options, struct keyring *keyring,
-		    const struct slice *tls_files,
-		    const struct slice *auth_files, struct slice passwords,
+		    const struct slice (*files)[LISTENER_FILES],
+		    struct slice passwords,
 		    struct generation **generation_out,
 		    struct fault *fault) MUST_USE;
 struct generation *generation_ref(struct generation *generation);

@@ -72,10 +72,9 @@ bytes_needed(const struct handover *handover)
 	size_t len = handover->sources.len + handover->publics.len +
 		     handover->passwords.len + 3 * sizeof(uint64_t);
 
-	for (size_t i = 0; i < 2 * handover->listeners_count; i++)
-		len += handover->tls_files[i].len + sizeof(uint64_t);
 	for (size_t i = 0; i < handover->listeners_count; i++)
-		len += handover->auth_files[i].len + sizeof(uint64_t);
+		for (size_t j = 0; j < LISTENER_FILES; j++)
+			len += handover->files[i][j].len + sizeof(uint64_t);
 	return len;
 }
 
@@ -92,10 +91,9 @@ memory_file(const struct handover *handover, int *descriptor_out,
 	bytes_add(&bytes, handover->sources);
 	bytes_add(&bytes, handover->publics);
 	bytes_add(&bytes, handover->passwords);
-	for (size_t i = 0; i < 2 * handover->listeners_count; i++)
-		bytes_add(&bytes, handover->tls_files[i]);
 	for (size_t i = 0; i < handover->listeners_count; i++)
-		bytes_add(&bytes, handover->auth_files[i]);
+		for (size_t j = 0; j < LISTENER_FILES; j++)
+			bytes_add(&bytes, handover->files[i][j]);
 	if (bytes.len > HANDOVER_BYTES_MAX)
 		return fault_set(fault, FAULT_LIMIT,
 				 "the configuration has %zu bytes, at most %zu "
@@ -215,14 +213,11 @@ handover_read_memory(struct handover *handover, int memory,
 	    !bytes_take(&rest, &handover->publics) ||
 	    !bytes_take(&rest, &handover->passwords))
 		return fault_set(fault, FAULT_INPUT, "generation cut short");
-	for (size_t i = 0; i < 2 * handover->listeners_count; i++)
-		if (!bytes_take(&rest, &handover->tls_files[i]))
-			return fault_set(fault, FAULT_INPUT,
-					 "generation cut short");
 	for (size_t i = 0; i < handover->listeners_count; i++)
-		if (!bytes_take(&rest, &handover->auth_files[i]))
-			return fault_set(fault, FAULT_INPUT,
-					 "generation cut short");
+		for (size_t j = 0; j < LISTENER_FILES; j++)
+			if (!bytes_take(&rest, &handover->files[i][j]))
+				return fault_set(fault, FAULT_INPUT,
+						 "generation cut short");
 	return true;
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/fault.h"
 #include "base/slice.h"
+#include "relay/listener_files.h"
 
 /* Listeners and loops together stay below the kernel's SCM_MAX_FD (253). */
 #define HANDOVER_LISTENERS_MAX 128
@@ -36,15 +37,14 @@ struct handover {
 	struct text bytes;
 	struct slice sources, publics;
 	struct slice passwords; /* of the next hops: relay/login.h */
-	struct slice tls_files[2 * HANDOVER_LISTENERS_MAX];
-	struct slice auth_files[HANDOVER_LISTENERS_MAX]; /* relay/users.h */
+	struct slice files[HANDOVER_LISTENERS_MAX][LISTENER_FILES];
 	size_t listeners_count, signers_count;
 	int listeners[HANDOVER_LISTENERS_MAX];
 	int signers[HANDOVER_SIGNERS_MAX];
 };
 
-/* A supervisor's generation: sources, publics, passwords, tls_files (two per
- * listener) and auth_files (one per listener) are set; descriptors stay the caller's. */
+/* A supervisor's generation: sources, publics, passwords and the files of the
+ * listeners are set; descriptors stay the caller's. */
 bool handover_send_generation(int control, const struct handover *handover,
 			      struct fault *fault) MUST_USE;
 /* STOP; READY and REFUSED (with its text), which answer a generation. */

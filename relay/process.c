@@ -57,8 +57,8 @@ generation_receive(struct handover *handover,
 				 options->listeners_count,
 				 handover->listeners_count);
 	}
-	return generation_new(options, keyring, handover->tls_files,
-			      handover->auth_files, handover->passwords, generation_out, fault);
+	return generation_new(options, keyring, handover->files,
+			      handover->passwords, generation_out, fault);
 }
 
 static void

@@ -58,8 +58,8 @@ Test(handover, a_generation_arrives_whole)
 	sent.listeners_count = 2;
 	sent.listeners[0] = pipe_with('a');
 	sent.listeners[1] = pipe_with('b');
-	sent.tls_files[2] = SLICE("certificate");
-	sent.tls_files[3] = SLICE("key");
+	sent.files[1][LISTENER_CERT] = SLICE("certificate");
+	sent.files[1][LISTENER_KEY] = SLICE("key");
 	sent.signers_count = 1;
 	sent.signers[0] = pipe_with('c');
 	cr_assert(handover_send_generation(ends[0], &sent, &fault), "%s",
@@ -77,9 +77,9 @@ Test(handover, a_generation_arrives_whole)
 	cr_expect_eq(read_one(got.listeners[1]), 'b');
 	cr_expect_eq(read_one(got.signers[0]), 'c');
 	cr_expect_neq(fcntl(got.signers[0], F_GETFD) & FD_CLOEXEC, 0);
-	cr_expect_eq(got.tls_files[0].len, 0);
-	cr_expect(slice_eq(got.tls_files[2], SLICE("certificate")));
-	cr_expect(slice_eq(got.tls_files[3], SLICE("key")));
+	cr_expect_eq(got.files[0][LISTENER_CERT].len, 0);
+	cr_expect(slice_eq(got.files[1][LISTENER_CERT], SLICE("certificate")));
+	cr_expect(slice_eq(got.files[1][LISTENER_KEY], SLICE("key")));
 	handover_done(&got);
 	close(sent.listeners[0]);
 	close(sent.listeners[1]);
