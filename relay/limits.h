@@ -40,8 +40,6 @@
 #define LOGIN_JOBS_MAX 1024
 /* Digits of a BDAT's size. */
 #define CHUNK_DIGITS_MAX 20
-/* Errors of a client until it is told to go. */
-#define SESSION_ERRORS_MAX 20
 /* A body's deadline moves by what arrives: at least this rate. */
 #define BODY_RATE_MIN 512 /* octets a second */
 

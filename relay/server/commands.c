@@ -14,8 +14,7 @@ struct parsed {
 	struct envelope_mail mail;
 	struct envelope_rcpt rcpt;
 	struct slice word, initial;
-	/* The path as it should have been written, where it was not. */
-	struct text mended;
+	struct envelope_mending mending;
 	struct chunk chunk;
 };
 
@@ -27,9 +26,14 @@ struct command {
 				     struct slice args, struct parsed *out);
 	/* Acts. Only ever called after check had no objection. */
 	enum step (*run)(struct session *session, const struct parsed *parsed);
-	/* Whether its refusal is one of mail or of a recipient: an event. */
-	bool is_mail;
+	/* MAIL: its refusal is one of mail or of a recipient, an event.
+	 * LAST: what is sent behind it before it is answered may be meant for
+	 * another answer; behind EHLO and the like it does no harm. */
+	unsigned flags;
 };
+
+#define MAIL 1u
+#define LAST 2u
 
 static const struct reply reply_ok = {250, "2.0.0", "Ok"};
 static const struct reply reply_sender_ok = {250, "2.1.0", "Sender ok"};
@@ -45,8 +49,14 @@ static const struct reply reply_help = {
 	"EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\n"
 	"RFC 5321 has the rest"};
 
-static const struct reply reply_unknown = {500, "5.5.2",
-					   "Command not recognized"};
+static const struct reply reply_unknown = {
+	500, "5.5.2", "Command not recognized: HELP lists those that are"};
+static const struct reply reply_foreign = {
+	500, "5.5.2", "This is SMTP, not HTTP; closing the connection"};
+static const struct reply reply_haste = {
+	503, "5.5.0",
+	"The message came before its 354 (RFC 2920 3.1), closing the "
+	"connection; the listener's option lenient forgives it"};
 static const struct reply reply_not_done = {502, "5.5.1",
 					    "Command not implemented"};
 static const struct reply reply_sequence = {503, "5.5.1",
@@ -55,6 +65,8 @@ static const struct reply reply_nested = {
 	503, "5.5.1", "A transaction is open already: RSET ends it"};
 static const struct reply reply_greet_first = {503, "5.5.1",
 					       "Say EHLO or HELO first"};
+static const struct reply reply_no_sender = {
+	503, "5.5.1", "No sender was taken: MAIL FROM comes first"};
 static const struct reply reply_no_args = {501, "5.5.4",
 					   "No parameters are allowed here"};
 static const struct reply reply_bad_helo = {
@@ -157,7 +169,7 @@ ehlo_run(struct session *session, const struct parsed *parsed)
 		text_addf(&lines, " MAILMAX=%llu",
 			  (unsigned long long)
 				  options->limits.max_messages_per_session);
-	return session_reply(session, &extensions, text_slice(&lines));
+	return session_reply_idle(session, &extensions, text_slice(&lines));
 }
 
 static enum step
@@ -166,8 +178,8 @@ helo_run(struct session *session, const struct parsed *parsed)
 	static const struct reply hello = {250, NULL, ""};
 
 	greet(session, parsed, false);
-	return session_reply(session, &hello,
-			     session_options(session)->hostname);
+	return session_reply_idle(session, &hello,
+				  session_options(session)->hostname);
 }
 
 /* --- STARTTLS: RFC 3207 --- */
@@ -217,11 +229,10 @@ auth_run(struct session *session, const struct parsed *parsed)
 
 /* --- MAIL: RFC 5321 4.1.1.2 --- */
 
-/* For a path as it should have been written; NULL: it has to be. */
-static struct text *
+static struct envelope_mending *
 leniency(const struct session *session, struct parsed *out)
 {
-	return session->listener->lenient ? &out->mended : NULL;
+	return session->listener->lenient ? &out->mending : NULL;
 }
 
 /* Kinds of use are counted apart. */
@@ -494,28 +505,28 @@ rset_run(struct session *session, const struct parsed *parsed)
 {
 	(void)parsed;
 	session_reset(session);
-	return session_reply(session, &reply_ok, SLICE_NONE);
+	return session_reply_idle(session, &reply_ok, SLICE_NONE);
 }
 
 static enum step
 noop_run(struct session *session, const struct parsed *parsed)
 {
 	(void)parsed;
-	return session_reply(session, &reply_ok, SLICE_NONE);
+	return session_reply_idle(session, &reply_ok, SLICE_NONE);
 }
 
 static enum step
 vrfy_run(struct session *session, const struct parsed *parsed)
 {
 	(void)parsed;
-	return session_reply(session, &reply_vrfy, SLICE_NONE);
+	return session_reply_idle(session, &reply_vrfy, SLICE_NONE);
 }
 
 static enum step
 help_run(struct session *session, const struct parsed *parsed)
 {
 	(void)parsed;
-	return session_reply(session, &reply_help, SLICE_NONE);
+	return session_reply_idle(session, &reply_help, SLICE_NONE);
 }
 
 static enum step
@@ -528,21 +539,21 @@ quit_run(struct session *session, const struct parsed *parsed)
 
 /* clang-format off */
 static const struct command commands[] = {
-	/* verb       legal in             check           run           mail */
-	{ "EHLO",     ANYWHERE,            helo_check,     ehlo_run,     false },
-	{ "HELO",     ANYWHERE,            helo_check,     helo_run,     false },
-	{ "STARTTLS", IN(READY),           starttls_check, starttls_run, false },
-	{ "AUTH",     IN(READY),           auth_check,     auth_run,     false },
-	{ "MAIL",     IN(READY),           mail_check,     mail_run,     true  },
-	{ "RCPT",     IN(MAIL) | IN(RCPT), rcpt_check,     rcpt_run,     true  },
-	{ "DATA",     IN(MAIL) | IN(RCPT), data_check,     data_run,     true  },
-	{ "BDAT",     ANYWHERE,            bdat_check,     bdat_run,     true  },
-	{ "RSET",     ANYWHERE,            bare_check,     rset_run,     false },
-	{ "VRFY",     ANYWHERE,            vrfy_check,     vrfy_run,     false },
-	{ "EXPN",     ANYWHERE,            expn_check,     NULL,         false },
-	{ "HELP",     ANYWHERE,            any_check,      help_run,     false },
-	{ "NOOP",     ANYWHERE,            any_check,      noop_run,     false },
-	{ "QUIT",     ANYWHERE,            bare_check,     quit_run,     false },
+	/* verb       legal in             check           run           flags */
+	{ "EHLO",     ANYWHERE,            helo_check,     ehlo_run,     0 },
+	{ "HELO",     ANYWHERE,            helo_check,     helo_run,     0 },
+	{ "STARTTLS", IN(READY),           starttls_check, starttls_run, 0 },
+	{ "AUTH",     IN(READY),           auth_check,     auth_run,     0 },
+	{ "MAIL",     IN(READY),           mail_check,     mail_run,     MAIL },
+	{ "RCPT",     IN(MAIL) | IN(RCPT), rcpt_check,     rcpt_run,     MAIL },
+	{ "DATA",     IN(MAIL) | IN(RCPT), data_check,     data_run,     MAIL | LAST },
+	{ "BDAT",     ANYWHERE,            bdat_check,     bdat_run,     MAIL },
+	{ "RSET",     ANYWHERE,            bare_check,     rset_run,     0 },
+	{ "VRFY",     ANYWHERE,            vrfy_check,     vrfy_run,     0 },
+	{ "EXPN",     ANYWHERE,            expn_check,     NULL,         0 },
+	{ "HELP",     ANYWHERE,            any_check,      help_run,     0 },
+	{ "NOOP",     ANYWHERE,            any_check,      noop_run,     0 },
+	{ "QUIT",     ANYWHERE,            bare_check,     quit_run,     0 },
 };
 /* clang-format on */
 
@@ -550,6 +561,7 @@ static const struct command commands[] = {
  * taken for commands. */
 static const char *const foreign_verbs[] = {
 	"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH",
+	"TRACE", "PRI",
 };
 
 static bool
@@ -586,6 +598,9 @@ out_of_place(const struct session *session, const struct command *command)
 {
 	if (session->state == SESSION_START)
 		return &reply_greet_first;
+	if (session->state == SESSION_READY &&
+	    (command->flags & MAIL) != 0)
+		return &reply_no_sender;
 	if (session->transaction != NULL &&
 	    (command->allowed & IN(READY)) != 0)
 		return &reply_nested;
@@ -595,7 +610,53 @@ out_of_place(const struct session *session, const struct command *command)
 static void
 parsed_done(struct parsed *parsed)
 {
-	text_done(&parsed->mended);
+	text_done(&parsed->mending.text);
+}
+
+/* The lines of a message that was sent too early are no commands. */
+static bool
+is_followed(const struct session *session, const struct command *command)
+{
+	return (command->flags & LAST) != 0 && session->has_more;
+}
+
+static enum step
+refuse_out_of_place(struct session *session, const struct command *command)
+{
+	const struct reply *refusal = out_of_place(session, command);
+	enum step step = session->is_discarding
+				 ? session_refuse_behind(session, refusal)
+				 : session_refuse(session, refusal, SLICE_NONE);
+
+	return is_followed(session, command) ? STEP_CLOSE : step;
+}
+
+static bool
+is_hasty(struct session *session, const struct command *command)
+{
+	if (!is_followed(session, command))
+		return false;
+	if (session->listener->lenient)
+		session_legacy(session, LEGACY_HASTE);
+	return !session->listener->lenient;
+}
+
+static enum step
+refuse(struct session *session, const struct command *command,
+       const struct reply *refusal, struct slice argument)
+{
+	enum step step;
+
+	if (refusal->code == 421) {
+		session_reply(session, refusal, SLICE_NONE);
+		return STEP_CLOSE;
+	}
+	if ((command->flags & MAIL) == 0)
+		return session_refuse(session, refusal, SLICE_NONE);
+	step = session_reject(session, refusal, SLICE_NONE, argument,
+			      SLICE(refusal->text));
+	session->is_discarding = session->transaction == NULL;
+	return is_followed(session, command) ? STEP_CLOSE : step;
 }
 
 enum step
@@ -607,27 +668,25 @@ command_run(struct session *session, struct slice line)
 	const struct command *command = command_find(line, &verb, &args);
 
 	if (command == NULL && is_foreign(verb)) {
-		session_refuse(session, &reply_unknown, SLICE_NONE);
+		session_refuse(session, &reply_foreign, SLICE_NONE);
 		return STEP_CLOSE;
 	}
 	if (command == NULL)
 		return session_refuse(session, &reply_unknown, SLICE_NONE);
+	if (is_hasty(session, command)) {
+		session_lost(session, "a message before its 354");
+		session_reply(session, &reply_haste, SLICE_NONE);
+		return STEP_CLOSE;
+	}
 	if ((command->allowed & (1u << session->state)) == 0)
-		return session_refuse(session, out_of_place(session, command),
-				      SLICE_NONE);
+		return refuse_out_of_place(session, command);
 	refusal = command->check(session, args, &parsed);
-	if (parsed.mended.len > 0)
+	if (parsed.mending.has_space)
+		session_legacy(session, LEGACY_SPACE);
+	if (parsed.mending.lacks_brackets)
 		session_legacy(session, LEGACY_NO_BRACKETS);
 	if (refusal == NULL)
 		return command->run(session, &parsed);
-	if (refusal->code == 421) {
-		session_reply(session, refusal, SLICE_NONE);
-		return STEP_CLOSE;
-	}
-	if (command->is_mail)
-		return session_reject(session, refusal, SLICE_NONE,
-				      parsed.address.len > 0 ? parsed.address
-							     : args,
-				      SLICE(refusal->text));
-	return session_refuse(session, refusal, SLICE_NONE);
+	return refuse(session, command, refusal,
+		      parsed.address.len > 0 ? parsed.address : args);
 }

@@ -4,9 +4,11 @@
 #include "relay/queue/dsn.h"
 
 static const struct reply reply_mail_syntax = {
-	501, "5.5.4", "Syntax: MAIL FROM:<address>"};
+	501, "5.5.4",
+	"Syntax: MAIL FROM:<address>, in brackets, no space behind the colon"};
 static const struct reply reply_rcpt_syntax = {
-	501, "5.5.4", "Syntax: RCPT TO:<address>"};
+	501, "5.5.4",
+	"Syntax: RCPT TO:<address>, in brackets, no space behind the colon"};
 static const struct reply reply_bad_param = {501, "5.5.4",
 					     "Malformed parameter"};
 static const struct reply reply_bad_ret = {
@@ -40,32 +42,37 @@ static const struct reply reply_rcpt_no_domain = {
 static const struct reply reply_rcpt_long = {
 	553, "5.1.3", "The recipient's address is too long"};
 
-/* Takes "FROM:" or "TO:" off; spaces behind the colon are not RFC 5321, but
- * many devices put them there. */
+static void
+mend(struct slice *args, struct envelope_mending *mending)
+{
+	struct slice rest, address;
+
+	while (args->len > 0 && args->bytes[0] == ' ') {
+		*args = slice_from(*args, 1);
+		mending->has_space = true;
+	}
+	rest = *args;
+	if (args->len == 0 || args->bytes[0] == '<' ||
+	    !slice_split(&rest, ' ', &address))
+		return;
+	mending->lacks_brackets = true;
+	text_addf(&mending->text, "<%.*s>", SLICE_ARG(address));
+	if (rest.len > 0)
+		text_addf(&mending->text, " %.*s", SLICE_ARG(rest));
+	*args = text_slice(&mending->text);
+}
+
+/* Takes "FROM:" or "TO:" off: the path is next. */
 static bool
-take_prefix(struct slice *args, const char *prefix)
+take_prefix(struct slice *args, const char *prefix,
+	    struct envelope_mending *mending)
 {
 	if (!slice_starts_nocase(*args, SLICE(prefix)))
 		return false;
 	*args = slice_from(*args, strlen(prefix));
-	while (args->len > 0 && args->bytes[0] == ' ')
-		*args = slice_from(*args, 1);
-	return true;
-}
-
-/* Old devices write an address without its brackets. */
-static struct slice
-path_mend(struct slice args, struct text *mended)
-{
-	struct slice address, rest = args;
-
-	if (mended == NULL || args.len == 0 || args.bytes[0] == '<' ||
-	    !slice_split(&rest, ' ', &address))
-		return args;
-	text_addf(mended, "<%.*s>", SLICE_ARG(address));
-	if (rest.len > 0)
-		text_addf(mended, " %.*s", SLICE_ARG(rest));
-	return text_slice(mended);
+	if (mending != NULL)
+		mend(args, mending);
+	return args->len > 0 && args->bytes[0] == '<';
 }
 
 /* --- parameters --- */
@@ -229,16 +236,16 @@ mail_path(struct slice args, struct envelope_mail *out, struct slice *rest)
 }
 
 const struct reply *
-envelope_mail_parse(struct slice args, struct text *mended,
+envelope_mail_parse(struct slice args, struct envelope_mending *mending,
 		    struct envelope_mail *out)
 {
 	const struct reply *refusal;
 	struct slice rest;
 
 	*out = (struct envelope_mail){.size = 0};
-	if (!take_prefix(&args, "FROM:"))
+	if (!take_prefix(&args, "FROM:", mending))
 		return &reply_mail_syntax;
-	refusal = mail_path(path_mend(args, mended), out, &rest);
+	refusal = mail_path(args, out, &rest);
 	if (refusal == NULL)
 		refusal = params_parse(rest, mail_params, COUNT(mail_params),
 				       out);
@@ -271,16 +278,16 @@ rcpt_path(struct slice args, struct envelope_rcpt *out, struct slice *rest)
 }
 
 const struct reply *
-envelope_rcpt_parse(struct slice args, struct text *mended,
+envelope_rcpt_parse(struct slice args, struct envelope_mending *mending,
 		    bool has_smtputf8, struct envelope_rcpt *out)
 {
 	const struct reply *refusal;
 	struct slice rest;
 
 	*out = (struct envelope_rcpt){.notify = 0};
-	if (!take_prefix(&args, "TO:"))
+	if (!take_prefix(&args, "TO:", mending))
 		return &reply_rcpt_syntax;
-	refusal = rcpt_path(path_mend(args, mended), out, &rest);
+	refusal = rcpt_path(args, out, &rest);
 	if (refusal == NULL)
 		refusal = params_parse(rest, rcpt_params, COUNT(rcpt_params),
 				       out);

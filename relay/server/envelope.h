@@ -13,6 +13,14 @@
 #include "relay/queue/message.h"
 #include "relay/server/path.h"
 
+/* What old devices get wrong around an address, where it is forgiven. */
+struct envelope_mending {
+	bool has_space;      /* behind the colon */
+	bool lacks_brackets;
+	/* The arguments with brackets, in which the slices below then lie. */
+	struct text text;
+};
+
 /* Slices lie in the arguments, or in what they were mended to. */
 struct envelope_mail {
 	struct path path;
@@ -33,12 +41,13 @@ struct envelope_rcpt {
 };
 
 /* args: behind the verb. NULL, or the refusal; the path is filled in as far as
- * it could be read. mended: where an address is taken without its brackets, the
- * arguments with them, in which `out` then lies; NULL: it is not taken. */
-const struct reply *envelope_mail_parse(struct slice args, struct text *mended,
+ * it could be read. mending NULL: nothing is forgiven. */
+const struct reply *envelope_mail_parse(struct slice args,
+					struct envelope_mending *mending,
 					struct envelope_mail *out);
 /* has_smtputf8: MAIL had the parameter. */
-const struct reply *envelope_rcpt_parse(struct slice args, struct text *mended,
+const struct reply *envelope_rcpt_parse(struct slice args,
+					struct envelope_mending *mending,
 					bool has_smtputf8,
 					struct envelope_rcpt *out);
 

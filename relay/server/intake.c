@@ -46,7 +46,7 @@ answer(struct session *session, const struct reply *reply, struct slice extra,
 	enum step step;
 
 	if (reply->code < 300) {
-		session->errors = 0;
+		session->conduct = (struct conduct){0};
 		step = session_reply(session, reply, extra);
 	} else {
 		write_recipients(transaction_message(session->transaction),
@@ -213,7 +213,7 @@ refused_chunk(struct session *session)
 		write_recipients(transaction_message(session->transaction),
 				 &to);
 	if (session->is_discarding)
-		step = session_reply(session, refusal, SLICE_NONE);
+		step = session_refuse_behind(session, refusal);
 	else
 		step = session_reject(session, refusal, SLICE_NONE,
 				      text_slice(&to), SLICE(refusal->text));

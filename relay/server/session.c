@@ -25,7 +25,9 @@ const struct reply session_reply_closing = {
 	421, "4.3.2", "Service is shutting down, try again later"};
 static const struct reply reply_timeout = {421, "4.4.2",
 					   "Timed out waiting for you"};
-static const struct reply reply_errors = {421, "4.7.0", "Too many errors"};
+static const struct reply reply_errors = {
+	421, "4.7.0",
+	"Too many errors: see the replies before, and connect again"};
 static const struct reply reply_stuck = {
 	421, "4.3.0", "The message could not be stored in time"};
 static const struct reply reply_auth_stuck = {
@@ -157,21 +159,50 @@ session_reply(struct session *session, const struct reply *reply,
 	return STEP_NEXT;
 }
 
+static bool
+is_stranger(const struct session *session)
+{
+	return !session->is_allowed && !session->is_authenticated;
+}
+
+static enum step
+enough(struct session *session)
+{
+	session_lost(session, "too many errors");
+	session_reply(session, &reply_errors, SLICE_NONE);
+	return STEP_CLOSE;
+}
+
 enum step
 session_refuse(struct session *session, const struct reply *reply,
 	       struct slice extra)
 {
 	enum step step = session_reply(session, reply, extra);
 
-	/* Room that is missing, a recipient more than we take at once or than
-	 * the user may name now, trouble of our own: no error of the client,
-	 * whose transaction goes on. */
-	if (reply->code >= 450 && reply->code <= 452)
-		return step;
-	if (++session->errors < SESSION_ERRORS_MAX)
-		return step;
-	session_reply(session, &reply_errors, SLICE_NONE);
-	return STEP_CLOSE;
+	return conduct_refused(&session->conduct, reply, is_stranger(session))
+		       ? step
+		       : enough(session);
+}
+
+enum step
+session_refuse_behind(struct session *session, const struct reply *reply)
+{
+	enum step step = session_reply(session, reply, SLICE_NONE);
+
+	return conduct_refused_behind(&session->conduct, is_stranger(session))
+		       ? step
+		       : enough(session);
+}
+
+enum step
+session_reply_idle(struct session *session, const struct reply *reply,
+		   struct slice extra)
+{
+	enum step step = session_reply(session, reply, extra);
+
+	return conduct_idled(&session->conduct, is_stranger(session))
+		       ? step
+		       : enough(session);
 }
 
 static void
@@ -304,6 +335,8 @@ session_legacy(struct session *session, enum legacy what)
 		[LEGACY_LF] = "lines that end in LF",
 		[LEGACY_NO_BRACKETS] = "addresses without <>",
 		[LEGACY_TLS] = "a version of TLS below 1.2",
+		[LEGACY_SPACE] = "a space before addresses",
+		[LEGACY_HASTE] = "a message before its 354",
 	};
 	struct log line;
 

@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "relay/net/stream.h"
 #include "relay/net/wire.h"
+#include "relay/server/conduct.h"
 #include "relay/server/envelope.h"
 #include "relay/server/share.h"
 #include "relay/server/transaction.h"
@@ -61,6 +62,8 @@ enum legacy {
 	LEGACY_LF = 1u << 0,
 	LEGACY_NO_BRACKETS = 1u << 1,
 	LEGACY_TLS = 1u << 2,
+	LEGACY_SPACE = 1u << 3,
+	LEGACY_HASTE = 1u << 4,
 };
 
 enum step {
@@ -98,12 +101,12 @@ struct session {
 	unsigned legacy;       /* told already */
 	bool has_more;         /* bytes behind the command in hand */
 	bool is_skipping_line; /* the rest of one that was too long */
-	unsigned errors;
+	struct conduct conduct;
 	uint64_t messages; /* begun */
 	uint64_t data_until_ms;
 	struct chunk chunk;
-	bool is_discarding; /* a chunk was refused: those that the client has
-			       sent behind it are no errors of their own */
+	bool is_discarding; /* MAIL or a chunk was refused: what the client has
+			       sent behind it is no error of its own */
 	struct transaction *transaction;
 
 	const struct users *users; /* who may log in; NULL: nobody */
@@ -129,10 +132,16 @@ void session_lost(const struct session *session, const char *reason);
 void session_enter(struct session *session, enum session_state state);
 enum step session_reply(struct session *session, const struct reply *reply,
 			struct slice extra);
-/* A refusal, which counts as an error unless its code is 450, 451 or 452. */
+/* A refusal, of which not every number is borne (conduct.h). */
 enum step session_refuse(struct session *session, const struct reply *reply,
 			 struct slice extra);
-/* The same for mail or a recipient, which is an event. argument: what the
+/* The same of what was pipelined behind a command that was refused. */
+enum step session_refuse_behind(struct session *session,
+				const struct reply *reply);
+/* Replies to a command that leads nowhere. */
+enum step session_reply_idle(struct session *session,
+			     const struct reply *reply, struct slice extra);
+/* As session_refuse() for mail or a recipient, which is an event. argument: what the
  * client gave, a recipient where a transaction is open, else the sender. */
 enum step session_reject(struct session *session, const struct reply *reply,
 			 struct slice extra, struct slice argument,

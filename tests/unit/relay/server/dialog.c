@@ -23,6 +23,7 @@
  *	= TEXT           stands in the message stored last; >= RAW likewise
  *	!= RAW           does not
  *	event TEXT       stands in an event logged since connect
+ *	forgive          the errors so far count no more
  *	segments matter  not to be sent octet by octet
  */
 #include <criterion/criterion.h>
@@ -506,6 +507,10 @@ say(struct slice word, struct slice rest, struct slice whole)
 		share.is_stopping = true;
 		LIST_EACH(item, &share.sessions)
 			session_stop(CONTAINER(item, struct session, link));
+	} else if (slice_eq(word, SLICE("forgive"))) {
+		LIST_EACH(item, &share.sessions)
+			CONTAINER(item, struct session, link)->conduct =
+				(struct conduct){0};
 	} else if (slice_eq(word, SLICE("full"))) {
 		fake_queue_is_full(slice_eq(rest, SLICE("yes")));
 	} else if (slice_eq(word, SLICE("stored"))) {

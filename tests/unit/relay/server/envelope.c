@@ -10,7 +10,10 @@ static const struct {
 	const char *status;
 } mail_rows[] = {
 	{"null", "FROM:<>", 0, ""},
-	{"spaces", "from:  <a@example.com>", 0, ""},
+	{"in lower case", "from:<a@example.com>", 0, ""},
+	{"a space before the path", "FROM: <a@example.com>", 501, "5.5.4"},
+	{"no brackets", "FROM:a@example.com", 501, "5.5.4"},
+	{"nothing", "FROM:", 501, "5.5.4"},
 	{"everything",
 	 "FROM:<a@example.com> size=1 body=8bitmime smtputf8 ret=full "
 	 "envid=x",
@@ -104,6 +107,9 @@ static const struct {
 	{"ORCPT in UTF-8 without", "TO:<b@example.org> ORCPT=utf-8;" UE, false,
 	 501, "5.5.4"},
 	{"null", "TO:<>", false, 553, "5.1.3"},
+	{"a space before the path", "TO: <b@example.org>", false, 501,
+	 "5.5.4"},
+	{"no brackets", "TO:b@example.org", false, 501, "5.5.4"},
 	{"nobody", "TO:<nobody>", false, 553, "5.1.3"},
 	{"UTF-8 without", "TO:<" UE "@example.org>", false, 553, "5.6.7"},
 	{"a domain in UTF-8 without", "TO:<b@b" UE "cher.example>", false,
@@ -133,5 +139,45 @@ Test(envelope, rcpt)
 					       : reply->status,
 				 rcpt_rows[i].destination, "%s",
 				 rcpt_rows[i].name);
+	}
+}
+
+static const struct {
+	const char *name, *args;
+	bool has_space, lacks_brackets;
+	const char *address; /* NULL: it is refused all the same */
+} mending_rows[] = {
+	{"nothing to forgive", "FROM:<a@example.com> SIZE=1", false, false,
+	 "a@example.com"},
+	{"a space", "FROM: <a@example.com> SIZE=1", true, false,
+	 "a@example.com"},
+	{"no brackets", "FROM:a@example.com SIZE=1", false, true,
+	 "a@example.com"},
+	{"both", "FROM:  a@example.com", true, true, "a@example.com"},
+	{"half of them", "FROM:a@example.com>", false, true, NULL},
+	{"nothing at all", "FROM: ", true, false, NULL},
+	{"no parameter", "FROM: a@example.com SIZE", true, true, NULL},
+};
+
+Test(envelope, mending)
+{
+	for (size_t i = 0; i < COUNT(mending_rows); i++) {
+		struct envelope_mending mending = {0};
+		struct envelope_mail mail;
+		const struct reply *refusal = envelope_mail_parse(
+			SLICE(mending_rows[i].args), &mending, &mail);
+		const char *name = mending_rows[i].name;
+
+		cr_expect_eq(refusal == NULL, mending_rows[i].address != NULL,
+			     "%s", name);
+		if (refusal == NULL)
+			cr_expect(slice_eq(mail.path.address,
+					   SLICE(mending_rows[i].address)),
+				  "%s", name);
+		cr_expect_eq(mending.has_space, mending_rows[i].has_space,
+			     "%s", name);
+		cr_expect_eq(mending.lacks_brackets,
+			     mending_rows[i].lacks_brackets, "%s", name);
+		text_done(&mending.text);
 	}
 }
