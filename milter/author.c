@@ -21,7 +21,9 @@ struct reader {
 	struct arena *arena;
 	struct authors *authors;
 	struct fault *fault;
-	struct text local; /* what may be the local part in hand */
+	struct slice domain; /* of addresses without one; "": there are none */
+	size_t max;          /* addresses */
+	struct text local;   /* what may be the local part in hand */
 	bool in_group;
 };
 
@@ -187,7 +189,7 @@ author_add(struct reader *reader, struct slice domain)
 {
 	struct authors *authors = reader->authors;
 
-	if (authors->count == AUTHORS_MAX)
+	if (authors->count == reader->max)
 		return refuse(reader, "too many addresses");
 	if (domain.bytes[0] == '[')
 		domain = arena_copy(reader->arena, domain);
@@ -252,6 +254,8 @@ angle_read(struct reader *reader)
 		return refuse(reader, "an empty address");
 	if (!local_read(reader))
 		return false;
+	if (token_is(reader, '>') && reader->domain.len > 0)
+		return author_add(reader, reader->domain) && token_next(reader);
 	if (!token_is(reader, '@'))
 		return refuse(reader, "an address without a domain");
 	if (!token_next(reader) || !domain_read(reader, &domain))
@@ -352,6 +356,10 @@ element_read(struct reader *reader)
 			return refuse(reader, "not an address");
 		if (!author_add(reader, words.domain))
 			return false;
+	} else if (words.is_local && words.count > 0 && !words.dot_last &&
+		   reader->domain.len > 0) {
+		if (!author_add(reader, reader->domain))
+			return false;
 	} else if (words.count > 0 || words.dot_last) {
 		return refuse(reader, "words that are no address");
 	}
@@ -389,24 +397,80 @@ list_read(struct reader *reader)
 	return true;
 }
 
+static bool
+reader_run(struct reader *reader, struct authors *authors_out)
+{
+	struct authors authors = {0};
+	bool is_good;
+
+	authors.locals = arena_array(reader->arena, reader->max,
+				     sizeof(*authors.locals));
+	authors.domains = arena_array(reader->arena, reader->max,
+				      sizeof(*authors.domains));
+	reader->authors = &authors;
+	is_good = list_read(reader);
+	text_done(&reader->local);
+	if (is_good)
+		*authors_out = authors;
+	return is_good;
+}
+
 bool
 authors_parse(struct slice value, struct arena *arena,
 	      struct authors *authors_out, struct fault *fault)
 {
-	struct authors authors = {0};
 	struct reader reader = {.rest = value,
 				.arena = arena,
-				.authors = &authors,
+				.max = AUTHORS_MAX,
 				.fault = fault};
-	bool is_good;
 
-	authors.locals =
-		arena_array(arena, AUTHORS_MAX, sizeof(*authors.locals));
-	authors.domains =
-		arena_array(arena, AUTHORS_MAX, sizeof(*authors.domains));
-	is_good = list_read(&reader);
-	text_done(&reader.local);
-	if (is_good)
-		*authors_out = authors;
-	return is_good;
+	return reader_run(&reader, authors_out);
+}
+
+bool
+mailboxes_parse(struct slice value, struct slice domain, size_t max,
+		struct arena *arena, struct authors *mailboxes_out,
+		struct fault *fault)
+{
+	struct reader reader = {.rest = value,
+				.domain = domain,
+				.max = max,
+				.arena = arena,
+				.fault = fault};
+
+	return reader_run(&reader, mailboxes_out);
+}
+
+/* RFC 5322 3.2.3 dot-atom-text, and the bytes of UTF-8. */
+static bool
+is_dot_atom(struct slice local)
+{
+	bool behind_dot = true;
+
+	for (size_t i = 0; i < local.len; i++) {
+		bool is_dot = local.bytes[i] == '.';
+
+		if (is_dot ? behind_dot : !is_atom_byte(local.bytes[i]))
+			return false;
+		behind_dot = is_dot;
+	}
+	return !behind_dot;
+}
+
+void
+mailbox_write(struct slice local, struct slice domain, struct text *out)
+{
+	if (is_dot_atom(local)) {
+		text_add(out, local);
+	} else {
+		text_add_byte(out, '"');
+		for (size_t i = 0; i < local.len; i++) {
+			if (local.bytes[i] == '"' || local.bytes[i] == '\\')
+				text_add_byte(out, '\\');
+			text_add_byte(out, local.bytes[i]);
+		}
+		text_add_byte(out, '"');
+	}
+	text_add_byte(out, '@');
+	text_add(out, domain);
 }

@@ -33,5 +33,12 @@ struct authors {
 /* value: of the From field. The result lives in the arena. */
 bool authors_parse(struct slice value, struct arena *arena,
 		   struct authors *authors_out, struct fault *fault) MUST_USE;
+/* The same of the addresses that programs of this machine give, in fields or on
+ * a command line: one without a domain is of `domain`. At most `max`. */
+bool mailboxes_parse(struct slice value, struct slice domain, size_t max,
+		     struct arena *arena, struct authors *mailboxes_out,
+		     struct fault *fault) MUST_USE;
+/* Appends "local@domain", the local part quoted where it has to be. */
+void mailbox_write(struct slice local, struct slice domain, struct text *out);
 
 #endif

@@ -22,6 +22,7 @@
 #include "relay/queue_commands.h"
 #include "relay/resolver.h"
 #include "relay/status_command.h"
+#include "relay/submit/sendmail_command.h"
 #include "relay/supervisor.h"
 
 #define CONFIG_DEFAULT "/etc/signet/signet.conf"
@@ -258,6 +259,34 @@ status_run(const struct invocation *invocation)
 }
 
 static int
+sendmail_queue_run(const struct options *options, enum sendmail_act act)
+{
+	char *list[] = {"queue", "list", NULL};
+	char *retry[] = {"queue", "retry", "--all", NULL};
+
+	return act == SENDMAIL_LIST ? queue_command(options, 2, list)
+				    : queue_command(options, 3, retry);
+}
+
+static int
+sendmail_run(const struct invocation *invocation)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	enum sendmail_act act;
+	int code = sendmail_judge(invocation->argc, invocation->argv, &act);
+
+	if (code != EX_OK || act == SENDMAIL_NOTHING)
+		return code;
+	code = options_read(invocation->config_path, false, &options);
+	if (code != EX_OK)
+		return code;
+	return act == SENDMAIL_LIST || act == SENDMAIL_RETRY
+		       ? sendmail_queue_run(options, act)
+		       : sendmail_command(options, invocation->argc,
+					  invocation->argv);
+}
+
+static int
 check_config_run(const struct invocation *invocation)
 {
 	return check_config_command(invocation->config_path, invocation->argc,
@@ -360,6 +389,11 @@ static const struct command {
 	 "shows and alters what waits to be delivered"},
 	{"status", status_run, "status [--json] [--all | --domain D]",
 	 "asks a running relay what it has done"},
+	{"sendmail", sendmail_run,
+	 "sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-N DSN] [-R full|hdrs]\n"
+	 "              [-V ENVID] [-v] [ADDRESS...]\n"
+	 "       signet [-c FILE] sendmail -bs | -bp | -bi | -q",
+	 "hands a message to the relay, as sendmail(8) does for programs"},
 	{"check-config", check_config_run, "check-config",
 	 "names every error of the configuration"},
 	{"options", options_run, "options",
@@ -490,6 +524,33 @@ options_before(struct invocation *invocation, int argc, char **argv)
 	return -1;
 }
 
+/* What a link to us may be called, so that programs find their sendmail(8). */
+static const struct command *
+link_find(const char *path)
+{
+	static const char *const links[] = {"sendmail", "mailq", "newaliases"};
+	const char *slash = strrchr(path, '/');
+
+	for (size_t i = 0; i < COUNT(links); i++)
+		if (strcmp(slash != NULL ? slash + 1 : path, links[i]) == 0)
+			return command_find("sendmail");
+	return NULL;
+}
+
+/* The name of the link stands in argv[0], and all of its words are its own. */
+static int
+link_run(const struct command *command, int argc, char **argv)
+{
+	struct invocation invocation = {.config_path = CONFIG_DEFAULT,
+					.argc = argc,
+					.argv = argv};
+	char *slash = strrchr(argv[0], '/');
+
+	if (slash != NULL)
+		argv[0] = slash + 1;
+	return command->run(&invocation);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -500,6 +561,9 @@ main(int argc, char **argv)
 	int code;
 
 	standard_descriptors_open();
+	command = argc > 0 ? link_find(argv[0]) : NULL;
+	if (command != NULL)
+		return link_run(command, argc, argv);
 	if (argc > 0)
 		argv[0] = name;
 	code = options_before(&invocation, argc, argv);

@@ -159,3 +159,50 @@ Test(author, deep_comments)
 	text_add_string(&value, "a@example.com");
 	cr_expect(authors_parse(text_slice(&value), &arena, &authors, &fault));
 }
+
+/* mailboxes: as they are written again, separated by spaces; NULL: refused. */
+static const struct {
+	const char *name, *value, *mailboxes;
+} mailbox_rows[] = {
+	{"without a domain", "root", "root@here.example"},
+	{"in brackets", "Root <root>, a@example.com",
+	 "root@here.example a@example.com"},
+	{"with dots", "a.b", "a.b@here.example"},
+	{"quoted", "\"a b\"", "\"a b\"@here.example"},
+	{"quoted for nothing", "\"a.b\"@example.com", "a.b@example.com"},
+	{"quoted, dots", "\"a..b\"@example.com", "\"a..b\"@example.com"},
+	{"escapes", "\"a\\\"b\\\\\"@example.com",
+	 "\"a\\\"b\\\\\"@example.com"},
+	{"group", "us: root, carol;", "root@here.example carol@here.example"},
+	{"words", "Joe Six", NULL},
+	{"a dot too much", "root.", NULL},
+	{"nothing in brackets", "<>", NULL},
+	{"more than the bound", "a, b, c, d, e", NULL},
+};
+
+Test(author, mailboxes_of_this_machine)
+{
+	for (size_t i = 0; i < COUNT(mailbox_rows); i++) {
+		CLEAN(arena_done) struct arena arena = {0};
+		CLEAN(text_done) struct text written = {0};
+		struct authors found = {0};
+		struct fault fault;
+		bool is_good = mailboxes_parse(SLICE(mailbox_rows[i].value),
+					       SLICE("here.example"), 4, &arena,
+					       &found, &fault);
+
+		cr_assert_eq(is_good, mailbox_rows[i].mailboxes != NULL, "%s",
+			     mailbox_rows[i].name);
+		if (!is_good)
+			continue;
+		for (size_t j = 0; j < found.count; j++) {
+			if (j > 0)
+				text_add_byte(&written, ' ');
+			mailbox_write(found.locals[j], found.domains[j],
+				      &written);
+		}
+		cr_assert_str_eq(text_string(&written),
+				 mailbox_rows[i].mailboxes, "%s",
+				 mailbox_rows[i].name);
+	}
+}
