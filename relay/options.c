@@ -575,6 +575,18 @@ options_accept(struct slice bytes, struct text *errors_text)
 	return options_errors_report(&errors, "(made)", errors_text, NULL);
 }
 
+bool
+options_find_listener(const struct options *options, struct slice name,
+		      size_t *index_out)
+{
+	for (size_t i = 0; i < options->listeners_count; i++)
+		if (slice_eq(options->listeners[i].name, name)) {
+			*index_out = i;
+			return true;
+		}
+	return false;
+}
+
 struct options *
 options_default(void)
 {

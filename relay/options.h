@@ -221,6 +221,9 @@ bool options_check_key_files(const struct options *options, struct text *errors,
 			     struct fault *fault) MUST_USE;
 /* 77 or 78 (sysexits(3)) for a fault of the above. */
 int options_exit_code(const struct fault *fault);
+/* By its title. */
+bool options_find_listener(const struct options *options, struct slice name,
+			   size_t *index_out) MUST_USE;
 /* The defaults alone, for commands that need no configuration. */
 struct options *options_default(void);
 /* The reference configuration, for `signet options`. */

@@ -272,3 +272,13 @@ users_have(const struct users *users, enum user_scheme scheme)
 {
 	return users->has[scheme];
 }
+
+bool
+user_has_same_secret(const struct user *a, const struct user *b)
+{
+	return a->scheme == b->scheme && slice_eq(a->hash, b->hash) &&
+	       slice_eq(a->iterations, b->iterations) &&
+	       slice_eq(a->salt, b->salt) &&
+	       slice_eq(a->stored_key, b->stored_key) &&
+	       slice_eq(a->server_key, b->server_key);
+}

@@ -57,5 +57,8 @@ const struct user *users_decoy_of(const struct users *users,
 				  enum user_scheme scheme, uint32_t number);
 /* Whether somebody's entry is of the scheme. */
 bool users_have(const struct users *users, enum user_scheme scheme);
+/* Whether two entries, of two files perhaps, have the same password, as far as
+ * what stands there tells. */
+bool user_has_same_secret(const struct user *a, const struct user *b);
 
 #endif

@@ -8,6 +8,7 @@ struct auth {
 	struct job job;
 	struct worker *worker;
 	struct generation *generation;
+	size_t listener;
 	struct sasl_server *sasl;
 	struct text mechanism;
 	/* the step under way */
@@ -80,11 +81,12 @@ auth_start(const struct auth_setup *setup, bool has_initial,
 	auth->job.loop = setup->loop;
 	auth->worker = setup->worker;
 	auth->generation = generation_ref(setup->generation);
+	auth->listener = setup->listener;
 	auth->answered = setup->answered;
 	auth->owner = setup->owner;
 	text_add(&auth->mechanism, setup->mechanism);
-	if (!sasl_server_open(setup->users, setup->mechanism, &auth->sasl,
-			      fault) ||
+	if (!sasl_server_open(setup->generation->listener_users[setup->listener],
+			      setup->mechanism, &auth->sasl, fault) ||
 	    !submit(auth, has_initial, initial, fault)) {
 		auth_free(auth);
 		return false;
@@ -122,4 +124,11 @@ struct slice
 auth_mechanism(const struct auth *auth)
 {
 	return text_slice(&auth->mechanism);
+}
+
+void
+auth_set_principal(const struct auth *auth, struct principal *principal)
+{
+	principal_set(principal, auth->generation, auth->listener,
+		      PROOF_PASSWORD, auth_user(auth), auth_mechanism(auth));
 }

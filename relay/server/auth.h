@@ -16,6 +16,7 @@
 #include "relay/generation.h"
 #include "relay/net/loop.h"
 #include "relay/net/worker.h"
+#include "relay/server/principal.h"
 #include "relay/server/sasl_server.h"
 
 struct auth;
@@ -29,7 +30,7 @@ struct auth_setup {
 	struct loop *loop;
 	struct worker *worker;
 	struct generation *generation; /* a reference is taken */
-	const struct users *users;     /* of the generation */
+	size_t listener;               /* of the generation: whose users */
 	struct slice mechanism;
 	auth_answered_fn *answered;
 	void *owner;
@@ -49,5 +50,7 @@ void auth_cancel(struct auth **auth);
  * step is under way. */
 struct slice auth_user(const struct auth *auth);
 struct slice auth_mechanism(const struct auth *auth);
+/* Once he is in: who he is, by the generation that was asked. */
+void auth_set_principal(const struct auth *auth, struct principal *principal);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include "base/base64.h"
 #include "base/log.h"
-#include "relay/server/account.h"
 #include "relay/server/auth.h"
 #include "relay/server/offenders.h"
 
@@ -32,19 +31,38 @@ static const struct reply reply_wait = {
 static const struct reply reply_trouble = {
 	454, "4.7.0", "Temporary authentication failure, try again later"};
 
+/* The session's listener as it is now; false: nobody may log in there. */
 static bool
-is_possible(const struct session *session)
+listener_now(const struct session *session, size_t *index_out)
 {
-	return session->listener->auth != AUTH_NONE && session->users != NULL &&
-	       (session->is_secured || session->listener->auth_without_tls);
+	const struct generation *now = session_now(session);
+
+	return options_find_listener(now->options, session->listener->name,
+				     index_out) &&
+	       now->options->listeners[*index_out].auth != AUTH_NONE &&
+	       now->listener_users[*index_out] != NULL;
+}
+
+/* Where passwords may be said. */
+static bool
+is_private(const struct session *session, size_t listener)
+{
+	return session->is_secured || session_now(session)
+					      ->options->listeners[listener]
+					      .auth_without_tls;
 }
 
 const char *
 authentication_offered(const struct session *session)
 {
-	return is_possible(session) && !session->is_authenticated
-		       ? sasl_server_mechanisms(session->users)
-		       : NULL;
+	size_t listener;
+
+	if (!listener_now(session, &listener) ||
+	    !is_private(session, listener) ||
+	    principal_is_known(&session->principal))
+		return NULL;
+	return sasl_server_mechanisms(
+		session_now(session)->listener_users[listener]);
 }
 
 const struct reply *
@@ -52,19 +70,21 @@ authentication_check(const struct session *session, struct slice args,
 		     struct slice *mechanism_out, struct slice *initial_out)
 {
 	struct slice rest = args;
+	size_t listener;
 
-	if (session->listener->auth == AUTH_NONE || session->users == NULL)
+	if (!listener_now(session, &listener))
 		return &reply_not_offered;
-	if (!is_possible(session))
+	if (!is_private(session, listener))
 		return &reply_no_tls;
-	if (session->is_authenticated)
+	if (principal_is_known(&session->principal))
 		return &reply_is_in;
 	*initial_out = SLICE_NONE;
 	if (!slice_split(&rest, ' ', mechanism_out) || mechanism_out->len == 0)
 		return &reply_syntax;
 	if (rest.len > 0)
 		*initial_out = rest;
-	if (!sasl_server_knows(session->users, *mechanism_out))
+	if (!sasl_server_knows(session_now(session)->listener_users[listener],
+			       *mechanism_out))
 		return &reply_mechanism;
 	if (offenders_wait_ms(session->share->offenders, &session->client,
 			      SLICE_NONE) > 0)
@@ -136,11 +156,7 @@ let_in(struct session *session)
 	offenders_succeeded(offenders, &session->client, SLICE_NONE);
 	offenders_succeeded(offenders, &session->client,
 			    auth_user(session->auth));
-	session->is_authenticated = true;
-	text_clear(&session->user);
-	text_add(&session->user, auth_user(session->auth));
-	session->account = account_find(session_options(session),
-					text_slice(&session->user));
+	auth_set_principal(session->auth, &session->principal);
 	return verdict_say(session, &reply_in);
 }
 
@@ -196,14 +212,14 @@ authentication_begin(struct session *session, struct slice mechanism,
 	struct auth_setup setup = {
 		.loop = session->loop,
 		.worker = session->share->logins,
-		.generation = session->generation,
-		.users = session->users,
+		.generation = session_now(session),
 		.mechanism = mechanism,
 		.answered = on_answered,
 		.owner = session,
 	};
 	struct fault fault;
 
+	ASSERT(listener_now(session, &setup.listener));
 	if (!initial_read(initial, &response))
 		return session_refuse(session, &reply_not_base64, SLICE_NONE);
 	if (!auth_start(&setup, initial.len > 0, text_slice(&response),

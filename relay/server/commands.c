@@ -3,7 +3,6 @@
 #include "relay/server/account.h"
 #include "relay/server/authentication.h"
 #include "relay/server/envelope.h"
-#include "relay/server/rates.h"
 
 #define IN(state) (1u << SESSION_##state)
 #define ANYWHERE (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT) | IN(BDAT))
@@ -95,6 +94,10 @@ static const struct reply reply_auth_first = {530, "5.7.0",
 					      "Authentication required"};
 static const struct reply reply_session_full = {
 	421, "4.7.0", "Enough messages on this connection, connect again"};
+static const struct reply reply_not_known = {
+	421, "4.7.0",
+	"Your user, password or listener has changed here: connect again and "
+	"log in"};
 static const struct reply reply_not_his = {
 	553, "5.7.1", "Your user may not send with this sender's address"};
 static const struct reply reply_messages_rate = {
@@ -235,43 +238,20 @@ leniency(const struct session *session, struct parsed *out)
 	return session->listener->lenient ? &out->mending : NULL;
 }
 
-/* Kinds of use are counted apart. */
-static void
-rate_key(const struct session *session, char kind, struct text *out)
-{
-	text_add_byte(out, kind);
-	text_add(out, text_slice(&session->user));
-}
-
-static bool
-has_rate(const struct session *session, char kind, uint64_t per_hour)
-{
-	CLEAN(text_done) struct text key = {0};
-
-	rate_key(session, kind, &key);
-	return rates_wait_ms(session->share->rates, text_slice(&key),
-			     per_hour) == 0;
-}
-
-static void
-spend_rate(const struct session *session, char kind, uint64_t per_hour)
-{
-	CLEAN(text_done) struct text key = {0};
-
-	rate_key(session, kind, &key);
-	rates_spend(session->share->rates, text_slice(&key), per_hour);
-}
-
 static const struct reply *
 mail_account_check(const struct session *session, struct slice reverse_path)
 {
-	const struct account_options *account = session->account;
+	const struct principal *principal = &session->principal;
+	const struct generation *now = session_now(session);
+	const struct account_options *account =
+		principal_account(principal, now);
 
-	if (account == NULL)
-		return NULL;
+	if (principal_is_known(principal) && !principal_holds(principal, now))
+		return &reply_not_known;
 	if (!account_may_use(account, reverse_path))
 		return &reply_not_his;
-	return has_rate(session, 'm', account->messages_per_hour)
+	return principal_may_spend(principal, account, session->share->rates,
+				   USE_MESSAGE)
 		       ? NULL
 		       : &reply_messages_rate;
 }
@@ -289,7 +269,7 @@ mail_check(const struct session *session, struct slice args,
 	if (refusal != NULL)
 		return refusal;
 	if (session->listener->auth == AUTH_REQUIRED &&
-	    !session->is_authenticated)
+	    !principal_is_known(&session->principal))
 		return &reply_auth_first;
 	if (limits->max_messages_per_session > 0 &&
 	    session->messages >= limits->max_messages_per_session)
@@ -311,8 +291,9 @@ mail_check(const struct session *session, struct slice args,
 static enum step
 mail_run(struct session *session, const struct parsed *parsed)
 {
-	if (session->account != NULL)
-		spend_rate(session, 'm', session->account->messages_per_hour);
+	principal_renew(&session->principal, session_now(session));
+	principal_spend(&session->principal, session->share->rates,
+			USE_MESSAGE);
 	session->messages++;
 	session_begin(session, &parsed->mail);
 	session_enter(session, SESSION_MAIL);
@@ -334,15 +315,16 @@ rcpt_check(const struct session *session, struct slice args,
 	out->address = out->rcpt.path.address;
 	if (refusal != NULL)
 		return refusal;
-	if (!session->is_allowed && !session->is_authenticated)
+	if (!session->is_allowed && !principal_is_known(&session->principal))
 		return session->listener->auth == AUTH_NONE
 			       ? &reply_not_allowed
 			       : &reply_auth_first;
 	if (transaction_recipients(transaction) >=
 	    transaction_options(transaction)->limits.max_recipients)
 		return &reply_too_many_rcpt;
-	if (session->account != NULL &&
-	    !has_rate(session, 'r', session->account->recipients_per_hour))
+	if (!principal_may_spend(&session->principal,
+				 session->principal.account,
+				 session->share->rates, USE_RECIPIENT))
 		return &reply_recipients_rate;
 	return NULL;
 }
@@ -355,8 +337,8 @@ rcpt_run(struct session *session, const struct parsed *parsed)
 		transaction_options(session->transaction)->hostname;
 	CLEAN(text_done) struct text address = {0}, ours = {0};
 
-	if (session->account != NULL)
-		spend_rate(session, 'r', session->account->recipients_per_hour);
+	principal_spend(&session->principal, session->share->rates,
+			USE_RECIPIENT);
 	text_add(&address, rcpt->path.address);
 	if (rcpt->is_postmaster) {
 		text_addf(&address, "@%.*s", SLICE_ARG(hostname));
@@ -647,16 +629,13 @@ refuse(struct session *session, const struct command *command,
 {
 	enum step step;
 
-	if (refusal->code == 421) {
-		session_reply(session, refusal, SLICE_NONE);
-		return STEP_CLOSE;
-	}
 	if ((command->flags & MAIL) == 0)
 		return session_refuse(session, refusal, SLICE_NONE);
 	step = session_reject(session, refusal, SLICE_NONE, argument,
 			      SLICE(refusal->text));
 	session->is_discarding = session->transaction == NULL;
-	return is_followed(session, command) ? STEP_CLOSE : step;
+	return refusal->code == 421 || is_followed(session, command) ? STEP_CLOSE
+								     : step;
 }
 
 enum step

@@ -100,9 +100,9 @@ session_begin(struct session *session, const struct envelope_mail *mail)
 		.loop = session->loop,
 		.store = session->share->store,
 		.schedule = session->share->schedule,
-		.generation = session->loop->generation,
+		.generation = session_now(session),
 		.listener = session->listener->name,
-		.user = text_slice(&session->user),
+		.user = text_slice(&session->principal.user),
 		.normalizes = session->listener->bare_newlines ==
 			      BARE_NEWLINES_NORMALIZE,
 		.finished = on_finished,
@@ -118,7 +118,7 @@ session_begin(struct session *session, const struct envelope_mail *mail)
 		.client = &session->client,
 		.is_esmtp = session->is_esmtp,
 		.is_secured = session->is_secured,
-		.is_authenticated = session->is_authenticated,
+		.is_authenticated = principal_is_known(&session->principal),
 		.tls = text_slice(&tls),
 	};
 	session->transaction = transaction_new(&setup, mail);

@@ -66,6 +66,12 @@ session_options(const struct session *session)
 	return session->generation->options;
 }
 
+struct generation *
+session_now(const struct session *session)
+{
+	return session->loop->generation;
+}
+
 uint64_t
 session_command_timeout(const struct session *session)
 {
@@ -114,7 +120,7 @@ session_end(struct session *session)
 	list_remove(&session->link);
 	generation_unref(session->generation);
 	text_done(&session->helo);
-	text_done(&session->user);
+	principal_forget(&session->principal);
 	free(session);
 	share_session_ended(share);
 }
@@ -162,7 +168,7 @@ session_reply(struct session *session, const struct reply *reply,
 static bool
 is_stranger(const struct session *session)
 {
-	return !session->is_allowed && !session->is_authenticated;
+	return !session->is_allowed && !principal_is_known(&session->principal);
 }
 
 static enum step
@@ -404,9 +410,7 @@ secure(struct session *session)
 	text_done(&session->helo);
 	session->is_esmtp = false;
 	session->line_ends = LINE_ENDS_UNKNOWN;
-	session->is_authenticated = false;
-	text_done(&session->user);
-	session->account = NULL;
+	principal_forget(&session->principal);
 	session_enter(session, SESSION_SECURING);
 	if (may_have_begun)
 		stream_secure_server_begun(session->stream, session->tls);
@@ -529,7 +533,6 @@ session_start(struct share *share, int descriptor,
 	session->generation = generation_ref(generation);
 	session->listener = &options->listeners[listener];
 	session->tls = generation->listener_tls[listener];
-	session->users = generation->listener_users[listener];
 	if (!stream_accept(share->loop, descriptor, on_event, session,
 			   &session->stream, &fault)) {
 		log_note(LOG_LEVEL_WARNING, "lost", "%s", fault.text);

@@ -22,6 +22,7 @@
 #include "relay/net/wire.h"
 #include "relay/server/conduct.h"
 #include "relay/server/envelope.h"
+#include "relay/server/principal.h"
 #include "relay/server/share.h"
 #include "relay/server/transaction.h"
 
@@ -95,7 +96,7 @@ struct session {
 	struct address client;
 	bool is_allowed; /* may relay by its address */
 	bool is_counted; /* in the census */
-	bool is_esmtp, is_secured, is_authenticated;
+	bool is_esmtp, is_secured;
 	enum line_ends line_ends;
 	struct wire_lf lf;     /* of a message whose lines end so */
 	unsigned legacy;       /* told already */
@@ -109,10 +110,8 @@ struct session {
 			       sent behind it is no error of its own */
 	struct transaction *transaction;
 
-	const struct users *users; /* who may log in; NULL: nobody */
-	struct auth *auth;         /* in AUTH and AUTHING */
-	struct text user;          /* once authenticated */
-	const struct account_options *account; /* his; NULL: may do all */
+	struct auth *auth;          /* in AUTH and AUTHING */
+	struct principal principal; /* once authenticated */
 };
 
 /* Takes the connected socket and a reference of the generation. The session
@@ -151,6 +150,9 @@ void session_resume(struct session *session, enum step step);
 void session_reset(struct session *session); /* as RSET does */
 void session_begin(struct session *session, const struct envelope_mail *mail);
 const struct options *session_options(const struct session *session);
+/* The generation in force, which a reload may have made since the client
+ * connected: what a client asks for from now on goes by that. */
+struct generation *session_now(const struct session *session);
 extern const struct reply session_reply_closing;
 uint64_t session_command_timeout(const struct session *session);
 /* Takes what there is of input, as far as it can; the session may be gone

@@ -90,7 +90,8 @@ generation_ref(struct generation *used)
 void
 generation_unref(struct generation *used)
 {
-	used->references--;
+	if (used != NULL)
+		used->references--;
 }
 
 /* --- set-up --- */

@@ -165,6 +165,7 @@ def test_reload(world, users):
     cannot be read leaves all as it was."""
     world.setup.listener = ('auth = "required"\n auth_file = "%s"\n'
                             'auth_without_tls = true' % users)
+    passwd(users, "stays", "secret")
     world.start()
 
     def code_of(user, password):
@@ -177,15 +178,24 @@ def test_reload(world, users):
     assert code_of("keys", PASSWORDS["keys"]) == 235
     assert code_of("new", "secret") == 535
     passwd(users, "new", "secret")
-    signet.run("passwd", "--delete", users, "keys", check=0)
-    world.relay.hang_up()
-    world.relay.wait("reload")
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as gone, \
+            smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as stays:
+        gone.login("keys", PASSWORDS["keys"])
+        stays.login("stays", "secret")
+        smtplib_send(gone)
+        signet.run("passwd", "--delete", users, "keys", check=0)
+        world.relay.hang_up()
+        world.relay.wait("reload")
+        with pytest.raises(smtplib.SMTPSenderRefused) as refused:
+            gone.sendmail("alice@example.com", ["bob@example.net"], message())
+        assert refused.value.smtp_code == 421
+        smtplib_send(stays)
     assert code_of("new", "secret") == 235
     assert code_of("keys", PASSWORDS["keys"]) == 535
     with open(users, "a") as file:
         file.write("broken:{PLAIN}secret\n")
     said = signet.run("check-config", config=world.setup.path, check=78)
-    assert b"line 3: user 'broken': the scheme is not known" in said.stderr
+    assert b"line 4: user 'broken': the scheme is not known" in said.stderr
     world.relay.hang_up()
     world.relay.wait("reload-refused")
     assert code_of("new", "secret") == 235

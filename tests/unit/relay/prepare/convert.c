@@ -34,7 +34,8 @@ generation_ref(struct generation *used)
 void
 generation_unref(struct generation *used)
 {
-	used->references--;
+	if (used != NULL)
+		used->references--;
 }
 
 enum signer { SIGNER_GOOD, SIGNER_GONE, SIGNER_WRONG };

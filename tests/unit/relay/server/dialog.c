@@ -16,6 +16,7 @@
  *	! / end          the client is gone: by a reset, by a FIN
  *	closed           we have closed
  *	stop             the server is being stopped
+ *	reload WHAT      a generation comes in which WHAT is another: see reload()
  *	fail PART KIND   store, spool or signer: limit, system, none
  *	full yes|no      the store's answer to "do you accept?"
  *	slow COUNT       the spool drains after so many octets
@@ -62,6 +63,11 @@ static struct listener_options listener;
 static struct network networks[2];
 static struct tls_context *contexts[1];
 static struct users *users[1];
+/* The generation after a reload. */
+static struct generation generation_after;
+static struct options options_after;
+static struct listener_options listener_after;
+static struct users *users_after[1];
 static size_t sessions, acknowledged;
 /* Made once: by unsigned_action. */
 static struct policy *policies[2];
@@ -86,7 +92,8 @@ generation_ref(struct generation *used)
 void
 generation_unref(struct generation *used)
 {
-	used->references--;
+	if (used != NULL)
+		used->references--;
 }
 
 /* --- set-up --- */
@@ -150,6 +157,8 @@ begin(void)
 		.references = 1};
 	contexts[0] = NULL;
 	users_free(TAKE(users[0]));
+	users_free(TAKE(users_after[0]));
+	generation_after.references = 1;
 	share.offenders = offenders_new();
 	share.rates = rates_new();
 	share.census = census_new();
@@ -217,6 +226,41 @@ set_account(struct slice value)
 	} else {
 		cr_assert(slice_number(value, &account.recipients_per_hour));
 	}
+}
+
+/* "nothing", "user" (another name), "password", "auth" (none), "listener"
+ * (another name), "account" (who sends as somebody else). */
+static void
+reload(struct slice what)
+{
+	static struct account_options account;
+	static struct slice patterns[1];
+	const char *file = "user:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n";
+
+	if (slice_eq(what, SLICE("user")))
+		file = "other:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n";
+	else if (slice_eq(what, SLICE("password")))
+		file = "user:$1$abcdefgi$cHJi5PXp/ki/ktXzqlk6I1\n";
+	cr_assert(users_new(SLICE(file), &users_after[0], NULL));
+	listener_after = listener;
+	if (slice_eq(what, SLICE("auth")))
+		listener_after.auth = AUTH_NONE;
+	else if (slice_eq(what, SLICE("listener")))
+		listener_after.name = SLICE("other");
+	options_after = options;
+	options_after.listeners = &listener_after;
+	patterns[0] = SLICE("*@example.org");
+	account = (struct account_options){
+		.user = SLICE("user"), .from = patterns, .from_count = 1};
+	if (slice_eq(what, SLICE("account"))) {
+		options_after.accounts = &account;
+		options_after.accounts_count = 1;
+	}
+	generation_after = generation;
+	generation_after.options = &options_after;
+	generation_after.listener_users = users_after;
+	generation_after.references = 1;
+	loop.generation = &generation_after;
 }
 
 static void
@@ -462,20 +506,13 @@ expect_event(struct slice text)
 			     "%s:%u: no such event", run.file, run.line);
 }
 
-static void
-say(struct slice word, struct slice rest, struct slice whole)
+/* What should have happened by now; false: the word says no such thing. */
+static bool
+say_expected(struct slice word, struct slice rest)
 {
-	struct slice first;
 	uint64_t number = 0;
 
-	if (slice_eq(word, SLICE(">"))) {
-		send_lines(rest);
-	} else if (slice_eq(word, SLICE(">>"))) {
-		CLEAN(text_done) struct text bytes = {0};
-
-		unescape(rest, &bytes);
-		send_octets(text_slice(&bytes));
-	} else if (slice_eq(word, SLICE("<"))) {
+	if (slice_eq(word, SLICE("<"))) {
 		expect(rest);
 	} else if (slice_eq(word, SLICE("<*"))) {
 		while (has_further_line())
@@ -487,15 +524,37 @@ say(struct slice word, struct slice rest, struct slice whole)
 		expect_stored_raw(rest, word.bytes[0] == '>');
 	} else if (slice_eq(word, SLICE("event"))) {
 		expect_event(rest);
+	} else if (slice_eq(word, SLICE("closed"))) {
+		cr_expect(run.mode == CUT || !fake_stream_is_open(),
+			  "%s:%u: still open", run.file, run.line);
+	} else if (slice_eq(word, SLICE("stored"))) {
+		cr_assert(slice_number(rest, &number));
+		cr_expect(run.mode == CUT || fake_queue_stored() == number,
+			  "%s:%u: %zu stored", run.file, run.line,
+			  fake_queue_stored());
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* What the client does, or time; false: the word says no such thing. */
+static bool
+say_client(struct slice word, struct slice rest)
+{
+	if (slice_eq(word, SLICE(">"))) {
+		send_lines(rest);
+	} else if (slice_eq(word, SLICE(">>"))) {
+		CLEAN(text_done) struct text bytes = {0};
+
+		unescape(rest, &bytes);
+		send_octets(text_slice(&bytes));
 	} else if (slice_eq(word, SLICE("~"))) {
 		fake_stream_pass(duration(rest));
 	} else if (slice_eq(word, SLICE("!"))) {
 		fake_stream_vanish();
 	} else if (slice_eq(word, SLICE("end"))) {
 		fake_stream_end();
-	} else if (slice_eq(word, SLICE("closed"))) {
-		cr_expect(run.mode == CUT || !fake_stream_is_open(),
-			  "%s:%u: still open", run.file, run.line);
 	} else if (slice_eq(word, SLICE("tls"))) {
 		if (fake_stream_is_handshaking())
 			fake_stream_secure();
@@ -503,7 +562,21 @@ say(struct slice word, struct slice rest, struct slice whole)
 		connect_client();
 	} else if (slice_eq(word, SLICE("from"))) {
 		fake_stream_from(strndupa(rest.bytes, rest.len));
-	} else if (slice_eq(word, SLICE("stop"))) {
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void
+say(struct slice word, struct slice rest, struct slice whole)
+{
+	struct slice first;
+	uint64_t number = 0;
+
+	if (say_client(word, rest) || say_expected(word, rest))
+		return;
+	if (slice_eq(word, SLICE("stop"))) {
 		share.is_stopping = true;
 		LIST_EACH(item, &share.sessions)
 			session_stop(CONTAINER(item, struct session, link));
@@ -511,13 +584,10 @@ say(struct slice word, struct slice rest, struct slice whole)
 		LIST_EACH(item, &share.sessions)
 			CONTAINER(item, struct session, link)->conduct =
 				(struct conduct){0};
+	} else if (slice_eq(word, SLICE("reload"))) {
+		reload(rest);
 	} else if (slice_eq(word, SLICE("full"))) {
 		fake_queue_is_full(slice_eq(rest, SLICE("yes")));
-	} else if (slice_eq(word, SLICE("stored"))) {
-		cr_assert(slice_number(rest, &number));
-		cr_expect(run.mode == CUT || fake_queue_stored() == number,
-			  "%s:%u: %zu stored", run.file, run.line,
-			  fake_queue_stored());
 	} else if (slice_eq(word, SLICE("slow"))) {
 		cr_assert(slice_number(rest, &number));
 		fake_queue_slow(number);
@@ -552,6 +622,9 @@ end(void)
 	cr_expect_eq(generation.references, 1,
 		     "%s: %d references (cut at %zu)", run.file,
 		     generation.references, run.cut);
+	cr_expect_eq(generation_after.references, 1,
+		     "%s: %d references of the second (cut at %zu)", run.file,
+		     generation_after.references, run.cut);
 	cr_expect_leq(acknowledged, fake_queue_stored());
 	fake_queue_forget();
 	fake_stream_forget();

@@ -74,7 +74,9 @@ generation_ref(struct generation *used)
 void
 generation_unref(struct generation *used)
 {
-	__atomic_sub_fetch(&used->references, 1, __ATOMIC_SEQ_CST);
+	if (used != NULL)
+		__atomic_sub_fetch(&used->references, 1,
+				   __ATOMIC_SEQ_CST);
 }
 
 /* --- start and end --- */
