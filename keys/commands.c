@@ -7,6 +7,7 @@
 
 #include "keys/generate.h"
 #include "keys/record.h"
+#include "keys/rotate.h"
 #include "keys/signer.h"
 
 /* What a subcommand was given. */
@@ -334,6 +335,42 @@ check_run(const struct keys_options *options, const struct arguments *arguments)
 	return is_unknown ? EX_TEMPFAIL : EX_OK;
 }
 
+/* ---- rotate ---- */
+
+static int
+rotate_run(const struct keys_options *options,
+	   const struct arguments *arguments)
+{
+	static const int codes[] = {
+		[ROTATE_DONE] = EX_OK,
+		[ROTATE_WAITS] = EX_TEMPFAIL,
+		[ROTATE_WRONG] = EX_DATAERR,
+	};
+	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
+	CLEAN(text_done) struct text out = {0};
+	enum rotate_result result = ROTATE_DONE;
+	struct keys_options only;
+	struct fault fault = {0};
+	bool is_done;
+	int code;
+
+	if (!section_choose(options, arguments->words[0], &only))
+		return EX_DATAERR;
+	if (slice_eq(only.domains[0].name, SLICE("*"))) {
+		say("the section \"*\" signs for this domain and for others: "
+		    "its keys are to be replaced by hand");
+		return EX_DATAERR;
+	}
+	if (!keyring_load(&only, &keyring, &fault))
+		return fail(&fault);
+	is_done = rotate_next(&only, keyring_domain_at(keyring, 0),
+			      arguments->dns, &out, &result, &fault);
+	code = print(&out); /* also what was done before it failed */
+	if (!is_done)
+		return fail(&fault);
+	return code != EX_OK ? code : codes[result];
+}
+
 /* ---- which one, and with what ---- */
 
 static const struct command commands[] = {
@@ -343,6 +380,7 @@ static const struct command commands[] = {
 	{"list", 0, "j", list_run, "key list [--json]"},
 	{"dns", 1, "", dns_run, "key dns DOMAIN"},
 	{"check", 1, "", check_run, "key check DOMAIN"},
+	{"rotate", 1, "", rotate_run, "key rotate DOMAIN"},
 };
 
 static const struct command *

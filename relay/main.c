@@ -224,7 +224,8 @@ key_run(const struct invocation *invocation)
 	if (code == EX_OK)
 		code = options_read(invocation->config_path, false, &options);
 	if (code == EX_OK)
-		code = strcmp(argv[0], "check") == 0
+		code = strcmp(argv[0], "check") == 0 ||
+				       strcmp(argv[0], "rotate") == 0
 			       ? key_with_dns(options, argc, argv)
 			       : keys_command(&options->keys, NULL, argc, argv);
 	return code;
@@ -379,7 +380,8 @@ static const struct command {
 	 "[-b BITS]\n"
 	 "       signet [-c FILE] key list [--json]\n"
 	 "       signet [-c FILE] key dns DOMAIN\n"
-	 "       signet [-c FILE] key check DOMAIN",
+	 "       signet [-c FILE] key check DOMAIN\n"
+	 "       signet [-c FILE] key rotate DOMAIN",
 	 "makes keys, lists them, prints and checks their DNS records"},
 	{"queue", queue_run,
 	 "queue list [--json] [--domain D] [--sender A]\n"

@@ -172,3 +172,112 @@ def test_check(setup, keys, name_server, directory, started):
     assert check(code=75)[0].startswith("unknown rsa._domainkey"), bad
     check("example.org", 65)
     signet.run("key", "check", config=configured.path, check=64)
+
+
+def records_of(text):
+    return "\n".join(line for line in text.splitlines()
+                     if "._domainkey." in line and " TXT " in line)
+
+
+def test_rotation(setup, directory, started):
+    """Each step done as it is told; what is signed verifies at each."""
+    keys = Keys(os.path.join(directory, "rotated"))
+    configured = setup(keys=keys)
+    configured.domains = {}
+    configured.write()
+    zone = [records_of(generate(configured, "example.com", name, *more)
+                       .stdout.decode())
+            for name, more in (("old", ()), ("edd",
+                                             ("-a", "ed25519-sha256")))]
+    names = NameServer(directory, {"example.com": "\n".join(zone)})
+    started(names)
+    configured.resolver = names.resolver
+    lines = {name: 'selector "%s" { key = "example.com/%s.pem"  '
+             'state = "active" }' % (name, name) for name in ("old", "edd")}
+
+    def step(code=0):
+        configured.extra = 'domain "example.com" {\n%s\n}' % \
+            "\n".join(lines.values())
+        configured.write()
+        if os.path.exists(keys.path("example.com", "old")):
+            signed = signet.run("sign", config=configured.path, check=0,
+                                stdin=MESSAGES["plain"]).stdout
+            verdicts = judge.dkimpy(signed, judge.lookup_txt(names.port))
+            assert len(verdicts) == 2 and all(v.passed for v in verdicts)
+        return signet.run("key", "rotate", "example.com", check=code,
+                          config=configured.path).stdout.decode()
+
+    def state(name, old, new):
+        assert '"%s"' % old in lines[name]
+        lines[name] = lines[name].replace('"%s"' % old, '"%s"' % new)
+
+    def line_of(name):
+        with open(configured.path) as file:
+            number = [i for i, line in enumerate(file, 1)
+                      if 'selector "%s"' % name in line]
+        return "%s:%d: selector \"%s\"" % (configured.path, number[0], name)
+
+    # New keys, one for each that signs.
+    made = step()
+    added = re.findall(r'^ +(selector "(\d{4}[ab])" .*)$', made, re.M)
+    assert [name[-1] for _, name in added] == ["a", "b"], made
+    # Not added yet: told again, and no third one made.
+    again = step()
+    assert "is named by no selector" in again
+    assert sorted(os.listdir(keys.directory + "/example.com")) == sorted(
+        name + ".pem" for name in ("old", "edd", added[0][1], added[1][1]))
+    for line, name in added:
+        lines[name] = line
+    # Not published yet.
+    assert "is not to sign yet: nothing is published" in step(75)
+    zone.append(records_of(made))
+    wrong = records_of(made).replace("p=", "p=AAAA", 1)
+    names.replace({"example.com": "\n".join(zone[:2] + [wrong])})
+    assert "is not to sign yet" in step(65)
+    names.replace({"example.com": "\n".join(zone)})
+    switched = step()
+    for (_, name), old in zip(added, ("old", "edd")):
+        assert line_of(name) + ': state = "active"' in switched
+        assert line_of(old) + ': state = "retired"' in switched
+        state(name, "publish", "active")
+        state(old, "active", "retired")
+    retired = step()
+    assert "take old._domainkey.example.com out" in retired
+    names.replace({"example.com": zone[2]})
+    gone = step()
+    for old in ("old", "edd"):
+        assert line_of(old) in gone
+        assert "delete " + keys.path("example.com", old) in gone
+    for old in ("old", "edd"):
+        del lines[old]
+        os.unlink(keys.path("example.com", old))
+    # And from the start: names that are taken are not taken again.
+    assert re.findall(r"/\d{4}([a-z])\.pem, which", step()) == ["c", "d"]
+
+
+@pytest.mark.parametrize("section, said", [
+    ('domain "*" { selector "rsa" { key = "example.com/rsa.pem" } }',
+     "signs for this domain and for others"),
+    ('domain "example.com" { }', "has no selector yet"),
+    ('domain "example.org" { selector "rsa" { key = "example.com/rsa.pem" } }',
+     "no section for the domain"),
+])
+def test_nothing_to_rotate(setup, section, said):
+    configured = setup()
+    configured.domains = {}
+    configured.extra = section
+    configured.write()
+    done = signet.run("key", "rotate", "example.com", config=configured.path)
+    assert done.returncode in (65, 78), done
+    assert said in done.stderr.decode()
+
+
+def test_rotation_without_an_answer(setup):
+    configured = setup()
+    configured.domains = {}
+    configured.extra = 'domain "example.com" { selector "rsa" { key = ' \
+        '"example.com/rsa.pem"  state = "publish" } }'
+    configured.write()
+    done = signet.run("key", "rotate", "example.com", config=configured.path,
+                      check=75)
+    assert b"is not to sign yet" in done.stdout
