@@ -1,24 +1,20 @@
 #include "relay/options_check.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "milter/idn.h"
-#include "relay/login.h"
 #include "relay/machine.h"
 #include "relay/options_values.h"
 #include "relay/routing.h"
-#include "relay/users.h"
 
 #define RESOLVERS_MAX 16
 
 /* ---- places ---- */
 
-/* The n-th section of that name; an empty one for the default listener. */
-static const struct conf_item *
-section_at(const struct conf_item *section, const char *name, size_t n)
+const struct conf_item *
+options_section_at(const struct conf_item *section, const char *name, size_t n)
 {
 	static const struct conf_item nothing = {.is_section = true};
 	const struct conf_item *item = conf_item_find(section, name, n);
@@ -159,7 +155,7 @@ domains_settle(const struct settler *settler)
 			struct selector_options *selector =
 				&domain->selectors[j];
 			const struct conf_item *section =
-				section_at(item, "selector", j);
+			        options_section_at(item, "selector", j);
 			struct conf_place place =
 				conf_item_place(section, "key");
 
@@ -215,23 +211,24 @@ options_settle(struct options *options, const struct conf_sources *sources,
 	path_settle(&settler, root, "keys_dir", &options->keys.keys_dir);
 	for (size_t i = 0; i < options->listeners_count; i++) {
 		struct listener_options *listener = &options->listeners[i];
-		const struct conf_item *item = section_at(root, "listener", i);
+		const struct conf_item *item =
+		        options_section_at(root, "listener", i);
 
 		path_settle(&settler, item, "tls_cert", &listener->tls_cert);
 		path_settle(&settler, item, "tls_key", &listener->tls_key);
 		path_settle(&settler, item, "auth_file", &listener->auth_file);
 	}
-	path_settle(&settler, section_at(root, "delivery", 0),
-		    "auth_password_file",
-		    &options->delivery.login.password_file);
+	path_settle(&settler, options_section_at(root, "delivery", 0),
+	            "auth_password_file",
+	            &options->delivery.login.password_file);
 	routes_settle(&settler);
 }
 
 /* ---- checks ---- */
 
-static void
-fault_report(struct conf_errors *errors, struct conf_place place, bool is_good,
-	     const struct fault *fault)
+void
+options_fault_report(struct conf_errors *errors, struct conf_place place,
+                     bool is_good, const struct fault *fault)
 {
 	if (!is_good)
 		conf_error_fault(errors, place, fault);
@@ -278,7 +275,7 @@ listeners_check(const struct options *options, struct conf_errors *errors)
 		const struct listener_options *listener =
 			&options->listeners[i];
 		const struct conf_item *item =
-			section_at(options->items, "listener", i);
+		        options_section_at(options->items, "listener", i);
 
 		listener_check(listener, item, errors);
 		listener_auth_check(listener, item, errors);
@@ -385,15 +382,15 @@ routes_check(const struct options *options, struct conf_errors *errors)
 
 	const struct conf_item *item = options->items->items;
 
-	next_hop_check(section_at(options->items, "delivery", 0),
-		       &(struct next_hops){"smarthost", delivery->smarthost,
-					   delivery->smarthost_count},
-		       delivery->tls, delivery->implicit_tls, &delivery->login,
-		       errors);
-	tls_terms_check(section_at(options->items, "delivery", 0),
-			delivery->tls, &delivery->tls_terms, errors);
-	source_check(section_at(options->items, "delivery", 0),
-		     &delivery->source, errors);
+	next_hop_check(options_section_at(options->items, "delivery", 0),
+	               &(struct next_hops){"smarthost", delivery->smarthost,
+	                                   delivery->smarthost_count},
+	               delivery->tls, delivery->implicit_tls, &delivery->login,
+	               errors);
+	tls_terms_check(options_section_at(options->items, "delivery", 0),
+	                delivery->tls, &delivery->tls_terms, errors);
+	source_check(options_section_at(options->items, "delivery", 0),
+	             &delivery->source, errors);
 	for (size_t i = 0; i < options->routes_count; i++) {
 		const struct route_options *route = &options->routes[i];
 		struct fault fault;
@@ -402,9 +399,9 @@ routes_check(const struct options *options, struct conf_errors *errors)
 			item = item->next;
 
 		if (route->pattern.len > 0)
-			fault_report(errors, item->place,
-				     pattern_check(route->pattern, &fault),
-				     &fault);
+			options_fault_report(
+			        errors, item->place,
+			        pattern_check(route->pattern, &fault), &fault);
 		next_hop_check(item,
 			       &(struct next_hops){"via", route->via,
 						   route->via_count},
@@ -425,15 +422,17 @@ domain_sections_check(const struct domain_options *domain,
 	if (domain->name.len == 0)
 		return; /* reported already */
 	if (!slice_eq(domain->name, SLICE("*")))
-		fault_report(errors, item->place,
-			     domain_check(domain->name, &fault), &fault);
+		options_fault_report(errors, item->place,
+		                     domain_check(domain->name, &fault),
+		                     &fault);
 	for (size_t i = 0; i < domain->selectors_count; i++) {
 		struct slice name = domain->selectors[i].name;
 
 		if (name.len > 0)
-			fault_report(errors,
-				     section_at(item, "selector", i)->place,
-				     selector_check(name, &fault), &fault);
+			options_fault_report(
+			        errors,
+			        options_section_at(item, "selector", i)->place,
+			        selector_check(name, &fault), &fault);
 	}
 }
 
@@ -514,7 +513,8 @@ same_names_check(const struct options *options, const char *section,
 static void
 limits_check(const struct options *options, struct conf_errors *errors)
 {
-	const struct conf_item *item = section_at(options->items, "limits", 0);
+	const struct conf_item *item =
+	        options_section_at(options->items, "limits", 0);
 
 	/* Only where somebody wrote it: who lowers the size of messages does
 	 * not have to know of headers. A size of 0 is reported already. */
@@ -536,125 +536,4 @@ options_check(const struct options *options, struct conf_errors *errors)
 	same_names_check(options, "domain", options->keys.domains_count,
 			 domain_name_at, errors);
 	routing_check(options, errors);
-}
-
-/* ---- files ---- */
-
-static void
-file_check(struct slice path, struct conf_place place, const char *option,
-	   struct conf_errors *errors)
-{
-	CLEAN(clean_descriptor) int descriptor = -1;
-	CLEAN(text_done) struct text name = {0};
-	struct fault fault;
-
-	if (path.len == 0)
-		return;
-	text_add(&name, path);
-	descriptor = open(text_string(&name),
-			  O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (descriptor >= 0)
-		return;
-	fault_errno(&fault, "'%s': '%s'", option, text_string(&name));
-	conf_error_fault(errors, place, &fault);
-}
-
-static void
-password_check(const struct options *options,
-	       const struct login_options *login, const struct conf_item *item,
-	       struct conf_errors *errors)
-{
-	CLEAN(secret_cleanse) struct text password = {0};
-	struct fault fault;
-
-	if (login->user.len > 0)
-		fault_report(errors,
-			     conf_item_place(item, "auth_password_file"),
-			     login_read(login->password_file,
-					options->strict_key_modes, NULL,
-					&password, &fault),
-			     &fault);
-}
-
-static void
-users_check(const struct options *options,
-	    const struct listener_options *listener,
-	    const struct conf_item *item, struct conf_errors *errors)
-{
-	CLEAN(secret_cleanse) struct text bytes = {0};
-	struct users *users = NULL;
-	struct fault fault;
-	bool is_good;
-
-	if (listener->auth == AUTH_NONE)
-		return;
-	is_good = users_read(listener->auth_file, options->strict_key_modes,
-			     NULL, &bytes, &fault);
-	if (is_good && !users_new(text_slice(&bytes), &users, &fault))
-		is_good = fault_within(&fault, "auth_file '%.*s'",
-				       SLICE_ARG(listener->auth_file));
-	fault_report(errors, conf_item_place(item, "auth_file"), is_good,
-		     &fault);
-	users_free(users);
-}
-
-static void
-keys_check(const struct options *options, struct conf_errors *errors)
-{
-	for (size_t i = 0; i < options->keys.domains_count; i++) {
-		const struct domain_options *domain = &options->keys.domains[i];
-
-		for (size_t j = 0; j < domain->selectors_count; j++) {
-			const struct selector_options *selector =
-				&domain->selectors[j];
-			CLEAN(text_done) struct text path = {0};
-			struct conf_place place = {selector->file,
-						   selector->line};
-
-			if (selector->key_path.bytes[0] != '/')
-				text_addf(&path, "%.*s/",
-					  SLICE_ARG(options->keys.keys_dir));
-			text_add(&path, selector->key_path);
-			file_check(text_slice(&path), place, "key", errors);
-		}
-	}
-}
-
-bool
-options_check_files(const struct options *options, struct text *text,
-		    struct fault *fault)
-{
-	CLEAN(conf_errors_done) struct conf_errors errors = {0};
-	const struct conf_item *root = options->items;
-
-	for (size_t i = 0; i < options->listeners_count; i++) {
-		const struct listener_options *listener =
-			&options->listeners[i];
-		const struct conf_item *item = section_at(root, "listener", i);
-
-		file_check(listener->tls_cert,
-			   conf_item_place(item, "tls_cert"), "tls_cert",
-			   &errors);
-		file_check(listener->tls_key, conf_item_place(item, "tls_key"),
-			   "tls_key", &errors);
-		users_check(options, listener, item, &errors);
-	}
-	password_check(options, &options->delivery.login,
-		       section_at(root, "delivery", 0), &errors);
-	for (size_t i = 0; i < options->routes_count; i++)
-		password_check(options, &options->routes[i].login,
-			       section_at(root, "route", i), &errors);
-	keys_check(options, &errors);
-	return options_errors_report(&errors, root->place.file, text, fault);
-}
-
-bool
-options_check_key_files(const struct options *options, struct text *text,
-			struct fault *fault)
-{
-	CLEAN(conf_errors_done) struct conf_errors errors = {0};
-
-	keys_check(options, &errors);
-	return options_errors_report(&errors, options->items->place.file, text,
-				     fault);
 }

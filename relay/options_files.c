@@ -1,0 +1,125 @@
+#include "relay/options_check.h"
+
+#include <fcntl.h>
+
+#include "relay/login.h"
+#include "relay/users.h"
+
+static void
+file_check(struct slice path, struct conf_place place, const char *option,
+           struct conf_errors *errors)
+{
+	CLEAN(clean_descriptor) int descriptor = -1;
+	CLEAN(text_done) struct text name = {0};
+	struct fault fault;
+
+	if (path.len == 0)
+		return;
+	text_add(&name, path);
+	descriptor = open(text_string(&name),
+	                  O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (descriptor >= 0)
+		return;
+	fault_errno(&fault, "'%s': '%s'", option, text_string(&name));
+	conf_error_fault(errors, place, &fault);
+}
+
+static void
+password_check(const struct options *options, const struct login_options *login,
+               const struct conf_item *item, struct conf_errors *errors)
+{
+	CLEAN(secret_cleanse) struct text password = {0};
+	struct fault fault;
+
+	if (login->user.len > 0)
+		options_fault_report(
+		        errors, conf_item_place(item, "auth_password_file"),
+		        login_read(login->password_file,
+		                   options->strict_key_modes, NULL, &password,
+		                   &fault),
+		        &fault);
+}
+
+static void
+users_check(const struct options *options,
+            const struct listener_options *listener,
+            const struct conf_item *item, struct conf_errors *errors)
+{
+	CLEAN(secret_cleanse) struct text bytes = {0};
+	struct users *users = NULL;
+	struct fault fault;
+	bool is_good;
+
+	if (listener->auth == AUTH_NONE)
+		return;
+	is_good = users_read(listener->auth_file, options->strict_key_modes,
+	                     NULL, &bytes, &fault);
+	if (is_good && !users_new(text_slice(&bytes), &users, &fault))
+		is_good = fault_within(&fault, "auth_file '%.*s'",
+		                       SLICE_ARG(listener->auth_file));
+	options_fault_report(errors, conf_item_place(item, "auth_file"),
+	                     is_good, &fault);
+	users_free(users);
+}
+
+static void
+keys_check(const struct options *options, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < options->keys.domains_count; i++) {
+		const struct domain_options *domain = &options->keys.domains[i];
+
+		for (size_t j = 0; j < domain->selectors_count; j++) {
+			const struct selector_options *selector =
+			        &domain->selectors[j];
+			CLEAN(text_done) struct text path = {0};
+			struct conf_place place = {selector->file,
+			                           selector->line};
+
+			if (selector->key_path.bytes[0] != '/')
+				text_addf(&path, "%.*s/",
+				          SLICE_ARG(options->keys.keys_dir));
+			text_add(&path, selector->key_path);
+			file_check(text_slice(&path), place, "key", errors);
+		}
+	}
+}
+
+bool
+options_check_files(const struct options *options, struct text *text,
+                    struct fault *fault)
+{
+	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	const struct conf_item *root = options->items;
+
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		const struct listener_options *listener =
+		        &options->listeners[i];
+		const struct conf_item *item =
+		        options_section_at(root, "listener", i);
+
+		file_check(listener->tls_cert,
+		           conf_item_place(item, "tls_cert"), "tls_cert",
+		           &errors);
+		file_check(listener->tls_key, conf_item_place(item, "tls_key"),
+		           "tls_key", &errors);
+		users_check(options, listener, item, &errors);
+	}
+	password_check(options, &options->delivery.login,
+	               options_section_at(root, "delivery", 0), &errors);
+	for (size_t i = 0; i < options->routes_count; i++)
+		password_check(options, &options->routes[i].login,
+		               options_section_at(root, "route", i), &errors);
+	keys_check(options, &errors);
+	return options_errors_report(&errors, root->place.file, text, fault);
+}
+
+bool
+options_check_key_files(const struct options *options, struct text *text,
+                        struct fault *fault)
+{
+	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+
+	keys_check(options, &errors);
+	return options_errors_report(&errors, options->items->place.file, text,
+	                             fault);
+}
