@@ -33,23 +33,40 @@ arena_done(struct arena *arena)
 		next = block->next;
 		free(block);
 	}
-	*arena = (struct arena){0};
+	*arena = (struct arena){.block_size = arena->block_size};
+}
+
+/* The next one is twice as large, so that a small arena has few blocks, too. */
+static size_t
+arena_next_size(const struct arena *arena)
+{
+	size_t size = ARENA_BLOCK_SIZE;
+
+	if (arena->blocks != NULL)
+		size = 2 * (sizeof(*arena->blocks) + arena->blocks->size);
+	else if (arena->block_size > 0)
+		size = arena->block_size;
+	if (size > ARENA_BLOCK_SIZE)
+		size = ARENA_BLOCK_SIZE;
+	return size - sizeof(*arena->blocks);
 }
 
 static struct arena_block *
 arena_block_with(struct arena *arena, size_t size)
 {
 	struct arena_block *block = arena->blocks;
-	size_t block_size = ARENA_BLOCK_SIZE - sizeof(*block);
+	size_t block_size;
 
 	if (block != NULL && block->size - block->used >= size)
 		return block;
+	block_size = arena_next_size(arena);
 	if (block_size < size)
 		block_size = size;
 	block = memory_new(sizeof(*block) + block_size);
 	block->size = block_size;
 	block->next = arena->blocks;
 	arena->blocks = block;
+	arena->held_bytes += sizeof(*block) + block_size;
 	return block;
 }
 
@@ -66,7 +83,6 @@ arena_new(struct arena *arena, size_t size)
 	block = arena_block_with(arena, rounded);
 	memory = block->bytes + block->used;
 	block->used += rounded;
-	arena->used_bytes += rounded;
 	return memory;
 }
 

@@ -3,8 +3,9 @@
  *
  * One arena per session, per message, per delivery: nothing in it is freed
  * singly. arena_done() runs the registered cleanups in reverse order, then
- * frees all blocks. A zeroed struct arena is an empty one. What is put in is
- * bounded by the caller. Not thread-safe.
+ * frees all blocks. A zeroed struct arena is an empty one, and so is ARENA_SMALL:
+ * for what is kept by the ten thousand and is a few hundred bytes. What is put
+ * in is bounded by the caller. Not thread-safe.
  */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
@@ -17,8 +18,10 @@ struct arena_cleanup;
 struct arena {
 	struct arena_block *blocks;
 	struct arena_cleanup *cleanups;
-	size_t used_bytes; /* handed out so far */
+	size_t held_bytes; /* of its blocks */
+	size_t block_size; /* of the first one; 0: as large as any */
 };
+#define ARENA_SMALL ((struct arena){.block_size = 256})
 
 void arena_done(struct arena *arena);
 /* Zeroed and aligned for any type; never NULL. */

@@ -183,7 +183,6 @@ last_set(struct connection *connection, const struct recipient_result *result)
 	struct arena *arena = &connection->arena;
 
 	arena_done(arena);
-	*arena = (struct arena){.blocks = NULL};
 	connection->last = (struct recipient_result){
 		.outcome = result->outcome,
 		.reply = arena_copy(arena, result->reply),

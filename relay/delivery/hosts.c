@@ -44,6 +44,7 @@ hosts_new(void)
 {
 	struct hosts *hosts = memory_new(sizeof(*hosts));
 
+	hosts->arena = ARENA_SMALL;
 	hosts->references = 1;
 	return hosts;
 }
@@ -469,6 +470,7 @@ hosts_start(struct hosts_query *query, struct dns *dns,
 				      .route = *route,
 				      .dns = dns,
 				      .own_preference = HOSTS_NOT_OWN,
+				      .arena = ARENA_SMALL,
 				      .hosts = hosts_new()};
 	if (!route->is_direct)
 		return hosts_of_hops(query);

@@ -84,6 +84,7 @@ site_new(struct sites *sites, struct slice key)
 	memcpy(site->bytes, key.bytes, key.len);
 	site->key = slice_of(site->bytes, key.len);
 	site->sites = sites;
+	site->arena = ARENA_SMALL;
 	ASSERT(uv_mutex_init(&site->mutex) == 0);
 	pace_init(&site->pace);
 	atomic_init(&site->max, GATE_PLACES_MAX);
@@ -378,7 +379,6 @@ site_give_failed(struct site_place *place, uint64_t pause_max_ms,
 	pace_apply(site);
 	if (pause_ms > 0) {
 		arena_done(&site->arena);
-		site->arena = (struct arena){.blocks = NULL};
 		result_copy(&site->arena, why, &site->why);
 		atomic_store(&site->paused_until_ms, clock_now_ms() + pause_ms);
 		gate_empty(&site->gate);

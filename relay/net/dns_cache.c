@@ -20,6 +20,7 @@ dns_result_new(struct slice name, enum dns_type type)
 	struct dns_result *result = memory_new(sizeof(*result));
 
 	list_init(&result->link);
+	result->arena = ARENA_SMALL;
 	result->key.name = arena_copy(&result->arena, name);
 	result->key.type = type;
 	result->references = 1;
@@ -97,7 +98,7 @@ dns_cache_add(struct dns_cache *cache, struct dns_result *result,
 
 	if (node != NULL)
 		cache_remove(cache, *(struct dns_result **)node);
-	result->size_bytes = sizeof(*result) + result->arena.used_bytes;
+	result->size_bytes = sizeof(*result) + result->arena.held_bytes;
 	result->expires_ms = now_ms + ttl_ms;
 	if (ttl_ms == 0 || result->size_bytes > DNS_CACHE_BYTES_MAX)
 		return;

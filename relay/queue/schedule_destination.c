@@ -40,6 +40,7 @@ destination_new(struct schedule_loop *home, struct slice name)
 	destination->public.name = slice_of(destination->name, name.len);
 	destination->public.loop = home->loop;
 	destination->home = home;
+	destination->trouble.arena = ARENA_SMALL;
 	destination->batch = LEASE_READ_BATCH_FIRST;
 	destination->read_version = home->read_version;
 	list_init(&destination->starved);

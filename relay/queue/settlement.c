@@ -234,7 +234,6 @@ settlement_note_trouble(struct destination *destination,
 		return;
 	}
 	arena_done(&trouble->arena);
-	trouble->arena = (struct arena){.blocks = NULL};
 	trouble->result = (struct recipient_result){
 		.outcome = OUTCOME_DEFERRED,
 		.reply = arena_copy(&trouble->arena, result->reply),

@@ -480,6 +480,7 @@ delivery_new(struct message *message, const struct loop *loop,
 {
 	struct delivery *delivery = memory_new(sizeof(*delivery));
 
+	delivery->arena = ARENA_SMALL;
 	delivery->message = message_ref(message);
 	delivery->destination = destination_make(
 		loop, message, rows[0].destination, &delivery->arena);

@@ -70,6 +70,7 @@ walk_read_delivery(struct walk *walk, struct message *message,
 	struct delivery *delivery = memory_new(sizeof(*delivery));
 
 	list_init(&delivery->link);
+	delivery->arena = ARENA_SMALL;
 	delivery->message = message_ref(message);
 	if (!record_delivery_read(walk->destination,
 				  slice_of_val(&walk->value), delivery, fault))

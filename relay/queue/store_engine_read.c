@@ -28,6 +28,7 @@ engine_read_delivery(struct engine *engine, MDB_txn *txn,
 	struct slice record;
 
 	list_init(&delivery->link);
+	delivery->arena = ARENA_SMALL;
 	record_key_message(&key, id, 0);
 	if (!engine_get(txn, engine->messages, &key, &record, fault))
 		return fault_within(fault, "message");

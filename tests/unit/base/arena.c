@@ -55,3 +55,37 @@ Test(arena, copies_end_in_nul)
 	cr_expect_str_eq(copy.bytes, "7-x");
 	arena_done(&arena);
 }
+
+static const struct small_row {
+	const char *name;
+	size_t block_size, pieces, size, most_bytes;
+} small_rows[] = {
+	{"one piece, as usual", 0, 1, 10, 2048},
+	{"one piece, small", 256, 1, 10, 256},
+	{"two blocks, small", 256, 30, 10, 256 + 512},
+	{"as many as usual in the end, small", 256, 10000, 16,
+	 10000 * 16 * 9 / 8},
+	{"larger than any block, small", 256, 1, 5000, 5000 + 64},
+	{"larger than any block, as usual", 0, 1, 5000, 5000 + 64},
+};
+
+Test(arena, holds_what_it_needs)
+{
+	for (size_t i = 0; i < sizeof(small_rows) / sizeof(*small_rows); i++) {
+		const struct small_row *row = &small_rows[i];
+		struct arena arena = {.block_size = row->block_size};
+
+		/* The second time as the first. */
+		for (int round = 0; round < 2; round++) {
+			for (size_t j = 0; j < row->pieces; j++)
+				arena_new(&arena, row->size);
+			cr_expect(arena.held_bytes <= row->most_bytes,
+				  "%s: %zu bytes", row->name,
+				  arena.held_bytes);
+			cr_expect(arena.held_bytes >= row->pieces * row->size,
+				  "%s: %zu bytes", row->name,
+				  arena.held_bytes);
+			arena_done(&arena);
+		}
+	}
+}
