@@ -1,11 +1,17 @@
 /*
- * queue - a deep queue: what a start costs, what it holds in memory, and how
- * fast it is worked off.
+ * queue - a deep queue without a network: what its store and its schedule cost.
  *
- * usage: queue fill DIRECTORY [MESSAGES [DESTINATIONS [SIZE]]]
+ * usage: queue fill DIRECTORY [MESSAGES [DESTINATIONS [SIZE [DUE]]]]
+ *        queue age DIRECTORY [GROUPS [DESTINATIONS [SIZE]]]
  *        queue start DIRECTORY
  *
- * `fill` stores messages and defers each once. `start` opens the store, lets
+ * `fill` stores messages that have been deferred once, for d0.example,
+ * d1.example and so on, and are due in the hour that begins DUE seconds from
+ * now (default: -3600, so all are). `age` works on that as the store thread
+ * does: in each group some messages come, as many are delivered, and as many of
+ * the deferred ones are deferred again; a twentieth of those that come is of
+ * SIZE, the others are of 4 KiB. It says what a group costs as time goes on.
+ * `start` opens the store, lets
  * every destination hold what it was given first, as if none of them answered,
  * and then delivers all. Two processes, because the memory of the first must
  * not be counted with the second's.
@@ -14,16 +20,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/queue/schedule.h"
+#include "relay/queue/record.h"
+#include "relay/queue/store_engine.h"
 
 #define LOOPS 2
-#define FLIGHTS 256
+#define GROUP 20000
 
-static struct loop loops[LOOPS], main_loop;
+static struct loop loops[LOOPS];
 static struct store *store;
 static struct schedule *schedule;
 
@@ -65,101 +74,245 @@ bench_open(const char *directory)
 
 /* --- fill --- */
 
-static size_t wanted, destinations, size, started, ended;
+static size_t wanted, destinations, size;
+static long due_s;
 static struct body model;
 
-struct flight {
-	struct store_put put;
-	struct store_settle settle;
-};
-
-static void flight_start(struct flight *flight);
-
-static void
-fill_settled(struct store_settle *settle, const struct fault *fault)
+/* What a first attempt left behind: one recipient, deferred. */
+static struct delivery *
+delivery_make(struct message *message, uint64_t due_ms)
 {
-	ASSERT(fault == NULL);
-	delivery_free(settle->delivery);
-	ended++;
-	flight_start(settle->private);
-}
+	struct delivery *delivery = memory_new(sizeof(*delivery));
 
-static void
-fill_put(struct store_put *put, const struct fault *fault)
-{
-	struct flight *flight = put->private;
-	struct delivery *delivery = CONTAINER(put->deliveries.next,
-					      struct delivery, link);
-
-	ASSERT(fault == NULL);
-	list_remove(&delivery->link);
-	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+	delivery->message = message;
+	delivery->destination = message->recipients[0].destination;
+	delivery->recipients = arena_array(&delivery->arena, 1,
+					   sizeof(*delivery->recipients));
+	delivery->recipients_count = 1;
 	delivery->recipients[0].attempts = 1;
 	delivery->recipients[0].reply =
 		SLICE("450 4.2.0 mailbox busy, come back later");
-	flight->settle = (struct store_settle){.delivery = delivery,
-					       .due_ms = clock_wall_ms(),
-					       .loop = &main_loop,
-					       .done = fill_settled,
-					       .private = flight};
-	store_settle(store, &flight->settle);
+	delivery->recipients[0].status = SLICE("4.2.0");
+	delivery->recipients[0].mx = delivery->destination;
+	delivery->due_ms = due_ms;
+	delivery->last_attempt_ms = message->received_ms;
+	return delivery;
 }
 
-static void
-flight_start(struct flight *flight)
+static struct message *
+message_make(size_t number)
 {
-	struct message *message;
-	struct slice destination;
+	struct message *message = message_new(SLICE("sender@example.com"));
+	struct slice destination =
+		arena_printf(&message->arena, "d%zu.example",
+			     number % destinations);
 
-	if (started == wanted)
-		return;
-	message = message_new(SLICE("sender@example.org"));
-	destination = arena_printf(&message->arena, "d%zu.example",
-				   started % destinations);
 	message_add_recipient(message,
 			      arena_printf(&message->arena, "rcpt@%.*s",
 					   SLICE_ARG(destination)),
 			      destination);
+	message->prefix = SLICE("Received: from client.example.com\r\n"
+				"\tby relay.example.com with ESMTP\r\n");
 	message->body = model;
-	started++;
-	flight->put = (struct store_put){.message = message,
-					 .loop = &main_loop,
-					 .done = fill_put, .private = flight};
-	store_put(store, &flight->put);
-	message_unref(message);
+	return message;
 }
 
-static void
-model_make(void)
+static struct body
+body_make(size_t bytes)
 {
-	model.size = size;
-	model.chunks_count = 1;
-	model.chunks = memory_new(sizeof(*model.chunks));
-	model.chunks[0] = slice_of(memory_new(size), size);
+	char *text = memory_new(BODY_CHUNK);
+	struct body body = {.size = bytes, .header_len = 14};
+
+	memset(text, 'x', BODY_CHUNK);
+	memcpy(text, "Subject: x\r\n\r\n", 14);
+	body.chunks = memory_array(record_chunks(bytes), sizeof(*body.chunks));
+	for (; bytes > 0; bytes -= body.chunks[body.chunks_count++].len)
+		body.chunks[body.chunks_count] =
+			slice_sub(slice_of(text, BODY_CHUNK), 0, bytes);
+	return body;
 }
 
+/* Due one after the other, all within an hour. */
+static void
+fill_one(struct engine *engine, size_t number, uint64_t now_ms)
+{
+	struct message *message = message_make(number);
+	uint64_t due_ms = now_ms + (uint64_t)(due_s * (long)SECOND) +
+			  number * HOUR / wanted;
+	struct list deliveries;
+
+	list_init(&deliveries);
+	list_add_last(&deliveries, &delivery_make(message, due_ms)->link);
+	ASSERT(engine_put(engine, message, &deliveries, NULL));
+	delivery_free(CONTAINER(list_take_first(&deliveries), struct delivery,
+				link));
+}
+
+/* By what the store thread does for a group of messages, in large groups. */
 static int
 fill(const char *directory)
 {
-	struct flight *flights = memory_array(FLIGHTS, sizeof(*flights));
-	double start;
+	CLEAN(text_done) struct text queue = {0};
+	struct engine *engine = NULL;
+	struct fault fault = {0};
+	uint64_t now_ms = clock_wall_ms();
+	double start = now();
 
-	ASSERT(size > 0 && size <= BODY_CHUNK);
-	if (!bench_open(directory))
+	ASSERT(size >= 64 && size <= BODY_CHUNK);
+	text_addf(&queue, "%s/queue", directory);
+	(void)mkdir(directory, 0700);
+	if (!engine_open(text_string(&queue), &engine, &fault)) {
+		fprintf(stderr, "store: %s\n", fault.text);
 		return 1;
-	ASSERT(loop_init(&main_loop, 0, NULL));
-	model_make();
-	start = now();
-	for (size_t i = 0; i < FLIGHTS; i++)
-		flight_start(&flights[i]);
-	while (ended < wanted)
-		uv_run(&main_loop.uv, UV_RUN_ONCE);
-	printf("%zu messages of %zu bytes for %zu destinations stored and "
-	       "deferred: %.0f/s\n",
-	       wanted, size, destinations, (double)wanted / (now() - start));
-	store_close(store);
-	loop_done(&main_loop);
-	free(flights);
+	}
+	model = body_make(size);
+	for (size_t i = 0; i < wanted;) {
+		size_t end = i + GROUP < wanted ? i + GROUP : wanted;
+
+		ASSERT(engine_begin(engine, &fault));
+		for (; i < end; i++)
+			fill_one(engine, i, now_ms);
+		if (!engine_commit(engine, &fault)) {
+			fprintf(stderr, "store: %s\n", fault.text);
+			return 1;
+		}
+	}
+	printf("%zu messages of %zu bytes for %zu destinations stored: %.0f/s, "
+	       "%.0f bytes each\n",
+	       wanted, size, destinations, (double)wanted / (now() - start),
+	       (double)engine_used_bytes(engine) / (double)wanted);
+	engine_close(engine);
+	return 0;
+}
+
+/* --- age --- */
+
+#define AGE_EACH 8   /* of a kind, in a group */
+#define AGE_STAY 512 /* come and not delivered yet */
+#define AGE_REPORTS 10
+
+static struct delivery *staying[AGE_STAY];
+static size_t came;
+
+static double
+cpu_us(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return (double)used.tv_sec * 1e6 + (double)used.tv_nsec / 1e3;
+}
+
+static void
+age_come(struct engine *engine, const struct body *large,
+	 const struct body *usual)
+{
+	struct message *message = message_new(SLICE("sender@example.com"));
+	struct delivery **place = &staying[came % AGE_STAY];
+	struct list deliveries;
+	bool is_gone;
+
+	message_add_recipient(message, SLICE("rcpt@example.net"),
+			      SLICE("example.net"));
+	message->body = came % 20 == 0 ? *large : *usual;
+	if (*place != NULL) {
+		(*place)->recipients[0].outcome = OUTCOME_DELIVERED;
+		ASSERT(engine_settle(engine, *place, 0, &is_gone, NULL));
+		delivery_free(*place);
+	}
+	list_init(&deliveries);
+	*place = delivery_make(message, message->received_ms);
+	list_add_last(&deliveries, &(*place)->link);
+	ASSERT(engine_put(engine, message, &deliveries, NULL));
+	list_remove(&(*place)->link);
+	came++;
+}
+
+static void
+age_damaged(void *owner, struct slice destination, uint64_t due_ms,
+	    const struct message_id *id, const struct fault *fault)
+{
+	(void)owner;
+	(void)destination;
+	(void)due_ms;
+	(void)id;
+	(void)fault;
+	ASSERT(false);
+}
+
+/* The first of some destination. */
+static struct delivery *
+age_due(struct engine *engine)
+{
+	char name[32];
+	struct engine_due due = {
+		.destination = slice_of(name, (size_t)snprintf(
+				name, sizeof(name), "d%zu.example",
+				(size_t)random() % destinations)),
+		.until_ms = UINT64_MAX, .max = 1};
+	struct list *item;
+
+	list_init(&due.deliveries);
+	ASSERT(engine_read_due(engine, &due, age_damaged, NULL, NULL));
+	item = list_take_first(&due.deliveries);
+	ASSERT(item != NULL);
+	return CONTAINER(item, struct delivery, link);
+}
+
+static void
+age_group(struct engine *engine, const struct body *large,
+	  const struct body *usual)
+{
+	struct delivery *due[AGE_EACH];
+	bool is_gone;
+
+	for (size_t i = 0; i < AGE_EACH; i++)
+		due[i] = age_due(engine);
+	ASSERT(engine_begin(engine, NULL));
+	for (size_t i = 0; i < AGE_EACH; i++) {
+		age_come(engine, large, usual);
+		due[i]->recipients[0].outcome = OUTCOME_DEFERRED;
+		due[i]->recipients[0].attempts++;
+		ASSERT(engine_settle(engine, due[i], due[i]->due_ms + HOUR,
+				     &is_gone, NULL));
+		delivery_free(due[i]);
+	}
+	ASSERT(engine_commit(engine, NULL));
+}
+
+static int
+age(const char *directory)
+{
+	CLEAN(text_done) struct text queue = {0};
+	struct engine *engine = NULL;
+	struct fault fault = {0};
+	struct body usual, large;
+	double cpu = 0, start = now();
+
+	text_addf(&queue, "%s/queue", directory);
+	if (!engine_open(text_string(&queue), &engine, &fault)) {
+		fprintf(stderr, "store: %s\n", fault.text);
+		return 1;
+	}
+	large = body_make(size);
+	usual = body_make(4 * KIB);
+	for (size_t i = 0; i < wanted; i++) {
+		double before = cpu_us();
+
+		age_group(engine, &large, &usual);
+		cpu += cpu_us() - before;
+		if ((i + 1) % (wanted / AGE_REPORTS) != 0)
+			continue;
+		printf("%8zu groups: %7.1f us of CPU each, %6.1f s, "
+		       "%6.1f MiB used, %6.1f MiB to be used again\n",
+		       i + 1, cpu / (double)(wanted / AGE_REPORTS),
+		       now() - start,
+		       (double)engine_used_bytes(engine) / (double)MIB,
+		       (double)engine_reusable_bytes(engine) / (double)MIB);
+		cpu = 0;
+		start = now();
+	}
+	engine_close(engine);
 	return 0;
 }
 
@@ -302,7 +455,7 @@ start_all(const char *directory)
 	       memory_mib("RssFile"));
 	for (unsigned i = 0; i < LOOPS; i++)
 		loop_post(&loops[i], &waiting[i].post, on_answer);
-	took = wait_until(&gone, destinations);
+	took = wait_until(&taken, SIZE_MAX);
 	printf("%zu delivered in %.3f s: %.0f/s, RssAnon %.1f MiB\n",
 	       atomic_load(&taken), took, (double)atomic_load(&taken) / took,
 	       memory_mib("RssAnon"));
@@ -313,14 +466,18 @@ int
 main(int argc, char **argv)
 {
 	if (argc < 3 ||
-	    (strcmp(argv[1], "fill") != 0 && strcmp(argv[1], "start") != 0)) {
-		fprintf(stderr, "usage: queue fill|start DIRECTORY [MESSAGES "
-				"[DESTINATIONS [SIZE]]]\n");
+	    (strcmp(argv[1], "fill") != 0 && strcmp(argv[1], "age") != 0 &&
+	     strcmp(argv[1], "start") != 0)) {
+		fprintf(stderr, "usage: queue fill|age|start DIRECTORY [MESSAGES "
+				"[DESTINATIONS [SIZE [DUE]]]]\n");
 		return 64;
 	}
 	wanted = argc > 3 ? strtoul(argv[3], NULL, 10) : 100000;
 	destinations = argc > 4 ? strtoul(argv[4], NULL, 10) : 1000;
 	size = argc > 5 ? strtoul(argv[5], NULL, 10) : 1000;
+	due_s = argc > 6 ? strtol(argv[6], NULL, 10) : -3600;
+	if (strcmp(argv[1], "age") == 0)
+		return age(argv[2]);
 	return strcmp(argv[1], "fill") == 0 ? fill(argv[2])
 					    : start_all(argv[2]);
 }

@@ -1,0 +1,309 @@
+"""The bench behind tests/bench/deep; usage is written there."""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import relay  # and, by it, the way to harness/
+
+from harness import signet
+from harness.judge import Keys
+from harness.names import NameServer
+from harness.process import Server, children_of, wait_for
+
+FILL = os.path.join(os.environ["BUILD"], "tests/bench/bench-queue")
+HEALTHY = "example.net"
+# Of the bodies of the load, and which part of the messages.
+SIZES = (4096, 1), (100 << 10, 5)
+
+
+def status_of(pid, name):
+    """In KiB, of /proc/PID/status."""
+    with open("/proc/%d/status" % pid) as file:
+        for line in file:
+            if line.startswith(name + ":"):
+                return int(line.split()[1])
+    raise KeyError(name)
+
+
+class Relay:
+    """signet relay on a store of its own."""
+
+    def __init__(self, bench, name):
+        self.name = name
+        self.directory = os.path.join(bench.state, name)
+        self.setup = signet.Setup(self.directory, bench.keys,
+                                  bench.names.resolver,
+                                  mx_port=bench.sink.port)
+        self.setup.domains = {"example.com": ["rsa"]}
+        # The deferred ones stay so for as long as this lasts.
+        self.setup.delivery = 'expire = "30d" retry = {"5m", "12h"}'
+        self.port = self.setup.port
+        self.server = None
+
+    def fill(self, options, due):
+        """What the filling said."""
+        done = subprocess.run(
+            [FILL, "fill", self.setup.state_dir, str(options.messages),
+             str(options.destinations), str(options.size), str(due)],
+            stdout=subprocess.PIPE, check=True)
+        if os.getuid() == 0:
+            subprocess.run(["chown", "-R", "--reference",
+                            self.setup.state_dir,
+                            os.path.join(self.setup.state_dir, "queue")],
+                           check=True)
+        return done.stdout.decode().strip()
+
+    def bytes_on_disk(self):
+        return sum(os.stat(os.path.join(place, name)).st_blocks * 512
+                   for place, _, names in os.walk(self.setup.state_dir)
+                   for name in names)
+
+    def start(self):
+        """Seconds until it accepts."""
+        begun = time.monotonic()
+        self.server = Server(
+            [signet.binary(), "-c", self.setup.write(), "relay"],
+            self.directory, "relay")
+        self.server.wait_until(lambda: b'"ready"' in self._tail(), 60,
+                               "the event ready")
+        elapsed = time.monotonic() - begun
+        self.roots = [self.server.process.pid]
+        self.pid = max(children_of(self.server.process.pid),
+                       key=lambda pid: status_of(pid, "VmSize"))
+        return elapsed
+
+    def _tail(self, size=4096):
+        with open(self.server.log_path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return file.read()
+
+    def memory_mib(self):
+        return status_of(self.pid, "RssAnon") / 1024
+
+    def command(self, *words):
+        """(seconds until its first byte, and until its end, bytes)."""
+        begun, first, size = time.monotonic(), None, 0
+        process = subprocess.Popen(
+            [signet.binary(), "-c", self.setup.path, *words],
+            stdout=subprocess.PIPE, cwd="/")
+        while True:
+            data = os.read(process.stdout.fileno(), 1 << 20)
+            first = first or time.monotonic()
+            if not data:
+                break
+            size += len(data)
+        if process.wait() != 0:
+            raise RuntimeError("%s: exit %d" % (words, process.returncode))
+        return first - begun, time.monotonic() - begun, size
+
+    def counters(self):
+        done = subprocess.run(
+            [signet.binary(), "-c", self.setup.path, "status", "--json"],
+            stdout=subprocess.PIPE, check=True, cwd="/")
+        return json.loads(done.stdout)
+
+    def stop(self):
+        if self.server is not None:
+            self.server.stop(60)
+            self.server = None
+
+
+class Bench:
+    def __init__(self, directory, options):
+        self.options = options
+        self.state = options.state or directory
+        self.keys = Keys(os.path.join(directory, "keys"))
+        self.keys.make("example.com", "rsa", "rsa")
+        self.sink = relay.Sink(directory)
+        # Nobody listens at 127.0.0.2; each domain is a host of its own.
+        self.names = NameServer(directory, {
+            HEALTHY: "@ IN MX 10 mx\nmx IN A 127.0.0.1",
+            "example": "* IN A 127.0.0.2"})
+        self.rows, self.figures = [], {}
+
+    def say(self, what, value, empty=None):
+        self.rows.append((what, value, "" if empty is None else empty))
+        print("  %-52s %16s %16s" % self.rows[-1], flush=True)
+
+    def keep(self, name, value):
+        self.figures[name] = value
+        return value
+
+    def stop(self):
+        self.names.stop()
+        self.sink.stop()
+
+    def load(self, one, messages, size=4096):
+        return relay.Bench.run(self, one, size, 20, messages)
+
+
+def look(bench, deep, when):
+    """What looking at the queue takes."""
+    for words in (["status"], ["status", "--json", "--all"], ["queue", "list"],
+                  ["queue", "list", "--domain", "d7.example"]):
+        try:
+            first, whole, size = deep.command(*words)
+        except RuntimeError as error:
+            bench.say(" ".join(words), str(error))
+            continue
+        bench.keep("%s %s" % (when, " ".join(words)),
+                   {"first": first, "whole": whole, "bytes": size})
+        bench.say("%s: first byte, whole" % " ".join(words),
+                  "%.3f, %.3f s" % (first, whole))
+
+
+def compare(bench, empty, deep, when):
+    """Interleaved: rate and CPU for the destination that works."""
+    for size, part in SIZES:
+        compare_size(bench, empty, deep, when, size, part)
+
+
+def compare_size(bench, empty, deep, when, size, part):
+    options, runs = bench.options, {empty: [], deep: []}
+    for number in range(options.rounds):
+        for one in (empty, deep) if number % 2 else (deep, empty):
+            runs[one].append(bench.load(one, options.load // part, size))
+    rate, cpu = ({one: statistics.median(run[which] for run in rows)
+                  for one, rows in runs.items()} for which in (0, 1))
+    when += ", %d KiB" % (size >> 10)
+    bench.keep(when + " runs", {one.name: rows for one, rows in runs.items()})
+    bench.say("%s: accepted and delivered, messages/s" % when,
+              "%.0f (%.2f)" % (rate[deep], rate[deep] / rate[empty]),
+              "%.0f" % rate[empty])
+    bench.say("%s: CPU, µs/message" % when,
+              "%.0f (%.2f)" % (cpu[deep], cpu[deep] / cpu[empty]),
+              "%.0f" % cpu[empty])
+
+
+def tried(one, wanted):
+    """Every destination has met with its refusal."""
+    counters = one.counters()
+    return counters["deferred"] >= wanted and counters["connections"] < 10
+
+
+def measure_quiet(bench, empty):
+    options, deep = bench.options, Relay(bench, "quiet")
+    bench.say("filling", deep.fill(options, 7200).rpartition(": ")[2])
+    bench.say("disk, bytes/message",
+              "%.0f" % bench.keep("disk", deep.bytes_on_disk() /
+                                  options.messages))
+    try:
+        bench.say("nothing due: start, s", "%.2f" % bench.keep(
+            "quiet start", deep.start()), "%.2f" % empty.started)
+        bench.say("nothing due: RssAnon, MiB", "%.1f" % bench.keep(
+            "quiet memory", deep.memory_mib()), "%.1f" % empty.memory_mib())
+        look(bench, deep, "quiet")
+        compare(bench, empty, deep, "nothing due")
+        bench.say("nothing due, after that: RssAnon, MiB", "%.1f" % bench.keep(
+            "quiet memory after", deep.memory_mib()),
+            "%.1f" % empty.memory_mib())
+    finally:
+        deep.stop()
+        shutil.rmtree(deep.directory)
+
+
+def measure_due(bench, empty):
+    options, deep = bench.options, Relay(bench, "due")
+    deep.fill(options, -3600)
+    try:
+        bench.say("all due: start, s", "%.2f" % bench.keep(
+            "due start", deep.start()), "%.2f" % empty.started)
+        begun, most = time.monotonic(), 0
+        # Meanwhile.
+        rate, cpu = bench.load(deep, options.load)
+        bench.say("all due, being tried: messages/s", "%.0f" % rate)
+        wait_for(lambda: tried(deep, options.destinations), 120,
+                 "every destination to be tried")
+        bench.say("each destination tried, s", "%.1f" % bench.keep(
+            "due tried", time.monotonic() - begun))
+        bench.say("all due: RssAnon, MiB", "%.1f" % bench.keep(
+            "due memory", deep.memory_mib()))
+        bench.say("all due: highest RSS with mapped pages, MiB",
+                  "%.1f" % (status_of(deep.pid, "VmHWM") / 1024))
+        look(bench, deep, "due")
+        compare(bench, empty, deep, "all due")
+        bench.say("all due, after that: RssAnon, MiB", "%.1f" % bench.keep(
+            "due memory after", deep.memory_mib()),
+            "%.1f" % empty.memory_mib())
+        if options.delete:
+            measure_delete(bench, empty, deep)
+    finally:
+        deep.stop()
+        shutil.rmtree(deep.directory)
+
+
+def measure_delete(bench, empty, deep):
+    begun = time.monotonic()
+    process = subprocess.Popen(
+        [signet.binary(), "-c", deep.setup.path, "queue", "delete", "--all"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+    rate, cpu = bench.load(deep, bench.options.load)
+    bench.say("being deleted: messages/s", "%.0f" % rate)
+    # 75: what is being delivered is left alone.
+    if process.wait(300) not in (0, 75):
+        raise RuntimeError("queue delete: exit %d" % process.returncode)
+    bench.say("all deleted, s", "%.1f" % bench.keep(
+        "delete", time.monotonic() - begun))
+    bench.say("left: queued", "%d" % deep.counters()["queued"])
+    bench.say("then: RssAnon, MiB", "%.1f" % deep.memory_mib())
+    compare(bench, empty, deep, "emptied")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="tests/bench/deep")
+    parser.add_argument("--messages", type=int, default=1000000)
+    parser.add_argument("--destinations", type=int, default=10000)
+    parser.add_argument("--size", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--load", type=int, default=3000)
+    parser.add_argument("--delete", action="store_true")
+    parser.add_argument("--only", choices=["quiet", "due"])
+    parser.add_argument("--state")
+    parser.add_argument("--json")
+    return parser.parse_args()
+
+
+def measure(bench):
+    options = bench.options
+    print("%d messages of %d bytes for %d destinations; beside an empty queue"
+          % (options.messages, options.size, options.destinations))
+    empty = Relay(bench, "empty")
+    empty.started = empty.start()
+    try:
+        bench.load(empty, options.load)  # one that does not count
+        if options.only != "due":
+            measure_quiet(bench, empty)
+        if options.only != "quiet":
+            measure_due(bench, empty)
+    finally:
+        empty.stop()
+
+
+def main():
+    options = arguments()
+    with tempfile.TemporaryDirectory(prefix="signet-bench.") as directory:
+        os.chmod(directory, 0o755)
+        needed = 2500 * options.messages
+        if shutil.disk_usage(options.state or directory).free < needed:
+            sys.exit("not %d bytes free there; see --state" % needed)
+        bench = Bench(directory, options)
+        try:
+            measure(bench)
+        finally:
+            bench.stop()
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"messages": options.messages, "size": options.size,
+                       "destinations": options.destinations,
+                       "results": bench.figures}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
