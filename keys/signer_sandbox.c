@@ -2,16 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
 #include "keys/signer_wire.h"
 
-#if SIGNER_SANITIZED
+#if SANITIZED
 /* A report ends the process, so that its exit status tells. */
 const char *__ubsan_default_options(void);
 
@@ -21,6 +21,10 @@ __ubsan_default_options(void)
 	return "halt_on_error=1:print_stacktrace=1";
 }
 #endif
+
+#define REFUSE SCMP_ACT_ERRNO(EPERM)
+#define NOT_EXECUTABLE SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)
+#define TO_STDERR SCMP_A0(SCMP_CMP_EQ, STDERR_FILENO)
 
 /* What stays allowed, and what for. The memory calls have rules of their own
  * below. On machines that lack one of them libseccomp passes over it. */
@@ -46,7 +50,6 @@ static const int allowed_calls[] = {
 	SCMP_SYS(rt_sigreturn), SCMP_SYS(sigreturn), SCMP_SYS(restart_syscall),
 };
 
-#if SIGNER_SANITIZED
 /* What a report is made with. The file that it goes to may be made; nothing
  * that is there may be opened, nor another process started: the report comes
  * without source lines then. */
@@ -65,28 +68,17 @@ static const int sanitizer_refused_calls[] = {
 	SCMP_SYS(getdents64), SCMP_SYS(wait4), SCMP_SYS(process_vm_readv),
 	SCMP_SYS(uname), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(fcntl),
 };
-#endif
-
-static bool
-fault_from(int result, struct fault *fault, const char *what)
-{
-	errno = -result;
-	return fault_errno(fault, "%s", what);
-}
 
 bool
 sandbox_process(struct fault *fault)
 {
-	static const struct rlimit none = {0, 0};
 	struct rlimit limit;
 
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+	if (!sandbox_privileges(fault))
+		return false;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return fault_errno(fault, "prctl");
 	prctl(PR_SET_NAME, "signet-signer", 0, 0, 0);
-	if (setrlimit(RLIMIT_CORE, &none) < 0)
-		return fault_errno(fault, "RLIMIT_CORE");
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
@@ -98,118 +90,44 @@ sandbox_process(struct fault *fault)
 	return true;
 }
 
-static int
-allow_all(scmp_filter_ctx filter, const int *calls, size_t count,
-	  uint32_t action)
-{
-	for (size_t i = 0; i < count; i++) {
-		int result = seccomp_rule_add(filter, action, calls[i], 0);
-
-		if (result < 0)
-			return result;
-	}
-	return 0;
-}
-
-struct conditional {
-	int call;
-	uint32_t action;
-	struct scmp_arg_cmp condition;
-};
-
-static int
-add_conditional(scmp_filter_ctx filter, const struct conditional *rows,
-		size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		int result = seccomp_rule_add(filter, rows[i].action,
-					      rows[i].call, 1,
-					      rows[i].condition);
-
-		if (result < 0)
-			return result;
-	}
-	return 0;
-}
-
 /* Memory is never made executable, and nothing is written but to stderr. */
-static int
-allow_with_conditions(scmp_filter_ctx filter)
-{
-	const struct scmp_arg_cmp not_executable =
-		SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0);
-	const struct scmp_arg_cmp to_stderr =
-		SCMP_A0(SCMP_CMP_EQ, STDERR_FILENO);
-	const struct conditional rows[] = {
-		{SCMP_SYS(mmap), SCMP_ACT_ALLOW, not_executable},
-		{SCMP_SYS(mmap2), SCMP_ACT_ALLOW, not_executable},
-		{SCMP_SYS(mprotect), SCMP_ACT_ALLOW, not_executable},
-		{SCMP_SYS(write), SCMP_ACT_ALLOW, to_stderr},
-		{SCMP_SYS(writev), SCMP_ACT_ALLOW, to_stderr},
-	};
-
-	return add_conditional(filter, rows, COUNT(rows));
-}
-
-#if SIGNER_SANITIZED
-static int
-allow_sanitizer(scmp_filter_ctx filter)
-{
-	const uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
-	const struct conditional rows[] = {
-		{SCMP_SYS(write), SCMP_ACT_ALLOW,
-		 SCMP_A0(SCMP_CMP_GT, SIGNER_CONTROL)},
-		{SCMP_SYS(open), SCMP_ACT_ALLOW,
-		 SCMP_A1(SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT)},
-		{SCMP_SYS(openat), SCMP_ACT_ALLOW,
-		 SCMP_A2(SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT)},
-		{SCMP_SYS(open), refuse,
-		 SCMP_A1(SCMP_CMP_MASKED_EQ, O_CREAT, 0)},
-		{SCMP_SYS(openat), refuse,
-		 SCMP_A2(SCMP_CMP_MASKED_EQ, O_CREAT, 0)},
-	};
-	int result = allow_all(filter, sanitizer_calls, COUNT(sanitizer_calls),
-			       SCMP_ACT_ALLOW);
-
-	if (result == 0)
-		result = allow_all(filter, sanitizer_refused_calls,
-				   COUNT(sanitizer_refused_calls), refuse);
-	if (result == 0)
-		result = add_conditional(filter, rows, COUNT(rows));
-	return result;
-}
-#endif
-
-static int
-filter_fill(scmp_filter_ctx filter)
-{
-	int result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
-
-	if (result == 0)
-		result = allow_all(filter, allowed_calls, COUNT(allowed_calls),
-				   SCMP_ACT_ALLOW);
-	if (result == 0)
-		result = allow_with_conditions(filter);
-#if SIGNER_SANITIZED
-	if (result == 0)
-		result = allow_sanitizer(filter);
-#endif
-	return result;
-}
+static const struct sandbox_condition conditions[] = {
+	{SCMP_SYS(mmap), SCMP_ACT_ALLOW, NOT_EXECUTABLE},
+	{SCMP_SYS(mmap2), SCMP_ACT_ALLOW, NOT_EXECUTABLE},
+	{SCMP_SYS(mprotect), SCMP_ACT_ALLOW, NOT_EXECUTABLE},
+	{SCMP_SYS(write), SCMP_ACT_ALLOW, TO_STDERR},
+	{SCMP_SYS(writev), SCMP_ACT_ALLOW, TO_STDERR},
+	/* with sanitizers */
+	{SCMP_SYS(write), SCMP_ACT_ALLOW,
+	 SCMP_A0(SCMP_CMP_GT, SIGNER_CONTROL)},
+	{SCMP_SYS(open), SCMP_ACT_ALLOW,
+	 SCMP_A1(SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT)},
+	{SCMP_SYS(openat), SCMP_ACT_ALLOW,
+	 SCMP_A2(SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT)},
+	{SCMP_SYS(open), REFUSE, SCMP_A1(SCMP_CMP_MASKED_EQ, O_CREAT, 0)},
+	{SCMP_SYS(openat), REFUSE, SCMP_A2(SCMP_CMP_MASKED_EQ, O_CREAT, 0)},
+};
+#define SANITIZER_CONDITIONS 5
 
 bool
 sandbox_calls(struct fault *fault)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int result;
+	/* The last two with sanitizers only. */
+	static const struct sandbox_calls lists[] = {
+		{allowed_calls, COUNT(allowed_calls), SCMP_ACT_ALLOW},
+		{sanitizer_calls, COUNT(sanitizer_calls), SCMP_ACT_ALLOW},
+		{sanitizer_refused_calls, COUNT(sanitizer_refused_calls),
+		 REFUSE},
+	};
+	static const struct sandbox_filter filter = {
+		.lists = lists,
+		.lists_count = SANITIZED ? COUNT(lists) : 1,
+		.conditions = conditions,
+		.conditions_count =
+			COUNT(conditions) -
+			(SANITIZED ? 0 : SANITIZER_CONDITIONS),
+		.others = SCMP_ACT_KILL_PROCESS,
+	};
 
-	if (filter == NULL)
-		return fault_set(fault, FAULT_SYSTEM, "seccomp filter");
-	result = filter_fill(filter);
-	if (result == 0)
-		result = seccomp_load(filter);
-	seccomp_release(filter);
-	if (result < 0)
-		return fault_from(result, fault, "seccomp filter");
-	return true;
+	return sandbox_filter(&filter, fault);
 }

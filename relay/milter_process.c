@@ -15,6 +15,7 @@
 #include "keys/signer_pool.h"
 #include "milter/frontend.h"
 #include "milter/sessions.h"
+#include "relay/confinement.h"
 #include "relay/handover.h"
 #include "relay/limits.h"
 #include "relay/options.h"
@@ -425,7 +426,9 @@ process_start(struct process *process, struct handover *handover,
 		.ended = service_ended,
 	};
 
-	if (!generation_make(process, handover, &process->generation, fault))
+	/* libmilter makes a socket below it, and removes it. */
+	if (!confinement_begin("/tmp", fault) ||
+	    !generation_make(process, handover, &process->generation, fault))
 		return false;
 	log_configure(process->generation->options->log.format,
 		      process->generation->options->log.level);
@@ -433,7 +436,8 @@ process_start(struct process *process, struct handover *handover,
 		return false;
 	process->pool =
 		signer_pool_new(handover->signers, handover->signers_count);
-	if (!frontend_start(&service, handover->listeners[0], fault))
+	if (!frontend_start(&service, handover->listeners[0], fault) ||
+	    !confinement_complete(CONFINED_MILTER, fault))
 		return false;
 	descriptors_taken(process, handover);
 	return true;

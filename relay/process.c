@@ -6,6 +6,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "relay/confinement.h"
 #include "relay/control.h"
 #include "relay/delivery/destination.h"
 #include "relay/handover.h"
@@ -312,12 +313,14 @@ static bool
 process_start(struct process *process, struct handover *handover,
 	      struct fault *fault)
 {
-	if (!generation_receive(handover, &process->generation, fault))
+	if (!confinement_begin(".", fault) ||
+	    !generation_receive(handover, &process->generation, fault))
 		return false;
 	log_configure(process->generation->options->log.format,
 		      process->generation->options->log.level);
 	/* Before any thread is there: the store's check forks. */
 	if (!store_open_patiently(process, fault) || !log_start(fault) ||
+	    !confinement_complete(CONFINED_RELAY, fault) ||
 	    !loop_init(&process->main_loop, LOOPS_MAX, fault) ||
 	    !loops_start(process, handover, fault))
 		return false;

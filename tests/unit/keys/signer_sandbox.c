@@ -289,7 +289,7 @@ Test(signer_sandbox, other_calls_end_the_process)
 		}
 		cr_assert_eq(waitpid(child, &status, 0), child);
 		cr_expect((WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) ||
-				  (SIGNER_SANITIZED && WIFEXITED(status) &&
+				  (SANITIZED && WIFEXITED(status) &&
 				   WEXITSTATUS(status) == 0),
 			  "%s: %x", forbidden[i].name, status);
 	}

@@ -1,0 +1,56 @@
+/*
+ * sandbox - what a process gives up, for good: privileges, files, system calls.
+ *
+ * Knows how, not what: the lists are their processes' own
+ * (keys/signer_sandbox.c, relay/confinement.c).
+ *
+ * Errors      SYSTEM where the kernel refuses or lacks it.
+ * Thread      The calls before any thread is started, as each says.
+ */
+#ifndef BASE_SANDBOX_H
+#define BASE_SANDBOX_H
+
+#include <seccomp.h>
+
+#include "base/fault.h"
+
+/* The same answer, an SCMP_ACT_…, to each of these calls. Those that a machine
+ * does not have are passed over. */
+struct sandbox_calls {
+	const int *calls;
+	size_t count;
+	uint32_t action;
+};
+
+/* To one call where one of its arguments is so. */
+struct sandbox_condition {
+	int call;
+	uint32_t action;
+	struct scmp_arg_cmp condition;
+};
+
+struct sandbox_filter {
+	const struct sandbox_calls *lists;
+	size_t lists_count;
+	const struct sandbox_condition *conditions;
+	size_t conditions_count;
+	uint32_t others; /* to every other call */
+	bool logs;       /* refusals, to the kernel's log (audit, type 1326) */
+};
+
+/* No capability, and no way to any; no core, and memory that no other process
+ * of the same user may look into. Before any thread is started. */
+bool sandbox_privileges(struct fault *fault) MUST_USE;
+/* No capability: for a process that is to change no user any more. */
+bool sandbox_capabilities(struct fault *fault) MUST_USE;
+/* No file is made, written, removed or executed but below the directory, and
+ * there none is executed; files can be read as before. Where the kernel has no
+ * Landlock it does nothing. Before any thread is started; after
+ * sandbox_privileges(). */
+bool sandbox_files(const char *directory, struct fault *fault) MUST_USE;
+/* The filter holds for all threads. One more on top of others can only take
+ * away. After sandbox_privileges(), or with no_new_privs set. */
+bool sandbox_filter(const struct sandbox_filter *filter,
+		    struct fault *fault) MUST_USE;
+
+#endif
