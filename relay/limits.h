@@ -67,7 +67,9 @@
 #define STORE_READS_MAX 16384     /* waiting for them */
 #define STORE_SPACE_CHECK_MS 200  /* how long a look at the disk is good for */
 #define STORE_READERS_CHECK_MS (1 * MINUTE) /* for ones that have died */
-#define STORE_CHECK_MS (1 * SECOND) /* of the check at start */
+/* Of the two checks at start. */
+#define STORE_VERIFY_MS (SECOND / 2)
+#define STORE_CHECK_MS (SECOND / 2)
 
 /* Spool: bytes of one message under way to its file, then the writer waits;
  * threads for all files, and files that may wait for them. */

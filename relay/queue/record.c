@@ -82,6 +82,26 @@ record_key_delivery_read(struct slice key, struct message_id *id_out,
 	return true;
 }
 
+bool
+record_key_message_read(struct slice key, struct message_id *id_out,
+			uint32_t *number_out)
+{
+	uint32_t ordered;
+
+	if (key.len != MESSAGE_ID_SIZE + sizeof(ordered))
+		return false;
+	memcpy(id_out->bytes, key.bytes, MESSAGE_ID_SIZE);
+	memcpy(&ordered, key.bytes + MESSAGE_ID_SIZE, sizeof(ordered));
+	*number_out = be32toh(ordered);
+	return true;
+}
+
+uint64_t
+record_key_hash(struct slice key)
+{
+	return XXH3_64bits(key.bytes, key.len);
+}
+
 /* --- checksums --- */
 
 /* Of the bytes behind the checksum's own place. */

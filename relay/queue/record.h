@@ -55,6 +55,10 @@ bool record_key_due_read(struct slice key, struct slice *destination_out,
 			 struct message_id *id_out) MUST_USE;
 bool record_key_delivery_read(struct slice key, struct message_id *id_out,
 			      struct slice *destination_out) MUST_USE;
+bool record_key_message_read(struct slice key, struct message_id *id_out,
+			     uint32_t *number_out) MUST_USE;
+/* For comparing sets of keys by the sums of these. */
+uint64_t record_key_hash(struct slice key);
 
 /* Whether the message can be stored: every length within its field. */
 bool record_message_check(const struct message *message,
@@ -68,6 +72,10 @@ bool record_message_read(const struct message_id *id, struct slice record,
 			 struct fault *fault) MUST_USE;
 /* How many chunks a body has. */
 uint32_t record_chunks(uint64_t body_size);
+/* How many chunks stand behind the record: none of a body in a file. False:
+ * damaged. */
+bool record_message_chunks(const struct message_id *id, struct slice record,
+			   uint32_t *chunks_out) MUST_USE;
 
 /* Recipients that are DELIVERED or FAILED are left out. */
 size_t record_delivery_size(const struct delivery *delivery);
@@ -83,6 +91,7 @@ bool record_delivery_read(struct slice destination, struct slice record,
 struct record_place {
 	uint64_t due_ms, last_attempt_ms; /* wall; the latter 0: none yet */
 	bool is_held, is_owed_attempt;
+	size_t recipients;                /* out only */
 };
 /* False: damaged. */
 bool record_delivery_place(const struct message_id *id,

@@ -175,7 +175,7 @@ record_delivery_place(const struct message_id *id, struct slice destination,
 		return false;
 	take_8(&reader);
 	flags = take_8(&reader);
-	take_32(&reader);
+	place.recipients = take_32(&reader);
 	place.due_ms = take_64(&reader);
 	place.last_attempt_ms = take_64(&reader);
 	place.is_held = (flags & DELIVERY_IS_HELD) != 0;

@@ -227,3 +227,26 @@ record_message_read(const struct message_id *id, struct slice record,
 	*message_out = TAKE(message);
 	return true;
 }
+
+bool
+record_message_chunks(const struct message_id *id, struct slice record,
+		      uint32_t *chunks_out)
+{
+	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+	struct record_key key;
+	unsigned flags;
+	uint64_t size;
+
+	record_key_message(&key, id, 0);
+	if (!record_is_whole(&key, record))
+		return false;
+	take_8(&reader);
+	flags = take_8(&reader);
+	take_32(&reader);
+	take_64(&reader);
+	size = take_64(&reader);
+	if (reader.is_bad || size / BODY_CHUNK >= UINT32_MAX - 1)
+		return false;
+	*chunks_out = (flags & MESSAGE_IS_FILE) != 0 ? 0 : record_chunks(size);
+	return true;
+}

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/queue/record.h"
+#include "relay/queue/store_suspect.h"
 #include "relay/routing.h"
 
 /* What a reader found damaged; frees itself. */
@@ -147,6 +148,15 @@ group_commit(struct store *store, struct list *group, struct fault *fault)
 	return true;
 }
 
+/* What is damaged is mended at the next start. */
+void
+store_die_of(const struct fault *fault)
+{
+	if (engine_is_damaged(fault))
+		suspect_mark(fault->text);
+	store_die(fault);
+}
+
 /* Whether the store can go on after this. A file that cannot grow may show as
  * EIO (a short write), as a broken disk does; then the disk tells which. */
 static bool
@@ -154,7 +164,8 @@ fault_is_survivable(struct store *store, struct fault *fault)
 {
 	if (fault->system == EIO && space_is_out(&store->space))
 		fault->kind = FAULT_LIMIT;
-	return fault->kind == FAULT_LIMIT || fault->kind == FAULT_INPUT;
+	return fault->kind == FAULT_LIMIT ||
+	       (fault->kind == FAULT_INPUT && !engine_is_damaged(fault));
 }
 
 /* What fails alone fails alone. */
@@ -169,7 +180,7 @@ operation_commit_alone(struct store *store, struct store_operation *operation)
 	operation->fault = (struct fault){0};
 	if (!group_commit(store, &group, &fault)) {
 		if (!fault_is_survivable(store, &fault))
-			store_die(&fault);
+			store_die_of(&fault);
 		/* To the caller damage is as good as a failing disk. */
 		if (fault.kind == FAULT_INPUT)
 			fault.kind = FAULT_SYSTEM;
@@ -408,6 +419,7 @@ store_thread(void *argument)
 	struct list group, *item;
 	struct fault fault;
 
+	suspect_enter();
 	list_init(&group);
 	while (group_take(store, &group)) {
 		readers_check(store);
@@ -415,7 +427,7 @@ store_thread(void *argument)
 			continue;
 		if (!group_commit(store, &group, &fault)) {
 			if (!fault_is_survivable(store, &fault))
-				store_die(&fault);
+				store_die_of(&fault);
 			group_commit_singly(store, &group);
 		}
 		atomic_store(&store->space.reusable_bytes,

@@ -15,6 +15,9 @@
  *              (message, destination) one delivery: its recipients with
  *              attempts and last reply, and when it is due. Every record and
  *              chunk carries a checksum.
+ * Damage       A record that cannot be read is named and set aside. Where it
+ *              is the structure, the process ends and the next start salvages
+ *              what is whole (store_salvage.h).
  * Errors       A put that fails alone (too big, no space) fails alone. A
  *              failed sync is fatal: the process ends (exit 75), the
  *              supervisor starts it again, nothing was acknowledged.
@@ -33,8 +36,9 @@ struct spool_room;
 
 /* state_dir is the current directory of the process (the supervisor sees to
  * it), else `path` is a directory to open, made if missing. Takes the lock: a
- * second relay on it gets FAULT_BUSY. Checks the store in a child process
- * first. min_free_bytes: below it puts fail with FAULT_LIMIT. */
+ * second relay on it gets FAULT_BUSY. Checks the store first, and makes a
+ * new one of what is left of a damaged one. min_free_bytes: below it puts fail
+ * with FAULT_LIMIT. */
 bool store_open(const char *path, uint64_t min_free_bytes,
 		struct store **store_out, struct fault *fault) MUST_USE;
 /* Bounds that options set; at any time (a reload). memory_bytes: of message

@@ -160,11 +160,11 @@ check_result(const char *directory, pid_t child, bool has_ended, bool is_late,
 				 "is slow or failing, or its structure is "
 				 "damaged",
 				 directory, CHECK_TIMEOUT_MS / (int)SECOND);
-	return fault_set(fault, FAULT_INPUT,
-			 "%s: " ENGINE_DAMAGED " (the check ended with %s %d)",
-			 directory, WIFSIGNALED(status) ? "signal" : "status",
-			 WIFSIGNALED(status) ? WTERMSIG(status)
-					     : WEXITSTATUS(status));
+	fault_set(fault, FAULT_INPUT,
+		  "%s: the structure is damaged (the check ended with %s %d)",
+		  directory, WIFSIGNALED(status) ? "signal" : "status",
+		  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	return engine_damaged(fault);
 }
 
 bool

@@ -5,16 +5,15 @@
 #include <sys/stat.h>
 
 #include "relay/queue/record.h"
-
-/* In `about`: which layout this store has. */
-#define LAYOUT_KEY "layout"
-#define LAYOUT "1"
+#include "relay/queue/store_suspect.h"
 
 static bool
 status_is_damage(int status)
 {
 	return status == MDB_CORRUPTED || status == MDB_PAGE_NOTFOUND ||
-	       status == MDB_INVALID;
+	       status == MDB_INVALID || status == MDB_VERSION_MISMATCH ||
+	       status == MDB_INCOMPATIBLE || status == MDB_CURSOR_FULL ||
+	       status == MDB_PAGE_FULL;
 }
 
 bool
@@ -28,8 +27,9 @@ engine_fault(struct fault *fault, int status, const char *what)
 		kind = FAULT_LIMIT;
 	else if (status_is_damage(status))
 		return fault_set(fault, FAULT_INPUT,
-				 "%s: " ENGINE_DAMAGED " (%s)", what,
-				 mdb_strerror(status));
+				 "%s: the structure is damaged (%s)", what,
+				 mdb_strerror(status)) ||
+		       engine_damaged(fault);
 	else if (status == EACCES || status == EPERM || status == EROFS)
 		kind = FAULT_DENIED;
 	fault_set(fault, kind, "%s: %s", what, mdb_strerror(status));
@@ -87,6 +87,14 @@ engine_open_tables(struct engine *engine, struct fault *fault)
 	return true;
 }
 
+/* The engine found itself at its wit's end, and will abort. */
+static void
+engine_on_assert(MDB_env *env, const char *message)
+{
+	(void)env;
+	suspect_mark(message);
+}
+
 /* The map is address space, not memory; where that is scarce (a limit on it),
  * a smaller one will do. */
 static bool
@@ -101,6 +109,9 @@ engine_open_env(struct engine *engine, const char *directory,
 			mdb_env_close(engine->env);
 		engine->env = NULL;
 		status = mdb_env_create(&engine->env);
+		if (status == 0)
+			status = mdb_env_set_assert(engine->env,
+						    engine_on_assert);
 		if (status == 0)
 			status = mdb_env_set_maxdbs(engine->env, 8);
 		if (status == 0)

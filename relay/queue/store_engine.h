@@ -13,13 +13,27 @@
 #ifndef RELAY_QUEUE_STORE_ENGINE_H
 #define RELAY_QUEUE_STORE_ENGINE_H
 
+#include <errno.h>
+
 #include "relay/queue/store.h"
 
-/* What whoever runs the relay can do about a damaged structure. Messages may
- * be in it still: nothing of it is ever removed or written anew. */
-#define ENGINE_DAMAGED                                                         \
-	"its structure is damaged; move it away or put a copy in its place, "  \
-	"then start again"
+/* Damage to the structure itself, not to a record: nothing can be done with the
+ * store until it is salvaged (store_salvage.h). */
+static inline bool
+engine_is_damaged(const struct fault *fault)
+{
+	return fault->kind == FAULT_INPUT && fault->system == EUCLEAN;
+}
+/* Makes it one. False. */
+static inline bool
+engine_damaged(struct fault *fault)
+{
+	if (fault != NULL) {
+		fault->kind = FAULT_INPUT;
+		fault->system = EUCLEAN;
+	}
+	return false;
+}
 
 /* Deliveries that one page may pass over: a transaction stays short. */
 #define ENGINE_PAGE_LOOKS 16384

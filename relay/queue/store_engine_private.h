@@ -15,6 +15,10 @@
 #include "relay/queue/record.h"
 #include "relay/queue/store_engine.h"
 
+/* In `about`: which layout this store has. */
+#define LAYOUT_KEY "layout"
+#define LAYOUT "1"
+
 /* What an engine for reading has, too. */
 #define TABLES_OF_PAGES(X)                                                     \
 	X(messages)                                                            \

@@ -77,8 +77,9 @@ engine_walk_due(struct engine *engine, MDB_txn *txn, MDB_cursor *cursor,
 		struct fault fault;
 
 		if (!record_key_due_read(slice_of_val(&name), &destination,
-					 &due_ms, &id) ||
-		    !slice_eq(destination, due->destination))
+					 &due_ms, &id))
+			return MDB_CORRUPTED;
+		if (!slice_eq(destination, due->destination))
 			return MDB_NOTFOUND;
 		if (due_ms > due->until_ms || count == due->max) {
 			due->next_due_ms = due_ms;
@@ -87,6 +88,8 @@ engine_walk_due(struct engine *engine, MDB_txn *txn, MDB_cursor *cursor,
 		}
 		if (!engine_read_delivery(engine, txn, destination, &id,
 					  &delivery, &fault)) {
+			if (engine_is_damaged(&fault))
+				return MDB_CORRUPTED;
 			if (fault.kind != FAULT_INPUT &&
 			    fault.kind != FAULT_ABSENT)
 				return EIO;
@@ -167,9 +170,12 @@ engine_walk_all(struct engine *engine, MDB_txn *txn, MDB_cursor *cursor,
 		if (!record_key_due_read(slice_of_val(&name), &destination,
 					 &due_ms, &id))
 			return MDB_CORRUPTED;
-		if (!engine_read_delivery(engine, txn, destination, &id,
-					  &delivery, &fault))
-			damaged(owner, destination, due_ms, &id, &fault);
+		if (engine_read_delivery(engine, txn, destination, &id,
+					 &delivery, &fault))
+			continue;
+		if (engine_is_damaged(&fault))
+			return MDB_CORRUPTED;
+		damaged(owner, destination, due_ms, &id, &fault);
 	}
 	return status;
 }
@@ -225,6 +231,7 @@ engine_walk_destinations(MDB_cursor *cursor,
 			 void *owner)
 {
 	char next[DESTINATION_MAX + 1];
+	size_t next_len = 0;
 	MDB_val name, value;
 	int status = mdb_cursor_get(cursor, &name, &value, MDB_FIRST);
 
@@ -233,16 +240,18 @@ engine_walk_destinations(MDB_cursor *cursor,
 		uint64_t due_ms;
 		struct message_id id;
 
+		/* Not behind the one before: pages that lead in a circle. */
 		if (!record_key_due_read(slice_of_val(&name), &destination,
-					 &due_ms, &id)) {
-			status = mdb_cursor_get(cursor, &name, &value,
-						MDB_NEXT);
-			continue;
-		}
+					 &due_ms, &id) ||
+		    (next_len > 0 &&
+		     slice_compare(destination,
+				   slice_of(next, next_len - 1)) <= 0))
+			return MDB_CORRUPTED;
 		each(owner, destination, due_ms);
 		memcpy(next, destination.bytes, destination.len);
 		next[destination.len] = 1;
-		name = (MDB_val){destination.len + 1, next};
+		next_len = destination.len + 1;
+		name = (MDB_val){next_len, next};
 		status = mdb_cursor_get(cursor, &name, &value, MDB_SET_RANGE);
 	}
 	return status;

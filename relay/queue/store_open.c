@@ -9,6 +9,9 @@
 
 #include "base/log.h"
 #include "relay/queue/store_check.h"
+#include "relay/queue/store_salvage.h"
+#include "relay/queue/store_suspect.h"
+#include "relay/queue/store_verify.h"
 
 /* --- one relay per directory --- */
 
@@ -80,15 +83,69 @@ directory_sync(int directory, const char *path, struct fault *fault)
 
 /* --- the parts --- */
 
+static void
+findings_take(struct list *findings, struct store *store)
+{
+	struct list *item;
+
+	while ((item = list_take_first(findings)) != NULL) {
+		struct finding *finding =
+			CONTAINER(item, struct finding, link);
+
+		if (store != NULL)
+			store_set_aside(store,
+					slice_of(finding->destination,
+						 finding->destination_len),
+					finding->due_ms, &finding->id,
+					&finding->fault);
+		free(finding);
+	}
+}
+
+/* What lies there is read with mistrust first, then by the engine. */
+static bool
+store_try_engine(struct store *store, const char *path, struct list *findings,
+		 struct fault *fault)
+{
+	CLEAN(text_done) struct text directory = {0};
+	CLEAN(text_done) struct text file = {0};
+
+	text_addf(&directory, "%s/queue", path);
+	text_addf(&file, "%s/queue/data.mdb", path);
+	return store_verify(text_string(&file),
+			    clock_now_ms() + STORE_VERIFY_MS, fault) &&
+	       store_check(text_string(&directory), findings, fault) &&
+	       engine_open(text_string(&directory), &store->engine, fault);
+}
+
+static bool
+store_mend(struct store *store, const char *path, const char *reason,
+	   struct fault *fault)
+{
+	if (!store_salvage(path, reason, fault))
+		return false;
+	suspect_clear(store->directory);
+	return true;
+}
+
 static bool
 store_open_engine(struct store *store, const char *path,
 		  struct list *findings, struct fault *fault)
 {
-	CLEAN(text_done) struct text directory = {0};
+	CLEAN(text_done) struct text reason = {0};
 
-	text_addf(&directory, "%s/queue", path);
-	return store_check(text_string(&directory), findings, fault) &&
-	       engine_open(text_string(&directory), &store->engine, fault);
+	if (suspect_read(store->directory, &reason) &&
+	    !store_mend(store, path, text_string(&reason), fault))
+		return false;
+	if (store_try_engine(store, path, findings, fault))
+		return true;
+	if (!engine_is_damaged(fault))
+		return false;
+	findings_take(findings, NULL);
+	text_clear(&reason);
+	text_add_string(&reason, fault->text);
+	return store_mend(store, path, text_string(&reason), fault) &&
+	       store_try_engine(store, path, findings, fault);
 }
 
 static bool
@@ -125,6 +182,7 @@ store_free(struct store *store)
 		spool_room_free(store->room);
 	if (store->engine != NULL)
 		engine_close(store->engine);
+	suspect_unwatch();
 	clean_descriptor(&store->lock);
 	clean_descriptor(&store->directory);
 	uv_cond_destroy(&store->wake);
@@ -146,25 +204,6 @@ store_new(void)
 	return store;
 }
 
-static void
-findings_take(struct list *findings, struct store *store)
-{
-	struct list *item;
-
-	while ((item = list_take_first(findings)) != NULL) {
-		struct finding *finding =
-			CONTAINER(item, struct finding, link);
-
-		if (store != NULL)
-			store_set_aside(store,
-					slice_of(finding->destination,
-						 finding->destination_len),
-					finding->due_ms, &finding->id,
-					&finding->fault);
-		free(finding);
-	}
-}
-
 static bool
 store_open_parts(struct store *store, const char *path,
 		 uint64_t min_free_bytes, struct list *findings,
@@ -174,6 +213,8 @@ store_open_parts(struct store *store, const char *path,
 	    !store_lock(store, path, fault) ||
 	    !store_open_engine(store, path, findings, fault))
 		return false;
+	suspect_watch(store->directory);
+	suspect_enter();
 	space_init(&store->space, store->directory, min_free_bytes,
 		   engine_reusable_bytes(store->engine));
 	if (!spool_room_new(store->directory, &store->space, &store->room,
@@ -196,9 +237,11 @@ store_open(const char *path, uint64_t min_free_bytes, struct store **store_out,
 
 	list_init(&findings);
 	if (!store_open_parts(store, path, min_free_bytes, &findings, fault)) {
+		suspect_leave();
 		findings_take(&findings, NULL);
 		return false;
 	}
+	suspect_leave();
 	findings_take(&findings, store);
 	*store_out = TAKE(store);
 	return true;

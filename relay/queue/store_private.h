@@ -42,6 +42,9 @@ struct store {
  * was for was acknowledged, and only a fresh start knows what is on it. */
 _Noreturn void store_die(const struct fault *fault);
 
+/* The same; where the fault is damage the next start salvages the store. */
+_Noreturn void store_die_of(const struct fault *fault);
+
 /* Gives an operation to the store thread. */
 void store_submit(struct store *store, struct store_operation *operation,
 		  enum operation_kind kind);

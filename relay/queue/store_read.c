@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "relay/queue/record.h"
+#include "relay/queue/store_suspect.h"
 
 /* Reads run on threads of their own: a page fault on cold data must not stop a
  * loop. */
@@ -52,6 +53,21 @@ read_start(struct store *store, struct store_operation *operation,
 	loop_post(loop, &operation->post, refused);
 }
 
+/* Reads on a thread of the worker; a damaged structure ends the process. */
+static void
+read_begin(void)
+{
+	suspect_enter();
+}
+
+static void
+read_end(const struct store_operation *operation)
+{
+	suspect_leave();
+	if (engine_is_damaged(&operation->fault))
+		store_die_of(&operation->fault);
+}
+
 /* --- what is due --- */
 
 static void
@@ -75,9 +91,11 @@ read_due_run(struct job *job)
 	struct list *item;
 
 	list_init(&due.deliveries);
+	read_begin();
 	if (!engine_read_due(store->engine, &due, read_due_damaged, store,
 			     &operation->fault))
 		ASSERT(operation->fault.kind != FAULT_NONE);
+	read_end(operation);
 	while ((item = list_take_first(&due.deliveries)) != NULL)
 		list_add_last(&read->deliveries, item);
 	read->has_more = due.has_more;
@@ -162,17 +180,18 @@ read_page_run(struct job *job)
 	struct store_operation *operation = operation_of_job(job);
 	struct store_read_page *read = read_page_of(operation);
 	struct engine *engine = operation->store->engine;
-	bool is_read =
-		read->is_one
-			? engine_read_message(engine, &read->after,
-					      &read->deliveries,
-					      read_page_damaged, read,
-					      &operation->fault)
-			: read_page(engine, read, &operation->fault);
+	bool is_read;
 
+	read_begin();
+	is_read = read->is_one ? engine_read_message(engine, &read->after,
+						     &read->deliveries,
+						     read_page_damaged, read,
+						     &operation->fault)
+			       : read_page(engine, read, &operation->fault);
 	ASSERT(is_read || operation->fault.kind != FAULT_NONE);
 	if (is_read && read->prepare != NULL)
 		read->prepare(read);
+	read_end(operation);
 }
 
 static void
@@ -215,6 +234,7 @@ read_depths_run(struct job *job)
 	struct store_operation *operation = operation_of_job(job);
 	struct store_read_depths *read = read_depths_of(operation);
 
+	read_begin();
 	for (size_t i = 0; i < read->count; i++) {
 		struct store_depth *depth = &read->depths[i];
 
@@ -222,8 +242,9 @@ read_depths_run(struct job *job)
 					depth->destination, read->max,
 					&depth->due, &depth->held,
 					&operation->fault))
-			return;
+			break;
 	}
+	read_end(operation);
 }
 
 static void
@@ -266,6 +287,22 @@ read_body_memory(struct store_read_body *read)
 					 read->max));
 }
 
+static bool
+read_body_stored(struct store *store, struct store_read_body *read,
+		 struct fault *fault)
+{
+	struct store_operation *operation = &read->operation;
+	bool is_read;
+
+	read_begin();
+	is_read = engine_read_chunk(store->engine, &read->message->id,
+				    (uint32_t)(read->offset / BODY_CHUNK) + 1,
+				    read->offset % BODY_CHUNK, read->max,
+				    &read->bytes, fault);
+	read_end(operation);
+	return is_read;
+}
+
 static void
 read_body_damaged(struct store *store, const struct message *message,
 		  const struct fault *fault)
@@ -300,11 +337,7 @@ read_body_run(struct job *job)
 	else if (message->body.chunks != NULL)
 		read_body_memory(read);
 	else
-		is_read = engine_read_chunk(
-			store->engine, &message->id,
-			(uint32_t)(read->offset / BODY_CHUNK) + 1,
-			read->offset % BODY_CHUNK, read->max, &read->bytes,
-			&operation->fault);
+		is_read = read_body_stored(store, read, &operation->fault);
 	if (is_read && read->bytes.len == before)
 		fault_set(&operation->fault, FAULT_INPUT,
 			  "the body is shorter than its record says");
@@ -348,5 +381,15 @@ store_each_destination(struct store *store,
 				    uint64_t due_ms),
 		       void *owner, struct fault *fault)
 {
-	return engine_each_destination(store->engine, each, owner, fault);
+	bool is_done;
+
+	suspect_enter();
+	is_done = engine_each_destination(store->engine, each, owner, fault);
+	suspect_leave();
+	/* The process ends, and the next one mends it. */
+	if (!is_done && engine_is_damaged(fault)) {
+		suspect_mark(fault->text);
+		fault->kind = FAULT_SYSTEM;
+	}
+	return is_done;
 }

@@ -1,0 +1,76 @@
+/*
+ * pages_private - what the files of pages share.
+ *
+ *	pages.c       the file, what it says of itself, the free list, values
+ *	pages_walk.c  trees and leaves
+ */
+#ifndef RELAY_QUEUE_PAGES_PRIVATE_H
+#define RELAY_QUEUE_PAGES_PRIVATE_H
+
+#include "relay/queue/pages.h"
+
+#define PAGE_HEADER 16
+#define NODE_HEADER 8
+#define PAGE_NONE UINT64_MAX /* the root of an empty tree */
+
+/* Flags of pages; DIRTY is the engine's while it writes. */
+#define PAGE_BRANCH 0x01u
+#define PAGE_LEAF 0x02u
+#define PAGE_OVERFLOW 0x04u
+#define PAGE_META 0x08u
+#define PAGE_DIRTY 0x10u
+/* Flags of nodes in leaves. */
+#define NODE_BIG 0x01u
+#define NODE_TREE 0x02u
+
+struct page_header {
+	uint64_t number;
+	uint16_t pad, flags;
+	union {
+		struct {
+			uint16_t lower, upper; /* of the room between */
+		} room;
+		uint32_t pages; /* of an overflow, this one included */
+	};
+};
+static_assert(sizeof(struct page_header) == PAGE_HEADER, "as in the file");
+
+struct page_tree {
+	uint32_t pad; /* of the free list: the size of pages */
+	uint16_t flags, depth;
+	uint64_t branches, leaves, overflows, entries, root;
+};
+static_assert(sizeof(struct page_tree) == 48, "as in the file");
+
+struct pages {
+	int file;
+	size_t page_size;
+	uint64_t count;      /* pages that can be in use */
+	uint8_t *used, *free; /* a bit each */
+	struct pages_tree frees, tables;
+	bool is_free_doubtful;
+	char damage[128];
+};
+
+static inline bool
+bit_get(const uint8_t *bits, uint64_t number)
+{
+	return (bits[number / 8] >> (number % 8) & 1) != 0;
+}
+
+static inline void
+bit_set(uint8_t *bits, uint64_t number)
+{
+	bits[number / 8] |= (uint8_t)(1u << (number % 8));
+}
+
+/* Notes the first damage. False. */
+bool pages_note(struct pages *pages, const char *format, ...)
+	PRINTF_LIKE(2, 3);
+/* False: the file ends before, or cannot be read there. */
+bool pages_read(struct pages *pages, uint64_t page, size_t from, void *out,
+		size_t len) MUST_USE;
+/* The pages of a value of its own; 0: it makes no sense. */
+uint64_t pages_overflow(struct pages *pages, uint64_t page, size_t len);
+
+#endif

@@ -1,0 +1,300 @@
+#include "relay/queue/store_salvage.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "relay/queue/store_salvage_private.h"
+
+#define NEW "queue.salvage"
+
+/* --- the old one's trees --- */
+
+/* Tables whose nodes are of no use, or follow from others'; their pages are
+ * known to be in use all the same. */
+static bool
+on_skipped(void *owner, struct slice key, const struct pages_value *value)
+{
+	(void)owner;
+	(void)key;
+	(void)value;
+	return true;
+}
+
+struct tables {
+	struct salvage *salvage;
+	struct pages_tree messages, deliveries;
+	bool has_messages, has_deliveries;
+};
+
+static bool
+on_table(void *owner, struct slice key, const struct pages_value *value)
+{
+	struct pages_walk skip = {.node = on_skipped};
+	struct tables *tables = owner;
+	struct pages_tree tree;
+
+	if (!pages_tree_read(value, &tree))
+		return true;
+	if (slice_eq(key, SLICE("messages"))) {
+		tables->messages = tree;
+		tables->has_messages = true;
+	} else if (slice_eq(key, SLICE("deliveries"))) {
+		tables->deliveries = tree;
+		tables->has_deliveries = true;
+	} else {
+		(void)pages_walk(tables->salvage->pages, &tree, &skip);
+	}
+	return true;
+}
+
+static bool
+trees_take(struct salvage *salvage)
+{
+	struct tables tables = {.salvage = salvage};
+	struct pages_walk walk = {.owner = &tables,
+				  .node = on_table,
+				  .is_sifting = true};
+
+	(void)pages_walk(salvage->pages, pages_tables(salvage->pages), &walk);
+	walk = (struct pages_walk){.owner = salvage,
+				   .node = salvage_node,
+				   .is_sifting = true};
+	if (tables.has_messages)
+		(void)pages_walk(salvage->pages, &tables.messages, &walk);
+	walk.lost = salvage_gap;
+	if (tables.has_deliveries)
+		(void)pages_walk(salvage->pages, &tables.deliveries, &walk);
+	else
+		salvage_gap(salvage, SLICE_NONE, SLICE_NONE);
+	salvage_gap_end(salvage);
+	return salvage->fault.kind == FAULT_NONE;
+}
+
+/* What is in no tree and not free was in one that is broken. */
+static bool
+pages_take_rest(struct salvage *salvage)
+{
+	if (pages_damage(salvage->pages)[0] == '\0')
+		return true;
+	pages_scan(salvage->pages, false, salvage, salvage_node);
+	if (!pages_knows_free(salvage->pages)) {
+		/* Of deliveries only those that have a message. */
+		salvage->is_doubtful = salvage->is_for_messages = true;
+		pages_scan(salvage->pages, true, salvage, salvage_node);
+		salvage->is_for_messages = false;
+		pages_scan(salvage->pages, true, salvage, salvage_node);
+	}
+	return salvage->fault.kind == FAULT_NONE;
+}
+
+/* --- the directories --- */
+
+static bool
+file_remove(const char *path, const char *name)
+{
+	CLEAN(text_done) struct text text = {0};
+
+	text_addf(&text, "%s/%s", path, name);
+	return unlink(text_string(&text)) == 0 || errno == ENOENT;
+}
+
+static bool
+new_open(struct salvage *salvage, struct fault *fault)
+{
+	CLEAN(text_done) struct text directory = {0};
+	int status;
+
+	/* Of one that was interrupted. */
+	if (!file_remove(salvage->path, NEW "/data.mdb") ||
+	    !file_remove(salvage->path, NEW "/lock.mdb"))
+		return fault_errno(fault, "%s/" NEW, salvage->path);
+	text_addf(&directory, "%s/" NEW, salvage->path);
+	if (!engine_open(text_string(&directory), &salvage->engine, fault))
+		return false;
+	/* It is made durable once it is whole. */
+	status = mdb_env_set_flags(salvage->engine->env, MDB_NOSYNC, 1);
+	return status == 0 || engine_fault(fault, status, "salvage");
+}
+
+static bool
+new_close(struct salvage *salvage, struct fault *fault)
+{
+	int status = mdb_env_sync(salvage->engine->env, 1);
+
+	engine_close(TAKE(salvage->engine));
+	return status == 0 || engine_fault(fault, status, "salvage");
+}
+
+static bool
+aside_make(struct salvage *salvage, struct fault *fault)
+{
+	CLEAN(text_done) struct text path = {0};
+	time_t now = (time_t)(clock_wall_ms() / SECOND);
+	struct tm parts;
+
+	gmtime_r(&now, &parts);
+	for (unsigned i = 0; i < 100; i++) {
+		size_t len = strftime(salvage->aside, sizeof(salvage->aside),
+				      "queue.damaged-%Y%m%dT%H%M%SZ", &parts);
+
+		if (i > 0)
+			snprintf(salvage->aside + len,
+				 sizeof(salvage->aside) - len, "-%u", i);
+		text_clear(&path);
+		text_addf(&path, "%s/%s", salvage->path, salvage->aside);
+		if (mkdir(text_string(&path), 0700) == 0)
+			return true;
+		if (errno != EEXIST)
+			break;
+	}
+	return fault_errno(fault, "%s", text_string(&path));
+}
+
+/* Bodies in files that no message names any more: of what was lost, or was
+ * never accepted. */
+static bool
+spool_set_aside(struct salvage *salvage, struct fault *fault)
+{
+	CLEAN(text_done) struct text path = {0};
+	struct dirent *entry;
+	struct message_id id;
+	bool is_stored, is_done = true;
+	DIR *list;
+
+	text_addf(&path, "%s/spool", salvage->path);
+	list = opendir(text_string(&path));
+	if (list == NULL)
+		return errno == ENOENT ||
+		       fault_errno(fault, "%s", text_string(&path));
+	while (is_done && (entry = readdir(list)) != NULL) {
+		CLEAN(text_done) struct text from = {0};
+		CLEAN(text_done) struct text to = {0};
+
+		if (!message_id_read(SLICE(entry->d_name), &id) ||
+		    !engine_has_message(salvage->engine, &id, &is_stored,
+					NULL) ||
+		    is_stored)
+			continue;
+		text_addf(&from, "%s/spool/%s", salvage->path, entry->d_name);
+		text_addf(&to, "%s/%s/%s", salvage->path, salvage->aside,
+			  entry->d_name);
+		if (rename(text_string(&from), text_string(&to)) != 0)
+			is_done = fault_errno(fault, "%s", text_string(&to));
+	}
+	closedir(list);
+	return is_done;
+}
+
+static bool
+directory_sync(const char *path, const char *name, struct fault *fault)
+{
+	CLEAN(clean_descriptor) int directory = -1;
+	CLEAN(text_done) struct text text = {0};
+
+	text_addf(&text, "%s/%s", path, name);
+	directory = open(text_string(&text),
+			 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0 || (fsync(directory) != 0 && errno != EINVAL))
+		return fault_errno(fault, "%s: sync", text_string(&text));
+	return true;
+}
+
+/* The damaged file has two names until the new one takes the first. What the
+ * engine knows of readers goes with the old one. */
+static bool
+files_change(struct salvage *salvage, struct fault *fault)
+{
+	CLEAN(text_done) struct text old = {0};
+	CLEAN(text_done) struct text aside = {0};
+	CLEAN(text_done) struct text new = {0};
+
+	text_addf(&old, "%s/queue/data.mdb", salvage->path);
+	text_addf(&aside, "%s/%s/data.mdb", salvage->path, salvage->aside);
+	text_addf(&new, "%s/" NEW "/data.mdb", salvage->path);
+	if (link(text_string(&old), text_string(&aside)) != 0)
+		return fault_errno(fault, "%s", text_string(&aside));
+	if (!directory_sync(salvage->path, salvage->aside, fault) ||
+	    !directory_sync(salvage->path, ".", fault))
+		return false;
+	if (!file_remove(salvage->path, "queue/lock.mdb") ||
+	    rename(text_string(&new), text_string(&old)) != 0)
+		return fault_errno(fault, "%s", text_string(&old));
+	if (!directory_sync(salvage->path, "queue", fault))
+		return false;
+	(void)file_remove(salvage->path, NEW "/lock.mdb");
+	text_clear(&new);
+	text_addf(&new, "%s/" NEW, salvage->path);
+	(void)rmdir(text_string(&new));
+	return true;
+}
+
+/* --- all of it --- */
+
+static bool
+salvage_take(struct salvage *salvage, struct fault *fault)
+{
+	CLEAN(text_done) struct text path = {0};
+
+	text_addf(&path, "%s/queue/data.mdb", salvage->path);
+	if (!pages_open(text_string(&path), &salvage->pages, fault) &&
+	    fault->kind != FAULT_INPUT)
+		return false;
+	if (!engine_begin(salvage->engine, fault))
+		return false;
+	if ((salvage->pages == NULL ||
+	     (trees_take(salvage) && pages_take_rest(salvage))) &&
+	    salvage_queue(salvage))
+		return engine_commit(salvage->engine, fault);
+	*fault = salvage->fault;
+	engine_abort(salvage->engine);
+	return false;
+}
+
+static void
+salvage_log(const struct salvage *salvage, const char *reason)
+{
+	struct log line;
+
+	log_begin(&line, LOG_LEVEL_ERROR, "store-damaged");
+	log_number(&line, "messages", salvage->messages);
+	log_number(&line, "deliveries", salvage->deliveries);
+	log_number(&line, "again", salvage->again);
+	log_number(&line, "lost", salvage->lost);
+	log_string(&line, "set_aside", salvage->aside);
+	log_string(&line, "reason", reason);
+	log_send(&line);
+}
+
+static void
+salvage_done(struct salvage *salvage)
+{
+	if (salvage->engine != NULL)
+		engine_close(salvage->engine);
+	if (salvage->pages != NULL)
+		pages_close(salvage->pages);
+	arena_done(&salvage->arena);
+	text_done(&salvage->last);
+	free(salvage->gaps);
+}
+
+bool
+store_salvage(const char *path, const char *reason, struct fault *fault)
+{
+	CLEAN(salvage_done) struct salvage salvage = {.path = path};
+
+	if (!new_open(&salvage, fault) || !salvage_take(&salvage, fault) ||
+	    !aside_make(&salvage, fault) ||
+	    !spool_set_aside(&salvage, fault) ||
+	    !new_close(&salvage, fault) || !files_change(&salvage, fault))
+		return fault_within(fault, "salvage of the damaged queue");
+	salvage_log(&salvage, reason);
+	return true;
+}

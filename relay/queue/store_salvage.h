@@ -1,0 +1,28 @@
+/*
+ * store_salvage - a new store of what a damaged one still holds.
+ *
+ * Every record and chunk whose checksum is right is taken over; what is due
+ * follows from the deliveries' records. Where trees are broken, leaves that no
+ * tree leads to are read too, but those of the free list only where that cannot
+ * be believed either: they hold what was delivered before. Where it is not known
+ * whether a recipient has a message, it is sent again: rather twice than lost.
+ *
+ * The damaged file is kept, as queue.damaged-TIME/data.mdb in the state
+ * directory, with the bodies in files that no message names any more. Nothing
+ * ever removes that. Lost messages are logged as `damaged`, the whole as
+ * `store-damaged`.
+ *
+ * May be interrupted at any moment: until the new store is whole and durable,
+ * the old one stays in its place, and then is replaced in one step.
+ */
+#ifndef RELAY_QUEUE_STORE_SALVAGE_H
+#define RELAY_QUEUE_STORE_SALVAGE_H
+
+#include "base/fault.h"
+
+/* In the state directory `path`; `reason` is for the log. Nobody may have the
+ * store open. LIMIT: there is no room for a second store. */
+bool store_salvage(const char *path, const char *reason,
+		   struct fault *fault) MUST_USE;
+
+#endif

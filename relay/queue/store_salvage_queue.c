@@ -1,0 +1,396 @@
+#include "relay/queue/store_salvage_private.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "relay/routing.h"
+
+/* Each lost one has its own line, up to here; the rest is counted. */
+#define LINES_MAX 1000
+
+/* One message of the new store, with what there is of it. */
+struct whole {
+	struct salvage *salvage;
+	struct message *message;
+	struct list deliveries;
+	bool *is_covered; /* per recipient: some delivery is for it */
+};
+
+void
+salvage_lost(struct salvage *salvage, const struct message_id *id,
+	     struct slice destination, const char *why)
+{
+	char text[MESSAGE_ID_TEXT + 1];
+	struct log line;
+
+	if (++salvage->lost > LINES_MAX)
+		return;
+	message_id_write(id, text);
+	log_begin(&line, LOG_LEVEL_ERROR, "damaged");
+	log_string(&line, "id", text);
+	if (destination.len > 0)
+		log_text(&line, "domain", routing_domain(destination));
+	log_string(&line, "reason", why);
+	log_send(&line);
+}
+
+/* The first key behind all that begin with this one. */
+static void
+key_step(struct text *key)
+{
+	while (key->len > 0 && (uint8_t)key->bytes[key->len - 1] == UINT8_MAX)
+		key->len--;
+	if (key->len > 0)
+		key->bytes[key->len - 1]++;
+}
+
+static bool
+key_is_of(const struct text *key, const struct message_id *id)
+{
+	return key->len >= sizeof(id->bytes) &&
+	       memcmp(key->bytes, id->bytes, sizeof(id->bytes)) == 0;
+}
+
+/* --- deliveries --- */
+
+static bool
+put_due(struct salvage *salvage, struct slice destination,
+	const struct message_id *id, const struct record_place *place)
+{
+	struct engine *engine = salvage->engine;
+	struct record_key key;
+
+	record_key_due(&key, destination, place->due_ms, id);
+	salvage->deliveries++;
+	return salvage_write(salvage,
+			     place->is_held ? engine->held : engine->due,
+			     slice_of(key.bytes, key.len), SLICE_NONE, 0);
+}
+
+static void
+whole_cover(struct whole *whole, const struct delivery *delivery)
+{
+	struct message *message = whole->message;
+	struct slice domain = routing_domain(delivery->destination);
+
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		whole->is_covered[delivery->recipients[i].index] = true;
+	/* The others that it was for are done with. */
+	for (size_t i = 0; i < message->recipients_count; i++)
+		if (slice_eq(message->recipients[i].destination, domain))
+			whole->is_covered[i] = true;
+}
+
+/* One that the message has; a record that is whole but fits no such message is
+ * as good as none. */
+static bool
+whole_delivery(struct whole *whole, struct slice key, struct slice record)
+{
+	struct salvage *salvage = whole->salvage;
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		memory_new(sizeof(*delivery));
+	struct record_place place;
+	struct slice destination;
+	struct message_id id;
+
+	delivery->message = message_ref(whole->message);
+	if (!record_key_delivery_read(key, &id, &destination) ||
+	    !record_delivery_place(&id, destination, record, &place) ||
+	    !record_delivery_read(destination, record, delivery, NULL))
+		return salvage_delete(salvage, salvage->engine->deliveries,
+				      key);
+	whole_cover(whole, delivery);
+	return put_due(salvage, destination, &id, &place);
+}
+
+static bool
+whole_deliveries(struct whole *whole, size_t *count_out)
+{
+	const struct message_id *id = &whole->message->id;
+	struct salvage *salvage = whole->salvage;
+	CLEAN(text_done) struct text from = {0};
+	CLEAN(text_done) struct text key = {0};
+	CLEAN(text_done) struct text record = {0};
+
+	*count_out = 0;
+	text_add(&from, slice_of(id->bytes, sizeof(id->bytes)));
+	while (salvage_seek(salvage, salvage->engine->deliveries,
+			    text_slice(&from), &key, &record) &&
+	       key_is_of(&key, id)) {
+		if (!whole_delivery(whole, text_slice(&key),
+				    text_slice(&record)))
+			return false;
+		++*count_out;
+		text_clear(&from);
+		text_add(&from, text_slice(&key));
+		text_add_byte(&from, '\0');
+	}
+	return salvage->fault.kind == FAULT_NONE;
+}
+
+/* A recipient of whom nothing is known, and of those with the same domain. */
+static bool
+whole_again(struct whole *whole, struct slice domain)
+{
+	struct message *message = whole->message;
+	struct salvage *salvage = whole->salvage;
+	struct delivery delivery = {.message = message, .destination = domain};
+	struct record_place place = {.due_ms = message->received_ms};
+	struct record_key key;
+	uint8_t *record;
+	size_t size;
+	bool is_done;
+
+	delivery.recipients =
+		arena_array(&delivery.arena, message->recipients_count,
+			    sizeof(*delivery.recipients));
+	for (size_t i = 0; i < message->recipients_count; i++) {
+		if (!slice_eq(message->recipients[i].destination, domain))
+			continue;
+		delivery.recipients[delivery.recipients_count++].index =
+			(unsigned)i;
+		whole->is_covered[i] = true;
+	}
+	size = record_delivery_size(&delivery);
+	record = memory_new(size);
+	record_delivery_write(&delivery, place.due_ms, record);
+	record_key_delivery(&key, &message->id, domain);
+	is_done = salvage_write(salvage, salvage->engine->deliveries,
+				slice_of(key.bytes, key.len),
+				slice_of(record, size), 0) &&
+		  put_due(salvage, domain, &message->id, &place);
+	salvage->again++;
+	free(record);
+	arena_done(&delivery.arena);
+	return is_done;
+}
+
+/* --- messages --- */
+
+static bool
+message_drop(struct salvage *salvage, MDB_dbi table,
+	     const struct message_id *id)
+{
+	CLEAN(text_done) struct text from = {0};
+	CLEAN(text_done) struct text key = {0};
+	CLEAN(text_done) struct text value = {0};
+
+	text_add(&from, slice_of(id->bytes, sizeof(id->bytes)));
+	while (salvage_seek(salvage, table, text_slice(&from), &key, &value) &&
+	       key_is_of(&key, id))
+		if (!salvage_delete(salvage, table, text_slice(&key)))
+			return false;
+	return salvage->fault.kind == FAULT_NONE;
+}
+
+static bool
+message_is_doubtful(struct salvage *salvage, const struct message_id *id)
+{
+	MDB_val name = {sizeof(id->bytes), (void *)id->bytes}, value;
+
+	return mdb_get(salvage->engine->txn, salvage->engine->damaged, &name,
+		       &value) == 0;
+}
+
+/* A message that nothing says any more where it still has to go is sent to all;
+ * one of which a part of the deliveries is missing, to those. */
+static bool
+whole_settle(struct whole *whole)
+{
+	struct message *message = whole->message;
+	struct salvage *salvage = whole->salvage;
+	bool is_doubtful = message_is_doubtful(salvage, &message->id);
+	struct record_key key;
+	size_t count;
+
+	if (!whole_deliveries(whole, &count))
+		return false;
+	if (count == 0 && is_doubtful)
+		return message_drop(salvage, salvage->engine->messages,
+				    &message->id);
+	salvage->messages++;
+	for (size_t i = 0; !is_doubtful && i < message->recipients_count; i++) {
+		struct slice domain = message->recipients[i].destination;
+
+		record_key_delivery(&key, &message->id, domain);
+		if (!whole->is_covered[i] &&
+		    (count == 0 ||
+		     salvage_is_in_gap(salvage,
+				       slice_of(key.bytes, key.len))) &&
+		    !whole_again(whole, domain))
+			return false;
+	}
+	return true;
+}
+
+/* A chunk that is lost gets a record that is never whole: whoever reads the
+ * body will know. */
+static bool
+message_fill(struct salvage *salvage, const struct message_id *id,
+	     uint32_t chunks, uint32_t *lost_out)
+{
+	struct engine *engine = salvage->engine;
+	uint8_t nothing[RECORD_SUM_SIZE] = {0};
+	struct record_key key;
+	MDB_val name, value;
+
+	*lost_out = 0;
+	for (uint32_t number = 1; number <= chunks; number++) {
+		int status;
+
+		record_key_message(&key, id, number);
+		name = val_of_key(&key);
+		status = mdb_get(engine->txn, engine->messages, &name, &value);
+		if (status == 0)
+			continue;
+		if (status != MDB_NOTFOUND)
+			return salvage_failed(salvage, status);
+		++*lost_out;
+		if (!salvage_write(salvage, engine->messages,
+				   slice_of(key.bytes, key.len),
+				   slice_of(nothing, sizeof(nothing)), 0))
+			return false;
+	}
+	return true;
+}
+
+static bool
+message_has_deliveries(struct salvage *salvage, const struct message_id *id)
+{
+	CLEAN(text_done) struct text key = {0};
+	CLEAN(text_done) struct text record = {0};
+
+	return salvage_seek(salvage, salvage->engine->deliveries,
+			    slice_of(id->bytes, sizeof(id->bytes)), &key,
+			    &record) &&
+	       key_is_of(&key, id);
+}
+
+/* Its deliveries, if there are any, will be found to lack it. */
+static bool
+message_is_lost(struct salvage *salvage, const struct message_id *id)
+{
+	if (!message_is_doubtful(salvage, id) &&
+	    !message_has_deliveries(salvage, id))
+		salvage_lost(salvage, id, SLICE_NONE,
+			     "of the message only a part of its body is left");
+	return message_drop(salvage, salvage->engine->messages, id);
+}
+
+static bool
+message_settle(struct salvage *salvage, const struct message_id *id,
+	       struct slice record)
+{
+	struct whole whole = {.salvage = salvage};
+	uint32_t chunks, lost;
+	bool is_done;
+
+	if (!record_message_read(id, record, &whole.message, NULL))
+		return message_is_lost(salvage, id);
+	ASSERT(record_message_chunks(id, record, &chunks));
+	whole.is_covered = memory_array(whole.message->recipients_count,
+					sizeof(*whole.is_covered));
+	is_done = message_fill(salvage, id, chunks, &lost);
+	if (is_done && lost > 0 && message_is_doubtful(salvage, id)) {
+		is_done = message_drop(salvage, salvage->engine->messages,
+				       id) &&
+			  message_drop(salvage, salvage->engine->deliveries,
+				       id);
+	} else if (is_done) {
+		is_done = whole_settle(&whole);
+		/* Its sender will be told once it expires. */
+		if (is_done && lost > 0)
+			salvage_lost(salvage, id, SLICE_NONE,
+				     "a part of the message's body is lost");
+	}
+	free(whole.is_covered);
+	message_unref(whole.message);
+	return is_done;
+}
+
+static bool
+messages_settle(struct salvage *salvage)
+{
+	CLEAN(text_done) struct text from = {0};
+	CLEAN(text_done) struct text key = {0};
+	CLEAN(text_done) struct text value = {0};
+	struct message_id id;
+
+	while (salvage_seek(salvage, salvage->engine->messages,
+			    text_slice(&from), &key, &value)) {
+		bool is_record = key.len == sizeof(id.bytes) + 4 &&
+				 memcmp(key.bytes + sizeof(id.bytes),
+					"\0\0\0\0", 4) == 0;
+
+		memcpy(id.bytes, key.bytes, sizeof(id.bytes));
+		if (!message_settle(salvage, &id,
+				    is_record ? text_slice(&value)
+					      : SLICE_NONE))
+			return false;
+		text_clear(&from);
+		text_add(&from, slice_of(id.bytes, sizeof(id.bytes)));
+		key_step(&from);
+		if (from.len == 0)
+			break;
+	}
+	return salvage->fault.kind == FAULT_NONE;
+}
+
+/* Deliveries of which the message is lost stay, for whoever lists the queue. */
+static bool
+deliveries_settle(struct salvage *salvage)
+{
+	struct engine *engine = salvage->engine;
+	CLEAN(text_done) struct text from = {0};
+	CLEAN(text_done) struct text key = {0};
+	CLEAN(text_done) struct text value = {0};
+	struct slice destination, reason = SLICE("the message is lost");
+	struct record_key name;
+	struct message_id id;
+
+	while (salvage_seek(salvage, engine->deliveries, text_slice(&from),
+			    &key, &value)) {
+		text_clear(&from);
+		text_add(&from, text_slice(&key));
+		text_add_byte(&from, '\0');
+		if (!record_key_delivery_read(text_slice(&key), &id,
+					      &destination))
+			continue;
+		record_key_message(&name, &id, 0);
+		if (engine_get(engine->txn, engine->messages, &name,
+			       &(struct slice){0}, NULL))
+			continue;
+		salvage_lost(salvage, &id, destination,
+			     "the message is lost");
+		if (!salvage_write(salvage, engine->damaged, text_slice(&key),
+				   reason, 0))
+			return false;
+	}
+	return salvage->fault.kind == FAULT_NONE;
+}
+
+static bool
+doubts_clear(struct salvage *salvage)
+{
+	MDB_dbi table = salvage->engine->damaged;
+	CLEAN(text_done) struct text from = {0};
+	CLEAN(text_done) struct text key = {0};
+	CLEAN(text_done) struct text value = {0};
+
+	while (salvage_seek(salvage, table, text_slice(&from), &key, &value)) {
+		if (key.len == MESSAGE_ID_SIZE &&
+		    !salvage_delete(salvage, table, text_slice(&key)))
+			return false;
+		text_clear(&from);
+		text_add(&from, text_slice(&key));
+		text_add_byte(&from, '\0');
+	}
+	return salvage->fault.kind == FAULT_NONE;
+}
+
+bool
+salvage_queue(struct salvage *salvage)
+{
+	return messages_settle(salvage) && doubts_clear(salvage) &&
+	       deliveries_settle(salvage);
+}

@@ -1,0 +1,101 @@
+#include "relay/queue/store_suspect.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MARK "queue.suspect"
+#define REASON_MAX 512
+
+/* A handler has no other way to know. */
+static volatile sig_atomic_t watched = -1;
+static _Thread_local volatile sig_atomic_t is_inside;
+
+/* What a damaged page leads to: an address that is not there, or behind the
+ * end of the file. */
+static const int signals[] = {SIGSEGV, SIGBUS};
+static struct sigaction before[COUNT(signals)];
+
+void
+suspect_enter(void)
+{
+	is_inside = 1;
+}
+
+void
+suspect_leave(void)
+{
+	is_inside = 0;
+}
+
+void
+suspect_mark(const char *reason)
+{
+	int directory = watched, mark;
+
+	if (directory < 0)
+		return;
+	mark = openat(directory, MARK, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+		      0600);
+	if (mark < 0)
+		return;
+	/* Without the reason it is a mark all the same. */
+	if (write(mark, reason, strlen(reason)) >= 0)
+		(void)fsync(mark);
+	close(mark);
+}
+
+/* The same happens once more after this, to whoever handled it before. */
+static void
+on_crash(int number)
+{
+	if (is_inside)
+		suspect_mark(number == SIGBUS ? "the engine crashed (SIGBUS)"
+					      : "the engine crashed (SIGSEGV)");
+	for (size_t i = 0; i < COUNT(signals); i++)
+		if (signals[i] == number)
+			sigaction(number, &before[i], NULL);
+}
+
+void
+suspect_watch(int directory)
+{
+	struct sigaction action = {.sa_handler = on_crash};
+
+	ASSERT(watched < 0);
+	watched = directory;
+	sigemptyset(&action.sa_mask);
+	for (size_t i = 0; i < COUNT(signals); i++)
+		sigaction(signals[i], &action, &before[i]);
+}
+
+void
+suspect_unwatch(void)
+{
+	if (watched < 0)
+		return;
+	watched = -1;
+	for (size_t i = 0; i < COUNT(signals); i++)
+		sigaction(signals[i], &before[i], NULL);
+}
+
+bool
+suspect_read(int directory, struct text *reason)
+{
+	CLEAN(clean_descriptor)
+	int mark = openat(directory, MARK, O_RDONLY | O_CLOEXEC);
+	ssize_t len;
+
+	if (mark < 0)
+		return false;
+	len = read(mark, text_room(reason, REASON_MAX), REASON_MAX);
+	text_added(reason, len > 0 ? (size_t)len : 0);
+	return true;
+}
+
+void
+suspect_clear(int directory)
+{
+	(void)unlinkat(directory, MARK, 0);
+}

@@ -1,0 +1,33 @@
+/*
+ * store_suspect - remembers for the next start that the store is damaged.
+ *
+ * What shows only while the relay runs cannot be mended there: the engine has
+ * the file open. So it leaves a mark in the state directory and ends; the next
+ * start salvages. A crash inside of the engine counts as damage too.
+ *
+ * Thread      Any. One directory per process.
+ */
+#ifndef RELAY_QUEUE_STORE_SUSPECT_H
+#define RELAY_QUEUE_STORE_SUSPECT_H
+
+#include "base/fault.h"
+#include "base/slice.h"
+
+/* From now on crashes count; `directory` is the state directory, and stays
+ * open. */
+void suspect_watch(int directory);
+void suspect_unwatch(void);
+
+/* Around whatever has the engine read or write, on each thread. */
+void suspect_enter(void);
+void suspect_leave(void);
+
+/* The first reason stays. Nothing where no directory is watched. May be called
+ * in a signal handler. */
+void suspect_mark(const char *reason);
+
+/* Whether there is a mark, and why. */
+bool suspect_read(int directory, struct text *reason);
+void suspect_clear(int directory);
+
+#endif
