@@ -47,6 +47,10 @@ struct listener_options {
 	bool lenient;              /* with what old devices get wrong */
 	struct network *proxy_from; /* proxies, which say who the client is */
 	size_t proxy_from_count;
+	struct network *xclient_from; /* who may say so by XCLIENT */
+	size_t xclient_from_count;
+	struct network *xforward_from; /* for the log, by XFORWARD */
+	size_t xforward_from_count;
 };
 
 /* What a user who logs in may do. */

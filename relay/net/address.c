@@ -245,6 +245,10 @@ write_local(const struct address *address, char out[ADDRESS_TEXT_SIZE])
 
 	if (address->any.sa_family == AF_UNIX)
 		path = local_path(address);
+	else if (address->any.sa_family == AF_UNSPEC) {
+		snprintf(out, ADDRESS_TEXT_SIZE, "unknown");
+		return;
+	}
 	snprintf(out, ADDRESS_TEXT_SIZE, UNIX_PREFIX "%.*s", SLICE_ARG(path));
 }
 

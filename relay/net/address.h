@@ -48,7 +48,7 @@ void address_set_port(struct address *address, uint16_t port);
 void address_unmap(struct address *address);
 bool address_eq(const struct address *a, const struct address *b);
 /* "192.0.2.1:25", "[2001:db8::1]:25", "unix:/path", "unix:" for a nameless
- * peer; _host without the port and brackets. */
+ * peer, "unknown" for AF_UNSPEC; _host without the port and brackets. */
 #define ADDRESS_TEXT_SIZE 128
 void address_write(const struct address *address,
 		   char out[ADDRESS_TEXT_SIZE]);

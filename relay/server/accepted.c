@@ -2,6 +2,24 @@
 
 #include "base/log.h"
 
+/* Where it came in before, at whoever handed it on. */
+static void
+log_origin(struct log *line, const struct claims *origin)
+{
+	char address[ADDRESS_TEXT_SIZE];
+
+	address_write_host(&origin->address, address);
+	log_string(line, "origin", address);
+	if (origin->name.len > 0)
+		log_text(line, "origin_name", origin->name);
+	if (origin->helo.len > 0)
+		log_text(line, "origin_helo", origin->helo);
+	if (origin->proto.len > 0)
+		log_text(line, "origin_proto", origin->proto);
+	if (origin->ident.len > 0)
+		log_text(line, "origin_id", origin->ident);
+}
+
 void
 accepted_log(const struct accepted *event)
 {
@@ -15,6 +33,8 @@ accepted_log(const struct accepted *event)
 	log_string(&line, "id", id);
 	log_text(&line, "listener", event->listener);
 	log_string(&line, "client", client);
+	if (event->origin != NULL)
+		log_origin(&line, event->origin);
 	if (message->user.len > 0)
 		log_text(&line, "user", message->user);
 	log_text(&line, "from", message->reverse_path);

@@ -8,11 +8,13 @@
 #include "relay/net/address.h"
 #include "relay/queue/changes.h"
 #include "relay/queue/message.h"
+#include "relay/server/claims.h"
 
 struct accepted {
 	const struct message *message;
 	struct slice listener;
 	const struct address *client;
+	const struct claims *origin; /* by XFORWARD; NULL: nothing was said */
 	struct slice reason;
 	const struct changes *changes;
 };

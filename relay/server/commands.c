@@ -3,6 +3,7 @@
 #include "relay/server/account.h"
 #include "relay/server/authentication.h"
 #include "relay/server/envelope.h"
+#include "relay/server/front.h"
 
 #define IN(state) (1u << SESSION_##state)
 #define ANYWHERE (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT) | IN(BDAT))
@@ -14,6 +15,8 @@ struct parsed {
 	struct envelope_rcpt rcpt;
 	struct slice word, initial;
 	struct envelope_mending mending;
+	struct arena arena; /* of claims */
+	struct claims claims;
 	struct chunk chunk;
 };
 
@@ -164,6 +167,11 @@ ehlo_run(struct session *session, const struct parsed *parsed)
 	if (authentication_offered(session) != NULL)
 		text_addf(&lines, "AUTH %s\n",
 			  authentication_offered(session));
+	if (front_offers(session, CLAIMS_XCLIENT))
+		text_add_string(&lines, "XCLIENT " CLAIMS_XCLIENT_NAMES "\n");
+	if (front_offers(session, CLAIMS_XFORWARD))
+		text_add_string(&lines,
+				"XFORWARD " CLAIMS_XFORWARD_NAMES "\n");
 	text_addf(&lines,
 		  "ENHANCEDSTATUSCODES\nSMTPUTF8\nDSN\nCHUNKING\n"
 		  "LIMITS RCPTMAX=%llu",
@@ -228,6 +236,36 @@ static enum step
 auth_run(struct session *session, const struct parsed *parsed)
 {
 	return authentication_begin(session, parsed->word, parsed->initial);
+}
+
+/* --- XCLIENT, XFORWARD: front.h --- */
+
+static const struct reply *
+xclient_check(const struct session *session, struct slice args,
+	      struct parsed *out)
+{
+	return front_check(session, CLAIMS_XCLIENT, args, &out->arena,
+			   &out->claims);
+}
+
+static enum step
+xclient_run(struct session *session, const struct parsed *parsed)
+{
+	return front_replace(session, &parsed->claims);
+}
+
+static const struct reply *
+xforward_check(const struct session *session, struct slice args,
+	       struct parsed *out)
+{
+	return front_check(session, CLAIMS_XFORWARD, args, &out->arena,
+			   &out->claims);
+}
+
+static enum step
+xforward_run(struct session *session, const struct parsed *parsed)
+{
+	return front_note(session, &parsed->claims);
 }
 
 /* --- MAIL: RFC 5321 4.1.1.2 --- */
@@ -526,6 +564,8 @@ static const struct command commands[] = {
 	{ "HELO",     ANYWHERE,            helo_check,     helo_run,     0 },
 	{ "STARTTLS", IN(READY),           starttls_check, starttls_run, 0 },
 	{ "AUTH",     IN(READY),           auth_check,     auth_run,     0 },
+	{ "XCLIENT",  IN(START) | IN(READY), xclient_check, xclient_run, 0 },
+	{ "XFORWARD", IN(START) | IN(READY), xforward_check, xforward_run, 0 },
 	{ "MAIL",     IN(READY),           mail_check,     mail_run,     MAIL },
 	{ "RCPT",     IN(MAIL) | IN(RCPT), rcpt_check,     rcpt_run,     MAIL },
 	{ "DATA",     IN(MAIL) | IN(RCPT), data_check,     data_run,     MAIL | LAST },
@@ -593,6 +633,7 @@ static void
 parsed_done(struct parsed *parsed)
 {
 	text_done(&parsed->mending.text);
+	arena_done(&parsed->arena);
 }
 
 /* The lines of a message that was sent too early are no commands. */

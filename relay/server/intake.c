@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "relay/limits.h"
 #include "relay/net/wire.h"
+#include "relay/server/front.h"
 
 /* --- the transaction, as the session sees it --- */
 
@@ -10,6 +11,7 @@ void
 session_reset(struct session *session)
 {
 	transaction_cancel(&session->transaction);
+	front_forget(session);
 	session->is_discarding = false;
 	if (session->state == SESSION_MAIL || session->state == SESSION_RCPT ||
 	    session->state == SESSION_BDAT)
@@ -37,7 +39,8 @@ unless_stopping(struct session *session, enum step step)
 	return STEP_CLOSE;
 }
 
-/* Answers the end of data; the transaction is over. */
+/* Answers the end of data; the transaction is over, and with it what was said
+ * of where it comes from. */
 static enum step
 answer(struct session *session, const struct reply *reply, struct slice extra,
        struct slice reason)
@@ -45,6 +48,7 @@ answer(struct session *session, const struct reply *reply, struct slice extra,
 	CLEAN(text_done) struct text to = {0};
 	enum step step;
 
+	front_forget(session);
 	if (reply->code < 300) {
 		session->conduct = (struct conduct){0};
 		step = session_reply(session, reply, extra);
@@ -103,6 +107,7 @@ session_begin(struct session *session, const struct envelope_mail *mail)
 		.generation = session_now(session),
 		.listener = session->listener->name,
 		.user = text_slice(&session->principal.user),
+		.origin = front_noted(session),
 		.normalizes = session->listener->bare_newlines ==
 			      BARE_NEWLINES_NORMALIZE,
 		.finished = on_finished,
@@ -116,6 +121,7 @@ session_begin(struct session *session, const struct envelope_mail *mail)
 	setup.trace = (struct trace){
 		.helo = text_slice(&session->helo),
 		.client = &session->client,
+		.client_name = text_slice(&session->client_name),
 		.is_esmtp = session->is_esmtp,
 		.is_secured = session->is_secured,
 		.is_authenticated = principal_is_known(&session->principal),

@@ -37,6 +37,16 @@ principal_set(struct principal *principal, struct generation *generation,
 	*principal = set;
 }
 
+void
+principal_set_by_front(struct principal *principal,
+		       struct generation *generation, size_t listener,
+		       const struct address *front, struct slice user)
+{
+	principal_set(principal, generation, listener, PROOF_FRONT, user,
+		      SLICE("XCLIENT"));
+	principal->front = *front;
+}
+
 /* --- a reload --- */
 
 static const struct listener_options *
@@ -71,6 +81,15 @@ password_holds(const struct principal *principal, const struct generation *now,
 	return user != NULL && same != NULL && user_has_same_secret(user, same);
 }
 
+static bool
+front_holds(const struct principal *principal,
+	    const struct listener_options *listener)
+{
+	return networks_contain(listener->xclient_from,
+				listener->xclient_from_count,
+				&principal->front);
+}
+
 bool
 principal_holds(const struct principal *principal, const struct generation *now)
 {
@@ -83,6 +102,9 @@ principal_holds(const struct principal *principal, const struct generation *now)
 	switch (principal->proof) {
 	case PROOF_PASSWORD:
 		return password_holds(principal, now, listener);
+	case PROOF_FRONT:
+		return front_holds(principal,
+				   &now->options->listeners[listener]);
 	}
 	return false;
 }

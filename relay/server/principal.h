@@ -14,6 +14,7 @@ struct rates;
 
 enum proof {
 	PROOF_PASSWORD, /* an entry of auth_file */
+	PROOF_FRONT,    /* the word of a client of xclient_from */
 };
 
 struct principal {
@@ -22,6 +23,7 @@ struct principal {
 	enum proof proof;
 	struct text user;
 	struct text mechanism; /* of SASL */
+	struct address front;  /* of PROOF_FRONT: whose word */
 	const struct account_options *account; /* NULL: may do all */
 };
 
@@ -29,6 +31,10 @@ struct principal {
 void principal_set(struct principal *principal, struct generation *generation,
 		   size_t listener, enum proof proof, struct slice user,
 		   struct slice mechanism);
+/* By the word of that client. */
+void principal_set_by_front(struct principal *principal,
+			    struct generation *generation, size_t listener,
+			    const struct address *front, struct slice user);
 void principal_forget(struct principal *principal);
 bool principal_is_known(const struct principal *principal);
 

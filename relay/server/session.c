@@ -8,8 +8,8 @@
 #include "relay/net/wire.h"
 #include "relay/server/auth.h"
 #include "relay/server/authentication.h"
-#include "relay/server/census.h"
 #include "relay/server/commands.h"
+#include "relay/server/front.h"
 #include "relay/server/intake.h"
 #include "relay/server/welcome.h"
 
@@ -44,7 +44,7 @@ static const char *const state_names[] = {
 
 /* Which states lead to this one. */
 static const unsigned entered_from[SESSION_STATES_COUNT] = {
-	[SESSION_START] = IN(SECURING) | IN(PROXY) | IN(CHUNK),
+	[SESSION_START] = IN(SECURING) | IN(PROXY) | IN(CHUNK) | IN(READY),
 	[SESSION_READY] = IN(START) | IN(MAIL) | IN(RCPT) | IN(DATA) |
 			  IN(CHUNK) | IN(BDAT) | IN(COMMIT) | IN(AUTH) |
 			  IN(AUTHING),
@@ -115,12 +115,13 @@ session_end(struct session *session)
 	ASSERT(session->stream == NULL);
 	transaction_cancel(&session->transaction);
 	auth_cancel(&session->auth);
-	if (session->is_counted)
-		census_leave(share->census, &session->client);
+	welcome_leave(session);
+	front_forget(session);
 	list_remove(&session->link);
 	generation_unref(session->generation);
 	text_done(&session->helo);
 	principal_forget(&session->principal);
+	text_done(&session->client_name);
 	free(session);
 	share_session_ended(share);
 }

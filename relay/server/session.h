@@ -93,7 +93,9 @@ struct session {
 	enum session_state state;
 
 	struct text helo;
-	struct address client;
+	struct address client;   /* AF_UNSPEC: XCLIENT does not know */
+	struct text client_name; /* by XCLIENT */
+	struct noted *noted;     /* by XFORWARD: front.h */
 	bool is_allowed; /* may relay by its address */
 	bool is_counted; /* in the census */
 	bool is_esmtp, is_secured;

@@ -42,17 +42,29 @@ add_helo(struct text *out, struct slice helo)
 }
 
 static void
-add_client(struct text *out, const struct address *client)
+add_client(struct text *out, const struct trace *trace)
 {
 	char literal[ADDRESS_TEXT_SIZE];
 
-	if (client->any.sa_family != AF_INET &&
-	    client->any.sa_family != AF_INET6) {
-		text_add_string(out, " (local)");
-		return;
+	text_add_string(out, " (");
+	if (trace->client_name.len > 0) {
+		text_add(out, trace->client_name);
+		text_add_byte(out, ' ');
 	}
-	address_write_literal(client, literal);
-	text_addf(out, " (%s)", literal);
+	switch (trace->client->any.sa_family) {
+	case AF_INET:
+	case AF_INET6:
+		address_write_literal(trace->client, literal);
+		text_add_string(out, literal);
+		break;
+	case AF_UNSPEC:
+		text_add_string(out, "unknown");
+		break;
+	default:
+		text_add_string(out, "local");
+		break;
+	}
+	text_add_byte(out, ')');
 }
 
 void
@@ -65,7 +77,7 @@ trace_received(struct text *out, const struct trace *trace,
 	clock_write_date(message->received_ms, date);
 	text_add_string(out, "Received: from ");
 	add_helo(out, trace->helo);
-	add_client(out, trace->client);
+	add_client(out, trace);
 	text_addf(out, "\r\n\tby %.*s with ", SLICE_ARG(trace->hostname));
 	add_with(out, trace, message->declared_smtputf8);
 	text_addf(out, " id %s", id);

@@ -11,7 +11,8 @@
 
 struct trace {
 	struct slice helo; /* as the client said it */
-	const struct address *client;
+	const struct address *client; /* AF_UNSPEC: not known */
+	struct slice client_name;     /* empty: not known */
 	struct slice hostname; /* ours */
 	bool is_esmtp, is_secured, is_authenticated;
 	struct slice tls; /* "TLSv1.3 TLS_AES_256_GCM_SHA384" */

@@ -39,16 +39,23 @@ transaction_new(const struct transaction_setup *setup,
 	struct trace *trace = &transaction->setup.trace;
 	struct message *message;
 	struct address *client;
+	struct claims *origin;
 
 	transaction->setup = *setup;
 	generation_ref(setup->generation);
 	transaction->setup.listener = arena_copy(arena, setup->listener);
 	trace->helo = arena_copy(arena, trace->helo);
+	trace->client_name = arena_copy(arena, trace->client_name);
 	trace->tls = arena_copy(arena, trace->tls);
 	trace->hostname = setup->generation->options->hostname;
 	client = arena_new(arena, sizeof(*client));
 	*client = *trace->client;
 	trace->client = client;
+	if (setup->origin != NULL) {
+		origin = arena_new(arena, sizeof(*origin));
+		claims_copy(setup->origin, arena, origin);
+		transaction->setup.origin = origin;
+	}
 	message = message_new(mail->path.address);
 	message->declared_8bit = mail->declared_8bit;
 	message->declared_smtputf8 = mail->declared_smtputf8;
@@ -176,6 +183,7 @@ log_accepted(const struct transaction *transaction)
 		.message = transaction->message,
 		.listener = transaction->setup.listener,
 		.client = transaction->setup.trace.client,
+		.origin = transaction->setup.origin,
 		.changes = &transaction->changes,
 		.reason = text_slice(&reason),
 	});

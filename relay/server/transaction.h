@@ -27,6 +27,7 @@
 
 #include "relay/net/reply.h"
 #include "relay/queue/schedule.h"
+#include "relay/server/claims.h"
 #include "relay/server/envelope.h"
 #include "relay/server/trace.h"
 
@@ -47,6 +48,7 @@ struct transaction_setup {
 	struct slice listener;         /* its name; copied */
 	struct slice user;             /* who has authenticated, or ""; copied */
 	struct trace trace;            /* slices copied */
+	const struct claims *origin;   /* by XFORWARD, or NULL; copied */
 	bool normalizes;               /* bare CR and LF are made CRLF */
 	transaction_finished_fn *finished;
 	transaction_drained_fn *drained;

@@ -17,9 +17,9 @@ welcome_greet(struct session *session)
 	session_reply(session, &hello, text_slice(&text));
 }
 
-/* The client's address is known: who it is, and whether there is room. */
-enum step
-welcome_client(struct session *session)
+/* Who the client is, and whether there is room for him. */
+static bool
+let_in(struct session *session)
 {
 	const struct listener_options *listener = session->listener;
 	const struct limits_options *limits = &session_options(session)->limits;
@@ -31,16 +31,45 @@ welcome_client(struct session *session)
 		session->is_counted =
 			census_enter(session->share->census, &session->client,
 				     limits->max_sessions_per_address);
-	if (!session->is_allowed && !session->is_counted) {
-		session_lost(session, "limits.max_sessions_per_address");
-		if (listener->tls != LISTENER_TLS_IMPLICIT)
+	if (session->is_allowed || session->is_counted)
+		return true;
+	session_lost(session, "limits.max_sessions_per_address");
+	return false;
+}
+
+void
+welcome_leave(struct session *session)
+{
+	if (session->is_counted)
+		census_leave(session->share->census, &session->client);
+	session->is_counted = false;
+}
+
+enum step
+welcome_client(struct session *session)
+{
+	bool is_implicit = session->listener->tls == LISTENER_TLS_IMPLICIT;
+
+	if (!let_in(session)) {
+		if (!is_implicit)
 			session_reply(session, &reply_too_many, SLICE_NONE);
 		return STEP_CLOSE;
 	}
-	if (listener->tls == LISTENER_TLS_IMPLICIT)
+	if (is_implicit)
 		return STEP_SECURE;
 	if (session->state == SESSION_PROXY)
 		session_enter(session, SESSION_START);
+	welcome_greet(session);
+	return STEP_NEXT;
+}
+
+enum step
+welcome_again(struct session *session)
+{
+	if (!let_in(session)) {
+		session_reply(session, &reply_too_many, SLICE_NONE);
+		return STEP_CLOSE;
+	}
 	welcome_greet(session);
 	return STEP_NEXT;
 }

@@ -14,5 +14,10 @@ enum step welcome_client(struct session *session);
 enum step welcome_proxied(struct session *session, bool *more_needed);
 /* RFC 5321 4.3.1 */
 void welcome_greet(struct session *session);
+/* Once XCLIENT has put another client in the place of the one before, who has
+ * left. */
+enum step welcome_again(struct session *session);
+/* Gives back the client's place among those of his address. */
+void welcome_leave(struct session *session);
 
 #endif

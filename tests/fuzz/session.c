@@ -52,6 +52,7 @@ enum flag {
 	ENDS_WITH_STOP = 1 << 12,
 	ENDS_WITH_FIN = 1 << 13,
 	ENDS_WITH_TIME = 1 << 14,
+	BEHIND_MTA = 1 << 15,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
@@ -154,6 +155,11 @@ set_listener(unsigned flags)
 	if ((flags & BEHIND_PROXY) != 0) {
 		listener.proxy_from = &loopback;
 		listener.proxy_from_count = 1;
+	}
+	if ((flags & BEHIND_MTA) != 0) {
+		listener.xclient_from = listener.xforward_from = &loopback;
+		listener.xclient_from_count = 1;
+		listener.xforward_from_count = 1;
 	}
 	if ((flags & NORMALIZES) != 0)
 		listener.bare_newlines = BARE_NEWLINES_NORMALIZE;

@@ -285,6 +285,11 @@ set(struct slice key, struct slice value)
 		cr_assert(network_parse(value, &networks[1], NULL));
 		listener.proxy_from = &networks[1];
 		listener.proxy_from_count = 1;
+	} else if (slice_eq(key, SLICE("behind"))) {
+		cr_assert(network_parse(value, &networks[1], NULL));
+		listener.xclient_from = listener.xforward_from = &networks[1];
+		listener.xclient_from_count = 1;
+		listener.xforward_from_count = 1;
 	} else if (slice_eq(key, SLICE("lenient"))) {
 		listener.lenient = true;
 	} else if (slice_eq(key, SLICE("account"))) {
