@@ -157,8 +157,6 @@ first_filter(struct fault *fault)
 		{SCMP_SYS(socket), ALLOW, IS(0, AF_INET)},
 		{SCMP_SYS(socket), ALLOW, IS(0, AF_INET6)},
 		{SCMP_SYS(socket), ALLOW, IS(0, AF_UNIX)},
-		/* getifaddrs() */
-		{SCMP_SYS(socket), ALLOW, IS(0, AF_NETLINK)},
 		{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_NAME)},
 		{SCMP_SYS(prctl), ALLOW, IS(0, NAME_MEMORY)},
 		/* of the child that checks the store */

@@ -222,21 +222,21 @@ hosts_finish(struct hosts_query *query)
 /* --- addresses --- */
 
 static void
-found_take(struct hosts_found *found, struct own *own,
-	   const struct address *written)
+found_take(struct hosts_found *found, const struct address *written)
 {
 	struct hosts_lookup *lookup = found->lookup;
+	const struct options *options = lookup->query->options;
 	bool is_direct = lookup->query->route.is_direct;
 	struct address address = *written;
 	enum reach reach;
 
 	address_unmap(&address);
 	address_set_port(&address, lookup->port);
-	if (own_is_address(own, &address)) {
+	if (own_is_address(options, &address)) {
 		lookup->is_own = true;
 		return;
 	}
-	reach = reach_check(own->options, &address, !is_direct);
+	reach = reach_check(options, &address, !is_direct);
 	lookup->reaches |= 1u << reach;
 	if (reach != REACH_GOOD || found->count == MX_HOST_ADDRESSES_MAX)
 		return;
@@ -253,14 +253,12 @@ found_done(struct dns_query *dns_query, const struct dns_answer *answer)
 	struct hosts_found *found =
 		CONTAINER(dns_query, struct hosts_found, query);
 	struct hosts_query *query = found->lookup->query;
-	CLEAN(own_done) struct own own;
 
-	own_init(&own, query->options);
 	found->is_waiting = false;
 	if (answer->status == DNS_FAILED)
 		found->failure = answer->reason;
 	for (size_t i = 0; i < answer->count; i++)
-		found_take(found, &own, &answer->records[i].address);
+		found_take(found, &answer->records[i].address);
 	ASSERT(query->waiting > 0);
 	if (--query->waiting == 0)
 		query->done(query, hosts_finish(query));
@@ -400,11 +398,9 @@ static void
 lookup_take_address(struct hosts_query *query, const struct address *address)
 {
 	struct hosts_lookup *lookup = &query->lookups[query->lookups_count - 1];
-	CLEAN(own_done) struct own own;
 
-	own_init(&own, query->options);
 	lookup->is_address = true;
-	found_take(&lookup->v4, &own, address);
+	found_take(&lookup->v4, address);
 }
 
 static struct hosts *

@@ -1,18 +1,7 @@
 #include "relay/delivery/own.h"
 
-void
-own_init(struct own *own, const struct options *options)
-{
-	*own = (struct own){.options = options};
-}
-
-void
-own_done(struct own *own)
-{
-	if (own->interfaces != NULL)
-		uv_free_interface_addresses(own->interfaces,
-					    own->interfaces_count);
-}
+#include <sys/socket.h>
+#include <unistd.h>
 
 bool
 own_is_name(const struct options *options, struct slice name, uint16_t port)
@@ -34,36 +23,24 @@ is_loopback(const struct address *address)
 	       IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
 }
 
+/* What the kernel would send from: to an address of its own it sends from that
+ * same address. Nothing is sent. To list all addresses would take a netlink
+ * socket, which services are not often let have. */
 static bool
-interface_has(const uv_interface_address_t *interface,
-	      const struct address *address)
+is_sent_here(const struct address *address)
 {
-	int family = interface->address.address4.sin_family;
+	CLEAN(clean_descriptor)
+	int probe = socket(address->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC,
+			   0);
+	struct address from = {0};
+	socklen_t len = sizeof(from.v6);
 
-	if (family != address->any.sa_family)
+	if (probe < 0 || connect(probe, &address->any, address->len) < 0 ||
+	    getsockname(probe, &from.any, &len) < 0)
 		return false;
-	if (family == AF_INET)
-		return interface->address.address4.sin_addr.s_addr ==
-		       address->v4.sin_addr.s_addr;
-	return IN6_ARE_ADDR_EQUAL(&interface->address.address6.sin6_addr,
-				  &address->v6.sin6_addr);
-}
-
-static bool
-machine_has(struct own *own, const struct address *address)
-{
-	if (is_loopback(address))
-		return true;
-	if (!own->is_loaded &&
-	    uv_interface_addresses(&own->interfaces,
-				   &own->interfaces_count) != 0)
-		own->interfaces = NULL;
-	own->is_loaded = true;
-	for (int i = 0; own->interfaces != NULL && i < own->interfaces_count;
-	     i++)
-		if (interface_has(&own->interfaces[i], address))
-			return true;
-	return false;
+	from.len = len;
+	address_set_port(&from, address_port(address));
+	return address_eq(&from, address);
 }
 
 /* "*:25", "[::]:25", "0.0.0.0:25" */
@@ -78,17 +55,18 @@ listens_everywhere(const struct listener_options *listener)
 }
 
 bool
-own_is_address(struct own *own, const struct address *address)
+own_is_address(const struct options *options, const struct address *address)
 {
-	for (size_t i = 0; i < own->options->listeners_count; i++) {
+	for (size_t i = 0; i < options->listeners_count; i++) {
 		const struct listener_options *listener =
-			&own->options->listeners[i];
+			&options->listeners[i];
 
 		if (listener->address.any.sa_family == AF_UNIX ||
 		    address_port(&listener->address) != address_port(address))
 			continue;
 		if (address_eq(&listener->address, address) ||
-		    (listens_everywhere(listener) && machine_has(own, address)))
+		    (listens_everywhere(listener) &&
+		     (is_loopback(address) || is_sent_here(address))))
 			return true;
 	}
 	return false;

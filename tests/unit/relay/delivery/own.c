@@ -1,5 +1,7 @@
 #include <criterion/criterion.h>
 
+#include <uv.h>
+
 #include "relay/delivery/own.h"
 
 static const struct own_row {
@@ -44,13 +46,11 @@ Test(own, address)
 					  .listeners_count = 1};
 		struct address address;
 		struct fault fault;
-		CLEAN(own_done) struct own own;
 
-		own_init(&own, &options);
 		listener_set(&listener, row->listener);
 		cr_assert(address_parse(SLICE(row->address), 0, &address,
 					&fault));
-		cr_expect_eq(own_is_address(&own, &address), row->is_own, "%s",
+		cr_expect_eq(own_is_address(&options, &address), row->is_own, "%s",
 			     row->name);
 	}
 }
@@ -63,9 +63,7 @@ Test(own, address_of_an_interface)
 				  .listeners_count = 1};
 	uv_interface_address_t *interfaces;
 	int count;
-	CLEAN(own_done) struct own own;
 
-	own_init(&own, &options);
 	listener_set(&listener, "*:25");
 	cr_assert_eq(uv_interface_addresses(&interfaces, &count), 0);
 	for (int i = 0; i < count; i++) {
@@ -75,7 +73,7 @@ Test(own, address_of_an_interface)
 		if (address.any.sa_family == AF_INET)
 			address.len = sizeof(address.v4);
 		address_set_port(&address, 25);
-		cr_expect(own_is_address(&own, &address), "%s",
+		cr_expect(own_is_address(&options, &address), "%s",
 			  interfaces[i].name);
 	}
 	uv_free_interface_addresses(interfaces, count);
