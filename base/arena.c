@@ -62,7 +62,9 @@ arena_block_with(struct arena *arena, size_t size)
 	block_size = arena_next_size(arena);
 	if (block_size < size)
 		block_size = size;
-	block = memory_new(sizeof(*block) + block_size);
+	/* Zeroed piece by piece: of many a block little is ever used. */
+	block = memory_grow(NULL, sizeof(*block) + block_size);
+	block->used = 0;
 	block->size = block_size;
 	block->next = arena->blocks;
 	arena->blocks = block;
@@ -81,7 +83,7 @@ arena_new(struct arena *arena, size_t size)
 	rounded = (size + alignof(max_align_t) - 1) &
 		  ~(alignof(max_align_t) - 1);
 	block = arena_block_with(arena, rounded);
-	memory = block->bytes + block->used;
+	memory = memset(block->bytes + block->used, 0, rounded);
 	block->used += rounded;
 	return memory;
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #define TEXT_SIZE_MIN 64
+/* What most of what is formatted needs: it is then formatted once. */
+#define FORMATTED_GUESS 31
 
 struct slice
 slice_from(struct slice slice, size_t from)
@@ -287,16 +289,19 @@ void
 text_addf(struct text *text, const char *format, ...)
 {
 	va_list args, again;
+	char *room;
 	int length;
 
 	ASSERT(format != NULL);
 	va_start(args, format);
 	va_copy(again, args);
-	length = vsnprintf(NULL, 0, format, args);
+	room = text_room(text, FORMATTED_GUESS);
+	length = vsnprintf(room, text->size - text->len, format, args);
 	va_end(args);
 	ASSERT(length >= 0);
-	vsnprintf(text_room(text, (size_t)length), (size_t)length + 1, format,
-		  again);
+	if ((size_t)length >= text->size - text->len)
+		vsnprintf(text_room(text, (size_t)length), (size_t)length + 1,
+			  format, again);
 	va_end(again);
 	text_added(text, (size_t)length);
 }
@@ -370,14 +375,34 @@ text_escape(struct text *out, uint32_t code)
 	}
 }
 
+/* What stands before the first byte of which more is to be known. */
+static struct slice
+json_plain(struct slice value)
+{
+	size_t len = 0;
+
+	while (len < value.len && value.bytes[len] >= ' ' &&
+	       value.bytes[len] < 0x7f && value.bytes[len] != '"' &&
+	       value.bytes[len] != '\\')
+		len++;
+	return slice_sub(value, 0, len);
+}
+
 void
 text_add_json(struct text *out, struct slice value)
 {
 	text_add_byte(out, '"');
-	while (value.len > 0) {
-		size_t len = slice_utf8_length(value, 0);
-		uint32_t code = utf8_code(value.bytes, len);
+	for (;;) {
+		struct slice plain = json_plain(value);
+		size_t len;
+		uint32_t code;
 
+		text_add(out, plain);
+		value = slice_from(value, plain.len);
+		if (value.len == 0)
+			break;
+		len = slice_utf8_length(value, 0);
+		code = utf8_code(value.bytes, len);
 		if (len == 0) {
 			text_add_string(out, "\xef\xbf\xbd");
 			len = 1;

@@ -41,7 +41,8 @@ tag_write(struct folder *folder, const char *name, struct slice value)
 {
 	CLEAN(text_done) struct text tag = {0};
 
-	text_addf(&tag, "%s=", name);
+	text_add_string(&tag, name);
+	text_add_byte(&tag, '=');
 	text_add(&tag, value);
 	text_add_byte(&tag, ';');
 	fold_word(folder, text_slice(&tag));
@@ -119,8 +120,9 @@ sign_field_write(const struct sign_field *field, struct text *out)
 	folder.column = strlen("DKIM-Signature:");
 	tag_write(&folder, "v", SLICE("1"));
 	tag_write(&folder, "a", SLICE(key_algorithm_name(field->algorithm)));
-	text_addf(&value, "%s/%s", canon_name(field->header_canon),
-		  canon_name(field->body_canon));
+	text_add_string(&value, canon_name(field->header_canon));
+	text_add_byte(&value, '/');
+	text_add_string(&value, canon_name(field->body_canon));
 	tag_write(&folder, "c", text_slice(&value));
 	tag_write(&folder, "d", field->domain);
 	tag_write(&folder, "s", field->selector);
