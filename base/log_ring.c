@@ -18,7 +18,7 @@
 #define LOG_STUCK_MS 5000
 
 /* Lines that come so soon after one that was written are written together. */
-#define LOG_GATHER_MS 5
+#define LOG_GATHER_MS 10
 
 static _Atomic uint64_t log_dropped_lines;
 
