@@ -229,7 +229,7 @@ signer_client_read(struct signer_client *client)
 {
 	struct signer_answer answer;
 
-	while (!client->is_gone) {
+	do {
 		ssize_t size = recv(client->descriptor, &answer,
 				    sizeof(answer), MSG_DONTWAIT);
 
@@ -241,7 +241,7 @@ signer_client_read(struct signer_client *client)
 			client->is_gone = true;
 		else
 			answer_take(client, &answer);
-	}
+	} while (!client->is_gone && client->taken_slots > 0);
 	client_push(client);
 	return !client->is_gone;
 }
