@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness import signet
-from harness.process import children_of, is_alive, wait_for
+from harness.process import children_of, freeze, is_alive, wait_for
 from harness.smtp import Client, message, submit
 
 
@@ -106,7 +106,7 @@ def test_a_storm_of_hang_ups(world):
 def test_a_child_that_hangs_is_replaced_by_a_reload(world, name):
     world.start(receiver_options=False)
     before = world.relay.family()
-    os.kill(before[name], signal.SIGSTOP)
+    freeze(before[name])
     world.relay.hang_up()
     world.relay.wait("reload-refused", seconds=40)
     world.relay.wait(name + "-died", seconds=10)
@@ -118,7 +118,7 @@ def test_term_while_a_reload_waits_for_a_relay_that_hangs(world):
     """The supervisor listens meanwhile."""
     world.start(receiver_options=False)
     relay = world.relay.family()["relay"]
-    os.kill(relay, signal.SIGSTOP)
+    freeze(relay)
     world.relay.hang_up()
     os.kill(world.relay.process.pid, signal.SIGTERM)
     os.kill(relay, signal.SIGCONT)

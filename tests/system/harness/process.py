@@ -106,6 +106,23 @@ def parent_of(pid):
     return int(fields[1]) if fields else None
 
 
+def freeze(pid):
+    """SIGSTOP, and waits until it has reached every thread: the one that gets
+    the signal tells the others, once it runs."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: _states(pid) <= set("TtZX"), 20,
+             "process %d to be stopped" % pid)
+
+
+def _states(pid):
+    found = set()
+    for thread in os.listdir("/proc/%d/task" % pid):
+        fields = _stat("%d/task/%s" % (pid, thread))
+        if fields:
+            found.add(fields[0])
+    return found
+
+
 def is_alive(pid):
     fields = _stat(pid)
     return fields is not None and fields[0] != "Z"
@@ -113,7 +130,7 @@ def is_alive(pid):
 
 def _stat(pid):
     try:
-        with open("/proc/%d/stat" % pid) as file:
+        with open("/proc/%s/stat" % pid) as file:
             return file.read().rpartition(")")[2].split()
     except OSError:
         return None
