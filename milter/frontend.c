@@ -35,6 +35,10 @@
 /* The body's last piece may come with the end itself, which libmilter would
  * keep from us behind "no reply": only where they can be told apart. */
 #define SILENT_IF_KNOWN SMFIP_NR_BODY
+/* After so many messages in a row that had to be seen whole, an MTA that comes
+ * is spared the wait at the end of the header: what will not be signed is then
+ * sent to its end for nothing, and counts anew. */
+#define SILENT_AFTER 100
 
 /* libmilter has one of everything, and gives no owner to its callbacks. */
 static struct {
@@ -42,6 +46,7 @@ static struct {
 	pthread_t thread; /* smfi_main() */
 	int listener;     /* the descriptor that libmilter accepts from */
 	atomic_uint connections, messages;
+	atomic_uint whole; /* see SILENT_AFTER; what threads miss is no harm */
 	atomic_bool is_ending;
 } frontend = {.listener = -1};
 
@@ -49,7 +54,9 @@ static struct {
 struct connection {
 	struct sockaddr_storage client;
 	bool has_client;
-	bool is_accepted; /* the present message, before anybody could be told */
+	/* The present message, before anybody could be told; what is refused is
+	 * still there. */
+	bool is_accepted, is_refused;
 	char client_text[INET6_ADDRSTRLEN];
 	/* The present message, and the rules that it began with; or NULL. */
 	struct mail *mail;
@@ -85,6 +92,7 @@ mail_drop(struct connection *connection)
 	if (connection->mail == NULL)
 		return;
 	mail_free(TAKE(connection->mail));
+	connection->is_refused = false;
 	frontend.service.rules_unref(TAKE(connection->rules));
 	sessions_when_sent(message_gone);
 }
@@ -135,6 +143,33 @@ answer(SMFICTX *context, struct connection *connection, enum mail_next next)
 	return status;
 }
 
+/* Nobody can be told now. */
+static void
+answer_later(struct connection *connection, enum mail_next next)
+{
+	switch (next) {
+	case MAIL_MORE:
+		return;
+	case MAIL_ACCEPT:
+		mail_drop(connection);
+		connection->is_accepted = true;
+		return;
+	case MAIL_REFUSE:
+		connection->is_refused = true;
+	}
+}
+
+static void
+count_whole(enum mail_next next)
+{
+	unsigned count = atomic_load(&frontend.whole);
+
+	if (next != MAIL_MORE)
+		atomic_store(&frontend.whole, 0);
+	else if (count < SILENT_AFTER)
+		atomic_store(&frontend.whole, count + 1);
+}
+
 /* What there is to know of where a message comes from, once. */
 static enum mail_next
 begin(SMFICTX *context, struct connection *connection)
@@ -150,11 +185,15 @@ begin(SMFICTX *context, struct connection *connection)
 		.daemon = macro(context, "{daemon_name}"),
 		.mta = macro(context, "v"),
 	};
+	enum mail_next next;
 
 	origin.is_listed =
 		frontend.service.is_listed(connection->rules, client);
-	return mail_begin(connection->mail, &origin, macro(context, "i"),
+	next = mail_begin(connection->mail, &origin, macro(context, "i"),
 			  clock_wall_ms() / SECOND);
+	if (next != MAIL_MORE)
+		count_whole(next);
+	return next;
 }
 
 /* At the first field, where it has one. */
@@ -168,10 +207,14 @@ begin_header(SMFICTX *context, struct connection *connection)
 static enum mail_next
 begin_body(SMFICTX *context, struct connection *connection)
 {
-	enum mail_next next = begin_header(context, connection);
+	enum mail_next next = connection->is_refused
+				      ? MAIL_REFUSE
+				      : begin_header(context, connection);
 
-	if (next == MAIL_MORE && !mail_in_body(connection->mail))
+	if (next == MAIL_MORE && !mail_in_body(connection->mail)) {
 		next = mail_end_of_header(connection->mail);
+		count_whole(next);
+	}
 	return next;
 }
 
@@ -222,6 +265,18 @@ macros_want(SMFICTX *context)
 				      (char *)(uintptr_t)rows[i].names);
 }
 
+static unsigned long
+silence_agree(unsigned long offered)
+{
+	if (!sessions_know_steps())
+		return SILENT_STEPS;
+	if ((offered & SMFIP_NR_EOH) == 0 ||
+	    atomic_load(&frontend.whole) < SILENT_AFTER)
+		return SILENT_STEPS | SILENT_IF_KNOWN;
+	sessions_agree_on_silence();
+	return SILENT_STEPS | SILENT_IF_KNOWN | SMFIP_NR_EOH;
+}
+
 static sfsistat
 on_negotiate(SMFICTX *context, unsigned long actions, unsigned long protocol,
 	     unsigned long unused_2, unsigned long unused_3,
@@ -253,9 +308,7 @@ on_negotiate(SMFICTX *context, unsigned long actions, unsigned long protocol,
 	if ((actions & SMFIF_SETSYMLIST) != 0)
 		macros_want(context);
 	/* What libmilter has set in there: the steps without a callback. */
-	*protocol_out |= PROTOCOL_NEEDED | SILENT_STEPS;
-	if (sessions_know_steps())
-		*protocol_out |= SILENT_IF_KNOWN;
+	*protocol_out |= PROTOCOL_NEEDED | silence_agree(protocol);
 	*unused_2_out = *unused_3_out = 0;
 	return SMFIS_CONTINUE;
 }
@@ -324,13 +377,9 @@ on_header(SMFICTX *context, char *name, char *value)
 
 	if (connection->mail == NULL)
 		return SMFIS_NOREPLY;
-	if (begin_header(context, connection) != MAIL_MORE) {
-		/* Nobody can be told before the end of the header. */
-		mail_drop(connection);
-		connection->is_accepted = true;
-	} else if (!mail_in_body(connection->mail)) {
+	answer_later(connection, begin_header(context, connection));
+	if (connection->mail != NULL && !mail_in_body(connection->mail))
 		mail_header(connection->mail, SLICE(name), SLICE(value));
-	}
 	return SMFIS_NOREPLY;
 }
 
@@ -338,11 +387,17 @@ static sfsistat
 on_end_of_header(SMFICTX *context)
 {
 	struct connection *connection = connection_of(context);
+	enum mail_next next;
 
 	if (connection->mail == NULL)
-		return no_message(context, connection);
+		return sessions_is_silent() ? SMFIS_NOREPLY
+					    : no_message(context, connection);
 	mail_identify(connection->mail, macro(context, "i"));
-	return answer(context, connection, begin_body(context, connection));
+	next = begin_body(context, connection);
+	if (!sessions_is_silent())
+		return answer(context, connection, next);
+	answer_later(connection, next);
+	return SMFIS_NOREPLY;
 }
 
 static sfsistat

@@ -39,6 +39,7 @@ struct session {
 	bool is_ended;            /* no more is read */
 	bool is_quitting;         /* see libmilter_read() */
 	bool is_watched;          /* by the epoll */
+	bool is_silent;           /* see sessions_is_silent() */
 	/* For sessions_look(). Deadline 0: a thread serves it. */
 	atomic_uint_least64_t deadline_ms;
 	atomic_bool has_spoken;
@@ -544,6 +545,18 @@ bool
 sessions_is_at_end(void)
 {
 	return worker.session->command == PACKET_END;
+}
+
+void
+sessions_agree_on_silence(void)
+{
+	worker.session->is_silent = true;
+}
+
+bool
+sessions_is_silent(void)
+{
+	return worker.session->is_silent;
 }
 
 bool

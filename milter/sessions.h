@@ -53,6 +53,11 @@ size_t sessions_look(bool is_crowded);
 bool sessions_know_steps(void);
 /* The packet in hand is the message's end, not a piece of its body. */
 bool sessions_is_at_end(void);
+/* What has been agreed with the MTA holds for the connection, whatever clients
+ * follow on it: that an end of a header gets no answer. Where steps are not
+ * known it never is. */
+void sessions_agree_on_silence(void);
+bool sessions_is_silent(void);
 /* False: the MTA has closed the connection meanwhile. */
 bool sessions_has_mta(void);
 /* Calls back once what the MTA is told by now, and the present callback's own

@@ -85,6 +85,18 @@ sessions_is_at_end(void)
 	return false;
 }
 
+void
+sessions_agree_on_silence(void)
+{
+	ASSERT(sessions_know_steps());
+}
+
+bool
+sessions_is_silent(void)
+{
+	return false;
+}
+
 /* libmilter's own writing told. */
 bool
 sessions_has_mta(void)

@@ -6,7 +6,8 @@ import pytest
 
 from harness import judge, signet
 from harness.milter_client import (ACTIONS_ALL, ADDHDRS, LEADSPC, MACROS,
-                                   NODATA, PROTOCOL_ALL, Result, fields_of)
+                                   NODATA, NR_EOH, PROTOCOL_ALL, Result,
+                                   fields_of)
 from harness.milter_world import PLAIN, World
 
 STRANGER = {"host": "mx.example.org", "address": "192.0.2.7"}
@@ -195,6 +196,58 @@ def test_the_last_bytes_of_a_body_may_come_with_its_end(shared):
         reply, changes, _ = client.eob(rest=b"more\r\n")
         data = client.changed(fields, body + b"more\r\n", changes)
     assert shared.passes(Result(*reply, "E", changes, data, 0))
+
+
+# Where all mail is signed, the end of the header is not waited for.
+
+def asks_for_whole(world, protocol=PROTOCOL_ALL):
+    with world.client() as client:
+        return bool(client.negotiate(protocol=protocol).protocol & NR_EOH)
+
+
+def end_headers(client, count):
+    """Of messages that would be signed."""
+    for _ in range(count):
+        client.mail()
+        client.header(b"From", b" alice@example.com")
+        assert client.eoh().verdict == "continue"
+        client.abort()
+
+
+@pytest.fixture
+def silent(milter_world):
+    world = milter_world(signing='unsigned = "reject"')
+    with world.client() as client:
+        client.begin()
+        end_headers(client, 99)
+        assert not asks_for_whole(world)
+        end_headers(client, 1)
+    assert asks_for_whole(world)
+    assert not asks_for_whole(world, PROTOCOL_ALL & ~NR_EOH)
+    return world
+
+
+def test_what_is_signed_without_a_word_at_its_header(silent):
+    with silent.client() as client:
+        for _ in range(3):
+            assert silent.passes(client.message(PLAIN))
+            client.quit_new()  # what was agreed on holds for the next, too
+        assert client.options.protocol & NR_EOH
+    assert asks_for_whole(silent)
+
+
+def test_what_is_not_signed_is_then_told_at_its_end(silent):
+    with silent.client() as client:
+        result = client.message(PLAIN, client=STRANGER)
+        assert (result.verdict, result.stage) == ("accept", "E")
+        client.quit_new()
+        result = client.message(OTHERS)
+        assert (result.stage, result.text[:9]) == ("E", "550 5.7.1")
+        assert silent.passes(client.message(PLAIN, begin=False))
+    assert not asks_for_whole(silent)
+    for event in ("skipped", "rejected", "signed"):
+        silent.milter.wait(event)
+        assert len(silent.milter.named(event)) == 1
 
 
 @pytest.mark.parametrize("options, why", [
