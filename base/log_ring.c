@@ -244,6 +244,7 @@ ring_drain(void *unused)
 	size_t len;
 
 	(void)unused;
+	pthread_setname_np(pthread_self(), "log");
 	while ((len = ring_turn(has_written)) > 0) {
 		has_written = true;
 		stderr_write(ring.writing, len, true);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -402,6 +403,7 @@ relay_process_main(int control)
 	struct fault fault = {0};
 	uint64_t serial;
 
+	prctl(PR_SET_NAME, "signet-relay", 0, 0, 0);
 	signals_ignore();
 	umask(077);
 	if (fcntl(control, F_SETFD, FD_CLOEXEC) < 0 ||

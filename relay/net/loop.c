@@ -1,5 +1,7 @@
 #include "relay/net/loop.h"
 
+#include <pthread.h>
+
 static void
 loop_on_wake(uv_async_t *wake)
 {
@@ -66,6 +68,7 @@ loop_thread(void *argument)
 {
 	struct loop *loop = argument;
 
+	pthread_setname_np(pthread_self(), "loop");
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 }
 

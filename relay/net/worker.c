@@ -1,10 +1,12 @@
 #include "relay/net/worker.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #define WORKER_THREADS_MAX 64
 
 struct worker {
+	const char *name;
 	uv_mutex_t mutex;
 	uv_cond_t wake;
 	struct job *first, **last;
@@ -49,6 +51,7 @@ worker_thread(void *argument)
 	struct worker *worker = argument;
 	struct job *job;
 
+	pthread_setname_np(pthread_self(), worker->name);
 	while ((job = worker_next(worker)) != NULL) {
 		job->run(job);
 		loop_post(job->loop, &job->post, job_post);
@@ -64,6 +67,7 @@ worker_new(const char *name, unsigned threads, size_t jobs_max,
 	ASSERT(threads > 0);
 	ASSERT(threads <= WORKER_THREADS_MAX);
 	worker = memory_new(sizeof(*worker));
+	worker->name = name;
 	worker->last = &worker->first;
 	worker->jobs_max = jobs_max;
 	ASSERT(uv_mutex_init(&worker->mutex) == 0);

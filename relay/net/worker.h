@@ -21,6 +21,7 @@ struct job {
 	struct job *next;
 };
 
+/* name: of the threads, too, in what shows them; at most 15 bytes, for ever. */
 bool worker_new(const char *name, unsigned threads, size_t jobs_max,
 		struct worker **worker_out, struct fault *fault) MUST_USE;
 /* Finishes what was submitted, joins the threads. */

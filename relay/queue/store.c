@@ -1,6 +1,7 @@
 #include "relay/queue/store_private.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -420,6 +421,7 @@ store_thread(void *argument)
 	struct fault fault;
 
 	suspect_enter();
+	pthread_setname_np(pthread_self(), "store");
 	list_init(&group);
 	while (group_take(store, &group)) {
 		readers_check(store);
