@@ -24,7 +24,11 @@ done
 exec "$@"
 """
 HOSTS = "127.0.0.1 localhost mx.example.net\n"
-RESOLVER = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
+# "lookup" is for OpenSMTPD, which would ask a name server before the file.
+RESOLVER = """nameserver 127.0.0.1
+options timeout:1 attempts:1
+lookup file
+"""
 
 
 def with_users(users):

@@ -55,17 +55,28 @@ out:
   hosts_avoid_tls = *
   hosts_avoid_esmtp =
   max_rcpt = 1000
+{signing}
 
 begin retry
 * * F,1h,1s
 """
 
 
+SIGNING = """
+  dkim_domain = %s
+  dkim_selector = %s
+  dkim_private_key = %s
+  dkim_canon = relaxed
+"""
+
+
 class Exim:
-    """listeners: (address, port); the one at plain_port offers no TLS."""
+    """listeners: (address, port); the one at plain_port offers no TLS. signs:
+    (domain, selector, key file). Its queue is run every so often."""
 
     def __init__(self, directory, listeners, next_port, certificate=("", ""),
-                 plain_port=0, hostname="mx.example.net"):
+                 plain_port=0, hostname="mx.example.net", signs=None,
+                 every="1s"):
         self.directory = os.path.join(directory, "exim")
         self.listeners = list(listeners)
         os.makedirs(self.directory)
@@ -78,6 +89,8 @@ class Exim:
         # It reads its key as its own user, as Debian's does.
         cert, key = (self._copy(path, uid) if path else ""
                      for path in certificate)
+        signing = SIGNING % (*signs[:2], self._copy(signs[2], uid)) \
+            if signs else ""
         # It starts itself again as its own user, who may perhaps not walk down
         # to where it was unpacked.
         program = os.path.join(self.directory, "exim4")
@@ -90,9 +103,9 @@ class Exim:
                 program=program, hostname=hostname, directory=self.directory,
                 interfaces=" ; ".join("%s.%d" % one for one in listeners),
                 plain_port=plain_port, certificate=cert, key=key,
-                next_port=next_port))
+                next_port=next_port, signing=signing))
         self.server = Server(alone(
-            self.directory, [program, "-C", config, "-bdf", "-q1s"],
+            self.directory, [program, "-C", config, "-bdf", "-q" + every],
             {USER: UID}), self.directory, "exim")
         self.server.wait_until(
             lambda: all(accepts(*one) for one in self.listeners), 20,

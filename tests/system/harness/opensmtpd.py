@@ -17,8 +17,9 @@ CHROOT = "/var/lib/opensmtpd/empty"
 CONFIG = """
 smtp max-message-size 100M
 smtp limit max-rcpt 1000
+smtp limit max-mails 1000000
 {filter}
-{pki}
+{limits}{pki}
 {listeners}
 action "out" relay host "smtp://127.0.0.1:{next_port}"
 match from any for rcpt-to regex "^gone@.*" reject
@@ -27,16 +28,20 @@ match from any for any action "out"
 
 
 class OpenSmtpd:
-    """listeners: (address, port); the one at plain_port offers no TLS."""
+    """listeners: (address, port); the one at plain_port offers no TLS.
+    filtered: by this program, instead of putting off mail for later@…; limits:
+    of its delivery, {"conn-delay-host": 1, …}"""
 
     def __init__(self, directory, listeners, next_port, certificate=None,
-                 plain_port=0, hostname="mx.example.net"):
+                 plain_port=0, hostname="mx.example.net", filtered=None,
+                 limits=None):
         self.directory = os.path.join(directory, "opensmtpd")
         self.listeners = list(listeners)
         os.makedirs(self.directory)
         os.chmod(self.directory, 0o755)
         self.next_port, self.hostname = next_port, hostname
         self.certificate, self.plain_port = certificate, plain_port
+        self.filtered, self.limits = filtered, limits or {}
         self.server = None
         self.start()
 
@@ -47,9 +52,11 @@ class OpenSmtpd:
 
     def _configure(self, puts_off):
         hostname, certificate = self.hostname, self.certificate
-        pki, later = "", ""
-        if puts_off:
-            later = 'filter "later" phase rcpt-to match rcpt-to regex ' \
+        pki, rule = "", ""
+        if self.filtered:
+            rule = 'filter "one" proc-exec "%s"' % self.filtered
+        elif puts_off:
+            rule = 'filter "one" phase rcpt-to match rcpt-to regex ' \
                 '{ "^<?later@.*" } reject "451 4.2.0 later"'
         if certificate:
             os.chmod(certificate[1], 0o600)
@@ -58,12 +65,14 @@ class OpenSmtpd:
         self.config = os.path.join(self.directory, "smtpd.conf")
         with open(self.config, "w") as file:
             file.write(CONFIG.format(
-                pki=pki, next_port=self.next_port, filter=later,
+                pki=pki, next_port=self.next_port, filter=rule,
+                limits="".join("mta limit %s %d\n" % one
+                               for one in self.limits.items()),
                 listeners="\n".join(
                     'listen on %s port %d %s hostname "%s" %s' % (
                         address, port, 'tls pki "%s"' % hostname
                         if certificate and port != self.plain_port else "",
-                        hostname, 'filter "later"' if later else "")
+                        hostname, 'filter "one"' if rule else "")
                     for address, port in self.listeners)))
         os.chmod(self.config, 0o600)
 
@@ -72,7 +81,7 @@ class OpenSmtpd:
         self.server = Server(alone(
             self.directory,
             ["sh", "-c", "mkdir -p -m 711 %s && exec \"$@\"" % CHROOT, "sh",
-             program, "-d", "-v", "-f", self.config],
+             program, "-d", "-f", self.config],
             USERS, PLACES), self.directory, "opensmtpd")
         self.server.wait_until(
             lambda: all(accepts(*one) for one in self.listeners), 20,
