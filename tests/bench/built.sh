@@ -1,4 +1,4 @@
-# built.sh - read by the benches that run a program of tests/bench, too: servers
+# built.sh - read by the benches that start servers: these
 # and a build of their own, or the build that $BUILD names and what is in $PATH.
 if [ -z "${BUILD-}" ]; then
 	PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

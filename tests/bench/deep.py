@@ -10,7 +10,9 @@ import sys
 import tempfile
 import time
 
-import relay  # and, by it, the way to harness/
+import bench as common  # and, by it, the way to harness/
+import groups
+import load
 
 from harness import signet
 from harness.judge import Keys
@@ -45,6 +47,7 @@ class Relay:
         # The deferred ones stay so for as long as this lasts.
         self.setup.delivery = 'expire = "30d" retry = {"5m", "12h"}'
         self.port = self.setup.port
+        self.group, self.clients_stay = groups.Tree(name), False
         self.server = None
 
     def fill(self, options, due):
@@ -74,7 +77,7 @@ class Relay:
         self.server.wait_until(lambda: b'"ready"' in self._tail(), 60,
                                "the event ready")
         elapsed = time.monotonic() - begun
-        self.roots = [self.server.process.pid]
+        self.group.adopt([self.server.process.pid])
         self.pid = max(children_of(self.server.process.pid),
                        key=lambda pid: status_of(pid, "VmSize"))
         return elapsed
@@ -121,7 +124,7 @@ class Bench:
         self.state = options.state or directory
         self.keys = Keys(os.path.join(directory, "keys"))
         self.keys.make("example.com", "rsa", "rsa")
-        self.sink = relay.Sink(directory)
+        self.sink = load.Sink(directory)
         # Nobody listens at 127.0.0.2; each domain is a host of its own.
         self.names = NameServer(directory, {
             HEALTHY: "@ IN MX 10 mx\nmx IN A 127.0.0.1",
@@ -141,7 +144,8 @@ class Bench:
         self.sink.stop()
 
     def load(self, one, messages, size=4096):
-        return relay.Bench.run(self, one, size, 20, messages)
+        found = common.Bench.run(self, one, size, 20, messages)
+        return found["rate"], found["cpu_us"]
 
 
 def look(bench, deep, when):

@@ -8,15 +8,18 @@ memory.
 import argparse
 import json
 import os
-import socket
 import statistics
 import sys
 import tempfile
-import time
 
-import relay  # and, by it, the way to harness/
+# First: the way to harness/.
+from bench import Bench, parse_size, percentile
+import machine as computer
+import processes
+import systems
+from load import latencies
 
-from harness import opendkim, signet, smtp
+from harness import opendkim, signet
 from harness.milter import MilterSetup
 from harness.ports import free_port
 from harness.process import Server
@@ -25,20 +28,20 @@ LABELS = {"signet": "Postfix + signet milter",
           "opendkim": "Postfix + OpenDKIM", "plain": "Postfix, no milter"}
 
 
-class Plain(relay.Plain):
+class Plain(systems.Plain):
     milter_roots = ()
 
 
-class WithMilter(relay.Plain):
-    """self.milter (a Server) is there before Postfix is."""
+class WithMilter(Plain):
+    """start_milter() says what its Server is, and its socket."""
 
-    def __init__(self, bench, socket):
-        super().__init__(bench, socket)
+    def start(self):
+        self.milter, self.milters = self.start_milter()
         self.milter_roots = [self.milter.process.pid]
-        self.roots += self.milter_roots
+        return super().start() + self.milter_roots
 
-    def stop(self):
-        super().stop()
+    def end(self):
+        super().end()
         self.milter.process.kill()
         self.milter.process.wait()
 
@@ -46,89 +49,52 @@ class WithMilter(relay.Plain):
 class OpenDkim(WithMilter):
     name = "opendkim"
 
-    def __init__(self, bench):
+    def start_milter(self):
         options = {
             "Mode": "s", "Domain": "example.com", "Selector": "rsa",
-            "KeyFile": bench.opendkim_key, "UMask": "000",
-            "Canonicalization": "relaxed/relaxed",
+            "KeyFile": opendkim.private_copy(self.bench.key, self.directory),
+            "UMask": "000", "Canonicalization": "relaxed/relaxed",
             "SignatureAlgorithm": "rsa-sha256", "OversignHeaders": "From"}
-        place, port = bench.directory, free_port()
-        if bench.options.unix:
-            ours = theirs = "unix:" + os.path.join(place, "opendkim/socket")
-            ours = ours.replace("unix:", "local:")
+        port = free_port()
+        if self.bench.unix:
+            place = os.path.join(self.directory, "opendkim/socket")
+            ours, theirs = "local:" + place, "unix:" + place
         else:
             ours = "inet:%d@127.0.0.1" % port
             theirs = "inet:127.0.0.1:%d" % port
-        self.milter = opendkim.OpenDkim(place, options, ours).server
-        super().__init__(bench, theirs)
+        return opendkim.OpenDkim(self.directory, options, ours).server, theirs
 
 
 class Signet(WithMilter):
     name = "signet"
 
-    def __init__(self, bench):
-        directory = os.path.join(bench.directory, "signet")
-        setup = MilterSetup(directory, bench.keys)
+    def start_milter(self):
+        directory = os.path.join(self.directory, "signet")
+        setup = MilterSetup(directory, self.bench.keys)
         setup.domains = {"example.com": ["rsa"]}
         theirs = "inet:127.0.0.1:%d" % setup.milter_port
-        if bench.options.unix:
+        if self.bench.unix:
             theirs = "unix:" + os.path.join(directory, "socket")
             setup.socket = theirs
             setup.options = 'socket_mode = "0666"'
-        self.milter = Server([signet.binary(), "-c", setup.write(), "milter"],
-                             directory, "milter")
-        self.milter.wait_until(lambda: '"ready"' in self.milter.log(), 20,
-                               "the event ready")
-        super().__init__(bench, theirs)
+        milter = Server([signet.binary(), "-c", setup.write(), "milter"],
+                        directory, "milter")
+        milter.wait_until(lambda: '"ready"' in milter.log(), 20,
+                          "the event ready")
+        return milter, theirs
 
-    def stop(self):
+    def end(self):
         self.milter.stop(40)
-        super().stop()
+        super().end()
 
 
 SYSTEMS = {one.name: one for one in (Signet, OpenDkim, Plain)}
 
 
-def latencies(port, count, size):
-    """Seconds from a message's final dot to its 250, one at a time."""
-    body = "0123456789abcdef" * 4 + "\r\n"
-    data = smtp.stuffed(smtp.message(body=body * max(1, size // len(body))))
-    waits = []
-    with smtp.Client(port, timeout=60) as client:
-        # The dot may not wait for the ACK of what was sent before it.
-        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.ehlo()
-        for _ in range(count):
-            client.expect("MAIL FROM:<alice@example.com>", 250)
-            client.expect("RCPT TO:<bob@example.net>", 250)
-            client.expect("DATA", 354)
-            client.send(data[:-3])
-            begun = time.monotonic()
-            client.send(data[-3:])
-            reply = client.reply()
-            waits.append(time.monotonic() - begun)
-            assert reply[0] == 250, reply
-        client.say("QUIT")
-    return waits
-
-
-def anonymous_kib(roots):
-    """RssAnon of a tree: memory of its own, not of mapped files."""
-    total = 0
-    for pid in relay.tree(set(roots)):
-        try:
-            with open("/proc/%d/status" % pid) as file:
-                total += sum(int(line.split()[1]) for line in file
-                             if line.startswith("RssAnon:"))
-        except OSError:
-            pass
-    return total
-
-
 def parts(roots):
     """{(pid, what it is): (user, system)} of a tree, in seconds."""
     found = {}
-    for pid, fields in relay.tree(set(roots)).items():
+    for pid, fields in processes.tree(set(roots)).items():
         try:
             with open("/proc/%d/cmdline" % pid) as file:
                 words = file.read().split("\0")
@@ -136,26 +102,22 @@ def parts(roots):
             continue
         name = next((word for word in words if word.endswith("-process")),
                     os.path.basename(words[0]))
-        found[pid, name] = (int(fields[11]) / relay.TICK,
-                            int(fields[12]) / relay.TICK)
+        found[pid, name] = (int(fields[11]) / processes.TICK,
+                            int(fields[12]) / processes.TICK)
     return found
-
-
-def percentile(values, part):
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
 
 
 def run(bench, system, size, sessions, messages, probes):
     """One round of one system."""
     before = parts(system.milter_roots)
-    rate, cpu = bench.run(system, size, sessions, messages)
+    found = bench.run(system, size, sessions, messages)
     used = {}
     for (pid, name), times in parts(system.milter_roots).items():
         earlier = before.get((pid, name), (0, 0))
         used[name] = [(now - then) / messages * 1e6
                       for now, then in zip(times, earlier)]
-    return {"rate": rate, "cpu_us": cpu, "parts_us": used,
+    return {"rate": found["rate"], "cpu_us": found["cpu_us"],
+            "parts_us": used,
             "milter_us": sum(sum(times) for times in used.values()),
             "waits": latencies(system.port, probes, size)}
 
@@ -193,25 +155,27 @@ def measure_size(bench, systems, options, size, sessions, messages):
                                           for name, rows in rounds.items()}}
 
 
+def anonymous_kib(system):
+    return processes.anonymous_bytes(system.milter_roots) >> 10
+
+
 def measure_memory(bench, systems, messages):
     """{name: (KiB before, KiB after)} of the milters."""
     found = {}
     for system in systems:
         if not system.milter_roots:
             continue
-        before, left = anonymous_kib(system.milter_roots), messages
+        before, left = anonymous_kib(system), messages
         while left > 0:  # a run has a bound in time
             part = min(left, 10000)
             bench.run(system, 1024, 20, part)
             left -= part
-        found[system.name] = (before, anonymous_kib(system.milter_roots))
+        found[system.name] = (before, anonymous_kib(system))
     return found
 
 
 def show(results, memory, messages, machine):
-    print("%d cores, %s; OpenSSL signs RSA-2048 in %s µs; medians" % (
-        machine["cores"], machine["processor"],
-        "%.0f" % machine["rsa_us"] if machine["rsa_us"] else "?"))
+    print(computer.sentence(machine))
     for row in results:
         plain = row["systems"].get("plain")
         print("\n%d bytes, %d sessions, %d messages, %d rounds" % (
@@ -242,7 +206,7 @@ def show(results, memory, messages, machine):
 
 def arguments():
     parser = argparse.ArgumentParser(prog="tests/bench/milter")
-    parser.add_argument("--size", action="append", type=relay.parse_size)
+    parser.add_argument("--size", action="append", type=parse_size)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--probes", type=int, default=100)
     parser.add_argument("--memory", type=int, default=5000)
@@ -250,28 +214,29 @@ def arguments():
     parser.add_argument("--unix", action="store_true")
     parser.add_argument("--json")
     options = parser.parse_args()
-    options.size = options.size or [(4096, 20, 2000)]
+    options.size = [(size, sessions, messages or 2000) for size, sessions,
+                    messages in options.size or [(4096, 20, 0)]]
     return options
 
 
 def main():
     options = arguments()
-    machine = {"cores": os.cpu_count(), "processor": relay.processor(),
-               "rsa_us": relay.rsa_microseconds()}
+    machine = computer.facts()
     with tempfile.TemporaryDirectory(prefix="signet-bench.") as directory:
         os.chmod(directory, 0o755)
-        bench = relay.Bench(directory, options)
-        systems = []
+        bench = Bench(directory)
+        bench.unix = options.unix
+        peers = []
         try:
             for name in options.only or ["signet", "opendkim", "plain"]:
-                systems.append(SYSTEMS[name](bench))
-            results = [measure_size(bench, systems, options, *size)
+                peers.append(SYSTEMS[name](bench))
+            results = [measure_size(bench, peers, options, *size)
                        for size in options.size]
-            memory = measure_memory(bench, systems, options.memory)
+            memory = measure_memory(bench, peers, options.memory)
         finally:
-            for system in reversed(systems):
+            for system in reversed(peers):
                 system.stop()
-            bench.sink.stop()
+            bench.stop()
     show(results, memory, options.memory, machine)
     if options.json:
         with open(options.json, "w") as file:
