@@ -117,12 +117,13 @@ static const int deadly_calls[] = {
 	SCMP_SYS(open_by_handle_at), SCMP_SYS(fanotify_init),
 };
 
-/* The store is checked by a child, threads are started, libraries may load
- * others: the second step takes these away. */
+/* The store is checked by a child, and a damaged one set aside; threads are
+ * started, libraries may load others: the second step takes these away. */
 static const int start_calls[] = {
 	SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(fork), SCMP_SYS(vfork),
 	SCMP_SYS(wait4), SCMP_SYS(kill), SCMP_SYS(mmap), SCMP_SYS(mmap2),
-	SCMP_SYS(mprotect), SCMP_SYS(seccomp),
+	SCMP_SYS(mprotect), SCMP_SYS(seccomp), SCMP_SYS(link),
+	SCMP_SYS(linkat),
 };
 
 /* Reports are made with these: at the end a copy of the process looks through

@@ -46,16 +46,19 @@ suspect_mark(const char *reason)
 	close(mark);
 }
 
-/* The same happens once more after this, to whoever handled it before. */
+/* The same happens once more after this: to whoever handled it before, or as the
+ * end of the process where the engine was led astray, which is no bug. */
 static void
 on_crash(int number)
 {
+	struct sigaction end = {.sa_handler = SIG_DFL};
+
 	if (is_inside)
 		suspect_mark(number == SIGBUS ? "the engine crashed (SIGBUS)"
 					      : "the engine crashed (SIGSEGV)");
 	for (size_t i = 0; i < COUNT(signals); i++)
 		if (signals[i] == number)
-			sigaction(number, &before[i], NULL);
+			sigaction(number, is_inside ? &end : &before[i], NULL);
 }
 
 void

@@ -1,0 +1,78 @@
+"""Damage in the queue's files: named and set aside, the rest is delivered."""
+
+import os
+import struct
+
+from harness.account import token_of
+from harness.faulty import Receiver
+from harness.smtp import message, submit
+
+PAGE = 4096
+LEAF = 2
+DEFERRED = 'retry = {"1s"}\n expire = "300s"'
+
+
+def damage_leaves(path):
+    """Zeros in every third leaf of the store."""
+    with open(path, "r+b") as file:
+        leaves = []
+        for number in range(2, os.path.getsize(path) // PAGE):
+            file.seek(number * PAGE)
+            said, _, flags = struct.unpack("=QHH", file.read(12))
+            if said == number and flags == LEAF:
+                leaves.append(number)
+        for number in leaves[::3]:
+            file.seek(number * PAGE)
+            file.write(b"\0" * PAGE)
+    return len(leaves[::3])
+
+
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 4]))
+
+
+def test_broken_pages_and_bodies(world):
+    world.setup.delivery = DEFERRED
+    world.start(receiver_options=False)
+    ids = {}
+    for number in range(40):
+        submit(world.relay.port, message(
+            "load-%d" % number, "0123456789abc\r\n" * (number % 4 * 500)))
+    submit(world.relay.port, message("load-file", "0123456789abc\r\n" * 40000))
+    for number, event in enumerate(
+            world.relay.wait("accepted", count=41) and
+            world.relay.named("accepted")):
+        ids["load-%d" % number if number < 40 else "load-file"] = event["id"]
+    world.relay.stop()
+    state = world.setup.state_dir
+    assert damage_leaves(os.path.join(state, "queue", "data.mdb")) > 0
+    flip(os.path.join(state, "spool", ids["load-file"]), 300000)
+
+    late = Receiver(world.setup.mx_port, "127.0.0.2")
+    try:
+        world.relay.start()
+        salvaged = world.relay.wait("store-damaged")
+        named = {event["id"] for event in world.relay.named("damaged")}
+        whole = {token for token, one in ids.items() if one not in named}
+        whole -= {"load-file"}
+        assert len(whole) > 10
+        late.wait_deliveries(len(whole))
+        assert {token_of(one.data) for one in late.deliveries} == whole
+        assert os.path.exists(os.path.join(state, salvaged["set_aside"],
+                                           "data.mdb"))
+        # Nobody gets half of a message; the log says which one it is.
+        if ids["load-file"] not in named:
+            world.relay.wait("damaged", id=ids["load-file"])
+            world.relay.wait("deferred", id=ids["load-file"])
+        # And it goes on as ever.
+        submit(world.relay.port, message("load-new"))
+        late.wait_deliveries(len(whole) + 1)
+        world.relay.stop()
+        world.relay.start()
+        assert len(world.relay.named("store-damaged")) == 1
+    finally:
+        late.stop()
