@@ -1,0 +1,153 @@
+"""The 250 is not sent before what it promises is on the disk."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from harness.smtp import message, submit
+
+CALLS = "openat,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2," \
+    "fsync,fdatasync"
+LINE = re.compile(r"(\d+) +(\w+)\((\d+)<([^>]*)>(.*)")
+RESUMED = re.compile(r"(\d+) +<\.\.\. (\w+) resumed>")
+
+
+class Call:
+    """From its line's number to that where it returned."""
+
+    def __init__(self, name, descriptor, path, rest, begun):
+        self.name, self.path, self.rest = name, path, rest
+        self.descriptor = int(descriptor)
+        self.begun = self.ended = begun
+
+
+def calls_in(lines):
+    calls, waiting = [], {}
+    for number, line in enumerate(lines):
+        resumed = RESUMED.match(line)
+        if resumed:
+            if resumed.group(1) in waiting:
+                waiting.pop(resumed.group(1)).ended = number
+            continue
+        found = LINE.match(line)
+        if not found:
+            continue
+        thread, name, descriptor, path, rest = found.groups()
+        calls.append(Call(name, descriptor, path, rest, number))
+        if line.endswith("<unfinished ...>"):
+            calls[-1].ended = len(lines)
+            waiting[thread] = calls[-1]
+    return calls
+
+
+def durable_descriptors(pid):
+    """Those of which each write is durable when it returns."""
+    found = set()
+    for name in os.listdir("/proc/%d/fdinfo" % pid):
+        with open("/proc/%d/fdinfo/%s" % (pid, name)) as file:
+            flags = re.search(r"flags:\s*(\d+)", file.read()).group(1)
+        if int(flags, 8) & os.O_DSYNC:
+            found.add(int(name))
+    return found
+
+
+class Trace:
+    """with Trace(relay) as trace: …; then trace.calls."""
+
+    def __init__(self, relay, directory):
+        self.relay, self.path = relay, os.path.join(directory, "trace")
+
+    def __enter__(self):
+        relay = self.relay.family()["relay"]
+        self.durable = durable_descriptors(relay)
+        self.strace = subprocess.Popen(
+            ["strace", "-f", "-y", "-s", "64", "-e", "trace=" + CALLS,
+             "-o", self.path, "-p", str(relay)],
+            stderr=subprocess.PIPE)
+        line = self.strace.stderr.readline().decode()
+        if "attached" not in line:
+            self.strace.kill()
+            self.strace.wait()
+            pytest.skip("strace may not: " + line)
+        return self
+
+    def __exit__(self, *_):
+        self.strace.send_signal(signal.SIGINT)
+        self.strace.stderr.read()
+        self.strace.wait(20)
+        with open(self.path, errors="replace") as file:
+            self.calls = calls_in(file.read().splitlines())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may trace the relay")
+def test_order_on_the_disk(world, directory):
+    world.start(receiver_options=False)
+    sizes = (10, 3000, 100000, 400000, 2000000)
+    with Trace(world.relay, directory) as trace:
+        for size in sizes:
+            submit(world.relay.port, message(
+                "durable", "0123456789abc\r\n" * (size // 15)))
+    check(trace, world.relay.named("accepted"))
+
+
+def check(trace, accepted):
+    assert len(accepted) == 5
+    calls = trace.calls
+    answers = [call for call in calls
+               if re.match(r'.*"250 2\.[06]\.0 .*[0-9A-Z]{26}',
+                           call.name + call.rest)]
+    assert len(answers) == len(accepted), [call.rest for call in answers]
+    before = 0
+    for answer, event in zip(answers, accepted):
+        assert event["id"] in answer.rest
+        since = [call for call in calls if before <= call.begun < answer.begun]
+        counts = page_that_counts(since, trace.durable)
+        check_store(since, counts, answer)
+        if event["size"] > 300000:
+            check_file(since, counts, event["id"])
+        before = answer.begun
+
+
+def last(calls, what, names, path):
+    found = [call for call in calls
+             if call.name in names and re.search(path, call.path)]
+    assert found, "no %s in %s" % (what, [(call.name, call.path)
+                                          for call in calls])
+    return found[-1]
+
+
+WRITES = ("write", "writev", "pwrite64", "pwritev", "pwritev2")
+
+
+def page_that_counts(since, durable):
+    found = [call for call in since if call.name == "pwrite64"
+             and call.path.endswith("/data.mdb")
+             and call.descriptor in durable]
+    assert found, "nothing was committed"
+    return found[-1]
+
+
+def check_store(since, counts, answer):
+    """Pages, their sync, then the page that makes them count, durable."""
+    pages = [call for call in since if call.name in WRITES
+             and call.path.endswith("/data.mdb") and call is not counts]
+    syncs = [call for call in since if call.name == "fdatasync"
+             and call.path.endswith("/data.mdb")]
+    assert pages and syncs
+    assert pages[-1].ended < syncs[-1].begun
+    assert syncs[-1].ended < counts.begun
+    assert counts.ended < answer.begun
+
+
+def check_file(since, counts, identity):
+    """The bytes, their sync, the name's sync, then the record's page."""
+    name = "/spool/%s$" % identity
+    data = last(since, "body", WRITES, name)
+    synced = last(since, "sync of the body", ("fdatasync", "fsync"), name)
+    named = last(since, "sync of the name", ("fsync",), "/spool$")
+    assert data.ended < synced.begun
+    assert synced.ended < named.begun
+    assert named.ended < counts.begun
