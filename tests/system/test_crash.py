@@ -3,23 +3,19 @@
 import collections
 import os
 import random
-import re
 import signal
 import threading
 import time
 
 import pytest
 
-from harness import judge, signet
+from harness import judge, kills, signet
+from harness.account import Account, Load, Sink, token_of
 from harness.faulty import Receiver
 from harness.process import wait_for
 from harness.smtp import Client, Closed, message, submit
 
 SHORT = 'retry = {"1s"}\n expire = "300s"'
-
-
-def token_of(data):
-    return re.search(rb"^Subject: (load-\S+)\r$", data, re.M).group(1).decode()
 
 
 @pytest.mark.parametrize("whole_family", (False, True))
@@ -67,67 +63,22 @@ def test_killed_before_the_250(world):
         ["load-whole"]
 
 
-class Load(threading.Thread):
-    """Submits until told to stop; notes what was acknowledged."""
-
-    def __init__(self, port, name, acknowledged):
-        super().__init__(daemon=True)
-        self.port, self.label = port, name
-        self.acknowledged = acknowledged
-        self.stopping = threading.Event()
-        self.random = random.Random(name)
-
-    def run(self):
-        number = 0
-        while not self.stopping.is_set():
-            try:
-                with Client(self.port, timeout=5) as client:
-                    client.ehlo()
-                    while not self.stopping.is_set():
-                        number += 1
-                        token = "load-%s-%d" % (self.label, number)
-                        size = self.random.choice((1, 50, 3000, 30000))
-                        code, _ = client.transaction(
-                            "alice@example.com", ["bob@example.net"],
-                            message(token, "0123456789abc\r\n" * size))
-                        if code == 250:
-                            self.acknowledged.append(token)
-            except (OSError, Closed, AssertionError):
-                time.sleep(0.02)
-
-
 def test_killed_under_load_again_and_again(world):
-    """Every acknowledged message arrives; the store opens every time."""
+    """Every acknowledged message arrives, whole; the store opens every time.
+    tests/soak/kill does this for hundreds of kills."""
     world.setup.delivery = SHORT
-    world.start()
-    acknowledged = []
-    loads = [Load(world.relay.port, str(number), acknowledged)
-             for number in range(4)]
-    for load in loads:
-        load.start()
-    chance = random.Random(20261121)
-    for turn in range(6):
-        enough = len(acknowledged) + 15
-        wait_for(lambda: len(acknowledged) >= enough, 30,
-                 "load to get through")
-        time.sleep(chance.random() / 4)  # anywhere in what it does
-        world.relay.kill(whole_family=turn % 2 == 0)
-        world.relay.start()
-    for load in loads:
-        load.stopping.set()
-    for load in loads:
-        load.join(20)
-
-    def missing():
-        arrived = {token_of(one.data) for one in world.receiver.deliveries}
-        return set(acknowledged) - arrived
-    wait_for(lambda: not missing(), 60,
-             lambda: "%d of %d acknowledged messages, such as %s; signet:\n%s"
-             % (len(missing()), len(acknowledged), sorted(missing())[:3],
-                world.relay.tail()))
-    assert len(acknowledged) > 80
+    world.start(receiver_options=False)
+    account = Account()
+    sink = Sink(account, world.setup.mx_port, "127.0.0.2")
+    try:
+        problems = kills.run(world.relay, account, rounds=8, seed=20261121,
+                             say=lambda _: None)
+    finally:
+        sink.stop()
+    assert not problems, "%s\n%s" % (problems, world.relay.tail())
+    assert len(account.acknowledged) >= 64
     # Duplicates only of what was in flight when it was killed.
-    assert len(world.receiver.deliveries) <= len(acknowledged) + 6 * 100
+    assert account.twice() <= 8 * 20, str(account)
 
 
 class Hand(threading.Thread):
@@ -168,8 +119,9 @@ def test_altered_under_load(world, kills):
     world.start(receiver_options={"replies": {
         "RCPT": lambda _: chance.random() < 0.3 and "450 4.3.0 later" or
         None}})
-    acknowledged = []
-    loads = [Load(world.relay.port, str(number), acknowledged)
+    account = Account()
+    acknowledged = account.acknowledged
+    loads = [Load(world.relay.port, str(number), account)
              for number in range(3)]
     hand = Hand(world)
     for thread in loads + [hand]:
