@@ -107,9 +107,9 @@ warn(void *owner, const char *text)
 	say(text);
 }
 
-static bool
-keyring_load(const struct keys_options *options, struct keyring **keyring_out,
-	     struct fault *fault)
+bool
+keys_load(const struct keys_options *options, struct keyring **keyring_out,
+	  struct fault *fault)
 {
 	struct signer_process process;
 	bool ok;
@@ -195,7 +195,7 @@ list_run(const struct keys_options *options,
 	CLEAN(text_done) struct text out = {0};
 	struct fault fault = {0};
 
-	if (!keyring_load(options, &keyring, &fault))
+	if (!keys_load(options, &keyring, &fault))
 		return fail(&fault);
 	if (arguments->as_json)
 		text_add_byte(&out, '[');
@@ -264,7 +264,7 @@ dns_run(const struct keys_options *options, const struct arguments *arguments)
 
 	if (!section_choose(options, name, &only))
 		return EX_DATAERR;
-	if (!keyring_load(&only, &keyring, &fault))
+	if (!keys_load(&only, &keyring, &fault))
 		return fail(&fault);
 	domain = keyring_domain_at(keyring, 0);
 	for (size_t j = 0; j < domain->selectors_count; j++) {
@@ -317,7 +317,7 @@ check_run(const struct keys_options *options, const struct arguments *arguments)
 
 	if (!section_choose(options, name, &only))
 		return EX_DATAERR;
-	if (!keyring_load(&only, &keyring, &fault))
+	if (!keys_load(&only, &keyring, &fault))
 		return fail(&fault);
 	domain = keyring_domain_at(keyring, 0);
 	for (size_t i = 0; i < domain->selectors_count; i++) {
@@ -361,7 +361,7 @@ rotate_run(const struct keys_options *options,
 		    "its keys are to be replaced by hand");
 		return EX_DATAERR;
 	}
-	if (!keyring_load(&only, &keyring, &fault))
+	if (!keys_load(&only, &keyring, &fault))
 		return fail(&fault);
 	is_done = rotate_next(&only, keyring_domain_at(keyring, 0),
 			      arguments->dns, &out, &result, &fault);

@@ -21,4 +21,9 @@ struct keys_dns {
 int keys_command(const struct keys_options *options, const struct keys_dns *dns,
 		 int argc, char **argv);
 
+/* The public halves of all keys, which a signer process of its own reads; for
+ * commands. What is odd about a file goes to stderr. */
+bool keys_load(const struct keys_options *options, struct keyring **keyring_out,
+	       struct fault *fault) MUST_USE;
+
 #endif

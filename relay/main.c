@@ -14,6 +14,7 @@
 #include "keys/commands.h"
 #include "keys/signer.h"
 #include "milter/commands.h"
+#include "relay/doctor/doctor_command.h"
 #include "relay/import/opendkim_import.h"
 #include "relay/milter_process.h"
 #include "relay/options_commands.h"
@@ -260,6 +261,20 @@ status_run(const struct invocation *invocation)
 }
 
 static int
+doctor_run(const struct invocation *invocation)
+{
+	CLEAN(options_free_clean) struct options *options = NULL;
+	int code = doctor_command(NULL, invocation->argc, invocation->argv);
+
+	if (code == EX_OK)
+		code = options_read(invocation->config_path, false, &options);
+	if (code == EX_OK)
+		code = doctor_command(options, invocation->argc,
+				      invocation->argv);
+	return code;
+}
+
+static int
 sendmail_queue_run(const struct options *options, enum sendmail_act act)
 {
 	char *list[] = {"queue", "list", NULL};
@@ -391,6 +406,8 @@ static const struct command {
 	 "shows and alters what waits to be delivered"},
 	{"status", status_run, "status [--json] [--all | --domain D]",
 	 "asks a running relay what it has done"},
+	{"doctor", doctor_run, "doctor [--json] [--address ADDRESS] DOMAIN",
+	 "looks at a domain as receivers of its mail would"},
 	{"sendmail", sendmail_run,
 	 "sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-N DSN] [-R full|hdrs]\n"
 	 "              [-V ENVID] [-v] [ADDRESS...]\n"

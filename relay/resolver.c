@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "relay/limits.h"
-#include "relay/net/dns.h"
+#include "relay/resolver_ask.h"
 
 struct resolver {
 	struct loop loop;
@@ -267,4 +267,59 @@ const struct records_source *
 resolver_source(struct resolver *resolver)
 {
 	return &resolver->source;
+}
+
+/* ---- one question ---- */
+
+struct lookup {
+	struct post post;
+	struct dns_query query;
+	struct resolver *resolver;
+	struct slice name;
+	enum dns_type type;
+	struct arena *arena;
+	struct dns_answer *answer;
+	uv_sem_t answered;
+};
+
+static void
+lookup_done(struct dns_query *query, const struct dns_answer *answer)
+{
+	struct lookup *lookup = CONTAINER(query, struct lookup, query);
+
+	*lookup->answer = *answer;
+	lookup->answer->records = arena_array(lookup->arena, answer->count,
+					      sizeof(*answer->records));
+	for (size_t i = 0; i < answer->count; i++) {
+		lookup->answer->records[i] = answer->records[i];
+		lookup->answer->records[i].name =
+			arena_copy(lookup->arena, answer->records[i].name);
+	}
+	uv_sem_post(&lookup->answered);
+}
+
+static void
+lookup_run(struct post *post)
+{
+	struct lookup *lookup = CONTAINER(post, struct lookup, post);
+
+	lookup->query.done = lookup_done;
+	dns_start(lookup->resolver->dns, &lookup->query, lookup->name,
+		  lookup->type);
+}
+
+void
+resolver_ask(struct resolver *resolver, struct slice name, enum dns_type type,
+	     struct arena *arena, struct dns_answer *answer_out)
+{
+	struct lookup lookup = {.resolver = resolver,
+				.name = name,
+				.type = type,
+				.arena = arena,
+				.answer = answer_out};
+
+	ASSERT(uv_sem_init(&lookup.answered, 0) == 0);
+	loop_post(&resolver->loop, &lookup.post, lookup_run);
+	uv_sem_wait(&lookup.answered);
+	uv_sem_destroy(&lookup.answered);
 }

@@ -30,5 +30,4 @@ void resolver_reconfigure(struct resolver *resolver,
 			  const struct address *servers, size_t count);
 /* Lives as long as the resolver. */
 const struct records_source *resolver_source(struct resolver *resolver);
-
 #endif
