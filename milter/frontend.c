@@ -63,6 +63,14 @@ struct connection {
 	const struct frontend_rules *rules;
 };
 
+/* A message that its connection is done with. It counts until its MTA has the
+ * answer: see frontend_is_quiet(). */
+struct leaving {
+	struct mail *mail;
+	const struct frontend_rules *rules;
+	bool is_settled_by_answer;
+};
+
 /* ---- connections ---- */
 
 /* After QUIT_NC a further one begins without a negotiation. */
@@ -80,21 +88,37 @@ connection_of(SMFICTX *context)
 }
 
 static void
-message_gone(void)
+leaving_gone(void *owner, bool is_told)
 {
+	struct leaving *leaving = owner;
+
+	if (leaving->is_settled_by_answer)
+		mail_settle(leaving->mail, is_told);
+	mail_free(leaving->mail);
+	frontend.service.rules_unref(leaving->rules);
+	free(leaving);
 	atomic_fetch_sub(&frontend.messages, 1);
 }
 
-/* It counts until its MTA has the answer: see frontend_is_quiet(). */
+static void
+mail_leave(struct connection *connection, bool is_settled_by_answer)
+{
+	struct leaving *leaving;
+
+	if (connection->mail == NULL)
+		return;
+	leaving = memory_new(sizeof(*leaving));
+	leaving->mail = TAKE(connection->mail);
+	leaving->rules = TAKE(connection->rules);
+	leaving->is_settled_by_answer = is_settled_by_answer;
+	connection->is_refused = false;
+	sessions_when_sent(leaving_gone, leaving);
+}
+
 static void
 mail_drop(struct connection *connection)
 {
-	if (connection->mail == NULL)
-		return;
-	mail_free(TAKE(connection->mail));
-	connection->is_refused = false;
-	frontend.service.rules_unref(TAKE(connection->rules));
-	sessions_when_sent(message_gone);
+	mail_leave(connection, false);
 }
 
 static struct slice
@@ -235,7 +259,7 @@ changes_send(SMFICTX *context, const struct mail *mail)
 		if (status != MI_SUCCESS)
 			return false;
 	}
-	return sessions_has_mta();
+	return true;
 }
 
 /* ---- the callbacks, in the order of the protocol ---- */
@@ -426,8 +450,9 @@ on_end(SMFICTX *context)
 	if (next == MAIL_ACCEPT) {
 		bool is_changed = changes_send(context, connection->mail);
 
-		mail_settle(connection->mail, is_changed);
-		mail_drop(connection);
+		if (!is_changed)
+			mail_settle(connection->mail, false);
+		mail_leave(connection, is_changed);
 		/* With changes, "accept" would be right too; both MTAs take
 		 * this one for the message's last word. */
 		return is_changed ? SMFIS_CONTINUE : SMFIS_TEMPFAIL;

@@ -25,6 +25,10 @@
 #define OUTPUT_MAX ((size_t)64 << 10)
 /* How long an MTA may take to read what it is told. */
 #define WRITE_TIMEOUT_MS 60000
+/* Who waits to hear that its answer has been sent. */
+#define SENT_MAX 8
+/* How long an MTA that has said all may take to refuse what it is told. */
+#define REFUSAL_MS 200
 /* Threads that stay when there is nothing to do, and when others go. */
 #define WORKERS_SPARE 2
 #define WORKER_IDLE_MS 10000
@@ -64,8 +68,11 @@ static _Thread_local struct {
 	char *buffer;
 	struct slice input; /* read, and not fed to a packet yet */
 	struct text output; /* replies that wait */
-	void (*sent)(void); /* to be called when they have gone, */
-	unsigned sent_due;  /* so many times */
+	struct {
+		void (*call)(void *owner, bool is_told);
+		void *owner;
+	} sent[SENT_MAX]; /* once they have gone */
+	size_t sent_count;
 	bool is_drained;    /* the last read took all there was */
 	bool has_answered;
 	/* It serves a session's first packet and leaves the rest to others:
@@ -140,12 +147,32 @@ output_send(int descriptor, struct slice bytes)
 	return true;
 }
 
-static void
-output_gone(void)
+/* One that has closed its connection resets it when it is told something; one
+ * that has only said that it will say no more may well read on. */
+static bool
+mta_hears(int descriptor)
 {
+	struct pollfd gone = {.fd = descriptor};
+	char byte;
+	ssize_t count = recv(descriptor, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+
+	if (count != 0)
+		return count > 0 || errno == EAGAIN;
+	return poll(&gone, 1, REFUSAL_MS) == 0;
+}
+
+static void
+output_gone(const struct session *session, bool is_sent)
+{
+	size_t count = worker.sent_count;
+
 	text_clear(&worker.output);
-	for (; worker.sent_due > 0; worker.sent_due--)
-		worker.sent();
+	if (count == 0)
+		return;
+	is_sent = is_sent && mta_hears(session->descriptor);
+	worker.sent_count = 0;
+	for (size_t i = 0; i < count; i++)
+		worker.sent[i].call(worker.sent[i].owner, is_sent);
 }
 
 static bool
@@ -155,7 +182,7 @@ output_flush(struct session *session)
 		output_send(session->descriptor, text_slice(&worker.output));
 
 	worker.has_answered |= worker.output.len > 0;
-	output_gone();
+	output_gone(session, is_sent);
 	return is_sent;
 }
 
@@ -257,10 +284,12 @@ session_wait(struct session *session, uint64_t first_deadline_ms)
 static void
 session_end(struct session *session)
 {
+	ssize_t sent = 0;
+
 	if (worker.output.len > 0)
-		(void)send(session->descriptor, worker.output.bytes,
-			   worker.output.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	output_gone();
+		sent = send(session->descriptor, worker.output.bytes,
+			    worker.output.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	output_gone(session, sent == (ssize_t)worker.output.len);
 	worker.session = NULL;
 	pthread_mutex_lock(&sessions.lock);
 	list_remove(&session->link);
@@ -559,19 +588,15 @@ sessions_is_silent(void)
 	return worker.session->is_silent;
 }
 
-bool
-sessions_has_mta(void)
-{
-	char byte;
-
-	return recv(worker.session->descriptor, &byte, 1,
-		    MSG_DONTWAIT | MSG_PEEK) != 0;
-}
-
 void
-sessions_when_sent(void (*sent)(void))
+sessions_when_sent(void (*sent)(void *owner, bool is_told), void *owner)
 {
-	ASSERT(worker.session != NULL);
-	worker.sent = sent;
-	worker.sent_due++;
+	struct session *session = worker.session;
+
+	ASSERT(session != NULL);
+	/* What callbacks before this one were to say is there. */
+	if (worker.sent_count == SENT_MAX)
+		(void)output_flush(session);
+	worker.sent[worker.sent_count].call = sent;
+	worker.sent[worker.sent_count++].owner = owner;
 }

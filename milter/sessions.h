@@ -58,11 +58,9 @@ bool sessions_is_at_end(void);
  * known it never is. */
 void sessions_agree_on_silence(void);
 bool sessions_is_silent(void);
-/* False: the MTA has closed the connection meanwhile. */
-bool sessions_has_mta(void);
 /* Calls back once what the MTA is told by now, and the present callback's own
- * answer, has been sent or cannot be. Always the same function. Of libmilter's
- * own sessions that is not known: it is called at once. */
-void sessions_when_sent(void (*sent)(void));
+ * answer, has been sent, or cannot be: is_told. Of libmilter's own sessions
+ * that is not known: it is called at once, with true. */
+void sessions_when_sent(void (*sent)(void *owner, bool is_told), void *owner);
 
 #endif

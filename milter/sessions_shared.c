@@ -97,15 +97,8 @@ sessions_is_silent(void)
 	return false;
 }
 
-/* libmilter's own writing told. */
-bool
-sessions_has_mta(void)
-{
-	return true;
-}
-
 void
-sessions_when_sent(void (*sent)(void))
+sessions_when_sent(void (*sent)(void *owner, bool is_told), void *owner)
 {
-	sent();
+	sent(owner, true);
 }

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import threading
 import time
@@ -30,9 +31,9 @@ def begun(client):
     assert client.eoh().verdict == "continue"
 
 
-def ended(client):
+def ended(client, then=None):
     client.body(b"Hello.\r\n")
-    reply, changes, _ = client.eob()
+    reply, changes, _ = client.eob(then=then)
     fields = [(b"From", b" alice@example.com"), (b"Subject", b" a")]
     return reply, client.changed(fields, b"Hello.\r\n", changes)
 
@@ -161,6 +162,41 @@ def test_a_signer_that_hangs_means_later(milter_world):
     assert world.passes(world.message())
 
 
+def test_an_mta_that_has_said_all_still_listens(milter_world):
+    say_all_and_listen(milter_world())
+
+
+def say_all_and_listen(world):
+    with world.client() as client:
+        begun(client)
+        reply, data = ended(
+            client, then=lambda: client.socket.shutdown(socket.SHUT_WR))
+        assert world.passes(slow_result(reply, data))
+        client.expect_closed()
+    world.milter.wait("signed")
+    assert not world.milter.named("skipped")
+
+
+def test_nothing_is_signed_for_an_mta_that_is_gone(milter_world):
+    """Only what an MTA has been told has been done."""
+    world = milter_world()
+    signer = world.milter.family()["signer"]
+    for number, linger in enumerate((None, struct.pack("ii", 1, 0))):
+        with world.client() as client:
+            begun(client)
+            freeze(signer)
+            client.body(b"Hello.\r\n")
+            client.send(b"E")
+            if linger:  # a reset
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                         linger)
+        os.kill(signer, signal.SIGCONT)
+        event = world.milter.wait("skipped", count=number + 1)
+        assert event["signatures"] == []
+        assert event["reason"] == "the MTA could not be told of the changes"
+    assert not world.milter.named("signed")
+
+
 def test_the_socket_outlives_the_process(milter_world):
     world = milter_world()
     os.kill(world.milter.family()["relay"], signal.SIGKILL)
@@ -268,6 +304,12 @@ def test_a_unix_socket_with_mode_and_group(local):
     world.milter.hang_up()
     world.milter.wait("reload")
     assert world.passes(world.message(), ["rsa"])
+
+
+def test_an_mta_at_a_unix_socket_that_has_said_all_still_listens(local):
+    world = local()
+    world.milter.start()
+    say_all_and_listen(world)
 
 
 def test_a_unix_socket_is_no_place_for_the_silent(local):

@@ -251,11 +251,13 @@ class Milter:
         """QUIT_NC: another connect follows on the same socket."""
         self.send(b"K")
 
-    def eob(self, macros=None, rest=b""):
+    def eob(self, macros=None, rest=b"", then=None):
         """(Reply, changes, progress). rest: of the body, which most MTAs send
-        before."""
+        before. then: is called before the answer is read."""
         self.tell(b"E", macros)
         self.send(b"E", rest)
+        if then:
+            then()
         changes, progress = [], 0
         while True:
             command, payload = self.read()

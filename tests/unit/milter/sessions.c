@@ -34,11 +34,15 @@ static struct text heard; /* with the lock */
 static int listening = -1;
 static atomic_int counted_mta = -1;   /* the one that says COUNTED */
 static atomic_uint counted, heard_at; /* and what it could read by then */
+static atomic_bool was_told;
 
 static void
-count_sent(void)
+count_sent(void *owner, bool is_told)
 {
 	int len = 0;
+
+	cr_expect_eq(owner, &counted);
+	atomic_store(&was_told, is_told);
 
 	cr_expect_eq(ioctl(atomic_load(&counted_mta), FIONREAD, &len), 0);
 	atomic_store(&heard_at, (unsigned)len);
@@ -66,7 +70,7 @@ mi_engine(struct smfi_str *context)
 		pthread_mutex_unlock(&lock);
 		free(payload);
 		if (command == COUNTED)
-			sessions_when_sent(count_sent);
+			sessions_when_sent(count_sent, &counted);
 		if (command == WAIT) {
 			atomic_fetch_add(&waiting, 1);
 			sem_wait(&woken_ones);
@@ -373,6 +377,54 @@ Test(sessions, told_when_sent)
 	SAY(mta, "\0\0\0\1S\0\0\0\1Q");
 	await(&counted, 3);
 	cr_expect_eq(atomic_load(&heard_at), 5);
+}
+
+/* An MTA that will say no more may still want to hear. */
+Test(sessions, told_though_it_says_no_more)
+{
+	int mta = mta_begun();
+
+	atomic_store(&counted_mta, mta);
+	SAY(mta, "\0\0\0\1W\0\0\0\1S");
+	await(&waiting, 1);
+	shutdown(mta, SHUT_WR);
+	sem_post(&woken_ones);
+	await(&counted, 1);
+	cr_expect(atomic_load(&was_told));
+	hear(mta, 2);
+	cr_expect(is_closed(mta, PATIENCE_MS));
+}
+
+Test(sessions, not_told_once_it_is_gone)
+{
+	static const struct linger ways[] = {{0, 0}, {1, 0}}; /* and a reset */
+
+	atomic_store(&counted_mta, mta_begun());
+	for (unsigned i = 0; i < COUNT(ways); i++) {
+		int mta = mta_begun();
+
+		SAY(mta, "\0\0\0\1W\0\0\0\1S");
+		await(&waiting, i + 1);
+		setsockopt(mta, SOL_SOCKET, SO_LINGER, &ways[i],
+			   sizeof(ways[i]));
+		close(mta);
+		atomic_store(&was_told, true);
+		sem_post(&woken_ones);
+		await(&counted, i + 1);
+		cr_expect(!atomic_load(&was_told), "way %u", i);
+	}
+}
+
+/* As many as there may be before they are flushed, and more. */
+Test(sessions, told_of_many)
+{
+	int mta = mta_begun();
+
+	atomic_store(&counted_mta, mta);
+	for (unsigned i = 0; i < 30; i++)
+		SAY(mta, "\0\0\0\1S");
+	await(&counted, 30);
+	hear(mta, 30);
 }
 
 /* Each packet has its own time, wherever the cuts are. */
