@@ -114,13 +114,16 @@ class Outgoing:
                 for one in judge.dkimpy(data, judge.lookup_in(self.records))
                 if one.domain == domain}
 
+    def judged_by_opendkim(self, arrived):
+        """By the library: OpenDKIM's own test mode writes the header anew."""
+        with tempfile.TemporaryDirectory(prefix="signet-judge") as directory:
+            return jury.OpenDkim.verify(
+                arrived, jury.Records(directory, self.records))
+
     def assert_signed(self, arrived, domains, names=None):
         """Each has every selector of its domain, in their order, and both
         dkimpy and OpenDKIM say that each signature is good."""
-        # The library: OpenDKIM's own test mode writes the header anew.
-        with tempfile.TemporaryDirectory(prefix="signet-judge") as directory:
-            others = jury.OpenDkim.verify(
-                arrived, jury.Records(directory, self.records))
+        others = self.judged_by_opendkim(arrived)
         bad = []
         for number, (data, domain) in enumerate(zip(arrived, domains)):
             for who, verdicts in (
