@@ -16,6 +16,13 @@ struct milter_listener {
 	bool normalizes; /* bare CR and LF are made CRLF */
 };
 
+/* A listener or an account that gives others' mail an identity of ours. */
+struct milter_rewriter {
+	const char *what;       /* "listener" */
+	struct slice name;
+	struct rewrite rewrite; /* the policy is not set */
+};
+
 struct milter_options {
 	struct keys_options keys;
 	struct signing_options signing;
@@ -27,6 +34,8 @@ struct milter_options {
 	uint64_t max_message_size, max_hops;
 	const struct milter_listener *listeners;
 	size_t listeners_count;
+	const struct milter_rewriter *rewriters;
+	size_t rewriters_count;
 };
 
 /* argv[0] is the command; returns a sysexits(3) code. With

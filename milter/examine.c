@@ -26,8 +26,11 @@ run_field(void *owner, struct slice field)
 	struct slice name, value;
 
 	pipeline_header(run->pipeline, field);
-	if (header_field_parse(field, &name, &value) == NULL)
-		prepare_note(&run->facts, name, value);
+	if (header_field_parse(field, &name, &value) != NULL)
+		return;
+	prepare_note(&run->facts, name, value);
+	if (run->repair == NULL)
+		rewrite_note(&run->examination->writer, name, value);
 }
 
 /* The relay's own fields take part; what is in them does not matter here. */
@@ -310,6 +313,7 @@ examination_done(struct examination *examination)
 {
 	pipeline_free(examination->pipeline);
 	prepare_facts_done(&examination->facts);
+	rewrite_facts_done(&examination->writer);
 	text_done(&examination->remarks);
 	text_done(&examination->parts);
 	arena_done(&examination->arena);

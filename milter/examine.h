@@ -37,6 +37,7 @@ struct examination {
 	bool has_bare_line_end; /* as it came */
 	struct prepare_bytes bytes;
 	struct prepare_facts facts;
+	struct rewrite_facts writer;
 	enum prepare_problem problem;
 	bool is_too_large; /* over max_message_size */
 

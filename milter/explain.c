@@ -363,6 +363,7 @@ decision_write(const struct explain *explain, bool is_refused, struct text *out)
 	if (decision->verdict == VERDICT_SIGN)
 		signers_write(explain, out);
 	verdict_write(explain, out);
+	explain_rewriting_write(explain, out);
 	if (decision->verdict == VERDICT_SIGN &&
 	    explain->keys_fault->kind != FAULT_NONE)
 		text_addf(out,

@@ -1,5 +1,7 @@
 #include "milter/explain_relay.h"
 
+#include "milter/header.h"
+
 /* ---- line ends ---- */
 
 /* The listeners that mend line ends, or those that do not. */
@@ -155,6 +157,78 @@ explain_changes_write(const struct explain *explain, struct text *out)
 	if (left.len > 0)
 		text_addf(out, "It would leave as it is:\n%s",
 		          text_string(&left));
+}
+
+/* ---- another identity ---- */
+
+/* The fields, indented; then who signs them. */
+static void
+rewritten_write(const struct rewrite *rewrite, const struct text *fields,
+                struct text *out)
+{
+	CLEAN(arena_done) struct arena arena = {0};
+	struct slice rest = text_slice(fields), field, name, value = SLICE_NONE;
+	struct decision decision;
+
+	while (mime_field_next(&rest, &field)) {
+		struct slice whole = slice_sub(field, 0, field.len - 2), line;
+
+		if (value.len == 0 &&
+		    header_field_parse(whole, &name, &value) != NULL)
+			value = SLICE_NONE;
+		while (slice_split(&whole, '\n', &line))
+			text_addf(out, "  %.*s\n",
+			          SLICE_ARG(slice_trim(line)));
+	}
+	policy_decide(
+	        rewrite->policy,
+	        &(struct header_facts){.from_count = 1, .from = value}, &arena,
+	        &decision);
+	text_addf(out, "  and %s: %.*s.\n",
+	          decision.verdict == VERDICT_SIGN ? "signed" : "not signed",
+	          SLICE_ARG(decision.reason));
+}
+
+static void
+rewriter_write(const struct explain *explain,
+               const struct milter_rewriter *rewriter, struct text *out)
+{
+	const struct rewrite_facts *facts = &explain->examination->writer;
+	CLEAN(text_done) struct text fields = {0};
+	struct rewrite rewrite = rewriter->rewrite;
+	struct rewrite_report report;
+
+	rewrite.policy = pipeline_policy(explain->examination->pipeline);
+	text_addf(out, "The %s \"%.*s\" ", rewriter->what,
+	          SLICE_ARG(rewriter->name));
+	switch (rewrite_decide(&rewrite, facts, false, &fields, &report)) {
+	case REWRITE_NOTHING:
+		text_add_string(out, "would leave its From as it is.\n");
+		break;
+	case REWRITE_KEPT_SIGNED:
+		text_add_string(out, "would rewrite its From, but the message "
+		                     "carries a signature.\n");
+		break;
+	case REWRITE_KEPT_REPORT:
+	case REWRITE_DONE:
+		text_addf(out, "would rewrite its From (rewrite_from)%s:\n",
+		          facts->is_report
+		                  ? ", unless it comes with the null sender"
+		                  : "");
+		rewritten_write(&rewrite, &fields, out);
+		if (report.removes_sender)
+			text_add_string(out, "  Sender removed\n");
+		break;
+	}
+}
+
+void
+explain_rewriting_write(const struct explain *explain, struct text *out)
+{
+	const struct milter_options *options = explain->options;
+
+	for (size_t i = 0; i < options->rewriters_count; i++)
+		rewriter_write(explain, &options->rewriters[i], out);
 }
 
 /* ---- what is refused ---- */

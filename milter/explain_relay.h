@@ -9,6 +9,8 @@
 
 /* Of a message that is taken. */
 void explain_changes_write(const struct explain *explain, struct text *out);
+/* Who would give it another identity, and who signs it then. */
+void explain_rewriting_write(const struct explain *explain, struct text *out);
 /* Appends why it is refused. False: it is not. */
 bool explain_refusal_write(const struct explain *explain, struct text *out);
 

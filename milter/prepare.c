@@ -186,12 +186,20 @@ prepare_settle(const struct repair_needs *needs,
 const char *
 prepare_changed(const struct prepare_changes *changes, size_t *next)
 {
+	static const struct rewrite_report nothing;
 	const struct repair_report *report = changes->repaired;
+	const struct rewrite_report *rewritten =
+	        changes->rewritten == NULL ? &nothing : changes->rewritten;
 	const struct {
 		bool is_done;
 		const char *words;
 	} rows[] = {
 	        {changes->mends_newlines, "line ends made CRLF"},
+	        {rewritten->rewrites_sender, "envelope sender rewritten"},
+	        {rewritten->rewrites_from, "From rewritten"},
+	        {rewritten->adds_from, "From added"},
+	        {rewritten->adds_reply_to, "Reply-To added"},
+	        {rewritten->removes_sender, "Sender removed"},
 	        {report->encodes_quoted, "parts encoded as quoted-printable"},
 	        {report->encodes_base64, "parts encoded as base64"},
 	        {report->breaks_lines, "long lines of encoded parts broken"},

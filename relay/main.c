@@ -22,6 +22,7 @@
 #include "relay/process.h"
 #include "relay/queue_commands.h"
 #include "relay/resolver.h"
+#include "relay/server/rewriting.h"
 #include "relay/status_command.h"
 #include "relay/submit/sendmail_command.h"
 #include "relay/supervisor.h"
@@ -114,6 +115,34 @@ milter_listeners_set(struct options *options, struct milter_options *milter)
 	milter->listeners_count = options->listeners_count;
 }
 
+static void
+milter_rewriters_set(struct options *options, struct milter_options *milter)
+{
+	size_t max = options->listeners_count + options->accounts_count;
+	struct milter_rewriter *rewriters =
+		arena_array(&options->arena, max, sizeof(*rewriters));
+	size_t count = 0;
+
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		const struct listener_options *from = &options->listeners[i];
+
+		if (from->rewrite.from.len > 0)
+			rewriters[count++] = (struct milter_rewriter){
+				"listener", from->name,
+				rewriting_of(from, NULL, NULL)};
+	}
+	for (size_t i = 0; i < options->accounts_count; i++) {
+		const struct account_options *from = &options->accounts[i];
+
+		if (from->rewrite.from.len > 0)
+			rewriters[count++] = (struct milter_rewriter){
+				"account", from->user,
+				rewriting_of(options->listeners, from, NULL)};
+	}
+	milter->rewriters = rewriters;
+	milter->rewriters_count = count;
+}
+
 static int
 explain_run(const struct invocation *invocation)
 {
@@ -126,6 +155,7 @@ explain_run(const struct invocation *invocation)
 					   &milter);
 	if (code == EX_OK) {
 		milter_listeners_set(options, &milter);
+		milter_rewriters_set(options, &milter);
 		code = explain_command(&milter, invocation->argc,
 				       invocation->argv);
 	}

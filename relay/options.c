@@ -24,6 +24,7 @@ static const char *const listener_tls_words[] = {"none", "starttls",
 						 "implicit", NULL};
 static const char *const auth_words[] = {"none", "optional", "required", NULL};
 static const char *const bare_newlines_words[] = {"reject", "normalize", NULL};
+static const char *const rewrite_when_words[] = {"needed", "always", NULL};
 static const char *const long_lines_words[] = {"encode", "reject", "keep",
 					       NULL};
 static const char *const eight_bit_words[] = {"keep", "encode", NULL};
@@ -131,6 +132,15 @@ static const struct conf_option rows[] = {
 	  IN(struct listener_options, bare_newlines), "reject", 0, 0,
 	  "What becomes of a message with a CR or LF that is no CRLF; normalize makes it one, for devices that know no better. Data end with CRLF.CRLF only, either way.",
 	  .words = bare_newlines_words },
+	{ "listener.rewrite_from", CONF_PARSED, IN(struct listener_options, rewrite.from), "", 0, 0,
+	  "The address that takes the place of those in From, or stands there where there is none, before the message is signed, for devices that write printer@localhost: \"scanner@example.com\", or \"*@example.com\", where the local part stays. The display name stays; an old address that mail can reach goes to Reply-To. Empty: From stays.",
+	  .parse = rewrite_value },
+	{ "listener.rewrite_sender", CONF_PARSED, IN(struct listener_options, rewrite.sender), "", 0, 0,
+	  "The same for the sender of the envelope (MAIL FROM), who gets the bounces; then also one that is no address is taken. The null sender stays.",
+	  .parse = rewrite_value },
+	{ "listener.rewrite_when", CONF_WORD, IN(struct listener_options, rewrite.when), "needed", 0, 0,
+	  "Whose: needed rewrites an address only where nobody here signs for its domain (for the envelope, or a domain above it), or where account.from forbids it; always, each. Messages that carry a signature keep their From, and so do reports and automatic replies with the null sender.",
+	  .words = rewrite_when_words },
 
 	{ "account", CONF_TITLED, FIELD(accounts), "printer", 0, 0,
 	  "What a user of an auth_file may do once logged in; \"*\": those who have no section of their own. Without any, everything.",
@@ -147,6 +157,15 @@ static const struct conf_option rows[] = {
 	{ "account.recipients_per_hour", CONF_COUNT,
 	  IN(struct account_options, recipients_per_hour), "0", 0, 100000000,
 	  "The same of RCPT." },
+	{ "account.rewrite_from", CONF_PARSED, IN(struct account_options, rewrite.from), "", 0, 0,
+	  "As listener.rewrite_from, which holds where this is empty; account.from has to allow what it makes.",
+	  .parse = rewrite_value },
+	{ "account.rewrite_sender", CONF_PARSED, IN(struct account_options, rewrite.sender), "", 0, 0,
+	  "As listener.rewrite_sender, likewise.",
+	  .parse = rewrite_value },
+	{ "account.rewrite_when", CONF_WORD, IN(struct account_options, rewrite.when), "needed", 0, 0,
+	  "As listener.rewrite_when, for these two.",
+	  .words = rewrite_when_words },
 
 	{ "limits", CONF_SECTION, 0, 0, NULL, 0, 0,
 	  "What one client may ask for, and all of them together." },

@@ -12,6 +12,7 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "milter/prepare.h"
+#include "milter/rewrite.h"
 #include "relay/net/address.h"
 
 enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS,
@@ -29,6 +30,12 @@ enum ipv6_use { IPV6_AUTO, IPV6_PREFER, IPV6_OFF };
 enum milter_mode { MILTER_SIGN, MILTER_VERIFY, MILTER_BOTH };
 enum on_error { ON_ERROR_TEMPFAIL, ON_ERROR_ACCEPT };
 enum tls_policy { TLS_NONE, TLS_OPPORTUNISTIC, TLS_REQUIRED, TLS_VERIFY };
+
+/* Another identity for who has none of ours: milter/rewrite.h. */
+struct rewrite_options {
+	struct slice from, sender; /* address, "*@domain" or "" */
+	enum rewrite_when when;
+};
 
 struct listener_options {
 	struct slice name;         /* its title */
@@ -51,6 +58,7 @@ struct listener_options {
 	size_t xclient_from_count;
 	struct network *xforward_from; /* for the log, by XFORWARD */
 	size_t xforward_from_count;
+	struct rewrite_options rewrite;
 };
 
 /* What a user who logs in may do. */
@@ -59,6 +67,7 @@ struct account_options {
 	struct slice *from;        /* sender patterns; none: anybody */
 	size_t from_count;
 	uint64_t messages_per_hour, recipients_per_hour; /* 0: no limit */
+	struct rewrite_options rewrite; /* before the listener's */
 };
 
 struct limits_options {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "milter/idn.h"
+#include "milter/senders.h"
 #include "relay/machine.h"
 #include "relay/options_values.h"
 #include "relay/routing.h"
@@ -295,6 +296,41 @@ listeners_check(const struct options *options, struct conf_errors *errors)
 	}
 }
 
+/* What it makes, its own rules must not refuse. */
+static void
+account_rewrite_check(const struct account_options *account,
+		      const char *option, struct slice to,
+		      const struct conf_item *item, struct conf_errors *errors)
+{
+	ptrdiff_t at = slice_find_last(to, '@');
+	struct slice local = slice_sub(to, 0, at < 0 ? 0 : (size_t)at);
+	struct slice domain = slice_from(to, (size_t)(at + 1));
+
+	if (at < 0 || account->from_count == 0)
+		return;
+	for (size_t i = 0; i < account->from_count; i++)
+		if (senders_pattern_matches(account->from[i], local, domain))
+			return;
+	conf_error(errors, conf_item_place(item, option),
+		   "'%s': the account's 'from' does not allow \"%.*s\"",
+		   option, SLICE_ARG(to));
+}
+
+static void
+accounts_check(const struct options *options, struct conf_errors *errors)
+{
+	for (size_t i = 0; i < options->accounts_count; i++) {
+		const struct account_options *account = &options->accounts[i];
+		const struct conf_item *item =
+			options_section_at(options->items, "account", i);
+
+		account_rewrite_check(account, "rewrite_from",
+				      account->rewrite.from, item, errors);
+		account_rewrite_check(account, "rewrite_sender",
+				      account->rewrite.sender, item, errors);
+	}
+}
+
 static void
 tls_terms_check(const struct conf_item *item, enum tls_policy tls,
 		const struct tls_terms *terms, struct conf_errors *errors)
@@ -531,6 +567,7 @@ options_check(const struct options *options, struct conf_errors *errors)
 {
 	limits_check(options, errors);
 	listeners_check(options, errors);
+	accounts_check(options, errors);
 	routes_check(options, errors);
 	domains_check(options, errors);
 	same_names_check(options, "domain", options->keys.domains_count,

@@ -320,6 +320,18 @@ mailbox_value(struct slice text, struct arena *arena, void *element,
 	return domain_check(slice_from(text, (size_t)at + 1), fault);
 }
 
+bool
+rewrite_value(struct slice text, struct arena *arena, void *element,
+	      struct fault *fault)
+{
+	ptrdiff_t at = slice_find_last(text, '@');
+
+	if (!slice_starts(text, SLICE("*@")) || at != 1)
+		return mailbox_value(text, arena, element, fault);
+	*(struct slice *)element = arena_copy(arena, text);
+	return domain_check(slice_from(text, 2), fault);
+}
+
 /* ---- the milter's ---- */
 
 static bool

@@ -25,6 +25,7 @@ conf_parse_fn route_sender_value;     /* struct slice */
 conf_parse_fn source_value;           /* struct address, without a port */
 conf_parse_fn helo_value;             /* struct slice; may be empty */
 conf_parse_fn mailbox_value;          /* struct slice; may be empty */
+conf_parse_fn rewrite_value;          /* the same, or "*@" and a domain */
 conf_parse_fn milter_socket_value;    /* struct milter_section, whole */
 conf_parse_fn socket_mode_value;      /* uint32_t */
 conf_parse_fn daemon_name_value;      /* struct slice */

@@ -4,6 +4,7 @@
 #include "relay/server/authentication.h"
 #include "relay/server/envelope.h"
 #include "relay/server/front.h"
+#include "relay/server/rewriting.h"
 
 #define IN(state) (1u << SESSION_##state)
 #define ANYWHERE (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT) | IN(BDAT))
@@ -17,6 +18,7 @@ struct parsed {
 	struct envelope_mending mending;
 	struct arena arena; /* of claims */
 	struct claims claims;
+	struct text sender; /* who takes the sender's place */
 	struct chunk chunk;
 };
 
@@ -294,16 +296,32 @@ mail_account_check(const struct session *session, struct slice reverse_path)
 		       : &reply_messages_rate;
 }
 
+/* Reads it; another sender takes the place of one who has no name of ours. */
+static const struct reply *
+mail_parse(const struct session *session, struct slice args, struct parsed *out)
+{
+	struct envelope_mail *mail = &out->mail;
+	struct rewrite rewrite = session_rewrite(session);
+	const struct reply *refusal = envelope_mail_parse(
+		args, leniency(session, out), rewrite.sender.to.len > 0, mail);
+
+	out->address = mail->path.address;
+	if (refusal != NULL ||
+	    !rewriting_sender(&rewrite, &mail->path, &out->sender))
+		return refusal;
+	mail->given = mail->path.address;
+	mail->path = (struct path){.address = text_slice(&out->sender)};
+	return NULL;
+}
+
 static const struct reply *
 mail_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
 	const struct limits_options *limits = &session_options(session)->limits;
-	const struct reply *refusal = envelope_mail_parse(
-		args, leniency(session, out), &out->mail);
+	const struct reply *refusal = mail_parse(session, args, out);
 	uint64_t size = out->mail.size;
 
-	out->address = out->mail.path.address;
 	if (refusal != NULL)
 		return refusal;
 	if (session->listener->auth == AUTH_REQUIRED &&
@@ -634,6 +652,7 @@ parsed_done(struct parsed *parsed)
 {
 	text_done(&parsed->mending.text);
 	arena_done(&parsed->arena);
+	text_done(&parsed->sender);
 }
 
 /* The lines of a message that was sent too early are no commands. */

@@ -235,9 +235,21 @@ mail_path(struct slice args, struct envelope_mail *out, struct slice *rest)
 	return &reply_sender_bad;
 }
 
+/* Nothing is known of it but what it says. */
+static bool
+mail_path_skip(struct slice args, struct path *path, struct slice *rest)
+{
+	struct slice inside;
+
+	if (!path_skip(args, &inside, rest))
+		return false;
+	*path = (struct path){.address = inside};
+	return true;
+}
+
 const struct reply *
 envelope_mail_parse(struct slice args, struct envelope_mending *mending,
-		    struct envelope_mail *out)
+		    bool takes_any, struct envelope_mail *out)
 {
 	const struct reply *refusal;
 	struct slice rest;
@@ -246,11 +258,18 @@ envelope_mail_parse(struct slice args, struct envelope_mending *mending,
 	if (!take_prefix(&args, "FROM:", mending))
 		return &reply_mail_syntax;
 	refusal = mail_path(args, out, &rest);
+	if (refusal != NULL && takes_any &&
+	    mail_path_skip(args, &out->path, &rest))
+		refusal = NULL;
 	if (refusal == NULL)
 		refusal = params_parse(rest, mail_params, COUNT(mail_params),
 				       out);
-	if (refusal == NULL && out->path.is_utf8 && !out->declared_smtputf8)
-		refusal = &reply_not_ascii;
+	if (refusal == NULL && out->path.is_utf8 && !out->declared_smtputf8) {
+		if (takes_any)
+			mail_path_skip(args, &out->path, &rest);
+		else
+			refusal = &reply_not_ascii;
+	}
 	return refusal;
 }
 

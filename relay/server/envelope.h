@@ -24,6 +24,8 @@ struct envelope_mending {
 /* Slices lie in the arguments, or in what they were mended to. */
 struct envelope_mail {
 	struct path path;
+	struct slice given; /* the address, where path is not what came; to be
+			       set by the caller */
 	uint64_t size; /* 0: not given */
 	bool declared_8bit, declared_smtputf8;
 	enum message_ret ret;
@@ -41,9 +43,12 @@ struct envelope_rcpt {
 };
 
 /* args: behind the verb. NULL, or the refusal; the path is filled in as far as
- * it could be read. mending NULL: nothing is forgiven. */
+ * it could be read. mending NULL: nothing is forgiven. takes_any: something else
+ * will take the address's place; one that would be refused is then taken, with
+ * an empty local part and domain. */
 const struct reply *envelope_mail_parse(struct slice args,
 					struct envelope_mending *mending,
+					bool takes_any,
 					struct envelope_mail *out);
 /* has_smtputf8: MAIL had the parameter. */
 const struct reply *envelope_rcpt_parse(struct slice args,

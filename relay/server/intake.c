@@ -4,6 +4,7 @@
 #include "relay/limits.h"
 #include "relay/net/wire.h"
 #include "relay/server/front.h"
+#include "relay/server/rewriting.h"
 
 /* --- the transaction, as the session sees it --- */
 
@@ -96,10 +97,21 @@ write_tls(const struct session *session, struct text *out)
 		text_addf(out, "%s %s", tls_version(tls), tls_cipher(tls));
 }
 
+struct rewrite
+session_rewrite(const struct session *session)
+{
+	const struct generation *now = session_now(session);
+
+	return rewriting_of(session->listener,
+			    principal_account(&session->principal, now),
+			    now->policy);
+}
+
 void
 session_begin(struct session *session, const struct envelope_mail *mail)
 {
 	CLEAN(text_done) struct text tls = {0};
+	const struct rewrite rewrite = session_rewrite(session);
 	struct transaction_setup setup = {
 		.loop = session->loop,
 		.store = session->share->store,
@@ -110,6 +122,7 @@ session_begin(struct session *session, const struct envelope_mail *mail)
 		.origin = front_noted(session),
 		.normalizes = session->listener->bare_newlines ==
 			      BARE_NEWLINES_NORMALIZE,
+		.rewrite = &rewrite,
 		.finished = on_finished,
 		.drained = on_drained,
 		.owner = session,

@@ -236,6 +236,25 @@ path_parse(struct slice text, struct path *path_out, struct slice *rest_out)
 	return PATH_OK;
 }
 
+bool
+path_skip(struct slice text, struct slice *inside_out, struct slice *rest_out)
+{
+	size_t end;
+
+	if (text.len == 0 || text.bytes[0] != '<')
+		return false;
+	end = closing_bracket(text);
+	if (end < 2)
+		return false;
+	for (size_t i = 1; i < end; i++)
+		if ((unsigned char)text.bytes[i] < ' ' ||
+		    text.bytes[i] == 0x7f)
+			return false;
+	*inside_out = slice_sub(text, 1, end - 1);
+	*rest_out = slice_from(text, end + 1);
+	return true;
+}
+
 static bool
 keyword_check(struct slice keyword)
 {

@@ -28,6 +28,10 @@ struct path {
 /* Reads "<…>" from the front; *rest_out is what follows. */
 enum path_status path_parse(struct slice text, struct path *path_out,
 			    struct slice *rest_out);
+/* Reads "<…>" whatever stands in it, if that is something and has no control
+ * character: for who takes another address instead. */
+bool path_skip(struct slice text, struct slice *inside_out,
+	       struct slice *rest_out);
 /* A domain of LDH labels (RFC 1035 2.3.1, RFC 1123 2.1). */
 bool path_domain_check(struct slice domain);
 /* An address literal: "[192.0.2.1]", "[IPv6:2001:db8::1]". */

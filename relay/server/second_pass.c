@@ -23,7 +23,6 @@ second_pass_is_due(struct transaction *transaction,
 static void
 begin_again(struct transaction *transaction)
 {
-	const struct options *options = transaction_options(transaction);
 	struct message *message = message_new_like(transaction->message);
 
 	message_unref(transaction->message);
@@ -32,7 +31,7 @@ begin_again(struct transaction *transaction)
 	transaction->given_size = transaction->size;
 	/* Folding can at most double it. */
 	transaction_make(transaction,
-			 2 * options->limits.max_header_size + KIB);
+			 2 * transaction_header_max(transaction) + KIB);
 }
 
 static bool
@@ -107,8 +106,7 @@ second_pass_start(struct transaction *transaction)
 			   .loop = transaction->setup.loop,
 			   .message = transaction->message,
 			   .needs = transaction->needs,
-			   .header_max = transaction_options(transaction)
-						 ->limits.max_header_size,
+			   .header_max = transaction_header_max(transaction),
 			   .decided = on_decided,
 			   .take = on_bytes,
 			   .done = on_passed,

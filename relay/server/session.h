@@ -150,6 +150,9 @@ enum step session_reject(struct session *session, const struct reply *reply,
 /* Behind STEP_WAIT: goes on as the step says. The session may be gone then. */
 void session_resume(struct session *session, enum step step);
 void session_reset(struct session *session); /* as RSET does */
+/* Who gets another identity here, by the generation that is current; lives as
+ * long as that and the session do. */
+struct rewrite session_rewrite(const struct session *session);
 void session_begin(struct session *session, const struct envelope_mail *mail);
 const struct options *session_options(const struct session *session);
 /* The generation in force, which a reload may have made since the client

@@ -64,6 +64,12 @@ transaction_new(const struct transaction_setup *setup,
 	message->user = arena_copy(&message->arena, setup->user);
 	message->received_ms = clock_wall_ms();
 	transaction->message = message;
+	transaction->rewrite = *setup->rewrite;
+	if (mail->given.len > 0) {
+		transaction->changes.rewritten.rewrites_sender = true;
+		text_addf(&transaction->notes, "; the sender was %.*s",
+			  SLICE_ARG(mail->given));
+	}
 	transaction->account = account_find(setup->generation->options,
 					    setup->user);
 	return transaction;
@@ -77,6 +83,8 @@ transaction_free(struct transaction *transaction)
 	generation_unref(transaction->setup.generation);
 	prepare_facts_done(&transaction->facts);
 	text_done(&transaction->mended);
+	rewriter_done(&transaction->rewriter);
+	text_done(&transaction->rewritten);
 	text_done(&transaction->notes);
 	text_done(&transaction->reason);
 	arena_done(&transaction->arena);
@@ -215,12 +223,10 @@ on_made(void *owner)
 {
 	struct transaction *transaction = owner;
 
-	transaction->changes = (struct changes){
-		.repair = transaction->report,
-		.mends_newlines = transaction->newline.has_mended,
-		.adds_date = transaction->adds_date,
-		.adds_message_id = transaction->adds_message_id,
-	};
+	transaction->changes.repair = transaction->report;
+	transaction->changes.mends_newlines = transaction->newline.has_mended;
+	transaction->changes.adds_date = transaction->adds_date;
+	transaction->changes.adds_message_id = transaction->adds_message_id;
 	version_signatures(transaction->version, &transaction->arena,
 			   &transaction->changes);
 	transaction->phase = PHASE_STORING;
@@ -351,18 +357,35 @@ transaction_make(struct transaction *transaction, size_t header_max)
 
 /* --- data --- */
 
+static bool
+rewrites_from(const struct transaction *transaction)
+{
+	return transaction->rewrite.from.to.len > 0;
+}
+
+size_t
+transaction_header_max(const struct transaction *transaction)
+{
+	size_t given = transaction_options(transaction)->limits.max_header_size;
+
+	return given + (rewrites_from(transaction) ? REWRITE_ADDED_MAX : 0);
+}
+
 void
 transaction_data(struct transaction *transaction, enum transaction_bytes bytes)
 {
-	const struct options *options = transaction_options(transaction);
-
 	ASSERT(transaction->phase == PHASE_ENVELOPE);
 	ASSERT(transaction->message->recipients_count > 0);
 	wire_data_init(&transaction->wire);
 	newline_init(&transaction->newline);
 	transaction->newline.keeps_dots = bytes == TRANSACTION_BDAT;
 	transaction->message->received_ms = clock_wall_ms();
-	transaction_make(transaction, options->limits.max_header_size);
+	if (rewrites_from(transaction))
+		rewriter_init(&transaction->rewriter, &transaction->rewrite,
+			      transaction->message->reverse_path.len == 0,
+			      transaction_options(transaction)
+				      ->limits.max_header_size);
+	transaction_make(transaction, transaction_header_max(transaction));
 }
 
 static void
@@ -370,6 +393,51 @@ refuse_header(struct transaction *transaction)
 {
 	refuse(transaction, &reply_header_too_big, SLICE_NONE,
 	       SLICE("limits.max_header_size"));
+}
+
+/* As it is to be. */
+static void
+keep(struct transaction *transaction, struct slice bytes)
+{
+	switch (version_write(transaction->version, bytes)) {
+	case VERSION_TAKEN:
+		break;
+	case VERSION_WAIT:
+		transaction->is_blocked = true;
+		break;
+	case VERSION_HEADER_TOO_LARGE:
+		refuse_header(transaction);
+		break;
+	}
+}
+
+/* The header stays with the rewriter until it is whole. */
+static void
+rewrite(struct transaction *transaction, struct slice bytes)
+{
+	if (transaction->rewriter.is_passing) {
+		keep(transaction, bytes);
+		return;
+	}
+	text_clear(&transaction->rewritten);
+	rewriter_feed(&transaction->rewriter, bytes, &transaction->rewritten);
+	if (transaction->rewritten.len > 0)
+		keep(transaction, text_slice(&transaction->rewritten));
+}
+
+static void
+rewrite_end(struct transaction *transaction)
+{
+	struct rewriter *rewriter = &transaction->rewriter;
+	bool rewrites_sender = transaction->changes.rewritten.rewrites_sender;
+
+	text_clear(&transaction->rewritten);
+	rewriter_finish(rewriter, &transaction->rewritten);
+	if (transaction->rewritten.len > 0)
+		keep(transaction, text_slice(&transaction->rewritten));
+	transaction->changes.rewritten = rewriter->report;
+	transaction->changes.rewritten.rewrites_sender = rewrites_sender;
+	rewriter_remark(rewriter, &transaction->notes);
 }
 
 static bool
@@ -387,16 +455,10 @@ take(void *owner, struct slice bytes)
 		       SLICE("limits.max_message_size"));
 		return true;
 	}
-	switch (version_write(transaction->version, bytes)) {
-	case VERSION_TAKEN:
-		break;
-	case VERSION_WAIT:
-		transaction->is_blocked = true;
-		break;
-	case VERSION_HEADER_TOO_LARGE:
-		refuse_header(transaction);
-		break;
-	}
+	if (rewrites_from(transaction))
+		rewrite(transaction, bytes);
+	else
+		keep(transaction, bytes);
 	return !transaction->is_blocked;
 }
 
@@ -466,6 +528,8 @@ end_of_data(struct transaction *transaction)
 {
 	struct prepare_bytes bytes;
 
+	if (rewrites_from(transaction) && transaction->phase == PHASE_BYTES)
+		rewrite_end(transaction);
 	if (transaction->phase == PHASE_REFUSED)
 		return;
 	if (!version_end(transaction->version)) {

@@ -25,6 +25,7 @@
 #ifndef RELAY_SERVER_TRANSACTION_H
 #define RELAY_SERVER_TRANSACTION_H
 
+#include "milter/rewrite.h"
 #include "relay/net/reply.h"
 #include "relay/queue/schedule.h"
 #include "relay/server/claims.h"
@@ -50,6 +51,8 @@ struct transaction_setup {
 	struct trace trace;            /* slices copied */
 	const struct claims *origin;   /* by XFORWARD, or NULL; copied */
 	bool normalizes;               /* bare CR and LF are made CRLF */
+	/* Copied; what it points to outlives the transaction's bytes. */
+	const struct rewrite *rewrite;
 	transaction_finished_fn *finished;
 	transaction_drained_fn *drained;
 	void *owner;

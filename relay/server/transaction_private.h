@@ -37,6 +37,9 @@ struct transaction {
 	struct wire_data wire;
 	struct newline newline; /* where the listener normalizes */
 	struct text mended;
+	struct rewrite rewrite;
+	struct rewriter rewriter; /* where `rewrite` has a rule for From */
+	struct text rewritten;
 	struct version *version; /* the message in the making */
 	uint64_t size;           /* of its bytes so far */
 	bool is_blocked;         /* until it has drained */
@@ -66,6 +69,8 @@ struct transaction {
 
 /* --- transaction.c --- */
 
+/* The bound of a header, with what was put in. */
+size_t transaction_header_max(const struct transaction *transaction);
 /* A version of transaction->message begins; its header is bounded. */
 void transaction_make(struct transaction *transaction, size_t header_max);
 /* No more bytes will come, and none will be changed: signed and stored. */

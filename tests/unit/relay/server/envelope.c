@@ -55,7 +55,7 @@ Test(envelope, mail)
 		struct envelope_mail mail;
 		const struct reply *reply =
 			envelope_mail_parse(SLICE(mail_rows[i].args), NULL,
-					    &mail);
+					    false, &mail);
 
 		cr_expect_eq(reply == NULL ? 0 : reply->code,
 			     mail_rows[i].code, "%s: %u", mail_rows[i].name,
@@ -66,6 +66,46 @@ Test(envelope, mail)
 	}
 }
 
+/* What something else will take the place of. */
+static const struct {
+	const char *args;
+	unsigned code; /* 0: taken */
+	const char *address, *local, *domain;
+} any_rows[] = {
+	{"FROM:<a@example.com>", 0, "a@example.com", "a", "example.com"},
+	{"FROM:<>", 0, "", "", ""},
+	{"FROM:<printer> SIZE=5", 0, "printer", "", ""},
+	{"FROM:<Canon iR-ADV>", 0, "Canon iR-ADV", "", ""},
+	{"FROM:<a@my_host>", 0, "a@my_host", "", ""},
+	{"FROM:<a@\xc3\xbc.com>", 0, "a@\xc3\xbc.com", "", ""},
+	{"FROM:<a@\xc3\xbc.com> SMTPUTF8", 0, "a@\xc3\xbc.com", "a",
+	 "\xc3\xbc.com"},
+	{"FROM:<a\"b>c\"@d e>", 0, "a\"b>c\"@d e", "", ""},
+	{"FROM:<a\tb>", 553, "", "", ""},
+	{"FROM:<a", 553, "", "", ""},
+	{"FROM:<a b> XWHAT", 555, "a b", "", ""},
+};
+
+Test(envelope, mail_from_anybody)
+{
+	for (size_t i = 0; i < COUNT(any_rows); i++) {
+		struct envelope_mail mail;
+		const struct reply *reply = envelope_mail_parse(
+			SLICE(any_rows[i].args), NULL, true, &mail);
+
+		cr_expect_eq(reply == NULL ? 0 : reply->code, any_rows[i].code,
+			     "%s", any_rows[i].args);
+		cr_expect(slice_eq(mail.path.address,
+				   SLICE(any_rows[i].address)),
+			  "%s: '%.*s'", any_rows[i].args,
+			  SLICE_ARG(mail.path.address));
+		cr_expect(slice_eq(mail.path.local, SLICE(any_rows[i].local)),
+			  "%s", any_rows[i].args);
+		cr_expect(slice_eq(mail.path.domain, SLICE(any_rows[i].domain)),
+			  "%s", any_rows[i].args);
+	}
+}
+
 Test(envelope, mail_has_it_all)
 {
 	struct envelope_mail mail;
@@ -73,7 +113,7 @@ Test(envelope, mail_has_it_all)
 	cr_assert_null(envelope_mail_parse(
 		SLICE("FROM:<a@example.com> ENVID=x+2B SMTPUTF8 RET=HDRS "
 		      "SIZE=42 BODY=8BITMIME"),
-		NULL, &mail));
+		NULL, false, &mail));
 	cr_expect(slice_eq(mail.path.address, SLICE("a@example.com")));
 	cr_expect(slice_eq(mail.envid, SLICE("x+2B")));
 	cr_expect_eq(mail.ret, RET_HDRS);
@@ -165,7 +205,7 @@ Test(envelope, mending)
 		struct envelope_mending mending = {0};
 		struct envelope_mail mail;
 		const struct reply *refusal = envelope_mail_parse(
-			SLICE(mending_rows[i].args), &mending, &mail);
+			SLICE(mending_rows[i].args), &mending, false, &mail);
 		const char *name = mending_rows[i].name;
 
 		cr_expect_eq(refusal == NULL, mending_rows[i].address != NULL,
