@@ -14,31 +14,51 @@
 /* ---- privileges ---- */
 
 bool
-sandbox_capabilities(struct fault *fault)
+sandbox_heirs(struct fault *fault)
 {
-	struct __user_cap_header_struct header = {
-		.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-
-	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
-	    syscall(SYS_capset, &header, none) < 0)
-		return fault_errno(fault, "giving up capabilities");
-	return true;
+	return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 ||
+	       fault_errno(fault, "capabilities of others");
 }
 
 bool
-sandbox_privileges(struct fault *fault)
+sandbox_capabilities(struct fault *fault)
+{
+	static const struct __user_cap_data_struct
+		none[_LINUX_CAPABILITY_U32S_3];
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	if (!sandbox_heirs(fault))
+		return false;
+	if (syscall(SYS_capset, &header, none) == 0)
+		return true;
+	/* A unit may forbid the call: then there must be none. What can only
+	 * be inherited, by marked files, is of no use without new privileges. */
+	if (syscall(SYS_capget, &header, has) == 0 && has[0].permitted == 0 &&
+	    has[1].permitted == 0)
+		return true;
+	return fault_set(fault, FAULT_DENIED,
+			 "capabilities cannot be given up");
+}
+
+bool
+sandbox_memory(struct fault *fault)
 {
 	static const struct rlimit none = {0, 0};
 
-	if (!sandbox_capabilities(fault))
-		return false;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return fault_errno(fault, "giving up new privileges");
 	if (setrlimit(RLIMIT_CORE, &none) < 0)
 		return fault_errno(fault, "giving up cores");
 	return true;
+}
+
+bool
+sandbox_privileges(struct fault *fault)
+{
+	return sandbox_capabilities(fault) && sandbox_memory(fault);
 }
 
 /* ---- files ---- */

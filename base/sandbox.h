@@ -38,11 +38,15 @@ struct sandbox_filter {
 	bool logs;       /* refusals, to the kernel's log (audit, type 1326) */
 };
 
-/* No capability, and no way to any; no core, and memory that no other process
- * of the same user may look into. Before any thread is started. */
-bool sandbox_privileges(struct fault *fault) MUST_USE;
-/* No capability: for a process that is to change no user any more. */
+/* What this process executes as no root gets none of its capabilities. */
+bool sandbox_heirs(struct fault *fault) MUST_USE;
+/* No capability. Before any thread is started. */
 bool sandbox_capabilities(struct fault *fault) MUST_USE;
+/* No core, memory that no other process of the same user may look into, and no
+ * new privileges by what is executed. */
+bool sandbox_memory(struct fault *fault) MUST_USE;
+/* Both. */
+bool sandbox_privileges(struct fault *fault) MUST_USE;
 /* No file is made, written, removed or executed but below the directory, and
  * there none is executed; files can be read as before. Where the kernel has no
  * Landlock it does nothing. Before any thread is started; after

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/sandbox.h"
 
 /* The answers to SIGNER_CALLS_MAX calls fit into a socket of this size, each
  * with what the kernel adds to it. */
@@ -106,6 +107,8 @@ child_become(int control, uid_t uid, gid_t gid)
 {
 	static const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
 
+	if (!sandbox_heirs(NULL))
+		child_fail(control, "capabilities");
 	if (geteuid() != 0)
 		return;
 	/* So that key memory can be locked; whether it may is seen there. */

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/sandbox.h"
+
 #define DEFAULT_USER "signet"
 #define DEFAULT_SIGNER_USER "signet-signer"
 #define FALLBACK_USER "nobody"
@@ -37,6 +39,21 @@ user_unknown(struct slice name, const char *option, struct fault *fault)
 			 option, SLICE_ARG(name), SLICE_ARG(name));
 }
 
+/* Who started us has chosen, perhaps not as the configuration says. */
+static void
+user_compare(struct slice name, struct text *warning)
+{
+	struct identity wanted;
+
+	if (slice_eq(name, SLICE(DEFAULT_USER)) ||
+	    (user_find(name, &wanted) && wanted.uid == geteuid()))
+		return;
+	text_addf(warning,
+		  "user = \"%.*s\" is for a start by root; this was started "
+		  "by user %u and stays so (in a unit: User=)",
+		  SLICE_ARG(name), (unsigned)geteuid());
+}
+
 bool
 identity_find(const struct options *options, struct identity *relay_out,
 	      struct identity *signer_out, struct text *warning,
@@ -45,6 +62,7 @@ identity_find(const struct options *options, struct identity *relay_out,
 	struct identity relay = {0}, signer = {0};
 
 	if (geteuid() != 0) {
+		user_compare(options->user, warning);
 		*relay_out = *signer_out = relay;
 		return true;
 	}
@@ -84,6 +102,9 @@ identity_become(const struct identity *identity, struct fault *fault)
 					   (unsigned)identity->uid);
 		ASSERT(setresuid((uid_t)-1, 0, (uid_t)-1) < 0);
 	}
+	/* Without root they are what a service manager gave to us alone. */
+	if (!sandbox_heirs(fault))
+		return false;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return fault_errno(fault, "giving up new privileges");
 	return true;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/sandbox.h"
 #include "relay/child.h"
 #include "relay/configuration.h"
 #include "relay/identity.h"
@@ -631,7 +632,9 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 	CLEAN(text_done) struct text warning = {0};
 	const struct options *options;
 
-	if (!configuration_load(supervisor->family->service,
+	/* It holds passwords and TLS keys. */
+	if (!sandbox_memory(fault) ||
+	    !configuration_load(supervisor->family->service,
 				supervisor->config_path, errors,
 				&supervisor->configuration, fault))
 		return false;

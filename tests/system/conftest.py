@@ -40,6 +40,18 @@ def keys(session_directory):
     return made
 
 
+@pytest.fixture
+def own_for_nobody(directory):
+    """The usual keys, but theirs who is nobody."""
+    made = Keys(os.path.join(directory, "keys"))
+    for selector, algorithm in (("rsa", "rsa"), ("ed", "ed25519")):
+        made.make("example.com", selector, algorithm)
+    for folder, _, names in os.walk(made.directory):
+        for name in [""] + names:
+            shutil.chown(os.path.join(folder, name), "nobody", "nogroup")
+    return made
+
+
 @pytest.fixture(scope="session")
 def certificate(session_directory):
     return self_signed(session_directory, "mx.example.net")

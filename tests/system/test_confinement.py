@@ -188,6 +188,34 @@ def test_a_relay_that_starts_a_program_is_replaced(relay_world):
     relay_world.works()
 
 
+def test_processes_of_one_user(setup, own_for_nobody):
+    """As in the unit, where all are of one user and that is not root: the relay
+    has the signer's rights, and still no way to it."""
+    configured = setup(keys=own_for_nobody)
+    relay = signet.Relay(configured, start=False)
+    with open(configured.write(), "w") as file:
+        file.write(configured.text().replace('"nobody"', '"daemon"'))
+    relay.deaths_expected = True
+    try:
+        relay.launch_with(["setpriv", "--reuid=nobody", "--regid=nogroup",
+                           "--clear-groups"])
+        relay.wait("ready")
+        assert '"daemon" is for a start by root' in \
+            relay.wait("user")["reason"]
+        family = relay.family()
+        signer = family["signer"]
+        with traced.Traced(family["relay"]) as process:
+            for name in ("mem", "environ", "maps", "fd/3"):
+                assert process.call(OPEN, "/proc/%d/%s" % (signer, name),
+                                    os.O_RDONLY) == -errno.EACCES, name
+            assert process.call(KILL, signer, signal.SIGKILL) == -errno.ENOSYS
+        assert killed_by(Confined("relay", relay, None),
+                         (PTRACE, 16, signer, 0, 0)) == SIGSYS
+        relay.wait("ready", count=2)
+    finally:
+        relay.discard()
+
+
 def killed_by(confined, call):
     try:
         with traced.Traced(confined.pid()) as process:

@@ -289,19 +289,6 @@ def test_an_unprivileged_start(world, own_for_nobody):
     assert len(world.relay.wait("accepted")["signatures"]) == 2
 
 
-@pytest.fixture
-def own_for_nobody(directory):
-    from harness.judge import Keys
-    import shutil
-    made = Keys(os.path.join(directory, "keys"))
-    for selector, algorithm in (("rsa", "rsa"), ("ed", "ed25519")):
-        made.make("example.com", selector, algorithm)
-    for folder, _, names in os.walk(made.directory):
-        for name in [""] + names:
-            shutil.chown(os.path.join(folder, name), "nobody", "nogroup")
-    return made
-
-
 # -- files that are none ------------------------------------------------------
 
 @pytest.mark.parametrize("kind", ("fifo", "directory", "device"))

@@ -1,0 +1,109 @@
+"""The units that are installed, by a systemd of their own."""
+
+import os
+
+import pytest
+
+from harness import booted, signet
+from harness.process import wait_for
+
+CONFIG = """
+hostname = "relay.example.com"
+listener "mta" { address = "*:25" }
+dns { resolvers = {"127.0.0.1:53"} }
+milter {
+    socket = "unix:/run/signet/milter.sock"
+    socket_group = "mail"
+    socket_mode = "0660"
+}
+domain "example.com" {
+    selector "rsa" { key = "example.com/rsa.pem" }
+}
+"""
+SUBMIT = """exec 3<>/dev/tcp/127.0.0.1/25
+for line in 'EHLO client.example.com' 'MAIL FROM:<alice@example.com>' \
+    'RCPT TO:<bob@example.net>' DATA 'From: alice@example.com
+Subject: x
+
+Hello.
+.' QUIT; do
+    while read -r reply <&3 && [ "${reply:3:1}" = - ]; do :; done
+    echo "$reply"
+    printf '%s\\n' "$line" | sed 's/$/\\r/' >&3
+done
+cat <&3"""
+UNITS = ("signet.service", "signet-milter.service")
+UNIT_OF = {"relay": UNITS[0], "milter": UNITS[1]}
+
+
+@pytest.fixture(scope="module")
+def machine(session_directory, keys):
+    program = os.environ.get("PLAIN") or signet.binary()
+    if not booted.is_possible():
+        pytest.skip("no systemd, or no namespaces to boot it in")
+    directory = os.path.join(session_directory, "booted")
+    os.mkdir(directory)
+    with booted.Machine(directory, program, CONFIG, keys, UNITS) as made:
+        yield made
+
+
+def processes(machine, service):
+    """{name: pid in the machine}"""
+    main = machine.ask("systemctl show -p MainPID --value " + UNIT_OF[service])
+    found = {"supervisor": main}
+    for line in machine.ask("pgrep -a -P " + main).splitlines():
+        pid, _, words = line.partition(" ")
+        found["signer" if "signer" in words else service] = pid
+    return found
+
+
+@pytest.mark.parametrize("service", UNIT_OF)
+def test_it_runs(machine, service):
+    """As nobody who is root; what talks to the network has no capability."""
+    unit = UNIT_OF[service]
+    assert machine.ask("systemctl is-active " + unit) == "active", \
+        machine.ask("journalctl --no-pager -u " + unit)
+    found = processes(machine, service)
+    assert sorted(found) == sorted(("supervisor", "signer", service))
+    for name, pid in found.items():
+        status = dict(
+            line.split(":\t", 1) for line in
+            machine.done("cat /proc/%s/status" % pid).splitlines()
+            if ":\t" in line)
+        assert "0" not in status["Uid"].split(), name
+        assert status["NoNewPrivs"] == "1", name
+        assert (int(status["CapPrm"], 16) == 0) == (name != "supervisor"), name
+
+
+def test_it_takes_and_signs_mail(machine):
+    """On a port that is not everybody's, with keys that are root's."""
+    done = machine.run("bash -c '%s'" % SUBMIT.replace("'", "'\\''"))
+    assert b"queued as" in done.stdout, done.stdout
+    assert "bob@example.net" in machine.done("signet queue list")
+    assert "signed_rsa_sha256: 1\n" in machine.done("signet status")
+
+
+def test_the_socket_of_the_milter(machine):
+    """Of the group that was named, in the directory that the unit makes."""
+    assert machine.done("stat -c '%U %G %a' /run/signet/milter.sock") == \
+        "signet mail 660\n"
+
+
+@pytest.mark.parametrize("service", UNIT_OF)
+def test_reload_death_and_stop(machine, service):
+    unit = UNIT_OF[service]
+    machine.done("systemctl reload " + unit)
+    assert machine.ask("systemctl is-active " + unit) == "active"
+    before = processes(machine, service)
+    for name in ("signer", service):
+        machine.done("kill -9 " + before[name])
+
+    def replaced():
+        now = processes(machine, service)
+        return len(now) == 3 and all(now[name] != before[name]
+                                     for name in ("signer", service))
+    wait_for(replaced, 20, "others")
+    assert processes(machine, service)["supervisor"] == before["supervisor"]
+    machine.done("systemctl stop " + unit)
+    assert machine.ask("systemctl show -p Result --value " + unit) == "success"
+    assert not machine.ask("pgrep -P " + before["supervisor"])
