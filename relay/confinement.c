@@ -74,7 +74,8 @@ static const int allowed_calls[] = {
 	/* signals, and the end, also by ASSERT */
 	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigreturn), SCMP_SYS(sigreturn),
-	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(sigaltstack),
+	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(rt_sigpending),
+	SCMP_SYS(sigaltstack),
 	SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
 	/* asking */
 	SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(gettid),
