@@ -7,6 +7,9 @@ import subprocess
 
 import pytest
 
+from harness import bad_disk, signet
+from harness.account import Account, Sink
+from harness.disk_faults import DiskFaults
 from harness.process import wait_for
 from harness.smtp import Client, message, submit
 
@@ -131,3 +134,24 @@ def test_a_large_body_on_a_full_disk(world, small_disk):
     assert offer(world, size=1000)[0] in (250, 452)
     os.unlink(ballast)
     wait_for(lambda: offer(world, size=1000)[0] == 250, 30, "a 250")
+
+
+def test_writes_and_syncs_that_fail(world, directory):
+    """4yz or no answer, and what was acknowledged arrives. tests/soak/disk
+    does this for longer."""
+    world.setup.delivery = 'retry = {"1s"}\n expire = "300s"'
+    faults = DiskFaults(directory)
+    world.start(receiver_options=False)
+    world.relay.stop()
+    relay = signet.Relay(world.setup, env=faults.environment)
+    account = Account()
+    sink = Sink(account, world.setup.mx_port, "127.0.0.2")
+    try:
+        problems = bad_disk.run(relay, account, faults, seconds=6,
+                                phases=[bad_disk.MIXED], say=lambda _: None)
+    finally:
+        sink.stop()
+        relay.discard()
+    assert not problems, "%s\n%s" % (problems, relay.tail())
+    assert faults.count() > 2
+    assert len(account.acknowledged) > 20
