@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/conf.h"
+#include "relay/clients.h"
 #include "relay/login.h"
 #include "relay/machine.h"
 #include "relay/users.h"
@@ -85,12 +86,14 @@ configuration_load(enum service service, const char *path, struct text *errors,
 }
 
 static bool
-file_read(struct slice path, struct text *out, struct fault *fault)
+file_read(struct slice path, size_t max, struct text *out, struct fault *fault)
 {
 	CLEAN(text_done) struct text name = {0};
 
+	if (path.len == 0)
+		return true;
 	text_add(&name, path);
-	return conf_file_read(text_string(&name), TLS_FILE_MAX, out, fault) ||
+	return conf_file_read(text_string(&name), max, out, fault) ||
 	       fault_within(fault, "'%s'", text_string(&name));
 }
 
@@ -134,11 +137,17 @@ configuration_read_tls(struct configuration *configuration,
 
 		if (listener->tls == LISTENER_TLS_NONE)
 			continue;
-		if (!file_read(listener->tls_cert,
+		if (!file_read(listener->tls_cert, TLS_FILE_MAX,
 			       &configuration->files[i][LISTENER_CERT],
 			       fault) ||
-		    !file_read(listener->tls_key,
-			       &configuration->files[i][LISTENER_KEY], fault))
+		    !file_read(listener->tls_key, TLS_FILE_MAX,
+			       &configuration->files[i][LISTENER_KEY], fault) ||
+		    !file_read(listener->tls_clients, CLIENTS_FILE_MAX,
+			       &configuration->files[i][LISTENER_CLIENTS],
+			       fault) ||
+		    !file_read(listener->tls_client_ca, TLS_FILE_MAX,
+			       &configuration->files[i][LISTENER_CLIENT_CA],
+			       fault))
 			return fault_within(fault, "listener \"%.*s\"",
 					    SLICE_ARG(listener->name));
 	}
@@ -203,6 +212,7 @@ configuration_read_users(struct configuration *configuration,
 			&options->listeners[i];
 
 		if (listener->auth != AUTH_NONE &&
+		    listener->auth_file.len > 0 &&
 		    !users_read(listener->auth_file, options->strict_key_modes,
 				warn_of_password,
 				&configuration->files[i][LISTENER_USERS],

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "relay/clients.h"
 #include "relay/login.h"
 #include "relay/net/tls.h"
 #include "relay/users.h"
@@ -21,6 +22,34 @@ tls_protocol_of(enum tls_min min)
 		return TLS_1_3;
 	}
 	return TLS_1_2;
+}
+
+/* Clients that may choose one of several certificates are told by whom it has
+ * to be signed, unless others are known, too. */
+static bool
+generation_ask(struct generation *generation, size_t i,
+	       const struct slice files[LISTENER_FILES], struct fault *fault)
+{
+	const struct listener_options *listener =
+		&generation->options->listeners[i];
+
+	if (listener->tls_clients.len == 0 && listener->tls_client_ca.len == 0)
+		return true;
+	if (!tls_context_ask(generation->listener_tls[i],
+			     files[LISTENER_CLIENT_CA],
+			     listener->tls_clients.len == 0, fault))
+		return fault_within(
+			fault, "listener \"%.*s\", tls_client_ca '%.*s'",
+			SLICE_ARG(listener->name),
+			SLICE_ARG(listener->tls_client_ca));
+	if (listener->tls_clients.len > 0 &&
+	    !clients_new(files[LISTENER_CLIENTS],
+			 &generation->listener_clients[i], fault))
+		return fault_within(fault,
+				    "listener \"%.*s\", tls_clients '%.*s'",
+				    SLICE_ARG(listener->name),
+				    SLICE_ARG(listener->tls_clients));
+	return true;
 }
 
 static bool
@@ -45,6 +74,8 @@ generation_tls(struct generation *generation,
 		if (listener->tls_min != TLS_MIN_AUTO)
 			tls_context_lower(generation->listener_tls[i],
 					  tls_protocol_of(listener->tls_min));
+		if (!generation_ask(generation, i, files[i], fault))
+			return false;
 	}
 	return tls_context_client(&generation->client_tls, fault);
 }
@@ -60,6 +91,7 @@ generation_users(struct generation *generation,
 		struct listener_options *listener = &options->listeners[i];
 
 		if (listener->auth != AUTH_NONE &&
+		    listener->auth_file.len > 0 &&
 		    !users_new(files[i][LISTENER_USERS],
 			       &generation->listener_users[i], fault))
 			return fault_within(
@@ -88,6 +120,9 @@ generation_new(struct options *options, struct keyring *keyring,
 	generation->listener_users =
 		memory_array(options->listeners_count,
 			     sizeof(*generation->listener_users));
+	generation->listener_clients =
+		memory_array(options->listeners_count,
+			     sizeof(*generation->listener_clients));
 	if (!generation_tls(generation, files, fault) ||
 	    !generation_users(generation, files, fault) ||
 	    !logins_new(options, passwords, &generation->logins, fault)) {
@@ -116,11 +151,13 @@ generation_unref(struct generation *generation)
 		if (generation->listener_tls[i] != NULL)
 			tls_context_free(generation->listener_tls[i]);
 		users_free(generation->listener_users[i]);
+		clients_free(generation->listener_clients[i]);
 	}
 	if (generation->client_tls != NULL)
 		tls_context_free(generation->client_tls);
 	free(generation->listener_tls);
 	free(generation->listener_users);
+	free(generation->listener_clients);
 	logins_free(generation->logins);
 	policy_unref(generation->policy);
 	options_free(generation->options);

@@ -13,6 +13,7 @@
 #include "relay/listener_files.h"
 #include "relay/options.h"
 
+struct clients;
 struct logins;
 struct tls_context;
 struct users;
@@ -22,8 +23,10 @@ struct generation {
 	struct policy *policy;
 	/* One per listener, NULL where it has no TLS. */
 	struct tls_context **listener_tls;
-	/* likewise, NULL where nobody may log in */
+	/* likewise, NULL where nobody may log in by a password */
 	struct users **listener_users;
+	/* likewise, NULL where no certificate of a client is known */
+	struct clients **listener_clients;
 	struct tls_context *client_tls;
 	struct logins *logins; /* at next hops */
 	int references; /* atomic */

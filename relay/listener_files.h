@@ -9,6 +9,8 @@ enum listener_file {
 	LISTENER_CERT,  /* PEM: the certificate and its chain */
 	LISTENER_KEY,   /* PEM */
 	LISTENER_USERS, /* relay/users.h */
+	LISTENER_CLIENTS,   /* relay/clients.h */
+	LISTENER_CLIENT_CA, /* PEM: who signs clients' certificates */
 	LISTENER_FILES,
 };
 

@@ -47,6 +47,7 @@ struct listener_options {
 	enum listener_tls tls;
 	enum tls_min tls_min;      /* auto: 1.2 */
 	struct slice tls_cert, tls_key; /* paths */
+	struct slice tls_clients, tls_client_ca; /* likewise; of clients */
 	enum auth_mode auth;
 	struct slice auth_file;
 	bool auth_without_tls;

@@ -217,6 +217,10 @@ options_settle(struct options *options, const struct conf_sources *sources,
 
 		path_settle(&settler, item, "tls_cert", &listener->tls_cert);
 		path_settle(&settler, item, "tls_key", &listener->tls_key);
+		path_settle(&settler, item, "tls_clients",
+			    &listener->tls_clients);
+		path_settle(&settler, item, "tls_client_ca",
+			    &listener->tls_client_ca);
 		path_settle(&settler, item, "auth_file", &listener->auth_file);
 	}
 	path_settle(&settler, options_section_at(root, "delivery", 0),
@@ -247,13 +251,27 @@ listener_check(const struct listener_options *listener,
 		conf_error(errors, conf_item_place(item, "tls"),
 			   "'tls' needs 'tls_key' in the listener \"%.*s\"",
 			   SLICE_ARG(listener->name));
+	if (listener->tls == LISTENER_TLS_NONE && listener->tls_clients.len > 0)
+		conf_error(errors, conf_item_place(item, "tls_clients"),
+			   "'tls_clients' needs 'tls'");
+	if (listener->tls == LISTENER_TLS_NONE &&
+	    listener->tls_client_ca.len > 0)
+		conf_error(errors, conf_item_place(item, "tls_client_ca"),
+			   "'tls_client_ca' needs 'tls'");
+}
+
+static bool
+knows_certificates(const struct listener_options *listener)
+{
+	return listener->tls_clients.len > 0 || listener->tls_client_ca.len > 0;
 }
 
 static void
 listener_auth_check(const struct listener_options *listener,
 		    const struct conf_item *item, struct conf_errors *errors)
 {
-	if (listener->auth != AUTH_NONE && listener->auth_file.len == 0)
+	if (listener->auth != AUTH_NONE && listener->auth_file.len == 0 &&
+	    !knows_certificates(listener))
 		conf_error(errors, conf_item_place(item, "auth"),
 			   "'auth' needs 'auth_file' in the listener \"%.*s\"",
 			   SLICE_ARG(listener->name));

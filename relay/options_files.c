@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include "relay/clients.h"
 #include "relay/login.h"
 #include "relay/users.h"
 
@@ -50,7 +51,7 @@ users_check(const struct options *options,
 	struct fault fault;
 	bool is_good;
 
-	if (listener->auth == AUTH_NONE)
+	if (listener->auth == AUTH_NONE || listener->auth_file.len == 0)
 		return;
 	is_good = users_read(listener->auth_file, options->strict_key_modes,
 	                     NULL, &bytes, &fault);
@@ -60,6 +61,28 @@ users_check(const struct options *options,
 	options_fault_report(errors, conf_item_place(item, "auth_file"),
 	                     is_good, &fault);
 	users_free(users);
+}
+
+static void
+clients_check(const struct listener_options *listener,
+	      const struct conf_item *item, struct conf_errors *errors)
+{
+	CLEAN(text_done) struct text name = {0}, bytes = {0};
+	struct clients *clients = NULL;
+	struct fault fault;
+	bool is_good;
+
+	if (listener->tls_clients.len == 0)
+		return;
+	text_add(&name, listener->tls_clients);
+	is_good = conf_file_read(text_string(&name), CLIENTS_FILE_MAX, &bytes,
+				 &fault) &&
+		  clients_new(text_slice(&bytes), &clients, &fault);
+	if (!is_good)
+		fault_within(&fault, "tls_clients '%s'", text_string(&name));
+	options_fault_report(errors, conf_item_place(item, "tls_clients"),
+			     is_good, &fault);
+	clients_free(clients);
 }
 
 static void
@@ -102,6 +125,10 @@ options_check_files(const struct options *options, struct text *text,
 		           &errors);
 		file_check(listener->tls_key, conf_item_place(item, "tls_key"),
 		           "tls_key", &errors);
+		file_check(listener->tls_client_ca,
+			   conf_item_place(item, "tls_client_ca"),
+			   "tls_client_ca", &errors);
+		clients_check(listener, item, &errors);
 		users_check(options, listener, item, &errors);
 	}
 	password_check(options, &options->delivery.login,

@@ -20,6 +20,12 @@ bool tls_context_server(struct slice certificate, struct slice key,
 /* Before its first use: lets it take older versions, too, and the weak keys and
  * SHA-1 that they come with. */
 void tls_context_lower(struct tls_context *context, enum tls_protocol min);
+/* Before its first use: asks clients for a certificate, which they may do
+ * without; tls_peer_…() say what it is worth. authorities: PEM of those that may
+ * have signed it, or empty; named to the client where names_them, so that it
+ * chooses one of theirs. */
+bool tls_context_ask(struct tls_context *context, struct slice authorities,
+		     bool names_them, struct fault *fault) MUST_USE;
 /* Client side. Trust is the system's store; SSL_CERT_FILE and SSL_CERT_DIR are
  * honoured. Ciphers are the library's choice. */
 bool tls_context_client(struct tls_context **context_out,
@@ -77,6 +83,29 @@ const char *tls_cipher(const struct tls *tls);
  * words: "verified", or what is wrong with it. */
 bool tls_is_verified(const struct tls *tls);
 const char *tls_certificate(const struct tls *tls);
+/* Of a server, once established: its client's certificate, where it was asked
+ * for one. */
+#define TLS_FINGERPRINT 32 /* octets: SHA-256 */
+#define TLS_PEER_NAME_MAX 255
+#define TLS_PEER_CHAIN_MAX ((size_t)32 << 10) /* octets: more ends the handshake */
+#define TLS_PEER_DEPTH_MAX 5
+/* Of the certificate, and of its public key (RFC 7469 2.4). False: there is
+ * none, and nothing else may be asked. */
+bool tls_peer_fingerprints(const struct tls *tls,
+			   uint8_t certificate_out[TLS_FINGERPRINT],
+			   uint8_t key_out[TLS_FINGERPRINT]);
+/* What is wrong now, in words; NULL: nothing. With its days; and with the way
+ * from it to an authority of the context, which need not be the connection's
+ * own. */
+const char *tls_peer_time_fault(const struct tls *tls);
+const char *tls_peer_chain_fault(const struct tls *tls,
+				 const struct tls_context *context);
+/* Whom it is made out to: the first e-mail address among the subject's
+ * alternative names (RFC 5280 4.2.1.6), else the first DNS name, the domain in
+ * lower case; where there is neither, the common name. False: nobody who could
+ * be named; *name_out is as it was. */
+bool tls_peer_name(const struct tls *tls, struct text *name_out);
+
 /* Whether it goes on with an earlier connection's session, and with what had
  * been made sure of the certificate then. */
 bool tls_is_resumed(const struct tls *tls);

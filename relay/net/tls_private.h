@@ -1,6 +1,7 @@
 /*
  * tls_private - what tls.c (a connection), tls_client.c (what only a client asks
- * of it) and tls_context.c (what many of them have in common) share.
+ * of it), tls_peer.c (what only a server does) and tls_context.c (what many of
+ * them have in common) share.
  */
 #ifndef RELAY_NET_TLS_PRIVATE_H
 #define RELAY_NET_TLS_PRIVATE_H

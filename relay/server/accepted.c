@@ -35,8 +35,10 @@ accepted_log(const struct accepted *event)
 	log_string(&line, "client", client);
 	if (event->origin != NULL)
 		log_origin(&line, event->origin);
-	if (message->user.len > 0)
+	if (message->user.len > 0) {
 		log_text(&line, "user", message->user);
+		log_text(&line, "auth", event->user_by);
+	}
 	log_text(&line, "from", message->reverse_path);
 	log_list_begin(&line, "recipients");
 	for (size_t i = 0; i < message->recipients_count; i++)

@@ -9,6 +9,7 @@ struct auth {
 	struct worker *worker;
 	struct generation *generation;
 	size_t listener;
+	const struct tls *tls; /* of EXTERNAL: where the certificate is */
 	struct sasl_server *sasl;
 	struct text mechanism;
 	/* the step under way */
@@ -75,7 +76,15 @@ auth_start(const struct auth_setup *setup, bool has_initial,
 	   struct slice initial, struct auth **auth_out, struct fault *fault)
 {
 	struct auth *auth = memory_new(sizeof(*auth));
+	struct sasl_setup sasl = {
+		.mechanism = setup->mechanism,
+		.users = setup->generation->listener_users[setup->listener],
+	};
 
+	if (slice_eq_nocase(setup->mechanism, SLICE(SASL_EXTERNAL))) {
+		auth->tls = setup->certified->tls;
+		sasl.certified = text_slice(&setup->certified->user);
+	}
 	auth->job.run = run;
 	auth->job.done = on_done;
 	auth->job.loop = setup->loop;
@@ -85,8 +94,7 @@ auth_start(const struct auth_setup *setup, bool has_initial,
 	auth->answered = setup->answered;
 	auth->owner = setup->owner;
 	text_add(&auth->mechanism, setup->mechanism);
-	if (!sasl_server_open(setup->generation->listener_users[setup->listener],
-			      setup->mechanism, &auth->sasl, fault) ||
+	if (!sasl_server_open(&sasl, &auth->sasl, fault) ||
 	    !submit(auth, has_initial, initial, fault)) {
 		auth_free(auth);
 		return false;
@@ -130,5 +138,11 @@ void
 auth_set_principal(const struct auth *auth, struct principal *principal)
 {
 	principal_set(principal, auth->generation, auth->listener,
-		      PROOF_PASSWORD, auth_user(auth), auth_mechanism(auth));
+		      &(struct principal_claim){
+			      .proof = auth->tls != NULL ? PROOF_CERTIFICATE
+							 : PROOF_PASSWORD,
+			      .tls = auth->tls,
+			      .user = auth_user(auth),
+			      .mechanism = auth_mechanism(auth),
+		      });
 }

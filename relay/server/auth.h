@@ -32,6 +32,8 @@ struct auth_setup {
 	struct generation *generation; /* a reference is taken */
 	size_t listener;               /* of the generation: whose users */
 	struct slice mechanism;
+	/* Whom the client's certificate has shown, for EXTERNAL; copied. */
+	const struct principal *certified;
 	auth_answered_fn *answered;
 	void *owner;
 };

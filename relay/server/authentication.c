@@ -8,7 +8,9 @@
 static const struct reply reply_in = {235, "2.7.0",
 				      "Authentication successful"};
 static const struct reply reply_not_offered = {
-	502, "5.5.1", "AUTH is not offered here: the listener's option auth"};
+	502, "5.5.1",
+	"AUTH is not offered to you here: the listener's options auth and "
+	"auth_file"};
 static const struct reply reply_no_tls = {
 	538, "5.7.11", "Encryption is required first: STARTTLS"};
 static const struct reply reply_is_in = {503, "5.5.1",
@@ -39,8 +41,7 @@ listener_now(const struct session *session, size_t *index_out)
 
 	return options_find_listener(now->options, session->listener->name,
 				     index_out) &&
-	       now->options->listeners[*index_out].auth != AUTH_NONE &&
-	       now->listener_users[*index_out] != NULL;
+	       now->options->listeners[*index_out].auth != AUTH_NONE;
 }
 
 /* Where passwords may be said. */
@@ -52,39 +53,87 @@ is_private(const struct session *session, size_t listener)
 					      .auth_without_tls;
 }
 
-const char *
-authentication_offered(const struct session *session)
+/* By its certificate the client is somebody, and may say so. */
+static bool
+is_certified(const struct session *session)
+{
+	const struct principal *principal = &session->principal;
+
+	return principal_is_known(principal) &&
+	       principal->proof == PROOF_CERTIFICATE &&
+	       principal_holds(principal, session_now(session));
+}
+
+/* "EXTERNAL PLAIN LOGIN": what the client may log in by, now. */
+static void
+mechanisms_write(const struct session *session, size_t listener,
+		 struct text *out)
+{
+	const struct users *users =
+		session_now(session)->listener_users[listener];
+
+	if (is_certified(session))
+		text_add_string(out, SASL_EXTERNAL);
+	if (users == NULL || !is_private(session, listener))
+		return;
+	if (out->len > 0)
+		text_add_byte(out, ' ');
+	text_add_string(out, sasl_server_mechanisms(users));
+}
+
+void
+authentication_offer(const struct session *session, struct text *out)
 {
 	size_t listener;
 
-	if (!listener_now(session, &listener) ||
-	    !is_private(session, listener) ||
-	    principal_is_known(&session->principal))
-		return NULL;
-	return sasl_server_mechanisms(
-		session_now(session)->listener_users[listener]);
+	if (listener_now(session, &listener) &&
+	    !principal_has_logged_in(&session->principal))
+		mechanisms_write(session, listener, out);
+}
+
+static bool
+has_word(struct slice words, struct slice wanted)
+{
+	struct slice word;
+
+	while (slice_split(&words, ' ', &word))
+		if (slice_eq_nocase(word, wanted))
+			return true;
+	return false;
+}
+
+/* Whether AUTH can be said at all. */
+static const struct reply *
+place_check(const struct session *session, struct text *mechanisms)
+{
+	size_t listener;
+
+	if (!listener_now(session, &listener))
+		return &reply_not_offered;
+	mechanisms_write(session, listener, mechanisms);
+	if (mechanisms->len == 0)
+		return is_private(session, listener) ? &reply_not_offered
+						     : &reply_no_tls;
+	return principal_has_logged_in(&session->principal) ? &reply_is_in
+							    : NULL;
 }
 
 const struct reply *
 authentication_check(const struct session *session, struct slice args,
 		     struct slice *mechanism_out, struct slice *initial_out)
 {
+	CLEAN(text_done) struct text mechanisms = {0};
+	const struct reply *refusal = place_check(session, &mechanisms);
 	struct slice rest = args;
-	size_t listener;
 
-	if (!listener_now(session, &listener))
-		return &reply_not_offered;
-	if (!is_private(session, listener))
-		return &reply_no_tls;
-	if (principal_is_known(&session->principal))
-		return &reply_is_in;
+	if (refusal != NULL)
+		return refusal;
 	*initial_out = SLICE_NONE;
 	if (!slice_split(&rest, ' ', mechanism_out) || mechanism_out->len == 0)
 		return &reply_syntax;
 	if (rest.len > 0)
 		*initial_out = rest;
-	if (!sasl_server_knows(session_now(session)->listener_users[listener],
-			       *mechanism_out))
+	if (!has_word(text_slice(&mechanisms), *mechanism_out))
 		return &reply_mechanism;
 	if (offenders_wait_ms(session->share->offenders, &session->client,
 			      SLICE_NONE) > 0)
@@ -214,6 +263,7 @@ authentication_begin(struct session *session, struct slice mechanism,
 		.worker = session->share->logins,
 		.generation = session_now(session),
 		.mechanism = mechanism,
+		.certified = &session->principal,
 		.answered = on_answered,
 		.owner = session,
 	};

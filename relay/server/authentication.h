@@ -9,9 +9,10 @@
 
 #include "relay/server/session.h"
 
-/* The mechanisms that AUTH takes now; NULL: it is not offered (none wanted
- * here, TLS has to come first, or the client is in already). */
-const char *authentication_offered(const struct session *session);
+/* The mechanisms that AUTH takes now; none: it is not offered (not wanted here,
+ * TLS has to come first, or the client has logged in already). A certificate
+ * alone is no login: a user may still say who he is. */
+void authentication_offer(const struct session *session, struct text *out);
 
 /* The arguments of AUTH. Gives the mechanism and the initial response, with
  * bytes NULL where there is none; both lie in the arguments. NULL: no

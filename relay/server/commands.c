@@ -97,6 +97,10 @@ static const struct reply reply_not_allowed = {
 	"has to name it"};
 static const struct reply reply_auth_first = {530, "5.7.0",
 					      "Authentication required"};
+static const struct reply reply_certificate_first = {
+	530, "5.7.0",
+	"A client certificate is required that is known here: the listener's "
+	"tls_clients or tls_client_ca"};
 static const struct reply reply_session_full = {
 	421, "4.7.0", "Enough messages on this connection, connect again"};
 static const struct reply reply_not_known = {
@@ -157,7 +161,7 @@ static enum step
 ehlo_run(struct session *session, const struct parsed *parsed)
 {
 	static const struct reply extensions = {250, NULL, ""};
-	CLEAN(text_done) struct text lines = {0};
+	CLEAN(text_done) struct text lines = {0}, mechanisms = {0};
 	const struct options *options = session_options(session);
 
 	greet(session, parsed, true);
@@ -166,9 +170,9 @@ ehlo_run(struct session *session, const struct parsed *parsed)
 		  (unsigned long long)options->limits.max_message_size);
 	if (offers_starttls(session))
 		text_add_string(&lines, "STARTTLS\n");
-	if (authentication_offered(session) != NULL)
-		text_addf(&lines, "AUTH %s\n",
-			  authentication_offered(session));
+	authentication_offer(session, &mechanisms);
+	if (mechanisms.len > 0)
+		text_addf(&lines, "AUTH %s\n", text_string(&mechanisms));
 	if (front_offers(session, CLAIMS_XCLIENT))
 		text_add_string(&lines, "XCLIENT " CLAIMS_XCLIENT_NAMES "\n");
 	if (front_offers(session, CLAIMS_XFORWARD))
@@ -278,6 +282,19 @@ leniency(const struct session *session, struct parsed *out)
 	return session->listener->lenient ? &out->mending : NULL;
 }
 
+/* To who has not shown to be anybody and would have to: how he could. */
+static const struct reply *
+stranger_refusal(const struct listener_options *listener)
+{
+	bool knows_certificates = listener->tls_clients.len > 0 ||
+				  listener->tls_client_ca.len > 0;
+
+	if (listener->auth != AUTH_NONE && listener->auth_file.len > 0)
+		return &reply_auth_first;
+	return knows_certificates ? &reply_certificate_first
+				  : &reply_not_allowed;
+}
+
 static const struct reply *
 mail_account_check(const struct session *session, struct slice reverse_path)
 {
@@ -326,7 +343,7 @@ mail_check(const struct session *session, struct slice args,
 		return refusal;
 	if (session->listener->auth == AUTH_REQUIRED &&
 	    !principal_is_known(&session->principal))
-		return &reply_auth_first;
+		return stranger_refusal(session->listener);
 	if (limits->max_messages_per_session > 0 &&
 	    session->messages >= limits->max_messages_per_session)
 		return &reply_session_full;
@@ -372,9 +389,7 @@ rcpt_check(const struct session *session, struct slice args,
 	if (refusal != NULL)
 		return refusal;
 	if (!session->is_allowed && !principal_is_known(&session->principal))
-		return session->listener->auth == AUTH_NONE
-			       ? &reply_not_allowed
-			       : &reply_auth_first;
+		return stranger_refusal(session->listener);
 	if (transaction_recipients(transaction) >=
 	    transaction_options(transaction)->limits.max_recipients)
 		return &reply_too_many_rcpt;

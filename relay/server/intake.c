@@ -120,6 +120,7 @@ session_begin(struct session *session, const struct envelope_mail *mail)
 		.listener = session->listener->name,
 		.user = text_slice(&session->principal.user),
 		.origin = front_noted(session),
+		.user_by = principal_how(&session->principal),
 		.normalizes = session->listener->bare_newlines ==
 			      BARE_NEWLINES_NORMALIZE,
 		.rewrite = &rewrite,
@@ -137,7 +138,7 @@ session_begin(struct session *session, const struct envelope_mail *mail)
 		.client_name = text_slice(&session->client_name),
 		.is_esmtp = session->is_esmtp,
 		.is_secured = session->is_secured,
-		.is_authenticated = principal_is_known(&session->principal),
+		.is_authenticated = principal_has_logged_in(&session->principal),
 		.tls = text_slice(&tls),
 	};
 	session->transaction = transaction_new(&setup, mail);

@@ -1,6 +1,8 @@
 #include "relay/server/principal.h"
 
+#include "relay/net/tls.h"
 #include "relay/server/account.h"
+#include "relay/server/certificate.h"
 #include "relay/server/rates.h"
 #include "relay/users.h"
 
@@ -8,6 +10,22 @@ bool
 principal_is_known(const struct principal *principal)
 {
 	return principal->generation != NULL;
+}
+
+bool
+principal_has_logged_in(const struct principal *principal)
+{
+	return principal->mechanism.len > 0;
+}
+
+struct slice
+principal_how(const struct principal *principal)
+{
+	if (!principal_is_known(principal))
+		return SLICE_NONE;
+	return principal_has_logged_in(principal)
+		       ? text_slice(&principal->mechanism)
+		       : SLICE("certificate");
 }
 
 void
@@ -21,18 +39,18 @@ principal_forget(struct principal *principal)
 
 void
 principal_set(struct principal *principal, struct generation *generation,
-	      size_t listener, enum proof proof, struct slice user,
-	      struct slice mechanism)
+	      size_t listener, const struct principal_claim *claim)
 {
 	struct principal set = {
 		.generation = generation_ref(generation),
 		.listener = listener,
-		.proof = proof,
-		.account = account_find(generation->options, user),
+		.proof = claim->proof,
+		.tls = claim->tls,
+		.account = account_find(generation->options, claim->user),
 	};
 
-	text_add(&set.user, user);
-	text_add(&set.mechanism, mechanism);
+	text_add(&set.user, claim->user);
+	text_add(&set.mechanism, claim->mechanism);
 	principal_forget(principal);
 	*principal = set;
 }
@@ -42,8 +60,10 @@ principal_set_by_front(struct principal *principal,
 		       struct generation *generation, size_t listener,
 		       const struct address *front, struct slice user)
 {
-	principal_set(principal, generation, listener, PROOF_FRONT, user,
-		      SLICE("XCLIENT"));
+	principal_set(principal, generation, listener,
+		      &(struct principal_claim){.proof = PROOF_FRONT,
+						.user = user,
+						.mechanism = SLICE("XCLIENT")});
 	principal->front = *front;
 }
 
@@ -90,11 +110,26 @@ front_holds(const struct principal *principal,
 				&principal->front);
 }
 
+static bool
+certificate_holds(const struct principal *principal,
+		  const struct generation *now, size_t listener)
+{
+	CLEAN(text_done) struct text name = {0};
+	const char *reason;
+
+	return certificate_identify(principal->tls, now, listener, &name,
+				    &reason) &&
+	       slice_eq(text_slice(&name), text_slice(&principal->user));
+}
+
 bool
 principal_holds(const struct principal *principal, const struct generation *now)
 {
 	size_t listener;
 
+	if (principal->proof == PROOF_CERTIFICATE &&
+	    tls_peer_time_fault(principal->tls) != NULL)
+		return false;
 	if (now == principal->generation)
 		return true;
 	if (!listener_find(principal, now, &listener))
@@ -105,6 +140,8 @@ principal_holds(const struct principal *principal, const struct generation *now)
 	case PROOF_FRONT:
 		return front_holds(principal,
 				   &now->options->listeners[listener]);
+	case PROOF_CERTIFICATE:
+		return certificate_holds(principal, now, listener);
 	}
 	return false;
 }

@@ -19,7 +19,7 @@ struct sasl_server {
 	Gsasl_session *session;
 	struct text user;
 	struct slice response; /* of the step under way */
-	bool is_login, has_begun;
+	bool is_login, is_external, has_begun;
 	unsigned login_prompts;
 	bool is_proven; /* only the peer's empty response is awaited */
 };
@@ -41,14 +41,6 @@ sasl_server_mechanisms(const struct users *users)
 {
 	return users_have(users, USER_SCRAM) ? "SCRAM-SHA-256 PLAIN LOGIN"
 					     : "PLAIN LOGIN";
-}
-
-bool
-sasl_server_knows(const struct users *users, struct slice mechanism)
-{
-	return is_login(mechanism) ||
-	       slice_eq_nocase(mechanism, SLICE("PLAIN")) ||
-	       (is_scram(mechanism) && users_have(users, USER_SCRAM));
 }
 
 /* --- whom the library asks about --- */
@@ -73,7 +65,10 @@ is_for_himself(const struct sasl_server *server)
 	struct slice other = property(server->session, GSASL_AUTHZID);
 
 	return other.len == 0 ||
-	       slice_eq(other, property(server->session, GSASL_AUTHID));
+	       slice_eq(other, server->is_external
+				       ? text_slice(&server->user)
+				       : property(server->session,
+						  GSASL_AUTHID));
 }
 
 static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
@@ -209,6 +204,9 @@ on_question(Gsasl *library, Gsasl_session *session, Gsasl_property asked)
 	(void)library;
 	if (asked == GSASL_VALIDATE_SIMPLE)
 		return validate(server);
+	if (asked == GSASL_VALIDATE_EXTERNAL)
+		return is_for_himself(server) ? GSASL_OK
+					      : GSASL_AUTHENTICATION_ERROR;
 	if (asked == GSASL_SCRAM_ITER || asked == GSASL_SCRAM_SALT ||
 	    asked == GSASL_SCRAM_STOREDKEY || asked == GSASL_SCRAM_SERVERKEY)
 		return scram_keys(server);
@@ -218,18 +216,24 @@ on_question(Gsasl *library, Gsasl_session *session, Gsasl_property asked)
 /* --- the conversation --- */
 
 bool
-sasl_server_open(const struct users *users, struct slice mechanism,
+sasl_server_open(const struct sasl_setup *setup,
 		 struct sasl_server **server_out, struct fault *fault)
 {
 	struct sasl_server *server = memory_new(sizeof(*server));
 	const char *name = "PLAIN";
 	int code;
 
-	server->users = users;
-	server->is_login = is_login(mechanism);
-	if (server->is_login)
+	server->users = setup->users;
+	server->is_login = is_login(setup->mechanism);
+	server->is_external =
+		slice_eq_nocase(setup->mechanism, SLICE(SASL_EXTERNAL));
+	if (server->is_external)
+		text_add(&server->user, setup->certified);
+	if (server->is_external)
+		name = SASL_EXTERNAL;
+	else if (server->is_login)
 		name = "LOGIN";
-	else if (is_scram(mechanism))
+	else if (is_scram(setup->mechanism))
 		name = "SCRAM-SHA-256";
 	code = gsasl_init(&server->library);
 	if (code == GSASL_OK) {
@@ -340,6 +344,9 @@ sasl_server_step(struct sasl_server *server, bool has_response,
 	server->has_begun = true;
 	if (server->is_proven)
 		return response.len == 0 ? SASL_IN : SASL_MALFORMED;
+	/* The library takes no response for an empty one. */
+	if (server->is_external && !has_response)
+		return SASL_CHALLENGE;
 	/* LOGIN's first word is the server's; who names himself behind AUTH
 	 * has answered it already. */
 	if (is_first && server->is_login && has_response) {

@@ -1,6 +1,7 @@
 /*
  * sasl_server - the server's side of one authentication (RFC 4422): PLAIN (RFC
- * 4616), LOGIN, SCRAM-SHA-256 (RFC 5802, RFC 7677), by GNU SASL.
+ * 4616), LOGIN, SCRAM-SHA-256 (RFC 5802, RFC 7677) and, for who has shown a
+ * certificate already, EXTERNAL (RFC 4422 A), by GNU SASL.
  *
  * Takes responses and gives challenges, both as bytes; knows of no socket and
  * no reply code. What a stranger may learn is whether a pair of name and
@@ -29,10 +30,16 @@ enum sasl_verdict {
 /* "PLAIN LOGIN", and SCRAM-SHA-256 where somebody has keys for it: what EHLO
  * says behind AUTH. */
 const char *sasl_server_mechanisms(const struct users *users);
-bool sasl_server_knows(const struct users *users, struct slice mechanism);
+#define SASL_EXTERNAL "EXTERNAL"
 
-/* FAULT_SYSTEM. The mechanism is one that is known. */
-bool sasl_server_open(const struct users *users, struct slice mechanism,
+struct sasl_setup {
+	struct slice mechanism;    /* one that is known */
+	const struct users *users; /* NULL for EXTERNAL */
+	struct slice certified;    /* of EXTERNAL: who he is; copied */
+};
+
+/* FAULT_SYSTEM. */
+bool sasl_server_open(const struct sasl_setup *setup,
 		      struct sasl_server **server_out,
 		      struct fault *fault) MUST_USE;
 void sasl_server_close(struct sasl_server **server);

@@ -8,6 +8,7 @@
 #include "relay/net/wire.h"
 #include "relay/server/auth.h"
 #include "relay/server/authentication.h"
+#include "relay/server/certificate.h"
 #include "relay/server/commands.h"
 #include "relay/server/front.h"
 #include "relay/server/intake.h"
@@ -449,6 +450,7 @@ on_secured(struct session *session)
 	if (tls_is_legacy(stream_tls(session->stream)))
 		session_legacy(session, LEGACY_TLS);
 	session_enter(session, SESSION_START);
+	certificate_look(session);
 	if (greets)
 		welcome_greet(session);
 }

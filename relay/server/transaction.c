@@ -44,6 +44,7 @@ transaction_new(const struct transaction_setup *setup,
 	transaction->setup = *setup;
 	generation_ref(setup->generation);
 	transaction->setup.listener = arena_copy(arena, setup->listener);
+	transaction->setup.user_by = arena_copy(arena, setup->user_by);
 	trace->helo = arena_copy(arena, trace->helo);
 	trace->client_name = arena_copy(arena, trace->client_name);
 	trace->tls = arena_copy(arena, trace->tls);
@@ -192,6 +193,7 @@ log_accepted(const struct transaction *transaction)
 		.listener = transaction->setup.listener,
 		.client = transaction->setup.trace.client,
 		.origin = transaction->setup.origin,
+		.user_by = transaction->setup.user_by,
 		.changes = &transaction->changes,
 		.reason = text_slice(&reason),
 	});

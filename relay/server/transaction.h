@@ -48,6 +48,7 @@ struct transaction_setup {
 	struct generation *generation; /* a reference is taken */
 	struct slice listener;         /* its name; copied */
 	struct slice user;             /* who has authenticated, or ""; copied */
+	struct slice user_by;          /* and how; copied */
 	struct trace trace;            /* slices copied */
 	const struct claims *origin;   /* by XFORWARD, or NULL; copied */
 	bool normalizes;               /* bare CR and LF are made CRLF */

@@ -19,6 +19,9 @@ struct stream {
 static struct stream *current;
 static struct text output;
 static struct address next_peer;
+static struct {
+	char octets[3], state[16], name[64];
+} certificate;
 
 void
 fake_stream_from(const char *address)
@@ -166,6 +169,16 @@ void
 fake_stream_forget(void)
 {
 	text_done(&output);
+	memset(&certificate, 0, sizeof(certificate));
+}
+
+void
+fake_stream_certificate(const char *octets, const char *state,
+			const char *name)
+{
+	snprintf(certificate.octets, sizeof(certificate.octets), "%s", octets);
+	snprintf(certificate.state, sizeof(certificate.state), "%s", state);
+	snprintf(certificate.name, sizeof(certificate.name), "%s", name);
 }
 
 /* --- the interface --- */
@@ -228,6 +241,39 @@ tls_cipher(const struct tls *tls)
 {
 	(void)tls;
 	return "TLS_AES_256_GCM_SHA384";
+}
+
+bool
+tls_peer_fingerprints(const struct tls *tls,
+		      uint8_t certificate_out[TLS_FINGERPRINT],
+		      uint8_t key_out[TLS_FINGERPRINT])
+{
+	ASSERT(tls != NULL);
+	memset(certificate_out, certificate.octets[0], TLS_FINGERPRINT);
+	memset(key_out, certificate.octets[1], TLS_FINGERPRINT);
+	return certificate.octets[0] != 0;
+}
+
+const char *
+tls_peer_time_fault(const struct tls *tls)
+{
+	ASSERT(tls != NULL);
+	return strcmp(certificate.state, "expired") == 0 ? "expired" : NULL;
+}
+
+const char *
+tls_peer_chain_fault(const struct tls *tls, const struct tls_context *context)
+{
+	ASSERT(tls != NULL && context != NULL);
+	return strcmp(certificate.state, "signed") == 0 ? NULL : "unknown CA";
+}
+
+bool
+tls_peer_name(const struct tls *tls, struct text *name_out)
+{
+	ASSERT(tls != NULL);
+	text_add_string(name_out, certificate.name);
+	return certificate.name[0] != 0;
 }
 
 struct slice

@@ -18,6 +18,11 @@ bool fake_stream_turn(void);
 /* The handshake that was asked for succeeds. */
 bool fake_stream_is_handshaking(void);
 void fake_stream_secure(void);
+/* The certificate that the next client shows: its fingerprint is so many times
+ * the first octet, of its key so many times the second one. "signed" by a known
+ * authority, "expired", and whom it names. */
+void fake_stream_certificate(const char *octets, const char *state,
+			     const char *name);
 /* Time passes; the deadline is told when it is over. */
 void fake_stream_pass(uint64_t ms);
 void fake_stream_vanish(void); /* reset by the peer */

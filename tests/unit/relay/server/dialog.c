@@ -5,6 +5,7 @@
  *
  *	set KEY VALUE    before connect: an option, see set_rows
  *	from ADDRESS     the client's
+ *	certificate OCTETS STATE NAME   which it shows: tests/fake/stream.h
  *	connect
  *	> LINE|LINE      we send, each with CRLF, in one segment
  *	>> RAW           the same as it stands; \r \n \t \0 \xHH \\ and
@@ -34,6 +35,7 @@
 
 #include "base/clock.h"
 #include "keys/keyring.h"
+#include "relay/clients.h"
 #include "relay/limits.h"
 #include "relay/server/census.h"
 #include "relay/server/offenders.h"
@@ -63,6 +65,7 @@ static struct listener_options listener;
 static struct network networks[2];
 static struct tls_context *contexts[1];
 static struct users *users[1];
+static struct clients *clients[1], *clients_after[1];
 /* The generation after a reload. */
 static struct generation generation_after;
 static struct options options_after;
@@ -153,11 +156,13 @@ begin(void)
 	listener.allow_from_count = 1;
 	generation = (struct generation){
 		.options = &options, .listener_tls = contexts,
-		.listener_users = users,
+		.listener_users = users, .listener_clients = clients,
 		.references = 1};
 	contexts[0] = NULL;
 	users_free(TAKE(users[0]));
 	users_free(TAKE(users_after[0]));
+	clients_free(TAKE(clients[0]));
+	clients_free(TAKE(clients_after[0]));
 	generation_after.references = 1;
 	share.offenders = offenders_new();
 	share.rates = rates_new();
@@ -197,6 +202,9 @@ set_auth(struct slice value)
 
 	listener.auth = slice_starts(value, SLICE("optional")) ? AUTH_OPTIONAL
 							       : AUTH_REQUIRED;
+	if (slice_ends_nocase(value, SLICE("certificate")))
+		return;
+	listener.auth_file = SLICE("users");
 	cr_assert(users_new(slice_ends_nocase(value, SLICE("scram"))
 				    ? SLICE(both)
 				    : SLICE(crypt_only),
@@ -228,8 +236,23 @@ set_account(struct slice value)
 	}
 }
 
+/* Whose octets are "a" is "client". */
+static struct clients *
+make_clients(const char *octet, const char *name)
+{
+	CLEAN(text_done) struct text line = {0};
+	struct clients *made = NULL;
+
+	for (int i = 0; i < CLIENT_FINGERPRINT; i++)
+		text_addf(&line, "%02x", octet[0]);
+	text_addf(&line, " %s\n", name);
+	cr_assert(clients_new(text_slice(&line), &made, NULL));
+	return made;
+}
+
 /* "nothing", "user" (another name), "password", "auth" (none), "listener"
- * (another name), "account" (who sends as somebody else). */
+ * (another name), "account" (who sends as somebody else), "certificates" (none of
+ * those known), "certificate" (is another one's). */
 static void
 reload(struct slice what)
 {
@@ -241,7 +264,14 @@ reload(struct slice what)
 		file = "other:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n";
 	else if (slice_eq(what, SLICE("password")))
 		file = "user:$1$abcdefgi$cHJi5PXp/ki/ktXzqlk6I1\n";
-	cr_assert(users_new(SLICE(file), &users_after[0], NULL));
+	if (users[0] != NULL)
+		cr_assert(users_new(SLICE(file), &users_after[0], NULL));
+	if (slice_eq(what, SLICE("certificates")))
+		clients_after[0] = make_clients("z", "client");
+	else if (clients[0] != NULL)
+		clients_after[0] = make_clients(
+			"a", slice_eq(what, SLICE("certificate")) ? "another"
+								  : "client");
 	listener_after = listener;
 	if (slice_eq(what, SLICE("auth")))
 		listener_after.auth = AUTH_NONE;
@@ -259,6 +289,7 @@ reload(struct slice what)
 	generation_after = generation;
 	generation_after.options = &options_after;
 	generation_after.listener_users = users_after;
+	generation_after.listener_clients = clients_after;
 	generation_after.references = 1;
 	loop.generation = &generation_after;
 }
@@ -281,6 +312,11 @@ set(struct slice key, struct slice value)
 		contexts[0] = (struct tls_context *)contexts;
 	} else if (slice_eq(key, SLICE("auth"))) {
 		set_auth(value);
+	} else if (slice_eq(key, SLICE("tls_clients"))) {
+		listener.tls_clients = value;
+		clients[0] = make_clients("a", "client");
+	} else if (slice_eq(key, SLICE("tls_client_ca"))) {
+		listener.tls_client_ca = value;
 	} else if (slice_eq(key, SLICE("proxy_from"))) {
 		cr_assert(network_parse(value, &networks[1], NULL));
 		listener.proxy_from = &networks[1];
@@ -543,6 +579,18 @@ say_expected(struct slice word, struct slice rest)
 	return true;
 }
 
+static void
+show_certificate(struct slice words)
+{
+	struct slice octets, state;
+
+	cr_assert(slice_split(&words, ' ', &octets));
+	cr_assert(slice_split(&words, ' ', &state));
+	fake_stream_certificate(strndupa(octets.bytes, octets.len),
+				strndupa(state.bytes, state.len),
+				strndupa(words.bytes, words.len));
+}
+
 /* What the client does, or time; false: the word says no such thing. */
 static bool
 say_client(struct slice word, struct slice rest)
@@ -567,6 +615,8 @@ say_client(struct slice word, struct slice rest)
 		connect_client();
 	} else if (slice_eq(word, SLICE("from"))) {
 		fake_stream_from(strndupa(rest.bytes, rest.len));
+	} else if (slice_eq(word, SLICE("certificate"))) {
+		show_certificate(rest);
 	} else {
 		return false;
 	}

@@ -28,6 +28,16 @@ tear_down(void)
 	users_free(users);
 }
 
+static void
+open_for(const char *mechanism, struct sasl_server **server_out)
+{
+	struct sasl_setup setup = {.mechanism = SLICE(mechanism),
+				   .users = users,
+				   .certified = SLICE("a client")};
+
+	cr_assert(sasl_server_open(&setup, server_out, NULL));
+}
+
 /* What the server says to the first message of SCRAM: salt and iterations. */
 static void
 ask(const char *name, struct text *salt_out, struct text *iterations_out)
@@ -37,8 +47,7 @@ ask(const char *name, struct text *salt_out, struct text *iterations_out)
 	struct slice rest, part;
 
 	text_addf(&first, "n,,n=%s,r=nonce", name);
-	cr_assert(sasl_server_open(users, SLICE("SCRAM-SHA-256"), &server,
-				   NULL));
+	open_for("SCRAM-SHA-256", &server);
 	cr_assert_eq(sasl_server_step(server, true, text_slice(&first),
 				      &challenge),
 		     SASL_CHALLENGE);
@@ -81,7 +90,7 @@ log_in(const char *name, const char *password)
 	text_add_string(&response, name);
 	text_add_byte(&response, '\0');
 	text_add_string(&response, password);
-	cr_assert(sasl_server_open(users, SLICE("PLAIN"), &server, NULL));
+	open_for("PLAIN", &server);
 	verdict = sasl_server_step(server, true, text_slice(&response),
 				   &challenge);
 	sasl_server_close(&server);
@@ -95,7 +104,7 @@ log_in_by_login(const char *name, const char *password)
 	struct sasl_server *server = NULL;
 	enum sasl_verdict verdict;
 
-	cr_assert(sasl_server_open(users, SLICE("LOGIN"), &server, NULL));
+	open_for("LOGIN", &server);
 	cr_assert_eq(sasl_server_step(server, true, SLICE(name), &challenge),
 		     SASL_CHALLENGE);
 	verdict = sasl_server_step(server, true, SLICE(password), &challenge);
@@ -131,4 +140,44 @@ Test(sasl_server, a_file_without_users_lets_nobody_in)
 	cr_assert(users_new(SLICE("# nobody yet\n"), &users, NULL));
 	cr_expect_eq(log_in("nobody", "secret"), SASL_REFUSED);
 	users_free(users);
+}
+
+/* RFC 4422 A: who the client is, is known; it may ask to act as him only. */
+Test(sasl_server, external)
+{
+	static const struct {
+		const char *response;
+		size_t len;
+		enum sasl_verdict verdict;
+	} rows[] = {
+		{"", 0, SASL_IN},
+		{"a client", 8, SASL_IN},
+		{"another", 7, SASL_REFUSED},
+		{"A client", 8, SASL_REFUSED},
+		{"a client\0", 9, SASL_MALFORMED},
+	};
+
+	users = NULL;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct slice response = slice_of(rows[i].response, rows[i].len);
+
+		for (int is_first = 0; is_first < 2; is_first++) {
+			CLEAN(text_done) struct text challenge = {0};
+			struct sasl_server *server = NULL;
+
+			open_for("external", &server);
+			if (!is_first)
+				cr_expect_eq(sasl_server_step(server, false,
+							      SLICE_NONE,
+							      &challenge),
+					     SASL_CHALLENGE);
+			cr_expect_eq(sasl_server_step(server, true, response,
+						      &challenge),
+				     rows[i].verdict, "%zu", i);
+			cr_expect_eq(challenge.len, 0);
+			cr_expect(slice_eq(sasl_server_user(server),
+					   SLICE("a client")));
+			sasl_server_close(&server);
+		}
+	}
 }
