@@ -251,15 +251,27 @@ places_find(struct configuration *configuration,
 			&options->milter, identity->uid,
 			identity->gid, &configuration->places[0], fault);
 	for (size_t i = 0; i < configuration->listeners_count; i++)
-		listen_place_relay(&options->listeners[i],
-				   &configuration->places[i]);
+		if (!listen_place_relay(&options->listeners[i],
+					&configuration->places[i], fault))
+			return false;
 	return true;
+}
+
+static bool
+place_open(const struct listen_place *place, const struct inherited *inherited,
+	   int *descriptor_out, struct fault *fault)
+{
+	if (place->socket_name.len == 0)
+		return listen_open(place, descriptor_out, fault);
+	return inherited_open(inherited, place->socket_name, descriptor_out,
+			      fault) ||
+	       fault_within(fault, "%s", place->label);
 }
 
 static bool
 configuration_listen(struct configuration *configuration,
 		     const struct configuration *previous,
-		     struct fault *fault)
+		     const struct inherited *inherited, struct fault *fault)
 {
 	for (size_t i = 0; i < configuration->listeners_count; i++) {
 		const struct listen_place *place = &configuration->places[i];
@@ -267,7 +279,8 @@ configuration_listen(struct configuration *configuration,
 		configuration->listeners[i] =
 			previous_listener(previous, place);
 		if (configuration->listeners[i] < 0 &&
-		    !listen_open(place, &configuration->listeners[i], fault))
+		    !place_open(place, inherited, &configuration->listeners[i],
+				fault))
 			return false;
 	}
 	return true;
@@ -276,14 +289,15 @@ configuration_listen(struct configuration *configuration,
 bool
 configuration_complete(struct configuration *configuration,
 		       const struct configuration *previous,
-		       const struct identity *identity, struct fault *fault)
+		       const struct identity *identity,
+		       const struct inherited *inherited, struct fault *fault)
 {
 	configuration_look_at_sources(configuration);
 	return configuration_read_tls(configuration, fault) &&
 	       configuration_read_passwords(configuration, fault) &&
 	       configuration_read_users(configuration, fault) &&
 	       places_find(configuration, identity, fault) &&
-	       configuration_listen(configuration, previous, fault);
+	       configuration_listen(configuration, previous, inherited, fault);
 }
 
 void

@@ -12,6 +12,7 @@
 #include "keys/signer.h"
 #include "relay/handover.h"
 #include "relay/identity.h"
+#include "relay/inherited.h"
 #include "relay/listen.h"
 
 /* Which part of the options it is for. */
@@ -31,7 +32,8 @@ struct configuration {
 /* Parses and checks the file; then configuration_load_keys() has the signer
  * load the keys, and configuration_complete() reads the certificates and opens
  * the sockets (those of `previous`, which may be NULL, are kept where the
- * address is the same) for a process of this identity. Errors of the file go to
+ * address is the same, and those that systemd has passed on) for a process of
+ * this identity. Errors of the file go to
  * `errors`, a line each. */
 bool configuration_load(enum service service, const char *path,
 			struct text *errors,
@@ -40,6 +42,7 @@ bool configuration_load(enum service service, const char *path,
 bool configuration_complete(struct configuration *configuration,
 			    const struct configuration *previous,
 			    const struct identity *identity,
+			    const struct inherited *inherited,
 			    struct fault *fault) MUST_USE;
 void configuration_free(struct configuration *configuration);
 CLEAN_POINTER(struct configuration, configuration_free)

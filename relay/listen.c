@@ -11,25 +11,9 @@
 /* How long the kernel waits for a client's first word. */
 #define CLIENT_FIRST_S 30
 
-void
-listen_place_relay(const struct listener_options *listener,
-		   struct listen_place *place_out)
-{
-	/* Who may relay is allow_from's business, as it is for loopback. */
-	*place_out = (struct listen_place){
-		.text = listener->address_text,
-		.address = listener->address,
-		.is_any = listener->is_any,
-		.mode = 0666,
-		.owner = (uid_t)-1,
-		.group = (gid_t)-1,
-	};
-	snprintf(place_out->label, sizeof(place_out->label),
-		 "listener \"%.*s\"", SLICE_ARG(listener->name));
-}
-
 static bool
-group_find(struct slice name, gid_t *group_out, struct fault *fault)
+group_find(const char *label, struct slice name, gid_t *group_out,
+	   struct fault *fault)
 {
 	CLEAN(text_done) struct text copy = {0};
 	const struct group *entry;
@@ -38,10 +22,34 @@ group_find(struct slice name, gid_t *group_out, struct fault *fault)
 	entry = getgrnam(text_string(&copy));
 	if (entry == NULL)
 		return fault_set(fault, FAULT_INPUT,
-				 "milter.socket_group = \"%.*s\": there is no "
+				 "%s: socket_group = \"%.*s\": there is no "
 				 "such group",
-				 SLICE_ARG(name));
+				 label, SLICE_ARG(name));
 	*group_out = entry->gr_gid;
+	return true;
+}
+
+bool
+listen_place_relay(const struct listener_options *listener,
+		   struct listen_place *place_out, struct fault *fault)
+{
+	struct listen_place place = {
+		.text = listener->address_text,
+		.socket_name = listener->socket_name,
+		.address = listener->address,
+		.is_any = listener->is_any,
+		.mode = listener->socket_mode,
+		.owner = (uid_t)-1,
+		.group = (gid_t)-1,
+	};
+
+	snprintf(place.label, sizeof(place.label), "listener \"%.*s\"",
+		 SLICE_ARG(listener->name));
+	if (listener->socket_group.len > 0 &&
+	    !group_find(place.label, listener->socket_group, &place.group,
+			fault))
+		return false;
+	*place_out = place;
 	return true;
 }
 
@@ -53,6 +61,7 @@ listen_place_milter(const struct milter_section *milter, uid_t owner,
 	struct listen_place place = {
 		.label = "milter.socket",
 		.text = milter->socket_text,
+		.socket_name = milter->socket_name,
 		.address = milter->socket,
 		.mode = milter->socket_mode,
 		.owner = owner,
@@ -61,7 +70,8 @@ listen_place_milter(const struct milter_section *milter, uid_t owner,
 	};
 
 	if (milter->socket_group.len > 0 &&
-	    !group_find(milter->socket_group, &place.group, fault))
+	    !group_find(place.label, milter->socket_group, &place.group,
+			fault))
 		return false;
 	*place_out = place;
 	return true;
@@ -72,6 +82,8 @@ listen_place_eq(const struct listen_place *a, const struct listen_place *b)
 {
 	bool is_local = a->address.any.sa_family == AF_UNIX;
 
+	if (a->socket_name.len > 0 || b->socket_name.len > 0)
+		return slice_eq(a->socket_name, b->socket_name);
 	return address_eq(&a->address, &b->address) && a->is_any == b->is_any &&
 	       (!is_local || (a->mode == b->mode && a->group == b->group));
 }

@@ -15,6 +15,7 @@
 struct listen_place {
 	char label[LISTEN_LABEL_SIZE]; /* "listener \"apps\"", for messages */
 	struct slice text;             /* the address as written */
+	struct slice socket_name;      /* systemd's; "": bound here */
 	struct address address;
 	bool is_any;           /* IPv4, too, on an IPv6 socket */
 	uint32_t mode;         /* of a Unix socket */
@@ -24,8 +25,9 @@ struct listen_place {
 };
 
 /* For a listener of the relay. */
-void listen_place_relay(const struct listener_options *listener,
-			struct listen_place *place_out);
+bool listen_place_relay(const struct listener_options *listener,
+			struct listen_place *place_out,
+			struct fault *fault) MUST_USE;
 /* For the milter; owner: whose socket it becomes where we are root. */
 bool listen_place_milter(const struct milter_section *milter, uid_t owner,
 			 gid_t owner_group, struct listen_place *place_out,

@@ -41,6 +41,9 @@ struct listener_options {
 	struct slice name;         /* its title */
 	struct slice address_text; /* as written */
 	struct address address;
+	struct slice socket_name;  /* systemd's; "": bound at the address */
+	uint32_t socket_mode;      /* of a Unix socket */
+	struct slice socket_group; /* likewise; "": the supervisor's own */
 	bool is_any;               /* "*:port": dual-stack [::] */
 	struct network *allow_from;
 	size_t allow_from_count;
@@ -155,6 +158,7 @@ struct route_options {
 struct milter_section {
 	struct slice socket_text;  /* as written */
 	struct address socket;
+	struct slice socket_name;  /* as a listener's */
 	uint32_t socket_mode;      /* of a Unix socket */
 	struct slice socket_group; /* likewise; "": the process's own */
 	enum milter_mode mode;

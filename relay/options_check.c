@@ -287,6 +287,16 @@ listener_auth_check(const struct listener_options *listener,
 			   "'auth_file' is of no use with 'auth' none");
 }
 
+static bool
+is_same_place(const struct listener_options *a,
+	      const struct listener_options *b)
+{
+	if (a->socket_name.len > 0)
+		return slice_eq(a->socket_name, b->socket_name);
+	return a->address.len > 0 && b->address.len > 0 &&
+	       address_eq(&a->address, &b->address);
+}
+
 static void
 listeners_check(const struct options *options, struct conf_errors *errors)
 {
@@ -298,12 +308,11 @@ listeners_check(const struct options *options, struct conf_errors *errors)
 
 		listener_check(listener, item, errors);
 		listener_auth_check(listener, item, errors);
-		for (size_t j = 0; j < i && listener->address.len > 0; j++) {
+		for (size_t j = 0; j < i; j++) {
 			const struct listener_options *other =
 				&options->listeners[j];
 
-			if (other->address.len > 0 &&
-			    address_eq(&other->address, &listener->address))
+			if (is_same_place(other, listener))
 				conf_error(errors,
 					   conf_item_place(item, "address"),
 					   "the listeners \"%.*s\" and "

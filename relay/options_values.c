@@ -119,12 +119,41 @@ pattern_check(struct slice text, struct fault *fault)
 
 /* ---- addresses ---- */
 
+#define SYSTEMD_PREFIX "systemd:"
+
+/* systemd.socket(5), FileDescriptorName=: up to 255 printable characters but
+ * ":". */
+static bool
+socket_name_value(struct slice text, struct arena *arena,
+		  struct slice *text_out, struct slice *name_out,
+		  struct fault *fault)
+{
+	struct slice name = slice_from(text, strlen(SYSTEMD_PREFIX));
+	bool is_good = name.len > 0 && name.len <= 255;
+
+	for (size_t i = 0; i < name.len; i++)
+		if (name.bytes[i] <= ' ' || name.bytes[i] > '~' ||
+		    name.bytes[i] == ':')
+			is_good = false;
+	if (!is_good)
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s' names no socket of systemd's, as in "
+				 "\"systemd:smtp\"",
+				 SLICE_ARG(text));
+	*text_out = arena_copy(arena, text);
+	*name_out = arena_copy(arena, name);
+	return true;
+}
+
 bool
 listener_address_value(struct slice text, struct arena *arena, void *element,
 		       struct fault *fault)
 {
 	struct listener_options *listener = element;
 
+	if (slice_starts(text, SLICE(SYSTEMD_PREFIX)))
+		return socket_name_value(text, arena, &listener->address_text,
+					 &listener->socket_name, fault);
 	if (!address_parse(text, 0, &listener->address, fault))
 		return false;
 	listener->address_text = arena_copy(arena, text);
@@ -377,6 +406,9 @@ milter_socket_value(struct slice text, struct arena *arena, void *element,
 	struct slice rest = text, kind;
 	bool is_v6 = slice_starts(text, SLICE("inet6:"));
 
+	if (slice_starts(text, SLICE(SYSTEMD_PREFIX)))
+		return socket_name_value(text, arena, &milter->socket_text,
+					 &milter->socket_name, fault);
 	milter->socket_text = arena_copy(arena, text);
 	if (!slice_split(&rest, ':', &kind) || rest.len == 0)
 		return milter_socket_fault(text, fault);

@@ -37,6 +37,22 @@ struct process {
 
 /* ---- a generation ---- */
 
+/* Where a socket listens that was opened for us, it knows. */
+static void
+addresses_find(const struct options *options, const struct handover *handover)
+{
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		struct address *address = &options->listeners[i].address;
+
+		if (options->listeners[i].socket_name.len == 0)
+			continue;
+		address->len = sizeof(address->local);
+		if (getsockname(handover->listeners[i], &address->any,
+				&address->len) < 0)
+			*address = (struct address){.len = 0};
+	}
+}
+
 static bool
 generation_receive(struct handover *handover,
 		   struct generation **generation_out, struct fault *fault)
@@ -59,6 +75,7 @@ generation_receive(struct handover *handover,
 				 options->listeners_count,
 				 handover->listeners_count);
 	}
+	addresses_find(options, handover);
 	return generation_new(options, keyring, handover->files,
 			      handover->passwords, generation_out, fault);
 }

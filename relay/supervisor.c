@@ -61,6 +61,7 @@ struct supervisor {
 	bool reload_wanted; /* as soon as the family is complete */
 	uint64_t serial;    /* the last that was handed over */
 	struct identity worker_identity, signer_identity;
+	struct inherited inherited;
 	unsigned signers; /* sockets to the signer */
 	int signals, state_dir;
 	struct child worker, signer;
@@ -234,7 +235,8 @@ reload_try(struct supervisor *supervisor, struct text *errors,
 	}
 	supervisor->keys_are_next = true;
 	if (!configuration_complete(next, supervisor->configuration,
-				    &supervisor->worker_identity, fault) ||
+				    &supervisor->worker_identity,
+				    &supervisor->inherited, fault) ||
 	    !worker_hand_over(supervisor, next, fault))
 		return false;
 	*next_out = TAKE(next);
@@ -634,6 +636,7 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 
 	/* It holds passwords and TLS keys. */
 	if (!sandbox_memory(fault) ||
+	    !inherited_take(&supervisor->inherited, fault) ||
 	    !configuration_load(supervisor->family->service,
 				supervisor->config_path, errors,
 				&supervisor->configuration, fault))
@@ -655,7 +658,8 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 	return configuration_load_keys(supervisor->configuration,
 				       &supervisor->signer_process, fault) &&
 	       configuration_complete(supervisor->configuration, NULL,
-				      &supervisor->worker_identity, fault) &&
+				      &supervisor->worker_identity,
+				      &supervisor->inherited, fault) &&
 	       worker_begin(supervisor, fault);
 }
 
@@ -673,6 +677,7 @@ supervisor_end(struct supervisor *supervisor)
 	clean_descriptor(&supervisor->state_dir);
 	configuration_free(supervisor->next);
 	configuration_free(supervisor->configuration);
+	inherited_done(&supervisor->inherited);
 }
 
 /* What is wrong with a configuration is 78 whatever the kind says elsewhere;

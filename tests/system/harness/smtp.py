@@ -13,10 +13,16 @@ class Closed(Exception):
 
 class Client:
     def __init__(self, port, address="127.0.0.1", source=None, timeout=15,
-                 greet=True):
-        self.socket = socket.create_connection(
-            (address, port), timeout=timeout,
-            source_address=(source, 0) if source else None)
+                 greet=True, path=None):
+        """path: of a Unix socket instead."""
+        if path:
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(timeout)
+            self.socket.connect(path)
+        else:
+            self.socket = socket.create_connection(
+                (address, port), timeout=timeout,
+                source_address=(source, 0) if source else None)
         self._buffer = b""
         self.greeting = self.reply() if greet else None
 

@@ -8,6 +8,7 @@
 
 static struct files files;
 static const struct identity nobody;
+static const struct inherited none;
 
 static void
 files_init(void)
@@ -68,7 +69,8 @@ Test(configuration, a_listener_that_stays_is_the_same_socket)
 
 	cr_assert(load("socket", "", &errors, &first, &fault), "%s",
 		  text_string(&errors));
-	cr_assert(configuration_complete(first, NULL, &nobody, &fault), "%s",
+	cr_assert(configuration_complete(first, NULL, &nobody, &none,
+					 &fault), "%s",
 		  fault.text);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		CLEAN(configuration_free_clean)
@@ -76,7 +78,8 @@ Test(configuration, a_listener_that_stays_is_the_same_socket)
 		struct handover handover;
 
 		cr_assert(load(rows[i].listener, "", &errors, &next, &fault));
-		cr_assert(configuration_complete(next, first, &nobody, &fault), "%s",
+		cr_assert(configuration_complete(next, first, &nobody, &none,
+					 &fault), "%s",
 			  fault.text);
 		cr_expect_neq(next->listeners[0], first->listeners[0], "%s",
 			      rows[i].name);
@@ -127,7 +130,8 @@ Test(configuration, certificates_that_are_none)
 		cr_assert(load("socket", text_string(&more), &errors, &loaded,
 			       &fault),
 			  "%s: %s", rows[i].name, text_string(&errors));
-		cr_expect(!configuration_complete(loaded, NULL, &nobody, &fault), "%s",
+		cr_expect(!configuration_complete(loaded, NULL, &nobody, &none,
+					 &fault), "%s",
 			  rows[i].name);
 		cr_expect(strstr(fault.text, rows[i].words) != NULL, "%s: %s",
 			  rows[i].name, fault.text);

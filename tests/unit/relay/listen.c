@@ -12,7 +12,9 @@ place_of(const struct listener_options *listener)
 {
 	struct listen_place place;
 
-	listen_place_relay(listener, &place);
+	struct fault fault;
+
+	cr_assert(listen_place_relay(listener, &place, &fault));
 	return place;
 }
 
@@ -21,6 +23,7 @@ static struct listen_place
 local(const char *path)
 {
 	struct listener_options listener = {.name = SLICE("apps"),
+					    .socket_mode = 0640,
 					    .address_text = SLICE(path)};
 
 	listener.address.local.sun_family = AF_UNIX;
@@ -89,7 +92,7 @@ Test(listen, a_unix_socket_left_over_is_replaced_and_a_used_one_is_not)
 	listener = local(path);
 	cr_assert(listen_open(&listener, &first, &fault), "%s", fault.text);
 	cr_assert_eq(stat(path, &status), 0);
-	cr_expect_eq(status.st_mode & 0777, 0666);
+	cr_expect_eq(status.st_mode & 0777, 0640);
 	cr_expect(!listen_open(&listener, &second, &fault));
 	cr_expect_eq(fault.kind, FAULT_BUSY);
 	close(first); /* the file stays */
