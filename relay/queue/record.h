@@ -86,6 +86,15 @@ void record_delivery_write(const struct delivery *delivery, uint64_t due_ms,
 bool record_delivery_read(struct slice destination, struct slice record,
 			  struct delivery *delivery,
 			  struct fault *fault) MUST_USE;
+/* A delivery, and of its message the envelope and those recipients that are the
+ * delivery's: what that takes in memory does not grow with whom else the message
+ * is for. Into one that has nothing. */
+bool record_delivery_read_alone(const struct message_id *id,
+				struct slice destination,
+				struct slice of_message,
+				struct slice of_delivery,
+				struct delivery *delivery,
+				struct fault *fault) MUST_USE;
 /* Where a delivery stands in the queue: what moving or deleting it takes,
  * without its message. */
 struct record_place {

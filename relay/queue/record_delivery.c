@@ -59,7 +59,7 @@ write_state(uint8_t *at, const struct delivery_recipient *rcpt)
 	struct slice status = cut(rcpt->status, OUTCOME_STATUS_SIZE - 1);
 	struct slice mx = cut(rcpt->mx, RECORD_MX_MAX);
 
-	at = put_32(at, rcpt->index);
+	at = put_32(at, rcpt->number);
 	at = put_32(at, rcpt->attempts);
 	at = put_16(at, reply.len);
 	at = put_8(at, (unsigned)status.len);
@@ -104,7 +104,7 @@ read_state(struct reader *reader, struct delivery *delivery,
 {
 	size_t reply_len, status_len, mx_len;
 
-	rcpt->index = take_32(reader);
+	rcpt->index = rcpt->number = take_32(reader);
 	rcpt->attempts = take_32(reader);
 	reply_len = take_16(reader);
 	status_len = take_8(reader);

@@ -181,8 +181,9 @@ read_envelope(struct reader *reader, unsigned version, struct message *message)
 		message->ret = (enum message_ret)ret;
 }
 
+/* All but the recipients, of which there is the count. */
 static void
-read_message(struct reader *reader, struct message *message)
+read_head(struct reader *reader, struct message *message)
 {
 	unsigned version = take_8(reader);
 	size_t count;
@@ -197,20 +198,64 @@ read_message(struct reader *reader, struct message *message)
 		reader->is_bad = true;
 		return;
 	}
+	message->recipients_count = count;
+}
+
+static void
+read_recipients(struct reader *reader, struct message *message)
+{
+	size_t count = message->recipients_count;
+
 	message->recipients = arena_array(&message->arena, count,
 					  sizeof(*message->recipients));
-	message->recipients_count = count;
 	for (size_t i = 0; i < count && !reader->is_bad; i++)
 		read_recipient(reader, &message->arena,
 			       &message->recipients[i]);
 }
 
-bool
-record_message_read(const struct message_id *id, struct slice record,
-		    struct message **message_out, struct fault *fault)
+static void
+skip_recipient(struct reader *reader)
 {
-	CLEAN(message_unref_clean) struct message *message = NULL;
-	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+	size_t len = take_16(reader);
+
+	len += take_16(reader);
+	len += take_16(reader);
+	take_16(reader);
+	take_bytes(reader, len);
+}
+
+/* Those of the delivery, which come in the order of the message. */
+static void
+read_own_recipients(struct reader *reader, struct delivery *delivery)
+{
+	struct message *message = delivery->message;
+	size_t count = delivery->recipients_count, own = 0;
+	size_t total = message->recipients_count;
+
+	message->recipients = arena_array(&message->arena, count,
+					  sizeof(*message->recipients));
+	message->recipients_count = count;
+	for (size_t i = 0; i < total && !reader->is_bad; i++) {
+		if (own == count || delivery->recipients[own].number != i) {
+			skip_recipient(reader);
+			continue;
+		}
+		read_recipient(reader, &message->arena,
+			       &message->recipients[own]);
+		delivery->recipients[own].index = (unsigned)own;
+		own++;
+	}
+	if (own < count)
+		reader->is_bad = true;
+}
+
+/* A message without recipients, and the reader before them. */
+static bool
+message_begin(const struct message_id *id, struct slice record,
+	      struct reader *reader, struct message **message_out,
+	      struct fault *fault)
+{
+	struct message *message;
 	struct record_key key;
 
 	record_key_message(&key, id, 0);
@@ -220,12 +265,53 @@ record_message_read(const struct message_id *id, struct slice record,
 	message = memory_new(sizeof(*message));
 	message->references = 1;
 	message->id = *id;
-	read_message(&reader, message);
-	if (reader.is_bad || reader.rest.len > 0)
-		return fault_set(fault, FAULT_INPUT,
-				 "the message's record is malformed");
+	*reader = (struct reader){slice_from(record, RECORD_SUM_SIZE), false};
+	read_head(reader, message);
+	*message_out = message;
+	return true;
+}
+
+static bool
+message_end(const struct reader *reader, struct fault *fault)
+{
+	if (!reader->is_bad && reader->rest.len == 0)
+		return true;
+	return fault_set(fault, FAULT_INPUT,
+			 "the message's record is malformed");
+}
+
+bool
+record_message_read(const struct message_id *id, struct slice record,
+		    struct message **message_out, struct fault *fault)
+{
+	CLEAN(message_unref_clean) struct message *message = NULL;
+	struct reader reader;
+
+	if (!message_begin(id, record, &reader, &message, fault))
+		return false;
+	read_recipients(&reader, message);
+	if (!message_end(&reader, fault))
+		return false;
 	*message_out = TAKE(message);
 	return true;
+}
+
+bool
+record_delivery_read_alone(const struct message_id *id,
+			   struct slice destination, struct slice of_message,
+			   struct slice of_delivery, struct delivery *delivery,
+			   struct fault *fault)
+{
+	struct reader reader;
+
+	if (!message_begin(id, of_message, &reader, &delivery->message, fault))
+		return false;
+	if (reader.is_bad)
+		return message_end(&reader, fault);
+	if (!record_delivery_read(destination, of_delivery, delivery, fault))
+		return false;
+	read_own_recipients(&reader, delivery);
+	return message_end(&reader, fault);
 }
 
 bool

@@ -503,7 +503,8 @@ delivery_new(struct message *message, const struct loop *loop,
 					   sizeof(*delivery->recipients));
 	delivery->recipients_count = count;
 	for (size_t i = 0; i < count; i++)
-		delivery->recipients[i].index = rows[i].index;
+		delivery->recipients[i].index =
+			delivery->recipients[i].number = rows[i].index;
 	return delivery;
 }
 

@@ -54,6 +54,9 @@ bool store_accepts(struct store *store, uint64_t size_bytes);
 /* A recipient's state, in a delivery. */
 struct delivery_recipient {
 	unsigned index;        /* in message->recipients */
+	unsigned number;       /* among all that the message was given: what
+				  is in memory of a stored one may have no
+				  others than the delivery's */
 	unsigned attempts;     /* so far */
 	struct slice reply;    /* last one, or fault; "" at first */
 	struct slice status;   /* RFC 3463, of the last attempt; may be "" */

@@ -63,7 +63,8 @@ bool engine_get(MDB_txn *txn, MDB_dbi table, struct record_key *key,
 bool engine_find_id(MDB_txn *txn, MDB_dbi table, const struct message_id *id,
 		    MDB_cursor **cursor_out, bool *found_out,
 		    struct fault *fault) MUST_USE;
-/* With its message, without the body. */
+/* With its message, without the body, and without recipients of other
+ * deliveries. */
 bool engine_read_delivery(struct engine *engine, MDB_txn *txn,
 			  struct slice destination,
 			  const struct message_id *id,

@@ -25,19 +25,18 @@ engine_read_delivery(struct engine *engine, MDB_txn *txn,
 	CLEAN(delivery_free_clean) struct delivery *delivery =
 		memory_new(sizeof(*delivery));
 	struct record_key key;
-	struct slice record;
+	struct slice of_message, of_delivery;
 
 	list_init(&delivery->link);
 	delivery->arena = ARENA_SMALL;
 	record_key_message(&key, id, 0);
-	if (!engine_get(txn, engine->messages, &key, &record, fault))
+	if (!engine_get(txn, engine->messages, &key, &of_message, fault))
 		return fault_within(fault, "message");
-	if (!record_message_read(id, record, &delivery->message, fault))
-		return false;
 	record_key_delivery(&key, id, destination);
-	if (!engine_get(txn, engine->deliveries, &key, &record, fault))
+	if (!engine_get(txn, engine->deliveries, &key, &of_delivery, fault))
 		return fault_within(fault, "delivery");
-	if (!record_delivery_read(destination, record, delivery, fault))
+	if (!record_delivery_read_alone(id, destination, of_message,
+					of_delivery, delivery, fault))
 		return false;
 	*delivery_out = TAKE(delivery);
 	return true;

@@ -46,6 +46,43 @@ try_delivery(const struct message_id *id, struct text *record)
 	delivery_free(delivery);
 }
 
+/* What is taken of it with one message and its own recipients. */
+static void
+try_alone(const struct message_id *id, struct text *record)
+{
+	static const char *const names[] = {"x.example", "y.example",
+					    "z.example"};
+	struct delivery *delivery = memory_new(sizeof(*delivery));
+	struct message *message = message_new(SLICE_NONE);
+	CLEAN(text_done) struct text whole = {0};
+	struct record_key key;
+
+	message->id = *id;
+	for (size_t i = 0; i < COUNT(names); i++)
+		message_add_recipient(message, SLICE(names[i]),
+				      SLICE(names[i]));
+	record_message_write(message,
+			     (uint8_t *)text_room(&whole,
+						  record_message_size(message)));
+	text_added(&whole, record_message_size(message));
+	record_key_delivery(&key, id, SLICE(names[0]));
+	record_seal(&key, (uint8_t *)record->bytes, record->len);
+	if (record_delivery_read_alone(id, SLICE(names[0]), text_slice(&whole),
+				       text_slice(record), delivery, NULL))
+		for (size_t i = 0; i < delivery->recipients_count; i++) {
+			const struct delivery_recipient *rcpt =
+				&delivery->recipients[i];
+			const struct recipient *own =
+				&delivery->message->recipients[rcpt->index];
+
+			ASSERT(rcpt->index < delivery->message->recipients_count);
+			ASSERT(slice_eq(own->address,
+					SLICE(names[rcpt->number])));
+		}
+	delivery_free(delivery);
+	message_unref(message);
+}
+
 static void
 try_keys(struct slice bytes)
 {
@@ -78,9 +115,11 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	text_add(&record, slice_of(bytes + 1, len - 1));
 	if (bytes[0] % 3 == 0)
 		try_message(&id, &record);
-	else if (bytes[0] % 3 == 1)
-		try_delivery(&id, &record);
-	else
+	else if (bytes[0] % 3 == 2)
 		try_keys(text_slice(&record));
+	else {
+		try_delivery(&id, &record);
+		try_alone(&id, &record);
+	}
 	return 0;
 }

@@ -66,7 +66,7 @@ delivery_full(struct message *message)
 	delivery->recipients[0].status = SLICE("4.2.0");
 	delivery->recipients[0].mx = SLICE("mx.example.net");
 	delivery->recipients[0].attempts = 3;
-	delivery->recipients[1].index = 2;
+	delivery->recipients[1].index = delivery->recipients[1].number = 2;
 	return delivery;
 }
 
@@ -174,6 +174,73 @@ Test(record, delivery_and_back)
 	cr_expect(slice_eq(back->recipients[0].status, SLICE("4.2.0")));
 	cr_expect(slice_eq(back->recipients[0].mx, SLICE("mx.example.net")));
 	cr_expect_eq(back->recipients[1].index, 2);
+}
+
+/* What a lease keeps of a message for a thousand. */
+Test(record, delivery_with_its_own_recipients)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_full(message);
+	CLEAN(delivery_free_clean) struct delivery *back =
+		memory_new(sizeof(*back));
+	CLEAN(text_done) struct text first = message_record(message);
+	CLEAN(text_done) struct text second = delivery_record(delivery, 99);
+	CLEAN(text_done) struct text again = {0};
+
+	cr_assert(record_delivery_read_alone(
+		&message->id, SLICE("x.example"), text_slice(&first),
+		text_slice(&second), back, NULL));
+	cr_expect(slice_eq(back->message->reverse_path,
+			   message->reverse_path));
+	cr_expect(slice_eq(back->message->user, SLICE("printer")));
+	cr_assert_eq(back->message->recipients_count, 2);
+	cr_assert_eq(back->recipients_count, 2);
+	cr_expect_eq(back->recipients[0].index, 0);
+	cr_expect_eq(back->recipients[1].index, 1);
+	cr_expect_eq(back->recipients[1].number, 2);
+	for (unsigned i = 0; i < 2; i++)
+		cr_expect(slice_eq(back->message->recipients[i].address,
+				   message->recipients[i * 2].address));
+	/* Its record is of the whole message still. */
+	again = delivery_record(back, 99);
+	cr_expect(slice_eq(text_slice(&again), text_slice(&second)));
+}
+
+static const struct numbers_row {
+	const char *name;
+	unsigned numbers[2];
+	bool is_read;
+} numbers_rows[] = {
+	{"the first two", {0, 1}, true},
+	{"the first and the last", {0, 2}, true},
+	{"one that there is not", {0, 3}, false},
+	{"twice the same", {1, 1}, false},
+	{"not in the message's order", {2, 0}, false},
+};
+
+Test(record, delivery_whose_recipients_are_not_the_messages)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_full(message);
+	CLEAN(text_done) struct text first = message_record(message);
+
+	for (size_t i = 0; i < COUNT(numbers_rows); i++) {
+		const struct numbers_row *row = &numbers_rows[i];
+		CLEAN(delivery_free_clean) struct delivery *back =
+			memory_new(sizeof(*back));
+		CLEAN(text_done) struct text second = {0};
+
+		for (size_t j = 0; j < 2; j++)
+			delivery->recipients[j].number = row->numbers[j];
+		second = delivery_record(delivery, 99);
+		cr_expect_eq(record_delivery_read_alone(
+				     &message->id, SLICE("x.example"),
+				     text_slice(&first), text_slice(&second),
+				     back, NULL),
+			     row->is_read, "%s", row->name);
+	}
 }
 
 Test(record, another_place_for_a_delivery)

@@ -182,7 +182,9 @@ Test(store, deferred_recipients_stay_with_their_state, .init = start,
 	cr_expect_eq(next_ms, 0);
 	delivery = first(&deliveries);
 	cr_assert_eq(delivery->recipients_count, 1);
-	cr_expect_eq(delivery->recipients[0].index, 1);
+	cr_expect_eq(delivery->recipients[0].number, 1);
+	cr_expect_eq(delivery->message->recipients_count, 1,
+		     "who else the message is for takes no memory");
 	cr_expect_eq(delivery->recipients[0].attempts, 3);
 	cr_expect(slice_eq(delivery->recipients[0].reply,
 			   SLICE("450 4.2.0 later")));

@@ -438,11 +438,11 @@ static void
 expect_recipients_once(const struct delivery *delivery, uint8_t seen[16])
 {
 	for (size_t i = 0; i < delivery->recipients_count; i++) {
-		unsigned index = delivery->recipients[i].index;
+		unsigned number = delivery->recipients[i].number;
 
-		cr_assert_lt(index, 16);
-		cr_expect_eq(seen[index], 0, "a recipient is stored twice");
-		seen[index] = 1;
+		cr_assert_lt(number, 16);
+		cr_expect_eq(seen[number], 0, "a recipient is stored twice");
+		seen[number] = 1;
 	}
 }
 
