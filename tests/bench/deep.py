@@ -11,13 +11,13 @@ import tempfile
 import time
 
 import bench as common  # and, by it, the way to harness/
-import groups
 import load
+import running
 
 from harness import signet
 from harness.judge import Keys
 from harness.names import NameServer
-from harness.process import Server, children_of, wait_for
+from harness.process import wait_for
 
 FILL = os.path.join(os.environ["BUILD"], "tests/bench/bench-queue")
 HEALTHY = "example.net"
@@ -25,30 +25,15 @@ HEALTHY = "example.net"
 SIZES = (4096, 1), (100 << 10, 5)
 
 
-def status_of(pid, name):
-    """In KiB, of /proc/PID/status."""
-    with open("/proc/%d/status" % pid) as file:
-        for line in file:
-            if line.startswith(name + ":"):
-                return int(line.split()[1])
-    raise KeyError(name)
-
-
-class Relay:
-    """signet relay on a store of its own."""
+class Relay(running.Relay):
+    """On a store that is there before it starts."""
 
     def __init__(self, bench, name):
+        super().__init__(os.path.join(bench.state, name), bench.keys,
+                         bench.names.resolver, bench.sink.port)
         self.name = name
-        self.directory = os.path.join(bench.state, name)
-        self.setup = signet.Setup(self.directory, bench.keys,
-                                  bench.names.resolver,
-                                  mx_port=bench.sink.port)
-        self.setup.domains = {"example.com": ["rsa"]}
         # The deferred ones stay so for as long as this lasts.
         self.setup.delivery = 'expire = "30d" retry = {"5m", "12h"}'
-        self.port = self.setup.port
-        self.group, self.clients_stay = groups.Tree(name), False
-        self.server = None
 
     def fill(self, options, due):
         """What the filling said."""
@@ -62,60 +47,6 @@ class Relay:
                             os.path.join(self.setup.state_dir, "queue")],
                            check=True)
         return done.stdout.decode().strip()
-
-    def bytes_on_disk(self):
-        return sum(os.stat(os.path.join(place, name)).st_blocks * 512
-                   for place, _, names in os.walk(self.setup.state_dir)
-                   for name in names)
-
-    def start(self):
-        """Seconds until it accepts."""
-        begun = time.monotonic()
-        self.server = Server(
-            [signet.binary(), "-c", self.setup.write(), "relay"],
-            self.directory, "relay")
-        self.server.wait_until(lambda: b'"ready"' in self._tail(), 60,
-                               "the event ready")
-        elapsed = time.monotonic() - begun
-        self.group.adopt([self.server.process.pid])
-        self.pid = max(children_of(self.server.process.pid),
-                       key=lambda pid: status_of(pid, "VmSize"))
-        return elapsed
-
-    def _tail(self, size=4096):
-        with open(self.server.log_path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
-            return file.read()
-
-    def memory_mib(self):
-        return status_of(self.pid, "RssAnon") / 1024
-
-    def command(self, *words):
-        """(seconds until its first byte, and until its end, bytes)."""
-        begun, first, size = time.monotonic(), None, 0
-        process = subprocess.Popen(
-            [signet.binary(), "-c", self.setup.path, *words],
-            stdout=subprocess.PIPE, cwd="/")
-        while True:
-            data = os.read(process.stdout.fileno(), 1 << 20)
-            first = first or time.monotonic()
-            if not data:
-                break
-            size += len(data)
-        if process.wait() != 0:
-            raise RuntimeError("%s: exit %d" % (words, process.returncode))
-        return first - begun, time.monotonic() - begun, size
-
-    def counters(self):
-        done = subprocess.run(
-            [signet.binary(), "-c", self.setup.path, "status", "--json"],
-            stdout=subprocess.PIPE, check=True, cwd="/")
-        return json.loads(done.stdout)
-
-    def stop(self):
-        if self.server is not None:
-            self.server.stop(60)
-            self.server = None
 
 
 class Bench:
@@ -230,7 +161,7 @@ def measure_due(bench, empty):
         bench.say("all due: RssAnon, MiB", "%.1f" % bench.keep(
             "due memory", deep.memory_mib()))
         bench.say("all due: highest RSS with mapped pages, MiB",
-                  "%.1f" % (status_of(deep.pid, "VmHWM") / 1024))
+                  "%.1f" % (running.status_of(deep.pid, "VmHWM") / 1024))
         look(bench, deep, "due")
         compare(bench, empty, deep, "all due")
         bench.say("all due, after that: RssAnon, MiB", "%.1f" % bench.keep(

@@ -30,6 +30,8 @@ def _answers(port):
 class NameServer:
     """A private NSD. zones: {"example.com": "@ MX 10 mx\\nmx A 127.0.0.2"}"""
 
+    soa = SOA
+
     def __init__(self, directory, zones, port=None):
         self.directory = os.path.join(directory, "nsd")
         os.makedirs(self.directory, exist_ok=True)
@@ -80,7 +82,7 @@ class NameServer:
             path = os.path.join(self.directory, name + ".zone")
             with open(path, "w") as file:
                 file.write("$ORIGIN %s.\n$TTL 60\n%s%s\n" %
-                           (name, SOA, records))
+                           (name, self.soa, records))
             lines += ["zone:", "  name: %s" % name, '  zonefile: "%s"' % path]
         with open(os.path.join(self.directory, "nsd.conf"), "w") as file:
             file.write("\n".join(lines) + "\n")
