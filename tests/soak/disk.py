@@ -4,7 +4,7 @@ import sys
 from stand import Stand
 
 from harness import bad_disk, signet
-from harness.disk_faults import DiskFaults
+from harness.preload import DiskFaults
 
 
 def main():

@@ -9,7 +9,7 @@ import pytest
 
 from harness import bad_disk, signet
 from harness.account import Account, Sink
-from harness.disk_faults import DiskFaults
+from harness.preload import DiskFaults
 from harness.process import wait_for
 from harness.smtp import Client, message, submit
 
