@@ -52,6 +52,10 @@
 /* Store: operations waiting for the store thread; beyond, 452. */
 #define STORE_OPERATIONS_MAX 65536
 #define STORE_GROUP_MAX 1024
+/* How long settlements wait for an operation that somebody waits for, and how
+ * many do. What they are of may be sent twice if the relay is killed. */
+#define STORE_PATIENCE_MS 10
+#define STORE_PATIENT_MAX 64
 /* The engine keeps what a group writes in memory until the commit, and does not
  * give all of it back: beyond this, what waits goes with the next group. */
 #define STORE_GROUP_BYTES (16 * MIB)

@@ -388,6 +388,21 @@ readers_check(struct store *store)
 			 "%u readers had died, and pin nothing any more", dead);
 }
 
+/* Nobody waits for a settlement to be durable, as a client does for its 250:
+ * it goes along with the next group that somebody waits for, if there is one
+ * soon. */
+static void
+settlements_wait(struct store *store)
+{
+	uint64_t now = uv_hrtime(), until = now + STORE_PATIENCE_MS * 1000000;
+
+	while (!store->is_awaited && !store->is_stopping && now < until) {
+		(void)uv_cond_timedwait(&store->wake, &store->mutex,
+					until - now);
+		now = uv_hrtime();
+	}
+}
+
 /* Waits for work, which may be none after a while; false once there will be
  * none. */
 static bool
@@ -401,12 +416,16 @@ group_take(struct store *store, struct list *group)
 	if (list_is_empty(&store->waiting) && !store->is_stopping)
 		(void)uv_cond_timedwait(&store->wake, &store->mutex,
 					store->readers_check_ms * 1000000);
+	if (!list_is_empty(&store->waiting))
+		settlements_wait(store);
 	while (count < STORE_GROUP_MAX && bytes < STORE_GROUP_BYTES &&
 	       (item = list_take_first(&store->waiting)) != NULL) {
 		list_add_last(group, item);
 		bytes += operation_weight(operation_of(item));
 		count++;
 	}
+	if (list_is_empty(&store->waiting))
+		store->is_awaited = false;
 	goes_on = count > 0 || !store->is_stopping;
 	uv_mutex_unlock(&store->mutex);
 	atomic_fetch_sub(&store->waiting_count, count);
@@ -443,15 +462,23 @@ void
 store_submit(struct store *store, struct store_operation *operation,
 	     enum operation_kind kind)
 {
+	bool is_first, was_awaited;
+	size_t count;
+
 	operation->store = store;
 	operation->kind = (int)kind;
 	operation->has_dead_file = false;
 	operation->fault = (struct fault){0};
-	atomic_fetch_add(&store->waiting_count, 1);
+	count = atomic_fetch_add(&store->waiting_count, 1) + 1;
 	uv_mutex_lock(&store->mutex);
 	ASSERT(!store->is_stopping);
+	is_first = list_is_empty(&store->waiting);
+	was_awaited = store->is_awaited;
 	list_add_last(&store->waiting, &operation->link);
-	uv_cond_signal(&store->wake);
+	if (kind != OPERATION_SETTLE || count >= STORE_PATIENT_MAX)
+		store->is_awaited = true;
+	if (is_first || store->is_awaited != was_awaited)
+		uv_cond_signal(&store->wake);
 	uv_mutex_unlock(&store->mutex);
 }
 

@@ -4,7 +4,8 @@
  *
  * One store thread is the only writer. Operations queue up for it; while one
  * group is being synced, whoever comes waits for the next: group commit
- * without a timer. Callbacks come on the loop named in the operation, once the
+ * without a timer. Settlements, which nobody waits for, wait a moment for the
+ * next that somebody does (STORE_PATIENCE_MS). Callbacks come on the loop named in the operation, once the
  * group is durable. Reads of stored messages and bodies run on the reader
  * worker.
  *

@@ -31,6 +31,7 @@ struct store {
 	uv_cond_t wake;
 	/* under the mutex */
 	struct list waiting;
+	bool is_awaited; /* one of them; or they are many */
 	bool is_stopping;
 	/* any thread */
 	atomic_size_t waiting_count;
