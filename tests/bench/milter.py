@@ -19,13 +19,14 @@ import processes
 import systems
 from load import latencies
 
-from harness import opendkim, signet
+from harness import opendkim, rspamd, signet
 from harness.milter import MilterSetup
 from harness.ports import free_port
 from harness.process import Server
 
 LABELS = {"signet": "Postfix + signet milter",
-          "opendkim": "Postfix + OpenDKIM", "plain": "Postfix, no milter"}
+          "opendkim": "Postfix + OpenDKIM", "rspamd": "Postfix + rspamd",
+          "plain": "Postfix, no milter"}
 
 
 class Plain(systems.Plain):
@@ -65,6 +66,25 @@ class OpenDkim(WithMilter):
         return opendkim.OpenDkim(self.directory, options, ours).server, theirs
 
 
+class Rspamd(WithMilter):
+    """Which signs, and looks at nothing else."""
+    name = "rspamd"
+
+    def start_milter(self):
+        ours = "127.0.0.1:%d" % free_port()
+        theirs = "inet:" + ours
+        if self.bench.unix:
+            place = os.path.join(self.directory, "socket")
+            ours, theirs = place + " mode=0666", "unix:" + place
+        return rspamd.Rspamd(self.directory, "example.com", "rsa",
+                             self.bench.key, ours,
+                             cache="build-bench/rspamd").server, theirs
+
+    def end(self):
+        self.milter.stop()  # its workers outlive it otherwise
+        super().end()
+
+
 class Signet(WithMilter):
     name = "signet"
 
@@ -88,7 +108,7 @@ class Signet(WithMilter):
         super().end()
 
 
-SYSTEMS = {one.name: one for one in (Signet, OpenDkim, Plain)}
+SYSTEMS = {one.name: one for one in (Signet, OpenDkim, Rspamd, Plain)}
 
 
 def parts(roots):
@@ -114,8 +134,9 @@ def run(bench, system, size, sessions, messages, probes):
     used = {}
     for (pid, name), times in parts(system.milter_roots).items():
         earlier = before.get((pid, name), (0, 0))
-        used[name] = [(now - then) / messages * 1e6
-                      for now, then in zip(times, earlier)]
+        used[name] = [
+            sum + (now - then) / messages * 1e6 for sum, now, then in
+            zip(used.get(name, (0, 0)), times, earlier)]
     return {"rate": found["rate"], "cpu_us": found["cpu_us"],
             "parts_us": used,
             "milter_us": sum(sum(times) for times in used.values()),
@@ -194,11 +215,12 @@ def show(results, memory, messages, machine):
             for part, (user, system) in one["parts_us"].items():
                 print("  %-24s %4.0f µs user, %4.0f µs system in %s" % (
                     LABELS[name] + ":", user, system, part))
-        ours, theirs = (row["systems"].get(name)
-                        for name in ("signet", "opendkim"))
-        if ours and theirs and theirs["milter_us"]:
-            print("  signet's milter uses %.2f of the CPU of OpenDKIM" % (
-                ours["milter_us"] / theirs["milter_us"]))
+        ours = row["systems"].get("signet")
+        for name, title in (("opendkim", "OpenDKIM"), ("rspamd", "rspamd")):
+            theirs = row["systems"].get(name)
+            if ours and theirs and theirs["milter_us"]:
+                print("  signet's milter uses %.2f of the CPU of %s" % (
+                    ours["milter_us"] / theirs["milter_us"], title))
     for name, (before, after) in memory.items():
         print("\n%s: the milter's own memory was %d KiB, and %d KiB after"
               " %d more messages" % (LABELS[name], before, after, messages))
@@ -228,7 +250,7 @@ def main():
         bench.unix = options.unix
         peers = []
         try:
-            for name in options.only or ["signet", "opendkim", "plain"]:
+            for name in options.only or list(SYSTEMS):
                 peers.append(SYSTEMS[name](bench))
             results = [measure_size(bench, peers, options, *size)
                        for size in options.size]
