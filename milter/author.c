@@ -19,7 +19,7 @@ struct reader {
 	struct slice rest;
 	struct token token; /* the one in hand */
 	struct arena *arena;
-	struct authors *authors;
+	struct authors authors;
 	struct fault *fault;
 	struct slice domain; /* of addresses without one; "": there are none */
 	size_t max;          /* addresses */
@@ -187,7 +187,7 @@ local_add(struct reader *reader)
 static bool
 author_add(struct reader *reader, struct slice domain)
 {
-	struct authors *authors = reader->authors;
+	struct authors *authors = &reader->authors;
 
 	if (authors->count == reader->max)
 		return refuse(reader, "too many addresses");
@@ -400,18 +400,17 @@ list_read(struct reader *reader)
 static bool
 reader_run(struct reader *reader, struct authors *authors_out)
 {
-	struct authors authors = {0};
+	struct authors *authors = &reader->authors;
 	bool is_good;
 
-	authors.locals = arena_array(reader->arena, reader->max,
-				     sizeof(*authors.locals));
-	authors.domains = arena_array(reader->arena, reader->max,
-				      sizeof(*authors.domains));
-	reader->authors = &authors;
+	authors->locals = arena_array(reader->arena, reader->max,
+				     sizeof(*authors->locals));
+	authors->domains = arena_array(reader->arena, reader->max,
+				      sizeof(*authors->domains));
 	is_good = list_read(reader);
 	text_done(&reader->local);
 	if (is_good)
-		*authors_out = authors;
+		*authors_out = *authors;
 	return is_good;
 }
 

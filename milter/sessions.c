@@ -500,7 +500,7 @@ smfi_setmaxdatasize(size_t size)
 	return atomic_exchange(&sessions.payload_max, size);
 }
 
-static void
+static PRINTF_LIKE(1, 0) void
 complain(const char *format, va_list args)
 {
 	char text[512];

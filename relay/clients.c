@@ -179,7 +179,7 @@ clients_find(const struct clients *clients,
 	     const uint8_t fingerprint[CLIENT_FINGERPRINT],
 	     struct slice *name_out)
 {
-	struct client_entry wanted;
+	struct client_entry wanted = {0};
 	const struct client_entry *found;
 
 	if (clients->count == 0)

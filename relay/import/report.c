@@ -9,7 +9,7 @@ report_done(struct report *report)
 	text_done(&report->lines);
 }
 
-static void
+static PRINTF_LIKE(4, 0) void
 line_add(struct report *report, struct conf_place place, const char *kind,
 	 const char *format, va_list arguments)
 {
