@@ -115,14 +115,14 @@ class Relay:
 
 
 class Sink:
-    """receiver.py in a process of its own, at all addresses of 127/8."""
+    """receiver.py in a process of its own."""
 
-    def __init__(self, seconds=0):
+    def __init__(self):
         self.port, self.count = free_port(), 0
         self.process = subprocess.Popen(
             [sys.executable, os.path.join(os.path.dirname(__file__),
                                           "receiver.py"),
-             str(self.port), str(seconds)],
+             str(self.port)],
             stdout=subprocess.PIPE, preexec_fn=end_with_parent)
         threading.Thread(target=self._read, daemon=True).start()
         wait_for(lambda: accepts("127.0.0.1", self.port), 10, "the receiver")
@@ -141,6 +141,18 @@ def allow_files():
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
+
+
+def delays(one, domain):
+    """Of its recipients that were delivered: seconds since each was accepted."""
+    found = []
+    with open(one.server.log_path, errors="replace") as file:
+        for line in file:
+            if '"delivered"' in line and domain in line:
+                event = json.loads(line)
+                if event["domain"] == domain:
+                    found.append(event["delay"])
+    return found
 
 
 class Samples(threading.Thread):
