@@ -81,6 +81,7 @@ struct limits_options {
 	uint64_t max_header_size;  /* bytes */
 	uint64_t max_sessions;     /* inbound, all listeners together */
 	uint64_t max_sessions_per_address; /* of clients outside allow_from */
+	uint64_t max_session_rate; /* a minute, likewise; 0: no limit */
 	uint64_t max_messages_per_session; /* 0: no limit */
 	uint64_t command_timeout_ms; /* RFC 5321 4.5.3.2.7 */
 	uint64_t max_memory;       /* message bytes in flight, all sessions */

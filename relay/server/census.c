@@ -4,6 +4,7 @@
 #include <sys/random.h>
 #include <uv.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "milter/digest.h"
 
@@ -13,12 +14,15 @@ struct citizen {
 	struct list link;
 	uint8_t key[CENSUS_KEY_SIZE];
 	size_t sessions;
+	/* When all that was opened will have come back. */
+	uint64_t whole_again_us;
 };
 
 struct census {
 	uv_mutex_t mutex;
 	char secret[16]; /* strangers do not choose whom they stand beside */
 	struct list buckets[BUCKETS];
+	size_t gone; /* without a session */
 };
 
 /* Clients of Unix sockets are one. */
@@ -51,7 +55,13 @@ census_free(struct census *census)
 	if (census == NULL)
 		return;
 	for (size_t i = 0; i < BUCKETS; i++)
-		ASSERT(list_is_empty(&census->buckets[i]));
+		LIST_EACH(item, &census->buckets[i]) {
+			struct citizen *citizen =
+				CONTAINER(item, struct citizen, link);
+
+			ASSERT(citizen->sessions == 0);
+			free(citizen);
+		}
 	uv_mutex_destroy(&census->mutex);
 	free(census);
 }
@@ -70,47 +80,104 @@ bucket_of(struct census *census, const uint8_t key[CENSUS_KEY_SIZE])
 	return &census->buckets[at % BUCKETS];
 }
 
-static struct citizen *
-find(struct list *bucket, const uint8_t key[CENSUS_KEY_SIZE])
+static uint64_t
+now_us(void)
 {
+	return clock_now_ms() * 1000;
+}
+
+static void
+forget(struct census *census, struct citizen *citizen)
+{
+	ASSERT(citizen->sessions == 0);
+	list_remove(&citizen->link);
+	free(citizen);
+	census->gone--;
+}
+
+/* Drops on its way who has nothing left to wait for. */
+static struct citizen *
+find(struct census *census, struct list *bucket,
+     const uint8_t key[CENSUS_KEY_SIZE], uint64_t at_us)
+{
+	struct citizen *found = NULL;
+
 	LIST_EACH(item, bucket) {
 		struct citizen *citizen = CONTAINER(item, struct citizen, link);
 
 		if (memcmp(citizen->key, key, CENSUS_KEY_SIZE) == 0)
-			return citizen;
+			found = citizen;
+		else if (citizen->sessions == 0 &&
+			 citizen->whole_again_us <= at_us)
+			forget(census, citizen);
 	}
-	return NULL;
+	return found;
 }
 
 static struct citizen *
-citizen_add(struct list *bucket, const uint8_t key[CENSUS_KEY_SIZE])
+citizen_add(struct census *census, struct list *bucket,
+	    const uint8_t key[CENSUS_KEY_SIZE])
 {
 	struct citizen *citizen = memory_new(sizeof(*citizen));
 
 	memcpy(citizen->key, key, CENSUS_KEY_SIZE);
 	list_add_last(bucket, &citizen->link);
+	census->gone++;
 	return citizen;
 }
 
-bool
-census_enter(struct census *census, const struct address *client, size_t max)
+static enum census_answer
+judge(const struct citizen *citizen, size_t max, uint64_t per_minute,
+      uint64_t at_us)
+{
+	uint64_t spent_us = 0;
+
+	if ((citizen != NULL ? citizen->sessions : 0) >= max)
+		return CENSUS_FULL;
+	if (per_minute == 0)
+		return CENSUS_IN;
+	if (citizen != NULL && citizen->whole_again_us > at_us)
+		spent_us = citizen->whole_again_us - at_us;
+	return spent_us + MINUTE * 1000 / per_minute <= MINUTE * 1000
+		       ? CENSUS_IN
+		       : CENSUS_FAST;
+}
+
+static void
+spend(struct citizen *citizen, uint64_t per_minute, uint64_t at_us)
+{
+	if (per_minute == 0)
+		return;
+	if (citizen->whole_again_us < at_us)
+		citizen->whole_again_us = at_us;
+	citizen->whole_again_us += MINUTE * 1000 / per_minute;
+}
+
+enum census_answer
+census_enter(struct census *census, const struct address *client, size_t max,
+	     uint64_t per_minute)
 {
 	uint8_t key[CENSUS_KEY_SIZE];
+	enum census_answer answer;
 	struct citizen *citizen;
 	struct list *bucket;
-	bool is_in;
+	uint64_t at_us;
 
 	census_key(client, key);
 	bucket = bucket_of(census, key);
 	uv_mutex_lock(&census->mutex);
-	citizen = find(bucket, key);
-	is_in = (citizen != NULL ? citizen->sessions : 0) < max;
-	if (is_in && citizen == NULL)
-		citizen = citizen_add(bucket, key);
-	if (is_in)
-		citizen->sessions++;
+	at_us = now_us();
+	citizen = find(census, bucket, key, at_us);
+	answer = judge(citizen, max, per_minute, at_us);
+	if (answer == CENSUS_IN) {
+		if (citizen == NULL)
+			citizen = citizen_add(census, bucket, key);
+		if (citizen->sessions++ == 0)
+			census->gone--;
+		spend(citizen, per_minute, at_us);
+	}
 	uv_mutex_unlock(&census->mutex);
-	return is_in;
+	return answer;
 }
 
 void
@@ -119,15 +186,19 @@ census_leave(struct census *census, const struct address *client)
 	uint8_t key[CENSUS_KEY_SIZE];
 	struct citizen *citizen;
 	struct list *bucket;
+	uint64_t at_us;
 
 	census_key(client, key);
 	bucket = bucket_of(census, key);
 	uv_mutex_lock(&census->mutex);
-	citizen = find(bucket, key);
-	ASSERT(citizen != NULL);
+	at_us = now_us();
+	citizen = find(census, bucket, key, at_us);
+	ASSERT(citizen != NULL && citizen->sessions > 0);
 	if (--citizen->sessions == 0) {
-		list_remove(&citizen->link);
-		free(citizen);
+		census->gone++;
+		if (citizen->whole_again_us <= at_us ||
+		    census->gone > CENSUS_GONE_MAX)
+			forget(census, citizen);
 	}
 	uv_mutex_unlock(&census->mutex);
 }

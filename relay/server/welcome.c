@@ -4,7 +4,13 @@
 #include "relay/server/census.h"
 
 static const struct reply reply_too_many = {
-	421, "4.7.0", "Too many connections from your address, try again later"};
+	421, "4.7.0",
+	"Too many connections from your address at once: close some, or try "
+	"again later"};
+static const struct reply reply_too_fast = {
+	421, "4.7.0",
+	"Too many connections from your address in a minute: keep one open, or "
+	"try again later"};
 
 void
 welcome_greet(struct session *session)
@@ -17,8 +23,8 @@ welcome_greet(struct session *session)
 	session_reply(session, &hello, text_slice(&text));
 }
 
-/* Who the client is, and whether there is room for him. */
-static bool
+/* Who the client is, and whether there is room for him. NULL: there is. */
+static const struct reply *
 let_in(struct session *session)
 {
 	const struct listener_options *listener = session->listener;
@@ -27,14 +33,22 @@ let_in(struct session *session)
 	session->is_allowed = networks_contain(listener->allow_from,
 					       listener->allow_from_count,
 					       &session->client);
-	if (!session->is_allowed)
-		session->is_counted =
-			census_enter(session->share->census, &session->client,
-				     limits->max_sessions_per_address);
-	if (session->is_allowed || session->is_counted)
-		return true;
-	session_lost(session, "limits.max_sessions_per_address");
-	return false;
+	if (session->is_allowed)
+		return NULL;
+	switch (census_enter(session->share->census, &session->client,
+			     limits->max_sessions_per_address,
+			     limits->max_session_rate)) {
+	case CENSUS_IN:
+		session->is_counted = true;
+		return NULL;
+	case CENSUS_FULL:
+		session_lost(session, "limits.max_sessions_per_address");
+		return &reply_too_many;
+	case CENSUS_FAST:
+		session_lost(session, "limits.max_session_rate");
+		return &reply_too_fast;
+	}
+	return NULL;
 }
 
 void
@@ -49,10 +63,11 @@ enum step
 welcome_client(struct session *session)
 {
 	bool is_implicit = session->listener->tls == LISTENER_TLS_IMPLICIT;
+	const struct reply *refusal = let_in(session);
 
-	if (!let_in(session)) {
+	if (refusal != NULL) {
 		if (!is_implicit)
-			session_reply(session, &reply_too_many, SLICE_NONE);
+			session_reply(session, refusal, SLICE_NONE);
 		return STEP_CLOSE;
 	}
 	if (is_implicit)
@@ -66,8 +81,10 @@ welcome_client(struct session *session)
 enum step
 welcome_again(struct session *session)
 {
-	if (!let_in(session)) {
-		session_reply(session, &reply_too_many, SLICE_NONE);
+	const struct reply *refusal = let_in(session);
+
+	if (refusal != NULL) {
+		session_reply(session, refusal, SLICE_NONE);
 		return STEP_CLOSE;
 	}
 	welcome_greet(session);

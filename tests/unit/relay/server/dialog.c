@@ -185,6 +185,7 @@ static const struct set_row {
 	{"max_header_size", &options.limits.max_header_size},
 	{"max_messages", &options.limits.max_messages_per_session},
 	{"max_sessions_per_address", &options.limits.max_sessions_per_address},
+	{"max_session_rate", &options.limits.max_session_rate},
 };
 
 /* "user" and "keys" have the password "secret", hashed as cheaply as can be:
