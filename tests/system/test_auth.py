@@ -1,6 +1,7 @@
 """Users who log in at a listener, by clients that people use."""
 
 import base64
+import json
 import os
 import smtplib
 import ssl
@@ -8,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import signet
+from harness import judge, signet
 from harness.smtp import Client, message
 
 PASSWORDS = {"user": "p\u00e4ss, w=rd", "keys": "geheim:, 1"}
@@ -296,3 +297,52 @@ def test_passwd(directory):
     assert sorted(os.listdir(str(directory))).count("users") == 1
     assert not [name for name in os.listdir(str(directory))
                 if name.startswith("users.")]
+
+
+def nodemailer(world, user, messages):
+    """Its replies, or how it failed."""
+    done = subprocess.run(
+        ["node", os.path.join(os.path.dirname(__file__),
+                              "harness/nodemailer.js")],
+        input=json.dumps({
+            "transport": {
+                "host": "127.0.0.1", "port": world.relay.port,
+                "pool": True, "maxConnections": 2, "requireTLS": True,
+                "tls": {"rejectUnauthorized": False},
+                "auth": {"user": user, "pass": PASSWORDS["user"]}},
+            "messages": messages}).encode(),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+        env=dict(os.environ, NODE_PATH="/usr/share/nodejs"))
+    return json.loads(done.stdout)
+
+
+def test_nodemailer(submission):
+    """A pool: many messages over two connections, with all that it makes."""
+    world = submission
+    sent = [{"from": '"Zoë" <alice@example.com>', "to": "bob@example.net",
+             "subject": "Grüße %d" % number, "text": ".\nhällo\n.\n" * 50,
+             "html": "<p>h&auml;llo</p>" + "x" * 3000,
+             "attachments": [{"filename": "späť.bin", "encoding": "base64",
+                              "content": base64.b64encode(
+                                  os.urandom(20000)).decode()}]}
+            for number in range(12)]
+    replies = nodemailer(world, "user", sent)
+    accepted = world.relay.wait("accepted", len(sent)) and \
+        world.relay.named("accepted")
+    assert sorted(reply.rpartition(" ")[2] for reply in replies) == \
+        sorted(event["id"] for event in accepted)
+    assert all(event["user"] == "user" for event in accepted)
+    assert 1 <= len(world.relay.named("authenticated")) <= 2
+    world.receiver.wait_deliveries(len(sent))
+    for delivery in world.receiver.deliveries:
+        verdicts = judge.dkimpy(delivery.data,
+                                judge.lookup_txt(world.names.port))
+        assert verdicts and all(each.passed for each in verdicts), verdicts
+    replies = nodemailer(world, "user", [
+        {"from": "alice@example.com", "to": "jörg@example.net",
+         "subject": "x", "text": "x"}])
+    assert replies[0].startswith("250 2.0.0 "), replies
+    assert world.relay.wait("accepted", len(sent) + 1)["smtputf8"]
+    failed = nodemailer(world, "nobody", sent[:1])
+    assert failed["code"] == "EAUTH", failed
+    assert failed["response"].startswith("535 5.7.8 "), failed
