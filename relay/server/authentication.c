@@ -18,7 +18,7 @@ static const struct reply reply_is_in = {503, "5.5.1",
 static const struct reply reply_syntax = {
 	501, "5.5.4", "Syntax: AUTH mechanism [initial response in base64]"};
 static const struct reply reply_mechanism = {
-	504, "5.5.4", "The mechanism is not offered here"};
+	504, "5.5.4", "The mechanism is not offered here: EHLO lists those that are"};
 static const struct reply reply_not_base64 = {501, "5.5.2",
 					      "The response is not base64"};
 static const struct reply reply_cancelled = {501, "5.7.0",

@@ -63,8 +63,9 @@ static const struct reply reply_haste = {
 	"connection; the listener's option lenient forgives it"};
 static const struct reply reply_not_done = {502, "5.5.1",
 					    "Command not implemented"};
-static const struct reply reply_sequence = {503, "5.5.1",
-					    "Bad sequence of commands"};
+static const struct reply reply_sequence = {
+	503, "5.5.1",
+	"Bad sequence of commands: MAIL FROM, RCPT TO, then DATA or BDAT"};
 static const struct reply reply_nested = {
 	503, "5.5.1", "A transaction is open already: RSET ends it"};
 static const struct reply reply_greet_first = {503, "5.5.1",
@@ -78,17 +79,21 @@ static const struct reply reply_bad_helo = {
 static const struct reply reply_need_arg = {501, "5.5.4",
 					    "A parameter is missing"};
 static const struct reply reply_unknown_param = {
-	555, "5.5.4", "Parameter not recognized or not implemented"};
-static const struct reply reply_no_rcpt = {554, "5.5.1",
-					   "No valid recipients"};
-static const struct reply reply_no_rcpt_bdat = {503, "5.5.1",
-						"No valid recipients"};
+	555, "5.5.4",
+	"Parameter not recognized or not implemented: EHLO lists extensions"};
+#define NO_RCPT "No valid recipients: see the replies to RCPT TO"
+static const struct reply reply_no_rcpt = {554, "5.5.1", NO_RCPT};
+static const struct reply reply_no_rcpt_bdat = {503, "5.5.1", NO_RCPT};
 static const struct reply reply_bad_chunk = {
 	501, "5.5.4", "Syntax: BDAT size [LAST]; cannot go on behind this"};
-static const struct reply reply_too_many_rcpt = {452, "4.5.3",
-						 "Too many recipients"};
+static const struct reply reply_too_many_rcpt = {
+	452, "4.5.3",
+	"Too many recipients of one message (limits.max_recipients): send to "
+	"the rest with another"};
 static const struct reply reply_too_big = {
-	552, "5.3.4", "Message size exceeds the limit"};
+	552, "5.3.4",
+	"Message size exceeds the limit that EHLO gives as SIZE "
+	"(limits.max_message_size)"};
 static const struct reply reply_no_room = {
 	452, "4.3.1", "Insufficient system storage, try again later"};
 static const struct reply reply_not_allowed = {
@@ -96,7 +101,9 @@ static const struct reply reply_not_allowed = {
 	"Relaying is not allowed from your address: the listener's allow_from "
 	"has to name it"};
 static const struct reply reply_auth_first = {530, "5.7.0",
-					      "Authentication required"};
+					      "Authentication required: AUTH, "
+					      "and STARTTLS before it where "
+					      "EHLO has no AUTH"};
 static const struct reply reply_certificate_first = {
 	530, "5.7.0",
 	"A client certificate is required that is known here: the listener's "

@@ -9,8 +9,10 @@ static const struct reply reply_mail_syntax = {
 static const struct reply reply_rcpt_syntax = {
 	501, "5.5.4",
 	"Syntax: RCPT TO:<address>, in brackets, no space behind the colon"};
-static const struct reply reply_bad_param = {501, "5.5.4",
-					     "Malformed parameter"};
+static const struct reply reply_bad_param = {
+	501, "5.5.4",
+	"Malformed parameter: NAME or NAME=VALUE, a space before each, each "
+	"once"};
 static const struct reply reply_bad_ret = {
 	501, "5.5.4", "RET is FULL or HDRS, and given once"};
 static const struct reply reply_bad_envid = {
@@ -25,7 +27,8 @@ static const struct reply reply_bad_orcpt = {
 	"ORCPT is a type, \";\" and an address in xtext (RFC 3461), and given "
 	"once"};
 static const struct reply reply_unknown_param = {
-	555, "5.5.4", "Parameter not recognized or not implemented"};
+	555, "5.5.4",
+	"Parameter not recognized or not implemented: EHLO lists extensions"};
 static const struct reply reply_not_ascii = {
 	553, "5.6.7",
 	"An address outside ASCII needs MAIL with SMTPUTF8 (RFC 6531)"};

@@ -40,13 +40,31 @@ unless_stopping(struct session *session, enum step step)
 	return STEP_CLOSE;
 }
 
+/* A message that was refused as a whole has an id, too, by which its sender and
+ * who reads the log can speak of it. */
+static enum step
+refuse_message(struct session *session, const struct reply *reply,
+	       struct slice extra, struct slice reason)
+{
+	const struct message *message =
+		transaction_message(session->transaction);
+	CLEAN(text_done) struct text to = {0}, words = {0};
+	char id[MESSAGE_ID_TEXT + 1];
+
+	write_recipients(message, &to);
+	message_id_write(&message->id, id);
+	text_add(&words, extra);
+	text_addf(&words, " [id %s]", id);
+	return session_reject(session, reply, text_slice(&words),
+			      text_slice(&to), reason);
+}
+
 /* Answers the end of data; the transaction is over, and with it what was said
  * of where it comes from. */
 static enum step
 answer(struct session *session, const struct reply *reply, struct slice extra,
        struct slice reason)
 {
-	CLEAN(text_done) struct text to = {0};
 	enum step step;
 
 	front_forget(session);
@@ -54,10 +72,7 @@ answer(struct session *session, const struct reply *reply, struct slice extra,
 		session->conduct = (struct conduct){0};
 		step = session_reply(session, reply, extra);
 	} else {
-		write_recipients(transaction_message(session->transaction),
-				 &to);
-		step = session_reject(session, reply, extra, text_slice(&to),
-				      reason);
+		step = refuse_message(session, reply, extra, reason);
 	}
 	return unless_stopping(session, step);
 }

@@ -24,8 +24,8 @@
 
 const struct reply session_reply_closing = {
 	421, "4.3.2", "Service is shutting down, try again later"};
-static const struct reply reply_timeout = {421, "4.4.2",
-					   "Timed out waiting for you"};
+static const struct reply reply_timeout = {
+	421, "4.4.2", "Timed out waiting for you (limits.command_timeout)"};
 static const struct reply reply_errors = {
 	421, "4.7.0",
 	"Too many errors: see the replies before, and connect again"};
@@ -33,7 +33,9 @@ static const struct reply reply_stuck = {
 	421, "4.3.0", "The message could not be stored in time"};
 static const struct reply reply_auth_stuck = {
 	421, "4.7.0", "The password could not be checked in time"};
-static const struct reply reply_too_long = {500, "5.5.2", "Line too long"};
+static const struct reply reply_too_long = {
+	500, "5.5.2", "Line too long: a command has at most 4096 octets"};
+static_assert(COMMAND_LINE_MAX == 4096, "as the reply says");
 static const struct reply reply_bare_line_end = {
 	500, "5.5.2", "Bare CR or LF: lines must end in CRLF"};
 

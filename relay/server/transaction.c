@@ -14,17 +14,23 @@ const struct reply transaction_reply_local_error = {
 	451, "4.3.0", "Local error in processing, try again later"};
 static const struct reply reply_signing_failed = {
 	451, "4.7.5", "The message could not be signed, try again later"};
-static const struct reply reply_too_big = {552, "5.3.4",
-					   "Message size exceeds the limit"};
+static const struct reply reply_too_big = {
+	552, "5.3.4",
+	"Message size exceeds the limit that EHLO gives as SIZE "
+	"(limits.max_message_size)"};
 static const struct reply reply_header_too_big = {
-	552, "5.3.4", "Header size exceeds the limit"};
-static const struct reply reply_too_many_hops = {554, "5.4.6",
-						 "Too many hops: a mail loop?"};
+	552, "5.3.4", "Header size exceeds the limit (limits.max_header_size)"};
+static const struct reply reply_too_many_hops = {
+	554, "5.4.6",
+	"Too many Received fields (limits.max_hops): a mail loop?"};
 static const struct reply reply_bare_line_end = {
 	554, "5.6.0", "Bare CR or LF in the message: lines must end in CRLF"};
-static const struct reply reply_nul = {554, "5.6.0", "NUL in the message"};
+static const struct reply reply_nul = {
+	554, "5.6.0", "NUL in the message: send such content in base64"};
 static const struct reply reply_long_line = {
-	554, "5.6.0", "A line is longer than 998 octets"};
+	554, "5.6.0",
+	"A line is longer than 998 octets (RFC 5322 2.1.1): fold it, or send "
+	"the content quoted-printable or in base64"};
 static const struct reply reply_not_author = {
 	550, "5.7.1", "Your user may not send this message: "};
 const struct reply transaction_reply_unsigned = {

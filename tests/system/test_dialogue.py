@@ -217,7 +217,9 @@ def test_smuggling(server, name):
         client.expect("RSET", 250)  # exactly one reply, and in step
     rejected = world.relay.wait("rejected")
     assert rejected["from"] == "alice@example.com"
-    assert rejected["reply"].startswith("554")
+    # By its id both sides can speak of it.
+    assert rejected["reply"] == "554 " + lines[-1]
+    assert re.search(r"\[id \w{26}\]$", lines[-1]), lines
     nothing_arrived(world)
 
 
