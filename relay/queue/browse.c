@@ -5,6 +5,7 @@
 
 #include "relay/queue/spool_private.h"
 #include "relay/queue/store_private.h"
+#include "relay/queue/store_verify.h"
 
 struct browse {
 	struct engine *engine;
@@ -20,6 +21,12 @@ browse_open(const struct selection *selection, browse_damaged_fn *damaged,
 	struct engine *engine;
 	struct browse *browse;
 
+	/* A damaged page can crash who follows it. */
+	if (!store_verify("queue/data.mdb", clock_now_ms() + STORE_VERIFY_MS,
+			  fault))
+		return engine_is_damaged(fault) &&
+		       fault_within(fault, "the queue is damaged; a relay "
+					   "salvages it at its start");
 	if (!engine_open_reading("queue", &engine, fault))
 		return false;
 	browse = memory_new(sizeof(*browse));

@@ -293,8 +293,11 @@ store_salvage(const char *path, const char *reason, struct fault *fault)
 	if (!new_open(&salvage, fault) || !salvage_take(&salvage, fault) ||
 	    !aside_make(&salvage, fault) ||
 	    !spool_set_aside(&salvage, fault) ||
-	    !new_close(&salvage, fault) || !files_change(&salvage, fault))
+	    !new_close(&salvage, fault) || !files_change(&salvage, fault)) {
+		/* It may be for want of the room that it takes. */
+		(void)file_remove(path, NEW "/data.mdb");
 		return fault_within(fault, "salvage of the damaged queue");
+	}
 	salvage_log(&salvage, reason);
 	return true;
 }

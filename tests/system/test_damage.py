@@ -3,6 +3,7 @@
 import os
 import struct
 
+from harness import signet
 from harness.account import token_of
 from harness.faulty import Receiver
 from harness.smtp import message, submit
@@ -51,6 +52,8 @@ def test_broken_pages_and_bodies(world):
     state = world.setup.state_dir
     assert damage_leaves(os.path.join(state, "queue", "data.mdb")) > 0
     flip(os.path.join(state, "spool", ids["load-file"]), 300000)
+    listed = signet.run("queue", "list", config=world.setup.path, check=65)
+    assert b"salvages it at its start" in listed.stderr
 
     late = Receiver(world.setup.mx_port, "127.0.0.2")
     try:
