@@ -1,12 +1,18 @@
 """The 250 is not sent before what it promises is on the disk."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 
 import pytest
 
+from harness import power, signet
+from harness.account import Account, Load, stop
+from harness.preload import DiskJournal
+from harness.process import wait_for
 from harness.smtp import message, submit
 
 CALLS = "openat,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2," \
@@ -151,3 +157,52 @@ def check_file(since, counts, identity):
     assert data.ended < synced.begun
     assert synced.ended < named.begun
     assert named.ended < counts.begun
+
+
+def stored_in(setup):
+    listed = signet.run("queue", "list", "--json", config=setup.path, check=0)
+    return {json.loads(line)["id"] for line in listed.stdout.splitlines()}
+
+
+def give_to_owner_of(example, directory):
+    owner = os.stat(example)
+    for path, _, names in os.walk(directory):
+        for name in [""] + names:
+            os.chown(os.path.join(path, name), owner.st_uid, owner.st_gid)
+
+
+def test_the_power_fails(world, directory, keys):
+    """At every fifth 250: what is on the disk then has all that was promised,
+    with whatever of the rest."""
+    journal = DiskJournal(directory)
+    account = Account()
+    relay = signet.Relay(world.setup, env=journal.environment)
+    loads = [Load(relay.port, str(number), account,
+                  sizes=(1, 50, 3000, 30000)) for number in range(4)]
+    try:
+        for load in loads:
+            load.start()
+        wait_for(lambda: len(account.acknowledged) >= 60, 60, "load")
+        stop(loads)
+    finally:
+        relay.discard()
+    found = signet.Setup(os.path.join(directory, "found"), keys)
+    found.write()
+    count = 0
+    for promised, write in power.failures(journal.path, world.setup.state_dir,
+                                          every=5, seed=1):
+        shutil.rmtree(found.state_dir)
+        os.makedirs(found.state_dir)
+        write(found.state_dir)
+        give_to_owner_of(world.setup.state_dir, found.state_dir)
+        lost = promised - stored_in(found)
+        assert not lost, "%d of %d" % (len(lost), len(promised))
+        for name in promised & set(os.listdir(
+                os.path.join(world.setup.state_dir, "spool"))):
+            with open(os.path.join(found.state_dir, "spool", name),
+                      "rb") as one, \
+                    open(os.path.join(world.setup.state_dir, "spool", name),
+                         "rb") as other:
+                assert one.read() == other.read()
+        count += 1
+    assert count >= 10

@@ -52,3 +52,14 @@ class DiskFaults(Preload):
 
     def count(self):
         return struct.unpack_from("=Q", self.page, 16)[0]
+
+
+class DiskJournal(Preload):
+    """What is written and synced below state_dir: see power.py."""
+
+    def __init__(self, directory):
+        super().__init__(directory, "disk_journal")
+        self.path = os.path.join(directory, "journal")
+        open(self.path, "wb").close()
+        os.chmod(self.path, 0o666)
+        self.environment["DISK_JOURNAL_TO"] = self.path
