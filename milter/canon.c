@@ -113,12 +113,27 @@ run_emit(struct canon_body *body, const char *bytes, size_t len)
 	body->used += len;
 }
 
+static void
+lines_emit(struct canon_body *body)
+{
+#define LINES_8 "\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n"
+	static const char lines[] = LINES_8 LINES_8 LINES_8 LINES_8;
+	uint64_t most = (sizeof(lines) - 1) / 2;
+
+	while (body->held_lines > 0) {
+		uint64_t count =
+			body->held_lines < most ? body->held_lines : most;
+
+		run_emit(body, lines, 2 * (size_t)count);
+		body->held_lines -= count;
+	}
+}
+
 /* Something follows what was held back, so it counts after all. */
 static void
 held_emit(struct canon_body *body)
 {
-	for (; body->held_lines > 0; body->held_lines--)
-		run_emit(body, "\r\n", 2);
+	lines_emit(body);
 	if (body->held_space)
 		run_emit(body, " ", 1);
 	if (body->held_cr)
@@ -154,15 +169,15 @@ byte_feed(struct canon_body *body, char c)
 	}
 }
 
-static bool
-is_held_byte(char c)
-{
-	return ascii_is_wsp(c) || c == '\r' || c == '\n';
-}
+/* ---- many bytes at once ---- */
 
 /* The compiler's own vectors: SSE2, NEON or plain code, as there is. */
 #define LANES ((size_t)16)
 typedef signed char lanes __attribute__((vector_size(16)));
+
+#define BLOCK (4 * LANES)
+/* A block, and what is read behind it. */
+#define BLOCK_READ (BLOCK + LANES)
 
 static inline lanes
 lanes_load(const char *bytes)
@@ -173,7 +188,64 @@ lanes_load(const char *bytes)
 	return value;
 }
 
-/* True in each lane whose byte relaxing changes or drops: a tab, or a space
+static inline bool
+lanes_any(lanes value)
+{
+	uint64_t halves[2];
+
+	memcpy(halves, &value, sizeof(halves));
+	return (halves[0] | halves[1]) != 0;
+}
+
+/* A bit for each lane that is true, the first one lowest. */
+static inline uint64_t
+lanes_mask(lanes value)
+{
+	uint64_t halves[2], mask = 0;
+
+	memcpy(halves, &value, sizeof(halves));
+	for (size_t i = 0; i < COUNT(halves); i++) {
+		bool is_little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+		uint64_t half = is_little ? halves[i]
+					  : __builtin_bswap64(halves[i]);
+
+		/* One bit of each byte, then their sum in the highest. */
+		half = (half & 0x8040201008040201) * 0x0101010101010101;
+		mask |= half >> 56 << 8 * i;
+	}
+	return mask;
+}
+
+static inline uint64_t
+bits_count(uint64_t bits)
+{
+	bits -= bits >> 1 & 0x5555555555555555;
+	bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
+	bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
+	return bits * 0x0101010101010101 >> 56;
+}
+
+/* How many are true. */
+static inline uint64_t
+lanes_count(lanes value)
+{
+	uint64_t halves[2];
+
+	memcpy(halves, &value, sizeof(halves));
+	halves[0] = (halves[0] & 0x0101010101010101) +
+		    (halves[1] & 0x0101010101010101);
+	return halves[0] * 0x0101010101010101 >> 56;
+}
+
+static inline lanes
+lanes_wsp(lanes value)
+{
+	return (value == ' ') | (value == '\t');
+}
+
+/* ---- what stands between ---- */
+
+/* True in each lane whose byte relaxing may change or drop: a tab, or a space
  * before more white space or the end of a line. */
 static inline lanes
 lanes_changed(const char *bytes)
@@ -181,55 +253,114 @@ lanes_changed(const char *bytes)
 	lanes here = lanes_load(bytes), next = lanes_load(bytes + 1);
 
 	return (here == '\t') |
-	       ((here == ' ') &
-		((next == ' ') | (next == '\t') | (next == '\r')));
+	       ((here == ' ') & (lanes_wsp(next) | (next == '\r')));
 }
 
-/* The first lane that is true, or LANES. */
-static inline size_t
-lanes_first(lanes value)
+static inline bool
+block_is_changed(const char *bytes)
 {
-	uint64_t halves[2];
-
-	memcpy(halves, &value, sizeof(halves));
-	for (size_t i = 0; i < COUNT(halves); i++)
-		if (halves[i] != 0) {
-			bool is_little =
-				__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
-			int bits = is_little ? __builtin_ctzll(halves[i])
-					     : __builtin_clzll(halves[i]);
-
-			return i * sizeof(halves[0]) + (size_t)bits / 8;
-		}
-	return LANES;
+	return lanes_any(lanes_changed(bytes) | lanes_changed(bytes + LANES) |
+			 lanes_changed(bytes + 2 * LANES) |
+			 lanes_changed(bytes + 3 * LANES));
 }
 
-/* How many bytes at the front stay as they are. The last byte is no white
- * space. */
-static inline size_t
-unchanged_len(const char *bytes, size_t len)
+/* True where the byte goes: white space before more of it, of which the last
+ * stays, or before CRLF. */
+static inline lanes
+lanes_dropped(const char *bytes)
 {
-	size_t i = 0, first;
+	lanes here = lanes_load(bytes), next = lanes_load(bytes + 1),
+	      behind = lanes_load(bytes + 2);
 
-	while (i + 4 * LANES < len &&
-	       lanes_first(lanes_changed(bytes + i) |
-			   lanes_changed(bytes + i + LANES) |
-			   lanes_changed(bytes + i + 2 * LANES) |
-			   lanes_changed(bytes + i + 3 * LANES)) == LANES)
-		i += 4 * LANES;
-	for (; i + LANES < len; i += LANES) {
-		first = lanes_first(lanes_changed(bytes + i));
-		if (first < LANES)
-			return i + first;
-	}
-	for (; i + 1 < len; i++) {
-		char next = bytes[i + 1];
+	return lanes_wsp(here) & (lanes_wsp(next) |
+				  ((next == '\r') & (behind == '\n')));
+}
 
-		if (bytes[i] == '\t' ||
-		    (bytes[i] == ' ' && (ascii_is_wsp(next) || next == '\r')))
-			return i;
+/* Copies whole lanes: up to LANES - 1 bytes more are read and written. */
+static inline void
+run_copy(const char *bytes, size_t len, char *to)
+{
+	for (size_t i = 0; i < len; i += LANES) {
+		lanes value = lanes_load(bytes + i);
+
+		value ^= (value == '\t') & (signed char)('\t' ^ ' ');
+		memcpy(to + i, &value, sizeof(value));
 	}
-	return len;
+}
+
+/* The bytes of a block whose bits are set, run by run. */
+static inline char *
+runs_keep(const char *bytes, uint64_t keep, char *to)
+{
+	/* A bit where each begins, and one behind each that ends here: no step
+	 * waits for the one before. */
+	uint64_t starts = keep & ~(keep << 1), ends = ~keep & keep << 1;
+
+	for (; starts != 0; starts &= starts - 1, ends &= ends - 1) {
+		size_t start = (size_t)__builtin_ctzll(starts);
+		size_t end = ends == 0 ? BLOCK : (size_t)__builtin_ctzll(ends);
+
+		run_copy(bytes + start, end - start, to);
+		to += end - start;
+	}
+	return to;
+}
+
+/* Where there are more runs, it is quicker one by one. */
+#define RUNS_MAX 12
+
+static inline char *
+bytes_keep(const char *bytes, uint64_t keep, char *to)
+{
+	char block[BLOCK];
+
+	run_copy(bytes, BLOCK, block);
+#pragma GCC unroll 8
+	for (size_t i = 0; i < BLOCK; i++) {
+		*to = block[i];
+		to += keep & 1;
+		keep >>= 1;
+	}
+	return to;
+}
+
+/* A block of which BLOCK_READ bytes are there. */
+static void
+block_emit(struct canon_body *body, const char *bytes)
+{
+	uint64_t keep = 0;
+	char *to;
+
+	for (size_t i = 0; i < BLOCK; i += LANES)
+		keep |= lanes_mask(~lanes_dropped(bytes + i)) << i;
+	if (sizeof(body->buffer) - body->used < BLOCK_READ)
+		buffer_flush(body);
+	to = body->buffer + body->used;
+	to = bits_count(keep & ~(keep << 1)) > RUNS_MAX
+		     ? bytes_keep(bytes, keep, to)
+		     : runs_keep(bytes, keep, to);
+	body->used = (size_t)(to - body->buffer);
+}
+
+/* Likewise, of less than that, to its end. */
+static void
+rest_emit(struct canon_body *body, const char *bytes, size_t len)
+{
+	char *to;
+
+	if (sizeof(body->buffer) - body->used < len)
+		buffer_flush(body);
+	to = body->buffer + body->used;
+	for (size_t i = 0; i < len; i++) {
+		char c = bytes[i];
+
+		if (!ascii_is_wsp(c))
+			*to++ = c;
+		else if (!ascii_is_wsp(bytes[i + 1]) &&
+			 (bytes[i + 1] != '\r' || bytes[i + 2] != '\n'))
+			*to++ = ' ';
+	}
+	body->used = (size_t)(to - body->buffer);
 }
 
 /* RFC 6376 3.4.4 a for bytes whose last is neither white space nor a line
@@ -237,43 +368,129 @@ unchanged_len(const char *bytes, size_t len)
 static void
 relaxed_emit(struct canon_body *body, const char *bytes, size_t len)
 {
-	while (len > 0) {
-		size_t run = LANES;
+	while (len >= BLOCK_READ) {
+		size_t run = 0;
 
-		if (len > LANES)
-			run = lanes_first(lanes_changed(bytes));
-		if (run == LANES) {
-			run = unchanged_len(bytes, len);
-			run_emit(body, bytes, run);
-		} else {
-			/* A short run: a fixed size costs no call. */
-			if (sizeof(body->buffer) - body->used < LANES)
-				buffer_flush(body);
-			memcpy(body->buffer + body->used, bytes, LANES);
-			body->used += run;
-		}
+		while (len - run >= BLOCK_READ &&
+		       !block_is_changed(bytes + run))
+			run += BLOCK;
+		run_emit(body, bytes, run);
 		bytes += run;
 		len -= run;
-		if (len == 0)
-			return;
-		for (; ascii_is_wsp(*bytes); bytes++)
-			len--;
-		if (bytes[0] != '\r' || bytes[1] != '\n')
-			run_emit(body, " ", 1);
+		if (len < BLOCK_READ)
+			break;
+		block_emit(body, bytes);
+		bytes += BLOCK;
+		len -= BLOCK;
 	}
+	rest_emit(body, bytes, len);
+}
+
+/* ---- what may have to be held back ---- */
+
+static bool
+is_held_byte(const struct canon_body *body, char c)
+{
+	return c == '\r' || c == '\n' ||
+	       (body->canon == CANON_RELAXED && ascii_is_wsp(c));
+}
+
+static inline bool
+lanes_are_held(const struct canon_body *body, const char *bytes)
+{
+	lanes here = lanes_load(bytes);
+	lanes held = (here == '\r') | (here == '\n');
+
+	if (body->canon == CANON_RELAXED)
+		held |= lanes_wsp(here);
+	return !lanes_any(~held);
+}
+
+/* The length without such bytes at the end. */
+static size_t
+end_find(const struct canon_body *body, struct slice bytes)
+{
+	size_t end = bytes.len;
+
+	while (end >= LANES && lanes_are_held(body, bytes.bytes + end - LANES))
+		end -= LANES;
+	while (end > 0 && is_held_byte(body, bytes.bytes[end - 1]))
+		end--;
+	return end;
+}
+
+/* How many of them are at the front; there is a byte that is none. */
+static size_t
+front_find(const struct canon_body *body, struct slice bytes)
+{
+	size_t at = 0;
+
+	while (bytes.len - at >= LANES &&
+	       lanes_are_held(body, bytes.bytes + at))
+		at += LANES;
+	while (is_held_byte(body, bytes.bytes[at]))
+		at++;
+	return at;
+}
+
+/* Whether each CR has its LF and each LF its CR; *lines_out is how many. */
+static bool
+lines_count(const char *bytes, size_t len, uint64_t *lines_out)
+{
+	lanes odd = {0};
+	size_t i = 0;
+
+	*lines_out = 0;
+	if (len > 0 && (bytes[0] == '\n' || bytes[len - 1] == '\r'))
+		return false;
+	for (; i + LANES < len; i += LANES) {
+		lanes cr = lanes_load(bytes + i) == '\r';
+
+		odd |= cr ^ (lanes_load(bytes + i + 1) == '\n');
+		*lines_out += lanes_count(cr);
+	}
+	for (; i + 1 < len; i++) {
+		if ((bytes[i] == '\r') != (bytes[i + 1] == '\n'))
+			return false;
+		*lines_out += bytes[i] == '\r';
+	}
+	return !lanes_any(odd);
+}
+
+/* Of bytes that may all have to be held back. */
+static void
+tail_feed(struct canon_body *body, const char *bytes, size_t len)
+{
+	bool ends_in_cr = len > 0 && bytes[len - 1] == '\r';
+	uint64_t lines;
+
+	if (len == 0)
+		return;
+	if (body->held_cr || !lines_count(bytes, len - ends_in_cr, &lines)) {
+		for (size_t i = 0; i < len; i++)
+			byte_feed(body, bytes[i]);
+		return;
+	}
+	len -= ends_in_cr;
+	body->held_lines += lines;
+	if (len > 0)
+		body->held_space = ascii_is_wsp(bytes[len - 1]) ||
+				   (lines == 0 && body->held_space);
+	body->held_cr = ends_in_cr;
 }
 
 void
 canon_body_feed(struct canon_body *body, struct slice bytes)
 {
-	size_t start = 0, end = bytes.len;
-
 	/* Behind the last byte that is sure to count stands only what may have
 	 * to be held back. */
-	while (end > 0 && is_held_byte(bytes.bytes[end - 1]))
-		end--;
-	while (start < end && is_held(body))
-		byte_feed(body, bytes.bytes[start++]);
+	size_t start = 0, end = end_find(body, bytes);
+
+	if (end > 0 && is_held(body)) {
+		start = front_find(body, bytes);
+		tail_feed(body, bytes.bytes, start);
+		held_emit(body);
+	}
 	if (start < end) {
 		body->has_content = true;
 		if (body->canon == CANON_RELAXED)
@@ -281,8 +498,7 @@ canon_body_feed(struct canon_body *body, struct slice bytes)
 		else
 			run_emit(body, bytes.bytes + start, end - start);
 	}
-	for (size_t i = end; i < bytes.len; i++)
-		byte_feed(body, bytes.bytes[i]);
+	tail_feed(body, bytes.bytes + end, bytes.len - end);
 }
 
 /* RFC 6376 3.4.3 and 3.4.4 b: the empty lines at the end do not count; a last

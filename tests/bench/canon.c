@@ -75,6 +75,25 @@ blank_body(struct text *body, size_t len)
 	body->len = len;
 }
 
+static const char *filling;
+
+/* The same again and again. */
+static void
+repeat_body(struct text *body, size_t len)
+{
+	while (body->len < len)
+		text_add_string(body, filling);
+	body->len = len;
+	body->bytes[len - 1] = 'x';
+}
+
+static void
+still_body(struct text *body, size_t len)
+{
+	repeat_body(body, len);
+	body->bytes[len - 1] = filling[0];
+}
+
 static double
 hash_alone(struct slice body, size_t piece)
 {
@@ -130,6 +149,33 @@ measure(const char *name, void (*fill)(struct text *body, size_t len),
 	       (double)len / alone / 1e6, simple / alone, relaxed / alone);
 }
 
+/* What somebody may send in order to keep us busy. is_still: to the end, so
+ * that white space may count for nothing. */
+static const struct {
+	const char *name, *bytes;
+	bool is_still;
+} fillings[] = {
+	{"spaces", "                ", true},
+	{"tabs x", "\t\t\t\t\t\t\t\t", false},
+	{"CRLF", "\r\n", true},
+	{"CRLF x", "\r\n", false},
+	{"sp CRLF", " \r\n", true},
+	{"spCRLF x", " \r\n", false},
+	{"a CRLF", "a\r\n", false},
+	{"a sp", "a ", false},
+	{"a tab", "a\t", false},
+	{"a 2sp", "a  ", false},
+	{"a 3sp", "a   ", false},
+	{"a spCRLF", "a \r\n", false},
+	{"14 2sp", "abcdefghijklmn  ", false},
+	{"62 2sp", "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefgh"
+		   "ij  ", false},
+	{"CR", "\r", false},
+	{"LF", "\n", true},
+	{"CR a", "\ra", false},
+	{"sp CR", " \r", false},
+};
+
 int
 main(int argc, char **argv)
 {
@@ -146,5 +192,11 @@ main(int argc, char **argv)
 	measure("base64", base64_body, len, piece);
 	measure("indent", indent_body, len, piece);
 	measure("blanks", blank_body, len, piece);
+	for (size_t i = 0; i < COUNT(fillings); i++) {
+		filling = fillings[i].bytes;
+		measure(fillings[i].name,
+			fillings[i].is_still ? still_body : repeat_body, len,
+			piece);
+	}
 	return 0;
 }

@@ -189,7 +189,8 @@ Test(canon, random_bodies_in_random_pieces)
 		enum canonicalization canon =
 			round % 2 == 0 ? CANON_SIMPLE : CANON_RELAXED;
 		CLEAN(text_done) struct text body = {0}, slow = {0}, cut = {0};
-		int len = rand() % 300, plain = rand() % 40;
+		int len = rand() % 700, plain = rand() % 40;
+		int pieces = 1 + rand() % 400;
 		struct canon_body state;
 		struct slice rest;
 
@@ -208,7 +209,7 @@ Test(canon, random_bodies_in_random_pieces)
 		canon_body_init(&state, canon, text_sink, &cut);
 		rest = text_slice(&body);
 		while (rest.len > 0) {
-			size_t piece = (size_t)(rand() % 100);
+			size_t piece = (size_t)(rand() % (pieces + 1));
 
 			piece_feed(&state, slice_sub(rest, 0, piece));
 			rest = slice_from(rest, piece);
