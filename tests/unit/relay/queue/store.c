@@ -352,3 +352,48 @@ Test(store, commits_group_themselves, .init = start, .fini = end)
 		     (unsigned long)counters.commits);
 	uv_sem_destroy(&group_done);
 }
+
+#define TURNS 20
+
+static void
+turn_settled(struct store_settle *settle, const struct fault *fault)
+{
+	(void)settle;
+	cr_expect_eq(fault, NULL);
+	uv_sem_post(&group_done);
+}
+
+/* Each settlement goes along with the put that follows it. */
+Test(store, settlements_ride_along, .init = start, .fini = end)
+{
+	static struct store_settle settles[TURNS];
+	struct list deliveries[TURNS];
+	struct store_counters counters;
+
+	uv_sem_init(&group_done, 0);
+	for (int i = 0; i < TURNS; i++) {
+		struct message *message =
+			message_make("", "a@x.example", 1000);
+		struct delivery *delivery;
+
+		list_init(&deliveries[i]);
+		cr_assert(put_wait(store, &loop, message, &deliveries[i],
+				   NULL));
+		message_unref(message);
+		delivery = first(&deliveries[i]);
+		delivery->recipients[0].outcome = OUTCOME_DELIVERED;
+		settles[i] = (struct store_settle){.delivery = delivery,
+						   .loop = &loop,
+						   .done = turn_settled};
+		store_settle(store, &settles[i]);
+	}
+	for (int i = 0; i < TURNS; i++)
+		uv_sem_wait(&group_done);
+	store_count(store, &counters);
+	cr_expect_eq(counters.settles, TURNS);
+	cr_expect_lt(counters.commits, TURNS + TURNS / 2, "%lu commits",
+		     (unsigned long)counters.commits);
+	for (int i = 0; i < TURNS; i++)
+		deliveries_free_all(&deliveries[i]);
+	uv_sem_destroy(&group_done);
+}
