@@ -60,6 +60,7 @@ canon_header(enum canonicalization canon, struct slice field, struct text *out)
 {
 	ptrdiff_t colon = slice_find(field, ':');
 	size_t len;
+	char *to;
 
 	if (canon == CANON_SIMPLE || colon < 0) {
 		text_add(out, field);
@@ -68,9 +69,11 @@ canon_header(enum canonicalization canon, struct slice field, struct text *out)
 	len = (size_t)colon;
 	while (len > 0 && ascii_is_wsp(field.bytes[len - 1]))
 		len--;
+	to = text_room(out, len + 1);
 	for (size_t i = 0; i < len; i++)
-		text_add_byte(out, ascii_lower(field.bytes[i]));
-	text_add_byte(out, ':');
+		to[i] = ascii_lower(field.bytes[i]);
+	to[len] = ':';
+	text_added(out, len + 1);
 	header_value_relax(slice_from(field, (size_t)colon + 1), out);
 }
 
