@@ -38,6 +38,17 @@
 /* Logins: threads that hash passwords, and logins that may wait for them. */
 #define LOGIN_THREADS 2
 #define LOGIN_JOBS_MAX 1024
+/* Dovecot's authentication server, a connection per loop: logins that it may
+ * have in hand, its longest line, how long its greeting may take, and how long
+ * until it is tried again, at first and at most. */
+#define DOVECOT_REQUESTS_MAX 1024
+#define DOVECOT_LINE_MAX (16 * KIB)
+#define DOVECOT_GREETING_MS (10 * SECOND)
+/* How long a connection is kept: a Dovecot that was told to stop, or to read
+ * its configuration anew, goes on answering on those that it has. */
+#define DOVECOT_KEEP_MS (5 * SECOND)
+#define DOVECOT_AGAIN_MS (100) /* doubles with each failure */
+#define DOVECOT_AGAIN_MAX_MS (10 * SECOND)
 /* Digits of a BDAT's size. */
 #define CHUNK_DIGITS_MAX 20
 /* A body's deadline moves by what arrives: at least this rate. */

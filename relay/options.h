@@ -53,6 +53,7 @@ struct listener_options {
 	struct slice tls_clients, tls_client_ca; /* likewise; of clients */
 	enum auth_mode auth;
 	struct slice auth_file;
+	struct slice auth_dovecot; /* path of a socket */
 	bool auth_without_tls;
 	enum bare_newlines bare_newlines;
 	bool lenient;              /* with what old devices get wrong */
@@ -84,6 +85,7 @@ struct limits_options {
 	uint64_t max_session_rate; /* a minute, likewise; 0: no limit */
 	uint64_t max_messages_per_session; /* 0: no limit */
 	uint64_t command_timeout_ms; /* RFC 5321 4.5.3.2.7 */
+	uint64_t auth_timeout_ms;  /* of Dovecot */
 	uint64_t max_memory;       /* message bytes in flight, all sessions */
 	uint64_t min_free_space;   /* of state_dir; below it 452 */
 };

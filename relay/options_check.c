@@ -11,6 +11,7 @@
 #include "relay/routing.h"
 
 #define RESOLVERS_MAX 16
+#define SOCKET_PATH_MAX 107 /* unix(7), without the NUL */
 
 /* ---- places ---- */
 
@@ -222,6 +223,8 @@ options_settle(struct options *options, const struct conf_sources *sources,
 		path_settle(&settler, item, "tls_client_ca",
 			    &listener->tls_client_ca);
 		path_settle(&settler, item, "auth_file", &listener->auth_file);
+		path_settle(&settler, item, "auth_dovecot",
+			    &listener->auth_dovecot);
 	}
 	path_settle(&settler, options_section_at(root, "delivery", 0),
 	            "auth_password_file",
@@ -271,10 +274,22 @@ listener_auth_check(const struct listener_options *listener,
 		    const struct conf_item *item, struct conf_errors *errors)
 {
 	if (listener->auth != AUTH_NONE && listener->auth_file.len == 0 &&
-	    !knows_certificates(listener))
+	    listener->auth_dovecot.len == 0 && !knows_certificates(listener))
 		conf_error(errors, conf_item_place(item, "auth"),
-			   "'auth' needs 'auth_file' in the listener \"%.*s\"",
+			   "'auth' needs 'auth_file' or 'auth_dovecot' in the "
+			   "listener \"%.*s\"",
 			   SLICE_ARG(listener->name));
+	if (listener->auth_file.len > 0 && listener->auth_dovecot.len > 0)
+		conf_error(errors, conf_item_place(item, "auth_dovecot"),
+			   "'auth_dovecot' takes the place of 'auth_file': name "
+			   "one of them");
+	if (listener->auth_dovecot.len > SOCKET_PATH_MAX)
+		conf_error(errors, conf_item_place(item, "auth_dovecot"),
+			   "'auth_dovecot': the path of a socket has at most %d "
+			   "octets", SOCKET_PATH_MAX);
+	if (listener->auth == AUTH_NONE && listener->auth_dovecot.len > 0)
+		conf_error(errors, conf_item_place(item, "auth_dovecot"),
+			   "'auth_dovecot' is of no use with 'auth' none");
 	if (listener->auth != AUTH_NONE && listener->tls == LISTENER_TLS_NONE &&
 	    !listener->auth_without_tls)
 		conf_error(errors, conf_item_place(item, "auth"),

@@ -11,6 +11,9 @@ struct auth {
 	size_t listener;
 	const struct tls *tls; /* of EXTERNAL: where the certificate is */
 	struct sasl_server *sasl;
+	bool is_dovecots;
+	struct dovecot_request *request; /* NULL: none is under way */
+	struct text user;                /* as Dovecot calls him */
 	struct text mechanism;
 	/* the step under way */
 	struct text response, challenge;
@@ -28,6 +31,7 @@ auth_free(struct auth *auth)
 	secret_cleanse(&auth->response);
 	text_done(&auth->challenge);
 	text_done(&auth->mechanism);
+	text_done(&auth->user);
 	generation_unref(auth->generation);
 	free(auth);
 }
@@ -71,11 +75,51 @@ submit(struct auth *auth, bool has_response, struct slice response,
 	       fault_set(fault, FAULT_LIMIT, "too many logins at once");
 }
 
-bool
-auth_start(const struct auth_setup *setup, bool has_initial,
-	   struct slice initial, struct auth **auth_out, struct fault *fault)
+/* --- Dovecot's word --- */
+
+static void
+on_said(void *owner, enum sasl_verdict verdict, struct slice challenge,
+	struct slice user)
 {
-	struct auth *auth = memory_new(sizeof(*auth));
+	struct auth *auth = owner;
+	CLEAN(text_done) struct text encoded = {0};
+
+	auth->is_running = false;
+	if (verdict != SASL_CHALLENGE)
+		auth->request = NULL;
+	text_clear(&auth->user);
+	text_add(&auth->user, user);
+	base64_write(&encoded, challenge);
+	auth->answered(auth->owner, verdict, text_slice(&encoded));
+}
+
+static bool
+ask(struct auth *auth, const struct auth_setup *setup, bool has_initial,
+    struct slice initial, struct fault *fault)
+{
+	struct dovecot_question question = {
+		.mechanism = setup->mechanism,
+		.has_initial = has_initial,
+		.initial = initial,
+		.is_secured = setup->is_secured,
+		.client = setup->client,
+		.timeout_ms = setup->generation->options->limits.auth_timeout_ms,
+		.answered = on_said,
+		.owner = auth,
+	};
+
+	auth->is_dovecots = true;
+	auth->is_running = dovecot_ask(setup->dovecot, &question,
+				       &auth->request, fault);
+	return auth->is_running;
+}
+
+/* --- the whole --- */
+
+static bool
+begin(struct auth *auth, const struct auth_setup *setup, bool has_initial,
+      struct slice initial, struct fault *fault)
+{
 	struct sasl_setup sasl = {
 		.mechanism = setup->mechanism,
 		.users = setup->generation->listener_users[setup->listener],
@@ -84,7 +128,19 @@ auth_start(const struct auth_setup *setup, bool has_initial,
 	if (slice_eq_nocase(setup->mechanism, SLICE(SASL_EXTERNAL))) {
 		auth->tls = setup->certified->tls;
 		sasl.certified = text_slice(&setup->certified->user);
+	} else if (setup->dovecot != NULL) {
+		return ask(auth, setup, has_initial, initial, fault);
 	}
+	return sasl_server_open(&sasl, &auth->sasl, fault) &&
+	       submit(auth, has_initial, initial, fault);
+}
+
+bool
+auth_start(const struct auth_setup *setup, bool has_initial,
+	   struct slice initial, struct auth **auth_out, struct fault *fault)
+{
+	struct auth *auth = memory_new(sizeof(*auth));
+
 	auth->job.run = run;
 	auth->job.done = on_done;
 	auth->job.loop = setup->loop;
@@ -94,8 +150,7 @@ auth_start(const struct auth_setup *setup, bool has_initial,
 	auth->answered = setup->answered;
 	auth->owner = setup->owner;
 	text_add(&auth->mechanism, setup->mechanism);
-	if (!sasl_server_open(&sasl, &auth->sasl, fault) ||
-	    !submit(auth, has_initial, initial, fault)) {
+	if (!begin(auth, setup, has_initial, initial, fault)) {
 		auth_free(auth);
 		return false;
 	}
@@ -106,7 +161,11 @@ auth_start(const struct auth_setup *setup, bool has_initial,
 bool
 auth_respond(struct auth *auth, struct slice response, struct fault *fault)
 {
-	return submit(auth, true, response, fault);
+	ASSERT(!auth->is_running);
+	if (!auth->is_dovecots)
+		return submit(auth, true, response, fault);
+	auth->is_running = dovecot_respond(auth->request, response, fault);
+	return auth->is_running;
 }
 
 void
@@ -117,7 +176,8 @@ auth_cancel(struct auth **handed_back)
 	if (auth == NULL)
 		return;
 	auth->answered = NULL;
-	if (!auth->is_running)
+	dovecot_cancel(&auth->request);
+	if (!auth->is_running || auth->is_dovecots)
 		auth_free(auth); /* else on_done() does */
 }
 
@@ -125,7 +185,8 @@ struct slice
 auth_user(const struct auth *auth)
 {
 	ASSERT(!auth->is_running);
-	return sasl_server_user(auth->sasl);
+	return auth->is_dovecots ? text_slice(&auth->user)
+				 : sasl_server_user(auth->sasl);
 }
 
 struct slice
@@ -137,10 +198,15 @@ auth_mechanism(const struct auth *auth)
 void
 auth_set_principal(const struct auth *auth, struct principal *principal)
 {
+	enum proof proof = PROOF_PASSWORD;
+
+	if (auth->tls != NULL)
+		proof = PROOF_CERTIFICATE;
+	else if (auth->is_dovecots)
+		proof = PROOF_DOVECOT;
 	principal_set(principal, auth->generation, auth->listener,
 		      &(struct principal_claim){
-			      .proof = auth->tls != NULL ? PROOF_CERTIFICATE
-							 : PROOF_PASSWORD,
+			      .proof = proof,
 			      .tls = auth->tls,
 			      .user = auth_user(auth),
 			      .mechanism = auth_mechanism(auth),

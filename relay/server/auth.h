@@ -1,7 +1,7 @@
 /*
  * auth - one authentication (RFC 4954) that is under way: from AUTH to its
  * verdict. Each step is taken by a worker thread, since passwords are hashed
- * there.
+ * there, or by Dovecot.
  *
  * Ownership   auth_start() hands over; auth_cancel() ends it in any state and
  *             clears the pointer. Holds a reference of the generation, whose
@@ -16,6 +16,7 @@
 #include "relay/generation.h"
 #include "relay/net/loop.h"
 #include "relay/net/worker.h"
+#include "relay/server/dovecot.h"
 #include "relay/server/principal.h"
 #include "relay/server/sasl_server.h"
 
@@ -34,12 +35,16 @@ struct auth_setup {
 	struct slice mechanism;
 	/* Whom the client's certificate has shown, for EXTERNAL; copied. */
 	const struct principal *certified;
+	/* Who is asked instead of the users; NULL: nobody. */
+	struct dovecot *dovecot;
+	bool is_secured;
+	const struct address *client;
 	auth_answered_fn *answered;
 	void *owner;
 };
 
-/* has_initial: AUTH came with a response, decoded. FAULT_LIMIT: the worker has
- * too much to do. */
+/* has_initial: AUTH came with a response, decoded. FAULT_LIMIT: the worker, or
+ * Dovecot, has too much to do. FAULT_BUSY: Dovecot does not answer. */
 bool auth_start(const struct auth_setup *setup, bool has_initial,
 		struct slice initial, struct auth **auth_out,
 		struct fault *fault) MUST_USE;

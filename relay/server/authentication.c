@@ -9,8 +9,8 @@ static const struct reply reply_in = {235, "2.7.0",
 				      "Authentication successful"};
 static const struct reply reply_not_offered = {
 	502, "5.5.1",
-	"AUTH is not offered to you here: the listener's options auth and "
-	"auth_file"};
+	"AUTH is not offered to you here: the listener's options auth, "
+	"auth_file and auth_dovecot"};
 static const struct reply reply_no_tls = {
 	538, "5.7.11", "Encryption is required first: STARTTLS"};
 static const struct reply reply_is_in = {503, "5.5.1",
@@ -64,6 +64,26 @@ is_certified(const struct session *session)
 	       principal_holds(principal, session_now(session));
 }
 
+/* Who is asked for the listener's users; NULL: nobody. */
+static struct dovecot *
+dovecot_of(const struct session *session, size_t listener)
+{
+	struct slice path = session_now(session)
+				    ->options->listeners[listener]
+				    .auth_dovecot;
+
+	return path.len > 0 ? share_dovecot(session->share, path) : NULL;
+}
+
+void
+authentication_prepare(const struct session *session)
+{
+	size_t listener;
+
+	if (listener_now(session, &listener))
+		(void)dovecot_of(session, listener);
+}
+
 /* "EXTERNAL PLAIN LOGIN": what the client may log in by, now. */
 static void
 mechanisms_write(const struct session *session, size_t listener,
@@ -71,14 +91,19 @@ mechanisms_write(const struct session *session, size_t listener,
 {
 	const struct users *users =
 		session_now(session)->listener_users[listener];
+	const struct dovecot *dovecot = dovecot_of(session, listener);
 
 	if (is_certified(session))
 		text_add_string(out, SASL_EXTERNAL);
-	if (users == NULL || !is_private(session, listener))
+	if ((users == NULL && dovecot == NULL) ||
+	    !is_private(session, listener))
 		return;
 	if (out->len > 0)
 		text_add_byte(out, ' ');
-	text_add_string(out, sasl_server_mechanisms(users));
+	if (dovecot != NULL)
+		dovecot_mechanisms(dovecot, out);
+	else
+		text_add_string(out, sasl_server_mechanisms(users));
 }
 
 void
@@ -264,12 +289,17 @@ authentication_begin(struct session *session, struct slice mechanism,
 		.generation = session_now(session),
 		.mechanism = mechanism,
 		.certified = &session->principal,
+		.is_secured = session->is_secured,
 		.answered = on_answered,
 		.owner = session,
 	};
 	struct fault fault;
 
 	ASSERT(listener_now(session, &setup.listener));
+	setup.dovecot = dovecot_of(session, setup.listener);
+	if (session->client.any.sa_family == AF_INET ||
+	    session->client.any.sa_family == AF_INET6)
+		setup.client = &session->client;
 	if (!initial_read(initial, &response))
 		return session_refuse(session, &reply_not_base64, SLICE_NONE);
 	if (!auth_start(&setup, initial.len > 0, text_slice(&response),

@@ -9,6 +9,8 @@
 
 #include "relay/server/session.h"
 
+/* A client has come: whoever will be asked about it is made ready. */
+void authentication_prepare(const struct session *session);
 /* The mechanisms that AUTH takes now; none: it is not offered (not wanted here,
  * TLS has to come first, or the client has logged in already). A certificate
  * alone is no login: a user may still say who he is. */

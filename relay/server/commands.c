@@ -296,7 +296,8 @@ stranger_refusal(const struct listener_options *listener)
 	bool knows_certificates = listener->tls_clients.len > 0 ||
 				  listener->tls_client_ca.len > 0;
 
-	if (listener->auth != AUTH_NONE && listener->auth_file.len > 0)
+	if (listener->auth != AUTH_NONE &&
+	    (listener->auth_file.len > 0 || listener->auth_dovecot.len > 0))
 		return &reply_auth_first;
 	return knows_certificates ? &reply_certificate_first
 				  : &reply_not_allowed;

@@ -110,6 +110,16 @@ front_holds(const struct principal *principal,
 				&principal->front);
 }
 
+/* It is not asked again: there is no password to ask with. */
+static bool
+dovecot_holds(const struct principal *principal,
+	      const struct listener_options *listener)
+{
+	return listener->auth != AUTH_NONE &&
+	       slice_eq(listener->auth_dovecot,
+			listener_of(principal)->auth_dovecot);
+}
+
 static bool
 certificate_holds(const struct principal *principal,
 		  const struct generation *now, size_t listener)
@@ -140,6 +150,9 @@ principal_holds(const struct principal *principal, const struct generation *now)
 	case PROOF_FRONT:
 		return front_holds(principal,
 				   &now->options->listeners[listener]);
+	case PROOF_DOVECOT:
+		return dovecot_holds(principal,
+				     &now->options->listeners[listener]);
 	case PROOF_CERTIFICATE:
 		return certificate_holds(principal, now, listener);
 	}

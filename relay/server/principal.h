@@ -14,6 +14,7 @@ struct rates;
 
 enum proof {
 	PROOF_PASSWORD,    /* an entry of auth_file */
+	PROOF_DOVECOT,     /* the word of auth_dovecot */
 	PROOF_CERTIFICATE, /* what the connection's TLS has shown */
 	PROOF_FRONT,       /* the word of a client of xclient_from */
 };

@@ -7,6 +7,7 @@
 #include "relay/net/worker.h"
 #include "relay/server/acceptor.h"
 #include "relay/server/census.h"
+#include "relay/server/dovecot.h"
 #include "relay/server/offenders.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
@@ -199,6 +200,25 @@ server_listen(struct server *server, struct generation *generation,
 
 /* --- stopping --- */
 
+struct dovecot *
+share_dovecot(struct share *share, struct slice path)
+{
+	struct fault fault;
+
+	if (share->is_stopping)
+		return NULL;
+	for (size_t i = 0; i < SHARE_DOVECOTS_MAX; i++) {
+		struct dovecot **dovecot = &share->dovecots[i];
+
+		if (*dovecot == NULL &&
+		    !dovecot_open(share->loop, path, dovecot, &fault))
+			return NULL;
+		if (slice_eq(dovecot_path(*dovecot), path))
+			return *dovecot;
+	}
+	return NULL;
+}
+
 static void
 share_stop(struct post *post)
 {
@@ -207,6 +227,9 @@ share_stop(struct post *post)
 	share->is_stopping = true;
 	LIST_EACH(item, &share->sessions)
 		session_stop(CONTAINER(item, struct session, link));
+	/* Who was logging in has been told, and nobody begins to. */
+	for (size_t i = 0; i < SHARE_DOVECOTS_MAX; i++)
+		dovecot_close(&share->dovecots[i]);
 	count_down(share->server);
 }
 

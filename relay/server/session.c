@@ -515,7 +515,10 @@ on_event(void *owner, enum stream_event event)
 static bool
 begin(struct session *session)
 {
-	enum step step = welcome_client(session);
+	enum step step;
+
+	authentication_prepare(session);
+	step = welcome_client(session);
 
 	if (step == STEP_SECURE)
 		secure(session);

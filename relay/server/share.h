@@ -10,10 +10,14 @@
 #include "relay/server/server.h"
 
 struct census;
+struct dovecot;
 struct offenders;
 struct rates;
 struct session;
 struct worker;
+
+/* Sockets that all generations together may name; beyond, none is asked. */
+#define SHARE_DOVECOTS_MAX 32
 
 struct share {
 	struct server *server;
@@ -25,12 +29,16 @@ struct share {
 	struct census *census;       /* likewise: of clients not in allow_from */
 	struct rates *rates;         /* likewise: what users send */
 	struct list sessions;     /* the loop's thread only */
+	struct dovecot *dovecots[SHARE_DOVECOTS_MAX]; /* likewise; by socket */
 	bool is_stopping;         /* likewise */
 	atomic_size_t count;      /* sessions dealt to it and not ended */
 	atomic_uint_fast64_t rejected;
 	struct post stop, kill;
 };
 
+/* On the share's loop: who is asked over that socket, opened where it is not.
+ * NULL: nobody, since the share is stopping or there are too many. */
+struct dovecot *share_dovecot(struct share *share, struct slice path);
 /* On the share's loop, the last thing a session does. */
 void share_session_ended(struct share *share);
 

@@ -24,6 +24,7 @@
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
 #include "relay/users.h"
+#include "tests/fake/dovecot.h"
 #include "tests/fake/log.h"
 #include "tests/fake/queue.h"
 #include "tests/fake/stream.h"
@@ -276,6 +277,7 @@ static bool
 turn(void)
 {
 	bool has_turned = fake_queue_turn() || fake_worker_turn() ||
+			  fake_dovecot_turn() ||
 			  fake_stream_turn();
 
 	if (fake_queue_stored() > stored) {

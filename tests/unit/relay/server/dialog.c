@@ -18,7 +18,7 @@
  *	closed           we have closed
  *	stop             the server is being stopped
  *	reload WHAT      a generation comes in which WHAT is another: see reload()
- *	fail PART KIND   store, spool or signer: limit, system, none
+ *	fail PART KIND   store, spool, signer or dovecot: limit, system, none
  *	full yes|no      the store's answer to "do you accept?"
  *	slow COUNT       the spool drains after so many octets
  *	stored COUNT     messages in the store by now
@@ -42,6 +42,7 @@
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
 #include "relay/users.h"
+#include "tests/fake/dovecot.h"
 #include "tests/fake/log.h"
 #include "tests/fake/queue.h"
 #include "tests/fake/stream.h"
@@ -136,6 +137,7 @@ begin(void)
 	fake_stream_forget();
 	fake_queue_forget();
 	fake_worker_forget();
+	fake_dovecot_is_down(false);
 	fake_stream_from("127.0.0.1");
 	cr_assert(network_parse(SLICE("127.0.0.0/8"), &networks[0], NULL));
 	options.hostname = SLICE("mail.example.net");
@@ -205,6 +207,10 @@ set_auth(struct slice value)
 							       : AUTH_REQUIRED;
 	if (slice_ends_nocase(value, SLICE("certificate")))
 		return;
+	if (slice_ends_nocase(value, SLICE("dovecot"))) {
+		listener.auth_dovecot = SLICE("/run/dovecot");
+		return;
+	}
 	listener.auth_file = SLICE("users");
 	cr_assert(users_new(slice_ends_nocase(value, SLICE("scram"))
 				    ? SLICE(both)
@@ -251,7 +257,7 @@ make_clients(const char *octet, const char *name)
 	return made;
 }
 
-/* "nothing", "user" (another name), "password", "auth" (none), "listener"
+/* "nothing", "dovecot" (another), "user" (another name), "password", "auth" (none), "listener"
  * (another name), "account" (who sends as somebody else), "certificates" (none of
  * those known), "certificate" (is another one's). */
 static void
@@ -278,6 +284,8 @@ reload(struct slice what)
 		listener_after.auth = AUTH_NONE;
 	else if (slice_eq(what, SLICE("listener")))
 		listener_after.name = SLICE("other");
+	else if (slice_eq(what, SLICE("dovecot")))
+		listener_after.auth_dovecot = SLICE("/run/another");
 	options_after = options;
 	options_after.listeners = &listener_after;
 	patterns[0] = SLICE("*@example.org");
@@ -351,7 +359,7 @@ set(struct slice key, struct slice value)
 static void
 settle(void)
 {
-	while (fake_queue_turn() || fake_worker_turn() || fake_stream_turn())
+	while (fake_queue_turn() || fake_worker_turn() || fake_dovecot_turn() || fake_stream_turn())
 		;
 }
 
@@ -491,7 +499,9 @@ fail_part(struct slice part, struct slice kind)
 		fault = FAULT_LIMIT;
 	else if (slice_eq(kind, SLICE("system")))
 		fault = FAULT_SYSTEM;
-	if (slice_eq(part, SLICE("store")))
+	if (slice_eq(part, SLICE("dovecot")))
+		fake_dovecot_is_down(fault != FAULT_NONE);
+	else if (slice_eq(part, SLICE("store")))
 		fake_queue_fail(FAKE_STORE, fault);
 	else if (slice_eq(part, SLICE("spool")))
 		fake_queue_fail(FAKE_SPOOL, fault);

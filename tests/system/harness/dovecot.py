@@ -1,0 +1,104 @@
+"""A private Dovecot that does nothing but say who is who, at one Unix socket."""
+
+import os
+import signal
+import subprocess
+
+from .process import Server, accepts_at
+
+CONFIG = """
+base_dir = {directory}/run
+state_dir = {directory}/state
+libexec_dir = {root}/usr/lib/dovecot
+import_environment = TZ LD_LIBRARY_PATH
+log_path = /dev/stderr
+protocols =
+ssl = no
+default_internal_user = nobody
+default_internal_group = nogroup
+default_login_user = nobody
+auth_mechanisms = {mechanisms}
+auth_failure_delay = 0
+auth_cache_size = 0
+passdb {{
+    driver = passwd-file
+    args = username_format=%u {directory}/passwd
+}}
+service auth {{
+    unix_listener {socket} {{
+        mode = 0666
+    }}
+}}
+service stats {{
+    chroot =
+}}
+"""
+
+
+class Dovecot:
+    """users: a name → what stands behind the colon, "{PLAIN}secret"."""
+
+    def __init__(self, directory, users,
+                 mechanisms="plain login scram-sha-256"):
+        self.directory = os.path.join(str(directory), "dovecot")
+        self.root = os.environ.get("SERVERS", "")
+        if not os.path.exists(self.root + "/usr/sbin/dovecot"):
+            self.root = ""
+        self.socket = os.path.join(self.directory, "client")
+        self.server = None
+        for name in ("", "run", "state"):
+            os.mkdir(os.path.join(self.directory, name))
+        os.chmod(self.directory, 0o755)
+        self.write(users)
+        with open(self._path("dovecot.conf"), "w") as file:
+            file.write(CONFIG.format(
+                directory=self.directory, root=self.root, socket=self.socket,
+                mechanisms=mechanisms))
+
+    def _path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write(self, users):
+        with open(self._path("passwd"), "w") as file:
+            for name, password in users.items():
+                file.write("%s:%s::::::\n" % (name, password))
+        os.chmod(self._path("passwd"), 0o644)
+
+    def start(self):
+        env = dict(os.environ)
+        if self.root:
+            env["LD_LIBRARY_PATH"] = self.root + "/usr/lib/dovecot"
+        self.server = Server(
+            [self.root + "/usr/sbin/dovecot", "-F", "-c",
+             self._path("dovecot.conf")], self.directory, "dovecot", env=env)
+        self.server.wait_until(lambda: accepts_at(self.socket), 20,
+                               "no answer")
+        return self
+
+    def _authenticators(self):
+        """The processes that serve the socket: children of the master's."""
+        said = subprocess.run(
+            ["ps", "-o", "pid=,args=", "--ppid",
+             str(self.server.process.pid)], stdout=subprocess.PIPE)
+        return [int(line.split()[0])
+                for line in said.stdout.decode().splitlines()
+                if "dovecot/auth" in line]
+
+    def hang(self):
+        """It is there, and does not answer."""
+        for pid in self._authenticators() + [self.server.process.pid]:
+            os.kill(pid, signal.SIGSTOP)
+
+    def wake(self):
+        for pid in self._authenticators() + [self.server.process.pid]:
+            os.kill(pid, signal.SIGCONT)
+
+    def kill(self):
+        for pid in self._authenticators() + [self.server.process.pid]:
+            os.kill(pid, signal.SIGKILL)
+        self.stop()
+
+    def stop(self):
+        if self.server is not None:
+            self.server.stop()
+            self.server = None
