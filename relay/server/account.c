@@ -51,6 +51,44 @@ account_may_use(const struct account_options *account, struct slice address)
 	return may;
 }
 
+static bool
+are_his(const struct account_options *account, const struct authors *authors,
+	struct arena *arena, struct slice *reason_out)
+{
+	for (size_t i = 0; i < authors->count; i++)
+		if (!is_his(account, authors->locals[i], authors->domains[i])) {
+			*reason_out = arena_printf(
+				arena, "%.*s@%.*s",
+				SLICE_ARG(authors->locals[i]),
+				SLICE_ARG(authors->domains[i]));
+			return false;
+		}
+	return true;
+}
+
+bool
+account_may_claim(const struct account_options *account, struct slice name,
+		  struct slice value, struct arena *arena,
+		  struct slice *reason_out)
+{
+	static const char *const names[] = {"Sender", "Resent-From",
+					    "Resent-Sender"};
+	struct authors authors;
+	struct fault fault;
+	bool says_who = false;
+
+	for (size_t i = 0; i < COUNT(names); i++)
+		says_who = says_who || slice_eq_nocase(name, SLICE(names[i]));
+	if (!says_who || account == NULL || account->from_count == 0)
+		return true;
+	if (!authors_parse(value, arena, &authors, &fault)) {
+		*reason_out = arena_printf(arena, "%.*s: %s", SLICE_ARG(name),
+					   fault.text);
+		return false;
+	}
+	return are_his(account, &authors, arena, reason_out);
+}
+
 bool
 account_may_write(const struct account_options *account, size_t from_count,
 		  struct slice from, struct arena *arena,
@@ -74,13 +112,5 @@ account_may_write(const struct account_options *account, size_t from_count,
 		*reason_out = SLICE("From names nobody");
 		return false;
 	}
-	for (size_t i = 0; i < authors.count; i++)
-		if (!is_his(account, authors.locals[i], authors.domains[i])) {
-			*reason_out = arena_printf(
-				arena, "%.*s@%.*s",
-				SLICE_ARG(authors.locals[i]),
-				SLICE_ARG(authors.domains[i]));
-			return false;
-		}
-	return true;
+	return are_his(account, &authors, arena, reason_out);
 }

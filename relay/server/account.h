@@ -22,5 +22,11 @@ bool account_may_use(const struct account_options *account,
 bool account_may_write(const struct account_options *account,
 		       size_t from_count, struct slice from,
 		       struct arena *arena, struct slice *reason_out);
+/* The same of each address in another field that says who sends (RFC 5322 3.6.2,
+ * 3.6.6), which readers are shown, too: Sender, Resent-From, Resent-Sender. Of
+ * other fields it is true. */
+bool account_may_claim(const struct account_options *account,
+		       struct slice name, struct slice value,
+		       struct arena *arena, struct slice *reason_out);
 
 #endif

@@ -307,6 +307,10 @@ on_field(void *owner, struct slice field)
 	if (header_field_parse(field, &name, &value) != NULL)
 		return;
 	prepare_note(&transaction->facts, name, value);
+	if (transaction->not_his.len == 0)
+		(void)account_may_claim(transaction->account, name, value,
+					&transaction->arena,
+					&transaction->not_his);
 	if (transaction->account != NULL &&
 	    slice_eq_nocase(name, SLICE("From")) &&
 	    transaction->from_count++ == 0)
@@ -346,6 +350,7 @@ transaction_make(struct transaction *transaction, size_t header_max)
 	transaction->facts = (struct prepare_facts){0};
 	transaction->size = 0;
 	transaction->from_count = 0;
+	transaction->not_his = SLICE_NONE;
 	transaction->version = version_new(&(struct version_setup){
 		.loop = transaction->setup.loop,
 		.store = transaction->setup.store,
@@ -522,6 +527,9 @@ judge(struct transaction *transaction, const struct prepare_bytes *bytes)
 	if (!account_may_write(transaction->account, transaction->from_count,
 			       transaction->from, &transaction->arena, &why))
 		refuse(transaction, &reply_not_author, why,
+		       SLICE("account.from"));
+	else if (transaction->not_his.len > 0)
+		refuse(transaction, &reply_not_author, transaction->not_his,
 		       SLICE("account.from"));
 	else if (problem != PREPARE_NO_PROBLEM)
 		refuse(transaction, rows[problem].reply, SLICE_NONE,

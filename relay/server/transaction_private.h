@@ -47,6 +47,7 @@ struct transaction {
 	bool adds_date, adds_message_id;
 	/* Of the user who sends it; NULL: he may write as anybody. */
 	const struct account_options *account;
+	struct slice not_his; /* who it says sends it, and may not; "": nobody */
 	size_t from_count; /* From fields, for the account */
 	struct slice from; /* the first one's value */
 
