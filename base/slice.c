@@ -228,6 +228,14 @@ text_done(struct text *text)
 }
 
 void
+secret_cleanse(struct text *secret)
+{
+	if (secret->bytes != NULL)
+		explicit_bzero(secret->bytes, secret->size);
+	text_done(secret);
+}
+
+void
 text_clear(struct text *text)
 {
 	text->len = 0;

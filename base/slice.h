@@ -109,6 +109,8 @@ text_slice(const struct text *text)
 }
 
 void text_done(struct text *text);  /* frees; the text is empty again */
+/* The same for what nobody is to find in freed memory. */
+void secret_cleanse(struct text *secret);
 void text_clear(struct text *text); /* keeps the memory */
 void text_add(struct text *text, struct slice bytes);
 void text_add_byte(struct text *text, char byte);

@@ -113,7 +113,7 @@ key_make(int directory, const char *name, enum key_algorithm algorithm,
 	 unsigned bits, struct key_public **public_out, struct fault *fault)
 {
 	CLEAN(key_free_clean) struct key *key = NULL;
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 
 	/* Said before the work of making one; linkat() decides. */
 	if (faccessat(directory, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)

@@ -471,14 +471,6 @@ key_write(const struct key *key, struct text *pem, struct fault *fault)
 	return ok;
 }
 
-void
-key_cleanse(struct text *secret)
-{
-	if (secret->bytes != NULL)
-		OPENSSL_cleanse(secret->bytes, secret->size);
-	text_done(secret);
-}
-
 /* ---- signing ---- */
 
 static bool

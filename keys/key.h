@@ -62,10 +62,9 @@ void key_free(struct key *key);
 CLEAN_POINTER(struct key, key_free)
 
 /* PKCS#8 PEM, for the file that `key generate` makes. The caller cleanses
- * `pem` (key_cleanse). */
+ * `pem` (secret_cleanse). */
 bool key_write(const struct key *key, struct text *pem,
 	       struct fault *fault) MUST_USE;
-void key_cleanse(struct text *secret);
 
 /* Signs, and verifies each RSA signature with the public half before it hands
  * it out. */

@@ -95,7 +95,7 @@ file_read(int file, struct text *pem, struct fault *fault)
 static bool
 key_take(struct control *control, int file, struct fault *fault)
 {
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 	CLEAN(key_free_clean) struct key *key = NULL;
 	CLEAN(key_public_free_clean) struct key_public *public = NULL;
 	struct loading *loading = &control->loading;

@@ -90,7 +90,7 @@ certificate_check(const struct listener_options *listener, struct fault *fault)
 				     &context, fault);
 	if (is_good)
 		tls_context_free(context);
-	key_cleanse(&key);
+	secret_cleanse(&key);
 	return is_good;
 }
 

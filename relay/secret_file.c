@@ -5,14 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void
-secret_cleanse(struct text *secret)
-{
-	if (secret->bytes != NULL)
-		explicit_bzero(secret->bytes, secret->size);
-	text_done(secret);
-}
-
 /* As with keys. */
 static bool
 mode_check(mode_t mode, bool strict_modes, struct fault *fault)

@@ -17,7 +17,5 @@ typedef void secret_warn_fn(const char *text);
 bool secret_file_read(const char *what, struct slice path, size_t max,
 		      bool strict_modes, secret_warn_fn *warn, struct text *out,
 		      struct fault *fault) MUST_USE;
-/* Overwrites and frees. */
-void secret_cleanse(struct text *secret);
 
 #endif

@@ -49,12 +49,12 @@ auth_begin(struct client *client)
 void
 auth_send(struct client *client)
 {
-	CLEAN(sasl_cleanse) struct text line = {0};
+	CLEAN(secret_cleanse) struct text line = {0};
 
 	text_room(&line, COMMAND_MAX + client->response.len);
 	if (client->has_said_auth) {
 		text_add(&line, text_slice(&client->response));
-		sasl_cleanse(&client->response);
+		secret_cleanse(&client->response);
 	} else {
 		client->has_said_auth = true;
 		text_addf(&line, "AUTH %s", sasl_name(client->sasl));
@@ -62,7 +62,7 @@ auth_send(struct client *client)
 		    command_len(client) <= COMMAND_MAX) {
 			text_add_byte(&line, ' ');
 			text_add(&line, text_slice(&client->response));
-			sasl_cleanse(&client->response);
+			secret_cleanse(&client->response);
 		}
 	}
 	text_add_string(&line, "\r\n");
@@ -109,7 +109,7 @@ proof_free(struct auth_proof *proof)
 {
 	sasl_close(&proof->sasl);
 	text_done(&proof->challenge);
-	sasl_cleanse(&proof->response);
+	secret_cleanse(&proof->response);
 	free(proof);
 }
 
@@ -237,5 +237,5 @@ auth_done(struct client *client)
 	client->proof = NULL;
 	text_done(&client->challenge);
 	sasl_close(&client->sasl);
-	sasl_cleanse(&client->response);
+	secret_cleanse(&client->response);
 }

@@ -175,11 +175,3 @@ sasl_respond(struct sasl *sasl, struct slice challenge, struct text *response,
 	gsasl_free(output);
 	return true;
 }
-
-void
-sasl_cleanse(struct text *secret)
-{
-	if (secret->bytes != NULL)
-		explicit_bzero(secret->bytes, secret->size);
-	text_done(secret);
-}

@@ -41,7 +41,7 @@ const char *sasl_name(const struct sasl *sasl);
 bool sasl_begins(const struct sasl *sasl);
 /* The response to a challenge, both in base64, appended. The fault says what is
  * wrong with the challenge: then nothing more may be said. Cleanse `response`
- * (sasl_cleanse). */
+ * (secret_cleanse). */
 bool sasl_respond(struct sasl *sasl, struct slice challenge,
 		  struct text *response, struct fault *fault) MUST_USE;
 /* Whether the next response takes so long that no loop may wait for it. */
@@ -50,7 +50,5 @@ bool sasl_takes_long(const struct sasl *sasl);
  * mechanism has to say, and with SCRAM-SHA-256 the peer has proven that it knows
  * the password, too. */
 bool sasl_is_complete(const struct sasl *sasl);
-
-void sasl_cleanse(struct text *secret);
 
 #endif

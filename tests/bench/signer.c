@@ -98,7 +98,7 @@ round_process(struct signer_process *process, const struct key_id *id,
 static struct key *
 key_open(const char *path)
 {
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 	FILE *file = fopen(path, "r");
 	struct key *key = NULL;
 	struct fault fault = {0};

@@ -137,7 +137,7 @@ measure(struct bench *bench, void (*once)(struct bench *), size_t count)
 static void
 bench_keys(struct bench *bench, const char *path, bool in_process)
 {
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
 	struct keys_options options = {.keys_dir = SLICE("."),
 				       .domains = &domain,

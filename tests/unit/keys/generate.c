@@ -50,7 +50,7 @@ Test(generate, makes_a_private_file_that_reads_back)
 {
 	CLEAN(files_done) struct files files = {0};
 	CLEAN(text_done) struct text path = {0}, parent = {0};
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 	CLEAN(key_free_clean) struct key *key = NULL;
 	struct fault fault = {0};
 	FILE *file;

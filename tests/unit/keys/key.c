@@ -20,7 +20,7 @@ static const struct {
 static struct key *
 load(const char *vector)
 {
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 	struct key *key = NULL;
 	struct fault fault = {0};
 
@@ -74,7 +74,7 @@ static const struct {
 Test(key, refuses_by_name)
 {
 	for (size_t i = 0; i < COUNT(bad_rows); i++) {
-		CLEAN(key_cleanse) struct text pem = {0};
+		CLEAN(secret_cleanse) struct text pem = {0};
 		struct key *key = NULL;
 		struct fault fault = {0};
 
@@ -275,7 +275,7 @@ Test(key, made_keys_read_back)
 {
 	for (size_t i = 0; i < COUNT(generate_rows); i++) {
 		CLEAN(key_free_clean) struct key *key = NULL, *again = NULL;
-		CLEAN(key_cleanse) struct text pem = {0};
+		CLEAN(secret_cleanse) struct text pem = {0};
 		CLEAN(key_public_free_clean) struct key_public *a = NULL;
 		CLEAN(key_public_free_clean) struct key_public *b = NULL;
 

@@ -26,7 +26,7 @@ static const struct keys_options options = {
 static struct keyring *
 make(void)
 {
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 	CLEAN(key_free_clean) struct key *key = NULL;
 	struct key_public *publics[5];
 

@@ -83,7 +83,7 @@ static const struct {
 static struct key_public *
 public_load(const char *vector)
 {
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 	CLEAN(key_free_clean) struct key *key = NULL;
 
 	vector_read(vector, &pem);

@@ -6,7 +6,7 @@ static struct key_public *
 new_key(struct stage *stage, const char *name)
 {
 	CLEAN(key_free_clean) struct key *key = NULL;
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 
 	cr_assert(key_generate(KEY_ED25519_SHA256, 0, &key, NULL));
 	cr_assert(key_write(key, &pem, NULL));

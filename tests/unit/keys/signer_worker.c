@@ -185,7 +185,7 @@ Test(signer_worker, a_full_set_of_the_longest_answers_is_kept)
 	struct ask asks[SIGNER_CALLS_MAX];
 	struct fault fault = {0};
 	CLEAN(key_free_clean) struct key *key = NULL;
-	CLEAN(key_cleanse) struct text pem = {0};
+	CLEAN(secret_cleanse) struct text pem = {0};
 
 	stage_start(&stage);
 	cr_assert(key_generate(KEY_RSA_SHA256, 4096, &key, NULL));
