@@ -148,7 +148,9 @@ output_send(int descriptor, struct slice bytes)
 }
 
 /* One that has closed its connection resets it when it is told something; one
- * that has only said that it will say no more may well read on. */
+ * that has only said that it will say no more may well read on. A Unix socket is
+ * hung up by the first kind, too, but in error only where something was left
+ * unread. */
 static bool
 mta_hears(int descriptor)
 {
@@ -158,7 +160,7 @@ mta_hears(int descriptor)
 
 	if (count != 0)
 		return count > 0 || errno == EAGAIN;
-	return poll(&gone, 1, REFUSAL_MS) == 0;
+	return poll(&gone, 1, REFUSAL_MS) == 0 || (gone.revents & POLLERR) == 0;
 }
 
 static void

@@ -121,10 +121,10 @@ def test_a_milter_of_systemd(keys, binary):
     world = Passed()
     try:
         world.start()
-        for count in (1, 2):
+        for _ in range(2):
             with Milter("unix:" + world.path) as client:
                 assert client.message(PLAIN).verdict in ("accept", "continue")
-                world.milter.wait("signed", count)
+        world.milter.wait("signed", 2)
         world.milter.stop()
     finally:
         world.milter.discard()
