@@ -303,12 +303,6 @@ waiting_tell(struct rotation *rotation)
 static bool
 keys_make(struct rotation *rotation, struct fault *fault)
 {
-	if (rotation->domain->selectors_count == 0)
-		return fault_set(fault, FAULT_INPUT,
-				 "%s:%u: the domain has no selector yet: make "
-				 "one with `signet key generate`",
-				 rotation->options->file,
-				 rotation->options->line);
 	if (waiting_tell(rotation) > 0)
 		return true;
 	for (size_t i = 0; i < rotation->domain->selectors_count; i++)
