@@ -322,17 +322,25 @@ Test(server, takes_large_messages)
 
 Test(server, many_at_once_and_each_gets_its_answer)
 {
+	static const struct {
+		const char *words, *code;
+	} steps[] = {{"EHLO client.example.com\r\n", "250 "},
+		     {"MAIL FROM:<a@example.com>\r\n", "250 2.1.0"},
+		     {"RCPT TO:<b@example.org>\r\n", "250 2.1.5"},
+		     {"DATA\r\n", "354 "}};
 	int clients[60];
 
 	start();
 	for (size_t i = 0; i < COUNT(clients); i++)
 		clients[i] = client_open();
 	for (size_t i = 0; i < COUNT(clients); i++)
-		say(clients[i],
-		    "EHLO client.example.com\r\n"
-		    "MAIL FROM:<a@example.com>\r\n"
-		    "RCPT TO:<b@example.org>\r\n"
-		    "DATA\r\n");
+		hear(clients[i], "220 ");
+	for (size_t step = 0; step < COUNT(steps); step++) {
+		for (size_t i = 0; i < COUNT(clients); i++)
+			say(clients[i], steps[step].words);
+		for (size_t i = 0; i < COUNT(clients); i++)
+			hear(clients[i], steps[step].code);
+	}
 	for (size_t i = 0; i < COUNT(clients); i++)
 		say(clients[i],
 		    "From: a@example.com\r\n\r\ntext\r\n.\r\nQUIT\r\n");
