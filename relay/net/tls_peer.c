@@ -78,9 +78,7 @@ tls_context_ask(struct tls_context *context, struct slice authorities,
 static X509 *
 certificate_of(const struct tls *tls)
 {
-	return tls->is_client || !SSL_is_init_finished(tls->ssl)
-		       ? NULL
-		       : SSL_get0_peer_certificate(tls->ssl);
+	return tls->is_client ? NULL : SSL_get0_peer_certificate(tls->ssl);
 }
 
 bool
