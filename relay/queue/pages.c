@@ -110,7 +110,7 @@ metas_choose(struct pages *pages, struct meta *chosen)
 {
 	struct meta metas[2];
 	size_t machine = (size_t)sysconf(_SC_PAGESIZE);
-	bool first, second;
+	bool first, second, both;
 
 	first = meta_read(pages->file, 0, machine, &metas[0]);
 	second = meta_read(pages->file, 1,
@@ -125,9 +125,13 @@ metas_choose(struct pages *pages, struct meta *chosen)
 		  metas[1].transaction != metas[0].transaction + 1 &&
 		  metas[0].transaction + metas[1].transaction != 0))
 		pages_note(pages, "its two descriptions do not agree");
-	if (first && second)
+	both = first && second;
+	if (both)
 		first = metas[0].transaction >= metas[1].transaction;
 	*chosen = metas[first ? 0 : 1];
+	/* The engine never takes the end back. */
+	if (both && chosen->last_page < metas[first ? 1 : 0].last_page)
+		pages_note(pages, "it says that it is shorter than it was");
 	return true;
 }
 
@@ -168,7 +172,10 @@ pages_value_read(struct pages *pages, const struct pages_value *value,
 		text_add(out, value->bytes);
 		return true;
 	}
-	if (pages_overflow(pages, value->page, value->len) == 0 ||
+	/* Its header is the walk's business: the record has its own sum. */
+	if (value->page < 2 || value->page >= pages->count ||
+	    value->len > (pages->count - value->page) * pages->page_size -
+				 PAGE_HEADER ||
 	    !pages_read(pages, value->page, PAGE_HEADER,
 			text_room(out, value->len), value->len))
 		return false;

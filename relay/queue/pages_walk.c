@@ -132,10 +132,13 @@ static bool
 pages_take(struct pages *pages, uint64_t page, uint64_t count)
 {
 	for (uint64_t i = page; i < page + count; i++)
-		if (bit_get(pages->used, i) || bit_get(pages->free, i))
+		if (bit_get(pages->used, i) || bit_get(pages->free, i)) {
+			/* Then one of the two is wrong. */
+			pages->is_free_doubtful |= bit_get(pages->free, i);
 			return pages_note(pages,
 					  "page %llu is used twice, or free",
 					  (unsigned long long)i);
+		}
 	for (uint64_t i = page; i < page + count; i++)
 		bit_set(pages->used, i);
 	return true;
@@ -388,7 +391,8 @@ pages_scan(struct pages *pages, bool with_free, void *owner,
 			continue;
 		/* Its bytes are somebody's mail: no place to look for pages. */
 		if ((header.flags & ~PAGE_DIRTY) == PAGE_OVERFLOW &&
-		    header.pages > 0 && header.pages < pages->count - number)
+		    header.pages > 0 &&
+		    header.pages <= pages->count - number)
 			step = header.pages;
 		else if ((header.flags & ~PAGE_DIRTY) == PAGE_LEAF &&
 			 !leaf_sift(pages, page, owner, node))

@@ -160,6 +160,15 @@ check_result(const char *directory, pid_t child, bool has_ended, bool is_late,
 				 "is slow or failing, or its structure is "
 				 "damaged",
 				 directory, CHECK_TIMEOUT_MS / (int)SECOND);
+	/* Whatever else ends it, such as a lack of memory, is no damage. */
+	if (!WIFSIGNALED(status) || (WTERMSIG(status) != SIGSEGV &&
+				     WTERMSIG(status) != SIGBUS &&
+				     WTERMSIG(status) != SIGABRT))
+		return fault_set(fault, FAULT_SYSTEM,
+				 "%s: the check ended with %s %d", directory,
+				 WIFSIGNALED(status) ? "signal" : "status",
+				 WIFSIGNALED(status) ? WTERMSIG(status)
+						     : WEXITSTATUS(status));
 	fault_set(fault, FAULT_INPUT,
 		  "%s: the structure is damaged (the check ended with %s %d)",
 		  directory, WIFSIGNALED(status) ? "signal" : "status",

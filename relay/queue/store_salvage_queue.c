@@ -145,10 +145,13 @@ whole_again(struct whole *whole, struct slice domain)
 		arena_array(&delivery.arena, message->recipients_count,
 			    sizeof(*delivery.recipients));
 	for (size_t i = 0; i < message->recipients_count; i++) {
+		struct delivery_recipient *own =
+			&delivery.recipients[delivery.recipients_count];
+
 		if (!slice_eq(message->recipients[i].destination, domain))
 			continue;
-		delivery.recipients[delivery.recipients_count++].index =
-			(unsigned)i;
+		own->index = own->number = (unsigned)i;
+		delivery.recipients_count++;
 		whole->is_covered[i] = true;
 	}
 	size = record_delivery_size(&delivery);
