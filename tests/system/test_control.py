@@ -274,24 +274,22 @@ def test_port_in_use(world, setup, directory):
     assert str(world.setup.port) in done.stderr.decode()
 
 
-def test_a_store_that_cannot_be_opened(world):
-    """Not a database: exit 78 or 75 and the reason, never a silent start."""
+def test_a_store_that_is_none(world):
+    """It is named and set aside, never lost in silence; then mail is taken."""
     world.start()
     submit(world.relay.port, message())
     world.receiver.wait_deliveries(1)
     world.relay.stop()
-    stores = [os.path.join(folder, name)
-              for folder, _, names in os.walk(world.setup.state_dir)
-              for name in names if name.endswith("mdb") and "lock" not in name]
-    assert stores, "no store in %s" % world.setup.state_dir
-    for path in stores:
-        with open(path, "r+b") as file:
-            file.write(b"this is not a database" * 2000)
-    done = subprocess.run(
-        [signet.binary(), "relay", "-c", world.setup.path],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
-    assert done.returncode in (75, 78), done.stderr.decode()
-    assert world.setup.state_dir in done.stderr.decode()
+    path = os.path.join(world.setup.state_dir, "queue", "data.mdb")
+    with open(path, "r+b") as file:
+        file.write(b"this is not a database" * 2000)
+    world.relay.start()
+    world.relay.wait("store-damaged")
+    aside = [name for name in os.listdir(world.setup.state_dir)
+             if name.startswith("queue.damaged-")]
+    assert len(aside) == 1, os.listdir(world.setup.state_dir)
+    submit(world.relay.port, message())
+    world.receiver.wait_deliveries(2)
 
 
 def test_a_state_dir_that_is_none(setup):

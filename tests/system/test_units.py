@@ -43,8 +43,13 @@ def machine(session_directory, keys):
         pytest.skip("no systemd, or no namespaces to boot it in")
     directory = os.path.join(session_directory, "booted")
     os.mkdir(directory)
-    with booted.Machine(directory, program, CONFIG, keys, UNITS) as made:
-        yield made
+    made = booted.Machine(directory, program, CONFIG, keys, UNITS)
+    try:
+        made.__enter__()
+    except booted.NotBooted as fault:
+        pytest.skip("systemd does not come up here: %s" % fault)
+    yield made
+    made.__exit__()
 
 
 def processes(machine, service):

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from . import signet
-from .process import children_of, end_with_parent, wait_for
+from .process import TimedOut, children_of, end_with_parent, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ETC = os.path.join(signet.ROOT, "etc")
@@ -31,6 +31,10 @@ def is_possible():
                         "mount -t cgroup2 cgroup2 /mnt"],
                        stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL).returncode == 0
+
+
+class NotBooted(Exception):
+    """systemd does not come up here."""
 
 
 class Machine:
@@ -59,6 +63,16 @@ class Machine:
         for service in QUIET:
             os.symlink("/dev/null", system + "/%s.service" % service)
 
+    def _wait_for_manager(self):
+        """Where it does not come up at all, that says nothing of our units."""
+        try:
+            self.first = wait_for(self._first, 20, self._said)
+            wait_for(lambda: self.ask("systemctl is-system-running") in
+                     ("starting", "running", "degraded", "initializing"), 20,
+                     self._said)
+        except TimedOut as fault:
+            raise NotBooted(str(fault)) from fault
+
     def __enter__(self):
         with open(self.console, "wb") as console:
             self.process = subprocess.Popen(
@@ -67,7 +81,7 @@ class Machine:
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
                 preexec_fn=end_with_parent)
         try:
-            self.first = wait_for(self._first, 20, self._said)
+            self._wait_for_manager()
             for unit in self.units:
                 wait_for(lambda: self.ask("systemctl is-active " + unit) in
                          ("active", "failed"), 30, self._said)

@@ -374,7 +374,7 @@ static const struct {
 	{"listener \"a\" {\ntls = \"implicit\"\ntls_key = \"x\" }",
 	 "c:2: 'tls' needs 'tls_cert' in the listener \"a\"\n"},
 	{"listener \"a\" {\nauth_without_tls = true\nauth = \"required\" }",
-	 "c:3: 'auth' needs 'auth_file' in the listener \"a\"\n"},
+	 "c:3: 'auth' needs 'auth_file' or 'auth_dovecot' in the listener \"a\"\n"},
 	{"dns { resolvers = {\"127.0.0.1\", \"dns.example.com\"} }",
 	 "c:1: 'resolvers': "},
 	{"dns { resolvers = \"unix:/x\" }",
