@@ -363,7 +363,7 @@ rotate_run(const struct keys_options *options,
 	}
 	if (!keys_load(&only, &keyring, &fault))
 		return fail(&fault);
-	is_done = rotate_next(&only, keyring_domain_at(keyring, 0),
+	is_done = rotate_next(options, &only, keyring_domain_at(keyring, 0),
 			      arguments->dns, &out, &result, &fault);
 	code = print(&out); /* also what was done before it failed */
 	if (!is_done)

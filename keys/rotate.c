@@ -13,7 +13,7 @@
 
 /* The selector's options stand in the same place as the key's. */
 struct rotation {
-	const struct keys_options *only;
+	const struct keys_options *all, *only;
 	const struct domain_options *options;
 	const struct keyring_domain *domain;
 	const struct keys_dns *dns;
@@ -126,6 +126,29 @@ next_step(struct rotation *rotation, size_t i)
 			  out);
 }
 
+/* By a selector of any section, but for that one. */
+static bool
+is_configured(const struct rotation *rotation, struct slice path,
+	      const struct selector_options *but)
+{
+	for (size_t i = 0; i < rotation->all->domains_count; i++) {
+		const struct domain_options *domain =
+			&rotation->all->domains[i];
+
+		for (size_t j = 0; j < domain->selectors_count; j++) {
+			CLEAN(text_done) struct text known = {0};
+
+			if (&domain->selectors[j] == but)
+				continue;
+			keys_path_write(rotation->all,
+					domain->selectors[j].key_path, &known);
+			if (slice_eq(text_slice(&known), path))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* ---- one that has signed ---- */
 
 static void
@@ -159,7 +182,11 @@ retired_step(struct rotation *rotation, size_t i)
 	text_addf(out, "%.*s is retired and no longer published. Remove\n",
 		  SLICE_ARG(selector->name));
 	place_write(&rotation->options->selectors[i], out);
-	text_addf(out, "\nreload, and delete %s\n", text_string(&path));
+	text_add_string(out, "\nand reload");
+	if (!is_configured(rotation, text_slice(&path),
+			   &rotation->options->selectors[i]))
+		text_addf(out, ", and delete %s", text_string(&path));
+	text_add_string(out, ".\n");
 }
 
 /* ---- a new one ---- */
@@ -250,21 +277,6 @@ key_make(struct rotation *rotation, const struct keyring_selector *like,
 	return true;
 }
 
-static bool
-is_configured(const struct rotation *rotation, struct slice path)
-{
-	for (size_t i = 0; i < rotation->options->selectors_count; i++) {
-		CLEAN(text_done) struct text known = {0};
-
-		keys_path_write(rotation->only,
-				rotation->options->selectors[i].key_path,
-				&known);
-		if (slice_eq(text_slice(&known), path))
-			return true;
-	}
-	return false;
-}
-
 /* Keys that an earlier step has made, and that no selector names yet. */
 static size_t
 waiting_tell(struct rotation *rotation)
@@ -286,7 +298,7 @@ waiting_tell(struct rotation *rotation)
 			  entry->d_name);
 		if (name.bytes[0] == '.' || name.len <= 4 ||
 		    !slice_ends_nocase(name, SLICE(".pem")) ||
-		    is_configured(rotation, text_slice(&path)))
+		    is_configured(rotation, text_slice(&path), NULL))
 			continue;
 		text_addf(rotation->out, "%s is named by no selector. ",
 			  text_string(&path));
@@ -312,12 +324,13 @@ keys_make(struct rotation *rotation, struct fault *fault)
 }
 
 bool
-rotate_next(const struct keys_options *only,
+rotate_next(const struct keys_options *all, const struct keys_options *only,
 	    const struct keyring_domain *domain, const struct keys_dns *dns,
 	    struct text *out, enum rotate_result *result_out,
 	    struct fault *fault)
 {
 	struct rotation rotation = {
+		.all = all,
 		.only = only,
 		.options = &only->domains[0],
 		.domain = domain,

@@ -22,9 +22,10 @@ enum rotate_result {
 	ROTATE_WRONG, /* the DNS publishes something else */
 };
 
-/* only: the options of that one domain, in order of `domain`, which is not the
- * default one. Appends sentences to `out`. */
-bool rotate_next(const struct keys_options *only,
+/* only: of all options those of one domain, in order of `domain`, which is not
+ * the default one. Appends sentences to `out`. */
+bool rotate_next(const struct keys_options *all,
+		 const struct keys_options *only,
 		 const struct keyring_domain *domain,
 		 const struct keys_dns *dns, struct text *out,
 		 enum rotate_result *result_out, struct fault *fault) MUST_USE;

@@ -94,7 +94,10 @@ policy_judge(struct examination *examination, const struct policy *policy,
 			    "there are %zu records, so receivers take none",
 			    policy->count);
 	else if (!is_policy(holds))
-		finding_add(examination->findings, "dmarc", name, FINDING_FAIL,
+		/* RFC 7489 6.6.3: with rua= as if it were p=none. */
+		finding_add(examination->findings, "dmarc", name,
+			    tag_value(policy, "rua", "").len > 0 ? FINDING_WARN
+								 : FINDING_FAIL,
 			    "p= is none of none, quarantine and reject");
 	else if (is_strict && section != NULL && !section->is_default &&
 		 !slice_eq(section->name, examination->domain))

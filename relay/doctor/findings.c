@@ -57,9 +57,11 @@ findings_write_text(const struct findings *findings, struct text *out)
 		text_add_string(out, ": ");
 		printable_write(finding->why, out);
 		text_add_byte(out, '\n');
-		if (finding->publish.len > 0)
-			text_addf(out, "           publish: %.*s\n",
-				  SLICE_ARG(slice_trim(finding->publish)));
+		if (finding->publish.len == 0)
+			continue;
+		text_add_string(out, "           publish: ");
+		printable_write(slice_trim(finding->publish), out);
+		text_add_byte(out, '\n');
 	}
 }
 

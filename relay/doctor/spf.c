@@ -584,6 +584,20 @@ record_find(struct check *check, struct slice *record_out,
 	return false;
 }
 
+static bool
+value_is_good(const struct check *check, const struct term *term)
+{
+	bool is_v4 = slice_eq_nocase(term->name, SLICE("ip4"));
+	struct slice name;
+
+	if (!term->is_modifier &&
+	    (is_v4 || slice_eq_nocase(term->name, SLICE("ip6"))))
+		return network_match(check, term, is_v4) != MATCH_ERROR;
+	if (term->is_modifier && !slice_eq_nocase(term->name, SLICE("redirect")))
+		return true;
+	return term->value.len == 0 || name_expand(check, term->value, &name);
+}
+
 /* All of it has to be well formed before any of it counts (4.6). */
 static bool
 record_is_good(struct check *check, struct slice record, struct slice *redirect)
@@ -594,7 +608,7 @@ record_is_good(struct check *check, struct slice record, struct slice *redirect)
 	while (slice_split(&rest, ' ', &word)) {
 		if (word.len == 0)
 			continue;
-		if (!term_parse(word, &term)) {
+		if (!term_parse(word, &term) || !value_is_good(check, &term)) {
 			wrong(check, SPF_PERMERROR, "cannot be read:", word);
 			return false;
 		}
@@ -653,8 +667,10 @@ terms_check(struct check *check, struct slice record, struct slice redirect)
 			return error;
 		}
 	}
-	return redirect.len > 0 ? redirect_follow(check, redirect)
-				: SPF_NEUTRAL;
+	if (redirect.len > 0)
+		return redirect_follow(check, redirect);
+	check->answer->reason = SLICE("no term matches, and there is no \"all\"");
+	return SPF_NEUTRAL;
 }
 
 static enum spf_result

@@ -113,6 +113,8 @@ certificate_look(struct session *session)
 	size_t listener;
 
 	ASSERT(!principal_is_known(&session->principal));
+	if (session->is_fronted)
+		return;
 	if (!options_find_listener(now->options, session->listener->name,
 				   &listener))
 		return;

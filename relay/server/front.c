@@ -110,6 +110,7 @@ front_replace(struct session *session, const struct claims *claims)
 	struct address front = session->client;
 
 	session_reset(session);
+	session->is_fronted = true;
 	session->conduct = (struct conduct){0};
 	welcome_leave(session);
 	if ((claims->given & CLAIM_ADDR) != 0)

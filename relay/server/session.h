@@ -96,6 +96,7 @@ struct session {
 	struct address client;   /* AF_UNSPEC: XCLIENT does not know */
 	struct text client_name; /* by XCLIENT */
 	struct noted *noted;     /* by XFORWARD: front.h */
+	bool is_fronted;         /* by XCLIENT: TLS is the front's own */
 	bool is_allowed; /* may relay by its address */
 	bool is_counted; /* in the census */
 	bool is_esmtp, is_secured;

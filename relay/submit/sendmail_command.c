@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "milter/author.h"
 #include "relay/submit/submission.h"
 
 #define RECIPIENTS_MAX 10000
@@ -54,7 +55,9 @@ mode_set(struct arguments *arguments, const char *mode)
 static void
 option_set(struct arguments *arguments, const char *option)
 {
-	if (strcmp(option, "i") == 0 || strcasecmp(option, "IgnoreDots") == 0)
+	if (strcmp(option, "i") == 0 || strcasecmp(option, "iTrue") == 0 ||
+	    strcasecmp(option, "IgnoreDots") == 0 ||
+	    strcasecmp(option, "IgnoreDots=true") == 0)
 		arguments->ignores_dots = true;
 }
 
@@ -220,14 +223,19 @@ struct sender {
 	struct slice from;      /* value of From, should it be missing */
 };
 
+/* A name need not be one that may stand there unquoted: "EXAMPLE\\alice". */
 static struct slice
-login_name(struct arena *arena)
+login_address(struct slice hostname, struct arena *arena)
 {
 	const struct passwd *entry = getpwuid(getuid());
+	CLEAN(text_done) struct text address = {0};
+	struct slice name = entry != NULL && entry->pw_name[0] != '\0'
+				    ? SLICE(entry->pw_name)
+				    : arena_printf(arena, "uid%u",
+						   (unsigned)getuid());
 
-	return entry != NULL && entry->pw_name[0] != '\0'
-		       ? arena_copy(arena, SLICE(entry->pw_name))
-		       : arena_printf(arena, "uid%u", (unsigned)getuid());
+	mailbox_write(name, hostname, &address);
+	return arena_copy(arena, text_slice(&address));
 }
 
 /* Of the user whose name stands in the envelope: passwd(5)'s, where "&" is the
@@ -268,7 +276,7 @@ sender_settle(const struct arguments *arguments, struct slice hostname,
 		       (given.len == 0 || slice_eq(given, SLICE("<>")));
 
 	if (!arguments->has_from)
-		given = login_name(arena);
+		given = login_address(hostname, arena);
 	if (is_null)
 		given = SLICE("MAILER-DAEMON");
 	if (!mailing_add(&mailing, given, arena, fault))

@@ -77,8 +77,9 @@ submission_place(const struct options *options, struct address *address_out,
 		}
 	return fault_set(fault, FAULT_INPUT,
 			 "no listener takes mail from this machine without a "
-			 "login: add one, as listener \"local\" { address = "
-			 "\"127.0.0.1:2525\" }");
+			 "login (where systemd opens the socket, its address "
+			 "is not known here): add one, as listener \"local\" "
+			 "{ address = \"127.0.0.1:2525\" }");
 }
 
 bool

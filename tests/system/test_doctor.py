@@ -234,6 +234,8 @@ SPF_ZONES = {
     "percent": "v=spf1 exists:a%%b.spf.example -all",
     "typo": "v=spf1 ipv4:198.51.100.7 -all",
     "noaddress": "v=spf1 ip4:198.51.100 -all",
+    "behind": "v=spf1 ip4:198.51.100.7 ip4:198.51.100.256 -all",
+    "behindmacro": "v=spf1 ip4:198.51.100.7 include:%{z} -all",
     "biglen": "v=spf1 ip4:198.51.100.7/33 -all",
     "unknown": "v=spf1 moo=x ip4:198.51.100.7 -all",
     "exp": "v=spf1 exp=why.spf.example -all",

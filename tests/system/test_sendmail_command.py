@@ -201,7 +201,8 @@ def test_flags_that_programs_give(program):
     """PHP, cron, git and others."""
     for words in (("-t", "-i"), ("-oi", "-oem", "-odb", "-t"),
                   ("-FCronDaemon", "-i", "-B8BITMIME", "-oem"),
-                  ("-bm", "-O", "DeliveryMode=b", "-h", "3", "--")):
+                  ("-bm", "-O", "DeliveryMode=b", "-h", "3", "--"),
+                  ("-OIgnoreDots=true", "-oiTrue")):
         accepted, _ = program.send(
             *ALICE, *words, "bob@example.net",
             stdin=b"From: alice@example.com\n\nx\n")
