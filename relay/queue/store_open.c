@@ -134,6 +134,10 @@ store_open_engine(struct store *store, const char *path,
 {
 	CLEAN(text_done) struct text reason = {0};
 
+	/* What a mark speaks of may have been taken away. */
+	if (faccessat(store->directory, "queue/data.mdb", F_OK, 0) != 0 &&
+	    errno == ENOENT)
+		suspect_clear(store->directory);
 	if (suspect_read(store->directory, &reason) &&
 	    !store_mend(store, path, text_string(&reason), fault))
 		return false;
