@@ -267,11 +267,14 @@ static void
 host_start(struct scripted *scripted, struct host *host)
 {
 	static unsigned next;
-	int one = 1;
+	/* A host without a script refuses connections: its port is taken, so
+	 * that nobody else listens there, and nobody does. */
+	bool is_there = scripted->scripts[0] != NULL;
+	int reuse = is_there;
 
 	scripted->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(scripted->listener, SOL_SOCKET, SO_REUSEADDR, &one,
-		   sizeof(one));
+	setsockopt(scripted->listener, SOL_SOCKET, SO_REUSEADDR, &reuse,
+		   sizeof(reuse));
 	for (unsigned i = 0; i < PORTS_COUNT; i++) {
 		struct address *address = &host->address;
 
@@ -283,29 +286,24 @@ host_start(struct scripted *scripted, struct host *host)
 		address_set_port(address, scripted->port);
 		if (bind(scripted->listener, &address->any, address->len) ==
 			    0 &&
-		    listen(scripted->listener, 8) == 0)
+		    (!is_there || listen(scripted->listener, 8) == 0))
 			break;
 	}
 	host->name = SLICE("mx.example.net");
 	if (scripted->failed_lately)
 		host_note(&host->failed_until_ms, 1 * MINUTE);
-	/* A host without a script refuses connections. */
-	if (scripted->scripts[0] == NULL) {
-		close(scripted->listener);
-		scripted->listener = -1;
-		return;
-	}
-	cr_assert_eq(pthread_create(&scripted->thread, NULL, host_run,
-				    scripted), 0);
+	if (is_there)
+		cr_assert_eq(pthread_create(&scripted->thread, NULL, host_run,
+					    scripted), 0);
 }
 
 static void
 host_stop(struct scripted *scripted)
 {
-	if (scripted->listener < 0)
-		return;
-	shutdown(scripted->listener, SHUT_RDWR);
-	pthread_join(scripted->thread, NULL);
+	if (scripted->scripts[0] != NULL) {
+		shutdown(scripted->listener, SHUT_RDWR);
+		pthread_join(scripted->thread, NULL);
+	}
 	close(scripted->listener);
 }
 
