@@ -200,7 +200,11 @@ take_tls_fault(struct stream *stream)
 static void
 move_output(struct stream *stream)
 {
-	if (stream->output.len == 0 || stream->is_handshaking)
+	/* Of a message behind the handshake, such as a ticket or KeyUpdate, a
+	 * part may be there: until the rest is, nothing can be sent. */
+	if (stream->output.len == 0 || stream->is_handshaking ||
+	    (stream->tls != NULL && !stream->has_failed &&
+	     !tls_is_established(stream->tls)))
 		return;
 	if (stream->tls != NULL) {
 		if (stream->has_failed ||

@@ -182,16 +182,6 @@ tls_receive(struct tls *tls, struct slice bytes, struct text *plain,
 	return status;
 }
 
-static enum tls_status
-half_fail(struct tls *tls)
-{
-	tls->is_failed = true;
-	tls->output = NULL;
-	fault_set(&tls->fault, FAULT_SYSTEM,
-		  "TLS: the peer has sent a part of a message only");
-	return TLS_FAILED;
-}
-
 enum tls_status
 tls_send(struct tls *tls, struct slice plain, struct text *out)
 {
@@ -202,11 +192,8 @@ tls_send(struct tls *tls, struct slice plain, struct text *out)
 	ASSERT(!tls->is_failed);
 	ERR_clear_error();
 	tls->output = out;
-	/* In TLS 1.3 a peer that has sent the first octets of a message, such
-	 * as KeyUpdate, puts the library back into the handshake. */
-	if (!SSL_is_init_finished(tls->ssl) && plain.len > 0)
-		return half_fail(tls);
 	if (!SSL_is_init_finished(tls->ssl)) {
+		ASSERT(plain.len == 0);
 		result = SSL_do_handshake(tls->ssl);
 		status = status_of(tls, result);
 	}

@@ -68,10 +68,13 @@ enum tls_status {
  * must be sent back (handshake, alerts) to `out`. */
 enum tls_status tls_receive(struct tls *tls, struct slice bytes,
 			    struct text *plain, struct text *out);
-/* Encrypts; also starts a client's handshake when `plain` is empty. */
+/* Encrypts, once established; also starts a client's handshake when `plain` is
+ * empty. */
 enum tls_status tls_send(struct tls *tls, struct slice plain,
 			 struct text *out);
 void tls_finish(struct tls *tls, struct text *out); /* close_notify */
+/* The handshake is through. Not so again while of a message behind it (RFC 8446
+ * 4.6) only a part has come. */
 bool tls_is_established(const struct tls *tls);
 const struct fault *tls_fault(const struct tls *tls);
 bool tls_is_legacy(const struct tls *tls); /* a version below 1.2 */
