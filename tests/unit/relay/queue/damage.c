@@ -121,6 +121,22 @@ look_for_names(void)
 	fake_log_clear();
 }
 
+/* Two at the first destination, one at the other, and nobody else's. */
+static void
+look_at_recipients(const struct delivery *delivery, unsigned i)
+{
+	struct slice destination = SLICE(destinations[i]);
+
+	if (delivery->recipients_count != 2 - i)
+		_exit(18);
+	for (size_t j = 0; j < delivery->recipients_count; j++)
+		if (!slice_eq(delivery->message
+				      ->recipients[delivery->recipients[j].index]
+				      .destination,
+			      destination))
+			_exit(19);
+}
+
 /* Sound, or said not to be; never something else. */
 static void
 look_at(struct delivery *delivery, unsigned bit)
@@ -165,6 +181,8 @@ deliver_all(bool is_looking)
 			struct delivery *delivery =
 				CONTAINER(item, struct delivery, link);
 
+			if (is_looking && index_of(&delivery->message->id) >= 0)
+				look_at_recipients(delivery, i);
 			if (is_looking)
 				look_at(delivery, 1u << i);
 			for (size_t j = 0; j < delivery->recipients_count; j++)
@@ -367,8 +385,10 @@ store_make(void)
 		size_t size = sizes[(size_t)i % COUNT(sizes)];
 		CLEAN(message_unref_clean) struct message *message =
 			message_make("from@example.org",
-				     i % 2 == 0 ? "a@x.example"
-						: "a@x.example b@y.example",
+				     i % 2 == 0
+					     ? "a@x.example c@x.example"
+					     : "a@x.example b@y.example "
+					       "c@x.example",
 				     size);
 		struct list deliveries;
 		struct fault fault = {0};
@@ -385,7 +405,9 @@ store_make(void)
 				CONTAINER(item, struct delivery, link);
 
 			/* Some are done with, so that there are free pages. */
-			delivery->recipients[0].outcome = OUTCOME_DELIVERED;
+			for (size_t j = 0; j < delivery->recipients_count; j++)
+				delivery->recipients[j].outcome =
+					OUTCOME_DELIVERED;
 			if (i % 3 == 0) {
 				cr_assert(settle_wait(store, &loop, delivery,
 						      0, NULL, &fault));
