@@ -14,6 +14,7 @@ struct whole {
 	struct message *message;
 	struct list deliveries;
 	bool *is_covered; /* per recipient: some delivery is for it */
+	bool has_unread;  /* a delivery of it that makes no sense */
 };
 
 void
@@ -82,9 +83,10 @@ whole_cover(struct whole *whole, const struct delivery *delivery)
 }
 
 /* One that the message has; a record that is whole but fits no such message is
- * as good as none. */
+ * as good as lost. */
 static bool
-whole_delivery(struct whole *whole, struct slice key, struct slice record)
+whole_delivery(struct whole *whole, struct slice key, struct slice record,
+	       size_t *count)
 {
 	struct salvage *salvage = whole->salvage;
 	CLEAN(delivery_free_clean) struct delivery *delivery =
@@ -96,9 +98,12 @@ whole_delivery(struct whole *whole, struct slice key, struct slice record)
 	delivery->message = message_ref(whole->message);
 	if (!record_key_delivery_read(key, &id, &destination) ||
 	    !record_delivery_place(&id, destination, record, &place) ||
-	    !record_delivery_read(destination, record, delivery, NULL))
+	    !record_delivery_read(destination, record, delivery, NULL)) {
+		whole->has_unread = true;
 		return salvage_delete(salvage, salvage->engine->deliveries,
 				      key);
+	}
+	++*count;
 	whole_cover(whole, delivery);
 	return put_due(salvage, destination, &id, &place);
 }
@@ -118,9 +123,8 @@ whole_deliveries(struct whole *whole, size_t *count_out)
 			    text_slice(&from), &key, &record) &&
 	       key_is_of(&key, id)) {
 		if (!whole_delivery(whole, text_slice(&key),
-				    text_slice(&record)))
+				    text_slice(&record), count_out))
 			return false;
-		++*count_out;
 		text_clear(&from);
 		text_add(&from, text_slice(&key));
 		text_add_byte(&from, '\0');
@@ -217,7 +221,7 @@ whole_settle(struct whole *whole)
 
 		record_key_delivery(&key, &message->id, domain);
 		if (!whole->is_covered[i] &&
-		    (count == 0 ||
+		    (count == 0 || whole->has_unread ||
 		     salvage_is_in_gap(salvage,
 				       slice_of(key.bytes, key.len))) &&
 		    !whole_again(whole, domain))
@@ -295,6 +299,9 @@ message_settle(struct salvage *salvage, const struct message_id *id,
 					sizeof(*whole.is_covered));
 	is_done = message_fill(salvage, id, chunks, &lost);
 	if (is_done && lost > 0 && message_is_doubtful(salvage, id)) {
+		if (message_has_deliveries(salvage, id))
+			salvage_lost(salvage, id, SLICE_NONE,
+				     "a part of the message's body is lost");
 		is_done = message_drop(salvage, salvage->engine->messages,
 				       id) &&
 			  message_drop(salvage, salvage->engine->deliveries,
