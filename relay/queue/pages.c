@@ -47,6 +47,8 @@ read_at(int file, void *out, size_t len, uint64_t offset)
 
 		if (got < 0 && errno == EINTR)
 			continue;
+		if (got == 0)
+			errno = 0;
 		if (got <= 0)
 			return false;
 		at += got;
@@ -133,6 +135,16 @@ metas_choose(struct pages *pages, struct meta *chosen)
 	if (both && chosen->last_page < metas[first ? 1 : 0].last_page)
 		pages_note(pages, "it says that it is shorter than it was");
 	return true;
+}
+
+/* As of an empty store; what is in the file may still be found by itself. */
+static void
+meta_make_up(struct pages *pages, struct meta *meta)
+{
+	pages_note(pages, "it does not say that it is a store");
+	*meta = (struct meta){.last_page = 1};
+	meta->frees.pad = (uint32_t)sysconf(_SC_PAGESIZE);
+	meta->frees.root = meta->tables.root = PAGE_NONE;
 }
 
 /* --- values --- */
@@ -250,15 +262,23 @@ pages_open(const char *path, struct pages **pages_out, struct fault *fault)
 	CLEAN(pages_close_clean) struct pages *pages =
 		memory_new(sizeof(*pages));
 	struct meta meta;
+	bool is_described;
 
 	pages->file = open(path, O_RDONLY | O_CLOEXEC);
 	if (pages->file < 0)
 		return fault_errno(fault, "%s", path);
-	if (!metas_choose(pages, &meta))
-		return fault_set(fault, FAULT_INPUT,
-				 "%s: does not say that it is a store", path);
+	errno = 0;
+	is_described = metas_choose(pages, &meta);
+	/* Another time it may be there. */
+	if (!is_described && errno != 0)
+		return fault_errno(fault, "%s", path);
+	if (!is_described)
+		meta_make_up(pages, &meta);
 	if (!pages_measure(pages, &meta, path, fault))
 		return false;
+	/* Without a description nothing says that a page is in use. */
+	if (!is_described)
+		memset(pages->free, 0xff, pages->count / 8 + 1);
 	pages->frees = tree_of(&meta.frees);
 	pages->tables = tree_of(&meta.tables);
 	/* With the older description, what it has as free may be in use. */

@@ -40,8 +40,8 @@ struct pages_value {
 	bool is_tree;       /* of a table; see pages_tree_read() */
 };
 
-/* `path` is the file. INPUT: nothing in it says that it is one of the
- * engine's. Reads the free list. */
+/* `path` is the file. Reads the free list. Of a file that does not say that it
+ * is one of the engine's only pages_scan() gives what is found. */
 bool pages_open(const char *path, struct pages **pages_out,
 		struct fault *fault) MUST_USE;
 void pages_close(struct pages *pages);

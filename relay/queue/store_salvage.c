@@ -244,13 +244,10 @@ salvage_take(struct salvage *salvage, struct fault *fault)
 	CLEAN(text_done) struct text path = {0};
 
 	text_addf(&path, "%s/queue/data.mdb", salvage->path);
-	if (!pages_open(text_string(&path), &salvage->pages, fault) &&
-	    fault->kind != FAULT_INPUT)
+	if (!pages_open(text_string(&path), &salvage->pages, fault) ||
+	    !engine_begin(salvage->engine, fault))
 		return false;
-	if (!engine_begin(salvage->engine, fault))
-		return false;
-	if ((salvage->pages == NULL ||
-	     (trees_take(salvage) && pages_take_rest(salvage))) &&
+	if (trees_take(salvage) && pages_take_rest(salvage) &&
 	    salvage_queue(salvage))
 		return engine_commit(salvage->engine, fault);
 	*fault = salvage->fault;

@@ -24,7 +24,7 @@ struct salvage_gap {
 
 struct salvage {
 	const char *path;
-	struct pages *pages; /* NULL: nothing can be read */
+	struct pages *pages;
 	struct engine *engine; /* the new one */
 	bool is_doubtful;      /* of what comes now: it may be old */
 	bool is_for_messages;  /* and it is not the turn of deliveries */

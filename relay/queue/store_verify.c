@@ -259,8 +259,7 @@ store_verify(const char *path, uint64_t deadline_ms, struct fault *fault)
 	if (stat(path, &status) != 0 || status.st_size == 0)
 		return true;
 	if (!pages_open(path, &pages, fault))
-		return fault->kind == FAULT_INPUT ? engine_damaged(fault)
-						  : false;
+		return false;
 	verify.pages = pages;
 	if (pages_damage(pages)[0] != '\0')
 		verify.damage = pages_damage(pages);

@@ -324,6 +324,13 @@ damage_zero(void)
 	memset(bytes + any_page(1 | 2), 0, PAGE);
 }
 
+/* Both descriptions of the file. */
+static void
+damage_descriptions(void)
+{
+	memset(bytes, 0, 2 * PAGE);
+}
+
 static void
 damage_many(void)
 {
@@ -349,6 +356,7 @@ static const struct damage_row {
 	{"a bit of the free list", damage_free, true},
 	{"a torn page", damage_torn, true},
 	{"a page of zeros", damage_zero, true},
+	{"no description", damage_descriptions, true},
 	{"sixteen bits", damage_many, false},
 	{"cut anywhere", damage_cut, false},
 	{"a page of zeros meanwhile", damage_zero, false, true},
