@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "relay/queue/store_check.h"
 #include "relay/queue/store_salvage.h"
@@ -129,18 +130,46 @@ store_mend(struct store *store, const char *path, const char *reason,
 }
 
 static bool
+store_is_new(const struct store *store)
+{
+	struct stat status;
+
+	return fstatat(store->directory, "queue/data.mdb", &status, 0) != 0
+		       ? errno == ENOENT
+		       : status.st_size == 0;
+}
+
+/* A bug of ours inside of a call of the engine leaves a mark as well: where all
+ * of the structure is sound, nothing led the engine astray. What is behind the
+ * end of a file, or cannot be read, is not looked at by that. */
+static bool
+suspicion_is_refuted(const char *path, const char *reason)
+{
+	CLEAN(text_done) struct text file = {0};
+
+	text_addf(&file, "%s/queue/data.mdb", path);
+	if (strstr(reason, SUSPECT_ASTRAY) == NULL ||
+	    !store_verify(text_string(&file), 0, NULL))
+		return false;
+	log_note(LOG_LEVEL_ERROR, "store", "%s; the store is sound", reason);
+	return true;
+}
+
+static bool
 store_open_engine(struct store *store, const char *path,
 		  struct list *findings, struct fault *fault)
 {
 	CLEAN(text_done) struct text reason = {0};
 
 	/* What a mark speaks of may have been taken away. */
-	if (faccessat(store->directory, "queue/data.mdb", F_OK, 0) != 0 &&
-	    errno == ENOENT)
+	if (store_is_new(store))
 		suspect_clear(store->directory);
-	if (suspect_read(store->directory, &reason) &&
-	    !store_mend(store, path, text_string(&reason), fault))
-		return false;
+	if (suspect_read(store->directory, &reason)) {
+		if (suspicion_is_refuted(path, text_string(&reason)))
+			suspect_clear(store->directory);
+		else if (!store_mend(store, path, text_string(&reason), fault))
+			return false;
+	}
 	if (store_try_engine(store, path, findings, fault))
 		return true;
 	if (!engine_is_damaged(fault))
@@ -208,15 +237,40 @@ store_new(void)
 	return store;
 }
 
+/* A store that is made now knows no body: those that are there belong to one
+ * that is gone, and may be all that is left of its mail. */
+static void
+orphans_keep(const struct store *store, const char *path)
+{
+	char name[64];
+
+	if (unlinkat(store->directory, "spool", AT_REMOVEDIR) == 0 ||
+	    errno != ENOTEMPTY)
+		return;
+	snprintf(name, sizeof(name), "spool.orphaned-%llu",
+		 (unsigned long long)clock_wall_ms());
+	if (renameat(store->directory, "spool", store->directory, name) == 0)
+		log_note(LOG_LEVEL_ERROR, "store",
+			 "%s: there are bodies of messages, and no queue that "
+			 "names them; they are in %s/%s now",
+			 path, path, name);
+}
+
 static bool
 store_open_parts(struct store *store, const char *path,
 		 uint64_t min_free_bytes, struct list *findings,
 		 struct fault *fault)
 {
+	bool is_new;
+
 	if (!store_open_directory(store, path, fault) ||
-	    !store_lock(store, path, fault) ||
-	    !store_open_engine(store, path, findings, fault))
+	    !store_lock(store, path, fault))
 		return false;
+	is_new = store_is_new(store);
+	if (!store_open_engine(store, path, findings, fault))
+		return false;
+	if (is_new)
+		orphans_keep(store, path);
 	suspect_watch(store->directory);
 	suspect_enter();
 	space_init(&store->space, store->directory, min_free_bytes,

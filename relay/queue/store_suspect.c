@@ -55,7 +55,7 @@ on_crash(int number)
 
 	if (is_inside)
 		suspect_mark(number == SIGBUS ? "the engine crashed (SIGBUS)"
-					      : "the engine crashed (SIGSEGV)");
+					      : SUSPECT_ASTRAY);
 	for (size_t i = 0; i < COUNT(signals); i++)
 		if (signals[i] == number)
 			sigaction(number, is_inside ? &end : &before[i], NULL);

@@ -22,6 +22,9 @@ void suspect_unwatch(void);
 void suspect_enter(void);
 void suspect_leave(void);
 
+/* The reason of a mark where an address was used that is not there. */
+#define SUSPECT_ASTRAY "the engine crashed (SIGSEGV)"
+
 /* The first reason stays. Nothing where no directory is watched. May be called
  * in a signal handler. */
 void suspect_mark(const char *reason);

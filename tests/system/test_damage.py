@@ -83,3 +83,51 @@ def test_broken_pages_and_bodies(world):
         assert len(world.relay.named("store-damaged")) == 1
     finally:
         late.stop()
+
+
+def stopped_with_mail(world):
+    """A queue with a message whose body is a file of its own."""
+    world.setup.delivery = DEFERRED
+    world.start(receiver_options=False)
+    submit(world.relay.port, message("load-file", "0123456789abc\r\n" * 40000))
+    world.relay.wait("deferred")
+    world.relay.stop()
+    return world.setup.state_dir
+
+
+def test_a_mark_without_damage(world):
+    """A crash of our own is no reason to make a new store."""
+    state = stopped_with_mail(world)
+    with open(os.path.join(state, "queue.suspect"), "w") as mark:
+        mark.write("the engine crashed (SIGSEGV)")
+    late = Receiver(world.setup.mx_port, "127.0.0.2")
+    try:
+        world.relay.start()
+        late.wait_deliveries(1)
+        assert not world.relay.named("store-damaged")
+        assert not os.path.exists(os.path.join(state, "queue.suspect"))
+    finally:
+        late.stop()
+
+
+def test_a_mark_without_a_store(world):
+    state = stopped_with_mail(world)
+    with open(os.path.join(state, "queue.suspect"), "w") as mark:
+        mark.write("the engine's page not found")
+    os.rename(os.path.join(state, "queue"), os.path.join(state, "moved"))
+    world.relay.start()
+    submit(world.relay.port, message())
+    assert not world.relay.named("store-damaged")
+
+
+def test_bodies_without_a_store(world):
+    """All that is left of their mail: they are kept."""
+    state = stopped_with_mail(world)
+    body, = os.listdir(os.path.join(state, "spool"))
+    with open(os.path.join(state, "queue", "data.mdb"), "w"):
+        pass
+    world.relay.start()
+    aside, = [name for name in os.listdir(state)
+              if name.startswith("spool.orphaned-")]
+    assert os.listdir(os.path.join(state, aside)) == [body]
+    assert aside in world.relay.tail()
