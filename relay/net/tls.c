@@ -238,6 +238,13 @@ tls_is_legacy(const struct tls *tls)
 	return SSL_version(tls->ssl) < TLS1_2_VERSION;
 }
 
+bool
+tls_satisfies(const struct tls *tls, const struct tls_context *context)
+{
+	return SSL_version(tls->ssl) >=
+	       SSL_CTX_get_min_proto_version(context->ssl);
+}
+
 const char *
 tls_version(const struct tls *tls)
 {

@@ -78,6 +78,8 @@ void tls_finish(struct tls *tls, struct text *out); /* close_notify */
 bool tls_is_established(const struct tls *tls);
 const struct fault *tls_fault(const struct tls *tls);
 bool tls_is_legacy(const struct tls *tls); /* a version below 1.2 */
+/* Whether a context that need not be the connection's own takes its version. */
+bool tls_satisfies(const struct tls *tls, const struct tls_context *context);
 /* "TLSv1.3", "TLS_AES_256_GCM_SHA384". */
 const char *tls_version(const struct tls *tls);
 const char *tls_cipher(const struct tls *tls);

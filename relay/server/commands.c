@@ -349,7 +349,10 @@ mail_check(const struct session *session, struct slice args,
 
 	if (refusal != NULL)
 		return refusal;
-	if (session->listener->auth == AUTH_REQUIRED &&
+	if (session->refusal != NULL)
+		return session->refusal;
+	if ((session->listener->auth == AUTH_REQUIRED ||
+	     session->is_expelled) &&
 	    !principal_is_known(&session->principal))
 		return stranger_refusal(session->listener);
 	if (limits->max_messages_per_session > 0 &&

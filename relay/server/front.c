@@ -110,6 +110,8 @@ front_replace(struct session *session, const struct claims *claims)
 	struct address front = session->client;
 
 	session_reset(session);
+	if (!session->is_fronted)
+		session->front = front;
 	session->is_fronted = true;
 	session->conduct = (struct conduct){0};
 	welcome_leave(session);

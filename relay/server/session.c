@@ -12,6 +12,7 @@
 #include "relay/server/commands.h"
 #include "relay/server/front.h"
 #include "relay/server/intake.h"
+#include "relay/server/terms.h"
 #include "relay/server/welcome.h"
 
 #define IN(state) (1u << SESSION_##state)
@@ -310,6 +311,8 @@ read_line(struct session *session, bool *more_needed)
 	bool responds = session->state == SESSION_AUTH;
 	enum step step;
 
+	if (session->state == SESSION_START || session->state == SESSION_READY)
+		terms_renew(session);
 	switch (find_line(session,
 			  responds ? AUTH_LINE_MAX : COMMAND_LINE_MAX, &line,
 			  &rest)) {

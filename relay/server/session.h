@@ -87,17 +87,23 @@ struct session {
 	struct share *share;
 	struct loop *loop;
 	struct stream *stream;
-	struct generation *generation; /* of the connection */
+	/* Of the connection, until terms.h takes over a later one; so are what
+	 * follows. */
+	struct generation *generation;
 	const struct listener_options *listener;
 	struct tls_context *tls; /* NULL: no TLS on this listener */
+	const struct reply *refusal; /* of MAIL, by a reload; NULL: none */
 	enum session_state state;
 
 	struct text helo;
 	struct address client;   /* AF_UNSPEC: XCLIENT does not know */
 	struct text client_name; /* by XCLIENT */
 	struct noted *noted;     /* by XFORWARD: front.h */
+	bool is_proxied;         /* the client is whom a proxy has named */
 	bool is_fronted;         /* by XCLIENT: TLS is the front's own */
-	bool is_allowed; /* may relay by its address */
+	struct address front;    /* then: who has said so first */
+	bool is_allowed;  /* may relay by its address */
+	bool is_expelled; /* might, before a reload */
 	bool is_counted; /* in the census */
 	bool is_esmtp, is_secured;
 	enum line_ends line_ends;

@@ -30,6 +30,7 @@ let_in(struct session *session)
 	const struct listener_options *listener = session->listener;
 	const struct limits_options *limits = &session_options(session)->limits;
 
+	session->is_expelled = false;
 	session->is_allowed = networks_contain(listener->allow_from,
 					       listener->allow_from_count,
 					       &session->client);
@@ -103,8 +104,10 @@ welcome_proxied(struct session *session, bool *more_needed)
 		return STEP_NEXT;
 	case PROXY_CLIENT:
 		session->client = client;
+		session->is_proxied = true;
 		break;
 	case PROXY_UNKNOWN:
+		session->is_proxied = true;
 		break;
 	case PROXY_MALFORMED:
 		session_lost(session, "not a header of the PROXY protocol");

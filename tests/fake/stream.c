@@ -229,6 +229,13 @@ tls_is_legacy(const struct tls *tls)
 	return false;
 }
 
+bool
+tls_satisfies(const struct tls *tls, const struct tls_context *context)
+{
+	ASSERT(tls != NULL && context != NULL);
+	return strcmp(certificate.state, "old") != 0;
+}
+
 const char *
 tls_version(const struct tls *tls)
 {

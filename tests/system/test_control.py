@@ -111,6 +111,31 @@ def test_reload_brings_a_domain(world, keys):
     assert verdicts and all(verdict.passed for verdict in verdicts)
 
 
+def test_reload_judges_open_connections(world):
+    """Behind the transaction that is open, by what the listener is now."""
+    world.start()
+    with Client(world.relay.port) as busy, Client(world.relay.port) as idle:
+        for client in busy, idle:
+            client.ehlo()
+        busy.expect("MAIL FROM:<alice@example.com>", 250)
+        busy.expect("RCPT TO:<bob@example.net>", 250)
+        world.setup.listener = 'allow_from = {"192.0.2.1"}'
+        world.setup.write()
+        world.relay.hang_up()
+        world.relay.wait("reload")
+        assert busy.data(message())[0] == 250
+        for client in busy, idle:
+            reply = client.expect("MAIL FROM:<alice@example.com>", 550)
+            assert "allow_from" in str(reply)
+        world.setup.listener = ""
+        world.setup.write()
+        world.relay.hang_up()
+        world.relay.wait("reload", count=2)
+        assert idle.transaction("alice@example.com", ["bob@example.net"],
+                                message())[0] == 250
+    assert world.relay.wait("rejected")["reason"].startswith("Relaying")
+
+
 def test_reload_brings_a_key(world, own_keys):
     """The same selectors, another RSA key behind one of them."""
     world.setup.keys = own_keys

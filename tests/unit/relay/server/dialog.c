@@ -25,6 +25,7 @@
  *	= TEXT           stands in the message stored last; >= RAW likewise
  *	!= RAW           does not
  *	event TEXT       stands in an event logged since connect
+ *	!event TEXT      stands in none
  *	forgive          the errors so far count no more
  *	segments matter  not to be sent octet by octet
  */
@@ -257,9 +258,55 @@ make_clients(const char *octet, const char *name)
 	return made;
 }
 
-/* "nothing", "dovecot" (another), "user" (another name), "password", "auth" (none), "listener"
- * (another name), "account" (who sends as somebody else), "certificates" (none of
- * those known), "certificate" (is another one's). */
+/* What a reload makes of the listener; others change what it refers to. */
+static const struct reload_row {
+	const char *what;
+	struct listener_options listener;
+	size_t offset, size;
+} reload_rows[] = {
+#define TO(field, value)                                                       \
+	{.field = (value)}, offsetof(struct listener_options, field),         \
+		sizeof(((struct listener_options *)0)->field)
+	{"auth", TO(auth, AUTH_NONE)},
+	{"required", TO(auth, AUTH_REQUIRED)},
+	{"tls-only", TO(auth_without_tls, false)},
+	{"listener", TO(name, ((struct slice){"other", 5}))},
+	{"allow_from", TO(allow_from_count, 0)},
+	{"xclient_from", TO(xclient_from_count, 0)},
+	{"xforward_from", TO(xforward_from_count, 0)},
+	{"proxy_from", TO(proxy_from_count, 0)},
+	{"starttls", TO(tls, LISTENER_TLS_STARTTLS)},
+	{"implicit", TO(tls, LISTENER_TLS_IMPLICIT)},
+	{"strict", TO(lenient, false)},
+#undef TO
+};
+
+static void
+reload_listener(struct slice what)
+{
+	listener_after = listener;
+	for (size_t i = 0; i < COUNT(reload_rows); i++) {
+		const struct reload_row *row = &reload_rows[i];
+
+		if (slice_eq(what, SLICE(row->what)))
+			memcpy((char *)&listener_after + row->offset,
+			       (const char *)&row->listener + row->offset,
+			       row->size);
+	}
+	if (slice_eq(what, SLICE("dovecot")))
+		listener_after.auth_dovecot = SLICE("/run/another");
+	else if (slice_eq(what, SLICE("proxied")))
+		listener_after.proxy_from = networks;
+	if (slice_eq(what, SLICE("proxied")))
+		listener_after.proxy_from_count = 1;
+	if (listener_after.tls != LISTENER_TLS_NONE)
+		contexts[0] = (struct tls_context *)contexts;
+}
+
+/* As reload_rows has it, or "nothing", "dovecot" (another), "proxied" (of the
+ * allowed network), "user" (another name), "password", "account" (who sends as
+ * somebody else), "certificates" (none of those known), "certificate" (is another
+ * one's), "size" (of messages: one octet). */
 static void
 reload(struct slice what)
 {
@@ -279,15 +326,11 @@ reload(struct slice what)
 		clients_after[0] = make_clients(
 			"a", slice_eq(what, SLICE("certificate")) ? "another"
 								  : "client");
-	listener_after = listener;
-	if (slice_eq(what, SLICE("auth")))
-		listener_after.auth = AUTH_NONE;
-	else if (slice_eq(what, SLICE("listener")))
-		listener_after.name = SLICE("other");
-	else if (slice_eq(what, SLICE("dovecot")))
-		listener_after.auth_dovecot = SLICE("/run/another");
+	reload_listener(what);
 	options_after = options;
 	options_after.listeners = &listener_after;
+	if (slice_eq(what, SLICE("size")))
+		options_after.limits.max_message_size = 1;
 	patterns[0] = SLICE("*@example.org");
 	account = (struct account_options){
 		.user = SLICE("user"), .from = patterns, .from_count = 1};
@@ -549,13 +592,13 @@ expect_stored_raw(struct slice raw, bool is_there)
 }
 
 static void
-expect_event(struct slice text)
+expect_event(struct slice text, bool is_there)
 {
 	const char *words = strndupa(text.bytes, text.len);
 
 	if (run.mode != CUT)
-		cr_expect_gt(fake_log_count(words, NULL), 0,
-			     "%s:%u: no such event", run.file, run.line);
+		cr_expect_eq(fake_log_count(words, NULL) > 0, is_there,
+			     "%s:%u: the events", run.file, run.line);
 }
 
 /* What should have happened by now; false: the word says no such thing. */
@@ -574,8 +617,9 @@ say_expected(struct slice word, struct slice rest)
 		expect_stored(rest);
 	} else if (slice_eq(word, SLICE(">=")) || slice_eq(word, SLICE("!="))) {
 		expect_stored_raw(rest, word.bytes[0] == '>');
-	} else if (slice_eq(word, SLICE("event"))) {
-		expect_event(rest);
+	} else if (slice_eq(word, SLICE("event")) ||
+		   slice_eq(word, SLICE("!event"))) {
+		expect_event(rest, word.bytes[0] == 'e');
 	} else if (slice_eq(word, SLICE("closed"))) {
 		cr_expect(run.mode == CUT || !fake_stream_is_open(),
 			  "%s:%u: still open", run.file, run.line);
