@@ -50,6 +50,10 @@ counters_write(const struct control_survey *survey, struct text *out)
 		{"queued", store.due},
 		{"held", store.held},
 		{"bytes", store.bytes},
+		{"messages", store.messages},
+		{"message_bytes", store.message_bytes},
+		{"incoming_bytes", store.incoming},
+		{"memory_bytes", store.memory},
 		{"damaged", store.damaged},
 	};
 

@@ -87,6 +87,8 @@ struct limits_options {
 	uint64_t command_timeout_ms; /* RFC 5321 4.5.3.2.7 */
 	uint64_t auth_timeout_ms;  /* of Dovecot */
 	uint64_t max_memory;       /* message bytes in flight, all sessions */
+	uint64_t max_incoming;     /* the same, in memory and files */
+	uint64_t max_queue_messages, max_queue_size; /* 0: no limit */
 	uint64_t min_free_space;   /* of state_dir; below it 452 */
 };
 

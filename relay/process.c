@@ -7,6 +7,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "milter/repair.h"
 #include "relay/confinement.h"
 #include "relay/control.h"
 #include "relay/delivery/destination.h"
@@ -119,6 +120,25 @@ loop_update_run(struct post *post)
 	free(update);
 }
 
+static void
+limit_store(struct store *store, const struct options *options)
+{
+	const struct limits_options *limits = &options->limits;
+	uint64_t one_bytes = limits->max_message_size +
+			     repair_size_max(limits->max_message_size);
+
+	store_set_limits(store, &(struct store_limits){
+		.memory_bytes = limits->max_memory,
+		.min_free_bytes = limits->min_free_space,
+		/* Room for one, and for what it is made while it is mended. */
+		.incoming_bytes = limits->max_incoming > one_bytes
+					  ? limits->max_incoming
+					  : one_bytes,
+		.messages = limits->max_queue_messages,
+		.bytes = limits->max_queue_size,
+	});
+}
+
 static bool
 reload_try(struct process *process, struct handover *handover,
 	   struct fault *fault)
@@ -143,8 +163,7 @@ reload_try(struct process *process, struct handover *handover,
 		handover->signers[i] = -1;
 		loop_post(update->loop, &update->post, loop_update_run);
 	}
-	store_set_limits(process->store, generation->options->limits.max_memory,
-			 generation->options->limits.min_free_space);
+	limit_store(process->store, generation->options);
 	server_listen(process->server, generation, handover->listeners);
 	for (size_t i = 0; i < handover->listeners_count; i++)
 		handover->listeners[i] = -1;
@@ -342,9 +361,7 @@ process_start(struct process *process, struct handover *handover,
 	    !loop_init(&process->main_loop, LOOPS_MAX, fault) ||
 	    !loops_start(process, handover, fault))
 		return false;
-	store_set_limits(process->store,
-			 process->generation->options->limits.max_memory,
-			 process->generation->options->limits.min_free_space);
+	limit_store(process->store, process->generation->options);
 	process->delivery = delivery_service_new(
 		process->loops, process->loops_count, process->store);
 	if (!schedule_new(process->store, process->loops, process->loops_count,

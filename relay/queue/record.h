@@ -77,6 +77,11 @@ uint32_t record_chunks(uint64_t body_size);
 bool record_message_chunks(const struct message_id *id, struct slice record,
 			   uint32_t *chunks_out) MUST_USE;
 
+/* The size of a body in a file, as the record has it; 0: it is in none, or the
+ * record is damaged. */
+uint64_t record_message_file_size(const struct message_id *id,
+				  struct slice record);
+
 /* Recipients that are DELIVERED or FAILED are left out. */
 size_t record_delivery_size(const struct delivery *delivery);
 size_t record_delivery_left(const struct delivery *delivery);

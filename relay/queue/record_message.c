@@ -314,25 +314,51 @@ record_delivery_read_alone(const struct message_id *id,
 	return message_end(&reader, fault);
 }
 
+/* Of a record that may be damaged. */
+static bool
+read_body(struct slice record, bool *is_file_out, uint64_t *size_out)
+{
+	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+
+	take_8(&reader);
+	*is_file_out = (take_8(&reader) & MESSAGE_IS_FILE) != 0;
+	take_32(&reader);
+	take_64(&reader);
+	*size_out = take_64(&reader);
+	return !reader.is_bad && *size_out / BODY_CHUNK < UINT32_MAX - 1;
+}
+
+static bool
+is_whole(const struct message_id *id, struct slice record)
+{
+	struct record_key key;
+
+	record_key_message(&key, id, 0);
+	return record_is_whole(&key, record);
+}
+
 bool
 record_message_chunks(const struct message_id *id, struct slice record,
 		      uint32_t *chunks_out)
 {
-	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
-	struct record_key key;
-	unsigned flags;
+	bool is_file;
 	uint64_t size;
 
-	record_key_message(&key, id, 0);
-	if (!record_is_whole(&key, record))
+	if (!is_whole(id, record) || !read_body(record, &is_file, &size))
 		return false;
-	take_8(&reader);
-	flags = take_8(&reader);
-	take_32(&reader);
-	take_64(&reader);
-	size = take_64(&reader);
-	if (reader.is_bad || size / BODY_CHUNK >= UINT32_MAX - 1)
-		return false;
-	*chunks_out = (flags & MESSAGE_IS_FILE) != 0 ? 0 : record_chunks(size);
+	*chunks_out = is_file ? 0 : record_chunks(size);
 	return true;
+}
+
+/* The checksum is looked at last: nearly no record says that it has one. */
+uint64_t
+record_message_file_size(const struct message_id *id, struct slice record)
+{
+	bool is_file;
+	uint64_t size;
+
+	return read_body(record, &is_file, &size) && is_file &&
+			       is_whole(id, record)
+		       ? size
+		       : 0;
 }

@@ -290,6 +290,7 @@ settle_finish(struct store *store, struct store_settle *settle)
 static void
 put_finish(struct store *store, struct store_put *put)
 {
+	quota_leave(&store->quota, message_size(put->message));
 	if (put->operation.fault.kind == FAULT_NONE) {
 		atomic_fetch_add(&store->puts, 1);
 		spool_file_keep(put->message);
@@ -588,7 +589,7 @@ store_put(struct store *store, struct store_put *put)
 	list_init(&put->operation.link);
 	*fault = (struct fault){0};
 	if (!record_message_check(message, fault) ||
-	    (!store_accepts(store, size) &&
+	    (store_lacks(store, size) != STORE_LACKS_NOTHING &&
 	     !fault_set(fault, FAULT_LIMIT, "no room in the queue"))) {
 		atomic_fetch_add(&store->refused, 1);
 		loop_post(put->loop, &put->operation.post, put_tell);
@@ -596,6 +597,7 @@ store_put(struct store *store, struct store_put *put)
 	}
 	deliveries_make(message, put->loop, &put->deliveries);
 	space_take(&store->space, size);
+	quota_enter(&store->quota, size);
 	store_submit(store, &put->operation, OPERATION_PUT);
 }
 
@@ -646,38 +648,8 @@ store_set_aside(struct store *store, struct slice destination, uint64_t due_ms,
 	store_submit(store, &aside->operation, OPERATION_SET_ASIDE);
 }
 
-bool
-store_accepts(struct store *store, uint64_t size_bytes)
-{
-	return atomic_load(&store->waiting_count) < STORE_OPERATIONS_MAX &&
-	       space_has(&store->space, size_bytes);
-}
-
-void
-store_count(const struct store *store, struct store_counters *out)
-{
-	*out = (struct store_counters){
-		.puts = atomic_load(&store->puts),
-		.settles = atomic_load(&store->settles),
-		.commits = atomic_load(&store->commits),
-		.refused = atomic_load(&store->refused),
-		.damaged = atomic_load(&store->damaged),
-		.waiting = atomic_load(&store->waiting_count),
-		.bytes = engine_used_bytes(store->engine),
-	};
-	engine_count(store->engine, &out->deliveries, &out->due, &out->held);
-}
-
 struct spool_room *
 store_spool_room(struct store *store)
 {
 	return store->room;
-}
-
-void
-store_set_limits(struct store *store, uint64_t memory_bytes,
-		 uint64_t min_free_bytes)
-{
-	atomic_store(&store->space.min_free_bytes, min_free_bytes);
-	spool_room_limit(store->room, memory_bytes);
 }

@@ -42,15 +42,35 @@ struct spool_room;
  * with FAULT_LIMIT. */
 bool store_open(const char *path, uint64_t min_free_bytes,
 		struct store **store_out, struct fault *fault) MUST_USE;
-/* Bounds that options set; at any time (a reload). memory_bytes: of message
- * bytes in memory, all messages together; what is beyond goes to files. */
-void store_set_limits(struct store *store, uint64_t memory_bytes,
-		      uint64_t min_free_bytes);
+/* Bounds that options set; at any time (a reload). 0: none. */
+struct store_limits {
+	uint64_t memory_bytes;   /* of messages in memory, all together; what
+				    is beyond goes to files. 0: all goes */
+	uint64_t min_free_bytes; /* on the disk */
+	uint64_t incoming_bytes; /* of messages being received, wherever they
+				    lie */
+	uint64_t messages, bytes; /* that the queue may hold */
+};
+void store_set_limits(struct store *store, const struct store_limits *limits);
 /* Writes out every operation queued, then closes. No read may be open. */
 void store_close(struct store *store);
-/* Whether puts would be refused now (low on space, too many waiting): the
- * session asks before it says 354 and answers 452 4.3.1. Any thread. */
-bool store_accepts(struct store *store, uint64_t size_bytes);
+/* What a put of this size would be refused for now, which is also logged, now
+ * and then (no-room). Reports of ours are taken all the same. Any thread. */
+enum store_lack {
+	STORE_LACKS_NOTHING,
+	STORE_LACKS_TIME,   /* too many operations wait */
+	STORE_LACKS_DISK,   /* low on space */
+	STORE_LACKS_PLACE,  /* the queue holds as much as it may */
+	STORE_LACKS_INTAKE, /* too much is being received */
+	STORE_LACKS_COUNT,
+};
+enum store_lack store_lacks(struct store *store, uint64_t size_bytes);
+/* The same before a message comes in: the session asks before it says 354. */
+enum store_lack store_lacks_for_new(struct store *store, uint64_t size_bytes);
+/* Bytes of a message that is being received, before they are kept. False: there
+ * would be too many. Any thread. */
+bool store_reserve(struct store *store, uint64_t bytes) MUST_USE;
+void store_release(struct store *store, uint64_t bytes);
 
 /* A recipient's state, in a delivery. */
 struct delivery_recipient {
@@ -288,6 +308,10 @@ struct store_counters {
 	uint64_t due;           /* of them, neither held nor damaged */
 	uint64_t held;          /* of them */
 	uint64_t bytes;         /* of the store's file that are in use, now */
+	uint64_t messages;      /* stored, now, and their bytes: envelopes, */
+	uint64_t message_bytes; /* headers and bodies, wherever they lie */
+	uint64_t incoming;      /* bytes reserved for what is being received */
+	uint64_t memory;        /* message bytes in memory */
 };
 void store_count(const struct store *store, struct store_counters *out);
 

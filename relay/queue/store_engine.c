@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "relay/queue/record.h"
+#include "relay/queue/store_engine_count.h"
 #include "relay/queue/store_suspect.h"
 
 static bool
@@ -77,7 +78,8 @@ engine_open_tables(struct engine *engine, struct fault *fault)
 		mdb_txn_abort(txn);
 		return engine_fault(fault, status, "tables");
 	}
-	if (!engine_check_layout(engine, txn, fault)) {
+	if (!engine_check_layout(engine, txn, fault) ||
+	    !engine_count_open(engine, txn, fault)) {
 		mdb_txn_abort(txn);
 		return false;
 	}
@@ -276,6 +278,14 @@ engine_count(const struct engine *engine, uint64_t *deliveries_out,
 	*held_out = engine->held_count;
 }
 
+void
+engine_count_messages(const struct engine *engine, uint64_t *messages_out,
+		      uint64_t *bytes_out)
+{
+	*messages_out = engine->messages_count;
+	*bytes_out = engine->message_bytes;
+}
+
 uint64_t
 engine_used_bytes(const struct engine *engine)
 {
@@ -299,6 +309,7 @@ engine_begin(struct engine *engine, struct fault *fault)
 		engine->txn = NULL;
 		return engine_fault(fault, status, "transaction");
 	}
+	engine_count_begin(engine);
 	return true;
 }
 
@@ -308,11 +319,16 @@ engine_commit(struct engine *engine, struct fault *fault)
 	int status;
 
 	ASSERT(engine->txn != NULL);
+	if (!engine_count_write(engine, fault)) {
+		engine_abort(engine);
+		return false;
+	}
 	engine_measure(engine, engine->txn);
 	status = mdb_txn_commit(engine->txn);
 	engine->txn = NULL;
 	if (status != 0)
 		return engine_fault(fault, status, "commit");
+	engine_count_committed(engine);
 	return true;
 }
 
@@ -410,6 +426,7 @@ engine_put(struct engine *engine, const struct message *message,
 	if (!message->body.is_file &&
 	    !engine_put_body(engine, message, fault))
 		return false;
+	engine_count_put(engine, message);
 	LIST_EACH (item, deliveries) {
 		struct delivery *delivery =
 			CONTAINER(item, struct delivery, link);
@@ -495,6 +512,11 @@ engine_delete_message(struct engine *engine, const struct message_id *id,
 			    fault))
 		return false;
 	while (found && status == 0) {
+		status = mdb_cursor_get(cursor, &name, &value,
+					MDB_GET_CURRENT);
+		if (status != 0)
+			break;
+		engine_count_gone(engine, &name, &value);
 		status = mdb_cursor_del(cursor, 0);
 		if (status != 0)
 			break;

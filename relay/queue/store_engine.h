@@ -91,6 +91,9 @@ uint64_t engine_used_bytes(const struct engine *engine);
  * that are held (the others are damaged). Any thread. */
 void engine_count(const struct engine *engine, uint64_t *deliveries_out,
 		  uint64_t *due_out, uint64_t *held_out);
+/* Likewise: messages, and their bytes wherever they lie. */
+void engine_count_messages(const struct engine *engine, uint64_t *messages_out,
+			   uint64_t *bytes_out);
 
 /* --- reads --- */
 

@@ -3,6 +3,7 @@
  *
  *	store_engine.c       opening, puts and settlements
  *	store_engine_alter.c what an administrator decides
+ *	store_engine_count.c how much there is of it
  *	store_engine_page.c  reads of the whole queue, in pages
  *	store_engine_read.c  reads, each a transaction of its own
  */
@@ -18,6 +19,8 @@
 /* In `about`: which layout this store has. */
 #define LAYOUT_KEY "layout"
 #define LAYOUT "1"
+/* Likewise: how many messages it has (store_engine_count.h). */
+#define COUNT_KEY "count"
 
 /* What an engine for reading has, too. */
 #define TABLES_OF_PAGES(X)                                                     \
@@ -30,15 +33,21 @@
 	X(held)                                                                \
 	X(damaged)
 
+struct engine_count {
+	uint64_t messages, bytes;
+};
+
 struct engine {
 	MDB_env *env;
 	MDB_txn *txn; /* the writer's, while one is open */
 #define TABLE_FIELD(name) MDB_dbi name;
 	TABLES(TABLE_FIELD)
 #undef TABLE_FIELD
+	/* As of the last commit, and with what the open transaction does. */
+	struct engine_count counted, counting;
 	size_t page_size;
 	_Atomic uint64_t reusable_bytes, used_bytes, deliveries_count,
-		due_count, held_count;
+		due_count, held_count, messages_count, message_bytes;
 };
 
 static inline MDB_val

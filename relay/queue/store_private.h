@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 
+#include "relay/queue/quota.h"
 #include "relay/queue/space.h"
 #include "relay/queue/spool.h"
 #include "relay/queue/store.h"
@@ -24,6 +25,8 @@ struct store {
 	struct engine *engine;
 	struct spool_room *room;
 	struct space space;
+	struct quota quota;
+	atomic_uint_fast64_t lack_told_ms[STORE_LACKS_COUNT];
 	struct worker *readers;
 	uv_thread_t thread;
 	uint64_t readers_checked_ms; /* its own */

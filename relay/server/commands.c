@@ -94,8 +94,6 @@ static const struct reply reply_too_big = {
 	552, "5.3.4",
 	"Message size exceeds the limit that EHLO gives as SIZE "
 	"(limits.max_message_size)"};
-static const struct reply reply_no_room = {
-	452, "4.3.1", "Insufficient system storage, try again later"};
 static const struct reply reply_not_allowed = {
 	550, "5.7.1",
 	"Relaying is not allowed from your address: the listener's allow_from "
@@ -367,9 +365,8 @@ mail_check(const struct session *session, struct slice args,
 		return refusal;
 	if (size > limits->max_message_size)
 		return &reply_too_big;
-	if (!store_accepts(session->share->store, size))
-		return &reply_no_room;
-	return NULL;
+	return transaction_lack(
+		store_lacks_for_new(session->share->store, size));
 }
 
 static enum step
@@ -452,9 +449,7 @@ data_check(const struct session *session, struct slice args,
 		return &reply_no_args;
 	if (transaction_recipients(session->transaction) == 0)
 		return &reply_no_rcpt;
-	if (!store_accepts(session->share->store, 0))
-		return &reply_no_room;
-	return NULL;
+	return transaction_room(session->transaction);
 }
 
 static enum step
@@ -493,10 +488,9 @@ chunk_refusal(const struct session *session)
 		return &reply_sequence;
 	if (session->state == SESSION_MAIL)
 		return &reply_no_rcpt_bdat;
-	if (session->state == SESSION_RCPT &&
-	    !store_accepts(session->share->store, 0))
-		return &reply_no_room;
-	return NULL;
+	return session->state == SESSION_RCPT
+		       ? transaction_room(session->transaction)
+		       : NULL;
 }
 
 /* The octets come whatever is wrong with the command: whether they are taken is

@@ -5,6 +5,9 @@ static const struct reply reply_long_word = {
 	554, "5.6.0",
 	"A header line is longer than 998 octets and cannot be folded"};
 
+/* 128 octets of fields for a part, which has five itself. */
+#define REPAIR_FACTOR_MAX 32
+
 bool
 second_pass_is_due(struct transaction *transaction,
 		   const struct prepare_bytes *bytes)
@@ -34,6 +37,18 @@ begin_again(struct transaction *transaction)
 			 2 * transaction_header_max(transaction) + KIB);
 }
 
+/* It needs room beside the one that is read. What is added for each part of it
+ * is bounded by the parts that so many bytes may have. */
+static bool
+reserve(struct transaction *transaction)
+{
+	uint64_t max = repair_size_max(transaction->size);
+
+	if (max / REPAIR_FACTOR_MAX > transaction->size)
+		max = transaction->size * REPAIR_FACTOR_MAX;
+	return transaction_reserve(transaction, transaction->size + max);
+}
+
 static bool
 on_decided(void *owner, const struct repair_report *report)
 {
@@ -41,13 +56,16 @@ on_decided(void *owner, const struct repair_report *report)
 	enum prepare_outcome outcome = prepare_settle(
 		&transaction->needs, report, &transaction->notes);
 
-	if (outcome == PREPARE_WRITE) {
+	if (outcome == PREPARE_WRITE && reserve(transaction)) {
 		transaction->report = *report;
 		begin_again(transaction);
 		return true;
 	}
 	transaction->pass = NULL; /* it goes by itself */
-	if (outcome == PREPARE_REFUSE)
+	if (outcome == PREPARE_WRITE)
+		transaction_give_up(transaction, &transaction_reply_intake,
+				    SLICE_NONE, SLICE("limits.max_incoming"));
+	else if (outcome == PREPARE_REFUSE)
 		transaction_give_up(transaction, &reply_long_word, SLICE_NONE,
 				    SLICE("prepare.long_lines"));
 	else

@@ -10,6 +10,14 @@
 static const struct reply reply_queued = {250, "2.0.0", "Ok: queued as "};
 static const struct reply reply_no_room = {
 	452, "4.3.1", "Insufficient system storage, try again later"};
+static const struct reply reply_queue_full = {
+	452, "4.3.1",
+	"The queue holds as much as it may (limits.max_queue_messages, "
+	"max_queue_size), try again later"};
+const struct reply transaction_reply_intake = {
+	452, "4.3.1",
+	"Too much mail is being received at once (limits.max_incoming), try "
+	"again later"};
 const struct reply transaction_reply_local_error = {
 	451, "4.3.0", "Local error in processing, try again later"};
 static const struct reply reply_signing_failed = {
@@ -63,6 +71,7 @@ transaction_new(const struct transaction_setup *setup,
 		claims_copy(setup->origin, arena, origin);
 		transaction->setup.origin = origin;
 	}
+	transaction->announced = mail->size;
 	message = message_new(mail->path.address);
 	message->declared_8bit = mail->declared_8bit;
 	message->declared_smtputf8 = mail->declared_smtputf8;
@@ -82,9 +91,51 @@ transaction_new(const struct transaction_setup *setup,
 	return transaction;
 }
 
+/* --- room --- */
+
+const struct reply *
+transaction_lack(enum store_lack lack)
+{
+	static const struct reply *const replies[STORE_LACKS_COUNT] = {
+		[STORE_LACKS_TIME] = &reply_no_room,
+		[STORE_LACKS_DISK] = &reply_no_room,
+		[STORE_LACKS_PLACE] = &reply_queue_full,
+		[STORE_LACKS_INTAKE] = &transaction_reply_intake,
+	};
+
+	return replies[lack];
+}
+
+const struct reply *
+transaction_room(const struct transaction *transaction)
+{
+	return transaction_lack(store_lacks_for_new(
+		transaction->setup.store, transaction->announced));
+}
+
+bool
+transaction_reserve(struct transaction *transaction, uint64_t bytes)
+{
+	if (bytes <= transaction->reserved)
+		return true;
+	if (!store_reserve(transaction->setup.store,
+			   bytes - transaction->reserved))
+		return false;
+	transaction->reserved = bytes;
+	return true;
+}
+
+static void
+release(struct transaction *transaction)
+{
+	store_release(transaction->setup.store, transaction->reserved);
+	transaction->reserved = 0;
+}
+
 static void
 transaction_free(struct transaction *transaction)
 {
+	release(transaction);
 	version_cancel(&transaction->version);
 	message_unref(transaction->message);
 	generation_unref(transaction->setup.generation);
@@ -184,6 +235,7 @@ refuse(struct transaction *transaction, const struct reply *reply,
 	transaction->refusal_extra = arena_copy(&transaction->arena, extra);
 	text_add(&transaction->reason, reason);
 	version_cancel(&transaction->version);
+	release(transaction);
 }
 
 static void
@@ -393,6 +445,8 @@ transaction_data(struct transaction *transaction, enum transaction_bytes bytes)
 	newline_init(&transaction->newline);
 	transaction->newline.keeps_dots = bytes == TRANSACTION_BDAT;
 	transaction->message->received_ms = clock_wall_ms();
+	/* Where another was quicker it gets what it needs as it comes. */
+	(void)transaction_reserve(transaction, transaction->announced);
 	if (rewrites_from(transaction))
 		rewriter_init(&transaction->rewriter, &transaction->rewrite,
 			      transaction->message->reverse_path.len == 0,
@@ -466,6 +520,11 @@ take(void *owner, struct slice bytes)
 	if (transaction->size > size_max) {
 		refuse(transaction, &reply_too_big, SLICE_NONE,
 		       SLICE("limits.max_message_size"));
+		return true;
+	}
+	if (!transaction_reserve(transaction, transaction->size)) {
+		refuse(transaction, &transaction_reply_intake, SLICE_NONE,
+		       SLICE("limits.max_incoming"));
 		return true;
 	}
 	if (rewrites_from(transaction))

@@ -71,6 +71,11 @@ transaction_message(const struct transaction *transaction);
 const struct options *
 transaction_options(const struct transaction *transaction);
 
+/* What is answered where the store lacks something; NULL: it does not. */
+const struct reply *transaction_lack(enum store_lack lack);
+/* The same for this message, before its bytes come. */
+const struct reply *transaction_room(const struct transaction *transaction);
+
 enum transaction_bytes {
 	TRANSACTION_DATA, /* dots are stuffed; CRLF.CRLF is the end */
 	TRANSACTION_BDAT, /* RFC 3030: as they are; the end is by count */

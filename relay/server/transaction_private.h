@@ -42,6 +42,8 @@ struct transaction {
 	struct text rewritten;
 	struct version *version; /* the message in the making */
 	uint64_t size;           /* of its bytes so far */
+	uint64_t announced;      /* by MAIL's SIZE */
+	uint64_t reserved;       /* of the store */
 	bool is_blocked;         /* until it has drained */
 	struct prepare_facts facts;
 	bool adds_date, adds_message_id;
@@ -76,6 +78,8 @@ size_t transaction_header_max(const struct transaction *transaction);
 void transaction_make(struct transaction *transaction, size_t header_max);
 /* No more bytes will come, and none will be changed: signed and stored. */
 void transaction_finish(struct transaction *transaction);
+/* That many bytes are to be kept, or kept already. */
+bool transaction_reserve(struct transaction *transaction, uint64_t bytes);
 /* Tells at once; behind the end of data. */
 void transaction_give_up(struct transaction *transaction,
 			 const struct reply *reply, struct slice extra,
@@ -83,6 +87,7 @@ void transaction_give_up(struct transaction *transaction,
 
 extern const struct reply transaction_reply_local_error;
 extern const struct reply transaction_reply_unsigned;
+extern const struct reply transaction_reply_intake;
 
 /* --- second_pass.c --- */
 

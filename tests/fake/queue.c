@@ -8,6 +8,7 @@
 
 static enum fault_kind failing[FAKE_PARTS];
 static bool is_full;
+static uint64_t incoming, incoming_max;
 static size_t spool_at_once;
 static size_t stored;
 static struct text last;
@@ -43,6 +44,12 @@ fake_queue_is_full(bool full)
 }
 
 void
+fake_queue_incoming_max(uint64_t bytes)
+{
+	incoming_max = bytes;
+}
+
+void
 fake_queue_slow(size_t bytes)
 {
 	spool_at_once = bytes;
@@ -73,6 +80,8 @@ fake_queue_forget(void)
 	ASSERT(order_open == NULL);
 	ASSERT(spool_open == NULL);
 	memset(failing, 0, sizeof(failing));
+	ASSERT(incoming == 0);
+	incoming_max = 0;
 	is_full = false;
 	spool_at_once = 0;
 	stored = 0;
@@ -234,12 +243,32 @@ recheck_start(struct recheck *recheck, struct store *store, struct loop *loop,
 
 /* --- store --- */
 
-bool
-store_accepts(struct store *store, uint64_t size_bytes)
+enum store_lack
+store_lacks_for_new(struct store *store, uint64_t size_bytes)
 {
 	(void)store;
-	(void)size_bytes;
-	return !is_full;
+	if (incoming_max > 0 &&
+	    incoming + (size_bytes > 0 ? size_bytes : 1) > incoming_max)
+		return STORE_LACKS_INTAKE;
+	return is_full ? STORE_LACKS_DISK : STORE_LACKS_NOTHING;
+}
+
+bool
+store_reserve(struct store *store, uint64_t bytes)
+{
+	(void)store;
+	if (incoming_max > 0 && incoming + bytes > incoming_max)
+		return false;
+	incoming += bytes;
+	return true;
+}
+
+void
+store_release(struct store *store, uint64_t bytes)
+{
+	(void)store;
+	ASSERT(incoming >= bytes);
+	incoming -= bytes;
 }
 
 void

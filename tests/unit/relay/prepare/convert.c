@@ -412,7 +412,9 @@ Test(convert, no_room, .timeout = 60)
 	begin();
 	large_write(&bytes);
 	message = original_make(OLD TRACE, text_slice(&bytes));
-	store_set_limits(store, 256 * MIB, UINT64_MAX / 2);
+	store_set_limits(store, &(struct store_limits){
+			.memory_bytes = 256 * MIB,
+			.min_free_bytes = UINT64_MAX / 2});
 	convert_wait(message);
 	cr_expect_null(seen.message);
 	cr_expect_eq(seen.trouble, TROUBLE_LOCAL, "%s", seen.detail);

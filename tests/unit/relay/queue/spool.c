@@ -138,7 +138,9 @@ Test(spool, keeps_what_is_written, .init = begin, .fini = end)
 		struct spool *spool;
 
 		memset(&seen, 0, sizeof(seen));
-		store_set_limits(store, row->memory, 0);
+		store_set_limits(store, &(struct store_limits){
+			.memory_bytes = row->memory,
+			.min_free_bytes = 0});
 		spool = spool_fill(message, row->size, row->piece);
 		spool_finish(spool);
 		cr_expect_eq(seen.done, 0, "%s: from inside", row->name);
@@ -175,7 +177,9 @@ Test(spool, cancel_at_any_size, .init = begin, .fini = end)
 			struct spool *spool;
 
 			memset(&seen, 0, sizeof(seen));
-			store_set_limits(store, row->memory, 0);
+			store_set_limits(store, &(struct store_limits){
+			.memory_bytes = row->memory,
+			.min_free_bytes = 0});
 			spool = spool_fill(message, row->size, row->piece);
 			if (finished)
 				spool_finish(spool);
@@ -206,7 +210,9 @@ Test(spool, no_room_is_a_limit, .init = begin, .fini = end)
 	struct message *message = message_new(SLICE_NONE);
 	struct spool *spool;
 
-	store_set_limits(store, 0, UINT64_MAX / 4);
+	store_set_limits(store, &(struct store_limits){
+			.memory_bytes = 0,
+			.min_free_bytes = UINT64_MAX / 4});
 	spool = spool_fill(message, 1000000, 65536);
 	while (seen.failed == 0)
 		uv_run(&loop.uv, UV_RUN_ONCE);
@@ -226,7 +232,9 @@ Test(spool, a_damaged_file_is_seen, .init = begin, .fini = end)
 	char name[160], id[MESSAGE_ID_TEXT + 1];
 	int file;
 
-	store_set_limits(store, 1 << 20, 0);
+	store_set_limits(store, &(struct store_limits){
+			.memory_bytes = 1 << 20,
+			.min_free_bytes = 0});
 	spool = spool_fill(message, 1000000, 65536);
 	spool_finish(spool);
 	while (seen.done + seen.failed == 0)

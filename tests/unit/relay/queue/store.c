@@ -302,8 +302,10 @@ Test(store, refuses_below_the_low_water_mark, .init = start, .fini = end)
 
 	list_init(&deliveries);
 	cr_assert(put_wait(store, &loop, message, &deliveries, &fault));
-	store_set_limits(store, 1 << 20, UINT64_MAX / 4);
-	cr_expect_not(store_accepts(store, 0));
+	store_set_limits(store, &(struct store_limits){
+			.memory_bytes = 1 << 20,
+			.min_free_bytes = UINT64_MAX / 4});
+	cr_expect_eq(store_lacks(store, 0), STORE_LACKS_DISK);
 	cr_expect_not(put_wait(store, &loop, second, NULL, &fault));
 	cr_expect_eq(fault.kind, FAULT_LIMIT);
 	/* outcomes go on */
@@ -311,8 +313,10 @@ Test(store, refuses_below_the_low_water_mark, .init = start, .fini = end)
 	cr_expect(settle_wait(store, &loop, first(&deliveries), 0, NULL,
 			      &fault));
 	deliveries_free_all(&deliveries);
-	store_set_limits(store, 1 << 20, 0);
-	cr_expect(store_accepts(store, 0));
+	store_set_limits(store, &(struct store_limits){
+			.memory_bytes = 1 << 20,
+			.min_free_bytes = 0});
+	cr_expect_eq(store_lacks(store, 0), STORE_LACKS_NOTHING);
 	cr_expect(put_wait(store, &loop, second, NULL, &fault));
 }
 

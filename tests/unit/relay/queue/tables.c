@@ -495,7 +495,9 @@ static void
 check_messages(MDB_txn *txn)
 {
 	struct engine *engine = store->engine;
+	struct store_counters counters;
 	size_t keys = 0, files = 0;
+	uint64_t messages = 0, bytes = 0;
 	MDB_cursor *cursor;
 	MDB_val name, value;
 
@@ -508,6 +510,7 @@ check_messages(MDB_txn *txn)
 		uint32_t chunks;
 		bool has_delivery;
 
+		bytes += value.mv_size;
 		memcpy(id.bytes, name.mv_data, MESSAGE_ID_SIZE);
 		record_key_message(&key, &id, 0);
 		cr_assert_eq(name.mv_size, key.len);
@@ -523,7 +526,9 @@ check_messages(MDB_txn *txn)
 			cr_expect(key_is_there(txn, engine->messages, &key));
 		}
 		keys += 1 + chunks;
+		messages++;
 		files += message->body.is_file;
+		bytes += message->body.is_file ? message->body.size : 0;
 		if (message->body.is_file)
 			cr_expect(file_is_there(&id), "its body is lost");
 		message_unref(message);
@@ -536,6 +541,12 @@ check_messages(MDB_txn *txn)
 	cr_expect_eq(keys, table_size(txn, engine->messages),
 		     "chunks of no message");
 	cr_expect_eq(files, files_count(), "files of no message");
+	store_count(store, &counters);
+	cr_expect_eq(counters.messages, messages, "%zu are counted of %zu",
+		     (size_t)counters.messages, (size_t)messages);
+	cr_expect_eq(counters.message_bytes, bytes,
+		     "%zu bytes are counted of %zu",
+		     (size_t)counters.message_bytes, (size_t)bytes);
 }
 
 static void
@@ -576,7 +587,9 @@ Test(tables, agree_after_any_operations)
 {
 	directory_make(path);
 	begin();
-	store_set_limits(store, 0, 0);
+	store_set_limits(store, &(struct store_limits){
+			.memory_bytes = 0,
+			.min_free_bytes = 0});
 	srandom(7);
 	for (int i = 0; i < STEPS; i++) {
 		step();
@@ -585,7 +598,9 @@ Test(tables, agree_after_any_operations)
 		check_kept("while it is open");
 		end();
 		begin();
-		store_set_limits(store, 0, 0);
+		store_set_limits(store, &(struct store_limits){
+			.memory_bytes = 0,
+			.min_free_bytes = 0});
 		check_kept("once opened anew");
 	}
 	cr_expect_gt(kept_count, DELIVERIES_MIN / 2, "nothing was tested");
@@ -604,7 +619,9 @@ child_main(int out, unsigned seed)
 {
 	kept_count = 0;
 	begin();
-	store_set_limits(store, 0, 0);
+	store_set_limits(store, &(struct store_limits){
+			.memory_bytes = 0,
+			.min_free_bytes = 0});
 	srandom(seed);
 	for (;;) {
 		step();

@@ -20,6 +20,7 @@
  *	reload WHAT      a generation comes in which WHAT is another: see reload()
  *	fail PART KIND   store, spool, signer or dovecot: limit, system, none
  *	full yes|no      the store's answer to "do you accept?"
+ *	incoming BYTES   that may be received at once
  *	slow COUNT       the spool drains after so many octets
  *	stored COUNT     messages in the store by now
  *	= TEXT           stands in the message stored last; >= RAW likewise
@@ -698,6 +699,9 @@ say(struct slice word, struct slice rest, struct slice whole)
 		reload(rest);
 	} else if (slice_eq(word, SLICE("full"))) {
 		fake_queue_is_full(slice_eq(rest, SLICE("yes")));
+	} else if (slice_eq(word, SLICE("incoming"))) {
+		cr_assert(slice_number(rest, &number));
+		fake_queue_incoming_max(number);
 	} else if (slice_eq(word, SLICE("slow"))) {
 		cr_assert(slice_number(rest, &number));
 		fake_queue_slow(number);

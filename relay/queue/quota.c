@@ -1,0 +1,60 @@
+#include "relay/queue/quota.h"
+
+#include "base/check.h"
+
+static bool
+fits(uint64_t used, uint64_t more, uint64_t max)
+{
+	return max == 0 || (used <= max && more <= max - used);
+}
+
+bool
+quota_may_reserve(const struct quota *quota, uint64_t bytes)
+{
+	return fits(atomic_load(&quota->incoming), bytes > 0 ? bytes : 1,
+		    atomic_load(&quota->incoming_max));
+}
+
+bool
+quota_reserve(struct quota *quota, uint64_t bytes)
+{
+	uint64_t max = atomic_load(&quota->incoming_max);
+	uint_fast64_t used = atomic_load(&quota->incoming);
+
+	do {
+		if (!fits(used, bytes, max))
+			return false;
+	} while (!atomic_compare_exchange_weak(&quota->incoming, &used,
+					       used + bytes));
+	return true;
+}
+
+void
+quota_release(struct quota *quota, uint64_t bytes)
+{
+	ASSERT(atomic_fetch_sub(&quota->incoming, bytes) >= bytes);
+}
+
+bool
+quota_has_place(const struct quota *quota, uint64_t stored_messages,
+		uint64_t stored_bytes, uint64_t bytes)
+{
+	return fits(stored_messages + atomic_load(&quota->messages), 1,
+		    atomic_load(&quota->messages_max)) &&
+	       fits(stored_bytes + atomic_load(&quota->bytes), bytes,
+		    atomic_load(&quota->bytes_max));
+}
+
+void
+quota_enter(struct quota *quota, uint64_t bytes)
+{
+	atomic_fetch_add(&quota->messages, 1);
+	atomic_fetch_add(&quota->bytes, bytes);
+}
+
+void
+quota_leave(struct quota *quota, uint64_t bytes)
+{
+	ASSERT(atomic_fetch_sub(&quota->messages, 1) >= 1);
+	ASSERT(atomic_fetch_sub(&quota->bytes, bytes) >= bytes);
+}

@@ -1,0 +1,116 @@
+#include "base/log.h"
+#include "relay/limits.h"
+#include "relay/queue/store_private.h"
+
+/* What is refused for is said once a minute, not to every client. */
+static void
+lack_tell(struct store *store, enum store_lack lack)
+{
+	static const char *const reasons[STORE_LACKS_COUNT] = {
+		[STORE_LACKS_TIME] = "too much waits to be written",
+		[STORE_LACKS_DISK] = "limits.min_free_space",
+		[STORE_LACKS_PLACE] =
+			"limits.max_queue_messages or limits.max_queue_size",
+		[STORE_LACKS_INTAKE] = "limits.max_incoming",
+	};
+	uint_fast64_t told_ms = atomic_load(&store->lack_told_ms[lack]);
+	uint64_t now_ms = clock_now_ms();
+	uint64_t messages, bytes;
+	struct log line;
+
+	if ((told_ms != 0 && now_ms < told_ms + STORE_LACK_TELL_MS) ||
+	    !atomic_compare_exchange_strong(&store->lack_told_ms[lack],
+					    &told_ms, now_ms))
+		return;
+	engine_count_messages(store->engine, &messages, &bytes);
+	log_begin(&line, LOG_LEVEL_WARNING, "no-room");
+	log_string(&line, "reason", reasons[lack]);
+	log_number(&line, "messages", messages);
+	log_number(&line, "bytes", bytes);
+	log_number(&line, "incoming", atomic_load(&store->quota.incoming));
+	log_send(&line);
+}
+
+static enum store_lack
+lack_find(struct store *store, uint64_t size_bytes)
+{
+	uint64_t messages, bytes;
+
+	if (atomic_load(&store->waiting_count) >= STORE_OPERATIONS_MAX)
+		return STORE_LACKS_TIME;
+	if (!space_has(&store->space, size_bytes))
+		return STORE_LACKS_DISK;
+	engine_count_messages(store->engine, &messages, &bytes);
+	if (!quota_has_place(&store->quota, messages, bytes, size_bytes))
+		return STORE_LACKS_PLACE;
+	return STORE_LACKS_NOTHING;
+}
+
+enum store_lack
+store_lacks(struct store *store, uint64_t size_bytes)
+{
+	enum store_lack lack = lack_find(store, size_bytes);
+
+	if (lack != STORE_LACKS_NOTHING)
+		lack_tell(store, lack);
+	return lack;
+}
+
+enum store_lack
+store_lacks_for_new(struct store *store, uint64_t size_bytes)
+{
+	enum store_lack lack = store_lacks(store, size_bytes);
+
+	if (lack == STORE_LACKS_NOTHING &&
+	    !quota_may_reserve(&store->quota, size_bytes)) {
+		lack = STORE_LACKS_INTAKE;
+		lack_tell(store, lack);
+	}
+	return lack;
+}
+
+bool
+store_reserve(struct store *store, uint64_t bytes)
+{
+	if (quota_reserve(&store->quota, bytes))
+		return true;
+	lack_tell(store, STORE_LACKS_INTAKE);
+	return false;
+}
+
+void
+store_release(struct store *store, uint64_t bytes)
+{
+	quota_release(&store->quota, bytes);
+}
+
+void
+store_set_limits(struct store *store, const struct store_limits *limits)
+{
+	struct quota *quota = &store->quota;
+
+	atomic_store(&store->space.min_free_bytes, limits->min_free_bytes);
+	atomic_store(&quota->incoming_max, limits->incoming_bytes);
+	atomic_store(&quota->messages_max, limits->messages);
+	atomic_store(&quota->bytes_max, limits->bytes);
+	spool_room_limit(store->room, limits->memory_bytes);
+}
+
+void
+store_count(const struct store *store, struct store_counters *out)
+{
+	*out = (struct store_counters){
+		.puts = atomic_load(&store->puts),
+		.settles = atomic_load(&store->settles),
+		.commits = atomic_load(&store->commits),
+		.refused = atomic_load(&store->refused),
+		.damaged = atomic_load(&store->damaged),
+		.waiting = atomic_load(&store->waiting_count),
+		.bytes = engine_used_bytes(store->engine),
+		.incoming = atomic_load(&store->quota.incoming),
+		.memory = spool_room_memory(store->room),
+	};
+	engine_count(store->engine, &out->deliveries, &out->due, &out->held);
+	engine_count_messages(store->engine, &out->messages,
+			      &out->message_bytes);
+}

@@ -1,0 +1,206 @@
+#include <criterion/criterion.h>
+
+#include "base/clock.h"
+#include "relay/queue/quota.h"
+#include "relay/queue/spool.h"
+#include "relay/queue/store_engine_private.h"
+#include "relay/queue/store_private.h"
+#include "tests/fake/log.h"
+#include "tests/unit/relay/queue/queue.h"
+
+#define HELD 100
+
+static const struct quota_row {
+	const char *name;
+	uint64_t max, more;
+	bool fits;
+} quota_rows[] = {
+	{"no limit", 0, UINT64_MAX / 2, true},
+	{"room", 200, 99, true},
+	{"exactly", 200, 100, true},
+	{"one too many", 200, 101, false},
+	{"it was lowered", 50, 1, false},
+	{"more than there is", 200, UINT64_MAX, false},
+};
+
+Test(quota, reserves_up_to_the_bound)
+{
+	for (size_t i = 0; i < COUNT(quota_rows); i++) {
+		const struct quota_row *row = &quota_rows[i];
+		struct quota quota = {.incoming = HELD,
+				      .incoming_max = row->max};
+
+		cr_expect_eq(quota_may_reserve(&quota, row->more), row->fits,
+			     "%s", row->name);
+		cr_expect_eq(quota_reserve(&quota, row->more), row->fits, "%s",
+			     row->name);
+		if (row->fits)
+			quota_release(&quota, row->more);
+		cr_expect_eq(quota.incoming, HELD, "%s", row->name);
+	}
+}
+
+Test(quota, nothing_announced_is_something)
+{
+	struct quota quota = {.incoming = HELD, .incoming_max = HELD};
+
+	cr_expect_not(quota_may_reserve(&quota, 0));
+	cr_expect(quota_reserve(&quota, 0));
+}
+
+Test(quota, counts_what_is_on_its_way)
+{
+	struct quota quota = {.messages_max = 3, .bytes_max = 1000};
+
+	cr_expect(quota_has_place(&quota, 1, 100, 900));
+	cr_expect_not(quota_has_place(&quota, 1, 100, 901));
+	quota_enter(&quota, 500);
+	cr_expect(quota_has_place(&quota, 1, 100, 400));
+	cr_expect_not(quota_has_place(&quota, 1, 100, 401));
+	quota_enter(&quota, 0);
+	cr_expect_not(quota_has_place(&quota, 1, 100, 1), "messages");
+	quota_leave(&quota, 500);
+	cr_expect(quota_has_place(&quota, 1, 100, 900));
+}
+
+/* --- in the store --- */
+
+static char path[64];
+static struct loop loop;
+static struct store *store;
+static uv_async_t keep;
+
+static void
+on_keep(uv_async_t *handle)
+{
+	uv_close((uv_handle_t *)handle, NULL);
+}
+
+static void
+open_store(void)
+{
+	struct fault fault = {0};
+
+	cr_assert(store_open(path, 0, &store, &fault), "%s", fault.text);
+}
+
+static void
+start(void)
+{
+	directory_make(path);
+	cr_assert(loop_init(&loop, 0, NULL));
+	uv_async_init(&loop.uv, &keep, on_keep);
+	open_store();
+	cr_assert(loop_start(&loop, NULL));
+}
+
+static void
+end(void)
+{
+	uv_async_send(&keep);
+	loop_stop(&loop);
+	loop_join(&loop);
+	store_close(store);
+	loop_done(&loop);
+	directory_remove(path);
+	fake_log_clear();
+}
+
+static bool
+put(size_t body_size, struct list *deliveries)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "b@x.example", body_size);
+	struct fault fault = {0};
+
+	return put_wait(store, &loop, message, deliveries, &fault);
+}
+
+Test(quota, the_queue_takes_no_more_than_it_may, .init = start, .fini = end)
+{
+	struct store_limits limits = {.memory_bytes = MIB, .messages = 2};
+	CLEAN(message_unref_clean) struct message *report =
+		message_make("", "a@example.org", 10);
+	struct store_counters counters;
+	struct list deliveries;
+	struct fault fault;
+	struct delivery *first;
+
+	report->is_report = true;
+	list_init(&deliveries);
+	store_set_limits(store, &limits);
+	cr_assert(put(10, &deliveries));
+	cr_assert(put(10, NULL));
+	cr_expect_eq(store_lacks(store, 0), STORE_LACKS_PLACE);
+	cr_expect_not(put(10, NULL));
+	cr_expect_eq(fake_log_count("no-room", NULL), 1, "once a minute");
+
+	/* A report of ours takes its original's place, and more. */
+	first = CONTAINER(deliveries.next, struct delivery, link);
+	first->recipients[0].outcome = OUTCOME_DEFERRED;
+	cr_expect(settle_wait(store, &loop, first, 0, report, &fault));
+	store_count(store, &counters);
+	cr_expect_eq(counters.messages, 3);
+
+	limits.messages = 0;
+	limits.bytes = counters.message_bytes + 500;
+	store_set_limits(store, &limits);
+	cr_expect_eq(store_lacks(store, 500), STORE_LACKS_NOTHING);
+	cr_expect_eq(store_lacks(store, 501), STORE_LACKS_PLACE);
+	cr_expect_eq(store_lacks_for_new(store, 0), STORE_LACKS_NOTHING);
+	limits.incoming_bytes = 100;
+	store_set_limits(store, &limits);
+	cr_assert(store_reserve(store, 100));
+	cr_expect_eq(store_lacks_for_new(store, 0), STORE_LACKS_INTAKE);
+	/* What is in already goes on. */
+	cr_expect_eq(store_lacks(store, 500), STORE_LACKS_NOTHING);
+	store_release(store, 100);
+	deliveries_free_all(&deliveries);
+}
+
+static const struct count_row {
+	const char *name;
+	bool is_dropped; /* as in a store of an older version; else damaged */
+} count_rows[] = {
+	{"not there", true},
+	{"damaged", false},
+};
+
+Test(quota, what_cannot_be_read_is_counted_anew, .init = start, .fini = end)
+{
+	struct store_counters before, after;
+
+	for (size_t i = 0; i < 3; i++)
+		cr_assert(put(i * BODY_CHUNK, NULL));
+	store_count(store, &before);
+	cr_assert_eq(before.messages, 3);
+	cr_assert_gt(before.message_bytes, 3 * BODY_CHUNK);
+	for (size_t i = 0; i < COUNT(count_rows); i++) {
+		const struct count_row *row = &count_rows[i];
+		MDB_val name = {sizeof(COUNT_KEY) - 1, (void *)COUNT_KEY}, value;
+		MDB_dbi about = store->engine->about;
+		MDB_txn *txn;
+
+		cr_assert_eq(mdb_txn_begin(store->engine->env, NULL, 0, &txn),
+			     0);
+		cr_assert_eq(mdb_get(txn, about, &name, &value), 0);
+		if (row->is_dropped) {
+			cr_assert_eq(mdb_del(txn, about, &name, NULL), 0);
+		} else {
+			char copy[64] = "";
+
+			cr_assert_lt(value.mv_size, sizeof(copy));
+			memcpy(copy, value.mv_data, value.mv_size);
+			copy[value.mv_size - 1] ^= 1;
+			value.mv_data = copy;
+			cr_assert_eq(mdb_put(txn, about, &name, &value, 0), 0);
+		}
+		cr_assert_eq(mdb_txn_commit(txn), 0);
+		store_close(store);
+		open_store();
+		store_count(store, &after);
+		cr_expect_eq(after.messages, before.messages, "%s", row->name);
+		cr_expect_eq(after.message_bytes, before.message_bytes, "%s",
+			     row->name);
+	}
+}
