@@ -168,7 +168,7 @@ static void
 deliver_all(bool is_looking)
 {
 	for (unsigned i = 0; i < COUNT(destinations); i++) {
-		struct list there, *item;
+		struct list there;
 		struct fault fault = {0};
 
 		list_init(&there);
@@ -177,7 +177,7 @@ deliver_all(bool is_looking)
 			fprintf(stderr, "due: %s\n", fault.text);
 			_exit(14);
 		}
-		while ((item = list_take_first(&there)) != NULL) {
+		LIST_EACH (item, &there) {
 			struct delivery *delivery =
 				CONTAINER(item, struct delivery, link);
 
@@ -188,11 +188,11 @@ deliver_all(bool is_looking)
 			for (size_t j = 0; j < delivery->recipients_count; j++)
 				delivery->recipients[j].outcome =
 					OUTCOME_DELIVERED;
-			if (!settle_wait(store, &loop, delivery, 0, NULL,
-					 &fault))
-				_exit(15);
-			delivery_free(delivery);
 		}
+		/* Together: alone, each would wait for others to come. */
+		if (!settle_all_wait(store, &loop, &there, &fault))
+			_exit(15);
+		deliveries_free_all(&there);
 	}
 }
 

@@ -191,6 +191,55 @@ settle_wait(struct store *store, struct loop *loop, struct delivery *delivery,
 	return is_done;
 }
 
+/* Settlements that wait together for one answer. */
+struct settle_group {
+	struct waiter waiter;
+	size_t left;
+	struct fault fault;
+	bool has_failed;
+	struct store_settle settles[];
+};
+
+/* On the loop, one after the other. */
+static void
+settle_group_done(struct store_settle *settle, const struct fault *fault)
+{
+	struct settle_group *group = settle->private;
+
+	if (fault != NULL) {
+		group->has_failed = true;
+		group->fault = *fault;
+	}
+	if (--group->left == 0)
+		waiter_wake(&group->waiter,
+			    group->has_failed ? &group->fault : NULL);
+}
+
+bool
+settle_all_wait(struct store *store, struct loop *loop,
+		struct list *deliveries, struct fault *fault)
+{
+	size_t count = list_count(deliveries), i = 0;
+	struct settle_group *group = memory_new(
+		sizeof(*group) + count * sizeof(group->settles[0]));
+	bool is_done = true;
+
+	waiter_init(&group->waiter);
+	group->left = count;
+	LIST_EACH (item, deliveries)
+		group->settles[i++] = (struct store_settle){
+			.delivery = CONTAINER(item, struct delivery, link),
+			.loop = loop,
+			.done = settle_group_done,
+			.private = group};
+	for (i = 0; i < count; i++)
+		store_settle(store, &group->settles[i]);
+	if (count > 0)
+		is_done = waiter_wait(&group->waiter, fault);
+	free(group);
+	return is_done;
+}
+
 static void
 due_done(struct store_read_due *read, const struct fault *fault)
 {

@@ -31,6 +31,9 @@ bool put_wait(struct store *store, struct loop *loop, struct message *message,
 bool settle_wait(struct store *store, struct loop *loop,
 		 struct delivery *delivery, uint64_t due_ms,
 		 struct message *report, struct fault *fault);
+/* All of a list at once, which go for good; the list stays as it is. */
+bool settle_all_wait(struct store *store, struct loop *loop,
+		     struct list *deliveries, struct fault *fault);
 /* Appends to deliveries; *next_due_ms_out may be NULL. */
 bool due_wait(struct store *store, struct loop *loop, const char *destination,
 	      uint64_t until_ms, size_t max, struct list *deliveries,
