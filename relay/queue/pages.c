@@ -170,7 +170,8 @@ pages_overflow(struct pages *pages, uint64_t page, size_t len)
 	    !pages_read(pages, page, 0, &header, sizeof(header)) ||
 	    header.number != page ||
 	    (header.flags & ~PAGE_DIRTY) != PAGE_OVERFLOW ||
-	    header.pages == 0 || header.pages > pages->count - page ||
+	    header.pages == 0 || page >= pages->there ||
+	    header.pages > pages->there - page ||
 	    len > (uint64_t)header.pages * pages->page_size - PAGE_HEADER)
 		return 0;
 	return header.pages;
@@ -185,8 +186,8 @@ pages_value_read(struct pages *pages, const struct pages_value *value,
 		return true;
 	}
 	/* Its header is the walk's business: the record has its own sum. */
-	if (value->page < 2 || value->page >= pages->count ||
-	    value->len > (pages->count - value->page) * pages->page_size -
+	if (value->page < 2 || value->page >= pages->there ||
+	    value->len > (pages->there - value->page) * pages->page_size -
 				 PAGE_HEADER ||
 	    !pages_read(pages, value->page, PAGE_HEADER,
 			text_room(out, value->len), value->len))
@@ -238,19 +239,20 @@ pages_measure(struct pages *pages, const struct meta *meta, const char *path,
 	      struct fault *fault)
 {
 	struct stat status;
-	uint64_t there;
 
 	if (fstat(pages->file, &status) != 0)
 		return fault_errno(fault, "%s", path);
 	pages->page_size = meta->frees.pad;
-	there = (uint64_t)status.st_size / pages->page_size;
+	pages->there = (uint64_t)status.st_size / pages->page_size;
 	pages->count = meta->last_page + 1;
 	/* What was free before it was ever written need not be there. */
-	if (pages->count > there + UNWRITTEN_MAX)
+	if (pages->count > pages->there + UNWRITTEN_MAX)
 		pages_note(pages, "most of the file is missing");
 	/* Which number is true is not known then. */
 	if (pages->damage[0] != '\0')
-		pages->count = there;
+		pages->count = pages->there;
+	if (pages->there > pages->count)
+		pages->there = pages->count;
 	pages->used = memory_new(pages->count / 8 + 1);
 	pages->free = memory_new(pages->count / 8 + 1);
 	return true;

@@ -46,6 +46,7 @@ struct pages {
 	int file;
 	size_t page_size;
 	uint64_t count;      /* pages that can be in use */
+	uint64_t there;      /* of them, those that the file is long enough for */
 	uint8_t *used, *free; /* a bit each */
 	struct pages_tree frees, tables;
 	bool is_free_doubtful;

@@ -306,6 +306,8 @@ page_visit(struct path *path, uint64_t number, char *page, unsigned depth,
 		/* Either it says what it is not, or it is another. */
 		pages_note(pages, "page %llu says that it is another",
 			   (unsigned long long)number);
+		/* Once, however many lead to it. */
+		bit_set(pages->used, number);
 		leaf_is_damaged(path, page, low, high);
 	} else if (!pages_take(pages, number, 1)) {
 		path_lost(path, low, high);
