@@ -2,7 +2,6 @@ import argparse
 import os
 import random
 import re
-import signal
 import socket
 import sys
 import threading
@@ -10,19 +9,24 @@ import time
 
 from stand import Stand
 
+from ledger import Ledger, Reports
+from trouble import Trouble
+
 from harness import signet
 from harness.account import Load, Sink, stop
 from harness.faulty import SILENCE
 from harness.process import wait_for
 
 ZONES = {
+    "example.com": "@ IN MX 10 mx\nmx IN A 127.0.0.6",  # takes reports
     "example.net": "@ IN MX 10 mx\nmx IN A 127.0.0.2",  # the good one
     "example.org": "@ IN MX 10 mx\nmx IN A 127.0.0.3",  # undecided, slow
     "dead.example": "@ IN MX 10 mx\nmx IN A 127.0.0.4",
+    "slow.example": "@ IN MX 10 mx\nmx IN A 127.0.0.5",  # trickles
 }
+EXPIRE = 180
 CONFIGURATION = """retry = {"1s", "2s", "5s"}
-    expire = "60s"
-    bounce_from = "" """
+    expire = "%ds" """ % EXPIRE
 # What a process may grow by over the second half, beyond which it leaks.
 GROWTH_KIB = 6 * 1024
 GROWTH_RATIO = 0.10
@@ -58,13 +62,19 @@ class Sample:
 
 
 class Undecided:
-    """Answers of a next hop that defers, refuses, is slow or silent."""
+    """Answers of a next hop that defers, refuses, is slow or silent; and that
+    knows nobody for some seconds, as those do who look at who comes again."""
 
     def __init__(self, chance):
         self.chance = chance
+        self.is_well = False
 
     def __call__(self, argument):
+        if self.is_well:
+            return None
         dice = self.chance.random()
+        if time.monotonic() % 20 < 3:
+            return "451 4.7.1 come again in a while"
         if dice < 0.30:
             return "450 4.2.0 later"
         if dice < 0.40:
@@ -101,63 +111,56 @@ class Idlers(threading.Thread):
             peer.close()
 
 
-class Trouble(threading.Thread):
-    """One fault after the other."""
+class Sender(Load):
+    """Who says in the ledger whom it writes to."""
+
+    def one(self, client):
+        token = "load-%s-%d" % (self.label, self.number + 1)
+        self.account.recipients[token] = self.recipients
+        super().one(client)
+
+
+class Hops:
+    """The receivers, good and others, and the ledgers of what they take."""
 
     def __init__(self, stand, chance):
-        super().__init__(daemon=True)
-        self.stand, self.chance = stand, chance
-        self.stopping = threading.Event()
-        self.count = 0
-        self.signer_killed = 0
+        port = stand.setup.mx_port
+        self.others = Ledger()
+        self.answers = Undecided(chance)
+        stand.sink.stop()
+        stand.account = Ledger()
+        stand.sink = Sink(stand.account, port, "127.0.0.2")
+        self.undecided = Sink(self.others, port, "127.0.0.3",
+                              replies={"RCPT": self.answers})
+        self.slow = Sink(self.others, port, "127.0.0.5", dribbles=True,
+                         replies={"END": lambda _: time.sleep(0.3)})
+        self.reports = Sink(Reports(stand.account, self.others), port,
+                            "127.0.0.6")
+        self.all = (stand.sink, self.undecided, self.slow, self.reports)
+        self.ledgers = (stand.account, self.others)
 
-    def run(self):
-        deeds = (self.reload, self.kill_signer, self.no_resolver,
-                 self.no_sink, self.queue)
-        while not self.stopping.wait(1 + self.chance.random() * 4):
-            self.chance.choice(deeds)()
-            self.count += 1
+    def open(self):
+        return [one for ledger in self.ledgers for one in ledger.open()]
 
-    def reload(self):
-        self.stand.relay.hang_up()
-
-    def kill_signer(self):
-        # More often, and each new one is waited for longer.
-        if time.monotonic() < self.signer_killed + 65:
-            return
-        self.signer_killed = time.monotonic()
-        try:
-            os.kill(self.stand.relay.family()["signer"], signal.SIGKILL)
-        except (AssertionError, ProcessLookupError):
-            pass
-
-    def no_resolver(self):
-        self.stand.names.stop()
-        self.stopping.wait(self.chance.random() * 3)
-        self.stand.names.start()
-
-    def no_sink(self):
-        self.stand.sink.stop()
-        self.stopping.wait(self.chance.random() * 2)
-        self.stand.sink.start()
-
-    def queue(self):
-        for words in (("list", "--json"), ("hold", "--domain", "example.org"),
-                      ("release", "--domain", "example.org")):
-            signet.run("queue", *words, config=self.stand.setup.path)
-        signet.run("status", config=self.stand.setup.path)
+    def be_well(self):
+        """Nobody waits for an answer any more."""
+        self.answers.is_well = True
+        self.undecided.stop()
+        self.undecided.start()
 
 
-def loads_of(stand):
-    port, account = stand.relay.port, stand.account
+def loads_of(stand, hops):
+    port, account, others = stand.relay.port, stand.account, hops.others
     return [
-        Load(port, "small", account, sizes=(1, 50, 300)),
-        Load(port, "mixed", account, sizes=(1, 3000, 30000), pause=0.1),
-        Load(port, "large", account, sizes=(200000,), pause=2),
-        Load(port, "other", account.others, sizes=(1, 50), pause=0.02,
-             recipients=["bob@example.org", "carol@example.org"]),
-        Load(port, "dead", account.others, sizes=(1, 50), pause=0.2,
-             recipients=["bob@dead.example"]),
+        Sender(port, "small", account, sizes=(1, 50, 300)),
+        Sender(port, "mixed", account, sizes=(1, 3000, 30000), pause=0.1),
+        Sender(port, "large", account, sizes=(200000,), pause=2),
+        Sender(port, "other", others, sizes=(1, 50), pause=0.02,
+               recipients=["bob@example.org", "carol@example.org"]),
+        Sender(port, "dead", others, sizes=(1, 50), pause=0.2,
+               recipients=["bob@dead.example"]),
+        Sender(port, "slow", others, sizes=(1, 50), pause=0.5,
+               recipients=["bob@slow.example"]),
     ]
 
 
@@ -198,64 +201,118 @@ def growth(samples):
     return problems
 
 
-def soak(stand, minutes, chance):
-    """All samples."""
-    samples, begun = [], time.monotonic()
-    relay = stand.relay.family()["relay"]
+class Watch:
+    """The relay's log, of which little is kept."""
+
+    def __init__(self, relay):
+        self.relay = relay
+        self.unexpected = []
+
+    def look(self):
+        events = list(self.relay.events[:-300])
+        del self.relay.events[:len(events)]
+        self.judge(events)
+
+    def judge(self, events):
+        for event in events:
+            died = event["event"].endswith("-died")
+            if event["event"] == "store-damaged" or died and \
+                    "signal 9" not in event["reason"] and \
+                    "exit status 75" not in event["reason"]:
+                self.unexpected.append(event)
+
+    def problems(self):
+        self.judge(self.relay.events)
+        return ["%s" % event for event in self.unexpected[:5]]
+
+
+def soak(stand, hops, trouble, watch, minutes):
+    """The samples since nothing ends the relay any more."""
+    samples, begun, relay = [], time.monotonic(), None
     print("  min  acknow.  arrived missing    relay files   signer files"
           "  superv. files threads")
     while time.monotonic() < begun + 60 * minutes:
         time.sleep(min(60, 60 * minutes / 20))
-        stand.relay.events[:-300] = []
-        for hop in stand.hops:
+        watch.look()
+        for hop in hops.all:
             del hop.commands[:-100], hop.peers[:-100]
         try:
-            samples.append(Sample(stand.relay.family()))
+            family = stand.relay.family()
+            sample = Sample(family)
         except (AssertionError, OSError):
-            continue  # the signer is just being replaced
-        row(stand, samples[-1], begun)
-        if stand.relay.family()["relay"] != relay:
+            continue  # one of them is just being replaced
+        row(stand, sample, begun)
+        if time.monotonic() < begun + 60 * minutes / 3:
+            continue
+        if trouble.lethal.is_set():
+            trouble.lethal.clear()
+            print("from here on nothing ends the relay", flush=True)
+            continue
+        relay = relay or family["relay"]
+        samples.append(sample)
+        if family["relay"] != relay:
             raise AssertionError("the relay was replaced:\n%s" %
                                  stand.relay.tail())
     return samples
 
 
-def drain(stand):
+def drain(stand, hops):
+    """Whatever still waits arrives, or expires and is reported."""
+    hops.be_well()
+    # What the troublemaker has started ends with its thread.
+    stand.names.stop()
+    stand.names.start()
+    # Should the one after the last hold have met with a fault.
+    signet.run("queue", "release", "--all", config=stand.setup.path)
     try:
-        wait_for(lambda: not stand.account.missing(), 180, "the queue")
+        wait_for(lambda: not hops.open(), EXPIRE + 120, "the queue")
     except AssertionError:
-        return ["%d messages are missing" % len(stand.account.missing())]
+        print(signet.run("status", config=stand.setup.path).stdout.decode())
+        print(signet.run("queue", "list", config=stand.setup.path)
+              .stdout.decode()[:4000])
+        return ["nobody has heard of %d, such as %s" % (
+            len(hops.open()), hops.open()[:5])]
     # Twice is what a receiver took whose answer did not get through.
-    return ["not as sent: %s" % stand.account.broken[:3]] \
-        if stand.account.broken else []
+    lost = hops.ledgers[0].missing()
+    return ["%d given up, such as %s" % (len(lost), lost[:5])] * bool(lost) + \
+        ["not as sent: %s" % ledger.broken[:3]
+            for ledger in hops.ledgers if ledger.broken]
 
 
-def run(stand, given):
-    chance = random.Random(given.seed)
-    stand.relay.start()
-    loads = loads_of(stand)
-    helpers = [Idlers(stand.relay.port, chance), Trouble(stand, chance)]
+def run(stand, hops, trouble, given):
+    stand.relay = signet.Relay(stand.setup, env=trouble.environment)
+    stand.relay.deaths_expected = True  # judged by what they died of
+    watch = Watch(stand.relay)
+    loads = loads_of(stand, hops)
+    helpers = [Idlers(stand.relay.port, trouble.chance), trouble]
     for thread in loads + helpers:
         thread.start()
-    samples = soak(stand, given.minutes, chance)
+    samples = soak(stand, hops, trouble, watch, given.minutes)
     stop(helpers)
     stop(loads)
-    print("%d faults; %s" % (helpers[1].count, stand.account))
-    problems = drain(stand) + growth(samples)
+    print("faults: %s; calls that failed: %d" % (
+        ", ".join("%d %s" % (count, name) for name, count in
+                  sorted(trouble.counts.items())), trouble.disk.count()))
+    problems = drain(stand, hops) + growth(samples)
+    for ledger in hops.ledgers:
+        print("%s; refused: %s" % (ledger, dict(ledger.refused)))
+    print("%d reports" % len(hops.reports.deliveries))
     stand.relay.stop()
-    return problems
+    return problems + watch.problems()
 
 
 def main():
     given = arguments()
     with Stand(delivery=CONFIGURATION, zones=ZONES) as stand:
-        chance = random.Random(given.seed + 1)
-        stand.account.others = type(stand.account)()
-        undecided = Sink(stand.account.others, stand.setup.mx_port,
-                         "127.0.0.3", replies={"RCPT": Undecided(chance)})
-        stand.hops = (stand.sink, undecided)
-        problems = run(stand, given)
-        undecided.stop()
+        hops = Hops(stand, random.Random(given.seed + 1))
+        trouble = Trouble(stand, random.Random(given.seed))
+        try:
+            problems = run(stand, hops, trouble, given)
+        finally:
+            stand.relay.discard()
+            trouble.done()
+        for hop in hops.all:
+            hop.stop()
     for problem in problems:
         print("FAILED: " + problem)
     print("verdict: %s" % ("FAILED" if problems else "memory and files are "

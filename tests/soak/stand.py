@@ -33,7 +33,9 @@ class Stand:
             keys.make("example.com", selector, algorithm)
         all_zones = {"example.com": keys.zone("example.com"),
                      "example.net": ZONE}
-        all_zones.update(zones or {})
+        for domain, records in (zones or {}).items():
+            mine = all_zones.get(domain, "") if domain == "example.com" else ""
+            all_zones[domain] = mine + "\n" + records
         self.names = NameServer(self.directory, all_zones)
         self.setup = signet.Setup(self.directory, keys, self.names.resolver)
         self.setup.delivery = delivery
