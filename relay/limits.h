@@ -67,6 +67,9 @@
  * many do. What they are of may be sent twice if the relay is killed. */
 #define STORE_PATIENCE_MS 10
 #define STORE_PATIENT_MAX 64
+/* How long a group waits for puts that were expected when its first one came.
+ * They come as quickly as they are signed; this is for those that do not. */
+#define STORE_GATHER_MS 5
 /* The engine keeps what a group writes in memory until the commit, and does not
  * give all of it back: beyond this, what waits goes with the next group. */
 #define STORE_GROUP_BYTES (16 * MIB)

@@ -404,6 +404,29 @@ settlements_wait(struct store *store)
 	}
 }
 
+/* Puts that are expected go along with one that is there, rather than in a
+ * commit of their own each. Only those that were expected at first: under load
+ * there is always one more. */
+static void
+expected_wait(struct store *store)
+{
+	uint64_t now = uv_hrtime(), until = now + STORE_GATHER_MS * 1000000;
+	size_t expected = atomic_load(&store->expected);
+
+	if (store->puts_waiting == 0 || expected == 0)
+		return;
+	store->puts_wanted = store->puts_waiting + expected;
+	if (store->puts_wanted > STORE_GROUP_MAX)
+		store->puts_wanted = STORE_GROUP_MAX;
+	while (store->puts_waiting < store->puts_wanted &&
+	       !store->is_stopping && now < until) {
+		(void)uv_cond_timedwait(&store->wake, &store->mutex,
+					until - now);
+		now = uv_hrtime();
+	}
+	store->puts_wanted = 0;
+}
+
 /* Waits for work, which may be none after a while; false once there will be
  * none. */
 static bool
@@ -419,10 +442,13 @@ group_take(struct store *store, struct list *group)
 					store->readers_check_ms * 1000000);
 	if (!list_is_empty(&store->waiting))
 		settlements_wait(store);
+	expected_wait(store);
 	while (count < STORE_GROUP_MAX && bytes < STORE_GROUP_BYTES &&
 	       (item = list_take_first(&store->waiting)) != NULL) {
 		list_add_last(group, item);
 		bytes += operation_weight(operation_of(item));
+		if (operation_of(item)->kind == OPERATION_PUT)
+			store->puts_waiting--;
 		count++;
 	}
 	if (list_is_empty(&store->waiting))
@@ -463,7 +489,7 @@ void
 store_submit(struct store *store, struct store_operation *operation,
 	     enum operation_kind kind)
 {
-	bool is_first, was_awaited;
+	bool is_first, was_awaited, is_wanted = false;
 	size_t count;
 
 	operation->store = store;
@@ -478,7 +504,9 @@ store_submit(struct store *store, struct store_operation *operation,
 	list_add_last(&store->waiting, &operation->link);
 	if (kind != OPERATION_SETTLE || count >= STORE_PATIENT_MAX)
 		store->is_awaited = true;
-	if (is_first || store->is_awaited != was_awaited)
+	if (kind == OPERATION_PUT)
+		is_wanted = ++store->puts_waiting == store->puts_wanted;
+	if (is_first || store->is_awaited != was_awaited || is_wanted)
 		uv_cond_signal(&store->wake);
 	uv_mutex_unlock(&store->mutex);
 }
@@ -599,6 +627,18 @@ store_put(struct store *store, struct store_put *put)
 	space_take(&store->space, size);
 	quota_enter(&store->quota, size);
 	store_submit(store, &put->operation, OPERATION_PUT);
+}
+
+void
+store_expect(struct store *store)
+{
+	atomic_fetch_add(&store->expected, 1);
+}
+
+void
+store_expect_no_more(struct store *store)
+{
+	ASSERT(atomic_fetch_sub(&store->expected, 1) > 0);
 }
 
 void

@@ -3,11 +3,13 @@
  * (LMDB).
  *
  * One store thread is the only writer. Operations queue up for it; while one
- * group is being synced, whoever comes waits for the next: group commit
- * without a timer. Settlements, which nobody waits for, wait a moment for the
- * next that somebody does (STORE_PATIENCE_MS). Callbacks come on the loop named in the operation, once the
- * group is durable. Reads of stored messages and bodies run on the reader
- * worker.
+ * group is being synced, whoever comes waits for the next. A commit costs as
+ * much as a signature, so a group also waits for the puts that were under way
+ * (store_expect) when its first one came; one that comes alone waits for
+ * nothing. Settlements, which nobody waits for, wait a moment for the next that
+ * somebody does (STORE_PATIENCE_MS). Callbacks come on the loop named in the
+ * operation, once the group is durable. Reads of stored messages and bodies run
+ * on the reader worker.
  *
  * The interface is to carry another engine later, so no caller may assume that
  * the store is a file of this machine or that it is alone.
@@ -130,6 +132,11 @@ struct store_put {
 	struct store_operation operation;
 };
 void store_put(struct store *store, struct store_put *put);
+/* A put will come, within about the time of a signature: others may wait for
+ * it, for STORE_GATHER_MS at most. Each is taken back before its put, or where
+ * none comes after all. Any thread. */
+void store_expect(struct store *store);
+void store_expect_no_more(struct store *store);
 
 /* --- settle: what became of a delivery --- */
 #define STORE_REPORTS_MAX 2 /* the sender's, and a copy */

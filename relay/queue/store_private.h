@@ -35,9 +35,11 @@ struct store {
 	/* under the mutex */
 	struct list waiting;
 	bool is_awaited; /* one of them; or they are many */
+	size_t puts_waiting; /* of them */
+	size_t puts_wanted;  /* the thread waits for so many; 0: for none */
 	bool is_stopping;
 	/* any thread */
-	atomic_size_t waiting_count;
+	atomic_size_t waiting_count, expected;
 	atomic_uint_fast64_t readers_check_ms;
 	atomic_uint_fast64_t puts, settles, commits, refused, damaged;
 };

@@ -132,10 +132,27 @@ release(struct transaction *transaction)
 	transaction->reserved = 0;
 }
 
+/* Where what follows is the signer's to do, a put is not far. */
+static void
+expect_put(struct transaction *transaction)
+{
+	store_expect(transaction->setup.store);
+	transaction->is_expected = true;
+}
+
+static void
+expect_put_no_more(struct transaction *transaction)
+{
+	if (transaction->is_expected)
+		store_expect_no_more(transaction->setup.store);
+	transaction->is_expected = false;
+}
+
 static void
 transaction_free(struct transaction *transaction)
 {
 	release(transaction);
+	expect_put_no_more(transaction);
 	version_cancel(&transaction->version);
 	message_unref(transaction->message);
 	generation_unref(transaction->setup.generation);
@@ -293,6 +310,7 @@ on_made(void *owner)
 	transaction->put.message = transaction->message;
 	transaction->put.loop = transaction->setup.loop;
 	transaction->put.done = on_stored;
+	expect_put_no_more(transaction);
 	store_put(transaction->setup.store, &transaction->put);
 }
 
@@ -304,6 +322,7 @@ transaction_finish(struct transaction *transaction)
 	ASSERT(transaction->phase == PHASE_FINISHING);
 	trace_received(&received, &transaction->setup.trace,
 		       transaction->message);
+	expect_put(transaction);
 	version_finish(transaction->version, text_slice(&received));
 }
 

@@ -62,6 +62,7 @@ struct transaction {
 
 	struct changes changes; /* once it is made */
 	struct store_put put;
+	bool is_expected; /* by the store */
 
 	/* Set in PHASE_REFUSED. */
 	const struct reply *refusal;

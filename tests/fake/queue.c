@@ -16,6 +16,7 @@ static struct message *last_message;
 
 /* What is under way, at most one of each. */
 static struct store_put *put_open;
+static bool is_put_expected;
 static struct signing_order *order_open;
 static struct signature *order_signatures;
 static size_t order_count;
@@ -272,10 +273,27 @@ store_release(struct store *store, uint64_t bytes)
 }
 
 void
+store_expect(struct store *store)
+{
+	(void)store;
+	ASSERT(!is_put_expected);
+	is_put_expected = true;
+}
+
+void
+store_expect_no_more(struct store *store)
+{
+	(void)store;
+	ASSERT(is_put_expected);
+	is_put_expected = false;
+}
+
+void
 store_put(struct store *store, struct store_put *put)
 {
 	(void)store;
 	ASSERT(put_open == NULL);
+	ASSERT(!is_put_expected);
 	list_init(&put->deliveries);
 	put_open = put;
 }

@@ -360,6 +360,54 @@ Test(store, commits_group_themselves, .init = start, .fini = end)
 #define TURNS 20
 
 static void
+turn_put(struct store_put *put)
+{
+	struct message *message = message_make("", "a@x.example", 1000);
+
+	*put = (struct store_put){
+		.message = message, .loop = &loop, .done = group_put_done};
+	store_put(store, put);
+	message_unref(message);
+}
+
+/* One that is there waits for one that is expected, and one that is alone for
+ * nobody. */
+Test(store, puts_that_are_expected_go_along, .init = start, .fini = end)
+{
+	struct store_put puts[2];
+	struct store_counters counters;
+
+	uv_sem_init(&group_done, 0);
+	for (int i = 0; i < TURNS; i++) {
+		store_expect(store);
+		turn_put(&puts[0]);
+		uv_sleep(1);
+		store_expect_no_more(store);
+		turn_put(&puts[1]);
+		uv_sem_wait(&group_done);
+		uv_sem_wait(&group_done);
+	}
+	store_count(store, &counters);
+	cr_expect_eq(counters.puts, 2 * TURNS);
+	cr_expect_lt(counters.commits, TURNS + TURNS / 2, "%lu commits",
+		     (unsigned long)counters.commits);
+	uv_sem_destroy(&group_done);
+}
+
+/* It is for those that come, not for those that do not. */
+Test(store, a_put_that_never_comes_holds_nobody_up, .init = start, .fini = end)
+{
+	struct store_put put;
+
+	uv_sem_init(&group_done, 0);
+	store_expect(store);
+	turn_put(&put);
+	uv_sem_wait(&group_done);
+	store_expect_no_more(store);
+	uv_sem_destroy(&group_done);
+}
+
+static void
 turn_settled(struct store_settle *settle, const struct fault *fault)
 {
 	(void)settle;
