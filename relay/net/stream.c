@@ -226,7 +226,7 @@ static void
 note_drained(struct stream *stream)
 {
 	if (!stream->is_above_high ||
-	    stream_output_len(stream) > STREAM_OUTPUT_LOW)
+	    stream_output_len(stream) > STREAM_OUTPUT_LOW(stream->output_high))
 		return;
 	stream->is_above_high = false;
 	stream->has_drained = true;
@@ -550,9 +550,15 @@ stream_write(struct stream *stream, struct slice bytes)
 		if (stream->has_failed)
 			stream_tell_later(stream);
 	}
-	if (stream_output_len(stream) > STREAM_OUTPUT_HIGH)
+	if (stream_output_len(stream) > stream->output_high)
 		stream->is_above_high = true;
 	return !stream->is_above_high;
+}
+
+void
+stream_bound_output(struct stream *stream, size_t high)
+{
+	stream->output_high = high;
 }
 
 void

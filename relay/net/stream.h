@@ -80,6 +80,8 @@ void stream_consume(struct stream *stream, size_t count);
 /* Queues a copy of bytes. False once the queue is above its high mark: the
  * bytes are kept, but the caller must now wait for STREAM_DRAINED. */
 bool stream_write(struct stream *stream, struct slice bytes);
+/* Another high mark than STREAM_OUTPUT_HIGH. */
+void stream_bound_output(struct stream *stream, size_t high);
 /* Bytes queued here or in libuv and not yet taken by the kernel. */
 size_t stream_output_len(const struct stream *stream);
 

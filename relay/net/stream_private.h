@@ -42,6 +42,7 @@ struct stream {
 	struct text kept;
 	size_t kept_used;
 	struct text output, wire, sending;
+	size_t output_high;
 	struct tls *tls;
 
 	/* What is still to be told. */

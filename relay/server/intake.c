@@ -97,7 +97,7 @@ on_drained(void *owner)
 {
 	struct session *session = owner;
 
-	stream_resume(session->stream);
+	session_resume(session, STEP_NEXT);
 	/* The octets of a chunk are all in: no input has to come. */
 	if (session->state == SESSION_CHUNK && session->chunk.left == 0)
 		session_pump(session);
@@ -173,9 +173,7 @@ extend_deadline(struct session *session, size_t octets)
 
 	if (until_ms > latest_ms)
 		until_ms = latest_ms;
-	session->data_until_ms = until_ms;
-	stream_deadline(session->stream,
-			until_ms > now_ms ? until_ms - now_ms : 1);
+	session_progressed(session, until_ms);
 }
 
 static enum step

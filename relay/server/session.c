@@ -82,31 +82,75 @@ session_command_timeout(const struct session *session)
 	return session_options(session)->limits.command_timeout_ms;
 }
 
-static void
-set_deadline(struct session *session)
+/* How long it may take in this state. What is ours to do does not depend on
+ * what a client may take. */
+static uint64_t
+state_timeout(const struct session *session)
 {
 	uint64_t timeout_ms = session_command_timeout(session);
 
-	if (session->state == SESSION_SECURING)
-		timeout_ms = SECURING_MS;
-	else if (session->state == SESSION_COMMIT)
-		timeout_ms = COMMIT_MS;
-	else if (session->state == SESSION_AUTHING)
-		timeout_ms = AUTHING_MS;
-	else if (session->state == SESSION_PROXY)
-		timeout_ms = PROXY_MS;
-	else if (session->state == SESSION_DATA ||
-		 session->state == SESSION_CHUNK)
-		session->data_until_ms = clock_now_ms() + timeout_ms;
-	stream_deadline(session->stream, timeout_ms);
+	switch (session->state) {
+	case SESSION_COMMIT:
+		return COMMIT_MS;
+	case SESSION_AUTHING:
+		return AUTHING_MS;
+	case SESSION_SECURING:
+		return timeout_ms < SECURING_MS ? timeout_ms : SECURING_MS;
+	case SESSION_PROXY:
+		return timeout_ms < PROXY_MS ? timeout_ms : PROXY_MS;
+	case SESSION_START:
+	case SESSION_READY:
+	case SESSION_MAIL:
+	case SESSION_RCPT:
+	case SESSION_DATA:
+	case SESSION_CHUNK:
+	case SESSION_BDAT:
+	case SESSION_AUTH:
+	case SESSION_STATES_COUNT:
+		break;
+	}
+	return timeout_ms;
+}
+
+static void
+deadline_at(struct session *session, uint64_t until_ms)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	stream_deadline(session->stream,
+			until_ms > now_ms ? until_ms - now_ms : 1);
+}
+
+/* Chunks and what is between them have one deadline, which only octets move
+ * (intake.c): a chunk of one octet now and then holds no place for ever. */
+static void
+set_deadline(struct session *session)
+{
+	if (session->state == SESSION_CHUNK || session->state == SESSION_BDAT)
+		deadline_at(session, session->data_until_ms);
+	else
+		stream_deadline(session->stream, state_timeout(session));
 }
 
 void
 session_enter(struct session *session, enum session_state state)
 {
+	bool goes_on = session->state == SESSION_CHUNK ||
+		       session->state == SESSION_BDAT;
+
 	ASSERT((entered_from[state] & (1u << session->state)) != 0);
 	session->state = state;
+	if (!goes_on && (state == SESSION_DATA || state == SESSION_CHUNK))
+		session->data_until_ms =
+			clock_now_ms() + session_command_timeout(session);
 	set_deadline(session);
+}
+
+void
+session_progressed(struct session *session, uint64_t until_ms)
+{
+	session->data_until_ms = until_ms;
+	deadline_at(session, until_ms);
 }
 
 /* --- the end --- */
@@ -148,6 +192,7 @@ session_kill(struct session *session)
 void
 session_resume(struct session *session, enum step step)
 {
+	session->is_waiting = false;
 	if (step == STEP_CLOSE)
 		session_close(session);
 	else
@@ -163,10 +208,10 @@ session_reply(struct session *session, const struct reply *reply,
 	CLEAN(text_done) struct text out = {0};
 
 	reply_write(&out, reply, extra);
-	/* The bound of limits.h: replies never stop a session, but a client
-	 * that reads none of them is not answered for ever. */
+	/* Who does not read is not heard any more, until the time is up for
+	 * what was heard last. */
 	if (!stream_write(session->stream, text_slice(&out)))
-		return STEP_CLOSE;
+		session->is_clogged = true;
 	return STEP_NEXT;
 }
 
@@ -362,19 +407,33 @@ session_legacy(struct session *session, enum legacy what)
 	log_send(&line);
 }
 
-void
-session_lost(const struct session *session, const char *reason)
+static void
+log_lost(const struct session *session, enum log_level level,
+	 const char *reason)
 {
 	struct log line;
 
-	log_begin(&line,
-		  session->transaction != NULL ? LOG_LEVEL_INFO
-					       : LOG_LEVEL_DEBUG,
-		  "lost");
+	log_begin(&line, level, "lost");
 	log_peer(&line, session);
 	log_string(&line, "state", state_names[session->state]);
 	log_string(&line, "reason", reason);
 	log_send(&line);
+}
+
+void
+session_lost(const struct session *session, const char *reason)
+{
+	log_lost(session, LOG_LEVEL_INFO, reason);
+}
+
+/* He goes by himself: without a word that is what scanners do all day. */
+static void
+log_gone(const struct session *session, const char *reason)
+{
+	log_lost(session,
+		 session->transaction != NULL ? LOG_LEVEL_INFO
+					      : LOG_LEVEL_DEBUG,
+		 reason);
 }
 
 static enum step
@@ -383,7 +442,7 @@ read_input(struct session *session)
 	enum step step = STEP_NEXT;
 	bool more_needed = false;
 
-	while (step == STEP_NEXT && !more_needed) {
+	while (step == STEP_NEXT && !more_needed && !session->is_clogged) {
 		struct slice input = stream_input(session->stream);
 
 		if (session->state == SESSION_CHUNK) {
@@ -431,8 +490,11 @@ session_pump(struct session *session)
 {
 	switch (read_input(session)) {
 	case STEP_NEXT:
+		if (session->is_clogged)
+			stream_pause(session->stream);
 		return;
 	case STEP_WAIT:
+		session->is_waiting = true;
 		stream_pause(session->stream);
 		return;
 	case STEP_SECURE:
@@ -484,6 +546,20 @@ on_expired(struct session *session)
 	session_close(session);
 }
 
+/* The client has read. Where something else is waited for, that goes on by
+ * itself; but the octets of a chunk may be all in, and no input come. */
+static void
+on_drained(struct session *session)
+{
+	bool was_clogged = session->is_clogged;
+
+	session->is_clogged = false;
+	if (was_clogged && !session->is_waiting) {
+		stream_resume(session->stream);
+		session_pump(session);
+	}
+}
+
 static void
 on_event(void *owner, enum stream_event event)
 {
@@ -491,7 +567,9 @@ on_event(void *owner, enum stream_event event)
 
 	switch (event) {
 	case STREAM_CONNECTED:
+		break;
 	case STREAM_DRAINED:
+		on_drained(session);
 		break;
 	case STREAM_DATA:
 		session_pump(session);
@@ -501,14 +579,14 @@ on_event(void *owner, enum stream_event event)
 		break;
 	case STREAM_ENDED:
 		if (session->transaction != NULL)
-			session_lost(session, "the client closed the connection");
+			log_gone(session, "the client closed the connection");
 		session_close(session);
 		break;
 	case STREAM_EXPIRED:
 		on_expired(session);
 		break;
 	case STREAM_FAILED:
-		session_lost(session, stream_fault(session->stream)->text);
+		log_gone(session, stream_fault(session->stream)->text);
 		session_kill(session);
 		break;
 	}
@@ -551,6 +629,7 @@ session_start(struct share *share, int descriptor,
 		return;
 	}
 	list_add_last(&share->sessions, &session->link);
+	stream_bound_output(session->stream, SESSION_OUTPUT_HIGH);
 	session->client = *stream_peer(session->stream);
 	if (networks_contain(session->listener->proxy_from,
 			     session->listener->proxy_from_count,

@@ -111,6 +111,8 @@ struct session {
 	unsigned legacy;       /* told already */
 	bool has_more;         /* bytes behind the command in hand */
 	bool is_skipping_line; /* the rest of one that was too long */
+	bool is_waiting;       /* behind STEP_WAIT */
+	bool is_clogged;       /* too many replies wait for the client */
 	struct conduct conduct;
 	uint64_t messages; /* begun */
 	uint64_t data_until_ms;
@@ -135,7 +137,7 @@ void session_kill(struct session *session);
 /* For commands.c, authentication.c and welcome.c. */
 /* The event `legacy`, once for each. */
 void session_legacy(struct session *session, enum legacy what);
-/* The event of a client who goes before his time, or is sent away. */
+/* The event of a client who is sent away. */
 void session_lost(const struct session *session, const char *reason);
 void session_enter(struct session *session, enum session_state state);
 enum step session_reply(struct session *session, const struct reply *reply,
@@ -166,6 +168,8 @@ const struct options *session_options(const struct session *session);
  * connected: what a client asks for from now on goes by that. */
 struct generation *session_now(const struct session *session);
 extern const struct reply session_reply_closing;
+/* Octets have come: how long the rest may now take. */
+void session_progressed(struct session *session, uint64_t until_ms);
 uint64_t session_command_timeout(const struct session *session);
 /* Takes what there is of input, as far as it can; the session may be gone
  * afterwards. */

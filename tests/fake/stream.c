@@ -10,13 +10,15 @@ struct stream {
 	void *owner;
 	struct text input;
 	bool is_paused, has_data, has_ended, is_handshaking, is_secured;
-	bool in_event;
+	bool in_event, is_above_high;
+	size_t output_high, waiting; /* of what the peer has not read */
 	uint64_t deadline_ms;
 	struct address peer;
 	struct fault fault;
 };
 
 static struct stream *current;
+static bool is_deaf;
 static struct text output;
 static struct address next_peer;
 static struct {
@@ -43,6 +45,7 @@ stream_accept(struct loop *loop, int descriptor, stream_fn *event, void *owner,
 	stream->event = event;
 	stream->owner = owner;
 	stream->peer = next_peer;
+	stream->output_high = STREAM_OUTPUT_HIGH;
 	current = stream;
 	*stream_out = stream;
 	return true;
@@ -69,6 +72,8 @@ tell(enum stream_event event)
 	struct stream *stream = current;
 
 	ASSERT(!stream->in_event);
+	if (!is_deaf && !stream->is_above_high)
+		stream->waiting = 0;
 	stream->in_event = true;
 	stream->event(stream->owner, event);
 	if (current == stream)
@@ -88,7 +93,15 @@ fake_stream_send(struct slice bytes)
 bool
 fake_stream_turn(void)
 {
-	if (current == NULL || current->is_paused || current->is_handshaking)
+	if (current == NULL)
+		return false;
+	if (current->is_above_high && !is_deaf) {
+		current->is_above_high = false;
+		current->waiting = 0;
+		tell(STREAM_DRAINED);
+		return true;
+	}
+	if (current->is_paused || current->is_handshaking)
 		return false;
 	if (current->has_data && current->input.len > 0) {
 		current->has_data = false;
@@ -166,8 +179,15 @@ fake_stream_consume(size_t len)
 }
 
 void
+fake_stream_reads(bool reads)
+{
+	is_deaf = !reads;
+}
+
+void
 fake_stream_forget(void)
 {
+	is_deaf = false;
 	text_done(&output);
 	memset(&certificate, 0, sizeof(certificate));
 }
@@ -301,7 +321,16 @@ stream_write(struct stream *stream, struct slice bytes)
 {
 	ASSERT(stream == current);
 	text_add(&output, bytes);
-	return output.len <= STREAM_OUTPUT_HIGH;
+	stream->waiting += bytes.len;
+	if (stream->waiting > stream->output_high)
+		stream->is_above_high = true;
+	return !stream->is_above_high;
+}
+
+void
+stream_bound_output(struct stream *stream, size_t high)
+{
+	stream->output_high = high;
 }
 
 void

@@ -30,6 +30,8 @@ void fake_stream_end(void);    /* no more from the peer */
 /* What was written since the last call to _forget(). */
 struct slice fake_stream_output(void);
 void fake_stream_consume(size_t len);
+/* Whether the peer reads what it is sent: so it does at first. */
+void fake_stream_reads(bool reads);
 void fake_stream_forget(void);
 
 #endif

@@ -293,8 +293,31 @@ Test(stream, output_drains)
 	cr_expect_gt(stream_output_len(server.stream), STREAM_OUTPUT_HIGH);
 	stream_resume(client.stream);
 	UNTIL(saw(&server, 'R'));
-	cr_expect_leq(stream_output_len(server.stream), STREAM_OUTPUT_LOW);
+	cr_expect_leq(stream_output_len(server.stream),
+		      STREAM_OUTPUT_LOW(STREAM_OUTPUT_HIGH));
 	UNTIL(client.input.len == written);
+	stop();
+}
+
+Test(stream, output_drains_below_a_mark_of_its_own)
+{
+	CLEAN(text_done) struct text block = {0};
+
+	start();
+	UNTIL(saw(&client, 'C'));
+	stream_bound_output(server.stream, 1000);
+	memset(text_room(&block, 1001), 'x', 1001);
+	text_added(&block, 1000);
+	cr_expect(stream_write(server.stream, text_slice(&block)));
+	/* All the kernel takes, so that something stays. */
+	stream_pause(client.stream);
+	while (stream_write(server.stream, text_slice(&block)))
+		turn(1);
+	cr_expect_lt(stream_output_len(server.stream), 3000);
+	stream_resume(client.stream);
+	UNTIL(saw(&server, 'R'));
+	cr_expect_leq(stream_output_len(server.stream),
+		      STREAM_OUTPUT_LOW(1000));
 	stop();
 }
 

@@ -20,6 +20,7 @@
  *	reload WHAT      a generation comes in which WHAT is another: see reload()
  *	fail PART KIND   store, spool, signer or dovecot: limit, system, none
  *	full yes|no      the store's answer to "do you accept?"
+ *	deaf yes|no      the client reads no replies
  *	incoming BYTES   that may be received at once
  *	slow COUNT       the spool drains after so many octets
  *	stored COUNT     messages in the store by now
@@ -699,6 +700,8 @@ say(struct slice word, struct slice rest, struct slice whole)
 		reload(rest);
 	} else if (slice_eq(word, SLICE("full"))) {
 		fake_queue_is_full(slice_eq(rest, SLICE("yes")));
+	} else if (slice_eq(word, SLICE("deaf"))) {
+		fake_stream_reads(slice_eq(rest, SLICE("no")));
 	} else if (slice_eq(word, SLICE("incoming"))) {
 		cr_assert(slice_number(rest, &number));
 		fake_queue_incoming_max(number);
