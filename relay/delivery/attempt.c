@@ -61,6 +61,7 @@ attempt_set(struct attempt *attempt, size_t i,
 	result->left_out = arena_copy(&attempt->arena, like->left_out);
 	result->is_resumed = like->is_resumed;
 	result->dsn_passed_on = like->dsn_passed_on;
+	result->is_damage = like->is_damage;
 	result->changes = like->changes != NULL
 				  ? changes_copy(&attempt->arena, like->changes)
 				  : NULL;

@@ -227,6 +227,7 @@ client_result(const struct client *client, const struct fate *fate,
 		.is_resumed = client->is_resumed,
 		.dsn_passed_on = client->has_dsn,
 		.left_out = left_out(client, fate),
+		.is_damage = fate->is_damage,
 		.changes = fate->outcome == OUTCOME_DELIVERED ? client->changes
 							      : NULL,
 	};

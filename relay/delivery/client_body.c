@@ -118,6 +118,23 @@ body_send(struct client *client)
 		client_enter(client, CLIENT_END_OF_DATA);
 }
 
+/* What the disk did not give now it may give later; what is damaged stays so. */
+static void
+body_is_unreadable(struct client *client, const struct fault *fault)
+{
+	bool is_damaged = fault->kind == FAULT_INPUT ||
+			  fault->kind == FAULT_ABSENT;
+	enum outcome_trouble trouble =
+		is_damaged ? TROUBLE_DAMAGED : TROUBLE_LOCAL;
+	struct fate fate = outcome_of_trouble(trouble);
+	CLEAN(text_done) struct text words = {0};
+
+	text_addf(&words, "%s (%s)", fate.words, fault->text);
+	client->is_of_message = true;
+	client_set_message(client, &fate, text_slice(&words));
+	client_enter(client, client_end_trouble(client, trouble, SLICE_NONE));
+}
+
 static void
 body_read_done(struct store_read_body *read, const struct fault *fault)
 {
@@ -128,17 +145,10 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 
 	if (client != NULL) {
 		client->transaction.reading = NULL;
-		if (fault != NULL || bytes.len == 0) {
-			struct fate fate = outcome_of_trouble(TROUBLE_DAMAGED);
-
-			client->is_of_message = true;
-			client_set_message(client, &fate,
-				    fault != NULL ? SLICE(fault->text)
-						  : SLICE(fate.words));
-			client_enter(client,
-				     client_end_trouble(client, TROUBLE_DAMAGED,
-							SLICE_NONE));
+		if (fault != NULL) {
+			body_is_unreadable(client, fault);
 		} else {
+			ASSERT(bytes.len > 0);
 			client->transaction.offset += bytes.len;
 			has_room = bytes_send(client, bytes);
 		}

@@ -123,8 +123,12 @@ outcome_of_reply(enum outcome_stage stage, const struct reply_in *reply)
 struct fate
 outcome_of_trouble(enum outcome_trouble trouble)
 {
+	struct fate fate;
+
 	ASSERT((size_t)trouble < COUNT(troubles));
-	return troubles[trouble];
+	fate = troubles[trouble];
+	fate.is_damage = trouble == TROUBLE_DAMAGED;
+	return fate;
 }
 
 const char *

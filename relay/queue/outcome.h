@@ -44,6 +44,8 @@ struct fate {
 	bool may_try_next_host;    /* this transaction, at once */
 	char status[OUTCOME_STATUS_SIZE]; /* RFC 3463; "" with NONE */
 	const char *words;         /* of a trouble; "" for a reply */
+	bool is_damage;            /* the stored message cannot be sent; once
+				      its sender was told, it is kept */
 };
 
 /* Positive replies: NONE (go on) at every stage but END_OF_DATA, which gives
@@ -101,8 +103,8 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 	  "the message could not be signed again")                             \
 	X(LOCAL, DEFERRED, MESSAGE, false, "4.3.0",                            \
 	  "trouble on this relay")                                             \
-	X(DAMAGED, DEFERRED, MESSAGE, false, "4.3.0",                          \
-	  "the stored message cannot be read")
+	X(DAMAGED, FAILED, MESSAGE, false, "5.3.0",                            \
+	  "the message was damaged in the queue of this relay")
 
 #define OUTCOME_TROUBLE(name, outcome, scope, next, status, words)             \
 	TROUBLE_##name,

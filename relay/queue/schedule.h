@@ -68,6 +68,9 @@ struct recipient_result {
 	 * ours. */
 	bool dsn_passed_on;
 	struct slice left_out;  /* of the message, and why; "" : nothing */
+	/* It failed because what is stored of it is damaged: it is kept, held,
+	 * for somebody to look at. */
+	bool is_damage;
 	/* Of a version made for this host; NULL: it was sent as it is. */
 	const struct changes *changes;
 };

@@ -131,6 +131,7 @@ recipient_apply(struct delivery *delivery, size_t i,
 	if (status.len == 0)
 		status = status_of_reply(result->outcome, result->reply);
 	state->outcome = result->outcome;
+	state->is_damage = result->is_damage;
 	state->attempts++;
 	/* Words of ours say their status too, as a peer's reply does. */
 	state->reply =
@@ -347,12 +348,35 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 	destination_settled(destination, lease, due_ms);
 }
 
+/* What is left of a damaged message, once nobody is to get it any more, is for
+ * the administrator: held, with why. The log and the reports have said already
+ * that it failed. */
+static bool
+damage_is_kept(const struct settlement *settlement)
+{
+	struct delivery *delivery = settlement->delivery;
+
+	if (settlement->due_ms != 0)
+		return false;
+	for (size_t i = 0; i < delivery->recipients_count; i++) {
+		struct delivery_recipient *state = &delivery->recipients[i];
+
+		if (!state->is_damage)
+			continue;
+		state->outcome = OUTCOME_DEFERRED;
+		delivery->is_held = true;
+	}
+	return delivery->is_held;
+}
+
 void
 settlement_store(struct settlement *settlement)
 {
+	bool is_kept = damage_is_kept(settlement);
+
 	settlement->settle = (struct store_settle){
 		.delivery = settlement->delivery,
-		.due_ms = settlement->due_ms,
+		.due_ms = is_kept ? settlement->now_ms : settlement->due_ms,
 		.reports_count = settlement->reports_count,
 		.loop = settlement->destination->public.loop,
 		.done = settlement_stored,

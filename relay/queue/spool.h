@@ -63,6 +63,8 @@ void spool_sweep(struct spool_room *room,
 bool spool_read(struct spool_room *room, const struct message *message,
 		uint64_t offset, size_t max, struct text *out,
 		struct fault *fault) MUST_USE;
+/* What the system keeps of it in memory: the next read is of the disk. */
+void spool_forget(struct spool_room *room, const struct message *message);
 void spool_remove(struct spool_room *room, const struct message_id *id);
 /* The store has taken over the file of a message: it stays when the message
  * is freed. */

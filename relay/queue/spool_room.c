@@ -149,6 +149,18 @@ spool_read(struct spool_room *room, const struct message *message,
 	return true;
 }
 
+void
+spool_forget(struct spool_room *room, const struct message *message)
+{
+	CLEAN(clean_descriptor) int descriptor = -1;
+	char name[MESSAGE_ID_TEXT + 1];
+
+	message_id_write(&message->id, name);
+	descriptor = openat(room->directory, name, O_RDONLY | O_CLOEXEC);
+	if (descriptor >= 0)
+		(void)posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static void
 spool_file_release(void *argument)
 {

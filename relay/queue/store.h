@@ -86,6 +86,7 @@ struct delivery_recipient {
 	struct slice mx;       /* the host asked last; "" : none */
 	/* set by the delivery for settling */
 	enum outcome outcome;
+	bool is_damage;        /* as in recipient_result */
 };
 
 /* One message's recipients at one destination. */

@@ -318,32 +318,53 @@ read_body_damaged(struct store *store, const struct message *message,
 	atomic_fetch_add(&store->damaged, 1);
 }
 
+static bool
+read_body(struct store *store, struct store_read_body *read,
+	  struct fault *fault)
+{
+	const struct message *message = read->message;
+	size_t before = read->bytes.len;
+	bool is_read = true;
+
+	if (message->body.is_file)
+		is_read = spool_read(store->room, message, read->offset,
+				     read->max, &read->bytes, fault);
+	else if (message->body.chunks != NULL)
+		read_body_memory(read);
+	else
+		is_read = read_body_stored(store, read, fault);
+	if (is_read && read->bytes.len == before)
+		return fault_set(fault, FAULT_INPUT,
+				 "the body is shorter than its record says");
+	return is_read;
+}
+
+static bool
+is_damage(const struct fault *fault)
+{
+	return fault->kind == FAULT_INPUT || fault->kind == FAULT_ABSENT;
+}
+
+/* A message is given up for what is found here: so it is looked at twice, the
+ * second time as it is on the disk, where the system lets go of its copy. */
 static void
 read_body_run(struct job *job)
 {
 	struct store_operation *operation = operation_of_job(job);
 	struct store_read_body *read = read_body_of(operation);
 	struct store *store = operation->store;
-	const struct message *message = read->message;
-	size_t before = read->bytes.len;
-	bool is_read = true;
+	struct fault *fault = &operation->fault;
 
-	if (read->offset >= message->body.size)
+	if (read->offset >= read->message->body.size ||
+	    read_body(store, read, fault))
 		return;
-	if (message->body.is_file)
-		is_read = spool_read(store->room, message, read->offset,
-				     read->max, &read->bytes,
-				     &operation->fault);
-	else if (message->body.chunks != NULL)
-		read_body_memory(read);
-	else
-		is_read = read_body_stored(store, read, &operation->fault);
-	if (is_read && read->bytes.len == before)
-		fault_set(&operation->fault, FAULT_INPUT,
-			  "the body is shorter than its record says");
-	if (operation->fault.kind == FAULT_INPUT ||
-	    operation->fault.kind == FAULT_ABSENT)
-		read_body_damaged(store, message, &operation->fault);
+	if (is_damage(fault)) {
+		if (read->message->body.is_file)
+			spool_forget(store->room, read->message);
+		*fault = (struct fault){0};
+		if (!read_body(store, read, fault) && is_damage(fault))
+			read_body_damaged(store, read->message, fault);
+	}
 }
 
 static void

@@ -1,6 +1,8 @@
 """Damage in the queue's files: named and set aside, the rest is delivered."""
 
+import json
 import os
+import shutil
 import struct
 
 from harness import signet
@@ -74,13 +76,85 @@ def test_broken_pages_and_bodies(world):
         # Nobody gets half of a message; the log says which one it is.
         if ids["load-file"] not in named:
             world.relay.wait("damaged", id=ids["load-file"])
-            world.relay.wait("deferred", id=ids["load-file"])
+            world.relay.wait("bounced", id=ids["load-file"],
+                             status="5.3.0")
         # And it goes on as ever.
         submit(world.relay.port, message("load-new"))
         late.wait_deliveries(len(whole) + 1, 60)
         world.relay.stop()
         world.relay.start()
         assert len(world.relay.named("store-damaged")) == 1
+    finally:
+        late.stop()
+
+
+def chunk_offset(path, token):
+    """Where a body stands in the store's file, behind some of its lines."""
+    with open(path, "rb") as file:
+        pages = file.read()
+    return pages.rindex(b"Subject: %s\r\n" % token.encode()) + 400
+
+
+def listed(world, identity):
+    done = signet.run("queue", "list", "--json", config=world.setup.path)
+    for line in done.stdout.splitlines():
+        one = json.loads(line)
+        if one["id"] == identity:
+            return one["recipients"]
+    return []
+
+
+def test_a_damaged_body_is_reported_and_kept(world):
+    """The sender hears of it at once, with what is left; the administrator
+    finds it held, and may delete it. What cannot be read now is tried again."""
+    world.setup.delivery = DEFERRED
+    names = {"example.net": "@ IN MX 10 mx\nmx IN A 127.0.0.2",
+             "example.com": "@ IN MX 10 mx.example.net."}
+    world.start(names, receiver_options=False)
+    sizes = {"load-chunk": 300, "load-file": 40000, "load-closed": 40000}
+    ids = {}
+    for number, (token, lines) in enumerate(sizes.items()):
+        submit(world.relay.port, message(token, "0123456789abc\r\n" * lines))
+        ids[token] = world.relay.wait("accepted", count=number + 1)["id"]
+        world.relay.wait("deferred", id=ids[token])
+    world.relay.stop()
+    state = world.setup.state_dir
+    store = os.path.join(state, "queue", "data.mdb")
+    closed = os.path.join(state, "spool", ids["load-closed"])
+    flip(store, chunk_offset(store, "load-chunk"))
+    flip(os.path.join(state, "spool", ids["load-file"]), 300000)
+    shutil.move(closed, closed + ".not")
+    os.mkdir(closed)  # whoever reads that is told of an error
+
+    late = Receiver(world.setup.mx_port, "127.0.0.2")
+    try:
+        world.relay.start()
+        for token in ("load-chunk", "load-file"):
+            event = world.relay.wait("bounced", id=ids[token])
+            assert event["status"] == "5.3.0"
+            assert "damaged" in event["reply"]
+            assert world.relay.named("damaged", id=ids[token])
+        reports = late.wait_deliveries(2, 60)
+        assert {one.sender for one in reports} == {""}
+        for token in ("load-chunk", "load-file"):
+            assert [one for one in reports
+                    if b"Status: 5.3.0" in one.data and
+                    b"Subject: %s\r\n" % token.encode() in one.data] or \
+                token == "load-chunk"  # its header is in the damaged chunk
+            one, = listed(world, ids[token])
+            assert one["state"] == "held" and "damaged" in one["reply"]
+            signet.run("queue", "delete", ids[token],
+                       config=world.setup.path, check=0)
+            assert not listed(world, ids[token])
+        assert not os.path.exists(
+            os.path.join(state, "spool", ids["load-file"]))
+        # The disk may say something else the next time.
+        world.relay.wait("deferred", id=ids["load-closed"], status="4.3.0")
+        os.rmdir(closed)
+        shutil.move(closed + ".not", closed)
+        world.relay.wait("delivered", id=ids["load-closed"])
+        assert [token_of(one.data) for one in late.deliveries
+                if one.sender] == ["load-closed"]
     finally:
         late.stop()
 

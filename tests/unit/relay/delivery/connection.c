@@ -479,22 +479,45 @@ Test(connection, carries_the_next_message_on_another_connection, .timeout = 20)
 	}
 }
 
-Test(connection, a_damaged_message_is_not_the_hosts_fault, .timeout = 20)
-{
-	struct run run = {
-		.recipients = 1,
-		.messages = 2,
-		.body = SLICE(header),
-		.hosts_count = 1,
-		.hosts = {{.scripts = {HELLO MAIL RCPT0 "C DATA|S 354 go",
-				       HELLO MAIL RCPT0 BODY BYE}}},
-	};
+static const struct unreadable_row {
+	const char *name;
+	enum fault_kind kind;
+	const char *outcomes, *reply;
+} unreadable_rows[] = {
+	{ "damaged, for good", FAULT_INPUT, "FD",
+	  "the message was damaged in the queue of this relay (no body)" },
+	{ "gone, for good", FAULT_ABSENT, "FD",
+	  "the message was damaged in the queue of this relay (no body)" },
+	{ "the disk fails, perhaps not always", FAULT_SYSTEM, "TD",
+	  "trouble on this relay (no body)" },
+	{ "too busy", FAULT_BUSY, "TD", "trouble on this relay (no body)" },
+};
 
-	store_damaged = 1;
-	run_it(&run);
-	cr_expect_str_eq(run.outcomes, "TD", "%s %s", run.outcomes, run.reply);
-	cr_expect_not(run.has_failed);
-	text_done(&run.hosts[0].message);
+Test(connection, a_message_that_cannot_be_read_is_not_the_hosts_fault,
+     .timeout = 20)
+{
+	for (size_t i = 0; i < COUNT(unreadable_rows); i++) {
+		const struct unreadable_row *row = &unreadable_rows[i];
+		struct run run = {
+			.recipients = 1,
+			.messages = 2,
+			.body = SLICE(header),
+			.hosts_count = 1,
+			.hosts = {{.scripts = {HELLO MAIL RCPT0
+					       "C DATA|S 354 go",
+					       HELLO MAIL RCPT0 BODY BYE}}},
+		};
+
+		store_failures = 1;
+		store_failure = row->kind;
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, row->outcomes, "%s: %s %s",
+				 row->name, run.outcomes, run.reply);
+		cr_expect_str_eq(run.first_reply, row->reply, "%s: %s",
+				 row->name, run.first_reply);
+		cr_expect_not(run.has_failed);
+		text_done(&run.hosts[0].message);
+	}
 }
 
 /* --- without 8BITMIME --- */

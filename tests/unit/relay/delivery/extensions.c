@@ -166,7 +166,7 @@ static const struct extension_row {
 	   "C RCPT TO:<" UE "@example.net> ORCPT=utf-8;" UE
 	   "@example.org\r\n|" OK BODY "X"}, 1, "D", "2.0.0", NULL, true },
 	{ "a damaged record says no commands", dsn_damaged,
-	  {EHLO("250 DSN\r\n") BYE}, 1, "T", "4.3.0", NULL, false },
+	  {EHLO("250 DSN\r\n") BYE}, 1, "F", "5.3.0", NULL, false },
 
 	/* CHUNKING: RFC 3030 */
 	{ "BDAT", NULL,

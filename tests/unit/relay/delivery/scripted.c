@@ -18,7 +18,8 @@
 static struct slice stored;
 unsigned store_reads;
 bool store_waits;       /* no read ends before a host's G */
-unsigned store_damaged; /* so many reads fail */
+unsigned store_failures; /* so many reads fail */
+enum fault_kind store_failure;
 
 static void
 read_on_loop(struct post *post)
@@ -33,11 +34,11 @@ read_on_loop(struct post *post)
 		return;
 	}
 	store_reads++;
-	if (store_damaged > 0) {
+	if (store_failures > 0) {
 		struct fault fault;
 
-		store_damaged--;
-		fault_fill(&fault, FAULT_INPUT, "the body is damaged");
+		store_failures--;
+		fault_fill(&fault, store_failure, "no body");
 		read->done(read, &fault);
 		return;
 	}
@@ -423,6 +424,9 @@ run_collect(struct run *run)
 				outcome_letter(attempt->results[j].outcome);
 		snprintf(run->reply, sizeof(run->reply), "%.*s",
 			 SLICE_ARG(first->reply));
+		if (i == 0)
+			memcpy(run->first_reply, run->reply,
+			       sizeof(run->reply));
 		snprintf(run->status, sizeof(run->status), "%.*s",
 			 SLICE_ARG(first->status));
 		run->changes += first->changes != NULL;

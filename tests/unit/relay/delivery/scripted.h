@@ -26,7 +26,8 @@
 /* The store, which reads one chunk at a time. */
 extern unsigned store_reads;
 extern bool store_waits;       /* no read ends before a host's G */
-extern unsigned store_damaged; /* so many reads fail */
+extern unsigned store_failures; /* so many reads fail */
+extern enum fault_kind store_failure;
 
 /* Conversions, which the host's G may have to let go on, as it does reads. */
 extern unsigned conversions;
@@ -77,7 +78,8 @@ struct run {
 	/* afterwards */
 	struct owner owner;
 	char outcomes[256]; /* a letter for each recipient of each message */
-	char reply[256], status[16], used_tls[64];
+	char reply[256], status[16], used_tls[64]; /* of the last message */
+	char first_reply[256];
 	unsigned adopted; /* connections that went on with a conversation */
 	char local_trouble[128];
 	unsigned open;    /* places that were never given back */

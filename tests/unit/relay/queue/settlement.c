@@ -271,3 +271,39 @@ Test(settlement, a_header_that_cannot_be_read_delays_no_report, .init = begin,
 	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
 	cr_expect_eq(fake_log_count("settle ", "Is a directory"), 1);
 }
+
+static struct recipient_result
+damaged(const struct delivery *delivery, size_t recipient)
+{
+	struct recipient_result found =
+		result(OUTCOME_FAILED, "the message was damaged");
+
+	if (delivery->message->is_report)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	if (recipient > 0)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	found.status = SLICE("5.3.0");
+	found.is_damage = true;
+	return found;
+}
+
+/* Its sender is told at once; what is left of it stays, tried no more. */
+Test(settlement, a_damaged_message_fails_and_is_kept, .init = begin,
+     .fini = stop_all)
+{
+	struct store_counters counters;
+
+	begin_schedule();
+	run_loops();
+	decide = damaged;
+	put("from@example.org", "a@x.example b@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(attempts_count, 2, "the message's and the report's");
+	cr_expect_eq(fake_log_count("bounced ", "status=5.3.0"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=b@x.example"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	store_count(store, &counters);
+	cr_expect_eq(counters.deliveries, 1);
+	cr_expect_eq(counters.held, 1);
+	cr_expect_eq(counters.due, 0);
+}
