@@ -293,7 +293,8 @@ def run(stand, hops, trouble, given):
     print("faults: %s; calls that failed: %d" % (
         ", ".join("%d %s" % (count, name) for name, count in
                   sorted(trouble.counts.items())), trouble.disk.count()))
-    problems = drain(stand, hops) + growth(samples)
+    print("the slowest answer to a command: %.1f s, %s" % trouble.slowest)
+    problems = trouble.problems + drain(stand, hops) + growth(samples)
     for ledger in hops.ledgers:
         print("%s; refused: %s" % (ledger, dict(ledger.refused)))
     print("%d reports" % len(hops.reports.deliveries))

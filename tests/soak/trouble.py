@@ -43,7 +43,9 @@ class Trouble(threading.Thread):
         self.lethal = threading.Event()
         self.lethal.set()
         self.counts = collections.Counter()
+        self.problems = []
         self.killed = {}
+        self.slowest = (0, ())  # answer to a command, in seconds
 
     def run(self):
         usual = [self.reload, self.reload_storm, self.kill_signer,
@@ -56,8 +58,12 @@ class Trouble(threading.Thread):
             if self.lethal.is_set():
                 deeds += [self.kill_relay, self.failing_disk]
             deed = self.chance.choice(deeds)
-            if deed() is not False:
-                self.counts[deed.__name__] += 1
+            try:
+                if deed() is not False:
+                    self.counts[deed.__name__] += 1
+            except (OSError, AssertionError,
+                    subprocess.SubprocessError) as error:
+                self.problems.append("%s: %s" % (deed.__name__, error))
 
     def pause(self, most):
         self.stopping.wait(self.chance.random() * most)
@@ -132,8 +138,13 @@ class Trouble(threading.Thread):
     def queue(self):
         for words in (("list", "--json"), ("hold", "--domain", "example.org"),
                       ("release", "--domain", "example.org")):
-            signet.run("queue", *words, config=self.stand.setup.path)
-        signet.run("status", config=self.stand.setup.path)
+            self.ask("queue", *words)
+        self.ask("status")
+
+    def ask(self, *words):
+        begun = time.monotonic()
+        signet.run(*words, config=self.stand.setup.path, timeout=120)
+        self.slowest = max(self.slowest, (time.monotonic() - begun, words[:2]))
 
     def done(self):
         """What the directory needs before it can go."""
