@@ -7,7 +7,6 @@
 
 /* What separates a domain from a route's id: in no domain, and in no literal.
  */
-#define SEPARATOR '/'
 
 /* One way to this route: a pattern of recipients and one of senders ("": all).
  */
@@ -331,7 +330,7 @@ destination_id(struct slice destination)
 struct slice
 routing_domain(struct slice destination)
 {
-	ptrdiff_t at = slice_find_last(destination, SEPARATOR);
+	ptrdiff_t at = slice_find_last(destination, ROUTING_SEPARATOR);
 
 	return at < 0 ? destination : slice_sub(destination, 0, (size_t)at);
 }
@@ -349,7 +348,7 @@ routing_destination(const struct options *options, struct slice domain,
 	ASSERT(domain.len <= DOMAIN_MAX);
 	memcpy(out, domain.bytes, len);
 	if (is_by_sender(route)) {
-		out[len++] = SEPARATOR;
+		out[len++] = ROUTING_SEPARATOR;
 		memcpy(out + len, route->id, ROUTE_ID_LEN);
 		len += ROUTE_ID_LEN;
 	}

@@ -46,6 +46,8 @@
 #include "relay/options.h"
 
 #define ROUTE_ID_LEN 16
+/* Between the domain and the ID. */
+#define ROUTING_SEPARATOR '/'
 #define DESTINATION_MAX (DOMAIN_MAX + 1 + ROUTE_ID_LEN)
 
 struct conf_errors;

@@ -143,6 +143,7 @@ engine_open(const char *directory, struct engine **engine_out,
 	if (!engine_open_env(engine, directory, 0, fault) ||
 	    !engine_open_tables(engine, fault))
 		return fault_within(fault, "%s", directory);
+	engine->is_by_destination = true;
 	/* The engine does this by itself only for whoever opens it first. */
 	engine_forget_dead_readers(engine);
 	mdb_env_stat(engine->env, &stat);
@@ -191,6 +192,12 @@ engine_find_tables(struct engine *engine, struct fault *fault)
 		mdb_txn_abort(txn);
 		return false;
 	}
+	engine->is_by_destination = true;
+#define TABLE_LOOK_FOR(name)                                                   \
+	engine->is_by_destination &=                                           \
+		mdb_dbi_open(txn, #name, 0, &engine->name) == 0;
+	TABLES_BY_DESTINATION(TABLE_LOOK_FOR)
+#undef TABLE_LOOK_FOR
 	/* Only so do the tables stay open. */
 	status = mdb_txn_commit(txn);
 	return status == 0 || engine_fault(fault, status, "tables");

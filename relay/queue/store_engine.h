@@ -128,7 +128,8 @@ bool engine_read_chunk(struct engine *engine, const struct message_id *id,
 /* Whole messages in the order of their ids, from the first behind `after`
  * (zero: from the first) to `until` (zero: the last there is now), until `max`
  * deliveries are read or ENGINE_PAGE_LOOKS looked at. Of a message only the
- * deliveries that the selection takes; they share it and follow each other. */
+ * deliveries that the selection takes; they share it and follow each other. Of a
+ * domain with no more than ENGINE_PAGE_LOOKS only its own are looked at. */
 struct engine_page {
 	struct selection selection;
 	struct message_id after; /* out: the last that was looked at */
@@ -137,6 +138,7 @@ struct engine_page {
 	/* out */
 	struct list deliveries;
 	bool has_more;
+	size_t looks; /* deliveries that it took */
 };
 bool engine_read_page(struct engine *engine, struct engine_page *page,
 		      engine_damaged_fn *damaged, void *owner,

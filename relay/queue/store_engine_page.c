@@ -11,6 +11,7 @@ struct walk {
 	int status; /* the engine's, of the last step */
 	struct message_id id;
 	struct slice destination; /* in the key */
+	bool is_by_domain;        /* of a message, goes no further than that */
 };
 
 static void
@@ -96,6 +97,13 @@ walk_find_message(struct walk *walk, struct fault *fault)
 		       : NULL;
 }
 
+static bool
+walk_is_beyond(const struct walk *walk, const struct selection *selection)
+{
+	return walk->is_by_domain &&
+	       !slice_starts(walk->destination, selection->domain);
+}
+
 /* What walk_read_message() has done. */
 struct tally {
 	size_t looks, reads;
@@ -116,6 +124,8 @@ walk_read_message(struct walk *walk, const struct selection *selection,
 
 	for (; walk->status == 0 && message_id_eq(&walk->id, &id);
 	     walk_step(walk)) {
+		if (walk_is_beyond(walk, selection))
+			return;
 		tally->looks++;
 		if (is_other || !selection_takes_destination(
 					selection, walk->destination))
@@ -168,27 +178,88 @@ message_id_is_zero(const struct message_id *id)
 	return message_id_eq(id, &(struct message_id){{0}});
 }
 
+static void
+page_read_all(struct walk *walk, struct engine_page *page,
+	      engine_damaged_fn *damaged, void *owner)
+{
+	struct tally tally = {0};
+
+	while (walk->status == 0 && message_id_eq(&walk->id, &page->after))
+		walk_step(walk);
+	while (walk_is_within(walk, &page->until) && tally.reads < page->max &&
+	       tally.looks < ENGINE_PAGE_LOOKS) {
+		page->after = walk->id;
+		walk_read_message(walk, &page->selection, &page->deliveries,
+				  damaged, owner, &tally);
+	}
+	page->has_more = walk_is_within(walk, &page->until);
+	page->looks += tally.looks;
+}
+
+/* To the first of the message's deliveries that may be at the domain. */
+static void
+walk_seek(struct walk *walk, const struct message_id *id, struct slice domain)
+{
+	struct record_key first;
+
+	record_key_delivery(&first, id, domain);
+	walk->name = val_of_key(&first);
+	walk->status = mdb_cursor_get(walk->cursor, &walk->name, &walk->value,
+				      MDB_SET_RANGE);
+	walk_look(walk);
+}
+
+/* False: nothing was read, for there are too many. */
+static bool
+page_read_domain(struct walk *walk, struct engine_page *page,
+		 engine_damaged_fn *damaged, void *owner)
+{
+	CLEAN(clean_memory) struct message_id *ids =
+		memory_array(page->max + 1, sizeof(*ids));
+	struct engine_find find = {.domain = page->selection.domain,
+				   .after = page->after,
+				   .until = page->until,
+				   .max = page->max,
+				   .ids = ids};
+	struct tally tally = {0};
+	size_t i;
+	bool is_found = engine_find_domain(walk->engine, walk->txn, &find,
+					   NULL);
+
+	page->looks += find.looks;
+	if (!is_found || find.is_too_much)
+		return false;
+	walk->is_by_domain = true;
+	for (i = 0; i < find.count && tally.reads < page->max &&
+		    tally.looks < ENGINE_PAGE_LOOKS;
+	     i++) {
+		page->after = ids[i];
+		walk_seek(walk, &ids[i], find.domain);
+		if (walk->status == 0 && message_id_eq(&walk->id, &ids[i]))
+			walk_read_message(walk, &page->selection,
+					  &page->deliveries, damaged, owner,
+					  &tally);
+	}
+	page->has_more = find.has_more || i < find.count;
+	page->looks += tally.looks;
+	return true;
+}
+
 bool
 engine_read_page(struct engine *engine, struct engine_page *page,
 		 engine_damaged_fn *damaged, void *owner, struct fault *fault)
 {
-	struct tally tally = {0};
 	struct walk walk;
 
 	list_init(&page->deliveries);
+	page->looks = 0;
 	if (!walk_begin(&walk, engine, &page->after, fault))
 		return false;
 	if (message_id_is_zero(&page->until))
 		walk_find_last(&walk, &page->until);
-	while (walk.status == 0 && message_id_eq(&walk.id, &page->after))
-		walk_step(&walk);
-	while (walk_is_within(&walk, &page->until) && tally.reads < page->max &&
-	       tally.looks < ENGINE_PAGE_LOOKS) {
-		page->after = walk.id;
-		walk_read_message(&walk, &page->selection, &page->deliveries,
-				  damaged, owner, &tally);
-	}
-	page->has_more = walk_is_within(&walk, &page->until);
+	if (!page->selection.has_domain || !engine->is_by_destination ||
+	    !page_read_domain(&walk, page, damaged, owner))
+		page_read_all(&walk, page, damaged, owner);
 	return walk_end(&walk, fault);
 }
 

@@ -4,6 +4,7 @@
  *	store_engine.c       opening, puts and settlements
  *	store_engine_alter.c what an administrator decides
  *	store_engine_count.c how much there is of it
+ *	store_engine_domain.c which messages are for a domain
  *	store_engine_page.c  reads of the whole queue, in pages
  *	store_engine_read.c  reads, each a transaction of its own
  */
@@ -27,11 +28,14 @@
 	X(messages)                                                            \
 	X(deliveries)                                                          \
 	X(about)
-#define TABLES(X)                                                              \
-	TABLES_OF_PAGES(X)                                                     \
+/* And this, unless the store is from before there were all of them. */
+#define TABLES_BY_DESTINATION(X)                                               \
 	X(due)                                                                 \
 	X(held)                                                                \
 	X(damaged)
+#define TABLES(X)                                                              \
+	TABLES_OF_PAGES(X)                                                     \
+	TABLES_BY_DESTINATION(X)
 
 struct engine_count {
 	uint64_t messages, bytes;
@@ -45,6 +49,7 @@ struct engine {
 #undef TABLE_FIELD
 	/* As of the last commit, and with what the open transaction does. */
 	struct engine_count counted, counting;
+	bool is_by_destination; /* TABLES_BY_DESTINATION are there */
 	size_t page_size;
 	_Atomic uint64_t reusable_bytes, used_bytes, deliveries_count,
 		due_count, held_count, messages_count, message_bytes;
@@ -79,6 +84,22 @@ bool engine_read_delivery(struct engine *engine, MDB_txn *txn,
 			  const struct message_id *id,
 			  struct delivery **delivery_out,
 			  struct fault *fault) MUST_USE;
+
+/* Messages that have a delivery at a domain, in the order of their ids. Looks at
+ * nothing but that domain's deliveries, at most ENGINE_PAGE_LOOKS. */
+struct engine_find {
+	struct slice domain;
+	struct message_id after, until; /* behind the one, up to the other */
+	size_t max;
+	/* out */
+	struct message_id *ids; /* the caller's: max + 1 */
+	size_t count;           /* at most max */
+	bool has_more;          /* behind the last of them */
+	bool is_too_much;       /* to look at: nothing else is said then */
+	size_t looks;
+};
+bool engine_find_domain(struct engine *engine, MDB_txn *txn,
+			struct engine_find *find, struct fault *fault) MUST_USE;
 
 /* --- of the writer: within its transaction --- */
 
