@@ -2,14 +2,50 @@
 
 #include <pthread.h>
 
+/*
+ * Posts are run behind the poll. Before it the loop says that it is going to
+ * wait, and only then has to be woken: whoever posts to a loop that is at work,
+ * as a loop does to itself, needs no system call.
+ */
+
 static void
 loop_on_wake(uv_async_t *wake)
 {
-	struct loop *loop = wake->data;
+	(void)wake; /* the check that follows takes the posts */
+}
+
+/* While there are posts, the poll does not wait. */
+static void
+loop_on_idle(uv_idle_t *busy)
+{
+	(void)busy;
+}
+
+static void
+loop_on_prepare(uv_prepare_t *before)
+{
+	struct loop *loop = before->data;
+	bool has_posts;
+
+	uv_mutex_lock(&loop->mutex);
+	has_posts = loop->posted_first != NULL;
+	loop->is_waiting = !has_posts;
+	uv_mutex_unlock(&loop->mutex);
+	if (has_posts)
+		uv_idle_start(&loop->busy, loop_on_idle);
+	else
+		uv_idle_stop(&loop->busy);
+}
+
+static void
+loop_on_check(uv_check_t *behind)
+{
+	struct loop *loop = behind->data;
 	struct post *post, *next;
 	bool may_end;
 
 	uv_mutex_lock(&loop->mutex);
+	loop->is_waiting = false;
 	post = loop->posted_first;
 	loop->posted_first = NULL;
 	loop->posted_last = &loop->posted_first;
@@ -21,13 +57,29 @@ loop_on_wake(uv_async_t *wake)
 		post->run(post);
 	}
 	uv_mutex_lock(&loop->mutex);
-	may_end = loop->is_stopping && loop->holds == 0;
+	may_end = loop->is_stopping && loop->holds == 0 &&
+		  loop->posted_first == NULL;
 	uv_mutex_unlock(&loop->mutex);
 	/* What a post started may hold it again. */
 	if (may_end)
-		uv_unref((uv_handle_t *)wake);
+		uv_unref((uv_handle_t *)&loop->wake);
 	else
-		uv_ref((uv_handle_t *)wake);
+		uv_ref((uv_handle_t *)&loop->wake);
+}
+
+/* They never fail, and do not keep the loop running. */
+static void
+loop_watch(struct loop *loop)
+{
+	uv_prepare_init(&loop->uv, &loop->before);
+	uv_check_init(&loop->uv, &loop->behind);
+	uv_idle_init(&loop->uv, &loop->busy);
+	loop->before.data = loop->behind.data = loop;
+	uv_prepare_start(&loop->before, loop_on_prepare);
+	uv_check_start(&loop->behind, loop_on_check);
+	uv_unref((uv_handle_t *)&loop->before);
+	uv_unref((uv_handle_t *)&loop->behind);
+	uv_unref((uv_handle_t *)&loop->busy);
 }
 
 bool
@@ -48,7 +100,7 @@ loop_init(struct loop *loop, unsigned index, struct fault *fault)
 		return fault_set(fault, FAULT_SYSTEM, "event loop: %s",
 				 uv_strerror(status));
 	}
-	loop->wake.data = loop;
+	loop_watch(loop);
 	ASSERT(uv_mutex_init(&loop->mutex) == 0);
 	return true;
 }
@@ -57,6 +109,9 @@ void
 loop_done(struct loop *loop)
 {
 	uv_close((uv_handle_t *)&loop->wake, NULL);
+	uv_close((uv_handle_t *)&loop->before, NULL);
+	uv_close((uv_handle_t *)&loop->behind, NULL);
+	uv_close((uv_handle_t *)&loop->busy, NULL);
 	uv_run(&loop->uv, UV_RUN_DEFAULT);
 	ASSERT(loop->posted_first == NULL);
 	ASSERT(uv_loop_close(&loop->uv) == 0);
@@ -104,17 +159,17 @@ loop_join(struct loop *loop)
 void
 loop_post(struct loop *loop, struct post *post, post_fn *run)
 {
-	bool is_first;
+	bool was_waiting;
 
 	post->run = run;
 	post->next = NULL;
 	uv_mutex_lock(&loop->mutex);
-	is_first = loop->posted_first == NULL;
 	*loop->posted_last = post;
 	loop->posted_last = &post->next;
+	was_waiting = loop->is_waiting;
+	loop->is_waiting = false; /* once is enough */
 	uv_mutex_unlock(&loop->mutex);
-	/* Whoever finds the list empty wakes the loop; the others ride along. */
-	if (is_first)
+	if (was_waiting)
 		uv_async_send(&loop->wake);
 }
 

@@ -34,8 +34,12 @@ struct loop {
 	struct generation *generation; /* the current one; changed by a post */
 	/* the loop's own */
 	uv_async_t wake;
+	uv_prepare_t before; /* the poll */
+	uv_check_t behind;   /* it */
+	uv_idle_t busy;
 	uv_mutex_t mutex;
-	struct post *posted_first, **posted_last;
+	struct post *posted_first, **posted_last; /* under the mutex */
+	bool is_waiting; /* or about to: has to be woken; under the mutex */
 	uv_thread_t thread;
 	unsigned holds; /* under the mutex */
 	bool has_thread, is_stopping;

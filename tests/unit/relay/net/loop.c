@@ -82,6 +82,46 @@ Test(loop, a_post_may_be_posted_again_while_it_runs)
 	loop_done(&loop);
 }
 
+struct ball {
+	struct post post;
+	struct loop *at, *other;
+	unsigned times;
+};
+
+static void
+ball_return(struct post *post)
+{
+	struct ball *ball = CONTAINER(post, struct ball, post);
+	struct loop *other = ball->other;
+
+	if (++ball->times == POSTS) {
+		loop_stop(ball->at);
+		loop_stop(ball->other);
+		return;
+	}
+	ball->other = ball->at;
+	ball->at = other;
+	loop_post(other, &ball->post, ball_return);
+}
+
+/* Each waits, or is about to, when the post comes: none may be slept through. */
+Test(loop, wakes_however_short_it_has_slept, .timeout = 60)
+{
+	struct loop loops[2];
+	struct ball ball = {.at = &loops[0], .other = &loops[1]};
+
+	for (unsigned i = 0; i < COUNT(loops); i++) {
+		cr_assert(loop_init(&loops[i], i, NULL));
+		cr_assert(loop_start(&loops[i], NULL));
+	}
+	loop_post(ball.at, &ball.post, ball_return);
+	for (unsigned i = 0; i < COUNT(loops); i++)
+		loop_join(&loops[i]);
+	cr_expect_eq(ball.times, POSTS);
+	for (unsigned i = 0; i < COUNT(loops); i++)
+		loop_done(&loops[i]);
+}
+
 struct work {
 	struct job job;
 	uv_thread_t ran, ended;
