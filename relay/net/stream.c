@@ -1,6 +1,8 @@
 #include "relay/net/stream_private.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "relay/limits.h"
@@ -233,14 +235,32 @@ note_drained(struct stream *stream)
 	ASSERT(uv_timer_start(&stream->turn, on_turn, 0, 0) == 0);
 }
 
+/* As uv_try_write(); the last bytes wait for the FIN that follows, to go out
+ * with it. */
+static int
+try_send(struct stream *stream)
+{
+	uv_buf_t buffer = uv_buf_init(stream->wire.bytes,
+				      (unsigned)stream->wire.len);
+	uv_os_fd_t descriptor;
+	ssize_t sent;
+
+	if (!stream->is_finishing ||
+	    uv_fileno(&stream->uv.handle, &descriptor) != 0)
+		return uv_try_write(&stream->uv.stream, &buffer, 1);
+	do {
+		sent = send(descriptor, buffer.base, buffer.len,
+			    MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (sent < 0 && errno == EINTR);
+	return sent < 0 ? uv_translate_sys_error(errno) : (int)sent;
+}
+
 /* What the kernel takes at once, straight from wire: nearly every reply goes
  * this way, which saves the loop a round and an epoll_ctl(2). */
 static bool
 send_at_once(struct stream *stream)
 {
-	uv_buf_t buffer = uv_buf_init(stream->wire.bytes,
-				      (unsigned)stream->wire.len);
-	int status = uv_try_write(&stream->uv.stream, &buffer, 1);
+	int status = try_send(stream);
 
 	if (status < 0 && status != UV_EAGAIN) {
 		stream_fail(stream, "write", status);
@@ -322,11 +342,44 @@ on_turn(uv_timer_t *timer)
 		stream_deliver(stream);
 }
 
+static void on_deadline(uv_timer_t *timer);
+
+static void
+deadline_watch(struct stream *stream)
+{
+	uint64_t now_ms = uv_now(stream->deadline.loop);
+
+	stream->timer_ms = stream->deadline_ms;
+	ASSERT(uv_timer_start(&stream->deadline, on_deadline,
+			      stream->deadline_ms > now_ms
+				      ? stream->deadline_ms - now_ms
+				      : 0,
+			      0) == 0);
+}
+
+/* Nearly every deadline is moved back before it comes: the timer, which costs
+ * more to set, is then left as it is. */
+static void
+deadline_set(struct stream *stream, uint64_t timeout_ms)
+{
+	stream->deadline_ms = uv_now(stream->deadline.loop) + timeout_ms;
+	if (!uv_is_active((uv_handle_t *)&stream->deadline) ||
+	    stream->deadline_ms < stream->timer_ms)
+		deadline_watch(stream);
+}
+
 static void
 on_deadline(uv_timer_t *timer)
 {
 	struct stream *stream = timer->data;
 
+	if (stream->deadline_ms == 0)
+		return;
+	if (stream->deadline_ms > uv_now(timer->loop)) {
+		deadline_watch(stream);
+		return;
+	}
+	stream->deadline_ms = 0;
 	if (stream->is_finishing) {
 		stream_destroy(stream);
 		return;
@@ -567,8 +620,7 @@ stream_deadline(struct stream *stream, uint64_t timeout_ms)
 	ASSERT(stream->event != NULL);
 	ASSERT(timeout_ms > 0);
 	stream->has_expired = false;
-	ASSERT(uv_timer_start(&stream->deadline, on_deadline, timeout_ms, 0) ==
-	       0);
+	deadline_set(stream, timeout_ms);
 }
 
 void
@@ -576,7 +628,7 @@ stream_deadline_clear(struct stream *stream)
 {
 	ASSERT(stream->event != NULL);
 	stream->has_expired = false;
-	uv_timer_stop(&stream->deadline);
+	stream->deadline_ms = 0;
 }
 
 void
@@ -699,9 +751,22 @@ stream_finish(struct stream **stream)
 	finished->borrowed = SLICE_NONE;
 	finished->kept_used = finished->kept.len;
 	uv_timer_stop(&finished->turn);
-	ASSERT(uv_timer_start(&finished->deadline, on_deadline,
-			      STREAM_FINISH_MS, 0) == 0);
+	deadline_set(finished, STREAM_FINISH_MS);
 	flush(finished);
+	if (finished->is_parting && finished->wire.len == 0 &&
+	    !finished->is_sending) {
+		stream_destroy(finished);
+		return;
+	}
 	stream_update_reading(finished);
 	finish_on(finished);
+}
+
+void
+stream_part(struct stream **stream)
+{
+	/* Behind what it has said the peer's close_notify is still to come. */
+	(*stream)->is_parting =
+		(*stream)->tls == NULL && input_len(*stream) == 0;
+	stream_finish(stream);
 }

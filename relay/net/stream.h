@@ -101,5 +101,8 @@ void stream_close(struct stream **stream);
 /* Writes out what is queued, sends close_notify, shuts down and closes, within
  * STREAM_FINISH_MS. */
 void stream_finish(struct stream **stream);
+/* The same where the peer has said that it is done, and so need not be waited
+ * for: the kernel does the rest. */
+void stream_part(struct stream **stream);
 
 #endif

@@ -28,6 +28,8 @@ struct stream {
 		uv_pipe_t local;
 	} uv;
 	uv_timer_t deadline, turn;
+	/* By the loop's clock; 0: none. The timer comes no later, and looks. */
+	uint64_t deadline_ms, timer_ms;
 	union {
 		uv_connect_t connect;
 		uv_shutdown_t shutdown;
@@ -52,7 +54,7 @@ struct stream {
 
 	bool in_event, is_paused, is_reading, is_connecting, is_sending;
 	bool is_handshaking, is_above_high;
-	bool is_finishing, is_shutting_down, is_shut_down, is_closed;
+	bool is_finishing, is_parting, is_shutting_down, is_shut_down, is_closed;
 
 	struct address peer_address, local_address;
 	struct fault fault;

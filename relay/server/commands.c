@@ -591,6 +591,7 @@ static enum step
 quit_run(struct session *session, const struct parsed *parsed)
 {
 	(void)parsed;
+	session->has_quit = true;
 	session_reply(session, &reply_bye, SLICE_NONE);
 	return STEP_CLOSE;
 }

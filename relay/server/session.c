@@ -178,7 +178,10 @@ session_end(struct session *session)
 static void
 session_close(struct session *session)
 {
-	stream_finish(&session->stream);
+	if (session->has_quit)
+		stream_part(&session->stream);
+	else
+		stream_finish(&session->stream);
 	session_end(session);
 }
 

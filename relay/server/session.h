@@ -110,6 +110,7 @@ struct session {
 	struct wire_lf lf;     /* of a message whose lines end so */
 	unsigned legacy;       /* told already */
 	bool has_more;         /* bytes behind the command in hand */
+	bool has_quit;
 	bool is_skipping_line; /* the rest of one that was too long */
 	bool is_waiting;       /* behind STEP_WAIT */
 	bool is_clogged;       /* too many replies wait for the client */

@@ -383,3 +383,9 @@ stream_finish(struct stream **stream)
 {
 	stream_close(stream);
 }
+
+void
+stream_part(struct stream **stream)
+{
+	stream_close(stream);
+}

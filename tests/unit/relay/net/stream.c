@@ -337,6 +337,56 @@ Test(stream, deadline)
 	stop();
 }
 
+Test(stream, a_deadline_that_is_moved_back_does_not_come)
+{
+	start();
+	UNTIL(saw(&client, 'C'));
+	stream_deadline(server.stream, 1);
+	stream_deadline(server.stream, 60000);
+	stream_deadline(client.stream, 20);
+	UNTIL(saw(&client, 'X'));
+	cr_expect_not(saw(&server, 'X'));
+	/* and forward again */
+	stream_deadline(server.stream, 1);
+	UNTIL(saw(&server, 'X'));
+	stop();
+}
+
+/* Whoever has said that he is done hears the answer, and then the end. */
+Test(stream, parting_hands_over_the_answer)
+{
+	start();
+	UNTIL(saw(&client, 'C'));
+	stream_write(client.stream, SLICE("QUIT\r\n"));
+	UNTIL(server.input.len == 6);
+	stream_write(server.stream, SLICE("221 Bye\r\n"));
+	stream_part(&server.stream);
+	UNTIL(saw(&client, 'E') || saw(&client, 'F'));
+	cr_expect_str_eq(text_string(&client.input), "221 Bye\r\n");
+	cr_expect_str_eq(client.events, "CDE");
+	stop();
+}
+
+/* Whoever goes on talking is heard out, or he might miss the answer. */
+Test(stream, parting_with_one_who_goes_on)
+{
+	start();
+	UNTIL(saw(&client, 'C'));
+	server.takes_none = true;
+	stream_write(client.stream, SLICE("QUIT\r\nNOOP\r\n"));
+	UNTIL(stream_input(server.stream).len == 12);
+	stream_write(server.stream, SLICE("221 Bye\r\n"));
+	stream_part(&server.stream);
+	UNTIL(saw(&client, 'E'));
+	cr_expect_eq(client.input.len, 9);
+	/* A reset would come with the first and be seen at the second. */
+	stream_write(client.stream, SLICE("NOOP\r\n"));
+	stream_write(client.stream, SLICE("NOOP\r\n"));
+	turn(2);
+	cr_expect_not(saw(&client, 'F'));
+	stop();
+}
+
 Test(stream, a_finish_hands_over_all)
 {
 	CLEAN(text_done) struct text many = {0};
