@@ -255,8 +255,9 @@ text_room(struct text *text, size_t len)
 
 		if (size < TEXT_SIZE_MIN)
 			size = TEXT_SIZE_MIN;
+		/* For the little that usually follows. */
 		if (size < needed)
-			size = needed;
+			size = needed + TEXT_SIZE_MIN;
 		text->bytes = memory_grow(text->bytes, size);
 		text->size = size;
 	}

@@ -6,6 +6,9 @@
 static void body_read_done(struct store_read_body *read,
 			   const struct fault *fault);
 
+/* Lines with a dot in front of them, in what is sent at once. */
+#define DOTS_GUESS 32
+
 /* False: enough for now. */
 static bool
 bytes_send(struct client *client, struct slice bytes)
@@ -18,6 +21,7 @@ bytes_send(struct client *client, struct slice bytes)
 		strip_feed(&client->transaction.strip, bytes, &left);
 		bytes = text_slice(&left);
 	}
+	(void)text_room(&out, bytes.len + DOTS_GUESS);
 	wire_stuff(&out, bytes, &client->transaction.at_line_start);
 	return stream_write(client->stream, text_slice(&out));
 }

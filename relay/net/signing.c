@@ -67,8 +67,6 @@ signing_poll(struct signing *signing)
 
 	if (signing->is_closing)
 		return;
-	if (signer_client_open_calls(signing->client) == 0)
-		uv_timer_stop(&signing->tick);
 	if (signing->is_lost || !signing->is_polling)
 		return;
 	if (signer_client_wants_write(signing->client))
@@ -86,6 +84,9 @@ signing_on_tick(uv_timer_t *timer)
 	struct signing *signing = timer->data;
 
 	signer_client_tick(signing->client, clock_now_ms());
+	/* Calls come and go in a moment; the tick stays until it sees none. */
+	if (signer_client_open_calls(signing->client) == 0)
+		uv_timer_stop(&signing->tick);
 	signing_poll(signing);
 }
 
@@ -225,7 +226,7 @@ signing_start(struct signing *signing, struct signing_order *order,
 	order->calls = memory_array(count, sizeof(*order->calls));
 	order->count = order->waiting = count;
 	order->fault = (struct fault){0};
-	if (signer_client_open_calls(signing->client) == 0)
+	if (!uv_is_active((uv_handle_t *)&signing->tick))
 		uv_timer_start(&signing->tick, signing_on_tick,
 			       SIGNING_TICK_MS, SIGNING_TICK_MS);
 	for (size_t i = 0; i < count; i++) {
