@@ -12,7 +12,7 @@
 #include "milter/feeder.h"
 #include "milter/input.h"
 #include "milter/inspect.h"
-#include "milter/pipeline.h"
+#include "milter/own_signer.h"
 #include "milter/proof.h"
 
 /* t= has at most 12 digits (RFC 6376 3.5). */
@@ -63,8 +63,7 @@ struct signing {
 	const struct milter_options *options;
 	uint64_t time_s;
 	const char *path;
-	struct signer_process signer;
-	struct signer_client *client;
+	struct own_signer signer;
 	struct policy *policy;
 	struct pipeline *pipeline;
 	const struct decision *decision;
@@ -88,62 +87,6 @@ static void
 pipeline_take_body(void *owner, struct slice bytes)
 {
 	pipeline_body(((struct signing *)owner)->pipeline, bytes);
-}
-
-static void
-warn(void *owner, const char *text)
-{
-	(void)owner;
-	fprintf(stderr, "signet: warning: %s\n", text);
-}
-
-/* One call of the signer process for a signature. */
-struct ask {
-	struct signer_call call;
-	struct fault fault;
-};
-
-static void
-ask_done(struct signer_call *call, const struct fault *fault)
-{
-	struct ask *ask = CONTAINER(call, struct ask, call);
-
-	if (fault != NULL)
-		ask->fault = *fault;
-}
-
-static bool
-signatures_ask(struct signing *signing, struct signature *signatures,
-	       size_t count, struct fault *fault)
-{
-	CLEAN(clean_memory) struct ask *asks =
-		memory_array(count, sizeof(*asks));
-
-	for (size_t i = 0; i < count; i++) {
-		struct signer_call *call = &asks[i].call;
-
-		call->key = *key_public_id(signatures[i].selector->key);
-		memcpy(call->digest, signatures[i].digest, KEY_DIGEST_SIZE);
-		call->done = ask_done;
-		signer_client_start(signing->client, call);
-	}
-	signer_client_wait(signing->client);
-	for (size_t i = 0; i < count; i++) {
-		const struct signer_call *call = &asks[i].call;
-
-		if (asks[i].fault.kind != FAULT_NONE) {
-			*fault = asks[i].fault;
-			return fault_within(
-				fault, "signing with selector %.*s of %.*s",
-				SLICE_ARG(signatures[i].selector->name),
-				SLICE_ARG(signatures[i].domain));
-		}
-		ASSERT(call->signature_len > 0);
-		memcpy(signatures[i].signature, call->signature,
-		       call->signature_len);
-		signatures[i].signature_len = call->signature_len;
-	}
-	return true;
 }
 
 static bool
@@ -204,7 +147,8 @@ message_sign(struct signing *signing, struct input *input)
 
 	switch (signing->decision->verdict) {
 	case VERDICT_SIGN:
-		if (!signatures_ask(signing, signatures, count, &fault)) {
+		if (!own_signer_sign(&signing->signer, signatures, count,
+				     &fault)) {
 			complain(&fault);
 			return EX_TEMPFAIL;
 		}
@@ -239,32 +183,25 @@ sign_with_signer(struct signing *signing)
 	return message_sign(signing, input);
 }
 
-/* A key that cannot be used is a bad configuration, whatever is wrong with
- * it; only a signer that cannot be had may work another time. */
-static int
-keys_complain(const struct fault *fault)
-{
-	int code = complain(fault);
-
-	return code == EX_TEMPFAIL || code == EX_NOPERM ? code : EX_CONFIG;
-}
-
 static int
 sign_run(struct signing *signing)
 {
 	const struct milter_options *options = signing->options;
 	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
 	struct fault fault = {0};
-	int descriptor;
+	int code;
 
-	if (!signer_load(&signing->signer, &options->keys,
-			 options->strict_modes, warn, NULL, &keyring, &fault))
-		return keys_complain(&fault);
-	if (!signer_attach(&signing->signer, &descriptor, &fault))
-		return complain(&fault);
-	signing->client = signer_client_new(descriptor);
+	if (!own_signer_start(0, 0, &options->keys, options->strict_modes,
+			      &signing->signer, &keyring, &fault)) {
+		complain(&fault);
+		return own_signer_exit_code(&fault);
+	}
 	signing->policy = policy_new(keyring, &options->signing);
-	return sign_with_signer(signing);
+	code = sign_with_signer(signing);
+	pipeline_free(signing->pipeline);
+	policy_unref(signing->policy);
+	own_signer_stop(&signing->signer);
+	return code;
 }
 
 static bool
@@ -296,21 +233,10 @@ int
 sign_command(const struct milter_options *options, int argc, char **argv)
 {
 	struct signing signing = {.options = options};
-	struct fault fault = {0};
-	int code;
 
 	if (!sign_arguments(&signing, argc, argv))
 		return usage("sign [--time UNIX] [FILE]");
-	if (options == NULL)
-		return EX_OK;
-	if (!signer_start(0, 0, &signing.signer, &fault))
-		return complain(&fault);
-	code = sign_run(&signing);
-	pipeline_free(signing.pipeline);
-	policy_unref(signing.policy);
-	signer_client_free(signing.client);
-	signer_stop(&signing.signer);
-	return code;
+	return options == NULL ? EX_OK : sign_run(&signing);
 }
 
 /* ---- signet explain ---- */
