@@ -97,7 +97,7 @@ destination_note_trouble(struct delivery_destination *destination,
 uint64_t
 destination_pause_max_ms(const struct delivery_destination *destination)
 {
-	return options_of(destination)->delivery.retry_ms[0];
+	return service_pause_max_ms(destination->schedule->loop->generation);
 }
 
 void
@@ -202,31 +202,18 @@ destination_connect(struct delivery_destination *destination,
 			       ? own
 			       : (own + destination->connections_count) %
 					 service->loops_count;
-	struct connection *connection = connection_open(
-		&(struct connection_settings){
-			.loop = &service->loops[index],
-			.owner_loop = destination->schedule->loop,
-			.place = &service->places[index].connections,
-			.store = service->store,
-			.generation = destination->generation,
-			.hosts = destination->hosts,
-			.site = destination->site,
-			.pause_max_ms = destination_pause_max_ms(destination),
-			.turn = destination->turn++,
-			.peers = service->peers,
-			.tls = destination->route.tls,
-			.tls_terms = destination->route.tls_terms,
-			.implicit_tls = destination->route.implicit_tls,
-			.source = destination->route.source,
-			.sign = destination->route.sign,
-			.login = logins_at(destination->generation->logins,
-					   destination->route.login),
-			.owner = destination,
-			.returned = connection_returned,
-			.ended = connection_ended,
-			.released = connection_released},
-		&outlet->place, outlet->kept);
+	struct connection_settings settings = service_connection(
+		service, index, destination->generation, &destination->route,
+		destination->hosts, destination->site);
+	struct connection *connection;
 
+	settings.owner_loop = destination->schedule->loop;
+	settings.turn = destination->turn++;
+	settings.owner = destination;
+	settings.returned = connection_returned;
+	settings.ended = connection_ended;
+	settings.released = connection_released;
+	connection = connection_open(&settings, &outlet->place, outlet->kept);
 	destination->connections_count++;
 	list_add_last(&destination->connections, &connection->link);
 	return connection;

@@ -36,26 +36,9 @@ hosts_are_fresh(const struct delivery_destination *destination)
 	       clock_now_ms() < destination->hosts_until_ms;
 }
 
-/* Whatever makes one connection to the same hosts another than the next is part
- * of the key, because connections pass from one destination of a site to
- * another: here the section of the configuration that says how to talk to them,
- * and all of its options with it. */
-static struct site *
-site_of(const struct delivery_destination *destination,
-	const struct hosts *hosts)
-{
-	CLEAN(text_done) struct text key = {0};
-
-	text_addf(&key, "%zu\n", destination->route.login);
-	text_add(&key, hosts->key);
-	return site_find(destination->service->sites, text_slice(&key));
-}
-
 static void
 hosts_set(struct delivery_destination *destination, struct hosts *hosts)
 {
-	const struct delivery_options *options =
-		&destination->generation->options->delivery;
 	struct site *before = destination->site;
 
 	destination->is_resolving = false;
@@ -65,15 +48,11 @@ hosts_set(struct delivery_destination *destination, struct hosts *hosts)
 		(hosts->count > 0 ? HOSTS_FRESH_MS : HOSTS_TROUBLE_MS);
 	if (hosts->count == 0)
 		return;
-	destination->site = site_of(destination, hosts);
+	destination->site =
+		service_site(destination->service, destination->generation,
+			     &destination->route, hosts);
 	if (before != NULL)
 		site_unref(before);
-	site_limit(destination->site,
-		   (unsigned)options->max_host_connections);
-	sites_limit(destination->service->sites,
-		    options->max_outgoing > 0
-			    ? (unsigned)options->max_outgoing
-			    : destination->service->outgoing_default);
 }
 
 static void
@@ -111,22 +90,31 @@ hosts_ask(struct delivery_destination *destination)
 }
 
 void
+hosts_say_trouble(const struct hosts *hosts, struct fate *fate_out,
+	      struct text *words, struct recipient_result *result_out)
+{
+	*fate_out = outcome_of_trouble(hosts->trouble);
+	text_add_string(words, fate_out->words);
+	if (hosts->detail.len > 0)
+		text_addf(words, " (%.*s)", SLICE_ARG(hosts->detail));
+	*result_out = (struct recipient_result){
+		.outcome = fate_out->outcome,
+		.reply = text_slice(words),
+		.status = SLICE(fate_out->status),
+	};
+}
+
+void
 hosts_report_trouble(struct delivery_destination *destination)
 {
 	const struct hosts *hosts = destination->hosts;
-	struct fate fate = outcome_of_trouble(hosts->trouble);
 	CLEAN(text_done) struct text words = {0};
-	struct recipient_result result = {
-		.outcome = fate.outcome,
-		.status = SLICE(fate.status),
-	};
+	struct recipient_result result;
+	struct fate fate;
 	struct attempt *attempt;
 	size_t count = 0;
 
-	text_add_string(&words, fate.words);
-	if (hosts->detail.len > 0)
-		text_addf(&words, " (%.*s)", SLICE_ARG(hosts->detail));
-	result.reply = text_slice(&words);
+	hosts_say_trouble(hosts, &fate, &words, &result);
 	destination_note_trouble(destination, result.reply);
 	while ((fate.outcome == OUTCOME_FAILED || count < DEFER_MAX) &&
 	       (attempt = destination_take(destination)) != NULL) {

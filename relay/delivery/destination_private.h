@@ -85,12 +85,31 @@ bool hosts_are_fresh(const struct delivery_destination *destination);
 void hosts_ask(struct delivery_destination *destination);
 /* There is no host to go to: says so of everything that is due, or of some. */
 void hosts_report_trouble(struct delivery_destination *destination);
+/* What is said where there is none. The result points to the fate and to the
+ * words, which are appended. */
+void hosts_say_trouble(const struct hosts *hosts, struct fate *fate_out,
+		   struct text *words, struct recipient_result *result_out);
 /* The destination goes. */
 void hosts_let_go(struct delivery_destination *destination);
 
 /* --- service.c --- */
 
 struct delivery_service *service_of_process(void);
+/* Of these hosts, as that route says to talk to them; with the bounds of the
+ * configuration. A reference. */
+struct site *service_site(struct delivery_service *service,
+			  const struct generation *generation,
+			  const struct route *route,
+			  const struct hosts *hosts);
+/* No pause of a site is longer than what is tried for the first time would
+ * wait: somebody may have just mended it. */
+uint64_t service_pause_max_ms(const struct generation *generation);
+/* How one of its connections to a site is made, on one of its loops; turn, owner
+ * and callbacks are the owner's to set. */
+struct connection_settings
+service_connection(struct delivery_service *service, size_t loop,
+		   struct generation *generation, const struct route *route,
+		   struct hosts *hosts, struct site *site);
 
 static inline struct delivery_place *
 place_of(const struct delivery_destination *destination)

@@ -62,6 +62,60 @@ delivery_service_free(struct delivery_service *service)
 	free(service);
 }
 
+/* --- how to talk to hosts --- */
+
+/* Whatever makes one connection to the same hosts another than the next is part
+ * of the key, because connections pass from one destination of a site to
+ * another: here the section of the configuration that says how to talk to them,
+ * and all of its options with it. */
+struct site *
+service_site(struct delivery_service *service,
+	     const struct generation *generation, const struct route *route,
+	     const struct hosts *hosts)
+{
+	const struct delivery_options *options = &generation->options->delivery;
+	CLEAN(text_done) struct text key = {0};
+	struct site *site;
+
+	text_addf(&key, "%zu\n", route->login);
+	text_add(&key, hosts->key);
+	site = site_find(service->sites, text_slice(&key));
+	site_limit(site, (unsigned)options->max_host_connections);
+	sites_limit(service->sites, options->max_outgoing > 0
+					    ? (unsigned)options->max_outgoing
+					    : service->outgoing_default);
+	return site;
+}
+
+uint64_t
+service_pause_max_ms(const struct generation *generation)
+{
+	return generation->options->delivery.retry_ms[0];
+}
+
+struct connection_settings
+service_connection(struct delivery_service *service, size_t loop,
+		   struct generation *generation, const struct route *route,
+		   struct hosts *hosts, struct site *site)
+{
+	return (struct connection_settings){
+		.loop = &service->loops[loop],
+		.place = &service->places[loop].connections,
+		.store = service->store,
+		.generation = generation,
+		.hosts = hosts,
+		.site = site,
+		.pause_max_ms = service_pause_max_ms(generation),
+		.peers = service->peers,
+		.tls = route->tls,
+		.tls_terms = route->tls_terms,
+		.implicit_tls = route->implicit_tls,
+		.source = route->source,
+		.sign = route->sign,
+		.login = logins_at(generation->logins, route->login),
+	};
+}
+
 void
 delivery_service_stop(struct delivery_service *service, struct loop *loop)
 {
