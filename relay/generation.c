@@ -77,7 +77,7 @@ generation_tls(struct generation *generation,
 		if (!generation_ask(generation, i, files[i], fault))
 			return false;
 	}
-	return tls_context_client(&generation->client_tls, fault);
+	return true;
 }
 
 static bool
@@ -123,8 +123,9 @@ generation_new(struct options *options, struct keyring *keyring,
 	generation->listener_clients =
 		memory_array(options->listeners_count,
 			     sizeof(*generation->listener_clients));
-	if (!generation_tls(generation, files, fault) ||
-	    !generation_users(generation, files, fault) ||
+	if ((files != NULL && (!generation_tls(generation, files, fault) ||
+			       !generation_users(generation, files, fault))) ||
+	    !tls_context_client(&generation->client_tls, fault) ||
 	    !logins_new(options, passwords, &generation->logins, fault)) {
 		generation_unref(generation);
 		return false;

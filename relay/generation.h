@@ -32,7 +32,8 @@ struct generation {
 	int references; /* atomic */
 };
 
-/* Takes all it is given; fills the certificates in. files: of each listener.
+/* Takes all it is given; fills the certificates in. files: of each listener; NULL:
+ * of who listens nowhere.
  * passwords: those of the next hops, as login_read_all() makes them. */
 bool generation_new(struct options *options, struct keyring *keyring,
 		    const struct slice (*files)[LISTENER_FILES],

@@ -235,6 +235,18 @@ client_result(const struct client *client, const struct fate *fate,
 
 /* --- states --- */
 
+/* Never 0: what is late expires from the loop, like all else. */
+static uint64_t
+within_deadline(const struct client *client, uint64_t timeout_ms)
+{
+	uint64_t deadline_ms = client->settings.deadline_ms;
+	uint64_t now_ms = clock_now_ms();
+
+	if (deadline_ms == 0 || now_ms + timeout_ms <= deadline_ms)
+		return timeout_ms;
+	return deadline_ms > now_ms ? deadline_ms - now_ms : 1;
+}
+
 void
 client_enter(struct client *client, enum client_state state)
 {
@@ -250,7 +262,8 @@ client_enter(struct client *client, enum client_state state)
 		}
 		return;
 	}
-	stream_deadline(client->stream, step->timeout_ms);
+	stream_deadline(client->stream,
+			within_deadline(client, step->timeout_ms));
 	if (step->send != NULL)
 		step->send(client);
 }
@@ -667,9 +680,12 @@ client_open(const struct client_settings *settings, struct client **client_out,
 		return false;
 	}
 	stream_deadline(client->stream,
-			settings->is_hurried
-				? CONNECT_HURRY_MS
-				: client_steps[CLIENT_CONNECTING].timeout_ms);
+			within_deadline(
+				client,
+				settings->is_hurried
+					? CONNECT_HURRY_MS
+					: client_steps[CLIENT_CONNECTING]
+						  .timeout_ms));
 	*client_out = client;
 	return true;
 }

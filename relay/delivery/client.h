@@ -78,6 +78,8 @@ struct client_settings {
 	bool is_hurried;           /* has CONNECT_HURRY_MS to connect */
 	bool has_other_host;       /* not tried yet, nor failing */
 	bool without_bdat;         /* not known there, although offered */
+	uint64_t deadline_ms;      /* clock_now_ms(): nothing is waited for
+				      beyond it; 0: none */
 	struct tls_context *tls_context;
 	client_fn *event;
 	void *owner;

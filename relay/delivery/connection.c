@@ -423,6 +423,7 @@ connection_try(struct connection *connection)
 					choice_has_other(&connection->choice),
 				.is_hurried = connection->is_hurried,
 				.without_bdat = connection->without_bdat,
+				.deadline_ms = settings->deadline_ms,
 				.tls_context = generation->client_tls,
 				.terms = settings->tls_terms,
 				.peers = settings->peers,

@@ -26,6 +26,7 @@ struct connection_settings {
 	struct hosts *hosts;           /* likewise */
 	struct site *site;             /* theirs */
 	uint64_t pause_max_ms;         /* of the site, if it is out of reach */
+	uint64_t deadline_ms;          /* of each conversation, client.h */
 	unsigned turn;                 /* whose, of equal hosts */
 	struct peers *peers;
 	enum tls_policy tls;

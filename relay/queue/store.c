@@ -564,11 +564,9 @@ delivery_new(struct message *message, const struct loop *loop,
 	return delivery;
 }
 
-/* One delivery per destination, each with its recipients in the order of their
- * RCPTs. */
-static void
-deliveries_make(struct message *message, const struct loop *loop,
-		struct list *deliveries)
+void
+deliveries_of(struct message *message, const struct loop *loop,
+	      struct list *deliveries)
 {
 	size_t count = message->recipients_count, first = 0;
 	struct by_destination *rows = memory_array(count, sizeof(*rows));
@@ -623,7 +621,7 @@ store_put(struct store *store, struct store_put *put)
 		loop_post(put->loop, &put->operation.post, put_tell);
 		return;
 	}
-	deliveries_make(message, put->loop, &put->deliveries);
+	deliveries_of(message, put->loop, &put->deliveries);
 	space_take(&store->space, size);
 	quota_enter(&store->quota, size);
 	store_submit(store, &put->operation, OPERATION_PUT);
@@ -651,8 +649,8 @@ store_settle(struct store *store, struct store_settle *settle)
 	ASSERT(settle->reports_count <= STORE_REPORTS_MAX);
 	for (size_t i = 0; i < settle->reports_count; i++) {
 		list_init(&settle->reports[i].deliveries);
-		deliveries_make(settle->reports[i].message, settle->loop,
-				&settle->reports[i].deliveries);
+		deliveries_of(settle->reports[i].message, settle->loop,
+			      &settle->reports[i].deliveries);
 	}
 	store_submit(store, &settle->operation, OPERATION_SETTLE);
 }

@@ -326,6 +326,10 @@ void store_count(const struct store *store, struct store_counters *out);
 /* For the spool. */
 struct spool_room *store_spool_room(struct store *store);
 
+/* One delivery per destination, each with its recipients in the order of their
+ * RCPTs, as the generation of the loop has it; appended. */
+void deliveries_of(struct message *message, const struct loop *loop,
+		   struct list *deliveries);
 void delivery_free(struct delivery *delivery);
 CLEAN_POINTER(struct delivery, delivery_free)
 
