@@ -1,6 +1,5 @@
 #include "relay/submit/letter.h"
 
-#include "base/base64.h"
 #include "milter/author.h"
 #include "milter/header.h"
 #include "relay/server/path.h"
@@ -388,60 +387,4 @@ mailing_add(struct mailing *mailing, struct slice addresses,
 				 mailboxes.domains[i], arena, fault))
 			return false;
 	return true;
-}
-
-/* ---- names ---- */
-
-/* Of one encoded word, so that it has at most 75 octets (RFC 2047 2). */
-#define WORD_OCTETS_MAX 45
-
-static void
-encoded_words_write(struct slice name, struct text *out)
-{
-	while (name.len > 0) {
-		size_t len = 0;
-
-		while (len < name.len) {
-			size_t next = slice_utf8_length(name, len);
-
-			if (next == 0)
-				next = 1; /* not UTF-8: what it is unknown */
-			if (len + next > WORD_OCTETS_MAX)
-				break;
-			len += next;
-		}
-		text_add_string(out, "=?utf-8?B?");
-		base64_write(out, slice_sub(name, 0, len));
-		text_add_string(out, "?=");
-		name = slice_from(name, len);
-		if (name.len > 0)
-			text_add_string(out, "\r\n ");
-	}
-}
-
-void
-phrase_write(struct slice name, struct text *out)
-{
-	bool is_plain = true;
-
-	if (!slice_is_ascii(name)) {
-		encoded_words_write(name, out);
-		return;
-	}
-	for (size_t i = 0; i < name.len; i++)
-		is_plain &= ascii_is_alpha(name.bytes[i]) ||
-			    ascii_is_digit(name.bytes[i]) ||
-			    strchr(" -'_", name.bytes[i]) != NULL;
-	if (is_plain) {
-		text_add(out, name);
-		return;
-	}
-	text_add_byte(out, '"');
-	for (size_t i = 0; i < name.len; i++) {
-		if (name.bytes[i] == '"' || name.bytes[i] == '\\')
-			text_add_byte(out, '\\');
-		if (name.bytes[i] >= ' ' && name.bytes[i] != 0x7f)
-			text_add_byte(out, name.bytes[i]);
-	}
-	text_add_byte(out, '"');
 }

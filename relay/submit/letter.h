@@ -57,8 +57,4 @@ struct mailing {
 bool mailing_add(struct mailing *mailing, struct slice addresses,
 		 struct arena *arena, struct fault *fault) MUST_USE;
 
-/* Appends a name as it may stand before <address>: as it is, quoted, or as
- * encoded words (RFC 2047). */
-void phrase_write(struct slice name, struct text *out);
-
 #endif

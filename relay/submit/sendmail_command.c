@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "milter/author.h"
+#include "relay/submit/phrase.h"
 #include "relay/submit/submission.h"
 
 #define RECIPIENTS_MAX 10000
@@ -288,7 +289,7 @@ sender_settle(const struct arguments *arguments, struct slice hostname,
 	if (name.len == 0 && !arguments->has_from)
 		name = full_name(arena);
 	if (name.len > 0) {
-		phrase_write(name, &from);
+		phrase_write(name, strlen("From: "), &from);
 		text_addf(&from, " <%.*s>", SLICE_ARG(address[0]));
 	} else {
 		text_add(&from, address[0]);
