@@ -22,6 +22,8 @@
 #include "relay/process.h"
 #include "relay/queue_commands.h"
 #include "relay/resolver.h"
+#include "relay/send/send_arguments.h"
+#include "relay/send/send_command.h"
 #include "relay/server/rewriting.h"
 #include "relay/status_command.h"
 #include "relay/submit/sendmail_command.h"
@@ -304,6 +306,21 @@ doctor_run(const struct invocation *invocation)
 	return code;
 }
 
+/* It takes the options. */
+static int
+send_run(const struct invocation *invocation)
+{
+	struct options *options = NULL;
+	int code = send_command(NULL, invocation->argc, invocation->argv);
+
+	if (code == EX_OK)
+		code = options_read(invocation->config_path, false, &options);
+	if (code == EX_OK)
+		code = send_command(options, invocation->argc,
+				    invocation->argv);
+	return code;
+}
+
 static int
 sendmail_queue_run(const struct options *options, enum sendmail_act act)
 {
@@ -438,6 +455,8 @@ static const struct command {
 	 "asks a running relay what it has done"},
 	{"doctor", doctor_run, "doctor [--json] [--address ADDRESS] DOMAIN",
 	 "looks at a domain as receivers of its mail would"},
+	{"send", send_run, SEND_USAGE,
+	 "composes a message, signs and delivers it now"},
 	{"sendmail", sendmail_run,
 	 "sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-N DSN] [-R full|hdrs]\n"
 	 "              [-V ENVID] [-v] [ADDRESS...]\n"
