@@ -174,12 +174,12 @@ static void
 parse_include(struct parser *parser, struct lexer *lexer,
 	      struct conf_item *section)
 {
-	struct slice given = lexer->token.text, name = given;
+	struct slice given = lexer->token.text, name;
 	ptrdiff_t slash = slice_find_last(SLICE(lexer->file), '/');
 	struct conf_place place = conf_lexer_place(lexer);
 
 	while (slice_starts(given, SLICE("./")))
-		name = given = slice_from(given, 2);
+		given = slice_from(given, 2);
 	if (given.len == 0) {
 		conf_error(lexer->errors, place, "include names no file");
 	} else {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "keys/signer_process.h"
 
 /* One selector of the options, in order. */
@@ -110,8 +111,7 @@ file_open(const struct load *load, const struct source *source, int *file_out,
 				 "have", KEY_FILE_MAX);
 	if (!mode_check(load, source, status.st_mode, fault))
 		return false;
-	*file_out = file;
-	file = -1;
+	*file_out = descriptor_take(&file);
 	return true;
 }
 

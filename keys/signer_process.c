@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/sandbox.h"
 
 /* The answers to SIGNER_CALLS_MAX calls fit into a socket of this size, each
@@ -234,8 +235,7 @@ signer_attach(struct signer_process *process, int *client_out,
 	    !process_receive(process, &message, CONTROL_DONE, deadline_ms,
 			     fault))
 		return false;
-	*client_out = ours;
-	ours = -1;
+	*client_out = descriptor_take(&ours);
 	return true;
 }
 

@@ -51,6 +51,7 @@ rights_fill(struct msghdr *header, union rights *rights,
 	header->msg_control = rights->bytes;
 	header->msg_controllen = CMSG_SPACE(count * sizeof(int));
 	item = CMSG_FIRSTHDR(header);
+	ASSERT(item != NULL);
 	item->cmsg_level = SOL_SOCKET;
 	item->cmsg_type = SCM_RIGHTS;
 	item->cmsg_len = CMSG_LEN(count * sizeof(int));

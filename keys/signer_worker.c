@@ -39,9 +39,9 @@ static struct {
 } workers = {.poll = -1};
 
 static void
-peer_unref(struct peer *peer)
+peer_unref(struct peer *peer, unsigned references)
 {
-	if (atomic_fetch_sub(&peer->references, 1) > 1)
+	if (atomic_fetch_sub(&peer->references, references) > references)
 		return;
 	close(peer->descriptor);
 	free(peer);
@@ -49,10 +49,10 @@ peer_unref(struct peer *peer)
 }
 
 static void
-peer_drop(struct peer *peer)
+peer_drop(struct peer *peer, unsigned references)
 {
 	epoll_ctl(workers.poll, EPOLL_CTL_DEL, peer->descriptor, NULL);
-	peer_unref(peer);
+	peer_unref(peer, references);
 }
 
 static bool
@@ -159,21 +159,24 @@ peer_serve(struct peer *peer, size_t thread)
 {
 	struct keysets keys;
 	struct batch batch;
+	bool is_armed;
 
 	if (!batch_receive(peer, &batch)) {
-		peer_drop(peer);
+		peer_drop(peer, 1);
 		return;
 	}
 	atomic_fetch_add(&peer->references, 1);
-	if (!peer_arm(peer, EPOLL_CTL_MOD))
-		peer_drop(peer);
+	is_armed = peer_arm(peer, EPOLL_CTL_MOD);
 	keys = keysets_hold();
 	for (unsigned i = 0; i < batch.count; i++)
 		request_answer(&batch.requests[i], batch.is_whole[i], &keys,
 			       thread, &batch.answers[i]);
 	keysets_release(&keys);
 	batch_send(peer, &batch);
-	peer_unref(peer);
+	if (is_armed)
+		peer_unref(peer, 1);
+	else
+		peer_drop(peer, 2);
 }
 
 static void *

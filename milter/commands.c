@@ -322,7 +322,8 @@ explain_run(const struct milter_options *options, const char *path)
 	};
 
 	keyring = keyring_load(options, &keys_fault);
-	setup.policy = policy = policy_new(keyring, &options->signing);
+	policy = policy_new(keyring, &options->signing);
+	setup.policy = policy;
 	if (!input_open(path, INPUT_EXPLAIN, &input, &fault))
 		return message_complain(&fault);
 	if (!examine(&setup, input, &examination, &fault) &&

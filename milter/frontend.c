@@ -605,7 +605,7 @@ bool
 frontend_start(const struct frontend_service *service, int listening,
 	       struct fault *fault)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof(address);
 
 	ASSERT(frontend.listener < 0);

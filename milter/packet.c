@@ -44,7 +44,7 @@ void
 packet_done(struct packet *packet)
 {
 	free(packet->payload);
-	*packet = (struct packet){0};
+	memset(packet, 0, sizeof(*packet));
 }
 
 /* A name and a value each, and nothing behind the last one. */

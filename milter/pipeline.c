@@ -176,6 +176,15 @@ view_find(const struct pipeline *pipeline, const struct policy_rules *rules)
 	return NULL;
 }
 
+static const struct view *
+view_of(const struct pipeline *pipeline, const struct policy_rules *rules)
+{
+	const struct view *view = view_find(pipeline, rules);
+
+	ASSERT(view != NULL);
+	return view;
+}
+
 static void
 view_make(struct pipeline *pipeline, const struct policy_rules *rules)
 {
@@ -272,9 +281,8 @@ const struct slice *
 pipeline_names(const struct pipeline *pipeline,
 	       const struct policy_rules *rules, size_t *count_out)
 {
-	const struct view *view = view_find(pipeline, rules);
+	const struct view *view = view_of(pipeline, rules);
 
-	ASSERT(view != NULL);
 	*count_out = view->names_count;
 	return view->names;
 }
@@ -305,7 +313,7 @@ signature_begin(struct pipeline *pipeline, size_t i,
 {
 	struct signature *signature = &pipeline->signatures[i];
 	const struct policy_rules *rules = signature->rules;
-	const struct view *view = view_find(pipeline, rules);
+	const struct view *view = view_of(pipeline, rules);
 	CLEAN(text_done) struct text text = {0};
 	struct sign_field field = {
 		.algorithm = key_public_algorithm(signature->selector->key),

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "relay/control.h"
 
 /* An answer may have to wait for the disk; the relay bounds its work. */
@@ -46,8 +47,7 @@ control_connect(int *socket_out, struct fault *fault)
 			return fault_set(fault, FAULT_ABSENT, "no relay runs");
 		return fault_errno(fault, CONTROL_SOCKET);
 	}
-	*socket_out = descriptor;
-	descriptor = -1;
+	*socket_out = descriptor_take(&descriptor);
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "relay/secret_file.h"
 
 #define HANDOVER_MAGIC 0x73676e31u
@@ -108,8 +109,7 @@ memory_file(const struct handover *handover, int *descriptor_out,
 	if (fcntl(descriptor, F_ADD_SEALS,
 		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return fault_errno(fault, "sealing a memory file");
-	*descriptor_out = descriptor;
-	descriptor = -1;
+	*descriptor_out = descriptor_take(&descriptor);
 	return true;
 }
 

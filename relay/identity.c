@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "base/sandbox.h"
 
 #define DEFAULT_USER "signet"
@@ -224,7 +225,6 @@ identity_state_dir(const struct identity *identity, const char *path,
 			return fault_errno(fault, "giving '%s' to user %u",
 					   path, (unsigned)identity->uid);
 	}
-	*descriptor_out = directory;
-	directory = -1;
+	*descriptor_out = descriptor_take(&directory);
 	return true;
 }

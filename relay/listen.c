@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
+
 #define LISTEN_BACKLOG 1024
 /* How long the kernel waits for a client's first word. */
 #define CLIENT_FIRST_S 30
@@ -198,7 +200,6 @@ listen_open(const struct listen_place *place, int *descriptor_out,
 	}
 	if (!is_bound || listen(descriptor, LISTEN_BACKLOG) < 0)
 		return listen_fault(place, fault);
-	*descriptor_out = descriptor;
-	descriptor = -1;
+	*descriptor_out = descriptor_take(&descriptor);
 	return true;
 }

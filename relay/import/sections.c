@@ -126,6 +126,7 @@ static void
 rule_concerns(struct maker *maker, struct section *section,
 	      const struct signing_rule *rule)
 {
+	ASSERT(section != NULL);
 	section->rules = rows_grow(maker->arena, section->rules,
 				   section->rules_count,
 				   sizeof(*section->rules));

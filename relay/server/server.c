@@ -159,6 +159,7 @@ least_loaded(struct server *server)
 			best_count = count;
 		}
 	}
+	ASSERT(best != NULL);
 	server->next_share = (server->next_share + 1) % server->shares_count;
 	return best;
 }

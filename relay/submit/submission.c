@@ -6,6 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "relay/net/reply.h"
 #include "relay/net/wire.h"
 
@@ -110,8 +111,7 @@ submission_connect(const struct address *address, int *socket_out,
 					 text);
 		return fault_errno(fault, "%s", text);
 	}
-	*socket_out = descriptor;
-	descriptor = -1;
+	*socket_out = descriptor_take(&descriptor);
 	return true;
 }
 
