@@ -16,6 +16,14 @@ static const char *const address_fields[] = {
 static_assert(COUNT(address_fields) == COUNT(((struct lint *)NULL)->addresses),
               "one of each");
 
+/* Sendmail's checkMIMEFieldHeaders and checkMIMEHeaders, as far as they may be
+ * signed: its answer to readers that broke at such fields. Of one parameter it
+ * leaves so much. */
+static const char *const mime_fields[] = {
+        "Content-Type", "Content-Disposition", "Content-Transfer-Encoding",
+        "Content-Id", "MIME-Version"};
+#define MIME_FIELD_MAX 1023
+
 /* NULL: that MTA does no such thing behind its milters. */
 static const char *const sentences[LINT_WARNINGS][LINT_MTAS] = {
         [LINT_LONG_BODY] =
@@ -77,6 +85,11 @@ static const char *const sentences[LINT_WARNINGS][LINT_MTAS] = {
                          "a name before an address has a \".\" or a \"'\" "
                          "without quotes, and Sendmail adds them on delivery "
                          "unless define(`confMUST_QUOTE_CHARS', `')"},
+        [LINT_MIME] = {NULL,
+                       "quotes or parentheses of a signed MIME field do not "
+                       "match, or it is very long, and Sendmail mends or cuts "
+                       "it on delivery unless "
+                       "define(`confMAX_MIME_HEADER_LENGTH', `0/0')"},
 };
 
 enum lint_mta
@@ -250,6 +263,28 @@ longest_line(struct slice name, struct slice value)
 	return longest;
 }
 
+/* What Sendmail's shorten_rfc822_string() leaves alone. */
+static bool
+is_balanced(struct slice value)
+{
+	size_t depth = 0;
+	bool in_quotes = false;
+
+	for (size_t i = 0; i < value.len; i++) {
+		char c = value.bytes[i];
+
+		if (c == '\\')
+			i++;
+		else if (c == '"' && depth == 0)
+			in_quotes = !in_quotes;
+		else if (c == '(' && !in_quotes)
+			depth++;
+		else if (c == ')' && !in_quotes && depth-- == 0)
+			return false;
+	}
+	return depth == 0 && !in_quotes;
+}
+
 void
 lint_header(struct lint *lint, struct slice name, struct slice value)
 {
@@ -258,6 +293,10 @@ lint_header(struct lint *lint, struct slice name, struct slice value)
 	for (size_t i = 0; i < COUNT(address_fields); i++)
 		if (slice_eq_nocase(name, SLICE(address_fields[i])))
 			addresses_look(&lint->addresses[i], value);
+	for (size_t i = 0; i < COUNT(mime_fields); i++)
+		if (slice_eq_nocase(name, SLICE(mime_fields[i])) &&
+		    (value.len > MIME_FIELD_MAX || !is_balanced(value)))
+			lint->bad_mime_fields |= 1u << i;
 	lint->has_date |= slice_eq_nocase(name, SLICE("Date"));
 	lint->has_message_id |= slice_eq_nocase(name, SLICE("Message-ID"));
 	/* What a part says of itself is not looked at. */
@@ -337,6 +376,17 @@ has_long_field(const struct lint *lint, enum lint_mta mta,
 	return false;
 }
 
+static bool
+has_bad_mime_field(const struct lint *lint,
+                   const struct lint_signature *signature)
+{
+	for (size_t i = 0; i < COUNT(mime_fields); i++)
+		if ((lint->bad_mime_fields & 1u << i) != 0 &&
+		    is_named(signature, SLICE(mime_fields[i])))
+			return true;
+	return false;
+}
+
 static struct lint_addresses
 addresses_named(const struct lint *lint, const struct lint_signature *signature)
 {
@@ -377,6 +427,7 @@ lint_judge(const struct lint *lint, enum lint_mta mta,
 	        [LINT_LAYOUT] = named.is_laid_out &&
 	                        signature->header_canon == CANON_SIMPLE,
 	        [LINT_PHRASE] = named.has_phrase,
+	        [LINT_MIME] = has_bad_mime_field(lint, signature),
 	};
 	unsigned warnings = 0;
 

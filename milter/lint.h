@@ -51,6 +51,7 @@ enum lint_warning {
 	LINT_COMPACT_LIST,
 	LINT_LAYOUT,
 	LINT_PHRASE,
+	LINT_MIME,
 	LINT_WARNINGS
 };
 
@@ -68,6 +69,7 @@ struct lint {
 	/* Indexed by the fields in lint.c. */
 	struct lint_addresses addresses[9];
 	bool has_date, has_message_id;
+	unsigned bad_mime_fields; /* bits; likewise */
 	bool says_8bit; /* a Content-Transfer-Encoding, or perhaps a part's */
 	struct {
 		struct text name;

@@ -30,6 +30,7 @@ EIGHT = HEADER + "MIME-Version: 1.0\r\n" \
 NO_DATE = changed("Date: Sat, 21 Nov 2026 20:00:00 +0000\r\n", "")
 NO_ID = changed("Message-ID: <1@example.com>\r\n", "")
 LONG_FIELD = changed("Subject: x", "Subject: " + "x" * 999)
+BROKEN = changed("Subject: x", 'Content-Type: text/plain; charset="us-ascii')
 PHRASE = changed("Alice <", "Alice B. C <")
 COMPACT = changed("bob@example.net", "bob@example.net,carol@example.net")
 UNQUALIFIED = changed("bob@example.net", "bob")
@@ -45,6 +46,7 @@ ROWS = {
     "long field": (LONG_FIELD, "a line of a signed field has over 998",
                    "a line of a signed field has over 990"),
     "phrase": (PHRASE, None, "`confMUST_QUOTE_CHARS', `'"),
+    "MIME": (BROKEN, None, "`confMAX_MIME_HEADER_LENGTH', `0/0'"),
     "list": (COMPACT, None, "separated by"),
     "unqualified": (UNQUALIFIED, None, "an address without a domain"),
     "nothing": (HEADER + "\r\nHello.\r\n", None, None),

@@ -155,6 +155,9 @@ LATER = {
     "a display name is quoted":
         USUAL.replace(b"Alice", b"Alice B. C.") + TEXT,
     "8-bit text is recoded": LABELLED,
+    "a MIME field is mended": USUAL + (
+        b'MIME-Version: 1.0\r\nContent-Type: text/plain; charset="us-ascii'
+        b"\r\n") + TEXT,
     "long lines are folded": USUAL + b"\r\n" + b"y" * 3000 + b"\r\n",
 }
 LONG = "define(`SMTP_MAILER_LL', `0')define(`RELAY_MAILER_LL', `0')\n"
@@ -173,6 +176,7 @@ def test_what_a_setting_prevents(world):
             assert world.passes(data, domain) == \
                 dict.fromkeys(SELECTORS, False), name
         world.milter.warned("`confMUST_QUOTE_CHARS', `'", "`SMTP', `+8'",
+                            "`confMAX_MIME_HEADER_LENGTH', `0/0'",
                             "`SMTP_MAILER_LL', `0'")
         kept = world.sendmail(world.snippet() + LONG, mailer="esmtp")
         world.assert_signed(world.send(kept.port, messages),

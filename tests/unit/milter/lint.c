@@ -21,9 +21,10 @@ enum {
 	COMPACT = 1 << LINT_COMPACT_LIST,
 	LAYOUT = 1 << LINT_LAYOUT,
 	PHRASE = 1 << LINT_PHRASE,
+	MIME = 1 << LINT_MIME,
 };
 
-/* h= has From, To, Date and Message-ID; header and body of DATED messages. */
+/* h= has From, To, Date, Message-ID and Content-Type; header and body of DATED messages. */
 static const struct lint_row {
 	const char *name, *header, *body;
 	enum canonicalization canon;
@@ -91,6 +92,20 @@ static const struct lint_row {
 	 CANON_RELAXED, 0, PHRASE},
 	{"a dot in an address only", "From: a.b@example.com\r\n", "",
 	 CANON_RELAXED, 0, 0},
+	{"quotes that match", "Content-Type: text/plain; charset=\"x(\\\"\" ((a)"
+	 " b\"\\))\r\n", "", CANON_RELAXED, 0, 0},
+	{"quotes that do not", "Content-type: text/plain; charset=\"x\r\n", "",
+	 CANON_RELAXED, 0, MIME},
+	{"one that is escaped", "Content-type: text/plain; charset=\"x\\\"\r\n",
+	 "", CANON_RELAXED, 0, MIME},
+	{"a comment that does not end", "Content-Type: text/plain (x\r\n", "",
+	 CANON_RELAXED, 0, MIME},
+	{"the end of none", "Content-Type: text/plain x)\r\n", "",
+	 CANON_RELAXED, 0, MIME},
+	{"a very long MIME field", "Content-Type: text/plain; x=\r\n " X980 "\r\n "
+	 X100 "\r\n", "", CANON_RELAXED, 0, MIME},
+	{"a MIME field that is not signed", "MIME-Version: 1.0 (\r\n", "",
+	 CANON_RELAXED, 0, 0},
 	{"a list that is not signed", "Cc: root,x\r\n", "", CANON_SIMPLE, 0, 0},
 };
 
@@ -115,7 +130,8 @@ judge(const char *header, const char *body, enum canonicalization canon,
       enum lint_mta mta, size_t step)
 {
 	const struct slice names[] = {SLICE("from"), SLICE("To"), SLICE("Date"),
-				      SLICE("Message-ID")};
+				      SLICE("Message-ID"),
+				      SLICE("Content-Type")};
 	const struct lint_signature signature = {.header_canon = canon,
 						 .names = names,
 						 .names_count = COUNT(names)};
