@@ -63,6 +63,11 @@ record_check(const struct key_public *key, const struct record *record,
 		return verdict_of(CHECK_WARN, why,
 				  "the key signs, and t=y asks receivers to "
 				  "treat it as a test");
+	if (record->is_strict)
+		return verdict_of(CHECK_WARN, why,
+				  "the key signs, and t=s refuses each "
+				  "signature whose i= (`identity`) is of a "
+				  "subdomain");
 	return verdict_of(CHECK_OK, why, "the record has the key that signs");
 }
 

@@ -74,6 +74,8 @@ Test(check, judges)
 		 "try again"},
 		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; t=y; ", 1, 1,
 		 CHECK_WARN, "t=y"},
+		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; t=s; ", 1, 1,
+		 CHECK_WARN, "t=s"},
 		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; h=sha1; ", 1, 1,
 		 CHECK_FAIL, "SHA-256"},
 		{SELECTOR_ACTIVE, CHECK_FOUND, "v=DKIM1; s=other; ", 1, 1,
