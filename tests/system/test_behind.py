@@ -14,14 +14,13 @@ from harness.smtp import Client, message
 CLIENT = "127.0.0.7"
 
 FILTER = """
-content_filter = smtp:[127.0.0.1]:{signet}
 relayhost = [127.0.0.2]:{mx}
 smtp_send_xforward_command = yes
 smtp_connection_cache_destinations = 127.0.0.1
 smtp_connection_cache_time_limit = 10s
 """
 # What comes back is not to be filtered again, nor changed.
-BACK = ("content_filter=", "receive_override_options=no_header_body_checks",
+BACK = ("receive_override_options=no_header_body_checks",
         "smtpd_client_restrictions=permit_mynetworks,reject",
         "smtpd_authorized_xforward_hosts=127.0.0.0/8")
 
@@ -29,28 +28,41 @@ BACK = ("content_filter=", "receive_override_options=no_header_body_checks",
 @pytest.fixture
 def filtering(world, directory, started):
     """Postfix → signet → the same Postfix on another port → a Receiver."""
-    back = free_port()
+    back, world.submission = free_port(), free_port()
     world.setup.listener = 'xforward_from = {"127.0.0.1"}'
     world.setup.delivery = 'smarthost = "127.0.0.1:%d"' % back
     world.start()
     world.postfix = Relaying(
         directory, world.setup.port,
-        FILTER.format(signet=world.setup.port, mx=world.setup.mx_port),
-        services={back: BACK})
+        FILTER.format(mx=world.setup.mx_port), services={
+            back: BACK, world.submission: (
+                "content_filter=smtp:[127.0.0.1]:%d" % world.setup.port,)})
     started(world.postfix)
     return world
+
+
+def hand_in(port, text):
+    with Client(port, source=CLIENT) as client:
+        client.ehlo("laptop")
+        code, lines = client.transaction(
+            "alice@example.com", ["bob@example.net"], message(text))
+        assert code == 250, lines
+
+
+def test_what_others_send_is_not_filtered(filtering):
+    """It comes by another service, and would be signed as well."""
+    world = filtering
+    hand_in(world.postfix.port, "from outside")
+    world.receiver.wait_deliveries(1, seconds=40)
+    assert b"DKIM-Signature" not in world.receiver.deliveries[0].data
+    assert world.relay.named("accepted") == []
 
 
 def test_after_queue_content_filter(filtering):
     world = filtering
     count = 6
     for number in range(count):
-        with Client(world.postfix.port, source=CLIENT) as client:
-            client.ehlo("laptop")
-            code, lines = client.transaction(
-                "alice@example.com", ["bob@example.net"],
-                message("number %d" % number))
-            assert code == 250, lines
+        hand_in(world.submission, "number %d" % number)
     world.receiver.wait_deliveries(count, seconds=40)
     accepted = world.relay.named("accepted")
     assert len(accepted) == count
