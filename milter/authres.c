@@ -219,6 +219,16 @@ authres_write(const struct authres *authres, struct text *out)
 	text_add_string(out, "\r\n");
 }
 
+bool
+authres_id_is_sound(struct slice id)
+{
+	for (size_t i = 0; i < id.len; i++)
+		if (id.bytes[i] <= ' ' || id.bytes[i] > '~' ||
+		    strchr("()<>@,;:\\\"/[]?=", id.bytes[i]) != NULL)
+			return false;
+	return id.len > 0;
+}
+
 /* ---- claiming ---- */
 
 /* A way to misread: any set of these. */

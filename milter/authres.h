@@ -25,11 +25,14 @@
 #define AUTHRES_LINE_MAX 78
 
 struct authres {
-	struct slice id; /* authserv-id: printable ASCII */
+	struct slice id; /* authserv-id: authres_id_is_sound() */
 	const struct verification *results; /* none VERIFY_PENDING */
 	size_t count;
 	size_t ignored; /* verifier_ignored() */
 };
+
+/* It needs no quotes: a token of RFC 2045 5.1. */
+bool authres_id_is_sound(struct slice id);
 
 /* Appends the field with its CRLF. */
 void authres_write(const struct authres *authres, struct text *out);

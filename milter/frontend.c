@@ -208,6 +208,7 @@ begin(SMFICTX *context, struct connection *connection)
 				    macro(context, "{auth_type}").len > 0,
 		.daemon = macro(context, "{daemon_name}"),
 		.mta = macro(context, "v"),
+		.host = macro(context, "j"),
 	};
 	enum mail_next next;
 
@@ -278,7 +279,7 @@ macros_want(SMFICTX *context)
 		int stage;
 		const char *names;
 	} rows[] = {
-		{SMFIM_CONNECT, "{daemon_name} v"},
+		{SMFIM_CONNECT, "{daemon_name} j v"},
 		{SMFIM_ENVFROM, "i {auth_authen} {auth_type}"},
 		{SMFIM_EOH, "i"},
 	};
@@ -290,12 +291,11 @@ macros_want(SMFICTX *context)
 }
 
 static unsigned long
-silence_agree(unsigned long offered)
+silence_agree(void)
 {
 	if (!sessions_know_steps())
 		return SILENT_STEPS;
-	if ((offered & SMFIP_NR_EOH) == 0 ||
-	    atomic_load(&frontend.whole) < SILENT_AFTER)
+	if (atomic_load(&frontend.whole) < SILENT_AFTER)
 		return SILENT_STEPS | SILENT_IF_KNOWN;
 	sessions_agree_on_silence();
 	return SILENT_STEPS | SILENT_IF_KNOWN | SMFIP_NR_EOH;
@@ -332,7 +332,7 @@ on_negotiate(SMFICTX *context, unsigned long actions, unsigned long protocol,
 	if ((actions & SMFIF_SETSYMLIST) != 0)
 		macros_want(context);
 	/* What libmilter has set in there: the steps without a callback. */
-	*protocol_out |= PROTOCOL_NEEDED | silence_agree(protocol);
+	*protocol_out |= PROTOCOL_NEEDED | silence_agree();
 	*unused_2_out = *unused_3_out = 0;
 	return SMFIS_CONTINUE;
 }

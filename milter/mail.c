@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "milter/authres.h"
 #include "milter/header.h"
 #include "milter/mail_signing.h"
 #include "milter/mail_verifying.h"
@@ -27,9 +28,11 @@ struct mail {
 	struct arena arena;
 	struct text id;
 	struct slice sender, client;
-	/* One of them, from the beginning. */
+	/* One of them; both while it is open which. */
 	struct mail_signing *signing;
 	struct mail_verifying *verifying;
+	struct slice unsigned_reason; /* of what is verified instead */
+	bool is_own_report;           /* of the MTA's machine, and a bounce */
 	const struct decision *decision;
 	const struct signature *signatures;
 	size_t signatures_count;
@@ -162,6 +165,17 @@ mail_free(struct mail *mail)
 	free(mail);
 }
 
+/* What reads the results looks for the name of the MTA that it is behind. */
+static struct slice
+authserv_id(const struct mail_rules *rules, const struct origin *origin)
+{
+	if (rules->authserv_id.len > 0)
+		return rules->authserv_id;
+	return origin->host.len > 0 && authres_id_is_sound(origin->host)
+		       ? origin->host
+		       : rules->hostname;
+}
+
 enum mail_next
 mail_begin(struct mail *mail, const struct origin *origin, struct slice id,
 	   uint64_t time_s)
@@ -172,17 +186,17 @@ mail_begin(struct mail *mail, const struct origin *origin, struct slice id,
 	stage_enter(mail, STAGE_HEADER);
 	mail->client = arena_copy(&mail->arena, origin->client);
 	mail->mta = lint_mta_of(origin->mta);
+	mail->is_own_report = mail->sender.len == 0 && origin_is_local(origin);
 	mail_identify(mail, id);
 	if (rules->mode != MAIL_VERIFIES &&
-	    origin_is_signed(&rules->origin, origin, &reason)) {
+	    origin_is_signed(&rules->origin, origin, &reason))
 		mail->signing = mail_signing_new(rules->policy, time_s);
-		return MAIL_MORE;
-	}
-	if (rules->mode == MAIL_SIGNS)
+	else if (rules->mode == MAIL_SIGNS)
 		return skip(mail, LOG_LEVEL_INFO, text_slice(&reason));
-	mail->verifying =
-		mail_verifying_new(rules->records, rules->dns_timeout_ms,
-				   time_s, rules->authserv_id);
+	if (rules->mode != MAIL_SIGNS)
+		mail->verifying = mail_verifying_new(
+			rules->records, rules->dns_timeout_ms, time_s,
+			authserv_id(rules, origin));
 	return MAIL_MORE;
 }
 
@@ -217,7 +231,7 @@ field_feed(struct mail *mail, struct slice field)
 {
 	if (mail->verifying != NULL)
 		mail_verifying_header(mail->verifying, field);
-	else
+	if (mail->signing != NULL)
 		signing_feed(mail, field);
 }
 
@@ -256,6 +270,24 @@ verifying_end_of_header(struct mail *mail)
 	return MAIL_MORE;
 }
 
+static enum mail_next
+unsigned_relay(struct mail *mail)
+{
+	const struct decision *decision = mail->decision;
+
+	/* Mail of ours that no reader can be sure of is a mistake. */
+	if (mail->verifying == NULL)
+		return skip(mail,
+			    decision->author_domain.len > 0
+				    ? LOG_LEVEL_INFO
+				    : LOG_LEVEL_WARNING,
+			    decision->reason);
+	mail->unsigned_reason = arena_copy(&mail->arena, decision->reason);
+	mail->decision = NULL;
+	mail_signing_free(TAKE(mail->signing));
+	return verifying_end_of_header(mail);
+}
+
 enum mail_next
 mail_end_of_header(struct mail *mail)
 {
@@ -264,22 +296,21 @@ mail_end_of_header(struct mail *mail)
 		return refuse(mail, "552", "5.3.4",
 			      SLICE("Header size exceeds the limit"),
 			      SLICE("limits.max_header_size"));
-	if (mail->verifying != NULL)
+	if (mail->signing == NULL)
 		return verifying_end_of_header(mail);
 	mail->decision = mail_signing_end_of_header(mail->signing);
 	switch (mail->decision->verdict) {
 	case VERDICT_SIGN:
+		mail_verifying_free(TAKE(mail->verifying));
 		return MAIL_MORE;
 	case VERDICT_RELAY:
-		/* Mail of ours that no reader can be sure of is a mistake. */
-		return skip(mail,
-			    mail->decision->author_domain.len > 0
-				    ? LOG_LEVEL_INFO
-				    : LOG_LEVEL_WARNING,
-			    mail->decision->reason);
+		return unsigned_relay(mail);
 	case VERDICT_REJECT:
 		break;
 	}
+	/* A refused report would be mail lost: nobody reports on it. */
+	if (mail->is_own_report)
+		return unsigned_relay(mail);
 	text_clear(&mail->field);
 	text_addf(&mail->field, "Nobody here signs this message: %.*s",
 		  SLICE_ARG(mail->decision->reason));
@@ -478,6 +509,8 @@ mail_settle(struct mail *mail, bool is_changed)
 	if (mail->verifying != NULL) {
 		event_begin(mail, &line, LOG_LEVEL_INFO, "verified");
 		log_results(mail, &line);
+		if (mail->unsigned_reason.len > 0)
+			log_text(&line, "reason", mail->unsigned_reason);
 	} else {
 		event_begin(mail, &line, LOG_LEVEL_INFO, "signed");
 		log_signatures(mail, &line);

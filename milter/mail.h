@@ -11,8 +11,9 @@
  * MAIL_REFUSE nothing more is fed. A step that an MTA leaves out is made up
  * for: steps may only not go backwards.
  *
- * A message is signed, or it is verified, or neither: that is settled at its
- * beginning. Everything that becomes of it is one log event: signed, verified,
+ * A message is signed, or it is verified, or neither. That is settled at its
+ * beginning, or, where both are done, at the end of its header: what should be
+ * signed and is nobody's is verified. Everything that becomes of it is one log event: signed, verified,
  * skipped or rejected. What the MTA will do to a signed one that breaks the
  * signature is another (milter/lint.h), a warning.
  *
@@ -30,7 +31,7 @@
 enum mail_mode {
 	MAIL_SIGNS,     /* what `origin` says; the rest is left alone */
 	MAIL_VERIFIES,  /* all of it */
-	MAIL_DOES_BOTH, /* signs what `origin` says, verifies the rest */
+	MAIL_DOES_BOTH, /* signs what `origin` says, verifies what is not signed */
 };
 
 /* What holds for a message from its beginning to its end. */
@@ -45,7 +46,8 @@ struct mail_rules {
 	/* Of what is verified. */
 	const struct records_source *records;
 	uint64_t dns_timeout_ms; /* for a message */
-	struct slice authserv_id;
+	struct slice authserv_id; /* empty: the MTA's own name, or else: */
+	struct slice hostname;
 };
 
 /* Has all of them made, and waits. */

@@ -34,3 +34,11 @@ origin_is_signed(const struct origin_rules *rules, const struct origin *origin,
 			  SLICE_ARG(origin->daemon));
 	return false;
 }
+
+bool
+origin_is_local(const struct origin *origin)
+{
+	return origin->client.len == 0 ||
+	       slice_starts(origin->client, SLICE("127.")) ||
+	       slice_eq(origin->client, SLICE("::1"));
+}

@@ -26,11 +26,15 @@ struct origin {
 	bool is_authenticated; /* {auth_authen} or {auth_type} */
 	struct slice daemon;   /* {daemon_name}; empty: unknown */
 	struct slice mta;      /* {v}, its version; empty: unknown */
+	struct slice host;     /* {j}, its name; empty: unknown */
 };
 
 /* Where it is not signed, *reason_out gets the sentence that says why. */
 bool origin_is_signed(const struct origin_rules *rules,
 		      const struct origin *origin,
 		      struct text *reason_out) MUST_USE;
+
+/* It has no client but the MTA's own machine. */
+bool origin_is_local(const struct origin *origin);
 
 #endif

@@ -132,6 +132,7 @@ verifying_prepare(struct process *process, struct generation *generation,
 	mail->mode = mode_of(&options->milter);
 	mail->dns_timeout_ms = options->milter.dns_timeout_ms;
 	mail->authserv_id = options->milter.authserv_id;
+	mail->hostname = options->hostname;
 	if (process->resolver != NULL)
 		resolver_reconfigure(process->resolver, options->dns.resolvers,
 				     options->dns.resolvers_count);

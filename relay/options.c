@@ -393,7 +393,7 @@ static const struct conf_option rows[] = {
 	{ "milter.lint", CONF_BOOL, FIELD(milter.lint), "true", 0, 0,
 	  "Warn where the MTA will change a message behind us and break its signature, with the setting that keeps it whole; each once an hour for a client." },
 	{ "milter.authserv_id", CONF_PARSED, FIELD(milter.authserv_id), "", 0, 0,
-	  "The name under which Authentication-Results are given, one for all hosts that trust each other; empty: hostname.",
+	  "The name under which Authentication-Results are given, one for all hosts that trust each other; empty: the MTA's own name (its macro {j}), or hostname where it gives none.",
 	  .parse = authserv_id_value },
 	{ "milter.dns_timeout", CONF_DURATION, FIELD(milter.dns_timeout_ms), "5s", 1 * SECOND, 1 * MINUTE,
 	  "How long verifying one message may wait for DNS; what is not known by then is temperror." },

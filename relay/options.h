@@ -174,7 +174,7 @@ struct milter_section {
 	size_t sign_daemons_count;
 	enum on_error on_error;
 	bool lint;
-	struct slice authserv_id;  /* never empty once loaded */
+	struct slice authserv_id;  /* empty: the MTA's name */
 	uint64_t dns_timeout_ms;
 	uint64_t max_connections;
 };

@@ -205,8 +205,6 @@ options_settle(struct options *options, const struct conf_sources *sources,
 	const struct conf_item *root = options->items;
 
 	hostname_settle(&settler);
-	if (options->milter.authserv_id.len == 0)
-		options->milter.authserv_id = options->hostname;
 	resolvers_settle(&settler);
 	domains_settle(&settler);
 	path_settle(&settler, root, "state_dir", &options->state_dir);

@@ -1,5 +1,6 @@
 #include "relay/options_values.h"
 
+#include "milter/authres.h"
 #include "milter/idn.h"
 #include "relay/options.h"
 
@@ -464,16 +465,13 @@ daemon_name_value(struct slice text, struct arena *arena, void *element,
 			 "'%.*s' is not the name of a daemon", SLICE_ARG(text));
 }
 
-/* What needs no quotes: a token of RFC 2045 5.1. */
 bool
 authserv_id_value(struct slice text, struct arena *arena, void *element,
 		  struct fault *fault)
 {
-	bool is_good = text.len == 0 || is_printable(text);
+	bool is_good = text.len == 0 || authres_id_is_sound(text);
 
 	*(struct slice *)element = arena_copy(arena, text);
-	for (size_t i = 0; i < text.len && is_good; i++)
-		is_good = strchr("()<>@,;:\\\"/[]?=", text.bytes[i]) == NULL;
 	return is_good ||
 	       fault_set(fault, FAULT_INPUT,
 			 "'%.*s' is not a name such as \"mx.example.com\"",

@@ -1,5 +1,8 @@
 #include "relay/import/milter_lines.h"
 
+#include <limits.h>
+#include <unistd.h>
+
 #include "relay/import/dataset.h"
 #include "relay/import/rows.h"
 #include "relay/import/write.h"
@@ -449,9 +452,20 @@ authserv_id_write(struct maker *maker)
 	const struct opendkim_setting *setting =
 		opendkim_setting(maker->conf, "AuthservID");
 
-	if (setting != NULL &&
-	    !slice_eq(setting->value, SLICE("HOSTNAME")))
+	char hostname[HOST_NAME_MAX + 1];
+
+	/* Without one both take the MTA's name. */
+	if (setting == NULL)
+		return;
+	if (!slice_eq(setting->value, SLICE("HOSTNAME"))) {
 		write_text("authserv_id", setting->value, maker->out);
+		return;
+	}
+	ASSERT(gethostname(hostname, sizeof(hostname)) == 0);
+	report_note(maker->report, setting->place,
+		    "AuthservID: HOSTNAME is the name of the machine, which is "
+		    "written out");
+	write_text("authserv_id", SLICE(hostname), maker->out);
 }
 
 static void

@@ -4,6 +4,7 @@ the same mail."""
 import gzip
 import os
 import re
+import socket
 import subprocess
 
 import pytest
@@ -319,8 +320,10 @@ SAYS = {
                       r"[^$]*dns_timeout = 3s"),
     "the name in results": (ONE + "AuthservID mx.example.com\n", 0, "",
                             'authserv_id = "mx.example.com"'),
-    "the host's name in results": (ONE + "AuthservID HOSTNAME\n", 0, "",
-                                   "mode"),
+    "the host's name in results": (
+        ONE + "AuthservID HOSTNAME\n", 0, "conf:5: note: AuthservID: HOSTNAME",
+        'authserv_id = "%s"' % socket.gethostname()),
+    "the MTA's name in results": (ONE, 0, "", r"\A((?!authserv_id)[\s\S])*\Z"),
     "another sender": (ONE + "SenderHeaders Sender,From\n", 65,
                        "NOT CARRIED OVER: SenderHeaders", "mode"),
     "a pattern as Domain": (

@@ -16,7 +16,7 @@ from harness.faulty import Receiver
 from harness.imported import Imported
 from harness.judge import Keys
 from harness.milter import MilterSetup, SignetMilter
-from harness.milter_client import Milter, fields_of
+from harness.milter_client import MACROS, Milter, fields_of
 from harness.names import NameServer
 from harness.opendkim import OpenDkim, private_copy
 from harness.ports import free_port
@@ -402,6 +402,40 @@ def test_both_verifies_what_is_not(world, doing_both):
     assert [one.result for one in results_of(result)] == ["pass"]
     assert len(judge.signature_tags(result.data)) == 1
     assert result.data.endswith(without_forged(message))
+
+
+def test_both_verifies_what_is_ours_and_nobody_signs(world, doing_both):
+    """A host of ours that sends on what has come from outside."""
+    message = world.messages.table["signed"][0].replace(
+        b"From: ", b"From: a@none.example, ", 1)
+    seen = len(doing_both.named("verified"))
+    result = show(doing_both, mixed(message), client=LOCAL)
+    assert [one.result for one in results_of(result)] == ["fail"]
+    assert result.data.endswith(without_forged(mixed(message)))
+    assert len(judge.signature_tags(result.data)) == 1
+    event = doing_both.wait("verified", count=seen + 1)
+    assert "From" in event["reason"], event
+
+
+def test_the_name_is_the_mtas_own(world, started):
+    """As long as none is configured, and as long as it is one."""
+    milter = SignetMilter(MilterSetup(
+        os.path.join(world.directory, "unnamed"), world.keys,
+        'mode = "verify"', resolver=world.names.resolver))
+    try:
+        for name, expected in (("mx.example.net", "mx.example.net"),
+                               ("[192.0.2.1]", "relay.example.com")):
+            macros = dict(MACROS)
+            macros[b"C"] = dict(MACROS[b"C"], j=name)
+            forged = b"Authentication-Results: %s; dkim=pass\r\n" % \
+                expected.encode()
+            result = show(milter, forged + MESSAGE, macros=macros)
+            assert [one.result for one in results_of(result, expected)] == \
+                ["none"]
+            assert forged not in result.data
+        milter.stop()
+    finally:
+        milter.discard()
 
 
 def test_one_connection_carries_both(world, doing_both):

@@ -148,3 +148,40 @@ Test(mail, the_first_selector_ends_up_on_top)
 	mail_free(mail);
 	policy_unref(rules.policy);
 }
+
+/* MAILER-DAEMON's own reports, where nobody signs for that domain. */
+Test(mail, a_report_of_the_mta_is_not_refused)
+{
+	static const struct {
+		const char *sender, *client;
+		enum mail_next next;
+	} reports[] = {
+		{"<>", "127.0.0.1", MAIL_ACCEPT},
+		{"<>", "::1", MAIL_ACCEPT},
+		{"<>", "", MAIL_ACCEPT},
+		{"<>", "192.0.2.1", MAIL_REFUSE},
+		{"<joe@example.com>", "127.0.0.1", MAIL_REFUSE},
+	};
+	struct signing_options options = {.unsigned_action = UNSIGNED_REJECT,
+					  .verify_every = 100};
+	struct mail_rules rules = {.policy = stage_policy(&options),
+				   .header_max = 1024};
+
+	for (size_t i = 0; i < COUNT(reports); i++) {
+		const struct origin origin = {.client = SLICE(reports[i].client),
+					      .is_listed = true};
+		struct mail *mail = mail_new(&rules, SLICE(reports[i].sender));
+
+		fake_log_clear();
+		cr_assert_eq(mail_begin(mail, &origin, SLICE("Q1"), 1000000),
+			     MAIL_MORE);
+		mail_header(mail, SLICE("From"),
+			    SLICE(" MAILER-DAEMON@other.example"));
+		cr_expect_eq(mail_end_of_header(mail), reports[i].next, "%zu",
+			     i);
+		cr_expect_eq(fake_log_count("skipped", "no domain section"),
+			     reports[i].next == MAIL_ACCEPT, "%zu", i);
+		mail_free(mail);
+	}
+	policy_unref(rules.policy);
+}

@@ -163,7 +163,7 @@ Test(options, every_default_fits)
 	cr_expect(slice_eq(options->milter.sign_daemons[0],
 			   SLICE("ORIGINATING")));
 	cr_expect_eq(options->milter.on_error, ON_ERROR_TEMPFAIL);
-	cr_expect(slice_eq(options->milter.authserv_id, options->hostname));
+	cr_expect_eq(options->milter.authserv_id.len, 0);
 	cr_expect_eq(options->milter.dns_timeout_ms, 5 * SECOND);
 	cr_expect_eq(options->milter.max_connections, 1000);
 	cr_expect_eq(options->signing.header_canon, CANON_RELAXED);
