@@ -1,11 +1,11 @@
 /*
- * acceptor - listening sockets on the main loop; hands out what they accept.
+ * acceptor - listening sockets on a loop; hands out what they accept.
  *
  * Errors      Out of descriptors: one held in reserve is given up for a moment,
  *             so that the client can be told and sent away instead of waiting
  *             in the kernel's queue with the loop spinning. Where even that
  *             fails, accepting rests for ACCEPT_REST_MS.
- * Thread      The main loop's only.
+ * Thread      The loop's only.
  */
 #ifndef RELAY_SERVER_ACCEPTOR_H
 #define RELAY_SERVER_ACCEPTOR_H

@@ -22,17 +22,25 @@ struct server {
 	struct share *shares;
 	size_t shares_count;
 	size_t next_share;
-	struct acceptor *acceptor;
+	struct acceptor *acceptor; /* the first share's loop's */
 	struct worker *logins;
 	struct offenders *offenders;
 	struct census *census;
 	struct rates *rates;
 	atomic_size_t count;
 	struct alarm grace;
-	struct post ended;
+	struct post ended, stop;
 	void (*stopped)(void *owner);
 	void *stopped_owner;
 	bool is_stopping;
+};
+
+/* Sockets on their way to the loop that accepts. */
+struct listening {
+	struct post post;
+	struct server *server;
+	struct generation *generation;
+	int descriptors[];
 };
 
 /* One accepted connection on its way to its loop. */
@@ -164,6 +172,14 @@ least_loaded(struct server *server)
 	return best;
 }
 
+/* It accepts, so that what it deals to itself need not go from thread to
+ * thread. */
+static struct share *
+accepting(const struct server *server)
+{
+	return &server->shares[0];
+}
+
 static void
 deal(void *owner, int descriptor, struct generation *generation,
      size_t listener)
@@ -179,24 +195,48 @@ deal(void *owner, int descriptor, struct generation *generation,
 			 "limits.max_sessions clients are connected");
 		return;
 	}
+	atomic_fetch_add(&share->count, 1);
+	atomic_fetch_add(&server->count, 1);
+	if (share == accepting(server)) {
+		session_start(share, descriptor, generation, listener);
+		return;
+	}
 	arrival = memory_new(sizeof(*arrival));
 	arrival->share = share;
 	arrival->generation = generation_ref(generation);
 	arrival->listener = listener;
 	arrival->descriptor = descriptor;
-	atomic_fetch_add(&share->count, 1);
-	atomic_fetch_add(&server->count, 1);
 	loop_post(share->loop, &arrival->post, arrive);
+}
+
+static void
+listen_run(struct post *post)
+{
+	struct listening *listening = CONTAINER(post, struct listening, post);
+	struct server *server = listening->server;
+
+	if (server->acceptor != NULL)
+		acceptor_close(&server->acceptor);
+	server->acceptor = acceptor_open(accepting(server)->loop,
+					 listening->generation,
+					 listening->descriptors, deal, server);
+	generation_unref(listening->generation);
+	free(listening);
 }
 
 void
 server_listen(struct server *server, struct generation *generation,
 	      const int *descriptors)
 {
-	if (server->acceptor != NULL)
-		acceptor_close(&server->acceptor);
-	server->acceptor = acceptor_open(server->main_loop, generation,
-					 descriptors, deal, server);
+	size_t size = generation->options->listeners_count *
+		      sizeof(*descriptors);
+	struct listening *listening = memory_new(sizeof(*listening) + size);
+
+	ASSERT(!server->is_stopping);
+	listening->server = server;
+	listening->generation = generation_ref(generation);
+	memcpy(listening->descriptors, descriptors, size);
+	loop_post(accepting(server)->loop, &listening->post, listen_run);
 }
 
 /* --- stopping --- */
@@ -285,6 +325,18 @@ on_grace_over(struct alarm *alarm)
 	count_down(server);
 }
 
+/* Whoever is dealt to another loop gets there before it is told. */
+static void
+stop_run(struct post *post)
+{
+	struct server *server = CONTAINER(post, struct server, stop);
+
+	if (server->acceptor != NULL)
+		acceptor_close(&server->acceptor);
+	tell_shares(server, false);
+	count_down(server);
+}
+
 void
 server_stop(struct server *server, uint64_t grace_ms,
 	    void (*stopped)(void *owner), void *owner)
@@ -293,10 +345,7 @@ server_stop(struct server *server, uint64_t grace_ms,
 	server->is_stopping = true;
 	server->stopped = stopped;
 	server->stopped_owner = owner;
-	if (server->acceptor != NULL)
-		acceptor_close(&server->acceptor);
 	alarm_init(&server->grace, server->main_loop, on_grace_over);
 	alarm_set(&server->grace, grace_ms);
-	tell_shares(server, false);
-	count_down(server);
+	loop_post(accepting(server)->loop, &server->stop, stop_run);
 }

@@ -11,13 +11,12 @@
 struct server;
 
 /* descriptors[i] is the listening socket of generation->options->listeners[i].
- * Accepting happens on main_loop, sessions are dealt to the loops with the
- * fewest. */
+ * The first loop accepts, and deals sessions to the loops with the fewest. */
 bool server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 		struct store *store, struct schedule *schedule,
 		struct server **server_out, struct fault *fault) MUST_USE;
-/* On the main loop: takes the listening sockets of a generation; the ones of
- * the generation before are closed. */
+/* On the main loop, before server_stop(): takes the listening sockets of a
+ * generation; the ones of the generation before are closed, soon. */
 void server_listen(struct server *server, struct generation *generation,
 		   const int *descriptors);
 /* On the main loop: closes the listeners, 421 to the idle, lets transactions
