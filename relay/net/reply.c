@@ -2,6 +2,8 @@
 
 /* RFC 5321 4.5.3.1.5, with code and CRLF. */
 #define REPLY_OCTETS_MAX 512
+/* Nearly every one is shorter. */
+#define REPLY_OCTETS_GUESS 127
 
 static char
 printable(char byte)
@@ -13,11 +15,18 @@ static void
 write_line(struct text *out, const struct reply *reply, struct slice line,
 	   bool is_last)
 {
+	const unsigned code = reply->code;
+	const char head[] = {(char)('0' + code / 100),
+			     (char)('0' + code / 10 % 10),
+			     (char)('0' + code % 10), is_last ? ' ' : '-'};
 	char *at;
 
-	text_addf(out, "%03u%c", reply->code, is_last ? ' ' : '-');
-	if (reply->status != NULL)
-		text_addf(out, "%s ", reply->status);
+	(void)text_room(out, REPLY_OCTETS_GUESS);
+	text_add(out, slice_of(head, sizeof(head)));
+	if (reply->status != NULL) {
+		text_add_string(out, reply->status);
+		text_add_byte(out, ' ');
+	}
 	at = text_room(out, line.len);
 	for (size_t i = 0; i < line.len; i++)
 		at[i] = printable(line.bytes[i]);
