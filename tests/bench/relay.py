@@ -66,9 +66,47 @@ def summary(rounds):
     return found
 
 
+def complain(name, fault):
+    """Others go on without it."""
+    print("  %s: %s: %s" % (name, type(fault).__name__, fault),
+          file=sys.stderr, flush=True)
+
+
+class Systems:
+    """Those that are compared. One that does not start, or fails, is tried
+    again when it is next asked for."""
+
+    def __init__(self, bench, names):
+        self.names = names
+        self._bench = bench
+        self._running = {}
+
+    def get(self, name):
+        """None: it does not start."""
+        if name not in self._running:
+            try:
+                self._running[name] = SYSTEMS[name](self._bench)
+            except Exception as fault:
+                complain(name, fault)
+                return None
+        return self._running[name]
+
+    def stop(self, name):
+        system = self._running.pop(name, None)
+        if system is not None:
+            try:
+                system.stop()
+            except Exception as fault:
+                complain(name, fault)
+
+    def stop_all(self):
+        for name in list(self._running):
+            self.stop(name)
+
+
 class Row:
     """All systems with messages of one size from so many sessions. What fails
-    is started anew, and has no figures here."""
+    has no figures here."""
 
     def __init__(self, bench, systems, options, size, sessions, messages):
         self._bench, self._systems, self._options = bench, systems, options
@@ -78,13 +116,15 @@ class Row:
         self._rounds = {}
 
     def _try(self, name, work, *arguments):
+        system = self._systems.get(name)
+        if system is None:
+            return None
         try:
-            return work(self._bench, self._systems[name], self._size,
-                        self._sessions, *arguments)
-        except load.Slow as fault:
-            print("  %s: %s" % (name, fault), file=sys.stderr, flush=True)
-            self._systems[name].stop()
-            self._systems[name] = SYSTEMS[name](self._bench)
+            return work(self._bench, system, self._size, self._sessions,
+                        *arguments)
+        except Exception as fault:
+            complain(name, fault)
+            self._systems.stop(name)
             return None
 
     def _round(self, name, number):
@@ -99,7 +139,7 @@ class Row:
                              one["cpu_us"]), file=sys.stderr, flush=True)
 
     def measure(self):
-        for name in self._systems:
+        for name in self._systems.names:
             count = self._messages or self._try(
                 name, calibrated, self._options.seconds)
             if count:
@@ -113,7 +153,7 @@ class Row:
         row = {"size": self._size, "sessions": self._sessions,
                "rounds": self._rounds,
                "systems": {name: summary(self._rounds[name])
-                           for name in self._systems
+                           for name in self._systems.names
                            if name in self._counts}}
         if "signet" in self._counts:
             row["split"] = self._try("signet", split.measure,
@@ -121,16 +161,14 @@ class Row:
         return row
 
 
-def measure(bench, names, options):
-    systems = {}
+def measure(bench, names, options, found):
+    """Calls found() with each row."""
+    systems = Systems(bench, names)
     try:
-        for name in names:
-            systems[name] = SYSTEMS[name](bench)
-        return [Row(bench, systems, options, *size).measure()
-                for size in options.size]
+        for size in options.size:
+            found(Row(bench, systems, options, *size).measure())
     finally:
-        for system in systems.values():
-            system.stop()
+        systems.stop_all()
 
 
 COLUMNS = "  %-24s %10s %10s %9s %9s %9s %9s %7s %7s"
@@ -150,6 +188,8 @@ def figures(name, one, peer):
 
 
 def show_row(row, facts):
+    if not row["systems"]:
+        return
     print("\n%d bytes, %d session%s, %d rounds" % (
         row["size"], row["sessions"], "s"[:row["sessions"] - 1],
         max(len(rounds) for rounds in row["rounds"].values())))
@@ -160,17 +200,34 @@ def show_row(row, facts):
         print(figures(name, one, peer))
     if row.get("split"):
         split.show(row["split"], row["size"], facts)
+    sys.stdout.flush()
 
 
-def show(results, facts):
-    print(machine.sentence(facts))
+def show_all(results):
+    """Rate and CPU of each system in all rows, side by side."""
+    names = [name for name in SYSTEMS
+             if any(name in row["systems"] for row in results)]
+    print("\nmessages/s (CPU µs per message)\n" + "%17s" % "" + "".join(
+        "%16s" % name for name in names))
     for row in results:
-        if row["systems"]:
-            show_row(row, facts)
+        print("%8d x %-6d" % (row["size"], row["sessions"]) + "".join(
+            "%16s" % ("%.0f (%.0f)" % (one["rate"], one["cpu_us"])
+                      if one else "-")
+            for one in map(row["systems"].get, names)))
+
+
+def show_legend():
     print("""
   CPU and disk: per message; MiB: the most memory of its own. Those at the right
   are multiples of Postfix + OpenDKIM. What OpenSMTPD writes it leaves to the
   system, after its 250.""")
+
+
+def write(options, facts, results):
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump({"machine": facts, "ed25519": options.ed25519,
+                       "results": results}, file, indent=1)
 
 
 def main():
@@ -183,15 +240,21 @@ def main():
                                      dir=groups.DISK) as directory:
         os.chmod(directory, 0o755)
         bench = Bench(directory, options.ed25519)
+        results = []
+
+        def found(row):
+            results.append(row)
+            show_row(row, facts)
+            write(options, facts, results)
+
+        print(machine.sentence(facts))
         try:
-            results = measure(bench, names, options)
+            measure(bench, names, options, found)
         finally:
             bench.stop()
-    show(results, facts)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"machine": facts, "ed25519": options.ed25519,
-                       "results": results}, file, indent=1)
+            if len(results) > 1:
+                show_all(results)
+            show_legend()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ and its usual durability, and hands everything on to the sink.
 """
 
 import os
+import tempfile
 
 import groups
 from harness import exim, opendkim, opensmtpd, signet
@@ -23,10 +24,11 @@ class System:
 
     def __init__(self, bench):
         self.bench = bench
-        self.directory = os.path.join(bench.directory, "system-" + self.name)
-        os.makedirs(self.directory)
+        # It may not be the first that is started.
+        self.directory = tempfile.mkdtemp(prefix="system-%s-" % self.name,
+                                          dir=bench.directory)
         os.chmod(self.directory, 0o755)
-        self.group = groups.group(self.name)
+        self.group = groups.group(os.path.basename(self.directory))
         with self.group:
             self.roots = self.start()
         self.group.adopt(self.roots)
