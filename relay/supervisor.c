@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <sysexits.h>
@@ -15,6 +14,7 @@
 #include "base/sandbox.h"
 #include "relay/child.h"
 #include "relay/configuration.h"
+#include "relay/family.h"
 #include "relay/identity.h"
 #include "relay/limits.h"
 #include "relay/notify.h"
@@ -23,32 +23,6 @@
 #define STOP_MARGIN_MS (5 * SECOND)
 /* How long the worker may think about a generation. */
 #define RELOAD_TIMEOUT_MS (30 * SECOND)
-/* What differs between `signet relay` and `signet milter`: the process that
- * does the work beside the signer. Here it is called the worker. */
-struct family {
-	enum service service;
-	struct child_setup worker;
-	bool has_state; /* runs in state_dir */
-	const char *start_event, *died_event;
-	const char *loses; /* what its death costs, for the log */
-};
-
-static const struct family families[] = {
-	[SERVICE_RELAY] = {
-		SERVICE_RELAY,
-		{ .title = "signet: relay", .command = "relay-process",
-		  .name = "relay" },
-		true, "relay-start", "relay-died",
-		"what was accepted is in the queue",
-	},
-	[SERVICE_MILTER] = {
-		SERVICE_MILTER,
-		{ .title = "signet: milter", .command = "milter-process",
-		  .name = "milter" },
-		false, "milter-start", "milter-died",
-		"the MTA does with mail under way as it is configured",
-	},
-};
 
 struct supervisor {
 	const struct family *family;
@@ -570,49 +544,6 @@ signals_open(struct supervisor *supervisor, struct fault *fault)
 	return true;
 }
 
-/* As many descriptors as the sessions and deliveries may need; where the hard
- * limit cannot be raised, as many as it allows. */
-static void
-descriptors_raise(const struct family *family, const struct options *options)
-{
-	struct rlimit limit, raised;
-	bool is_relay = family->service == SERVICE_RELAY;
-	rlim_t wanted = 4096 + (rlim_t)(is_relay ? options->delivery.max_outgoing
-						 : 0) +
-			2 * (rlim_t)(is_relay
-						    ? options->limits.max_sessions
-						    : options->milter.max_connections);
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
-		return;
-	raised.rlim_cur = wanted;
-	raised.rlim_max = limit.rlim_max < wanted ? wanted : limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-	    getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
-		log_note(LOG_LEVEL_WARNING, "limits",
-			 "%llu files may be open at once, %llu are wanted for "
-			 "%s; raise the limit (LimitNOFILE=, ulimit -n)",
-			 (unsigned long long)limit.rlim_cur,
-			 (unsigned long long)wanted,
-			 is_relay ? "max_sessions" : "max_connections");
-}
-
-/* One for each loop of a relay; the threads of a milter wait for one. */
-static unsigned
-signers_wanted(const struct family *family)
-{
-	long cores = sysconf(_SC_NPROCESSORS_ONLN), wanted = cores;
-
-	if (family->service == SERVICE_MILTER)
-		wanted = MILTER_SIGNERS_PER_CORE * cores;
-	if (wanted < 1)
-		return 1;
-	return wanted > LOOPS_MAX ? LOOPS_MAX : (unsigned)wanted;
-}
-
 static bool
 state_open(struct supervisor *supervisor, struct fault *fault)
 {
@@ -651,7 +582,7 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 			 text_string(&warning));
 	if (supervisor->family->has_state && !state_open(supervisor, fault))
 		return false;
-	descriptors_raise(supervisor->family, options);
+	family_raise_descriptors(supervisor->family, options);
 	if (!signals_open(supervisor, fault) ||
 	    !signer_begin(supervisor, fault))
 		return false;
@@ -709,7 +640,7 @@ family_command(const struct family *family, const char *config_path, int argc,
 	CLEAN(text_done) struct text errors = {0};
 	struct supervisor supervisor = {.family = family,
 					.config_path = config_path,
-					.signers = signers_wanted(family),
+					.signers = family_signers(family),
 					.signals = -1,
 					.state_dir = -1,
 					.signer_process = {.control = -1},
@@ -739,13 +670,13 @@ family_command(const struct family *family, const char *config_path, int argc,
 int
 relay_command(const char *config_path, int argc, char **argv)
 {
-	return family_command(&families[SERVICE_RELAY], config_path, argc,
+	return family_command(family_of(SERVICE_RELAY), config_path, argc,
 			      argv);
 }
 
 int
 milter_command(const char *config_path, int argc, char **argv)
 {
-	return family_command(&families[SERVICE_MILTER], config_path, argc,
+	return family_command(family_of(SERVICE_MILTER), config_path, argc,
 			      argv);
 }

@@ -1,0 +1,71 @@
+#include "relay/family.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "relay/limits.h"
+
+static const struct family families[] = {
+	[SERVICE_RELAY] = {
+		SERVICE_RELAY,
+		{ .title = "signet: relay", .command = "relay-process",
+		  .name = "relay" },
+		true, "relay-start", "relay-died",
+		"what was accepted is in the queue",
+	},
+	[SERVICE_MILTER] = {
+		SERVICE_MILTER,
+		{ .title = "signet: milter", .command = "milter-process",
+		  .name = "milter" },
+		false, "milter-start", "milter-died",
+		"the MTA does with mail under way as it is configured",
+	},
+};
+
+const struct family *
+family_of(enum service service)
+{
+	return &families[service];
+}
+
+void
+family_raise_descriptors(const struct family *family,
+			 const struct options *options)
+{
+	struct rlimit limit, raised;
+	bool is_relay = family->service == SERVICE_RELAY;
+	rlim_t wanted = 4096 + (rlim_t)(is_relay ? options->delivery.max_outgoing
+						 : 0) +
+			2 * (rlim_t)(is_relay
+						    ? options->limits.max_sessions
+						    : options->milter.max_connections);
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return;
+	raised.rlim_cur = wanted;
+	raised.rlim_max = limit.rlim_max < wanted ? wanted : limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+	    getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
+		log_note(LOG_LEVEL_WARNING, "limits",
+			 "%llu files may be open at once, %llu are wanted for "
+			 "%s; raise the limit (LimitNOFILE=, ulimit -n)",
+			 (unsigned long long)limit.rlim_cur,
+			 (unsigned long long)wanted,
+			 is_relay ? "max_sessions" : "max_connections");
+}
+
+unsigned
+family_signers(const struct family *family)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN), wanted = cores;
+
+	if (family->service == SERVICE_MILTER)
+		wanted = MILTER_SIGNERS_PER_CORE * cores;
+	if (wanted < 1)
+		return 1;
+	return wanted > LOOPS_MAX ? LOOPS_MAX : (unsigned)wanted;
+}
