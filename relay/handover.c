@@ -275,7 +275,8 @@ message_descriptors(struct msghdr *message, int *received)
 static bool
 is_answer(uint32_t kind)
 {
-	return kind == HANDOVER_READY || kind == HANDOVER_REFUSED;
+	return kind == HANDOVER_READY || kind == HANDOVER_REFUSED ||
+	       kind == HANDOVER_ALIVE;
 }
 
 /* Without generations no descriptor is looked at, only closed. */

@@ -27,6 +27,8 @@ enum handover_kind {
 	HANDOVER_STOP,           /* supervisor: stop within the grace period */
 	HANDOVER_READY,          /* relay: the generation is in use */
 	HANDOVER_REFUSED,        /* relay: it is not, the old one stays; text */
+	HANDOVER_ASK,            /* supervisor: do all of your loops turn? */
+	HANDOVER_ALIVE,          /* relay: they do; the serial is the question's */
 };
 
 struct handover {
@@ -47,14 +49,15 @@ struct handover {
  * listeners are set; descriptors stay the caller's. */
 bool handover_send_generation(int control, const struct handover *handover,
 			      struct fault *fault) MUST_USE;
-/* STOP; READY and REFUSED (with its text), which answer a generation. */
+/* STOP and ASK; READY and REFUSED (with its text), which answer a generation;
+ * ALIVE, which answers ASK. */
 bool handover_send(int control, enum handover_kind kind, uint64_t serial,
 		   struct slice text, struct fault *fault) MUST_USE;
 /* Blocks when the socket does. FAULT_ABSENT: the other end is gone; FAULT_BUSY:
  * nothing there (nonblocking). Descriptors become the caller's. */
 bool handover_receive(int control, struct handover *handover_out,
 		      struct fault *fault) MUST_USE;
-/* The supervisor's side of it: takes only READY and REFUSED, and no descriptor.
+/* The supervisor's side of it: takes only answers, and no descriptor.
  * The relay process reads what strangers send, and may have become one. */
 bool handover_receive_answer(int control, struct handover *handover_out,
 			     struct fault *fault) MUST_USE;

@@ -353,6 +353,10 @@ control_read(struct process *process)
 	else if (handover.kind == HANDOVER_GENERATION &&
 		 process->stop_by_ms == 0)
 		reload(process, &handover);
+	else if (handover.kind == HANDOVER_ASK &&
+		 !handover_send(process->control, HANDOVER_ALIVE,
+				handover.serial, SLICE_NONE, &fault))
+		log_note(LOG_LEVEL_ERROR, "watchdog", "%s", fault.text);
 	handover_done(&handover);
 }
 

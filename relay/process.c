@@ -14,6 +14,7 @@
 #include "relay/handover.h"
 #include "relay/net/dns.h"
 #include "relay/net/signing.h"
+#include "relay/pulse.h"
 #include "relay/server/server.h"
 
 /* A relay that was killed a moment ago may still hold the store's lock. */
@@ -33,6 +34,7 @@ struct process {
 	struct delivery_service *delivery;
 	struct server *server;
 	struct control *commands; /* asked by commands */
+	struct pulse pulse;
 	bool is_stopping;
 };
 
@@ -298,6 +300,8 @@ control_on_poll(uv_poll_t *poll, int status, int events)
 		stop(process);
 	else if (handover.kind == HANDOVER_GENERATION && !process->is_stopping)
 		reload(process, &handover);
+	else if (handover.kind == HANDOVER_ASK && !process->is_stopping)
+		pulse_take(&process->pulse, handover.serial);
 	handover_done(&handover);
 }
 
@@ -385,6 +389,8 @@ process_start(struct process *process, struct handover *handover,
 	for (size_t i = 0; i < process->loops_count; i++)
 		if (!loop_start(&process->loops[i], fault))
 			return false;
+	pulse_init(&process->pulse, process->control, &process->main_loop,
+		   process->loops, process->loops_count);
 	server_listen(process->server, process->generation,
 		      handover->listeners);
 	for (size_t i = 0; i < handover->listeners_count; i++)
@@ -404,6 +410,7 @@ process_end(struct process *process)
 	for (size_t i = 0; i < process->loops_count; i++)
 		loop_done(&process->loops[i]);
 	loop_done(&process->main_loop);
+	pulse_done(&process->pulse);
 	generation_unref(process->generation);
 	free(process->loops);
 	log_stop();

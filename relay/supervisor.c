@@ -18,6 +18,7 @@
 #include "relay/identity.h"
 #include "relay/limits.h"
 #include "relay/notify.h"
+#include "relay/watchdog.h"
 
 /* How long the worker may take beyond its own grace period to stop. */
 #define STOP_MARGIN_MS (5 * SECOND)
@@ -46,6 +47,7 @@ struct supervisor {
 	bool said_why;       /* it did not start */
 	bool is_stopping;
 	uint64_t stop_deadline_ms;
+	struct watchdog watchdog;
 	int exit_code;
 	bool is_done;
 };
@@ -119,6 +121,7 @@ worker_begin(struct supervisor *supervisor, struct fault *fault)
 		return false;
 	clean_descriptor(&supervisor->worker_control);
 	supervisor->worker_control = control;
+	watchdog_forget(&supervisor->watchdog);
 	if (worker_hand_over(supervisor, supervisor->configuration, fault))
 		return true;
 	child_kill(&supervisor->worker); /* it waits for a generation */
@@ -282,7 +285,9 @@ worker_answer(struct supervisor *supervisor, const struct handover *answer)
 		       answer->serial == supervisor->next_serial;
 	struct text text = answer->text;
 
-	if (answer->kind == HANDOVER_READY) {
+	if (answer->kind == HANDOVER_ALIVE) {
+		watchdog_answered(&supervisor->watchdog, answer->serial);
+	} else if (answer->kind == HANDOVER_READY) {
 		if (is_next)
 			reload_end(supervisor);
 		else if (!supervisor->worker_is_ready &&
@@ -466,6 +471,30 @@ children_mend(struct supervisor *supervisor)
 	}
 }
 
+/* Not while they are started: that may take long, and is watched. A signer that
+ * does not answer is replaced, as at a reload. */
+static void
+watch(struct supervisor *supervisor)
+{
+	int client;
+	struct fault fault = {0};
+
+	if (supervisor->is_stopping ||
+	    !watchdog_is_due(&supervisor->watchdog))
+		return;
+	watchdog_turn(&supervisor->watchdog, supervisor->worker_is_ready
+						     ? supervisor->worker_control
+						     : -1);
+	if (supervisor->signer.pid == 0)
+		return;
+	if (signer_attach(&supervisor->signer_process, &client, &fault)) {
+		clean_descriptor(&client);
+		return;
+	}
+	log_note(LOG_LEVEL_ERROR, "watchdog", "%s", fault.text);
+	child_kill(&supervisor->signer);
+}
+
 static bool
 reload_may_begin(const struct supervisor *supervisor)
 {
@@ -487,6 +516,9 @@ poll_timeout(const struct supervisor *supervisor)
 		until_ms = supervisor->signer.restart_at_ms;
 	else if (supervisor->worker.pid == 0)
 		until_ms = supervisor->worker.restart_at_ms;
+	if (supervisor->watchdog.every_ms > 0 &&
+	    supervisor->watchdog.due_ms < until_ms)
+		until_ms = supervisor->watchdog.due_ms;
 	return until_ms <= now_ms ? 0 : (int)(until_ms - now_ms);
 }
 
@@ -517,6 +549,7 @@ supervise(struct supervisor *supervisor)
 		children_mend(supervisor);
 		if (reload_may_begin(supervisor))
 			reload_begin(supervisor);
+		watch(supervisor);
 	}
 }
 
@@ -654,6 +687,7 @@ family_command(const struct family *family, const char *config_path, int argc,
 		return EX_USAGE;
 	}
 	if (supervisor_start(&supervisor, &errors, &fault)) {
+		watchdog_begin(&supervisor.watchdog);
 		supervise(&supervisor);
 	} else {
 		rest = text_slice(&errors);

@@ -109,7 +109,8 @@ Test(handover, the_relay_hands_nothing_to_the_supervisor)
 	generation.listeners[0] = pipe_with('a');
 	cr_assert(handover_send_generation(ends[1], &generation, NULL));
 	cr_assert(handover_send(ends[1], HANDOVER_STOP, 0, SLICE_NONE, NULL));
-	for (int i = 0; i < 2; i++) {
+	cr_assert(handover_send(ends[1], HANDOVER_ASK, 0, SLICE_NONE, NULL));
+	for (int i = 0; i < 3; i++) {
 		cr_expect(!handover_receive_answer(ends[0], &got, &fault));
 		cr_expect_eq(fault.kind, FAULT_INPUT);
 	}
@@ -117,6 +118,11 @@ Test(handover, the_relay_hands_nothing_to_the_supervisor)
 	cr_expect(handover_receive_answer(ends[0], &got, &fault), "%s",
 		  fault.text);
 	cr_expect_eq(got.serial, 3);
+	handover_done(&got);
+	cr_assert(handover_send(ends[1], HANDOVER_ALIVE, 4, SLICE_NONE, NULL));
+	cr_expect(handover_receive_answer(ends[0], &got, &fault), "%s",
+		  fault.text);
+	cr_expect_eq(got.kind, HANDOVER_ALIVE);
 	handover_done(&got);
 	close(generation.listeners[0]);
 }
