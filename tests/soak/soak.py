@@ -152,7 +152,7 @@ class Hops:
 def loads_of(stand, hops):
     port, account, others = stand.relay.port, stand.account, hops.others
     return [
-        Sender(port, "small", account, sizes=(1, 50, 300)),
+        Sender(port, "small", account, sizes=(1, 50, 300), pause=0.005),
         Sender(port, "mixed", account, sizes=(1, 3000, 30000), pause=0.1),
         Sender(port, "large", account, sizes=(200000,), pause=2),
         Sender(port, "other", others, sizes=(1, 50), pause=0.02,

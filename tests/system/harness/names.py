@@ -1,6 +1,9 @@
 """Real name servers: NSD with zones written from Python, Unbound before it."""
 
+import collections
 import os
+import socket
+import threading
 
 import dns.exception
 import dns.message
@@ -10,6 +13,9 @@ from .ports import free_port
 from .process import Server
 
 SOA = "@ IN SOA ns hostmaster 1 3600 600 86400 5\n@ IN NS ns\nns IN A 127.0.0.1\n"
+
+
+TYPES = {1: "A", 15: "MX", 28: "AAAA"}
 
 
 def txt_strings(text):
@@ -128,3 +134,41 @@ remote-control:
 
     def stop(self):
         self.server.stop()
+
+
+class Counter(threading.Thread):
+    """In front of a name server: how often each question is asked."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.port = free_port()
+        self.server = ("127.0.0.1", server)
+        self.asked = collections.Counter()
+        self._sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                         for _ in range(2)]
+        for one in self._sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self._sockets[0].bind(("127.0.0.1", self.port))
+        self._waiting = {}
+        self.start()
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def run(self):
+        number = 0
+        while True:
+            packet, client = self._sockets[0].recvfrom(4096)
+            end = packet.index(b"\0", 12)
+            kind = int.from_bytes(packet[end + 1:end + 3], "big")
+            self.asked[packet[12:end].lower(), TYPES.get(kind, kind)] += 1
+            number = (number + 1) % 65536
+            self._waiting[number] = packet[:2], client
+            self._sockets[1].sendto(number.to_bytes(2, "big") + packet[2:],
+                                    self.server)
+
+    def _answer(self):
+        while True:
+            packet = self._sockets[1].recv(65536)
+            mine, client = self._waiting.pop(
+                int.from_bytes(packet[:2], "big"), (None, None))
+            if client:
+                self._sockets[0].sendto(mine + packet[2:], client)
