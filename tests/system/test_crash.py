@@ -77,8 +77,6 @@ def test_killed_under_load_again_and_again(world):
         sink.stop()
     assert not problems, "%s\n%s" % (problems, world.relay.tail())
     assert len(account.acknowledged) >= 64
-    # Duplicates only of what was in flight when it was killed.
-    assert account.twice() <= 8 * 20, str(account)
 
 
 class Hand(threading.Thread):

@@ -28,6 +28,7 @@ class Account:
         self.acknowledged = []
         self.refused = collections.Counter()
         self.arrived = collections.Counter()
+        self.times = collections.defaultdict(list)  # of arrivals of each
         self.broken = []       # arrived other than it was sent
         self.lines = {}        # of the body of each
 
@@ -38,10 +39,13 @@ class Account:
         if body != (LINE * self.lines[token]).encode():
             self.broken.append(token)
         self.arrived[token] += 1
+        self.times[token].append(time.monotonic())
 
     def remove(self, delivery):
         """It was not acknowledged."""
-        self.arrived[token_of(delivery.data)] -= 1
+        token = token_of(delivery.data)
+        self.arrived[token] -= 1
+        self.times[token].pop()
 
     def __len__(self):
         return sum(self.arrived.values())
