@@ -123,13 +123,27 @@ bytes_check(const struct input *input, struct slice bytes, struct fault *fault)
 	return true;
 }
 
+static void
+bytes_add(struct input *input, struct slice bytes)
+{
+	size_t from = input->piece.len;
+
+	text_add(&input->piece, bytes);
+	if (input->use != INPUT_SUBMIT)
+		return;
+	for (size_t i = from; i < input->piece.len; i++)
+		if (input->piece.bytes[i] == '\r' ||
+		    input->piece.bytes[i] == '\0')
+			input->piece.bytes[i] = ' ';
+}
+
 /* The CR at the end of the part before belongs to no line end. */
 static bool
 held_cr_add(struct input *input, struct fault *fault)
 {
 	if (!bytes_check(input, SLICE("\r"), fault))
 		return false;
-	text_add_byte(&input->piece, '\r');
+	bytes_add(input, SLICE("\r"));
 	input->in_line = true;
 	input->held_cr = false;
 	return true;
@@ -150,7 +164,7 @@ line_add(struct input *input, struct slice line, bool has_lf,
 		line.len--;
 	if (!bytes_check(input, line, fault))
 		return false;
-	text_add(&input->piece, line);
+	bytes_add(input, line);
 	input->in_line |= line.len > 0;
 	if (has_lf) {
 		input->has_crlf |= is_crlf;

@@ -8,6 +8,9 @@
  *               it out again: up to INPUT_MEMORY_MAX in memory, beyond that in
  *               an unlinked temporary file (in TMPDIR, or /tmp), so memory does
  *               not grow with the message and what is written is what was read.
+ * INPUT_SUBMIT  A bare CR and a NUL are each made a space, as Postfix does with
+ *               the CR: programs write them, and no MTA passes them on. Kept
+ *               likewise.
  * INPUT_VERIFY  Every byte is taken as it is; nothing is kept.
  * INPUT_EXPLAIN Every byte is taken as it is, and kept likewise.
  */
@@ -19,7 +22,7 @@
 
 #define INPUT_MEMORY_MAX ((size_t)1 << 20)
 
-enum input_use { INPUT_SIGN, INPUT_VERIFY, INPUT_EXPLAIN };
+enum input_use { INPUT_SIGN, INPUT_SUBMIT, INPUT_VERIFY, INPUT_EXPLAIN };
 
 struct input;
 

@@ -10,6 +10,9 @@ struct reader {
 	struct letter *letter;
 	struct header_reader header;
 	struct mailing named, resent; /* recipients, by what names them */
+	/* What is wrong with a field that names them; it matters where none is
+	 * resent. */
+	struct fault named_fault;
 	bool has_resent, has_from, has_field, in_body;
 	struct text passed; /* what dots_pass() lets through */
 	enum { DOT_IN_LINE, DOT_BEHIND_CR, DOT_LINE_START, DOT_HELD,
@@ -80,14 +83,22 @@ recipients_note(struct reader *reader, struct slice name, struct slice value,
 	*is_sent_out = true;
 	for (size_t i = 0; i < COUNT(naming_fields); i++) {
 		bool is_resent = naming_fields[i].is_resent;
+		struct fault found = {0};
 
 		if (!slice_eq_nocase(name, naming_fields[i].name))
 			continue;
 		*is_sent_out = !naming_fields[i].is_hidden;
 		reader->has_resent |= is_resent;
-		if (!mailing_add(is_resent ? &reader->resent : &reader->named,
-				 value, reader->arena, fault))
-			return fault_within(fault, "%.*s", SLICE_ARG(name));
+		if (mailing_add(is_resent ? &reader->resent : &reader->named,
+				value, reader->arena, &found))
+			continue;
+		fault_put_before(&found, "%.*s", SLICE_ARG(name));
+		if (is_resent) {
+			*fault = found;
+			return false;
+		}
+		if (reader->named_fault.kind == FAULT_NONE)
+			reader->named_fault = found;
 	}
 	return true;
 }
@@ -257,9 +268,13 @@ letter_read(const struct letter_terms *terms, struct arena *arena,
 	mailing_begin(&reader.named, terms, arena);
 	mailing_begin(&reader.resent, terms, arena);
 	text_add(&letter.header, terms->trace);
-	if (!input_open(NULL, INPUT_SIGN, &letter.input, fault) ||
+	if (!input_open(NULL, INPUT_SUBMIT, &letter.input, fault) ||
 	    !pieces_take(&reader, fault))
 		return false;
+	if (!reader.has_resent && reader.named_fault.kind != FAULT_NONE) {
+		*fault = reader.named_fault;
+		return false;
+	}
 	mailing = reader.has_resent ? &reader.resent : &reader.named;
 	letter.recipients = mailing->addresses;
 	letter.recipients_count = mailing->count;

@@ -102,11 +102,18 @@ def test_recipients_of_the_fields(program):
 
 
 def test_recipients_of_a_message_sent_again(program):
-    accepted, _ = program.send(
-        "-t", *ALICE, stdin=b"From: alice@example.com\n"
-        b"To: bob@example.net\nResent-From: alice@example.com\n"
-        b"Resent-To: carol@example.net\n\nx\n")
-    assert accepted["recipients"] == ["carol@example.net"]
+    """By what resends it, whatever it was before."""
+    for to in (b"bob@example.net", b"undisclosed recipients",
+               b"\"a\n b\"@example.net"):
+        for fields in ((b"To: " + to, b"Resent-To: carol@example.net"),
+                       (b"Resent-To: carol@example.net", b"Cc: " + to)):
+            accepted, _ = program.send(
+                "-t", *ALICE, stdin=b"From: alice@example.com\n" +
+                b"\n".join(fields) +
+                b"\nResent-From: alice@example.com\n\nx\n")
+            assert accepted["recipients"] == ["carol@example.net"]
+    program.run("-t", *ALICE, stdin=b"To: bob@example.net\n"
+                b"Resent-To: a b@example.net\n\nx\n", check=65)
 
 
 @pytest.mark.parametrize("stdin, body, name", [
@@ -121,11 +128,15 @@ def test_recipients_of_a_message_sent_again(program):
     (b"Subject: s\n\nx\n.\nnever\n", b"x\r\n", "s"),
     (b"Subject: s\n\nx\n..\n .\n", b"x\r\n..\r\n .\r\n", "s"),
     (b"Subject: s\n.\nnever\n", b"", "s"),
+    (b"Subject: a\rb\n\nbare\rCR\nnul\0x\n\r.\nlast\r",
+     b"bare CR\r\nnul x\r\n .\r\nlast \r\n", "a b"),
+    (b"Subject: s\r\n\r\nbare\rCR\r\n" + b"x\r\n" * 30000 + b"\0\r\n",
+     b"bare CR\r\n" + b"x\r\n" * 30000 + b" \r\n", "s"),
     (b"Subject: s\n\n" + b"x" * 70 + b"\n.x\n.", b"x" * 70 + b"\r\n.x\r\n",
      "s"),
 ], ids=["text only", "empty header", "no empty line", "mbox", "no line end",
         "CRLF", "only a field", "nothing", "dot", "dots", "dot in the header",
-        "dot at the end"])
+        "CR and NUL", "CR and NUL far in", "dot at the end"])
 def test_what_programs_write(program, stdin, body, name):
     _, arrived = program.send(*ALICE, "bob@example.net", stdin=stdin)
     header, _, rest = arrived.data.partition(b"\r\n\r\n")
@@ -168,8 +179,6 @@ def test_names_without_a_domain_are_of_this_machine(program):
 
 
 @pytest.mark.parametrize("words, stdin, code, said", [
-    (("bob@example.net",), b"a\rb\n", 65, "bare CR"),
-    (("bob@example.net",), b"a\0b\n", 65, "NUL"),
     (("-t",), b"Subject: nobody\n\nx\n", 65, "names no recipient"),
     (("-t",), b"To: \"a\n b\"@example.net\n\nx\n", 65, "To: "),
     (("-t",), b"To: a@example.net b@example.net\n\nx\n", 65, "To: "),
@@ -254,6 +263,20 @@ def test_more_recipients_than_the_relay_takes_at_once(world):
     accepted = world.relay.named("accepted")
     assert [len(event["recipients"]) for event in accepted] == [3, 3, 2]
     assert sorted(sum((event["recipients"] for event in accepted), [])) == to
+
+
+def test_more_recipients_than_one_connection_takes(world):
+    """Each of them once."""
+    world.setup.limits = "max_recipients = 3  max_messages_per_session = 2"
+    world.start()
+    to = ["user%d@example.net" % i for i in range(20)]
+    signet.run("sendmail", *ALICE, *to, stdin=b"x\n", check=0,
+               config=world.setup.path)
+    world.relay.wait("delivered", count=20)
+    accepted = world.relay.named("accepted")
+    assert [len(event["recipients"]) for event in accepted] == [3] * 6 + [2]
+    assert sorted(sum((event["recipients"] for event in accepted),
+                      [])) == sorted(to)
 
 
 def test_where_no_relay_is(setup):

@@ -60,6 +60,7 @@ static const struct {
 	const char *message; /* NULL: refused for signing */
 	const char *fault;
 	struct slice verified; /* where that is something else */
+	const char *mended;    /* likewise */
 } rows[] = {
 	{"LF", SLICE_LITERAL("a\n\nb\n"), "a\r\n\r\nb\r\n", NULL},
 	{"CRLF", SLICE_LITERAL("a\r\n\r\nb\r\n"), "a\r\n\r\nb\r\n", NULL},
@@ -68,13 +69,13 @@ static const struct {
 	{"nothing", SLICE_LITERAL(""), "", NULL},
 	{"8-bit", SLICE_LITERAL("\xff\xfe\n"), "\xff\xfe\r\n", NULL},
 	{"bare CR", SLICE_LITERAL("a\nb\rc\n"), NULL, ":2: a bare CR",
-	 SLICE_LITERAL("a\r\nb\rc\r\n")},
+	 SLICE_LITERAL("a\r\nb\rc\r\n"), "a\r\nb c\r\n"},
 	{"CR CR LF", SLICE_LITERAL("a\r\r\n"), NULL, ":1: a bare CR",
-	 SLICE_LITERAL("a\r\r\n")},
+	 SLICE_LITERAL("a\r\r\n"), "a \r\n"},
 	{"CR at the end", SLICE_LITERAL("a\n\r"), NULL, ":2: a bare CR",
-	 SLICE_LITERAL("a\r\n\r")},
+	 SLICE_LITERAL("a\r\n\r"), "a\r\n "},
 	{"NUL", SLICE_LITERAL("a\n\nb\0c\n"), NULL, ":3: a NUL",
-	 SLICE_LITERAL("a\r\n\r\nb\0c\r\n")},
+	 SLICE_LITERAL("a\r\n\r\nb\0c\r\n"), "a\r\n\r\nb c\r\n"},
 };
 
 Test(input, lines)
@@ -118,6 +119,27 @@ Test(input, verifying_takes_every_byte)
 				    &fault));
 		cr_expect(slice_eq(text_slice(&read), expected), "%s",
 			  rows[i].name);
+		close(file.descriptor);
+	}
+}
+
+Test(input, submitting_mends)
+{
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		CLEAN(text_done) struct text read = {0}, written = {0};
+		const char *expected = rows[i].message != NULL
+					       ? rows[i].message
+					       : rows[i].mended;
+		struct fault fault = {0};
+		struct file file;
+
+		file_make(&file, rows[i].input);
+		cr_expect(file_read(file.path, INPUT_SUBMIT, &read, &written,
+				    &fault));
+		cr_expect_str_eq(text_string(&read), expected, "%s",
+				 rows[i].name);
+		cr_expect_str_eq(text_string(&written), expected, "%s",
+				 rows[i].name);
 		close(file.descriptor);
 	}
 }
