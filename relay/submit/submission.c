@@ -1,17 +1,13 @@
 #include "relay/submit/submission.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
-#include <sys/time.h>
-#include <unistd.h>
 
-#include "base/descriptor.h"
-#include "relay/net/reply.h"
+#include "base/clock.h"
+#include "relay/net/dialogue.h"
 #include "relay/net/wire.h"
 
 /* RFC 5321 4.5.3.2; of the answer to the end of the data 10 minutes. */
-#define WAIT_SECONDS 600
+#define WAIT_MS (10 * MINUTE)
 #define WRITE_SIZE ((size_t)64 << 10)
 
 /* ---- where ---- */
@@ -87,196 +83,125 @@ bool
 submission_connect(const struct address *address, int *socket_out,
 		   struct fault *fault)
 {
-	struct timeval wait = {.tv_sec = WAIT_SECONDS};
 	char text[ADDRESS_TEXT_SIZE];
-	int on = 1;
-	CLEAN(clean_descriptor)
-	int descriptor = socket(address->any.sa_family,
-				SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	if (dialogue_connect(address, NULL, WAIT_MS, socket_out, fault))
+		return true;
 	address_write(address, text);
-	if (descriptor < 0 ||
-	    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &wait,
-		       sizeof(wait)) != 0 ||
-	    setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &wait,
-		       sizeof(wait)) != 0)
-		return fault_errno(fault, "socket");
-	(void)setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on,
-			 sizeof(on));
-	if (connect(descriptor, &address->any, address->len) != 0) {
-		if (errno == ENOENT || errno == ECONNREFUSED)
-			return fault_set(fault, FAULT_ABSENT,
-					 "no relay answers at %s: is `signet "
-					 "relay` running?",
-					 text);
-		return fault_errno(fault, "%s", text);
-	}
-	*socket_out = descriptor_take(&descriptor);
-	return true;
+	if (fault->system == ENOENT || fault->system == ECONNREFUSED)
+		return fault_set(fault, FAULT_ABSENT,
+				 "no relay answers at %s: is `signet relay` "
+				 "running?",
+				 text);
+	return fault_within(fault, "%s", text);
 }
 
 /* ---- the conversation ---- */
 
-struct dialogue {
+/* One connection. */
+struct session {
 	const struct submission *submission;
-	int descriptor;
-	struct text in, out, line; /* unread; unsent; a command */
-	struct reply_reader reader;
-	struct reply_in reply;     /* the last one */
+	struct dialogue dialogue;
+	struct text line;          /* a command */
 	bool offers_8bit, offers_size, offers_utf8, offers_dsn;
 	bool at_line_start;        /* of the data */
 };
 
 static void
-dialogue_done(struct dialogue *dialogue)
+session_done(struct session *session)
 {
-	clean_descriptor(&dialogue->descriptor);
-	text_done(&dialogue->in);
-	text_done(&dialogue->out);
-	text_done(&dialogue->line);
-	reply_reader_done(&dialogue->reader);
+	dialogue_done(&session->dialogue);
+	text_done(&session->line);
 }
 
 static void
-tell(const struct dialogue *dialogue, const char *before, struct slice text)
+tell(const struct session *session, const char *before, struct slice text)
 {
 	CLEAN(text_done) struct text line = {0};
 
-	if (dialogue->submission->tell == NULL)
+	if (session->submission->tell == NULL)
 		return;
 	text_add_string(&line, before);
 	text_add(&line, text);
-	dialogue->submission->tell(text_slice(&line));
-}
-
-static bool
-out_flush(struct dialogue *dialogue, struct fault *fault)
-{
-	struct slice rest = text_slice(&dialogue->out);
-
-	while (rest.len > 0) {
-		ssize_t sent = send(dialogue->descriptor, rest.bytes, rest.len,
-				    MSG_NOSIGNAL);
-
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0)
-			return fault_errno(fault, "sending to the relay");
-		rest = slice_from(rest, (size_t)sent);
-	}
-	text_clear(&dialogue->out);
-	return true;
-}
-
-static bool
-in_fill(struct dialogue *dialogue, struct fault *fault)
-{
-	ssize_t len;
-
-	do
-		len = recv(dialogue->descriptor,
-			   text_room(&dialogue->in, 4 * KIB), 4 * KIB, 0);
-	while (len < 0 && errno == EINTR);
-	if (len < 0)
-		return fault_errno(fault, "waiting for the relay");
-	if (len == 0)
-		return fault_set(fault, FAULT_BUSY, "the relay has hung up");
-	text_added(&dialogue->in, (size_t)len);
-	return true;
-}
-
-static bool
-reply_wait(struct dialogue *dialogue, struct fault *fault)
-{
-	for (;;) {
-		size_t used = 0;
-		enum reply_status status =
-			reply_read(&dialogue->reader,
-				   text_slice(&dialogue->in), &used,
-				   &dialogue->reply);
-
-		text_drop_front(&dialogue->in, used);
-		if (status == REPLY_BROKEN)
-			return fault_set(fault, FAULT_SYSTEM,
-					 "what answers there is no SMTP "
-					 "server");
-		if (status == REPLY_COMPLETE)
-			break;
-		if (!in_fill(dialogue, fault))
-			return false;
-	}
-	tell(dialogue, "<<< ", dialogue->reply.text);
-	return true;
+	session->submission->tell(text_slice(&line));
 }
 
 /* The command that is in `line`, and the answer to it. */
 static bool
-command_run(struct dialogue *dialogue, struct fault *fault)
+command_run(struct session *session, struct fault *fault)
 {
-	tell(dialogue, ">>> ", text_slice(&dialogue->line));
-	text_add(&dialogue->out, text_slice(&dialogue->line));
-	text_add_string(&dialogue->out, "\r\n");
-	text_clear(&dialogue->line);
-	return out_flush(dialogue, fault) && reply_wait(dialogue, fault);
+	bool is_answered;
+
+	tell(session, ">>> ", text_slice(&session->line));
+	is_answered = dialogue_command(&session->dialogue,
+				       text_slice(&session->line), fault);
+	text_clear(&session->line);
+	if (!is_answered)
+		return fault_within(fault, "the relay");
+	tell(session, "<<< ", session->dialogue.reply.text);
+	return true;
 }
 
 static bool
-command_simple(struct dialogue *dialogue, const char *command,
+command_simple(struct session *session, const char *command,
 	       struct fault *fault)
 {
-	text_add_string(&dialogue->line, command);
-	return command_run(dialogue, fault);
+	text_add_string(&session->line, command);
+	return command_run(session, fault);
 }
 
 static bool
-refused(const struct dialogue *dialogue, const char *what, struct slice detail,
+refused(const struct session *session, const char *what, struct slice detail,
 	struct fault *fault)
 {
-	enum fault_kind kind = dialogue->reply.code / 100 == 5 ? FAULT_INPUT
-							       : FAULT_BUSY;
+	const struct reply_in *reply = &session->dialogue.reply;
+	enum fault_kind kind =
+		reply->code / 100 == 5 ? FAULT_INPUT : FAULT_BUSY;
 
 	return fault_set(fault, kind, "%s%.*s: %u %.*s", what,
-			 SLICE_ARG(detail), dialogue->reply.code,
-			 SLICE_ARG(dialogue->reply.text));
+			 SLICE_ARG(detail), reply->code,
+			 SLICE_ARG(reply->text));
 }
 
 static bool
-is_good(const struct dialogue *dialogue)
+is_good(const struct session *session)
 {
-	return dialogue->reply.code / 100 == 2;
+	return dialogue_is_good(&session->dialogue);
 }
 
 static void
-offers_note(struct dialogue *dialogue)
+offers_note(struct session *session)
 {
-	struct slice lines = dialogue->reply.text, line, word = SLICE_NONE;
+	struct slice lines = session->dialogue.reply.text, line;
+	struct slice word = SLICE_NONE;
 
 	while (slice_split(&lines, '\n', &line)) {
 		if (!slice_split(&line, ' ', &word))
 			continue;
-		dialogue->offers_8bit |=
+		session->offers_8bit |=
 			slice_eq_nocase(word, SLICE("8BITMIME"));
-		dialogue->offers_size |= slice_eq_nocase(word, SLICE("SIZE"));
-		dialogue->offers_utf8 |=
+		session->offers_size |= slice_eq_nocase(word, SLICE("SIZE"));
+		session->offers_utf8 |=
 			slice_eq_nocase(word, SLICE("SMTPUTF8"));
-		dialogue->offers_dsn |= slice_eq_nocase(word, SLICE("DSN"));
+		session->offers_dsn |= slice_eq_nocase(word, SLICE("DSN"));
 	}
 }
 
 static bool
-greeting_run(struct dialogue *dialogue, struct fault *fault)
+greeting_run(struct session *session, struct fault *fault)
 {
-	if (!reply_wait(dialogue, fault))
+	if (!dialogue_reply(&session->dialogue, fault))
+		return fault_within(fault, "the relay");
+	tell(session, "<<< ", session->dialogue.reply.text);
+	if (!is_good(session))
+		return refused(session, "greeting", SLICE_NONE, fault);
+	text_addf(&session->line, "EHLO %.*s",
+		  SLICE_ARG(session->submission->helo));
+	if (!command_run(session, fault))
 		return false;
-	if (!is_good(dialogue))
-		return refused(dialogue, "greeting", SLICE_NONE, fault);
-	text_addf(&dialogue->line, "EHLO %.*s",
-		  SLICE_ARG(dialogue->submission->helo));
-	if (!command_run(dialogue, fault))
-		return false;
-	if (!is_good(dialogue))
-		return refused(dialogue, "EHLO", SLICE_NONE, fault);
-	offers_note(dialogue);
+	if (!is_good(session))
+		return refused(session, "EHLO", SLICE_NONE, fault);
+	offers_note(session);
 	return true;
 }
 
@@ -293,50 +218,50 @@ needs_utf8(const struct submission *submission)
 }
 
 static bool
-mail_run(struct dialogue *dialogue, const struct letter *letter,
+mail_run(struct session *session, const struct letter *letter,
 	 struct fault *fault)
 {
-	const struct submission *submission = dialogue->submission;
-	struct text *line = &dialogue->line;
+	const struct submission *submission = session->submission;
+	struct text *line = &session->line;
 
 	text_addf(line, "MAIL FROM:<%.*s>", SLICE_ARG(submission->from));
-	if (dialogue->offers_size)
+	if (session->offers_size)
 		text_addf(line, " SIZE=%llu",
 			  (unsigned long long)letter_size(letter));
-	if (dialogue->offers_8bit && letter->has_8bit)
+	if (session->offers_8bit && letter->has_8bit)
 		text_add_string(line, " BODY=8BITMIME");
-	if (dialogue->offers_utf8 && needs_utf8(submission))
+	if (session->offers_utf8 && needs_utf8(submission))
 		text_add_string(line, " SMTPUTF8");
-	if (dialogue->offers_dsn && submission->ret.len > 0)
+	if (session->offers_dsn && submission->ret.len > 0)
 		text_addf(line, " RET=%.*s", SLICE_ARG(submission->ret));
-	if (dialogue->offers_dsn && submission->envid.len > 0)
+	if (session->offers_dsn && submission->envid.len > 0)
 		text_addf(line, " ENVID=%.*s", SLICE_ARG(submission->envid));
-	return command_run(dialogue, fault) &&
-	       (is_good(dialogue) ||
-		refused(dialogue, "sender ", submission->from, fault));
+	return command_run(session, fault) &&
+	       (is_good(session) ||
+		refused(session, "sender ", submission->from, fault));
 }
 
 /* Those from `first` on, as many as the relay takes at once. */
 static bool
-recipients_run(struct dialogue *dialogue, size_t first, size_t *taken_out,
+recipients_run(struct session *session, size_t first, size_t *taken_out,
 	       struct fault *fault)
 {
-	const struct submission *submission = dialogue->submission;
+	const struct submission *submission = session->submission;
 	size_t taken = 0;
 
 	while (first + taken < submission->to_count) {
 		struct slice to = submission->to[first + taken];
 
-		text_addf(&dialogue->line, "RCPT TO:<%.*s>", SLICE_ARG(to));
-		if (dialogue->offers_dsn && submission->notify.len > 0)
-			text_addf(&dialogue->line, " NOTIFY=%.*s",
+		text_addf(&session->line, "RCPT TO:<%.*s>", SLICE_ARG(to));
+		if (session->offers_dsn && submission->notify.len > 0)
+			text_addf(&session->line, " NOTIFY=%.*s",
 				  SLICE_ARG(submission->notify));
-		if (!command_run(dialogue, fault))
+		if (!command_run(session, fault))
 			return false;
-		if (dialogue->reply.code == 452 && taken > 0)
+		if (session->dialogue.reply.code == 452 && taken > 0)
 			break;
-		if (!is_good(dialogue))
-			return refused(dialogue, "recipient ", to, fault);
+		if (!is_good(session))
+			return refused(session, "recipient ", to, fault);
 		taken++;
 	}
 	*taken_out = taken;
@@ -346,27 +271,57 @@ recipients_run(struct dialogue *dialogue, size_t first, size_t *taken_out,
 static bool
 data_take(void *owner, struct slice bytes, struct fault *fault)
 {
-	struct dialogue *dialogue = owner;
+	struct session *session = owner;
+	struct text *out = &session->dialogue.out;
 
-	wire_stuff(&dialogue->out, bytes, &dialogue->at_line_start);
-	return dialogue->out.len < WRITE_SIZE || out_flush(dialogue, fault);
+	wire_stuff(out, bytes, &session->at_line_start);
+	return out->len < WRITE_SIZE ||
+	       dialogue_flush(&session->dialogue, fault);
 }
 
 static bool
-data_run(struct dialogue *dialogue, struct letter *letter,
+data_run(struct session *session, struct letter *letter,
 	 struct fault *fault)
 {
-	if (!command_simple(dialogue, "DATA", fault))
+	if (!command_simple(session, "DATA", fault))
 		return false;
-	if (dialogue->reply.code != 354)
-		return refused(dialogue, "DATA", SLICE_NONE, fault);
-	dialogue->at_line_start = true;
-	if (!letter_write(letter, data_take, dialogue, fault))
+	if (session->dialogue.reply.code != 354)
+		return refused(session, "DATA", SLICE_NONE, fault);
+	session->at_line_start = true;
+	if (!letter_write(letter, data_take, session, fault))
 		return false;
-	if (!command_simple(dialogue, ".", fault))
+	if (!command_simple(session, ".", fault))
 		return false;
-	return is_good(dialogue) ||
-	       refused(dialogue, "message", SLICE_NONE, fault);
+	return is_good(session) ||
+	       refused(session, "message", SLICE_NONE, fault);
+}
+
+/* Whether the relay has only had enough of this connection. */
+static bool
+is_worn(const struct session *session, size_t done)
+{
+	return done > 0 && session->dialogue.reply.code == 421;
+}
+
+/* On one connection, from *done on, of whom each is taken for good; as far as the
+ * relay goes on with it. */
+static bool
+session_run(struct session *session, struct letter *letter, size_t *done,
+	    struct fault *fault)
+{
+	size_t before = *done, taken = 0;
+
+	while (*done < session->submission->to_count) {
+		/* Nothing of it is taken before the end of the data. */
+		if (!mail_run(session, letter, fault))
+			return is_worn(session, *done - before);
+		if (!recipients_run(session, *done, &taken, fault) ||
+		    !data_run(session, letter, fault))
+			return false;
+		*done += taken;
+	}
+	(void)!command_simple(session, "QUIT", NULL);
+	return true;
 }
 
 bool
@@ -374,26 +329,25 @@ submission_send(const struct submission *submission,
 		const struct address *address, struct letter *letter,
 		struct fault *fault)
 {
-	CLEAN(dialogue_done) struct dialogue dialogue = {
-		.submission = submission, .descriptor = -1};
-	size_t done = 0, taken = 0;
+	size_t done = 0;
 
-	if (!submission_connect(address, &dialogue.descriptor, fault) ||
-	    !greeting_run(&dialogue, fault))
-		return false;
 	while (done < submission->to_count) {
-		if (!mail_run(&dialogue, letter, fault) ||
-		    !recipients_run(&dialogue, done, &taken, fault) ||
-		    !data_run(&dialogue, letter, fault)) {
-			if (done > 0)
-				fault_put_before(fault,
-						 "the first %zu of %zu "
-						 "recipients are taken; then",
-						 done, submission->to_count);
-			return false;
-		}
-		done += taken;
+		CLEAN(session_done) struct session session = {
+			.submission = submission,
+			.dialogue = {.descriptor = -1, .wait_ms = WAIT_MS},
+		};
+
+		if (submission_connect(address, &session.dialogue.descriptor,
+				       fault) &&
+		    greeting_run(&session, fault) &&
+		    session_run(&session, letter, &done, fault))
+			continue;
+		if (done > 0)
+			fault_put_before(fault,
+					 "the first %zu of %zu recipients are "
+					 "taken; then",
+					 done, submission->to_count);
+		return false;
 	}
-	(void)!command_simple(&dialogue, "QUIT", NULL);
 	return true;
 }
