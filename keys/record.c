@@ -121,23 +121,42 @@ record_name_write(struct slice selector, struct slice domain, struct text *out)
 	text_add(out, domain);
 }
 
+/* RFC 1035 5.1: what would end the string, or is not to be seen. */
+static void
+string_byte_add(struct text *out, char c)
+{
+	if (c == '"' || c == '\\')
+		text_addf(out, "\\%c", c);
+	else if (c < ' ' || c > '~')
+		text_addf(out, "\\%03u", (unsigned char)c);
+	else
+		text_add_byte(out, c);
+}
+
+void
+record_write_strings(struct slice text, struct text *out)
+{
+	while (text.len > 0) {
+		struct slice part = slice_sub(text, 0, RECORD_STRING_MAX);
+
+		text_add_string(out, " \"");
+		for (size_t i = 0; i < part.len; i++)
+			string_byte_add(out, part.bytes[i]);
+		text_add_byte(out, '"');
+		text = slice_from(text, part.len);
+	}
+}
+
 void
 record_write_zone(struct slice selector, struct slice domain,
 		  const struct key_public *key, struct text *out)
 {
 	CLEAN(text_done) struct text text = {0};
-	struct slice rest;
 
 	record_write(key, &text);
-	rest = text_slice(&text);
 	record_name_write(selector, domain, out);
 	text_add_string(out, ". IN TXT");
-	while (rest.len > 0) {
-		text_add_string(out, " \"");
-		text_add(out, slice_sub(rest, 0, RECORD_STRING_MAX));
-		text_add_byte(out, '"');
-		rest = slice_from(rest, RECORD_STRING_MAX);
-	}
+	record_write_strings(text_slice(&text), out);
 	text_add_byte(out, '\n');
 }
 

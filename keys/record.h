@@ -38,8 +38,10 @@ void record_write(const struct key_public *key, struct text *out);
 /* Appends "SELECTOR._domainkey.DOMAIN". */
 void record_name_write(struct slice selector, struct slice domain,
 		       struct text *out);
-/* Appends one record in the form of a zone file (RFC 1035 5.1): one line with
- * the whole name, the text in strings of at most RECORD_STRING_MAX bytes. */
+/* Appends the text of a TXT record as it stands in a zone file (RFC 1035 5.1),
+ * in strings of at most RECORD_STRING_MAX bytes, each with a space before it. */
+void record_write_strings(struct slice text, struct text *out);
+/* Appends one record in that form: one line with the whole name. */
 void record_write_zone(struct slice selector, struct slice domain,
 		       const struct key_public *key, struct text *out);
 

@@ -1,3 +1,4 @@
+#include "keys/record.h"
 #include "relay/doctor/examination.h"
 #include "relay/doctor/spf.h"
 
@@ -26,11 +27,14 @@ static struct slice
 record_with(struct examination *examination, struct slice record,
 	    struct slice term)
 {
-	return arena_printf(examination->arena,
-			    "%.*s. IN TXT \"v=spf1 %.*s%s%.*s\"",
-			    SLICE_ARG(examination->domain), SLICE_ARG(term),
-			    record.len > 0 ? " " : " ~all",
-			    SLICE_ARG(slice_trim(record)));
+	CLEAN(text_done) struct text text = {0}, line = {0};
+
+	text_addf(&text, "v=spf1 %.*s%s%.*s", SLICE_ARG(term),
+		  record.len > 0 ? " " : " ~all",
+		  SLICE_ARG(slice_trim(record)));
+	text_addf(&line, "%.*s. IN TXT", SLICE_ARG(examination->domain));
+	record_write_strings(text_slice(&text), &line);
+	return arena_copy(examination->arena, text_slice(&line));
 }
 
 static void

@@ -12,7 +12,7 @@ import spf
 
 from harness import signet
 from harness.faulty import Receiver
-from harness.names import NameServer
+from harness.names import NameServer, txt_strings
 from harness.ports import free_port
 from harness.receivers import authority, vouched_for
 
@@ -131,6 +131,21 @@ def test_what_it_tells_to_publish_helps(patient, keys):
     for check in ("dkim", "dmarc", "spf"):
         for row in of(ill.doctor(), check):
             assert row[1] == "ok" and row[4] == "", row
+
+
+def test_a_long_record(patient):
+    """In strings, without which it is no line of a zone."""
+    terms = " ".join("ip4:203.0.113.%d" % i for i in range(40))
+    ill = patient(MX + HOSTS + DMARC + "@ IN TXT %s\n" %
+                  txt_strings("v=spf1 " + terms + " -all"))
+    spf_row, = of(ill.doctor(code=65), "spf")
+    assert spf_row[1] == "fail", spf_row
+    assert len(spf_row[4]) > 600
+    zone = "\n".join([MX, HOSTS, DMARC, spf_row[4],
+                      ill.setup.keys.zone("example.com")])
+    ill.names.replace(dict(ill.names.zones, **{"example.com": zone}))
+    spf_row, = of(ill.doctor(), "spf")
+    assert spf_row[1] == "ok", spf_row
 
 
 @pytest.mark.parametrize("address, result, said", [

@@ -127,6 +127,26 @@ Test(record, strings_have_at_most_255_bytes_and_lose_nothing)
 	cr_expect_str_eq(text_string(&joined), text_string(&whole));
 }
 
+Test(record, strings_of_any_text)
+{
+	static const struct {
+		struct slice text;
+		const char *strings;
+	} string_rows[] = {
+		{SLICE_LITERAL(""), ""},
+		{SLICE_LITERAL("v=spf1 -all"), " \"v=spf1 -all\""},
+		{SLICE_LITERAL("a\"b\\c\0\x7f\xff"),
+		 " \"a\\\"b\\\\c\\000\\127\\255\""},
+	};
+
+	for (size_t i = 0; i < COUNT(string_rows); i++) {
+		CLEAN(text_done) struct text out = {0};
+
+		record_write_strings(string_rows[i].text, &out);
+		cr_expect_str_eq(text_string(&out), string_rows[i].strings);
+	}
+}
+
 Test(record, what_is_written_reads_back)
 {
 	for (size_t i = 0; i < COUNT(zone_rows); i++) {
