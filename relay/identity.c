@@ -111,6 +111,16 @@ identity_become(const struct identity *identity, struct fault *fault)
 	return true;
 }
 
+bool
+identity_leave_root(const struct options *options, struct fault *fault)
+{
+	CLEAN(text_done) struct text warning = {0};
+	struct identity relay, signer;
+
+	return identity_find(options, &relay, &signer, &warning, fault) &&
+	       identity_become(&relay, fault);
+}
+
 /* What the queue keeps in its directory (queue/store.h). */
 static bool
 name_is_ours(const char *name)

@@ -19,10 +19,13 @@ struct identity {
 bool identity_find(const struct options *options, struct identity *relay_out,
 		   struct identity *signer_out, struct text *warning,
 		   struct fault *fault) MUST_USE;
-/* In a forked child, before exec: becomes that user for good, with no other
+/* In a forked child, before exec, or in a command: becomes that user for good, with no other
  * groups and no way to new privileges. */
 bool identity_become(const struct identity *identity,
 		     struct fault *fault) MUST_USE;
+/* For commands: who is root becomes the relay's user. */
+bool identity_leave_root(const struct options *options,
+			 struct fault *fault) MUST_USE;
 /* Makes the state directory if missing, gives it (and the queue in it, where
  * the user has changed) to the identity, and opens it. A directory that holds
  * what is not ours is left alone and refused. */

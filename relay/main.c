@@ -10,12 +10,12 @@
 #include <sys/socket.h>
 #include <sysexits.h>
 
-#include "base/clock.h"
 #include "keys/commands.h"
 #include "keys/signer.h"
 #include "milter/commands.h"
 #include "relay/doctor/doctor_command.h"
 #include "relay/import/opendkim_import.h"
+#include "relay/key_dns.h"
 #include "relay/milter_process.h"
 #include "relay/options_commands.h"
 #include "relay/passwd_command.h"
@@ -32,9 +32,6 @@
 #define CONFIG_DEFAULT "/etc/signet/signet.conf"
 /* Where a child process finds the socket to whoever started it. */
 #define CONTROL_DESCRIPTOR 3
-
-/* For each record. */
-#define KEY_CHECK_MS (10 * SECOND)
 
 struct invocation {
 	const char *config_path;
@@ -197,53 +194,13 @@ verify_run(const struct invocation *invocation)
 	return code;
 }
 
-/* What `key check` asks of the DNS; `records` hold the last answer. */
-struct key_dns {
-	const struct records_source *source;
-	struct records *records;
-};
-
-static enum check_answer
-key_ask(void *owner, struct slice name, struct slice texts[CHECK_RECORDS_MAX],
-	size_t *count_out)
-{
-	struct key_dns *dns = owner;
-
-	if (dns->records != NULL)
-		dns->source->end(dns->records);
-	dns->records = dns->source->start(dns->source->owner, &name, 1,
-					  KEY_CHECK_MS);
-	switch (dns->source->take(dns->records, 0, texts, CHECK_RECORDS_MAX,
-				  count_out)) {
-	case LOOKUP_FOUND:
-		return CHECK_FOUND;
-	case LOOKUP_ABSENT:
-		return CHECK_ABSENT;
-	case LOOKUP_FAILED:
-		break;
-	}
-	return CHECK_UNANSWERED;
-}
-
 static int
 key_with_dns(const struct options *options, int argc, char **argv)
 {
-	CLEAN(resolver_free_clean) struct resolver *resolver = NULL;
-	struct key_dns dns = {0};
-	struct keys_dns asked = {.ask = key_ask, .owner = &dns};
-	struct fault fault = {0};
-	int code;
+	CLEAN(key_dns_done) struct key_dns dns = {.options = options};
+	struct keys_dns asked = {.ask = key_dns_ask, .owner = &dns};
 
-	if (!resolver_new(options->dns.resolvers, options->dns.resolvers_count,
-			  &resolver, &fault)) {
-		fprintf(stderr, "signet: %s\n", fault.text);
-		return fault_exit_code(&fault);
-	}
-	dns.source = resolver_source(resolver);
-	code = keys_command(&options->keys, &asked, argc, argv);
-	if (dns.records != NULL)
-		dns.source->end(dns.records);
-	return code;
+	return keys_command(&options->keys, &asked, argc, argv);
 }
 
 static int

@@ -62,11 +62,7 @@ static bool
 store_enter(const struct options *options, const struct selection *selection,
 	    struct browse **browse_out, struct fault *fault)
 {
-	CLEAN(text_done) struct text warning = {0};
-	struct identity relay, signer;
-
-	if (!identity_find(options, &relay, &signer, &warning, fault) ||
-	    !identity_become(&relay, fault))
+	if (!identity_leave_root(options, fault))
 		return false;
 	if (browse_open(selection, damaged_tell, browse_out, fault))
 		return true;

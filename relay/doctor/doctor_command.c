@@ -9,6 +9,7 @@
 #include "keys/commands.h"
 #include "milter/idn.h"
 #include "relay/doctor/examination.h"
+#include "relay/identity.h"
 #include "relay/net/source.h"
 
 #define SOURCES_MAX 8
@@ -252,6 +253,7 @@ doctor_command(const struct options *options, int argc, char **argv)
 	if (!idn_to_ascii(arguments.domain, &arena, &examination.domain,
 			  &fault) ||
 	    !keys_load(&options->keys, &keyring, &fault) ||
+	    !identity_leave_root(options, &fault) ||
 	    !resolver_new(options->dns.resolvers, options->dns.resolvers_count,
 			  &resolver, &fault))
 		return fail(&fault);

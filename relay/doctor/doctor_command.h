@@ -1,6 +1,7 @@
 /*
  * doctor_command - `signet doctor`: what receivers would see of a domain's mail
- * that leaves from here, and what is to be mended.
+ * that leaves from here, and what is to be mended. Root is the relay's user once
+ * the keys are loaded, before a foreign host is asked.
  */
 #ifndef RELAY_DOCTOR_DOCTOR_COMMAND_H
 #define RELAY_DOCTOR_DOCTOR_COMMAND_H

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pwd
+import socket
 import subprocess
 
 import dns.message
@@ -205,6 +207,38 @@ def test_no_answer(setup):
                       config=configured.path, check=75)
     assert b"no policy is published" not in done.stdout
     assert done.stdout.count(b"not answer") >= 3, done.stdout
+
+
+def owners_of(port):
+    """The users whose sockets are connected to that port of UDP."""
+    with open("/proc/net/udp") as file:
+        rows = [line.split() for line in file][1:]
+    return {int(row[7]) for row in rows
+            if row[2].endswith(":%04X" % port)}
+
+
+@pytest.mark.parametrize("words", [
+    ("doctor", "example.com"), ("key", "check", "example.com"),
+    ("key", "rotate", "example.com"),
+    ("send", "--from", "alice@example.com", "--to", "bob@example.net",
+     "--subject", "x")], ids=lambda words: words[1])
+def test_no_foreign_host_is_asked_by_root(setup, words):
+    if os.getuid() != 0:
+        pytest.skip("not root")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", free_port()))
+        server.settimeout(20)
+        port = server.getsockname()[1]
+        configured = setup("127.0.0.1:%d" % port)
+        process = subprocess.Popen(
+            [signet.binary(), "-c", configured.write()] + list(words),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            server.recv(4096)
+            assert owners_of(port) == {pwd.getpwnam("nobody").pw_uid}
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize("words", [(), ("a", "b"), ("--address", "x", "a"),
