@@ -8,11 +8,10 @@
 #include "relay/send/addressees.h"
 
 #define SEND_USAGE                                                             \
-	"send --from ADDRESS --to ADDRESS... [--cc ADDRESS...] "               \
-	"[--bcc ADDRESS...]\n"                                                 \
-	"              --subject TEXT [--text FILE] [--html FILE] "            \
-	"[--attach FILE]...\n"                                                 \
-	"              [--timeout TIME] [--json]"
+	"send --from ADDRESS --to ADDRESS... --subject TEXT\n"                 \
+	"              [--cc ADDRESS...] [--bcc ADDRESS...] [--text FILE]\n"   \
+	"              [--html FILE] [--attach FILE]... [--timeout TIME] "     \
+	"[--json]"
 
 /* Slices and strings are the arguments', or lie in the arena. */
 struct send_arguments {

@@ -97,7 +97,7 @@ text_write(const struct recipient *recipient,
 			text_addf(out, ", %.*s, certificate %.*s",
 				  SLICE_ARG(result->tls),
 				  SLICE_ARG(result->certificate));
-		else
+		else if (result->tls.len > 0)
 			text_add_string(out, ", no TLS");
 		text_add_byte(out, ')');
 	}
