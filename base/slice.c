@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/lanes.h"
+
 #define TEXT_SIZE_MIN 64
 /* What most of what is formatted needs: it is then formatted once. */
 #define FORMATTED_GUESS 31
@@ -106,20 +108,23 @@ is_space(char c)
 	return ascii_is_wsp(c) || c == '\r' || c == '\n';
 }
 
-/* Eight at a time. */
+/* Four at a time: one alone waits for the one before it. */
+#define ASCII_BLOCK (4 * LANES)
+
 bool
 slice_is_ascii(struct slice slice)
 {
-	uint64_t all = 0, word;
+	lanes all[4] = {{0}};
+	signed char rest = 0;
 	size_t i = 0;
 
-	for (; i + sizeof(word) <= slice.len; i += sizeof(word)) {
-		memcpy(&word, slice.bytes + i, sizeof(word));
-		all |= word;
-	}
+	for (; slice.len - i >= ASCII_BLOCK; i += ASCII_BLOCK)
+		for (size_t j = 0; j < COUNT(all); j++)
+			all[j] |= lanes_load(slice.bytes + i + j * LANES);
 	for (; i < slice.len; i++)
-		all |= (unsigned char)slice.bytes[i];
-	return (all & 0x8080808080808080u) == 0;
+		rest |= (signed char)slice.bytes[i];
+	return rest >= 0 &&
+	       !lanes_any((all[0] | all[1] | all[2] | all[3]) < 0);
 }
 
 struct slice

@@ -1,5 +1,7 @@
 #include "milter/canon.h"
 
+#include "base/lanes.h"
+
 /* A run at least this long goes to the sink as it is, without a copy. */
 #define RUN_DIRECT_MIN 1024
 
@@ -174,31 +176,9 @@ byte_feed(struct canon_body *body, char c)
 
 /* ---- many bytes at once ---- */
 
-/* The compiler's own vectors: SSE2, NEON or plain code, as there is. */
-#define LANES ((size_t)16)
-typedef signed char lanes __attribute__((vector_size(16)));
-
 #define BLOCK (4 * LANES)
 /* A block, and what is read behind it. */
 #define BLOCK_READ (BLOCK + LANES)
-
-static inline lanes
-lanes_load(const char *bytes)
-{
-	lanes value;
-
-	memcpy(&value, bytes, sizeof(value));
-	return value;
-}
-
-static inline bool
-lanes_any(lanes value)
-{
-	uint64_t halves[2];
-
-	memcpy(halves, &value, sizeof(halves));
-	return (halves[0] | halves[1]) != 0;
-}
 
 /* A bit for each lane that is true, the first one lowest. */
 static inline uint64_t

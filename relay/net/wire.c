@@ -1,5 +1,7 @@
 #include "relay/net/wire.h"
 
+#include "base/lanes.h"
+
 /* RFC 5322 2.1.1, without the CRLF. */
 #define LINE_OCTETS_MAX 998
 
@@ -151,12 +153,79 @@ read_behind_cr(struct wire_data *data, struct slice input)
 	return read_line(data, input);
 }
 
+/* ---- many lines at once ---- */
+
+#define BLOCK (4 * LANES)
+
+/* True in each lane whose byte has to be looked at: a NUL, a CR or LF without
+ * the other, and, where dots are stuffed, the LF before one that begins a line.
+ * Reads one byte more. */
+static inline lanes
+lanes_odd(const char *bytes, bool is_stuffed)
+{
+	lanes here = lanes_load(bytes), next = lanes_load(bytes + 1);
+	lanes odd = ((here == '\r') ^ (next == '\n')) | (here == 0);
+
+	if (is_stuffed)
+		odd |= (here == '\n') & (next == '.');
+	return odd;
+}
+
+/* How many bytes at the front, in whole blocks, have nothing of the kind. What
+ * stands before them is no CR. */
+static size_t
+plain_find(struct slice input, bool is_stuffed)
+{
+	const char *bytes = input.bytes;
+	size_t len = 0;
+
+	if (bytes[0] == '\n')
+		return 0;
+	while (input.len - len > BLOCK &&
+	       !lanes_any(lanes_odd(bytes + len, is_stuffed) |
+			  lanes_odd(bytes + len + LANES, is_stuffed) |
+			  lanes_odd(bytes + len + 2 * LANES, is_stuffed) |
+			  lanes_odd(bytes + len + 3 * LANES, is_stuffed)))
+		len += BLOCK;
+	return len;
+}
+
+/* Takes note of the lines of such bytes. Each is looked for from where the
+ * longest one could end, so that few bytes are looked at again. */
+static void
+note_plain(struct wire_data *data, struct slice bytes)
+{
+	char last = bytes.bytes[bytes.len - 1];
+	struct slice rest = bytes;
+
+	for (;;) {
+		size_t most = data->line_len > LINE_OCTETS_MAX
+				      ? 0
+				      : LINE_OCTETS_MAX + 2 - data->line_len;
+		ptrdiff_t lf = slice_find_last(slice_sub(rest, 0, most), '\n');
+
+		if (lf < 0 && rest.len >= most) {
+			data->has_long_line = true;
+			lf = slice_find(rest, '\n');
+		}
+		if (lf < 0)
+			break;
+		data->line_len = 0;
+		rest = slice_from(rest, (size_t)lf + 1);
+	}
+	if (rest.len > 0)
+		count_line(data, rest.len - (last == '\r'));
+	data->state = last == '\n'   ? AT_LINE_START
+		      : last == '\r' ? BEHIND_CR
+				     : IN_LINE;
+}
+
 /* Lines that need no change, as many as there are; where dots are stuffed, up to
  * one that begins a line. */
 static size_t
 read_run(struct wire_data *data, struct slice input, bool is_stuffed)
 {
-	size_t at = 0;
+	size_t at = 0, len;
 
 	while (at < input.len) {
 		struct slice rest = slice_from(input, at);
@@ -164,10 +233,17 @@ read_run(struct wire_data *data, struct slice input, bool is_stuffed)
 		if (is_stuffed && data->state == AT_LINE_START &&
 		    rest.bytes[0] == '.')
 			break;
-		if (data->state == BEHIND_CR)
-			at += read_behind_cr(data, rest);
-		else
-			at += read_line(data, rest);
+		len = data->state == BEHIND_CR ? 0
+					       : plain_find(rest, is_stuffed);
+		if (len > 0) {
+			note_plain(data, slice_sub(rest, 0, len));
+		} else {
+			len = data->state == BEHIND_CR
+				      ? read_behind_cr(data, rest)
+				      : read_line(data, rest);
+			note_octets(data, slice_sub(rest, 0, len));
+		}
+		at += len;
 	}
 	return at;
 }
@@ -203,7 +279,6 @@ wire_data_read(struct wire_data *data, struct slice input, size_t *used_out,
 			goes_on = take(owner, slice_sub(rest, 0, run));
 		}
 	}
-	note_octets(data, slice_sub(input, 0, used));
 	*used_out = used;
 	return status;
 }
@@ -214,7 +289,6 @@ wire_chunk(struct wire_data *data, struct slice bytes)
 	size_t used = read_run(data, bytes, false);
 
 	ASSERT(used == bytes.len);
-	note_octets(data, bytes);
 }
 
 bool

@@ -31,10 +31,10 @@ Test(slice, number)
 	}
 }
 
-/* At every place of every length around a word. */
+/* At every place of every length around a block. */
 Test(slice, is_ascii)
 {
-	char bytes[24];
+	char bytes[140];
 
 	memset(bytes, 0x7f, sizeof(bytes));
 	for (size_t len = 0; len < sizeof(bytes); len++) {

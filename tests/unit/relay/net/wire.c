@@ -155,6 +155,124 @@ Test(wire, data_in_any_pieces)
 		}
 }
 
+/* --- what is read at once is what is read byte by byte --- */
+
+struct reading {
+	struct text message;
+	int flags;
+	size_t used;
+	unsigned state;
+};
+
+static void
+read_by(struct slice input, size_t size, struct reading *out)
+{
+	enum wire_data_status status = WIRE_DATA_MORE;
+	struct taker taker = {.stops = false};
+	struct wire_data data;
+
+	out->used = 0;
+	wire_data_init(&data);
+	while (status == WIRE_DATA_MORE && out->used < input.len) {
+		size_t used;
+
+		status = wire_data_read(&data,
+					slice_sub(input, out->used, size),
+					&used, take, &taker);
+		out->used += used;
+	}
+	out->message = taker.text;
+	out->flags = flags_of(&data);
+	out->state = data.state;
+}
+
+static void
+expect_same(const char *name, size_t at, struct slice input)
+{
+	static const size_t sizes[] = {7, 64, 65, 66, 80, 129, 100000};
+	struct reading slow;
+
+	read_by(input, 1, &slow);
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		struct reading quick;
+
+		read_by(input, sizes[i], &quick);
+		cr_assert(slice_eq(text_slice(&quick.message),
+				   text_slice(&slow.message)),
+			  "%s at %zu, by %zu", name, at, sizes[i]);
+		cr_assert_eq(quick.flags, slow.flags, "%s at %zu, by %zu: %d",
+			     name, at, sizes[i], quick.flags);
+		cr_assert_eq(quick.used, slow.used, "%s at %zu, by %zu", name,
+			     at, sizes[i]);
+		cr_assert_eq(quick.state, slow.state, "%s at %zu, by %zu",
+			     name, at, sizes[i]);
+		text_done(&quick.message);
+	}
+	text_done(&slow.message);
+}
+
+static const struct {
+	const char *name;
+	struct slice bytes;
+} odd_rows[] = {
+	{"nothing", SLICE_LITERAL("")},
+	{"a dot", SLICE_LITERAL(".")},
+	{"a CR", SLICE_LITERAL("\r")},
+	{"an LF", SLICE_LITERAL("\n")},
+	{"a NUL", SLICE_LITERAL("\0")},
+	{"8-bit", SLICE_LITERAL("\xff")},
+	{"an empty line", SLICE_LITERAL("\r\n\r\n")},
+	{"a stuffed dot", SLICE_LITERAL("\r\n..")},
+	{"a dot that is not stuffed", SLICE_LITERAL("\r\n.x")},
+	{"a dot behind an LF", SLICE_LITERAL("\n.")},
+	{"LF, CR", SLICE_LITERAL("\n\r")},
+	{"two CRs", SLICE_LITERAL("\r\r\n")},
+	{"the end", SLICE_LITERAL("\r\n.\r\n")},
+	{"what only looks like it", SLICE_LITERAL("\r\n.\rx")},
+};
+
+Test(wire, at_once_as_byte_by_byte)
+{
+	for (size_t i = 0; i < COUNT(odd_rows); i++)
+		for (size_t at = 0; at < 150; at++) {
+			CLEAN(text_done) struct text input = {0};
+
+			for (size_t j = 0; j < at; j++)
+				text_add_byte(&input,
+					      j % 40 == 38   ? '\r'
+					      : j % 40 == 39 ? '\n'
+							     : 'x');
+			text_add(&input, odd_rows[i].bytes);
+			for (unsigned j = 0; j < 6; j++)
+				text_add_string(&input,
+						"behind it\r\n and more\r\n");
+			expect_same(odd_rows[i].name, at, text_slice(&input));
+		}
+}
+
+/* Lines around the longest that may be, from anywhere within a block. */
+Test(wire, long_lines_at_once)
+{
+	for (size_t before = 0; before < 70; before++)
+		for (size_t len = 996; len < 1001; len++) {
+			CLEAN(text_done) struct text input = {0};
+			struct reading quick;
+
+			for (size_t j = 0; j < before; j++)
+				text_add_byte(&input, 'x');
+			text_add_string(&input, "\r\n");
+			for (size_t j = 0; j < len; j++)
+				text_add_byte(&input, 'y');
+			for (unsigned j = 0; j < 50; j++)
+				text_add_string(&input, "\r\nz");
+			expect_same("a long line", before, text_slice(&input));
+			read_by(text_slice(&input), input.len, &quick);
+			cr_expect_eq(quick.flags, len > 998 ? LONG : 0,
+				     "%zu behind %zu", len, before);
+			text_done(&quick.message);
+		}
+}
+
 static const struct {
 	const char *name;
 	struct slice input;
