@@ -297,17 +297,64 @@ wire_is_line_start(const struct wire_data *data)
 	return data->state == AT_LINE_START;
 }
 
+/* ---- the other way ---- */
+
+static inline lanes
+lanes_before_dot(const char *bytes)
+{
+	return (lanes_load(bytes) == '\n') & (lanes_load(bytes + 1) == '.');
+}
+
+/* The length up to the first line that begins with a dot, which the first does
+ * not count as. */
+static size_t
+dot_find(struct slice slice)
+{
+	const char *bytes = slice.bytes;
+	size_t at = 0;
+
+	while (slice.len - at > BLOCK &&
+	       !lanes_any(lanes_before_dot(bytes + at) |
+			  lanes_before_dot(bytes + at + LANES) |
+			  lanes_before_dot(bytes + at + 2 * LANES) |
+			  lanes_before_dot(bytes + at + 3 * LANES)))
+		at += BLOCK;
+	for (;;) {
+		ptrdiff_t lf = slice_find(slice_from(slice, at), '\n');
+
+		if (lf < 0)
+			return slice.len;
+		at += (size_t)lf + 1;
+		if (at == slice.len || bytes[at] == '.')
+			return at;
+	}
+}
+
+bool
+wire_stuff_run(struct slice *rest, bool *at_line_start, struct slice *run_out)
+{
+	size_t len;
+
+	if (rest->len == 0)
+		return false;
+	/* The dot is sent twice: now, and with what it begins. */
+	if (*at_line_start && rest->bytes[0] == '.') {
+		*at_line_start = false;
+		*run_out = slice_sub(*rest, 0, 1);
+		return true;
+	}
+	len = dot_find(*rest);
+	*run_out = slice_sub(*rest, 0, len);
+	*at_line_start = rest->bytes[len - 1] == '\n';
+	*rest = slice_from(*rest, len);
+	return true;
+}
+
 void
 wire_stuff(struct text *out, struct slice bytes, bool *at_line_start)
 {
-	while (bytes.len > 0) {
-		ptrdiff_t lf = slice_find(bytes, '\n');
-		size_t len = lf < 0 ? bytes.len : (size_t)lf + 1;
+	struct slice run;
 
-		if (*at_line_start && bytes.bytes[0] == '.')
-			text_add_byte(out, '.');
-		text_add(out, slice_sub(bytes, 0, len));
-		*at_line_start = lf >= 0;
-		bytes = slice_from(bytes, len);
-	}
+	while (wire_stuff_run(&bytes, at_line_start, &run))
+		text_add(out, run);
 }

@@ -66,8 +66,12 @@ enum wire_data_status wire_data_read(struct wire_data *data,
 void wire_chunk(struct wire_data *data, struct slice bytes);
 bool wire_is_line_start(const struct wire_data *data);
 
-/* The other way, for the client: dot-stuffs; *at_line_start carries between
- * calls (true at first). */
+/* The other way, for the client: takes the next run off the front of *rest, as
+ * it lies there; put together the runs are the bytes, dot-stuffed. False once
+ * nothing is left. *at_line_start carries between calls (true at first). */
+bool wire_stuff_run(struct slice *rest, bool *at_line_start,
+		    struct slice *run_out);
+/* Appends them all. */
 void wire_stuff(struct text *out, struct slice bytes, bool *at_line_start);
 
 #endif

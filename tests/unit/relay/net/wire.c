@@ -383,6 +383,48 @@ Test(wire, stuffing_in_any_pieces_comes_back)
 		}
 }
 
+/* Dots that begin a line or not, at every place of a few blocks. */
+Test(wire, stuffing_at_every_place)
+{
+	for (size_t at = 0; at < 150; at++)
+		for (size_t size = 1; size < 200; size += 33) {
+			CLEAN(text_done) struct text message = {0}, out = {0};
+			struct taker taker = {0};
+			struct slice rest;
+			struct wire_data data;
+			bool at_line_start = true;
+			size_t used;
+
+			for (size_t i = 0; i < at; i++)
+				text_add_byte(&message,
+					      i % 50 == 48   ? '\r'
+					      : i % 50 == 49 ? '\n'
+					      : i % 9 == 8   ? '.'
+							     : 'x');
+			text_add_string(&message, ".\r\n...\r\nx\r\n.");
+			for (unsigned i = 0; i < 70; i++)
+				text_add_string(&message, "y.");
+			text_add_string(&message, "\r\n.\r\n");
+			rest = text_slice(&message);
+			for (; rest.len > 0; rest = slice_from(rest, size))
+				wire_stuff(&out, slice_sub(rest, 0, size),
+					   &at_line_start);
+			cr_expect(at_line_start);
+			cr_expect_eq(out.len, message.len + 3 + (at % 50 == 0),
+				     "%zu by %zu", at, size);
+			text_add_string(&out, ".\r\n");
+			wire_data_init(&data);
+			cr_expect_eq(wire_data_read(&data, text_slice(&out),
+						    &used, take, &taker),
+				     WIRE_DATA_END);
+			cr_expect_eq(used, out.len);
+			cr_expect(slice_eq(text_slice(&taker.text),
+					   text_slice(&message)),
+				  "%zu by %zu", at, size);
+			text_done(&taker.text);
+		}
+}
+
 /* Whatever is taken of it at a time, what is taken is the same. */
 Test(wire, lf_becomes_crlf_in_any_pieces)
 {
