@@ -1,6 +1,5 @@
 #include "relay/net/stream_private.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,13 +10,9 @@
  * nothing between; a loop belongs to one thread. */
 static _Thread_local char read_buffer[STREAM_INPUT_MAX];
 
-/* Memory that an idle stream keeps for its next reply. */
-#define OUTPUT_KEPT 512
-
 static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer);
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer);
 static void on_turn(uv_timer_t *timer);
-static void finish_on(struct stream *stream);
 
 /* --- the end --- */
 
@@ -114,10 +109,16 @@ stream_update_reading(struct stream *stream)
 /* --- events --- */
 
 void
+stream_turn_later(struct stream *stream)
+{
+	ASSERT(uv_timer_start(&stream->turn, on_turn, 0, 0) == 0);
+}
+
+void
 stream_tell_later(struct stream *stream)
 {
 	if (!stream->in_event)
-		ASSERT(uv_timer_start(&stream->turn, on_turn, 0, 0) == 0);
+		stream_turn_later(stream);
 }
 
 void
@@ -169,147 +170,6 @@ next_event(struct stream *stream, enum stream_event *event_out)
 	return true;
 }
 
-/* --- output --- */
-
-static void
-swap(struct text *a, struct text *b)
-{
-	struct text held = *a;
-
-	*a = *b;
-	*b = held;
-}
-
-static void
-forget_sent(struct text *sent)
-{
-	if (sent->size > OUTPUT_KEPT)
-		text_done(sent);
-	else
-		text_clear(sent);
-}
-
-static void
-take_tls_fault(struct stream *stream)
-{
-	if (stream->has_failed)
-		return;
-	stream->fault = *tls_fault(stream->tls);
-	stream->has_failed = true;
-}
-
-/* output -> wire */
-static void
-move_output(struct stream *stream)
-{
-	/* Of a message behind the handshake, such as a ticket or KeyUpdate, a
-	 * part may be there: until the rest is, nothing can be sent. */
-	if (stream->output.len == 0 || stream->is_handshaking ||
-	    (stream->tls != NULL && !stream->has_failed &&
-	     !tls_is_established(stream->tls)))
-		return;
-	if (stream->tls != NULL) {
-		if (stream->has_failed ||
-		    tls_send(stream->tls, text_slice(&stream->output),
-			     &stream->wire) != TLS_OK)
-			take_tls_fault(stream);
-	} else if (stream->wire.len == 0) {
-		swap(&stream->wire, &stream->output);
-	} else {
-		text_add(&stream->wire, text_slice(&stream->output));
-	}
-	forget_sent(&stream->output);
-}
-
-static void on_written(uv_write_t *write, int status);
-
-/* Output fell to the low mark without the loop's help: it tells soon. */
-static void
-note_drained(struct stream *stream)
-{
-	if (!stream->is_above_high ||
-	    stream_output_len(stream) > STREAM_OUTPUT_LOW(stream->output_high))
-		return;
-	stream->is_above_high = false;
-	stream->has_drained = true;
-	ASSERT(uv_timer_start(&stream->turn, on_turn, 0, 0) == 0);
-}
-
-/* As uv_try_write(); the last bytes wait for the FIN that follows, to go out
- * with it. */
-static int
-try_send(struct stream *stream)
-{
-	uv_buf_t buffer = uv_buf_init(stream->wire.bytes,
-				      (unsigned)stream->wire.len);
-	uv_os_fd_t descriptor;
-	ssize_t sent;
-
-	if (!stream->is_finishing ||
-	    uv_fileno(&stream->uv.handle, &descriptor) != 0)
-		return uv_try_write(&stream->uv.stream, &buffer, 1);
-	do {
-		sent = send(descriptor, buffer.base, buffer.len,
-			    MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL);
-	} while (sent < 0 && errno == EINTR);
-	return sent < 0 ? uv_translate_sys_error(errno) : (int)sent;
-}
-
-/* What the kernel takes at once, straight from wire: nearly every reply goes
- * this way, which saves the loop a round and an epoll_ctl(2). */
-static bool
-send_at_once(struct stream *stream)
-{
-	int status = try_send(stream);
-
-	if (status < 0 && status != UV_EAGAIN) {
-		stream_fail(stream, "write", status);
-		text_clear(&stream->wire);
-	} else if (status > 0 && (size_t)status < stream->wire.len) {
-		text_drop_front(&stream->wire, (size_t)status);
-	} else if (status > 0) {
-		forget_sent(&stream->wire);
-	}
-	return stream->wire.len == 0;
-}
-
-/* wire -> sending, as far as the kernel does not take it right away */
-static void
-send_wire(struct stream *stream)
-{
-	uv_buf_t buffer;
-	int status;
-
-	if (stream->wire.len == 0 || stream->is_sending ||
-	    stream->is_connecting || stream->is_closed)
-		return;
-	if (send_at_once(stream)) {
-		note_drained(stream);
-		return;
-	}
-	swap(&stream->sending, &stream->wire);
-	buffer = uv_buf_init(stream->sending.bytes,
-			     (unsigned)stream->sending.len);
-	status = uv_write(&stream->write, &stream->uv.stream, &buffer, 1,
-			  on_written);
-	if (status == 0) {
-		stream->is_sending = true;
-	} else {
-		/* No callback follows. */
-		forget_sent(&stream->sending);
-		stream_fail(stream, "write", status);
-	}
-}
-
-static void
-flush(struct stream *stream)
-{
-	if (stream->is_connecting || stream->is_closed)
-		return;
-	move_output(stream);
-	send_wire(stream);
-}
-
 void
 stream_deliver(struct stream *stream)
 {
@@ -321,7 +181,7 @@ stream_deliver(struct stream *stream)
 		while (stream->event != NULL && next_event(stream, &event))
 			stream->event(stream->owner, event);
 		if (stream->event != NULL)
-			flush(stream);
+			stream_flush(stream);
 	} while (stream->event != NULL && stream->has_failed &&
 		 !stream->failed_told);
 	stream->in_event = false;
@@ -388,39 +248,6 @@ on_deadline(uv_timer_t *timer)
 	stream_deliver(stream);
 }
 
-size_t
-stream_output_len(const struct stream *stream)
-{
-	return stream->output.len + stream->wire.len +
-	       uv_stream_get_write_queue_size(&stream->uv.stream);
-}
-
-static void
-on_written(uv_write_t *write, int status)
-{
-	struct stream *stream = write->data;
-
-	stream->is_sending = false;
-	if (stream->is_closed)
-		return;
-	forget_sent(&stream->sending);
-	if (status < 0) {
-		if (stream->is_finishing) {
-			stream_destroy(stream);
-			return;
-		}
-		stream_fail(stream, "write", status);
-	}
-	if (!stream->has_failed)
-		flush(stream);
-	if (stream->is_finishing) {
-		finish_on(stream);
-		return;
-	}
-	note_drained(stream);
-	stream_deliver(stream);
-}
-
 /* --- input, as it comes --- */
 
 static void
@@ -472,8 +299,8 @@ take_encrypted(struct stream *stream, struct slice bytes)
 		break;
 	case TLS_FAILED:
 		/* The alert, as far as the kernel takes it. */
-		send_wire(stream);
-		take_tls_fault(stream);
+		stream_send_wire(stream);
+		stream_take_tls_fault(stream);
 		break;
 	}
 }
@@ -502,7 +329,7 @@ on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
 	if (stream->is_finishing) {
 		if (count < 0)
 			take_end(stream, (int)count);
-		finish_on(stream);
+		stream_finish_on(stream);
 		return;
 	}
 	if (count < 0)
@@ -522,7 +349,7 @@ secure(struct stream *stream, struct tls *tls)
 	ASSERT(stream->event != NULL);
 	ASSERT(stream->tls == NULL);
 	ASSERT(input_len(stream) == 0);
-	move_output(stream);
+	stream_move_output(stream);
 	stream->tls = tls;
 	stream->is_handshaking = true;
 	stream->has_data = false;
@@ -533,7 +360,7 @@ stream_secure_server(struct stream *stream, struct tls_context *context)
 {
 	secure(stream, tls_new_server(context));
 	if (!stream->in_event)
-		flush(stream);
+		stream_flush(stream);
 }
 
 void
@@ -547,7 +374,7 @@ stream_secure_server_begun(struct stream *stream, struct tls_context *context)
 	if (begun.len > 0)
 		take_encrypted(stream, text_slice(&begun));
 	if (!stream->in_event)
-		flush(stream);
+		stream_flush(stream);
 	stream_tell_later(stream);
 }
 
@@ -556,9 +383,9 @@ stream_secure_client(struct stream *stream, const struct tls_client *client)
 {
 	secure(stream, tls_new_client(client));
 	if (tls_send(stream->tls, SLICE_NONE, &stream->wire) != TLS_OK)
-		take_tls_fault(stream);
+		stream_take_tls_fault(stream);
 	if (!stream->in_event)
-		flush(stream);
+		stream_flush(stream);
 	if (stream->has_failed)
 		stream_tell_later(stream);
 }
@@ -589,29 +416,6 @@ stream_consume(struct stream *stream, size_t count)
 		settle_input(stream);
 		stream_update_reading(stream);
 	}
-}
-
-bool
-stream_write(struct stream *stream, struct slice bytes)
-{
-	ASSERT(stream->event != NULL);
-	if (stream->has_failed)
-		return true; /* FAILED is told, or will be */
-	text_add(&stream->output, bytes);
-	if (!stream->in_event) {
-		flush(stream);
-		if (stream->has_failed)
-			stream_tell_later(stream);
-	}
-	if (stream_output_len(stream) > stream->output_high)
-		stream->is_above_high = true;
-	return !stream->is_above_high;
-}
-
-void
-stream_bound_output(struct stream *stream, size_t high)
-{
-	stream->output_high = high;
 }
 
 void
@@ -687,7 +491,7 @@ on_shut_down(uv_shutdown_t *shutdown, int status)
 	stream->is_shut_down = true;
 	if (status < 0)
 		stream->has_ended = true; /* nobody is there to wait for */
-	finish_on(stream);
+	stream_finish_on(stream);
 }
 
 /* With nothing queued, without a round of the loop for it. */
@@ -706,8 +510,8 @@ shut_down(struct stream *stream)
 /* The next step of a finish: the rest of the output, close_notify, our FIN,
  * then the peer's. Closing before that, with bytes of the peer unread, would
  * reset the connection and could take our last reply with it. */
-static void
-finish_on(struct stream *stream)
+void
+stream_finish_on(struct stream *stream)
 {
 	int status;
 
@@ -722,7 +526,7 @@ finish_on(struct stream *stream)
 	stream->is_shutting_down = true;
 	if (stream->tls != NULL) {
 		tls_finish(stream->tls, &stream->wire);
-		send_wire(stream);
+		stream_send_wire(stream);
 	}
 	if (!stream->is_sending) {
 		shut_down(stream);
@@ -752,14 +556,14 @@ stream_finish(struct stream **stream)
 	finished->kept_used = finished->kept.len;
 	uv_timer_stop(&finished->turn);
 	deadline_set(finished, STREAM_FINISH_MS);
-	flush(finished);
+	stream_flush(finished);
 	if (finished->is_parting && finished->wire.len == 0 &&
 	    !finished->is_sending) {
 		stream_destroy(finished);
 		return;
 	}
 	stream_update_reading(finished);
-	finish_on(finished);
+	stream_finish_on(finished);
 }
 
 void

@@ -1,5 +1,6 @@
 /*
- * stream_private - what stream.c and stream_open.c share of a stream.
+ * stream_private - what stream.c, stream_open.c and stream_output.c share of a
+ * stream.
  */
 #ifndef RELAY_NET_STREAM_PRIVATE_H
 #define RELAY_NET_STREAM_PRIVATE_H
@@ -66,9 +67,21 @@ void stream_destroy(struct stream *stream);
 void stream_update_reading(struct stream *stream);
 /* Notes what is to be told with STREAM_FAILED. */
 void stream_fail(struct stream *stream, const char *what, int status);
-/* Has the loop deliver what is to be told, soon. */
+/* Has the loop deliver what is to be told, soon; the second one unless that is
+ * being done. */
+void stream_turn_later(struct stream *stream);
 void stream_tell_later(struct stream *stream);
 /* Tells the owner all that is to be told; only from a callback of libuv. */
 void stream_deliver(struct stream *stream);
+/* The next step of a finish. */
+void stream_finish_on(struct stream *stream);
+
+/* --- stream_output.c --- */
+
+/* output -> wire -> the kernel, as far as that is possible now. */
+void stream_flush(struct stream *stream);
+void stream_move_output(struct stream *stream);
+void stream_send_wire(struct stream *stream);
+void stream_take_tls_fault(struct stream *stream);
 
 #endif
