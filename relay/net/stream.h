@@ -10,9 +10,10 @@
  *             the caller's pointer. No event arrives after that. The memory is
  *             freed once libuv has reported every embedded handle closed.
  * Bytes       stream_input() stays valid until the next stream_consume() or
- *             return to the loop. stream_write() copies what it is given. What
- *             is written while an event is being handled is sent in one go when
- *             the handler returns (corked).
+ *             return to the loop. What is written is copied, unless the kernel
+ *             takes it right away. What is written while an event is being
+ *             handled is sent in one go when the handler returns (corked), but
+ *             for much at once, which goes as soon as it is written.
  * Events      Come from the loop, never from inside a call to stream_*().
  *             After STREAM_DATA was delivered and part of the input was left,
  *             no further event comes until more bytes arrive or stream_resume()
@@ -77,11 +78,16 @@ bool stream_take_session(struct stream *stream, struct text *session_out);
 struct slice stream_input(const struct stream *stream);
 void stream_consume(struct stream *stream, size_t count);
 
-/* Queues a copy of bytes. False once the queue is above its high mark: the
- * bytes are kept, but the caller must now wait for STREAM_DRAINED. */
+/* Takes the bytes. False once the queue is above its high mark, or the kernel
+ * has taken only a part of much at once: the bytes are kept, but the caller
+ * must now wait for STREAM_DRAINED. */
 bool stream_write(struct stream *stream, struct slice bytes);
 /* Another high mark than STREAM_OUTPUT_HIGH. */
 void stream_bound_output(struct stream *stream, size_t high);
+/* The same of several, one behind the other; at most STREAM_PARTS_MAX. */
+#define STREAM_PARTS_MAX 64
+bool stream_write_parts(struct stream *stream, const struct slice *parts,
+			size_t count);
 /* Bytes queued here or in libuv and not yet taken by the kernel. */
 size_t stream_output_len(const struct stream *stream);
 

@@ -120,7 +120,7 @@ stream_send_wire(struct stream *stream)
 	if (stream->wire.len == 0 || stream->is_sending ||
 	    stream->is_connecting || stream->is_closed)
 		return;
-	if (send_at_once(stream)) {
+	if (!stream->is_full && send_at_once(stream)) {
 		note_drained(stream);
 		return;
 	}
@@ -159,7 +159,7 @@ on_written(uv_write_t *write, int status)
 {
 	struct stream *stream = write->data;
 
-	stream->is_sending = false;
+	stream->is_sending = stream->is_full = false;
 	if (stream->is_closed)
 		return;
 	forget_sent(&stream->sending);
@@ -180,13 +180,68 @@ on_written(uv_write_t *write, int status)
 	stream_deliver(stream);
 }
 
-bool
-stream_write(struct stream *stream, struct slice bytes)
+/* So much is worth a system call of its own, and is too much to be copied. */
+#define DIRECT_MIN (16 * KIB)
+
+/* From where they are, behind what waits: gives how many bytes of them the
+ * kernel has taken. */
+static size_t
+send_parts(struct stream *stream, const struct slice *parts, size_t count)
 {
+	uv_buf_t buffers[1 + STREAM_PARTS_MAX];
+	struct text *wire = &stream->wire;
+	size_t sent = 0, waited;
+	int status;
+
+	stream_move_output(stream);
+	waited = wire->len;
+	buffers[0] = uv_buf_init(wire->bytes, (unsigned)waited);
+	for (size_t i = 0; i < count; i++)
+		buffers[1 + i] = uv_buf_init((char *)parts[i].bytes,
+					     (unsigned)parts[i].len);
+	status = uv_try_write(&stream->uv.stream, buffers + (waited == 0),
+			      (unsigned)(count + (waited > 0)));
+	if (status < 0 && status != UV_EAGAIN)
+		stream_fail(stream, "write", status);
+	else if (status > 0)
+		sent = (size_t)status;
+	if (sent < waited) {
+		text_drop_front(wire, sent);
+		return 0;
+	}
+	forget_sent(wire);
+	return sent - waited;
+}
+
+static bool
+is_direct(const struct stream *stream, size_t len)
+{
+	return len >= DIRECT_MIN && stream->tls == NULL &&
+	       !stream->is_connecting && !stream->is_sending &&
+	       !stream->is_full;
+}
+
+bool
+stream_write_parts(struct stream *stream, const struct slice *parts,
+		   size_t count)
+{
+	size_t len = 0, sent = 0;
+
 	ASSERT(stream->event != NULL);
+	ASSERT(count <= STREAM_PARTS_MAX);
 	if (stream->has_failed)
 		return true; /* FAILED is told, or will be */
-	text_add(&stream->output, bytes);
+	for (size_t i = 0; i < count; i++)
+		len += parts[i].len;
+	if (is_direct(stream, len)) {
+		sent = send_parts(stream, parts, count);
+		stream->is_full = sent < len;
+		stream->is_above_high = sent < len;
+	}
+	for (size_t i = 0; i < count; i++) {
+		text_add(&stream->output, slice_from(parts[i], sent));
+		sent -= sent < parts[i].len ? sent : parts[i].len;
+	}
 	if (!stream->in_event) {
 		stream_flush(stream);
 		if (stream->has_failed)
@@ -201,4 +256,10 @@ void
 stream_bound_output(struct stream *stream, size_t high)
 {
 	stream->output_high = high;
+}
+
+bool
+stream_write(struct stream *stream, struct slice bytes)
+{
+	return stream_write_parts(stream, &bytes, 1);
 }

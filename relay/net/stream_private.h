@@ -55,6 +55,7 @@ struct stream {
 
 	bool in_event, is_paused, is_reading, is_connecting, is_sending;
 	bool is_handshaking, is_above_high;
+	bool is_full; /* the kernel has just taken less than it was given */
 	bool is_finishing, is_parting, is_shutting_down, is_shut_down, is_closed;
 
 	struct address peer_address, local_address;

