@@ -47,7 +47,8 @@ static const int allowed_calls[] = {
 	SCMP_SYS(close_range), SCMP_SYS(fcntl), SCMP_SYS(fcntl64),
 	SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3), SCMP_SYS(flock),
 	/* files: the store, the spool, certificates, resolv.conf */
-	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(fstat), SCMP_SYS(fstat64),
+	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(fstat),
+	SCMP_SYS(fstat64),
 	SCMP_SYS(stat), SCMP_SYS(stat64), SCMP_SYS(lstat), SCMP_SYS(lstat64),
 	SCMP_SYS(newfstatat), SCMP_SYS(fstatat64), SCMP_SYS(statx),
 	SCMP_SYS(statfs), SCMP_SYS(statfs64), SCMP_SYS(fstatfs),
@@ -214,6 +215,7 @@ static const int file_calls[] = {
 	SCMP_SYS(renameat2), SCMP_SYS(chmod), SCMP_SYS(fchmod),
 	SCMP_SYS(fchmodat), SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64),
 	SCMP_SYS(fallocate), SCMP_SYS(listen),
+	SCMP_SYS(openat2), /* the flags cannot be seen */
 };
 
 static const struct sandbox_condition relay_conditions[] = {

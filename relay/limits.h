@@ -62,6 +62,11 @@
  * whole pages. */
 #define BODY_CHUNK (16 * KIB - 24)
 #define BODY_INLINE_MAX (16 * BODY_CHUNK)
+/* Of a body in a file, read at a time. */
+#define BODY_READ_CHUNKS 8
+#define BODY_READ_MAX (BODY_READ_CHUNKS * BODY_CHUNK)
+/* Sent to one host at most before others have their turn. */
+#define BODY_TURN_MAX (512 * KIB)
 
 /* Store: operations waiting for the store thread; beyond, 452. */
 #define STORE_OPERATIONS_MAX 65536

@@ -6,24 +6,79 @@
 static void body_read_done(struct store_read_body *read,
 			   const struct fault *fault);
 
-/* Lines with a dot in front of them, in what is sent at once. */
-#define DOTS_GUESS 32
+/* --- what goes out together --- */
 
-/* False: enough for now. */
-static bool
-bytes_send(struct client *client, struct slice bytes)
+struct block {
+	struct client *client;
+	struct slice parts[STREAM_PARTS_MAX]; /* as they lie elsewhere */
+	size_t count;
+	bool has_room; /* false: enough for now */
+};
+
+static void
+block_send(struct block *block)
 {
-	CLEAN(text_done) struct text out = {0}, left = {0};
+	if (block->count > 0)
+		block->has_room = stream_write_parts(block->client->stream,
+						     block->parts,
+						     block->count);
+	block->count = 0;
+}
 
-	if (client->transaction.is_chunked)
-		return stream_write(client->stream, bytes);
-	if (client->settings.sign != ROUTE_SIGN_KEEP) {
+static void
+block_add_part(struct block *block, struct slice part)
+{
+	if (block->count == COUNT(block->parts))
+		block_send(block);
+	block->parts[block->count++] = part;
+}
+
+static void
+block_stuff(struct block *block, struct slice bytes)
+{
+	bool *at_line_start = &block->client->transaction.at_line_start;
+	struct slice run;
+
+	while (wire_stuff_run(&bytes, at_line_start, &run))
+		block_add_part(block, run);
+}
+
+/* Bytes of the message, which stay where they are until the block is sent. */
+static void
+block_add(struct block *block, struct slice bytes)
+{
+	CLEAN(text_done) struct text left = {0};
+	struct client *client = block->client;
+
+	if (client->transaction.is_chunked) {
+		block_add_part(block, bytes);
+	} else if (client->settings.sign == ROUTE_SIGN_KEEP) {
+		block_stuff(block, bytes);
+	} else {
 		strip_feed(&client->transaction.strip, bytes, &left);
-		bytes = text_slice(&left);
+		block_stuff(block, text_slice(&left));
+		block_send(block);
 	}
-	(void)text_room(&out, bytes.len + DOTS_GUESS);
-	wire_stuff(&out, bytes, &client->transaction.at_line_start);
-	return stream_write(client->stream, text_slice(&out));
+}
+
+/* What follows the last byte goes with it. */
+static void
+block_end(struct block *block)
+{
+	struct transaction *transaction = &block->client->transaction;
+	CLEAN(text_done) struct text left = {0};
+
+	transaction->has_end = true;
+	if (!transaction->is_chunked) {
+		/* A header that ends within a name. */
+		if (block->client->settings.sign == ROUTE_SIGN_STRIP)
+			strip_end(&transaction->strip, &left);
+		block_stuff(block, text_slice(&left));
+		block_add_part(block, transaction->at_line_start
+					      ? SLICE(".\r\n")
+					      : SLICE("\r\n.\r\n"));
+	}
+	block_send(block);
 }
 
 static void
@@ -38,7 +93,7 @@ body_read_start(struct client *client)
 	reading->read = (struct store_read_body){
 		.message = message_ref(client_message(client)),
 		.offset = transaction->offset,
-		.max = BODY_CHUNK,
+		.max = BODY_READ_MAX,
 		.loop = client->settings.loop,
 		.done = body_read_done,
 	};
@@ -73,52 +128,103 @@ chunk_begin(struct client *client)
 /* With sign = "none" the fields of others stay. The prefix is of whole fields:
  * nothing of it is held. */
 static void
-prefix_end(struct client *client)
+prefix_add(struct block *block)
 {
+	struct client *client = block->client;
 	struct strip *strip = &client->transaction.strip;
 	CLEAN(text_done) struct text nothing = {0};
 
+	client->transaction.has_prefix = true;
+	if (client->transaction.is_chunked)
+		chunk_begin(client);
+	strip_done(strip);
+	strip_init(strip);
+	block_add(block, client_message(client)->prefix);
 	if (client->settings.sign != ROUTE_SIGN_NONE)
 		return;
 	strip_end(strip, &nothing);
 	ASSERT(nothing.len == 0);
 }
 
-/* What goes out is our fields, then the bytes received: message.h. One block
- * for each DRAINED, or as many as the output takes. */
+/* Bytes that are in the caller's hands for as long as this takes. */
+static void
+block_send_bytes(struct block *block, struct slice bytes)
+{
+	struct transaction *transaction = &block->client->transaction;
+	const struct body *body = &client_message(block->client)->body;
+
+	transaction->offset += bytes.len;
+	block_add(block, bytes);
+	if (transaction->offset == body->size)
+		block_end(block);
+	else
+		block_send(block);
+}
+
+/* Of a body in a file, what can be had without waiting, and as much as one host
+ * may have in its turn. False: the rest has to be waited for. */
+static bool
+file_send(struct block *block)
+{
+	struct client *client = block->client;
+	struct text *bytes = &client->settings.loop->scratch;
+	uint64_t begin = client->transaction.offset, *at;
+
+	at = &client->transaction.offset;
+	while (block->has_room && *at - begin < BODY_TURN_MAX &&
+	       *at < client_message(client)->body.size) {
+		text_clear(bytes);
+		if (!store_read_body_now(client->settings.store,
+					 client_message(client), *at,
+					 BODY_READ_MAX, bytes))
+			return false;
+		block_send_bytes(block, text_slice(bytes));
+	}
+	return !block->has_room ||
+	       *at == client_message(client)->body.size;
+}
+
+static void
+memory_send(struct block *block)
+{
+	struct transaction *transaction = &block->client->transaction;
+	const struct body *body = &client_message(block->client)->body;
+
+	while (block->has_room && transaction->offset < body->size) {
+		struct slice chunk = chunk_at(body, transaction->offset);
+
+		ASSERT(chunk.len > 0);
+		transaction->offset += chunk.len;
+		block_add(block, chunk);
+	}
+	if (transaction->offset == body->size)
+		block_end(block);
+	else
+		block_send(block);
+}
+
+/* What goes out is our fields, then the bytes received: message.h. As much as
+ * the output takes; then DRAINED, or the end of a read, says when to go on. */
 void
 body_send(struct client *client)
 {
 	struct transaction *transaction = &client->transaction;
-	const struct message *message = client_message(client);
-	const struct body *body = &message->body;
-	bool has_room = true;
+	const struct body *body = &client_message(client)->body;
+	struct block block = {.client = client, .has_room = true};
+	bool has_all = true;
 
 	if (transaction->reading != NULL)
 		return;
-	if (!transaction->has_prefix) {
-		transaction->has_prefix = true;
-		if (transaction->is_chunked)
-			chunk_begin(client);
-		strip_done(&transaction->strip);
-		strip_init(&transaction->strip);
-		has_room = bytes_send(client, message->prefix);
-		prefix_end(client);
-	}
-	while (has_room && transaction->offset < body->size) {
-		struct slice chunk;
-
-		if (body->chunks == NULL) {
-			body_read_start(client);
-			return;
-		}
-		chunk = chunk_at(body, transaction->offset);
-		ASSERT(chunk.len > 0);
-		transaction->offset += chunk.len;
-		has_room = bytes_send(client, chunk);
-	}
-	ASSERT(transaction->offset <= body->size);
-	if (transaction->offset == body->size)
+	if (!transaction->has_prefix)
+		prefix_add(&block);
+	if (body->chunks != NULL || body->size == 0)
+		memory_send(&block);
+	else
+		has_all = file_send(&block);
+	block_send(&block);
+	if (!has_all)
+		body_read_start(client);
+	else if (transaction->offset == body->size)
 		client_enter(client, CLIENT_END_OF_DATA);
 }
 
@@ -145,7 +251,7 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 	struct body_read *reading = CONTAINER(read, struct body_read, read);
 	struct client *client = reading->client;
 	struct slice bytes = text_slice(&read->bytes);
-	bool has_room = false;
+	struct block block = {.client = client};
 
 	if (client != NULL) {
 		client->transaction.reading = NULL;
@@ -153,8 +259,7 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 			body_is_unreadable(client, fault);
 		} else {
 			ASSERT(bytes.len > 0);
-			client->transaction.offset += bytes.len;
-			has_room = bytes_send(client, bytes);
+			block_send_bytes(&block, bytes);
 		}
 	}
 	loop_release(read->loop);
@@ -166,7 +271,7 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 	/* Without room DRAINED will say when to go on; but the end of the body
 	 * needs none. */
 	if (client->state == CLIENT_BODY &&
-	    (has_room ||
+	    (block.has_room ||
 	     client->transaction.offset == client_message(client)->body.size))
 		client_enter(client, CLIENT_BODY);
 	client_settle(client);
@@ -212,21 +317,14 @@ body_replied(struct client *client, const struct reply_in *reply)
 	return client_end_reply(client, &fate, reply);
 }
 
+/* A transaction for nobody has no bytes before its end. */
 void
 end_send(struct client *client)
 {
-	CLEAN(text_done) struct text left = {0};
+	struct block block = {.client = client};
 
-	if (client->transaction.is_chunked)
-		return;
-	/* A header that ends within a name. */
-	if (client->settings.sign == ROUTE_SIGN_STRIP)
-		strip_end(&client->transaction.strip, &left);
-	if (left.len > 0)
-		bytes_send(client, text_slice(&left));
-	stream_write(client->stream, client->transaction.at_line_start
-					     ? SLICE(".\r\n")
-					     : SLICE("\r\n.\r\n"));
+	if (!client->transaction.has_end)
+		block_end(&block);
 }
 
 enum client_state

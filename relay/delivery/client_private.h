@@ -57,6 +57,7 @@ struct transaction {
 	/* the body */
 	uint64_t offset;      /* of the stored bytes */
 	bool has_prefix, at_line_start;
+	bool has_end;         /* what follows the last byte is sent, too */
 	struct strip strip;   /* as settings.sign has it */
 	struct body_read *reading;
 };

@@ -116,6 +116,7 @@ loop_done(struct loop *loop)
 	ASSERT(loop->posted_first == NULL);
 	ASSERT(uv_loop_close(&loop->uv) == 0);
 	uv_mutex_destroy(&loop->mutex);
+	text_done(&loop->scratch);
 }
 
 static void

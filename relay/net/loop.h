@@ -32,6 +32,7 @@ struct loop {
 	struct signing *signing;
 	struct dns *dns;
 	struct generation *generation; /* the current one; changed by a post */
+	struct text scratch; /* for bytes that are used up at once */
 	/* the loop's own */
 	uv_async_t wake;
 	uv_prepare_t before; /* the poll */

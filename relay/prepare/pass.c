@@ -117,7 +117,7 @@ read_begin(struct pass *pass)
 	reading->read = (struct store_read_body){
 		.message = message_ref(pass->setup.message),
 		.offset = pass->offset,
-		.max = BODY_CHUNK,
+		.max = BODY_READ_MAX,
 		.loop = pass->setup.loop,
 		.done = read_done,
 	};

@@ -70,7 +70,7 @@ recheck_start(struct recheck *recheck, struct store *store, struct loop *loop,
 	proof_feed(recheck->proof, message->prefix);
 	recheck->read = (struct store_read_body){
 		.message = message,
-		.max = BODY_CHUNK,
+		.max = BODY_READ_MAX,
 		.loop = loop,
 		.done = recheck_on_read,
 	};

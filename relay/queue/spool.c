@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "relay/queue/record.h"
@@ -154,15 +153,7 @@ write_full(int descriptor, struct iovec *parts, int count, off_t offset,
 		if (put < 0)
 			return fault_errno(fault, "spool file");
 		offset += put;
-		while (count > 0 && (size_t)put >= parts->iov_len) {
-			put -= (ssize_t)parts->iov_len;
-			parts++;
-			count--;
-		}
-		if (count > 0) {
-			parts->iov_base = (char *)parts->iov_base + put;
-			parts->iov_len -= (size_t)put;
-		}
+		spool_parts_skip(&parts, &count, (size_t)put);
 	}
 	return true;
 }

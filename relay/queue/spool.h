@@ -58,11 +58,15 @@ struct worker *spool_room_worker(struct spool_room *room);
 void spool_sweep(struct spool_room *room,
 		 bool (*is_stored)(void *owner, const struct message_id *id),
 		 void *owner);
-/* Part of a stored file, appended: the rest of the chunk that holds the
- * offset, at most max bytes. INPUT: damaged. Blocks. */
+/* Part of a stored file, appended, from an offset inside: at most max bytes and
+ * BODY_READ_CHUNKS chunks. INPUT: damaged. Blocks. */
 bool spool_read(struct spool_room *room, const struct message *message,
 		uint64_t offset, size_t max, struct text *out,
 		struct fault *fault) MUST_USE;
+/* The same where nothing has to be waited for: of what the system has in memory.
+ * False also for damage, which spool_read() names. */
+bool spool_read_now(struct spool_room *room, const struct message *message,
+		    uint64_t offset, size_t max, struct text *out) MUST_USE;
 /* What the system keeps of it in memory: the next read is of the disk. */
 void spool_forget(struct spool_room *room, const struct message *message);
 void spool_remove(struct spool_room *room, const struct message_id *id);

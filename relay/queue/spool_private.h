@@ -5,6 +5,7 @@
 #define RELAY_QUEUE_SPOOL_PRIVATE_H
 
 #include <stdatomic.h>
+#include <sys/uio.h>
 
 #include "relay/queue/spool.h"
 
@@ -31,5 +32,7 @@ void spool_file_own(struct spool_room *room, struct message *message);
  * to a file. */
 bool spool_room_take(struct spool_room *room, size_t bytes);
 void spool_room_give(struct spool_room *room, size_t bytes);
+/* What is left of the parts behind what has been read or written. */
+void spool_parts_skip(struct iovec **parts, int *count, size_t done);
 
 #endif

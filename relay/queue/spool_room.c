@@ -100,55 +100,6 @@ spool_sweep(struct spool_room *room,
 	closedir(list);
 }
 
-static bool
-read_full(int descriptor, char *out, size_t size, off_t offset, size_t *len_out,
-	  struct fault *fault)
-{
-	size_t have = 0;
-
-	while (have < size) {
-		ssize_t got = pread(descriptor, out + have, size - have,
-				    offset + (off_t)have);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return fault_errno(fault, "spool file");
-		if (got == 0)
-			break;
-		have += (size_t)got;
-	}
-	*len_out = have;
-	return true;
-}
-
-bool
-spool_read(struct spool_room *room, const struct message *message,
-	   uint64_t offset, size_t max, struct text *out, struct fault *fault)
-{
-	uint32_t index = (uint32_t)(offset / BODY_CHUNK);
-	CLEAN(clean_descriptor) int descriptor = -1;
-	char name[MESSAGE_ID_TEXT + 1];
-	char record[RECORD_CHUNK_MAX];
-	struct slice bytes;
-	size_t len = 0;
-
-	message_id_write(&message->id, name);
-	descriptor = openat(room->directory, name, O_RDONLY | O_CLOEXEC);
-	if (descriptor < 0)
-		return fault_errno(fault, "spool/%s", name);
-	if (!read_full(descriptor, record, sizeof(record),
-		       (off_t)index * (off_t)sizeof(record), &len, fault))
-		return false;
-	if (!record_chunk_read(&message->id, index + 1, slice_of(record, len),
-			       &bytes))
-		return fault_set(fault, FAULT_INPUT,
-				 "spool/%s: chunk %u is damaged", name,
-				 (unsigned)index + 1);
-	text_add(out, slice_sub(bytes, offset % BODY_CHUNK, max));
-	return true;
-}
-
 void
 spool_forget(struct spool_room *room, const struct message *message)
 {

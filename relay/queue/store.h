@@ -287,7 +287,7 @@ bool store_read_header(struct store *store, const struct message *message,
 struct store_read_body {
 	struct message *message;
 	uint64_t offset;
-	size_t max;                 /* at most BODY_CHUNK are read */
+	size_t max;                 /* at most BODY_READ_MAX are read */
 	struct text bytes;          /* the caller's to free */
 	struct loop *loop;
 	void (*done)(struct store_read_body *read, const struct fault *fault);
@@ -295,6 +295,12 @@ struct store_read_body {
 	struct store_operation operation;
 };
 void store_read_body(struct store *store, struct store_read_body *read);
+/* At once, appended, of a body in a file: as long as the system has that part of
+ * it in memory. False: not, or it is damaged, which store_read_body() tells. Any
+ * thread; never waits for the disk. */
+bool store_read_body_now(struct store *store, const struct message *message,
+			 uint64_t offset, size_t max,
+			 struct text *out) MUST_USE;
 
 /* Every destination that has deliveries, with the earliest due time; at start,
  * before any loop runs. Not linear in the number of messages. */

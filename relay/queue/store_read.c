@@ -397,6 +397,14 @@ store_read_body(struct store *store, struct store_read_body *read)
 }
 
 bool
+store_read_body_now(struct store *store, const struct message *message,
+		    uint64_t offset, size_t max, struct text *out)
+{
+	return message->body.is_file &&
+	       spool_read_now(store->room, message, offset, max, out);
+}
+
+bool
 store_each_destination(struct store *store,
 		       void (*each)(void *owner, struct slice destination,
 				    uint64_t due_ms),

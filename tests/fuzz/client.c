@@ -30,6 +30,7 @@ struct convert {
 
 static struct convert *converting;
 static struct store_read_body *reading;
+static unsigned reads_now;
 static struct loop loop;
 static bool conversion_fails;
 
@@ -58,6 +59,19 @@ store_read_body(struct store *store, struct store_read_body *read)
 	(void)store;
 	ASSERT(reading == NULL);
 	reading = read;
+}
+
+/* Every other time. */
+bool
+store_read_body_now(struct store *store, const struct message *message,
+		    uint64_t offset, size_t max, struct text *out)
+{
+	(void)store;
+	(void)max;
+	if (!message->body.is_file || (reads_now++ & 1) != 0)
+		return false;
+	text_add(out, slice_sub(SLICE(body), (size_t)offset, 5));
+	return true;
 }
 
 static void
@@ -293,6 +307,7 @@ attempt_make(uint8_t kind)
 	stored->size = sizeof(body) - 1;
 	stored->has_8bit = (kind & 2) != 0;
 	stored->has_8bit_header = (kind & 4) != 0;
+	stored->is_file = (kind & 24) == 24;
 	if ((kind & 8) == 0) {
 		stored->chunks_count = 1;
 		stored->chunks = arena_array(&message->arena, 1,

@@ -28,6 +28,10 @@ extern unsigned store_reads;
 extern bool store_waits;       /* no read ends before a host's G */
 extern unsigned store_failures; /* so many reads fail */
 extern enum fault_kind store_failure;
+/* What is not in memory is in a file, whose bytes are had at once but for every
+ * so many-th time; 0: it is in the store. */
+extern unsigned store_file_misses;
+extern unsigned store_hits;    /* so often they were */
 
 /* Conversions, which the host's G may have to let go on, as it does reads. */
 extern unsigned conversions;

@@ -84,6 +84,43 @@ spool_fill(struct message *message, size_t size, size_t piece)
 	return spool;
 }
 
+/* From every offset around the ends of chunks, in pieces of many sizes. */
+static void
+expect_readable(struct message *message, size_t size, const char *name)
+{
+	static const size_t sizes[] = {1, 5000, BODY_CHUNK, BODY_CHUNK + 1,
+				       BODY_READ_MAX, SIZE_MAX};
+	struct spool_room *room = store_spool_room(store);
+
+	for (size_t i = 0; i < 12 * COUNT(sizes); i++) {
+		CLEAN(text_done) struct text bytes = {0}, now = {0};
+		size_t at = i / COUNT(sizes) / 3 * 3 * BODY_CHUNK +
+			    i / COUNT(sizes) % 3 * (BODY_CHUNK - 1);
+		size_t max = sizes[i % COUNT(sizes)], wanted;
+		struct fault fault = {0};
+
+		if (at >= size)
+			break;
+		wanted = BODY_READ_MAX - at % BODY_CHUNK;
+		if (wanted > max)
+			wanted = max;
+		if (wanted > size - at)
+			wanted = size - at;
+		text_add_string(&bytes, "x");
+		cr_assert(spool_read(room, message, at, max, &bytes, &fault),
+			  "%s: %s", name, fault.text);
+		cr_assert_eq(bytes.len, 1 + wanted, "%s: %zu at %zu: %zu", name,
+			     max, at, bytes.len - 1);
+		for (size_t j = 0; j < wanted; j++)
+			cr_assert_eq(bytes.bytes[1 + j], message_byte(at + j),
+				     "%s: %zu at %zu", name, j, at);
+		/* Just written: it is in memory. */
+		cr_assert(spool_read_now(room, message, at, max, &now));
+		cr_assert(slice_eq(text_slice(&now),
+				   slice_from(text_slice(&bytes), 1)));
+	}
+}
+
 static void
 expect_stored(struct message *message, size_t size, const char *name)
 {
@@ -106,6 +143,7 @@ expect_stored(struct message *message, size_t size, const char *name)
 			     fault.text);
 		for (at = 0; at < bytes.len; at++)
 			wrong += bytes.bytes[at] != message_byte(at);
+		expect_readable(message, size, name);
 	}
 	cr_expect_eq(at, size, "%s: %zu bytes", name, at);
 	cr_expect_eq(wrong, 0, "%s: %zu bytes differ", name, wrong);
@@ -250,6 +288,25 @@ Test(spool, a_damaged_file_is_seen, .init = begin, .fini = end)
 	cr_expect_not(spool_read(store_spool_room(store), message, 499500,
 				 100, &bytes, &fault));
 	cr_expect_eq(fault.kind, FAULT_INPUT);
+	cr_expect_not(spool_read_now(store_spool_room(store), message, 499500,
+				     100, &bytes));
+	cr_expect(spool_read_now(store_spool_room(store), message, 600000, 100,
+				 &bytes));
+	/* Cut off, within a chunk and before one. */
+	cr_assert_eq(truncate(name, 950000), 0);
+	cr_expect_not(spool_read(store_spool_room(store), message, 949000, 100,
+				 &bytes, &fault));
+	cr_expect_eq(fault.kind, FAULT_INPUT, "%s", fault.text);
+	cr_expect_not(spool_read(store_spool_room(store), message, 999000, 100,
+				 &bytes, &fault));
+	cr_expect_eq(fault.kind, FAULT_INPUT, "%s", fault.text);
+	/* Away: whoever may wait says so. */
+	cr_assert_eq(unlink(name), 0);
+	cr_expect_not(spool_read_now(store_spool_room(store), message, 0, 100,
+				     &bytes));
+	cr_expect_not(spool_read(store_spool_room(store), message, 0, 100,
+				 &bytes, &fault));
+	cr_expect_eq(fault.kind, FAULT_ABSENT, "%s", fault.text);
 	message_unref(message);
 }
 
