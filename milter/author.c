@@ -1,6 +1,7 @@
 #include "milter/author.h"
 
 #include "milter/idn.h"
+#include "milter/mailbox.h"
 
 enum token_kind {
 	TOKEN_END,
@@ -170,17 +171,30 @@ domain_read(struct reader *reader, struct slice *domain_out)
 static void
 local_add(struct reader *reader)
 {
-	struct slice word = reader->token.bytes;
+	if (reader->token.kind == TOKEN_QUOTED)
+		mailbox_unquote(reader->token.bytes, &reader->local);
+	else
+		text_add(&reader->local, reader->token.bytes);
+}
 
-	if (reader->token.kind != TOKEN_QUOTED) {
-		text_add(&reader->local, word);
-		return;
+static void
+dispute(struct reader *reader, const char *what)
+{
+	if (reader->authors.dispute == NULL)
+		reader->authors.dispute = what;
+}
+
+/* Quoted they may stand there, and not every reader minds the quotes. */
+static bool
+is_deceptive(struct slice local)
+{
+	for (size_t i = 0; i < local.len; i++) {
+		unsigned char c = (unsigned char)local.bytes[i];
+
+		if (c < ' ' || c == 0x7f || strchr("@<>,;:()", c) != NULL)
+			return true;
 	}
-	for (size_t i = 1; i + 1 < word.len; i++) {
-		if (word.bytes[i] == '\\' && i + 2 < word.len)
-			i++;
-		text_add_byte(&reader->local, word.bytes[i]);
-	}
+	return false;
 }
 
 /* The local part is what local_add() put together. */
@@ -197,8 +211,23 @@ author_add(struct reader *reader, struct slice domain)
 		return false;
 	authors->locals[authors->count] =
 		arena_copy(reader->arena, text_slice(&reader->local));
+	if (is_deceptive(text_slice(&reader->local)))
+		dispute(reader, "a local part with an '@' or the like in it");
 	authors->domains[authors->count++] = domain;
 	return true;
+}
+
+/* A display name "b@example.net" that is not quoted: some show that. */
+static void
+compare_named(struct reader *reader, bool is_address, struct slice local,
+	      struct slice domain)
+{
+	const struct authors *authors = &reader->authors;
+	size_t last = authors->count - 1;
+
+	if (!is_address || !slice_eq(local, authors->locals[last]) ||
+	    !slice_eq_nocase(domain, authors->domains[last]))
+		dispute(reader, "an '@' in a name that is not quoted");
 }
 
 /* obs-route, with the "@" in hand: passed over, up to and with its ":". */
@@ -248,8 +277,11 @@ angle_read(struct reader *reader)
 
 	if (!token_next(reader))
 		return false;
-	if (token_is(reader, '@') && !route_skip(reader))
-		return false;
+	if (token_is(reader, '@')) {
+		dispute(reader, "a route before an address");
+		if (!route_skip(reader))
+			return false;
+	}
 	if (token_is(reader, '>'))
 		return refuse(reader, "an empty address");
 	if (!local_read(reader))
@@ -339,13 +371,20 @@ words_read(struct reader *reader, struct words *words)
 static bool
 element_read(struct reader *reader)
 {
+	struct slice named = SLICE_NONE;
 	struct words words;
 
 	if (!words_read(reader, &words))
 		return false;
 	if (token_is(reader, '<')) {
+		if (words.has_at)
+			named = arena_copy(reader->arena,
+					   text_slice(&reader->local));
 		if (!angle_read(reader))
 			return false;
+		if (words.has_at)
+			compare_named(reader, words.is_local, named,
+				      words.domain);
 	} else if (token_is(reader, ':')) {
 		if (reader->in_group || words.count == 0 || words.has_at)
 			return refuse(reader, "a ':' that may not stand there");

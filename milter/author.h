@@ -28,6 +28,10 @@ struct authors {
 	struct slice *locals;
 	struct slice *domains; /* A-labels, lower case; or "[literal]" */
 	size_t count;          /* of addresses; 0: only empty groups */
+	/* What some readers take for another address than the grammar does, in
+	 * words; NULL: nothing. Who has to make sure that nobody is shown
+	 * anybody else refuses it. */
+	const char *dispute;
 };
 
 /* value: of the From field. The result lives in the arena. */

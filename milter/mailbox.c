@@ -45,6 +45,31 @@ quoted_len(struct slice text)
 	return 0;
 }
 
+bool
+mailbox_is_quoted(struct slice local)
+{
+	for (size_t i = 0; i < local.len; i++)
+		if (local.bytes[i] < ' ' || local.bytes[i] > '~')
+			return false;
+	return local.len > 0 && local.bytes[0] == '"' &&
+	       quoted_len(local) == local.len;
+}
+
+void
+mailbox_unquote(struct slice local, struct text *out)
+{
+	if (local.len < 2 || local.bytes[0] != '"' ||
+	    local.bytes[local.len - 1] != '"') {
+		text_add(out, local);
+		return;
+	}
+	for (size_t i = 1; i + 1 < local.len; i++) {
+		if (local.bytes[i] == '\\' && i + 2 < local.len)
+			i++;
+		text_add_byte(out, local.bytes[i]);
+	}
+}
+
 /* RFC 5322 3.2.5, without what is obsolete. */
 static bool
 is_phrase(struct slice text)

@@ -10,6 +10,11 @@
 
 /* A local part that needs no quotes (RFC 5322 3.2.3). */
 bool mailbox_is_dot_atom(struct slice text);
+/* One quoted string, whole, of printable ASCII. */
+bool mailbox_is_quoted(struct slice local);
+/* Appends a local part without what only quotes it (RFC 5321 4.1.2): `"a"` says
+ * no more than `a`. */
+void mailbox_unquote(struct slice local, struct text *out);
 /* Appends a field's value in one line, without controls. */
 void mailbox_unfold(struct slice value, struct text *out);
 /* Of a value with one mailbox: appends its display name, or the comment that

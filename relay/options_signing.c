@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "milter/idn.h"
+#include "milter/mailbox.h"
 #include "milter/senders.h"
 #include "relay/options_values.h"
 
@@ -156,22 +157,42 @@ domain_pattern_check(struct slice domain)
 	return domain.len > 0 && domain.len <= IDN_DOMAIN_MAX;
 }
 
+/* What addresses are compared with: without the quotes that `"a b"` needs. */
+static bool
+local_pattern_read(struct slice local, struct text *out)
+{
+	if (local.len < 2 || local.bytes[0] != '"') {
+		text_add(out, local);
+		return local.len > 0 && local_check(local, "*");
+	}
+	if (!mailbox_is_quoted(local))
+		return false;
+	mailbox_unquote(local, out);
+	return out->len > 0 && out->len <= 64;
+}
+
 bool
 sender_pattern_value(struct slice text, struct arena *arena, void *element,
 		     struct fault *fault)
 {
+	CLEAN(text_done) struct text local = {0};
 	ptrdiff_t at = slice_find_last(text, '@');
-	struct slice local, domain;
+	struct slice domain;
 
 	*(struct slice *)element = SLICE_NONE;
-	local = slice_sub(text, 0, at < 0 ? 0 : (size_t)at);
 	domain = slice_from(text, at < 0 ? text.len : (size_t)at + 1);
-	if (local.len > 0 && local_check(local, "*")) {
-		if (slice_find(domain, '*') < 0)
-			return address_read(text, arena, domain, local.len,
-					    element, fault);
+	if (at > 0 && local_pattern_read(slice_sub(text, 0, (size_t)at),
+					 &local)) {
+		bool is_open = slice_find(domain, '*') >= 0;
+		size_t len = local.len;
+
+		text_addf(&local, "@%.*s", SLICE_ARG(domain));
+		if (!is_open)
+			return address_read(text_slice(&local), arena, domain,
+					    len, element, fault);
 		if (domain_pattern_check(domain)) {
-			*(struct slice *)element = arena_copy(arena, text);
+			*(struct slice *)element =
+				arena_copy(arena, text_slice(&local));
 			return true;
 		}
 	}

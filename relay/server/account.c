@@ -2,6 +2,7 @@
 
 #include "milter/author.h"
 #include "milter/idn.h"
+#include "milter/mailbox.h"
 #include "milter/senders.h"
 
 const struct account_options *
@@ -36,24 +37,24 @@ bool
 account_may_use(const struct account_options *account, struct slice address)
 {
 	ptrdiff_t at = slice_find_last(address, '@');
-	struct arena arena = {0};
+	CLEAN(arena_done) struct arena arena = {0};
+	CLEAN(text_done) struct text local = {0};
 	struct slice domain;
-	bool may;
 
 	if (account == NULL || account->from_count == 0 || address.len == 0)
 		return true;
 	if (at < 0)
 		return false;
-	may = idn_to_ascii(slice_from(address, (size_t)at + 1), &arena, &domain,
-			   NULL) &&
-	      is_his(account, slice_sub(address, 0, (size_t)at), domain);
-	arena_done(&arena);
-	return may;
+	mailbox_unquote(slice_sub(address, 0, (size_t)at), &local);
+	return idn_to_ascii(slice_from(address, (size_t)at + 1), &arena,
+			    &domain, NULL) &&
+	       is_his(account, text_slice(&local), domain);
 }
 
 static bool
-are_his(const struct account_options *account, const struct authors *authors,
-	struct arena *arena, struct slice *reason_out)
+are_his(const struct account_options *account, const char *name,
+	const struct authors *authors, struct arena *arena,
+	struct slice *reason_out)
 {
 	for (size_t i = 0; i < authors->count; i++)
 		if (!is_his(account, authors->locals[i], authors->domains[i])) {
@@ -63,7 +64,12 @@ are_his(const struct account_options *account, const struct authors *authors,
 				SLICE_ARG(authors->domains[i]));
 			return false;
 		}
-	return true;
+	if (authors->dispute == NULL)
+		return true;
+	*reason_out = arena_printf(
+		arena, "%s: %s, which not every reader reads alike", name,
+		authors->dispute);
+	return false;
 }
 
 bool
@@ -73,20 +79,32 @@ account_may_claim(const struct account_options *account, struct slice name,
 {
 	static const char *const names[] = {"Sender", "Resent-From",
 					    "Resent-Sender"};
+	const char *says_who = NULL;
 	struct authors authors;
 	struct fault fault;
-	bool says_who = false;
 
 	for (size_t i = 0; i < COUNT(names); i++)
-		says_who = says_who || slice_eq_nocase(name, SLICE(names[i]));
-	if (!says_who || account == NULL || account->from_count == 0)
+		if (slice_eq_nocase(name, SLICE(names[i])))
+			says_who = names[i];
+	if (says_who == NULL || account == NULL || account->from_count == 0)
 		return true;
 	if (!authors_parse(value, arena, &authors, &fault)) {
-		*reason_out = arena_printf(arena, "%.*s: %s", SLICE_ARG(name),
-					   fault.text);
+		*reason_out =
+			arena_printf(arena, "%s: %s", says_who, fault.text);
 		return false;
 	}
-	return are_his(account, &authors, arena, reason_out);
+	return are_his(account, says_who, &authors, arena, reason_out);
+}
+
+bool
+account_may_break(const struct account_options *account, const char *problem,
+		  struct arena *arena, struct slice *reason_out)
+{
+	if (account == NULL || account->from_count == 0)
+		return true;
+	*reason_out = arena_printf(
+		arena, "%s, which not every reader reads alike", problem);
+	return false;
 }
 
 bool
@@ -112,5 +130,5 @@ account_may_write(const struct account_options *account, size_t from_count,
 		*reason_out = SLICE("From names nobody");
 		return false;
 	}
-	return are_his(account, &authors, arena, reason_out);
+	return are_his(account, "From", &authors, arena, reason_out);
 }

@@ -16,9 +16,14 @@ const struct account_options *account_find(const struct options *options,
  * 4.5.5) everybody may. */
 bool account_may_use(const struct account_options *account,
 		     struct slice address);
+/* Whether a header line may stand there that is no field, for `problem`: not
+ * where it has to be sure that nobody reads one more From in it. */
+bool account_may_break(const struct account_options *account,
+		       const char *problem, struct arena *arena,
+		       struct slice *reason_out);
 /* Whether he may be the author of a message: each address of its one From field
- * (RFC 5322 3.6.2). If not, *reason_out, in the arena, says why, fit for a
- * reply. */
+ * (RFC 5322 3.6.2), which no reader takes for another. If not, *reason_out, in
+ * the arena, says why, fit for a reply. */
 bool account_may_write(const struct account_options *account,
 		       size_t from_count, struct slice from,
 		       struct arena *arena, struct slice *reason_out);

@@ -39,13 +39,16 @@ rewriting_sender(const struct rewrite *rewrite, const struct path *path,
 		 struct text *out)
 {
 	CLEAN(arena_done) struct arena arena = {0};
-	struct slice local = path->local, domain = path->domain;
+	CLEAN(text_done) struct text unquoted = {0};
+	struct slice local, domain = path->domain;
 
 	if (rewrite->sender.to.len == 0)
 		return false;
 	if (domain.len > 0 && !path->is_literal &&
 	    !idn_to_ascii(domain, &arena, &domain, NULL))
 		domain = SLICE_NONE;
+	mailbox_unquote(path->local, &unquoted);
+	local = text_slice(&unquoted);
 	if (local.len == 0)
 		local = mailbox_local(path->address);
 	return rewrite_sender(rewrite, path->address, local, domain, out);

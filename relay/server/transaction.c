@@ -374,8 +374,13 @@ on_field(void *owner, struct slice field)
 {
 	struct transaction *transaction = owner;
 	struct slice name, value;
+	const char *problem = header_field_parse(field, &name, &value);
 
-	if (header_field_parse(field, &name, &value) != NULL)
+	if (problem != NULL && transaction->not_his.len == 0)
+		(void)account_may_break(transaction->account, problem,
+					&transaction->arena,
+					&transaction->not_his);
+	if (problem != NULL)
 		return;
 	prepare_note(&transaction->facts, name, value);
 	if (transaction->not_his.len == 0)

@@ -142,6 +142,49 @@ Test(author, bounds)
 				    &fault));
 }
 
+/* What the grammar leaves in no doubt, and readers do. */
+static const struct {
+	const char *value;
+	bool is_disputed;
+} dispute_rows[] = {
+	{"a@example.com", false},
+	{"Joe <a@example.com>", false},
+	{"\"b@example.net\" <a@example.com>", false},
+	{"(b@example.net) a@example.com", false},
+	{"=?utf-8?q?b=40example.net?= <a@example.com>", false},
+	{"a@EXAMPLE.com <a@example.com>", false},
+	{"b@example.com <b@example.com>, a@example.com <c@example.com>", true},
+	{"b@example.net <a@example.com>", true},
+	{"a@example.com via List <a@example.com>", true},
+	{"Joe @ Home <a@example.com>", true},
+	{"b@example.net\xa0 <a@example.com>", true},
+	{"<@b.example.net:a@example.com>", true},
+	{"Joe <@b.example.net,@c.example:a@example.com>", true},
+	{"\"a b\"@example.com", false},
+	{"\"a\\\"b\"@example.com", false},
+	{"\"b@example.net\"@example.com", true},
+	{"\"b@example.net>\"@example.com", true},
+	{"\"b, c\"@example.com", true},
+	{"a.\"b\x7f\"@example.com", true},
+};
+
+Test(author, disputes)
+{
+	for (size_t i = 0; i < COUNT(dispute_rows); i++) {
+		CLEAN(arena_done) struct arena arena = {0};
+		const char *value = dispute_rows[i].value;
+		struct authors authors = {0};
+		struct fault fault = {0};
+
+		cr_assert(authors_parse(SLICE(value), &arena, &authors,
+					&fault),
+			  "%s: %s", value, fault.text);
+		cr_expect_eq(authors.dispute != NULL,
+			     dispute_rows[i].is_disputed, "%s: %s", value,
+			     authors.dispute);
+	}
+}
+
 /* Depth costs no stack and no time beyond its length. */
 Test(author, deep_comments)
 {

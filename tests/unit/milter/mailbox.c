@@ -72,3 +72,38 @@ Test(mailbox, dot_atoms)
 		cr_expect_eq(mailbox_is_dot_atom(SLICE(atoms[i].text)),
 		             atoms[i].is_one, "%s", atoms[i].text);
 }
+
+static const struct {
+	const char *local, *unquoted;
+	bool is_quoted;
+} quote_rows[] = {
+        {"a", "a", false},
+        {"\"a\"", "a", true},
+        {"\"a b\"", "a b", true},
+        {"\"a\\\"b\"", "a\"b", true},
+        {"\"a\\b\"", "ab", true},
+        {"\"a\\\\\"", "a\\", true},
+        {"\"a@b\"", "a@b", true},
+        {"\"\"", "", true},
+        {"\"a\x01\"", "a\x01", false},
+        {"\"a\".b", "\"a\".b", false},
+        {"\"a\"b\"", "a\"b", false},
+        {"\"a", "\"a", false},
+        {"\"", "\"", false},
+        {"", "", false},
+};
+
+Test(mailbox, quotes)
+{
+	for (size_t i = 0; i < COUNT(quote_rows); i++) {
+		CLEAN(text_done) struct text unquoted = {0};
+
+		mailbox_unquote(SLICE(quote_rows[i].local), &unquoted);
+		cr_expect_str_eq(text_string(&unquoted),
+		                 quote_rows[i].unquoted, "%s",
+		                 quote_rows[i].local);
+		cr_expect_eq(mailbox_is_quoted(SLICE(quote_rows[i].local)),
+		             quote_rows[i].is_quoted, "%s",
+		             quote_rows[i].local);
+	}
+}

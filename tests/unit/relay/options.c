@@ -615,6 +615,9 @@ static const struct {
 	 "from = \"a.example\" } }",
 	 "c:2: 'from': 'a.example' is not a sender pattern such as "
 	 "\"*@news.example.com\"\n"},
+	{"account \"a\" { from = {\"\\\"b\\\"c@a.example\"} }",
+	 "c:1: 'from': '\"b\"c@a.example' is not a sender pattern such as "
+	 "\"*@news.example.com\"\n"},
 	{"domain \"example.com\" {\nselector \"s\" { } }",
 	 "c:2: 'key' is missing in the section 'selector \"s\"'\n"},
 	{"domain \"example.com\" {\nselector \"s_1\" { key = \"k\" } }",
@@ -737,6 +740,22 @@ Test(options, senders)
 			   SLICE("xn--b-eha.example")));
 	cr_expect_eq(senders[1].sign_count, 0);
 	cr_expect_eq(senders[1].line, 6);
+}
+
+/* A local part is compared without the quotes that it needs. */
+Test(options, quoted_patterns)
+{
+	CLEAN(fixture_done) struct fixture f;
+	const struct account_options *account;
+
+	cr_assert(fixture_of(&f, "account \"user\" { from = {"
+				 "\"\\\"a b\\\"@B\xc3\xbc.example\", "
+				 "\"\\\"a*\\\"@*.example\"} }\n"),
+		  "%s", text_string(&f.said));
+	account = &f.options->accounts[0];
+	cr_assert_eq(account->from_count, 2);
+	cr_expect(slice_eq(account->from[0], SLICE("a b@xn--b-eha.example")));
+	cr_expect(slice_eq(account->from[1], SLICE("a*@*.example")));
 }
 
 Test(options, signatures_of_one_message_are_bounded)
