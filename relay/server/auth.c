@@ -4,6 +4,14 @@
 
 #include "base/base64.h"
 
+/* SASL_LOGIN_NAME, SASL_LOGIN_PASSWORD. */
+#define LOGIN_NAME_BASE64 "VXNlcm5hbWU6"
+#define LOGIN_PASSWORD_BASE64 "UGFzc3dvcmQ6"
+
+/* What the client has to say before Dovecot is asked. */
+enum collecting { COLLECTING_NOTHING, COLLECTING_FIRST, COLLECTING_NAME,
+		  COLLECTING_PASSWORD };
+
 struct auth {
 	struct job job;
 	struct worker *worker;
@@ -12,6 +20,12 @@ struct auth {
 	const struct tls *tls; /* of EXTERNAL: where the certificate is */
 	struct sasl_server *sasl;
 	bool is_dovecots;
+	struct dovecot *dovecot;
+	struct dovecot_question question;
+	enum collecting collecting;
+	struct text words[2];            /* of LOGIN: name and password */
+	size_t words_said;               /* to Dovecot */
+	bool is_login;
 	struct dovecot_request *request; /* NULL: none is under way */
 	struct text user;                /* as Dovecot calls him */
 	struct text mechanism;
@@ -29,6 +43,8 @@ auth_free(struct auth *auth)
 {
 	sasl_server_close(&auth->sasl);
 	secret_cleanse(&auth->response);
+	for (size_t i = 0; i < COUNT(auth->words); i++)
+		secret_cleanse(&auth->words[i]);
 	text_done(&auth->challenge);
 	text_done(&auth->mechanism);
 	text_done(&auth->user);
@@ -77,6 +93,19 @@ submit(struct auth *auth, bool has_response, struct slice response,
 
 /* --- Dovecot's word --- */
 
+/* LOGIN's next word, which the client has said already. False: there is none,
+ * or it cannot be said. */
+static bool
+say_word(struct auth *auth)
+{
+	struct fault fault;
+
+	return auth->is_login && auth->words_said < COUNT(auth->words) &&
+	       dovecot_respond(auth->request,
+			       text_slice(&auth->words[auth->words_said++]),
+			       &fault);
+}
+
 static void
 on_said(void *owner, enum sasl_verdict verdict, struct slice challenge,
 	struct slice user)
@@ -84,6 +113,8 @@ on_said(void *owner, enum sasl_verdict verdict, struct slice challenge,
 	struct auth *auth = owner;
 	CLEAN(text_done) struct text encoded = {0};
 
+	if (verdict == SASL_CHALLENGE && say_word(auth))
+		return;
 	auth->is_running = false;
 	if (verdict != SASL_CHALLENGE)
 		auth->request = NULL;
@@ -94,24 +125,74 @@ on_said(void *owner, enum sasl_verdict verdict, struct slice challenge,
 }
 
 static bool
-ask(struct auth *auth, const struct auth_setup *setup, bool has_initial,
-    struct slice initial, struct fault *fault)
+ask(struct auth *auth, bool has_initial, struct slice initial,
+    struct fault *fault)
 {
-	struct dovecot_question question = {
-		.mechanism = setup->mechanism,
-		.has_initial = has_initial,
-		.initial = initial,
+	auth->question.has_initial = has_initial;
+	auth->question.initial = initial;
+	auth->is_running = dovecot_ask(auth->dovecot, &auth->question,
+				       &auth->request, fault);
+	auth->question.initial = SLICE_NONE;
+	return auth->is_running;
+}
+
+/* What was collected is whole, or the next word is awaited. */
+static bool
+collect(struct auth *auth, struct slice response, struct fault *fault)
+{
+	switch (auth->collecting) {
+	case COLLECTING_NAME:
+		text_add(&auth->words[0], response);
+		auth->collecting = COLLECTING_PASSWORD;
+		return true;
+	case COLLECTING_PASSWORD:
+		text_add(&auth->words[1], response);
+		auth->collecting = COLLECTING_NOTHING;
+		return ask(auth, false, SLICE_NONE, fault);
+	case COLLECTING_FIRST:
+	case COLLECTING_NOTHING:
+		auth->collecting = COLLECTING_NOTHING;
+		return ask(auth, true, response, fault);
+	}
+	return false;
+}
+
+static bool
+begin_dovecot(struct auth *auth, const struct auth_setup *setup,
+	      bool has_initial, struct slice initial, struct fault *fault)
+{
+	auth->is_dovecots = true;
+	auth->dovecot = setup->dovecot;
+	auth->question = (struct dovecot_question){
+		.mechanism = text_slice(&auth->mechanism),
 		.is_secured = setup->is_secured,
 		.client = setup->client,
 		.timeout_ms = setup->generation->options->limits.auth_timeout_ms,
 		.answered = on_said,
 		.owner = auth,
 	};
+	auth->is_login = slice_eq_nocase(setup->mechanism, SLICE("LOGIN"));
+	auth->collecting = auth->is_login ? COLLECTING_NAME : COLLECTING_FIRST;
+	return !has_initial || collect(auth, initial, fault);
+}
 
-	auth->is_dovecots = true;
-	auth->is_running = dovecot_ask(setup->dovecot, &question,
-				       &auth->request, fault);
-	return auth->is_running;
+bool
+auth_prompts(const struct auth *auth, struct slice *prompt_out)
+{
+	switch (auth->collecting) {
+	case COLLECTING_NOTHING:
+		return false;
+	case COLLECTING_FIRST:
+		*prompt_out = SLICE_NONE;
+		return true;
+	case COLLECTING_NAME:
+		*prompt_out = SLICE(LOGIN_NAME_BASE64);
+		return true;
+	case COLLECTING_PASSWORD:
+		*prompt_out = SLICE(LOGIN_PASSWORD_BASE64);
+		return true;
+	}
+	return false;
 }
 
 /* --- the whole --- */
@@ -129,7 +210,7 @@ begin(struct auth *auth, const struct auth_setup *setup, bool has_initial,
 		auth->tls = setup->certified->tls;
 		sasl.certified = text_slice(&setup->certified->user);
 	} else if (setup->dovecot != NULL) {
-		return ask(auth, setup, has_initial, initial, fault);
+		return begin_dovecot(auth, setup, has_initial, initial, fault);
 	}
 	return sasl_server_open(&sasl, &auth->sasl, fault) &&
 	       submit(auth, has_initial, initial, fault);
@@ -164,6 +245,8 @@ auth_respond(struct auth *auth, struct slice response, struct fault *fault)
 	ASSERT(!auth->is_running);
 	if (!auth->is_dovecots)
 		return submit(auth, true, response, fault);
+	if (auth->collecting != COLLECTING_NOTHING)
+		return collect(auth, response, fault);
 	auth->is_running = dovecot_respond(auth->request, response, fault);
 	return auth->is_running;
 }

@@ -1,14 +1,17 @@
 /*
  * auth - one authentication (RFC 4954) that is under way: from AUTH to its
  * verdict. Each step is taken by a worker thread, since passwords are hashed
- * there, or by Dovecot.
+ * there, or by Dovecot. Dovecot is asked only when the client has said what the
+ * mechanism begins with, PLAIN's and LOGIN's whole: who says nothing takes no
+ * place there.
  *
  * Ownership   auth_start() hands over; auth_cancel() ends it in any state and
  *             clears the pointer. Holds a reference of the generation, whose
  *             users it asks.
  * Events      answered() comes once for auth_start() and for each
  *             auth_respond(), from the loop, never from inside them, never
- *             after auth_cancel().
+ *             after auth_cancel(); but where auth_prompts() says that nobody
+ *             is asked yet.
  */
 #ifndef RELAY_SERVER_AUTH_H
 #define RELAY_SERVER_AUTH_H
@@ -51,6 +54,9 @@ bool auth_start(const struct auth_setup *setup, bool has_initial,
 /* FAULT_LIMIT as above: cancel it. */
 bool auth_respond(struct auth *auth, struct slice response,
 		  struct fault *fault) MUST_USE;
+/* Behind either: whether the client has to say more before anybody is asked.
+ * prompt: in base64, static. */
+bool auth_prompts(const struct auth *auth, struct slice *prompt_out);
 void auth_cancel(struct auth **auth);
 
 /* Whom the client says to be; empty as long as it has not said. Not while a

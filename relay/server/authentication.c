@@ -271,6 +271,18 @@ on_answered(void *owner, enum sasl_verdict verdict, struct slice challenge)
 
 /* --- the client's side --- */
 
+/* Either the answer is awaited, or the client's next word. */
+static enum step
+go_on(struct session *session)
+{
+	struct slice prompt;
+
+	if (auth_prompts(session->auth, &prompt))
+		return challenge_say(session, prompt);
+	session_enter(session, SESSION_AUTHING);
+	return STEP_WAIT;
+}
+
 /* "=" stands for an empty initial response (RFC 4954 4). */
 static bool
 initial_read(struct slice initial, struct text *out)
@@ -308,8 +320,7 @@ authentication_begin(struct session *session, struct slice mechanism,
 			 fault.text);
 		return session_refuse(session, &reply_trouble, SLICE_NONE);
 	}
-	session_enter(session, SESSION_AUTHING);
-	return STEP_WAIT;
+	return go_on(session);
 }
 
 enum step
@@ -327,6 +338,5 @@ authentication_respond(struct session *session, struct slice line)
 			 fault.text);
 		return verdict_say(session, &reply_trouble);
 	}
-	session_enter(session, SESSION_AUTHING);
-	return STEP_WAIT;
+	return go_on(session);
 }

@@ -57,12 +57,22 @@ owe(struct dovecot_request *request, bool is_owed)
 		request->dovecot->owed--;
 }
 
+/* Takes no place any more; its client is told when it responds. */
+static void
+request_lose(struct dovecot_request *request)
+{
+	ASSERT(!request->is_owed && !request->is_lost);
+	request->is_lost = true;
+	list_remove(&request->link);
+	request->dovecot->requests_count--;
+}
+
 static void
 request_free(struct dovecot_request *request)
 {
-	list_remove(&request->link);
-	request->dovecot->requests_count--;
 	owe(request, false);
+	if (!request->is_lost)
+		request_lose(request);
 	secret_cleanse(&request->line);
 	free(request);
 }
@@ -117,7 +127,7 @@ fail(struct dovecot *dovecot, const char *reason)
 		if (request->is_owed)
 			request_end(request, SASL_TROUBLE, SLICE_NONE);
 		else
-			request->is_lost = true;
+			request_lose(request);
 	}
 }
 
@@ -464,6 +474,34 @@ question_write(const struct dovecot_question *question, uint32_t id,
 	text_add_byte(out, '\n');
 }
 
+static void
+cancel_write(const struct dovecot_request *request)
+{
+	CLEAN(text_done) struct text line = {0};
+
+	text_addf(&line, "CANCEL\t%u\n", request->id);
+	(void)stream_write(request->dovecot->stream, text_slice(&line));
+}
+
+/* Where all places are taken, that of who has been silent for longest is given
+ * away. False: Dovecot owes an answer to each. */
+static bool
+make_room(struct dovecot *dovecot)
+{
+	LIST_EACH(item, &dovecot->requests) {
+		struct dovecot_request *request =
+			CONTAINER(item, struct dovecot_request, link);
+
+		if (dovecot->requests_count < DOVECOT_REQUESTS_MAX)
+			break;
+		if (!request->is_owed) {
+			cancel_write(request);
+			request_lose(request);
+		}
+	}
+	return dovecot->requests_count < DOVECOT_REQUESTS_MAX;
+}
+
 bool
 dovecot_ask(struct dovecot *dovecot, const struct dovecot_question *question,
 	    struct dovecot_request **request_out, struct fault *fault)
@@ -476,8 +514,8 @@ dovecot_ask(struct dovecot *dovecot, const struct dovecot_question *question,
 		return fault_set(fault, FAULT_BUSY,
 				 "auth_dovecot '%.*s' does not answer",
 				 SLICE_ARG(text_slice(&dovecot->path)));
-	if (dovecot->requests_count >= DOVECOT_REQUESTS_MAX ||
-	    stream_output_len(dovecot->stream) > STREAM_OUTPUT_HIGH)
+	if (stream_output_len(dovecot->stream) > STREAM_OUTPUT_HIGH ||
+	    !make_room(dovecot))
 		return fault_set(fault, FAULT_LIMIT, "too many logins at once");
 	request = memory_new(sizeof(*request));
 	request->dovecot = dovecot;
@@ -511,7 +549,8 @@ dovecot_respond(struct dovecot_request *request, struct slice response,
 
 	if (request->is_lost)
 		return fault_set(fault, FAULT_BUSY,
-				 "auth_dovecot '%s' has gone in between",
+				 "auth_dovecot '%s' has gone in between, or had "
+				 "too many to wait for",
 				 text_string(&dovecot->path));
 	ASSERT(dovecot->state == UP && !request->is_owed);
 	text_room(&line, 2 * response.len + 64);
@@ -519,6 +558,8 @@ dovecot_respond(struct dovecot_request *request, struct slice response,
 	base64_write(&line, response);
 	text_add_byte(&line, '\n');
 	(void)stream_write(dovecot->stream, text_slice(&line));
+	list_remove(&request->link);
+	list_add_last(&dovecot->requests, &request->link);
 	owe(request, true);
 	if (dovecot->owed == 1)
 		deadline_set(dovecot);
@@ -529,15 +570,13 @@ void
 dovecot_cancel(struct dovecot_request **handed_back)
 {
 	struct dovecot_request *request = TAKE(*handed_back);
-	CLEAN(text_done) struct text line = {0};
 	struct dovecot *dovecot;
 
 	if (request == NULL)
 		return;
 	dovecot = request->dovecot;
-	text_addf(&line, "CANCEL\t%u\n", request->id);
 	if (dovecot->state == UP && !request->is_lost)
-		(void)stream_write(dovecot->stream, text_slice(&line));
+		cancel_write(request);
 	request_free(request);
 	if (dovecot->stream != NULL)
 		deadline_set(dovecot);

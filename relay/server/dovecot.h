@@ -19,7 +19,8 @@
  * Events      answered() comes from the loop, never from inside a call, once for
  *             each step; after a verdict that is not SASL_CHALLENGE the request
  *             is gone.
- * Bounded     DOVECOT_REQUESTS_MAX requests; DOVECOT_LINE_MAX octets a line.
+ * Bounded     DOVECOT_REQUESTS_MAX requests; beyond, who has waited for his
+ *             client for longest loses his place. DOVECOT_LINE_MAX octets a line.
  * Thread      The loop's only.
  */
 #ifndef RELAY_SERVER_DOVECOT_H
@@ -61,7 +62,8 @@ bool dovecot_ask(struct dovecot *dovecot,
 		 const struct dovecot_question *question,
 		 struct dovecot_request **request_out,
 		 struct fault *fault) MUST_USE;
-/* Behind a challenge. FAULT_BUSY: the connection has gone meanwhile; cancel it. */
+/* Behind a challenge, also from inside answered(). FAULT_BUSY: the connection, or
+ * the place, has gone meanwhile; cancel it. */
 bool dovecot_respond(struct dovecot_request *request, struct slice response,
 		     struct fault *fault) MUST_USE;
 void dovecot_cancel(struct dovecot_request **request);

@@ -9,10 +9,6 @@
 #include "milter/digest.h"
 #include "relay/server/password.h"
 
-/* LOGIN has no RFC; devices compare these words. */
-#define LOGIN_NAME "Username:"
-#define LOGIN_PASSWORD "Password:"
-
 struct sasl_server {
 	const struct users *users;
 	Gsasl *library; /* of this conversation: threads share nothing */
@@ -278,8 +274,8 @@ challenge_add(struct sasl_server *server, struct slice output,
 {
 	if (server->is_login)
 		text_add_string(challenge_out, server->login_prompts++ == 0
-						       ? LOGIN_NAME
-						       : LOGIN_PASSWORD);
+						       ? SASL_LOGIN_NAME
+						       : SASL_LOGIN_PASSWORD);
 	else
 		text_add(challenge_out, output);
 }

@@ -31,6 +31,9 @@ enum sasl_verdict {
  * says behind AUTH. */
 const char *sasl_server_mechanisms(const struct users *users);
 #define SASL_EXTERNAL "EXTERNAL"
+/* LOGIN has no RFC; devices compare these words. */
+#define SASL_LOGIN_NAME "Username:"
+#define SASL_LOGIN_PASSWORD "Password:"
 
 struct sasl_setup {
 	struct slice mechanism;    /* one that is known */

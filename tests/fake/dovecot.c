@@ -6,7 +6,7 @@
 
 struct dovecot_request {
 	struct dovecot_question question;
-	struct text response;
+	struct text name, response; /* the last but one, and the last */
 	bool has_response;
 };
 
@@ -30,7 +30,7 @@ void
 dovecot_mechanisms(const struct dovecot *dovecot, struct text *out)
 {
 	ASSERT(dovecot != NULL);
-	text_add_string(out, "PLAIN");
+	text_add_string(out, "PLAIN LOGIN");
 }
 
 bool
@@ -58,6 +58,9 @@ dovecot_respond(struct dovecot_request *request, struct slice response,
 	if (cannot)
 		return fault_set(fault, FAULT_BUSY, "gone");
 	request->has_response = true;
+	text_clear(&request->name);
+	text_add(&request->name, text_slice(&request->response));
+	text_clear(&request->response);
 	text_add(&request->response, response);
 	waiting = request;
 	return true;
@@ -72,8 +75,22 @@ dovecot_cancel(struct dovecot_request **handed_back)
 		return;
 	if (waiting == request)
 		waiting = NULL;
+	text_done(&request->name);
 	text_done(&request->response);
 	free(request);
+}
+
+static bool
+is_login(const struct dovecot_request *request)
+{
+	return slice_eq_nocase(request->question.mechanism, SLICE("LOGIN"));
+}
+
+/* LOGIN's name has been said, and no password. */
+static bool
+is_half(const struct dovecot_request *request)
+{
+	return is_login(request) && request->name.len == 0;
 }
 
 bool
@@ -87,13 +104,15 @@ fake_dovecot_turn(void)
 	if (request == NULL)
 		return false;
 	question = request->question;
-	if (!request->has_response) {
+	if (!request->has_response || is_half(request)) {
 		question.answered(question.owner, SASL_CHALLENGE, SLICE_NONE,
 				  SLICE_NONE);
 		return true;
 	}
 	given = text_slice(&request->response);
-	if (slice_eq(given, slice_of("\0user\0secret", 12)))
+	if (slice_eq(given, slice_of("\0user\0secret", 12)) ||
+	    (is_login(request) && slice_eq(given, SLICE("secret")) &&
+	     slice_eq(text_slice(&request->name), SLICE("user"))))
 		verdict = SASL_IN;
 	else if (slice_eq(given, slice_of("\0user\0down", 10)))
 		verdict = SASL_TROUBLE;

@@ -353,6 +353,19 @@ stream_deadline(struct stream *stream, uint64_t timeout_ms)
 }
 
 void
+stream_deadline_clear(struct stream *stream)
+{
+	stream->deadline_ms = 0;
+}
+
+size_t
+stream_output_len(const struct stream *stream)
+{
+	ASSERT(stream == current);
+	return output.len;
+}
+
+void
 stream_pause(struct stream *stream)
 {
 	stream->is_paused = true;

@@ -122,7 +122,8 @@ def test_hung(listening, dovecot):
         dovecot.hang()
         try:
             assert code_of(world) == 454
-            assert slow.docmd("dXNlcg==")[0] == 454
+            assert slow.docmd("dXNlcg==")[0] == 334
+            assert slow.docmd("Z2VoZWltLCAx")[0] == 454
         finally:
             dovecot.wake()
     until_in(world)
