@@ -66,11 +66,18 @@ class Dovecot:
 
     def start(self):
         env = dict(os.environ)
+        libraries = self.root + "/usr/lib/dovecot"
         if self.root:
-            env["LD_LIBRARY_PATH"] = self.root + "/usr/lib/dovecot"
+            env["LD_LIBRARY_PATH"] = ":".join(
+                (libraries, libraries + "/modules/old-stats"))
+        # dovecot(1) itself would start /usr/bin/doveconf, which is not there
+        # where the package has only been unpacked.
+        run = ["-F", "-c", self._path("dovecot.conf")]
         self.server = Server(
-            [self.root + "/usr/sbin/dovecot", "-F", "-c",
-             self._path("dovecot.conf")], self.directory, "dovecot", env=env)
+            [self.root + "/usr/bin/doveconf", "-f", "service=master", "-c",
+             self._path("dovecot.conf"), "-m", "master", "-e",
+             self.root + "/usr/sbin/dovecot"] + run,
+            self.directory, "dovecot", env=env)
         self.server.wait_until(lambda: accepts_at(self.socket), 20,
                                "no answer")
         return self
