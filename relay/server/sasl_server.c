@@ -15,7 +15,7 @@ struct sasl_server {
 	Gsasl_session *session;
 	struct text user;
 	struct slice response; /* of the step under way */
-	bool is_login, is_external, has_begun;
+	bool is_login, is_plain, is_external, has_begun;
 	unsigned login_prompts;
 	bool is_proven; /* only the peer's empty response is awaited */
 };
@@ -101,16 +101,36 @@ made_up_number(struct slice name)
 	return number;
 }
 
-/* As it was typed. With PLAIN the library has prepared it (RFC 4013), which the
- * hashes of crypt(3) were not made for. */
+/* PLAIN's password, behind the last NUL (RFC 4616 2). */
+static struct slice
+plain_password(struct slice response)
+{
+	ptrdiff_t nul = slice_find_last(response, '\0');
+
+	return nul < 0 ? SLICE_NONE : slice_from(response, (size_t)nul + 1);
+}
+
+/* As it was typed, in whatever charset: with PLAIN the library would prepare it
+ * (RFC 4013), which the hashes of crypt(3) were not made for, and would refuse
+ * what is not UTF-8, which with LOGIN it does not. */
 static struct slice
 password_given(const struct sasl_server *server)
 {
-	ptrdiff_t nul = slice_find_last(server->response, '\0');
+	return server->is_plain ? plain_password(server->response)
+				: property(server->session, GSASL_PASSWORD);
+}
 
-	return server->is_login || nul < 0
-		       ? property(server->session, GSASL_PASSWORD)
-		       : slice_from(server->response, (size_t)nul + 1);
+/* What the library is given: of PLAIN's password only that there is one. */
+static void
+response_copy(const struct sasl_server *server, struct slice response,
+	      struct text *out)
+{
+	struct slice password =
+		server->is_plain ? plain_password(response) : SLICE_NONE;
+
+	text_add(out, slice_sub(response, 0, response.len - password.len));
+	if (password.len > 0)
+		text_add_byte(out, 'x');
 }
 
 /* Each entry takes its own time to hash: a name that does not exist takes that
@@ -231,6 +251,8 @@ sasl_server_open(const struct sasl_setup *setup,
 		name = "LOGIN";
 	else if (is_scram(setup->mechanism))
 		name = "SCRAM-SHA-256";
+	else
+		server->is_plain = true;
 	code = gsasl_init(&server->library);
 	if (code == GSASL_OK) {
 		gsasl_callback_set(server->library, on_question);
@@ -320,7 +342,7 @@ step(struct sasl_server *server, struct slice response,
 	int code;
 
 	/* The library reads on to a NUL in places. */
-	text_add(&copy, response);
+	response_copy(server, response, &copy);
 	server->response = response;
 	code = gsasl_step(server->session, text_string(&copy), copy.len,
 			  &output, &len);

@@ -10,6 +10,7 @@
 static const char file[] =
 	"crypt:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n"
 	"ordinal:$1$abcdefgh$68oYbDkYCRiI1EfhAzAP81\n"
+	"latin:$1$abcdefgh$tNtvWLHUQE/fK44cZvTYf/\n"
 	"keys:{SCRAM-SHA-256}4096,c2FsdHNhbHRzYWx0,"
 	"WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
 	"wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n";
@@ -120,6 +121,30 @@ Test(sasl_server, mechanisms_agree_on_a_password, .init = set_up,
 	cr_expect_eq(log_in("ordinal", "pass"), SASL_REFUSED);
 	cr_expect_eq(log_in_by_login("ordinal", "p\xc2\xaass"), SASL_IN);
 	cr_expect_eq(log_in_by_login("ordinal", "pass"), SASL_REFUSED);
+}
+
+/* A client that knows no UTF-8: the octets are those that were hashed, or not. */
+Test(sasl_server, a_password_in_any_charset, .init = set_up, .fini = tear_down)
+{
+	static const struct {
+		const char *name, *password;
+		enum sasl_verdict verdict;
+	} rows[] = {
+		{"latin", "gr\xfc\xdf" "e", SASL_IN},
+		{"latin", "gr\xc3\xbc\xc3\x9f" "e", SASL_REFUSED},
+		{"latin", "gr\xfc\xdf" "x", SASL_REFUSED},
+		{"latin", "x", SASL_REFUSED},
+		{"keys", "gr\xfc\xdf" "e", SASL_REFUSED},
+		{"nobody", "gr\xfc\xdf" "e", SASL_REFUSED},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		cr_expect_eq(log_in(rows[i].name, rows[i].password),
+			     rows[i].verdict, "PLAIN, %zu", i);
+		cr_expect_eq(log_in_by_login(rows[i].name, rows[i].password),
+			     rows[i].verdict, "LOGIN, %zu", i);
+	}
+	cr_expect_eq(log_in("latin", ""), SASL_REFUSED);
 }
 
 /* Whose entry it takes the time of, his password is of no use. */
