@@ -31,13 +31,16 @@ struct command {
 	/* Acts. Only ever called after check had no objection. */
 	enum step (*run)(struct session *session, const struct parsed *parsed);
 	/* MAIL: its refusal is one of mail or of a recipient, an event.
-	 * LAST: what is sent behind it before it is answered may be meant for
-	 * another answer; behind EHLO and the like it does no harm. */
+	 * LAST: of a group of commands (RFC 2920 3.1).
+	 * LINES: what comes behind it may be lines of a message, no commands.
+	 * FREE: what may come behind it is not RFC 2920's to say. */
 	unsigned flags;
 };
 
 #define MAIL 1u
 #define LAST 2u
+#define LINES 4u
+#define FREE 8u
 
 static const struct reply reply_ok = {250, "2.0.0", "Ok"};
 static const struct reply reply_sender_ok = {250, "2.1.0", "Sender ok"};
@@ -61,6 +64,11 @@ static const struct reply reply_haste = {
 	503, "5.5.0",
 	"The message came before its 354 (RFC 2920 3.1), closing the "
 	"connection; the listener's option lenient forgives it"};
+static const struct reply reply_ahead = {
+	503, "5.5.0",
+	"Commands came before a reply that they have to wait for (RFC 2920 3.1; "
+	"without EHLO, each has to), closing the connection; the listener's "
+	"option lenient forgives it"};
 static const struct reply reply_not_done = {502, "5.5.1",
 					    "Command not implemented"};
 static const struct reply reply_sequence = {
@@ -599,22 +607,22 @@ quit_run(struct session *session, const struct parsed *parsed)
 /* clang-format off */
 static const struct command commands[] = {
 	/* verb       legal in             check           run           flags */
-	{ "EHLO",     ANYWHERE,            helo_check,     ehlo_run,     0 },
-	{ "HELO",     ANYWHERE,            helo_check,     helo_run,     0 },
-	{ "STARTTLS", IN(READY),           starttls_check, starttls_run, 0 },
+	{ "EHLO",     ANYWHERE,            helo_check,     ehlo_run,     LAST },
+	{ "HELO",     ANYWHERE,            helo_check,     helo_run,     LAST },
+	{ "STARTTLS", IN(READY),           starttls_check, starttls_run, FREE },
 	{ "AUTH",     IN(READY),           auth_check,     auth_run,     0 },
 	{ "XCLIENT",  IN(START) | IN(READY), xclient_check, xclient_run, 0 },
 	{ "XFORWARD", IN(START) | IN(READY), xforward_check, xforward_run, 0 },
 	{ "MAIL",     IN(READY),           mail_check,     mail_run,     MAIL },
 	{ "RCPT",     IN(MAIL) | IN(RCPT), rcpt_check,     rcpt_run,     MAIL },
-	{ "DATA",     IN(MAIL) | IN(RCPT), data_check,     data_run,     MAIL | LAST },
-	{ "BDAT",     ANYWHERE,            bdat_check,     bdat_run,     MAIL },
+	{ "DATA",     IN(MAIL) | IN(RCPT), data_check,     data_run,     MAIL | LAST | LINES },
+	{ "BDAT",     ANYWHERE,            bdat_check,     bdat_run,     MAIL | FREE },
 	{ "RSET",     ANYWHERE,            bare_check,     rset_run,     0 },
-	{ "VRFY",     ANYWHERE,            vrfy_check,     vrfy_run,     0 },
-	{ "EXPN",     ANYWHERE,            expn_check,     NULL,         0 },
+	{ "VRFY",     ANYWHERE,            vrfy_check,     vrfy_run,     LAST },
+	{ "EXPN",     ANYWHERE,            expn_check,     NULL,         LAST },
 	{ "HELP",     ANYWHERE,            any_check,      help_run,     0 },
-	{ "NOOP",     ANYWHERE,            any_check,      noop_run,     0 },
-	{ "QUIT",     ANYWHERE,            bare_check,     quit_run,     0 },
+	{ "NOOP",     ANYWHERE,            any_check,      noop_run,     LAST },
+	{ "QUIT",     ANYWHERE,            bare_check,     quit_run,     FREE },
 };
 /* clang-format on */
 
@@ -680,7 +688,7 @@ parsed_done(struct parsed *parsed)
 static bool
 is_followed(const struct session *session, const struct command *command)
 {
-	return (command->flags & LAST) != 0 && session->has_more;
+	return (command->flags & LINES) != 0 && session->has_more;
 }
 
 static enum step
@@ -694,14 +702,33 @@ refuse_out_of_place(struct session *session, const struct command *command)
 	return is_followed(session, command) ? STEP_CLOSE : step;
 }
 
+/* What a client sends ahead it sends whatever the answer is: so does who talks
+ * another protocol, or does not know to whom. */
 static bool
 is_hasty(struct session *session, const struct command *command)
 {
-	if (!is_followed(session, command))
+	bool is_last = (command->flags & LAST) != 0 ||
+		       (!session->is_esmtp && (command->flags & FREE) == 0);
+
+	if (!is_last || !session->has_more)
 		return false;
 	if (session->listener->lenient)
-		session_legacy(session, LEGACY_HASTE);
+		session_legacy(session, is_followed(session, command)
+						? LEGACY_HASTE
+						: LEGACY_AHEAD);
 	return !session->listener->lenient;
+}
+
+static enum step
+refuse_hasty(struct session *session, const struct command *command)
+{
+	bool is_message = is_followed(session, command);
+
+	session_lost(session, is_message ? "a message before its 354"
+					 : "commands before their turn");
+	session_reply(session, is_message ? &reply_haste : &reply_ahead,
+		      SLICE_NONE);
+	return STEP_CLOSE;
 }
 
 static enum step
@@ -733,11 +760,8 @@ command_run(struct session *session, struct slice line)
 	}
 	if (command == NULL)
 		return session_refuse(session, &reply_unknown, SLICE_NONE);
-	if (is_hasty(session, command)) {
-		session_lost(session, "a message before its 354");
-		session_reply(session, &reply_haste, SLICE_NONE);
-		return STEP_CLOSE;
-	}
+	if (is_hasty(session, command))
+		return refuse_hasty(session, command);
 	if ((command->allowed & (1u << session->state)) == 0)
 		return refuse_out_of_place(session, command);
 	refusal = command->check(session, args, &parsed);

@@ -398,6 +398,7 @@ session_legacy(struct session *session, enum legacy what)
 		[LEGACY_TLS] = "a version of TLS below 1.2",
 		[LEGACY_SPACE] = "a space before addresses",
 		[LEGACY_HASTE] = "a message before its 354",
+		[LEGACY_AHEAD] = "commands before their turn",
 	};
 	struct log line;
 

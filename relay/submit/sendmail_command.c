@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +10,11 @@
 
 #include "base/clock.h"
 #include "milter/author.h"
+#include "relay/submit/dialogue.h"
 #include "relay/submit/phrase.h"
 #include "relay/submit/submission.h"
 
 #define RECIPIENTS_MAX 10000
-#define COPY_SIZE ((size_t)16 << 10)
 
 struct arguments {
 	enum sendmail_act act;
@@ -389,51 +388,14 @@ letter_submit(const struct options *options, const struct address *address,
 
 /* ---- -bs ---- */
 
-static bool
-bytes_copy(int from, int to, bool *is_ended_out, struct fault *fault)
-{
-	char bytes[COPY_SIZE];
-	ssize_t len;
-
-	do
-		len = read(from, bytes, sizeof(bytes));
-	while (len < 0 && errno == EINTR);
-	if (len < 0)
-		return fault_errno(fault, "copying");
-	*is_ended_out = len == 0;
-	return input_write_bytes(to, slice_of(bytes, (size_t)len), fault);
-}
-
 /* Standard input and output become a session of the relay. */
 static bool
-dialogue_run(const struct address *address, struct fault *fault)
+session_run(const struct address *address, struct fault *fault)
 {
 	CLEAN(clean_descriptor) int relay = -1;
-	struct pollfd polled[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
-				   {.events = POLLIN}};
-	bool is_ended = false;
 
-	if (!submission_connect(address, &relay, fault))
-		return false;
-	polled[1].fd = relay;
-	for (;;) {
-		if (poll(polled, COUNT(polled), -1) < 0 && errno != EINTR)
-			return fault_errno(fault, "poll");
-		if (polled[1].revents != 0) {
-			if (!bytes_copy(relay, STDOUT_FILENO, &is_ended, fault))
-				return false;
-			if (is_ended)
-				return true;
-		}
-		if (polled[0].fd >= 0 && polled[0].revents != 0) {
-			if (!bytes_copy(STDIN_FILENO, relay, &is_ended, fault))
-				return false;
-			if (is_ended) {
-				(void)shutdown(relay, SHUT_WR);
-				polled[0].fd = -1;
-			}
-		}
-	}
+	return submission_connect(address, &relay, fault) &&
+	       dialogue_run(relay, fault);
 }
 
 /* ---- the command ---- */
@@ -455,7 +417,7 @@ sendmail_command(const struct options *options, int argc, char **argv)
 		return EX_CONFIG;
 	}
 	is_done = arguments.act == SENDMAIL_DIALOGUE
-			  ? dialogue_run(&address, &fault)
+			  ? session_run(&address, &fault)
 			  : letter_submit(options, &address, &arguments, &arena,
 					  &letter, &fault);
 	if (is_done)

@@ -36,7 +36,7 @@ MESSAGES = {
 GREETED = b"EHLO client.example.com\r\n"
 COMMANDS = {
     "a command": (b"", b"x"),
-    "commands": (GREETED, b"NOOP\r\n"),
+    "commands": (GREETED, b"RSET\r\n"),
     "parameters": (GREETED + b"MAIL FROM:<alice@example.com>", b" A=b"),
     "recipients": (GREETED + b"MAIL FROM:<alice@example.com>\r\n",
                    b"RCPT TO:<bob@example.net>\r\n"),

@@ -69,5 +69,6 @@ def test_lines_that_end_in_lf(world):
     verdicts = judge.dkimpy(received, judge.lookup_txt(world.names.port))
     assert verdicts and all(each.passed for each in verdicts), verdicts
     said = {event["what"] for event in world.relay.named("legacy")}
-    assert said == {"lines that end in LF", "addresses without <>",
+    assert said == {"lines that end in LF", "commands before their turn",
+                    "addresses without <>",
                     "a space before addresses"}

@@ -251,6 +251,19 @@ def test_session_on_standard_input(program):
     assert codes[:5] == ["220", "250", "250", "250", "354"]
     done = program.run("-bs", stdin=b"HELO x\r\nQUIT\r\n")
     assert done.stdout.decode().splitlines()[-1].startswith("221")
+    # A batch has nobody who would wait for replies.
+    text = b"From: alice@example.com\r\n\r\nDATA\r\n..\r\n"
+    done = program.run("-bs", stdin=b"".join((
+        b"EHLO x\r\nNOOP\r\nMAIL FROM:<alice@example.com>\r\n"
+        b"RCPT TO:<bob@example.net>\r\nDATA\r\n", text, b".\r\n"
+        b"MAIL FROM:<alice@example.com>\r\nRCPT TO:<bob@example.net>\r\n"
+        b"BDAT 10\r\n", text[:10], b"BDAT %d LAST\r\n" % (len(text) - 10),
+        text[10:], b"QUIT\r\n")))
+    replies = [line for line in done.stdout.decode().splitlines()
+               if line[3:4] == " "]
+    assert [line[:3] for line in replies] == \
+        "220 250 250 250 250 354 250 250 250 250 250 221".split()
+    assert sum("queued as" in line for line in replies) == 2, replies
 
 
 def test_more_recipients_than_the_relay_takes_at_once(world):

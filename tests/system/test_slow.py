@@ -151,7 +151,7 @@ def test_who_reads_no_replies(world, ports):
     sent = 0
     with contextlib.suppress(OSError):
         while True:
-            sent += deaf.send(b"NOOP\r\n" * 10000)
+            sent += deaf.send(b"RSET\r\n" * 10000)
     # It was stopped, not cut off; and it is cut off in the end.
     assert sent > 100000
     world.relay.wait("lost", state="READY", reason="timed out",
