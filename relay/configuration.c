@@ -40,7 +40,7 @@ files_check(const struct configuration *configuration, struct text *errors,
 	const struct options *options = configuration->options;
 
 	return configuration->service == SERVICE_RELAY
-		       ? options_check_files(options, errors, fault)
+		       ? options_check_files(options, NULL, errors, fault)
 		       : options_check_key_files(options, errors, fault);
 }
 

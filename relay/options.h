@@ -236,8 +236,10 @@ bool options_parse(struct slice sources, struct options **options_out,
  * errors say what is wrong. */
 bool options_accept(struct slice bytes, struct text *errors) MUST_USE;
 /* Whether each file that the options name can be read. Reports as
- * options_load() does; opens and closes them, reads none. */
-bool options_check_files(const struct options *options, struct text *errors,
+ * options_load() does. What keeps a secret and lets others in is told to `warn`,
+ * in words; NULL: nobody. */
+bool options_check_files(const struct options *options,
+			 void (*warn)(const char *text), struct text *errors,
 			 struct fault *fault) MUST_USE;
 /* The same of the keys alone. */
 bool options_check_key_files(const struct options *options, struct text *errors,

@@ -111,20 +111,27 @@ certificates_check(const struct options *options, struct conf_errors *errors)
 }
 
 static void
-warning_ignore(void *owner, const char *text)
+warning_print(const char *text)
+{
+	fprintf(stderr, "signet: warning: %s\n", text);
+}
+
+static void
+key_warning_print(void *owner, const char *text)
 {
 	(void)owner;
-	(void)text;
+	warning_print(text);
 }
 
 static bool
 keys_load(struct signer_process *signer, const struct options *options,
-	  const struct keys_options *keys, struct fault *fault)
+	  const struct keys_options *keys,
+	  void (*warn)(void *owner, const char *text), struct fault *fault)
 {
 	struct keyring *keyring;
 
-	if (!signer_load(signer, keys, options->strict_key_modes,
-			 warning_ignore, NULL, &keyring, fault))
+	if (!signer_load(signer, keys, options->strict_key_modes, warn, NULL,
+			 &keyring, fault))
 		return false;
 	keyring_unref(keyring);
 	return true;
@@ -148,7 +155,7 @@ keys_check_each(struct signer_process *signer, const struct options *options,
 						    &domain, 1};
 
 			if (errors->count < CONF_ERRORS_MAX &&
-			    !keys_load(signer, options, &keys, &fault))
+			    !keys_load(signer, options, &keys, NULL, &fault))
 				conf_error_fault(errors, nowhere, &fault);
 		}
 	}
@@ -169,7 +176,8 @@ keys_check(const struct options *options, struct conf_errors *errors)
 		conf_error_fault(errors, nowhere, &fault);
 		return;
 	}
-	if (!keys_load(&signer, options, &options->keys, &fault)) {
+	if (!keys_load(&signer, options, &options->keys, key_warning_print,
+		       &fault)) {
 		keys_check_each(&signer, options, errors);
 		if (errors->count == before)
 			conf_error_fault(errors, nowhere, &fault);
@@ -191,7 +199,7 @@ check_config_command(const char *path, int argc, char **argv)
 	code = options_read(path, false, &options);
 	if (code != EX_OK)
 		return code;
-	if (!options_check_files(options, &said, &fault)) {
+	if (!options_check_files(options, warning_print, &said, &fault)) {
 		lines_print(text_slice(&said));
 		return options_exit_code(&fault);
 	}

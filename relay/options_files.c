@@ -1,9 +1,11 @@
 #include "relay/options_check.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "relay/clients.h"
 #include "relay/login.h"
+#include "relay/secret_file.h"
 #include "relay/users.h"
 
 static void
@@ -25,9 +27,28 @@ file_check(struct slice path, struct conf_place place, const char *option,
 	conf_error_fault(errors, place, &fault);
 }
 
+/* A group of its own may read it, as Debian's ssl-cert does. */
+static void
+tls_key_look(struct slice path, secret_warn_fn *warn)
+{
+	CLEAN(text_done) struct text name = {0}, line = {0};
+	struct stat status;
+
+	text_add(&name, path);
+	if (warn == NULL || path.len == 0 ||
+	    stat(text_string(&name), &status) < 0 ||
+	    (status.st_mode & (S_IWGRP | S_IROTH | S_IWOTH)) == 0)
+		return;
+	text_addf(&line, "tls_key '%s': mode %04o lets others %s it; chmod 600",
+		  text_string(&name), (unsigned)status.st_mode & 07777,
+		  (status.st_mode & S_IROTH) != 0 ? "read" : "write");
+	warn(text_string(&line));
+}
+
 static void
 password_check(const struct options *options, const struct login_options *login,
-               const struct conf_item *item, struct conf_errors *errors)
+               const struct conf_item *item, secret_warn_fn *warn,
+               struct conf_errors *errors)
 {
 	CLEAN(secret_cleanse) struct text password = {0};
 	struct fault fault;
@@ -36,7 +57,7 @@ password_check(const struct options *options, const struct login_options *login,
 		options_fault_report(
 		        errors, conf_item_place(item, "auth_password_file"),
 		        login_read(login->password_file,
-		                   options->strict_key_modes, NULL, &password,
+		                   options->strict_key_modes, warn, &password,
 		                   &fault),
 		        &fault);
 }
@@ -44,7 +65,8 @@ password_check(const struct options *options, const struct login_options *login,
 static void
 users_check(const struct options *options,
             const struct listener_options *listener,
-            const struct conf_item *item, struct conf_errors *errors)
+            const struct conf_item *item, secret_warn_fn *warn,
+            struct conf_errors *errors)
 {
 	CLEAN(secret_cleanse) struct text bytes = {0};
 	struct users *users = NULL;
@@ -54,7 +76,7 @@ users_check(const struct options *options,
 	if (listener->auth == AUTH_NONE || listener->auth_file.len == 0)
 		return;
 	is_good = users_read(listener->auth_file, options->strict_key_modes,
-	                     NULL, &bytes, &fault);
+	                     warn, &bytes, &fault);
 	if (is_good && !users_new(text_slice(&bytes), &users, &fault))
 		is_good = fault_within(&fault, "auth_file '%.*s'",
 		                       SLICE_ARG(listener->auth_file));
@@ -108,8 +130,8 @@ keys_check(const struct options *options, struct conf_errors *errors)
 }
 
 bool
-options_check_files(const struct options *options, struct text *text,
-                    struct fault *fault)
+options_check_files(const struct options *options, secret_warn_fn *warn,
+                    struct text *text, struct fault *fault)
 {
 	CLEAN(conf_errors_done) struct conf_errors errors = {0};
 	const struct conf_item *root = options->items;
@@ -125,17 +147,20 @@ options_check_files(const struct options *options, struct text *text,
 		           &errors);
 		file_check(listener->tls_key, conf_item_place(item, "tls_key"),
 		           "tls_key", &errors);
+		tls_key_look(listener->tls_key, warn);
 		file_check(listener->tls_client_ca,
 			   conf_item_place(item, "tls_client_ca"),
 			   "tls_client_ca", &errors);
 		clients_check(listener, item, &errors);
-		users_check(options, listener, item, &errors);
+		users_check(options, listener, item, warn, &errors);
 	}
 	password_check(options, &options->delivery.login,
-	               options_section_at(root, "delivery", 0), &errors);
+	               options_section_at(root, "delivery", 0), warn,
+	               &errors);
 	for (size_t i = 0; i < options->routes_count; i++)
 		password_check(options, &options->routes[i].login,
-		               options_section_at(root, "route", i), &errors);
+		               options_section_at(root, "route", i), warn,
+		               &errors);
 	keys_check(options, &errors);
 	return options_errors_report(&errors, root->place.file, text, fault);
 }

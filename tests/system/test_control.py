@@ -90,6 +90,46 @@ def test_restart_takes_the_port_again(world):
 
 # -- reloading --------------------------------------------------------------
 
+def test_check_config_warns_of_modes(setup, own_keys, directory, certificate):
+    """Of each file with a secret that others may read or write."""
+    configured = setup()
+    configured.keys = own_keys
+    configured.domains = {"example.com": ["rsa"]}
+    files = {"users": "user:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n",
+             "password": "secret\n"}
+    for name, text in files.items():
+        with open(os.path.join(directory, name), "w") as file:
+            file.write(text)
+        files[name] = file.name
+    key = os.path.join(directory, "tls.key")
+    shutil.copy(certificate[1], key)
+    configured.listener = (
+        'tls = "starttls"\n tls_cert = "%s"\n tls_key = "%s"\n'
+        'auth = "optional"\n auth_file = "%s"' % (
+            certificate[0], key, files["users"]))
+    configured.extra = ('route "example.org" { via = "[192.0.2.1]:25"\n'
+                        'auth_user = "a"  auth_password_file = "%s" }'
+                        % files["password"])
+    path = configured.write()
+    secrets = [*files.values(), key, own_keys.path("example.com", "rsa")]
+    for mode, verb in ((0o600, None), (0o604, "read"), (0o602, "write")):
+        for name in secrets:
+            os.chmod(name, mode)
+        done = signet.run("check-config", config=path, check=0)
+        assert done.stdout == b""
+        lines = done.stderr.decode().splitlines()
+        assert len(lines) == (len(secrets) if verb else 0), lines
+        for name in secrets if verb else ():
+            said = [line for line in lines if name in line]
+            assert len(said) == 1, (name, lines)
+            assert said[0].startswith("signet: warning: ")
+            assert "%s it; chmod 600" % verb in said[0]
+    os.chmod(key, 0o640)
+    for name in secrets:
+        os.chmod(name, 0o640 if name == key else 0o600)
+    assert signet.run("check-config", config=path, check=0).stderr == b""
+
+
 def test_reload_brings_a_domain(world, keys):
     world.start()
     submit(world.relay.port, message(sender="a@example.org"))

@@ -889,7 +889,8 @@ Test(options, files_that_are_missing_are_named)
 			     "  selector \"s\" {\n"
 			     "    key = \"example.com/s.pem\" } }\n"),
 		  "%s", text_string(&f.said));
-	cr_expect_not(options_check_files(f.options, &errors, &f.fault));
+	cr_expect_not(options_check_files(f.options, NULL, &errors,
+					  &f.fault));
 	cr_expect_str_eq(text_string(&errors),
 			 "c:4: 'tls_key': '/nowhere/tls.pem': No such file or "
 			 "directory\n"
@@ -910,7 +911,8 @@ Test(options, a_file_that_may_not_be_read_is_denied)
 				 "selector \"s\" { key = \"k\" } }"));
 	if (geteuid() == 0)
 		cr_assert_eq(seteuid(65534), 0);
-	cr_expect_not(options_check_files(f.options, &errors, &f.fault));
+	cr_expect_not(options_check_files(f.options, NULL, &errors,
+					  &f.fault));
 	cr_expect_eq(options_exit_code(&f.fault), EX_NOPERM);
 	cr_expect_eq(strncmp(text_string(&errors), "c:3: 'key': '", 13), 0);
 	if (getuid() == 0)
