@@ -263,3 +263,13 @@ gate_is_wanted(const struct gate *gate)
 {
 	return (atomic_load(&gate->word) & WAITING) != 0;
 }
+
+bool
+gate_is_full(const struct gate *gate)
+{
+	uint64_t word = atomic_load(&gate->word);
+
+	return (word & WAITING) != 0 &&
+	       field_of(word, GATE_PROVEN) >=
+		       atomic_load(&gate->limits[GATE_PROVEN]);
+}

@@ -78,5 +78,7 @@ void gate_empty(struct gate *gate);
 
 unsigned gate_taken(const struct gate *gate);
 bool gate_is_wanted(const struct gate *gate); /* somebody waits */
+/* And not for want of places of his class only: any that is given back helps. */
+bool gate_is_full(const struct gate *gate);
 
 #endif

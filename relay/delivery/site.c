@@ -439,7 +439,7 @@ site_rate(struct site *site, unsigned per_minute)
 bool
 site_is_wanted(const struct site *site)
 {
-	return gate_is_wanted(&site->gate);
+	return gate_is_wanted(&site->gate) || gate_is_full(&site->sites->all);
 }
 
 unsigned

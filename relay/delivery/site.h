@@ -91,7 +91,8 @@ void site_answered(struct site_place *place, bool has_delivered);
 /* When the next message may go, of so many a minute; counts as gone. */
 uint64_t site_rate(struct site *site, unsigned per_minute);
 
-/* Whether somebody waits for a place of this site. */
+/* Whether somebody waits for a place of this site, or of all, and a place that
+ * is given back here is one. */
 bool site_is_wanted(const struct site *site);
 unsigned site_window(const struct site *site);
 unsigned site_open(const struct site *site);

@@ -166,6 +166,26 @@ Test(site, all_together_are_bounded)
 	cr_expect_eq(take(4), SITE_TAKEN);
 }
 
+/* Whoever keeps a connection for a moment keeps it from those who have none,
+ * whatever hosts they want; but not from those who may not have more anyway. */
+Test(site, a_place_is_wanted_by_others_too)
+{
+	struct site *third = site_find(sites, SLICE("mx.example.com"));
+
+	sites_limit(sites, 8);
+	cr_expect_eq(take_at(site, 0), SITE_TAKEN);
+	site_answered(&places[0], true);
+	for (unsigned i = 1; i < 7; i++)
+		cr_expect_eq(take_at(i < 5 ? other : third, i), SITE_TAKEN);
+	cr_expect_eq(take_at(third, 7), SITE_WAIT, "six are unknown");
+	cr_expect_not(site_is_wanted(site), "it would not help");
+	sites_limit(sites, 7);
+	cr_expect(site_is_wanted(site));
+	site_give(&places[0]);
+	cr_expect_not(site_is_wanted(site));
+	site_unref(third);
+}
+
 Test(site, never_more_than_the_configuration_allows)
 {
 	site_limit(site, 2);
