@@ -65,6 +65,8 @@ descriptor_read(int descriptor, uint64_t max, struct text *out,
 
 		if (len < 0 && errno == EINTR)
 			continue;
+		if (len < 0 && errno == EISDIR)
+			return fault_set(fault, FAULT_INPUT, "a directory");
 		if (len < 0)
 			return fault_errno(fault, "reading");
 		if (len == 0)

@@ -546,8 +546,8 @@ def test_files(world, directory, file_of):
     count = len(world.good.deliveries)
     done = world.run(*USUAL, "--text", directory + "/nothing", check=65)
     assert b"No such file" in done.stderr
-    done = world.run(*USUAL, "--attach", directory, check=None)
-    assert done.returncode in (65, 75) and b"directory" in done.stderr
+    done = world.run(*USUAL, "--attach", directory, check=65)
+    assert b"a directory" in done.stderr
     done = world.run(*USUAL, "--text", file_of(b"caf\xe9\n"), check=65)
     assert b"not UTF-8" in done.stderr
     path = world.configure("small.conf",
@@ -558,6 +558,21 @@ def test_files(world, directory, file_of):
                      check=65)
     assert b"limits.max_message_size" in done.stderr
     assert len(world.good.deliveries) == count
+
+
+def test_files_of_others(world, directory, file_of):
+    if os.getuid() != 0:
+        pytest.skip("not root")
+    secret = file_of(b"secret\n")
+    os.chmod(secret, 0o600)
+    path = world.configure("plain.conf", domains={})
+    for words in (("--text", secret), ("--attach", secret)):
+        done = signet.run_as("nobody", directory, "-c", path, "send", *USUAL,
+                             *words)
+        assert done.returncode == 77 and b"ermission" in done.stderr, done
+    # The keys are somebody else's.
+    done = signet.run_as("nobody", directory, "-c", world.path, "send", *USUAL)
+    assert done.returncode == 77, done
 
 
 def test_a_configuration_without_keys(world):
