@@ -78,6 +78,7 @@
 /* How long a group waits for puts that were expected when its first one came.
  * They come as quickly as they are signed; this is for those that do not. */
 #define STORE_GATHER_MS 5
+#define STORE_GATHER_MIN 3 /* fewer are not waited for */
 /* The engine keeps what a group writes in memory until the commit, and does not
  * give all of it back: beyond this, what waits goes with the next group. */
 #define STORE_GROUP_BYTES (16 * MIB)

@@ -406,14 +406,15 @@ settlements_wait(struct store *store)
 
 /* Puts that are expected go along with one that is there, rather than in a
  * commit of their own each. Only those that were expected at first: under load
- * there is always one more. */
+ * there is always one more. Not for a few: where few are under way it is
+ * latency that counts. */
 static void
 expected_wait(struct store *store)
 {
 	uint64_t now = uv_hrtime(), until = now + STORE_GATHER_MS * 1000000;
 	size_t expected = atomic_load(&store->expected);
 
-	if (store->puts_waiting == 0 || expected == 0)
+	if (store->puts_waiting == 0 || expected < STORE_GATHER_MIN)
 		return;
 	store->puts_wanted = store->puts_waiting + expected;
 	if (store->puts_wanted > STORE_GROUP_MAX)
