@@ -155,8 +155,11 @@ outlet_find(struct delivery_destination *destination, struct outlet *outlet)
 	outlet->kept = cache_take(&place_of(destination)->connections.cache,
 				  destination->site, destination->generation,
 				  destination->hosts);
-	if (outlet->kept != NULL)
+	if (outlet->kept != NULL) {
+		/* Or its place would be held beside the one that comes. */
+		(void)!site_ticket_cancel(&destination->ticket);
 		return true;
+	}
 	/* Who has a connection goes on with that one; the queue is for those
 	 * who have none. */
 	switch (site_take(destination->site,
@@ -320,10 +323,12 @@ connections_release(struct delivery_destination *destination)
 	}
 }
 
+/* With the last one gone a ticket may be drawn for what has come since. */
 static void
 connection_released(void *owner, struct connection *connection)
 {
 	connection_let_go(owner, connection);
+	destination_pump(owner);
 }
 
 /* --- the destination --- */

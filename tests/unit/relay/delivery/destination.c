@@ -414,6 +414,42 @@ Test(destination, opens_more_connections_as_they_deliver)
 	cr_expect_eq(released, connections_count, "all may go to others");
 }
 
+/* While its last connection is on the way out it cannot queue for a place, and
+ * others take what that one leaves. */
+Test(destination, queues_once_a_connection_that_it_released_is_gone)
+{
+	struct site_place places[PACE_FIRST];
+	struct connection *connection;
+	struct site *site;
+	uint64_t pause_ms;
+	size_t taken = 0;
+
+	add(1);
+	destination_due(&destination);
+	connection = connections[0];
+	site = connection->settings.site;
+	carried(connection, OUTCOME_DELIVERED);
+	cr_assert(connection->is_released);
+	connection->is_releasing = true;
+	while (taken < COUNT(places) &&
+	       site_take(site, NULL, &places[taken], &pause_ms) == SITE_TAKEN)
+		taken++;
+	cr_assert(taken > 0 && taken < COUNT(places));
+	site_give(&connection->site_place);
+	cr_assert_eq(site_take(site, NULL, &places[taken++], &pause_ms),
+		     SITE_TAKEN);
+	add(1);
+	destination_due(&destination);
+	connection->settings.ended(connection->settings.owner, connection);
+	connection->is_releasing = false;
+	connection->settings.released(connection->settings.owner, connection);
+	cr_assert_eq(connections_count, 1, "there is no place");
+	while (taken > 0)
+		site_give(&places[--taken]);
+	uv_run(&loops[0].uv, UV_RUN_NOWAIT);
+	cr_expect_eq(connections_count, 2, "its turn has come");
+}
+
 Test(destination, keeps_to_a_rate)
 {
 	unsigned assigned = 0;
