@@ -200,12 +200,31 @@ resolver_value(struct slice text, struct arena *arena, void *element,
 	return address_parse(text, 53, address, fault);
 }
 
+/* No domain ends in a label of digits, and OpenSSL takes for an address more
+ * than inet_pton(3) does. */
+static bool
+is_like_address(struct slice text)
+{
+	size_t at = text.len;
+
+	while (at > 0 && ascii_is_digit(text.bytes[at - 1]))
+		at--;
+	return slice_find(text, ':') >= 0 ||
+	       (at < text.len && (at == 0 || text.bytes[at - 1] == '.'));
+}
+
 /* A leading dot stands for whatever is below. */
 bool
 certificate_name_value(struct slice text, struct arena *arena, void *element,
 		       struct fault *fault)
 {
 	*(struct slice *)element = arena_copy(arena, text);
+	if (is_like_address(text))
+		return fault_set(fault, FAULT_INPUT,
+				 "'%.*s' is an address, and names are compared: "
+				 "the address of a certificate is compared "
+				 "where the host is named by it",
+				 SLICE_ARG(text));
 	return domain_check(slice_from(text, slice_starts(text, SLICE("."))),
 			    fault);
 }

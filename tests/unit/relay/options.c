@@ -475,6 +475,10 @@ static const struct {
 	 "clear; use TLS, or 'auth_without_tls'\n"},
 	{"route \"*\" { tls = \"required\"\ntls_names = {\"a.example\"} }",
 	 "c:2: 'tls_names' needs 'tls = \"verify\"'\n"},
+	{"route \"*\" { tls = \"verify\"\ntls_names = {\"192.0.2.01\"} }",
+	 "c:2: 'tls_names': '192.0.2.01' is an address, and names are compared: "
+	 "the address of a certificate is compared where the host is named by "
+	 "it\n"},
 	{"route \"*\" { tls = \"verify\"\ntls_names = {\"*.a.example\"} }",
 	 "c:2: 'tls_names': the domain name '*.a.example': holds '*', which no "
 	 "domain name may\n"},
