@@ -38,7 +38,7 @@ void
 cache_put(struct cache *cache, struct kept *kept)
 {
 	kept->cache = cache;
-	client_pass_on(kept->client, kept_on_client, kept);
+	client_pass_on(kept->client, kept_on_client, kept, false);
 	/* The one that was used last is the first to be used again: the others
 	 * may end. */
 	list_add_first(&cache->kept, &kept->link);

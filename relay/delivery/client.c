@@ -735,12 +735,14 @@ client_is_worn(const struct client *client)
 }
 
 void
-client_pass_on(struct client *client, client_fn *event, void *owner)
+client_pass_on(struct client *client, client_fn *event, void *owner,
+	       bool has_other_host)
 {
 	ASSERT(client->state == CLIENT_IDLE);
 	ASSERT(client->attempt == NULL);
 	client->settings.event = event;
 	client->settings.owner = owner;
+	client->settings.has_other_host = has_other_host;
 }
 
 void

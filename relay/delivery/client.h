@@ -105,7 +105,8 @@ unsigned client_carried(const struct client *client); /* attempts so far */
 bool client_is_worn(const struct client *client);
 const struct client_end *client_end(const struct client *client);
 /* While nothing is carried: whose it is from now on. */
-void client_pass_on(struct client *client, client_fn *event, void *owner);
+void client_pass_on(struct client *client, client_fn *event, void *owner,
+		    bool has_other_host);
 /* While nothing is carried: says QUIT and goes by itself; no event follows. */
 void client_quit(struct client **client);
 /* In any state, at once; no event follows. */

@@ -9,7 +9,7 @@
 
 /* Conversations that one message may break before it is held to be the reason,
  * and not one connection too many. */
-#define LOST_MAX 2
+#define LOST_MAX 3
 
 static void connection_next_host(struct connection *connection);
 static void last_set(struct connection *connection,
@@ -88,17 +88,18 @@ connection_is_worn(const struct connection *connection)
 		site_is_wanted(connection->settings.site));
 }
 
-/* Gives the client what is current. False: that took no time, and nothing is
- * current any more; or another host is to take it. */
+/* Gives the client what is current. True: that took no time, and the client
+ * may have the next. False: it has it, or another host is to take it; where
+ * there is none the connection may be the owner's by now, and gone. */
 static bool
-current_carry(struct connection *connection)
+current_is_refused(struct connection *connection)
 {
 	switch (client_carry(connection->client, connection->current)) {
 	case CLIENT_CARRIES:
-		return true;
+		return false;
 	case CLIENT_REFUSES:
 		current_return(connection);
-		return false;
+		return true;
 	case CLIENT_PASSES_ON:
 		last_set(connection, &client_end(connection->client)->result);
 		client_quit(&connection->client);
@@ -127,7 +128,8 @@ connection_pump(struct connection *connection)
 		if (item == NULL)
 			return;
 		connection->current = CONTAINER(item, struct attempt, link);
-		(void)current_carry(connection);
+		if (!current_is_refused(connection))
+			return;
 	}
 }
 
@@ -301,6 +303,17 @@ host_deserves_another(struct connection *connection,
 
 static void connection_try(struct connection *connection);
 
+/* By the message that it had: the peer has said something to that, or it was
+ * the first one of a conversation that stood. Behind others it may have been
+ * closed before. */
+static bool
+has_been_broken(const struct connection *connection,
+		const struct client_end *end)
+{
+	return end->has_answered ||
+	       (end->was_ready && client_carried(connection->client) == 0);
+}
+
 static void
 connection_on_client_end(struct connection *connection)
 {
@@ -310,8 +323,8 @@ connection_on_client_end(struct connection *connection)
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
 		current_return(connection);
-	else if (connection->current != NULL && end->has_answered &&
-		 !end->is_passing)
+	else if (connection->current != NULL && !end->is_passing &&
+		 has_been_broken(connection, end))
 		connection->current->lost++;
 	try_same = host_deserves_another(connection, end);
 	is_passing = end->is_passing;
@@ -376,7 +389,7 @@ connection_on_client(void *owner, enum client_event event)
 		if (connection->current == NULL) {
 			connection_pump(connection);
 		} else if (client_is_ready(connection->client) &&
-			   !current_carry(connection)) {
+			   current_is_refused(connection)) {
 			connection_pump(connection);
 		}
 		return;
@@ -468,7 +481,8 @@ connection_adopt(struct connection *connection, struct kept *kept)
 	connection->opened_ms = kept->opened_ms;
 	connection->client = TAKE(kept->client);
 	kept_free(kept);
-	client_pass_on(connection->client, connection_on_client, connection);
+	client_pass_on(connection->client, connection_on_client, connection,
+		       choice_has_other(&connection->choice));
 }
 
 static void
