@@ -35,12 +35,25 @@ def faults(pid):
         return int(file.read().rpartition(")")[2].split()[7])
 
 
-def filled(made, count):
-    """The same, with so many deferred messages in its queue."""
+@pytest.fixture
+def filler(monkeypatch):
+    """What fills a queue; and the program as it is installed is what is looked
+    at: sanitizers keep what is freed."""
     program = os.path.join(os.path.dirname(signet.binary()),
                            "tests/bench/bench-queue")
     if not os.path.exists(program):
         pytest.skip("bench-queue is not built")
+    path = os.environ.get("PLAIN") or signet.binary()
+    symbols = subprocess.run(["readelf", "-W", "--dyn-syms", path], check=True,
+                             stdout=subprocess.PIPE).stdout
+    if b"__asan_init" in symbols:
+        pytest.skip("PLAIN names no build without sanitizers")
+    monkeypatch.setenv("SIGNET", path)
+    return program
+
+
+def filled(program, made, count):
+    """The same, with so many deferred messages in its queue."""
     subprocess.run([program, "fill", made.state_dir, str(count),
                     str(DESTINATIONS), "1000", str(LATER)],
                    stdout=subprocess.DEVNULL, check=True)
@@ -51,14 +64,14 @@ def filled(made, count):
     return made
 
 
-def test_a_deep_queue(keys, directory, relay, name_server, receiver):
+def test_a_deep_queue(filler, keys, directory, relay, name_server, receiver):
     """Twenty times the messages cost no more at the start, and no memory; a
     domain's own are found without the others; a healthy domain notices
     nothing."""
     names = name_server({"example.net": "@ IN MX 10 mx\nmx IN A 127.0.0.2"})
     cost = {}
     for count in (DESTINATIONS * 2, DESTINATIONS * 40):
-        made = filled(signet.Setup(
+        made = filled(filler, signet.Setup(
             os.path.join(directory, str(count)), keys, names.resolver), count)
         one = relay(made)
         # What it does at its start is done once it has answered.
