@@ -25,10 +25,9 @@ deliveries_done(struct list *deliveries)
 static void
 damages_done(struct list *damages)
 {
-	struct list *item;
-
-	while ((item = list_take_first(damages)) != NULL)
+	LIST_EACH (item, damages)
 		free(CONTAINER(item, struct store_damage, link));
+	list_init(damages);
 }
 
 void
