@@ -295,6 +295,15 @@ leniency(const struct session *session, struct parsed *out)
 	return session->listener->lenient ? &out->mending : NULL;
 }
 
+static bool
+is_full(const struct session *session)
+{
+	uint64_t max =
+		session_options(session)->limits.max_messages_per_session;
+
+	return max > 0 && session->messages >= max;
+}
+
 /* To who has not shown to be anybody and would have to: how he could. */
 static const struct reply *
 stranger_refusal(const struct listener_options *listener)
@@ -361,8 +370,7 @@ mail_check(const struct session *session, struct slice args,
 	     session->is_expelled) &&
 	    !principal_is_known(&session->principal))
 		return stranger_refusal(session->listener);
-	if (limits->max_messages_per_session > 0 &&
-	    session->messages >= limits->max_messages_per_session)
+	if (is_full(session))
 		return &reply_session_full;
 	/* RFC 4954 5: the first submitter, of whom nobody here needs to know;
 	 * a client that was offered AUTH may say so. */
@@ -538,6 +546,33 @@ bare_check(const struct session *session, struct slice args,
 	return args.len > 0 ? &reply_no_args : NULL;
 }
 
+/* Postfix and Sendmail ask so whether a connection that they have kept is still
+ * good, and take another where it is not; at MAIL they would defer. */
+static const struct reply *
+probe_check(const struct session *session)
+{
+	return session->transaction == NULL && is_full(session)
+		       ? &reply_session_full
+		       : NULL;
+}
+
+static const struct reply *
+rset_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	(void)out;
+	return args.len > 0 ? &reply_no_args : probe_check(session);
+}
+
+static const struct reply *
+noop_check(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	(void)args;
+	(void)out;
+	return probe_check(session);
+}
+
 static const struct reply *
 any_check(const struct session *session, struct slice args, struct parsed *out)
 {
@@ -617,11 +652,11 @@ static const struct command commands[] = {
 	{ "RCPT",     IN(MAIL) | IN(RCPT), rcpt_check,     rcpt_run,     MAIL },
 	{ "DATA",     IN(MAIL) | IN(RCPT), data_check,     data_run,     MAIL | LAST | LINES },
 	{ "BDAT",     ANYWHERE,            bdat_check,     bdat_run,     MAIL | FREE },
-	{ "RSET",     ANYWHERE,            bare_check,     rset_run,     0 },
+	{ "RSET",     ANYWHERE,            rset_check,     rset_run,     0 },
 	{ "VRFY",     ANYWHERE,            vrfy_check,     vrfy_run,     LAST },
 	{ "EXPN",     ANYWHERE,            expn_check,     NULL,         LAST },
 	{ "HELP",     ANYWHERE,            any_check,      help_run,     0 },
-	{ "NOOP",     ANYWHERE,            any_check,      noop_run,     LAST },
+	{ "NOOP",     ANYWHERE,            noop_check,     noop_run,     LAST },
 	{ "QUIT",     ANYWHERE,            bare_check,     quit_run,     FREE },
 };
 /* clang-format on */
@@ -737,8 +772,10 @@ refuse(struct session *session, const struct command *command,
 {
 	enum step step;
 
-	if ((command->flags & MAIL) == 0)
-		return session_refuse(session, refusal, SLICE_NONE);
+	if ((command->flags & MAIL) == 0) {
+		step = session_refuse(session, refusal, SLICE_NONE);
+		return refusal->code == 421 ? STEP_CLOSE : step;
+	}
 	step = session_reject(session, refusal, SLICE_NONE, argument,
 			      SLICE(refusal->text));
 	session->is_discarding = session->transaction == NULL;
