@@ -53,7 +53,7 @@ counters_write(const struct control_survey *survey, struct text *out)
 		{"messages", store.messages},
 		{"message_bytes", store.message_bytes},
 		{"incoming_bytes", store.incoming},
-		{"memory_bytes", store.memory},
+		{"memory_bytes", store.memory + store.held_memory},
 		{"damaged", store.damaged},
 	};
 

@@ -17,6 +17,35 @@
 /* One loop per core, within reason. */
 #define LOOPS_MAX 64
 
+/*
+ * What clients can make the relay hold in memory, at their worst, all at once:
+ *
+ *	RELAY_MEMORY                            the program, caches, a commit
+ *	max_sessions × SESSION_MEMORY
+ *	limits.max_memory                       bodies; what is beyond, files
+ *	limits.max_memory / HELD_SHARE          envelopes and headers; beyond, 452
+ *
+ * SESSION_MEMORY is for each session:
+ *
+ *	  8 KiB  its records, and a small heap's losses
+ *	 64      TLS: 19 while idle, a record of 16 each way, a handshake
+ *	 64      input that waits while something is under way
+ *	 32      replies that are not read (SESSION_OUTPUT_HIGH, in a buffer that
+ *	         doubles)
+ *	 16      of its envelope and header, which are counted beyond that
+ *	 72      of a body, while the budget is used up and the file is written
+ *
+ * Where max_sessions is not given there are as many as half of the machine's
+ * memory bears, or of what its control group may have: the rest is for
+ * deliveries, the signer, and the kernel.
+ */
+#define RELAY_MEMORY (64 * MIB)
+#define SESSION_MEMORY (256 * KIB)
+#define TRANSACTION_MEMORY (16 * KIB)
+#define HELD_SHARE 2
+#define SESSIONS_DEFAULT_MAX 20000
+#define SESSIONS_DEFAULT_MIN 64
+
 /* Streams. Above the high mark the producer stops until the low mark. */
 #define STREAM_INPUT_MAX (64 * KIB)
 #define STREAM_OUTPUT_HIGH (256 * KIB)

@@ -8,6 +8,7 @@
 
 #define HOSTS_MAX ((size_t)1 << 20)
 #define RESOLV_CONF_MAX ((size_t)64 << 10)
+#define CGROUP_FILE_MAX ((size_t)64 << 10)
 #define NAME_SIZE 256
 
 /* Takes a line without its comment, with one kind of space. */
@@ -120,6 +121,65 @@ machine_directory(struct text *out)
 
 	if (directory != NULL)
 		text_add_string(out, directory);
+}
+
+/* "max", or bytes. */
+static uint64_t
+limit_read(const char *mounted, struct slice group, const char *name,
+	   uint64_t memory)
+{
+	CLEAN(text_done) struct text path = {0}, value = {0};
+	uint64_t bytes;
+
+	text_addf(&path, "%s%.*s/%s", mounted, SLICE_ARG(group), name);
+	if (!conf_file_read(text_string(&path), CGROUP_FILE_MAX, &value, NULL) ||
+	    !slice_number(slice_trim(text_slice(&value)), &bytes))
+		return memory;
+	return bytes < memory ? bytes : memory;
+}
+
+/* "/a/b" is below "/a" and "". */
+static uint64_t
+group_memory(const char *mounted, struct slice group, uint64_t memory)
+{
+	while (group.len > 0 && group.bytes[group.len - 1] == '/')
+		group.len--;
+	for (;;) {
+		memory = limit_read(mounted, group, "memory.max", memory);
+		memory = limit_read(mounted, group, "memory.high", memory);
+		if (group.len == 0)
+			return memory;
+		while (group.bytes[--group.len] != '/')
+			;
+	}
+}
+
+uint64_t
+machine_memory_of(const char *mounted, struct slice cgroup, uint64_t memory)
+{
+	struct slice line;
+
+	while (slice_split(&cgroup, '\n', &line))
+		if (slice_starts(line, SLICE("0::/")))
+			return group_memory(mounted, slice_from(line, 3),
+					    memory);
+	return memory;
+}
+
+void
+machine_memory(struct text *out)
+{
+	CLEAN(text_done) struct text cgroup = {0};
+	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	uint64_t memory = pages > 0 && size > 0
+				  ? (uint64_t)pages * (uint64_t)size
+				  : UINT64_MAX;
+
+	if (conf_file_read("/proc/self/cgroup", CGROUP_FILE_MAX, &cgroup,
+			   NULL))
+		memory = machine_memory_of("/sys/fs/cgroup",
+					   text_slice(&cgroup), memory);
+	text_addf(out, "%llu", (unsigned long long)memory);
 }
 
 bool

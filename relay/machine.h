@@ -18,6 +18,13 @@ void machine_resolv_conf(struct text *out);
 /* Takes the address of the next "nameserver" line off *resolv_conf. */
 bool machine_next_resolver(struct slice *resolv_conf,
 			   struct slice *address_out);
+/* Appends how many bytes of memory there are for this process: the machine's,
+ * or what its control group (version 2) or one above may have, if that is less. */
+void machine_memory(struct text *out);
+/* The same for what /proc/self/cgroup says, below where control groups are
+ * mounted, of a machine that has so much. */
+uint64_t machine_memory_of(const char *mounted, struct slice cgroup,
+			   uint64_t memory);
 /* Whether connections may come from there. */
 bool machine_has_address(const struct address *address);
 /* Appends the current directory; nothing if it cannot be told. */

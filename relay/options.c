@@ -192,8 +192,8 @@ static const struct conf_option rows[] = {
 	  "1M", 1024, (uint64_t)64 << 20,
 	  "The largest header of a message." },
 	{ "limits.max_sessions", CONF_COUNT, FIELD(limits.max_sessions),
-	  "20000", 1, 200000,
-	  "Clients served at once, on all listeners together; the next one is told 421." },
+	  "0", 0, 200000,
+	  "Clients served at once, on all listeners together; the next one is told 421. 0: as many as half of the memory bears (of the machine or the control group) if each does its worst, 20000 at most." },
 	{ "limits.max_sessions_per_address", CONF_COUNT,
 	  FIELD(limits.max_sessions_per_address), "50", 1, 200000,
 	  "The same for one address, or one /64 of IPv6, outside the listener's allow_from." },
@@ -211,7 +211,7 @@ static const struct conf_option rows[] = {
 	  "How long auth_dovecot may say nothing while a login waits for it, which is then told to try again (454)." },
 	{ "limits.max_memory", CONF_SIZE, FIELD(limits.max_memory),
 	  "64M", (uint64_t)1 << 20, (uint64_t)1 << 40,
-	  "Memory for messages being received, all clients together; beyond it bodies go to files." },
+	  "Memory for bodies being received, all clients together; beyond it they go to files. Half as much is for envelopes and headers; beyond that 452." },
 	{ "limits.max_incoming", CONF_SIZE, FIELD(limits.max_incoming),
 	  "512M", (uint64_t)1 << 20, (uint64_t)1 << 50,
 	  "Bytes of messages being received at once, in memory and files, as far as SIZE announces them or they are there; beyond it 452. Room for one of max_message_size there always is." },
@@ -514,6 +514,7 @@ machine_add(struct conf_sources *sources)
 		{SOURCE_HOSTNAME, machine_hostname},
 		{SOURCE_RESOLV_CONF, machine_resolv_conf},
 		{SOURCE_DIRECTORY, machine_directory},
+		{SOURCE_MEMORY, machine_memory},
 	};
 
 	for (size_t i = 0; i < COUNT(settled); i++) {

@@ -80,7 +80,8 @@ struct limits_options {
 	uint64_t max_recipients;   /* per transaction */
 	uint64_t max_hops;         /* Received fields */
 	uint64_t max_header_size;  /* bytes */
-	uint64_t max_sessions;     /* inbound, all listeners together */
+	uint64_t max_sessions;     /* inbound, all listeners together; never 0
+				      once loaded */
 	uint64_t max_sessions_per_address; /* of clients outside allow_from */
 	uint64_t max_session_rate; /* a minute, likewise; 0: no limit */
 	uint64_t max_messages_per_session; /* 0: no limit */
@@ -225,7 +226,7 @@ CLEAN_POINTER(struct options, options_free)
  * file may not be read, ABSENT where `path` does not exist, else INPUT;
  * options_exit_code() has the exit code. sources_out may be NULL: it gets the
  * bytes of the file, of all that it includes, and what was taken from the
- * machine (its name, its resolvers, the current directory). */
+ * machine (its name, its resolvers, its memory, the current directory). */
 bool options_load(const char *path, struct text *errors,
 		  struct options **options_out, struct text *sources_out,
 		  struct fault *fault) MUST_USE;

@@ -139,6 +139,29 @@ resolvers_settle(const struct settler *settler)
 	options->dns.resolvers_count = count;
 }
 
+/* limits.h has the account. */
+static void
+sessions_settle(const struct settler *settler)
+{
+	struct limits_options *limits = &settler->options->limits;
+	uint64_t memory = 0, others;
+	uint64_t count = SESSIONS_DEFAULT_MIN;
+
+	if (limits->max_sessions > 0)
+		return;
+	if (!slice_number(source_of(settler, SOURCE_MEMORY), &memory))
+		memory = UINT64_MAX;
+	others = RELAY_MEMORY + limits->max_memory +
+		 limits->max_memory / HELD_SHARE;
+	if (memory / 2 > others)
+		count = (memory / 2 - others) / SESSION_MEMORY;
+	if (count < SESSIONS_DEFAULT_MIN)
+		count = SESSIONS_DEFAULT_MIN;
+	limits->max_sessions = count < SESSIONS_DEFAULT_MAX
+				       ? count
+				       : SESSIONS_DEFAULT_MAX;
+}
+
 static void
 domains_settle(const struct settler *settler)
 {
@@ -206,6 +229,7 @@ options_settle(struct options *options, const struct conf_sources *sources,
 
 	hostname_settle(&settler);
 	resolvers_settle(&settler);
+	sessions_settle(&settler);
 	domains_settle(&settler);
 	path_settle(&settler, root, "state_dir", &options->state_dir);
 	path_settle(&settler, root, "keys_dir", &options->keys.keys_dir);

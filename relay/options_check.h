@@ -12,6 +12,7 @@
 #define SOURCE_HOSTNAME "\1hostname"
 #define SOURCE_RESOLV_CONF "\1resolv.conf"
 #define SOURCE_DIRECTORY "\1directory"
+#define SOURCE_MEMORY "\1memory"
 
 /* Fills in what the configuration leaves to the machine, makes paths absolute
  * and domains lower case. */

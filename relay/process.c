@@ -131,6 +131,7 @@ limit_store(struct store *store, const struct options *options)
 
 	store_set_limits(store, &(struct store_limits){
 		.memory_bytes = limits->max_memory,
+		.held_bytes = limits->max_memory / HELD_SHARE,
 		.min_free_bytes = limits->min_free_space,
 		/* Room for one, and for what it is made while it is mended. */
 		.incoming_bytes = limits->max_incoming > one_bytes

@@ -15,24 +15,48 @@ quota_may_reserve(const struct quota *quota, uint64_t bytes)
 		    atomic_load(&quota->incoming_max));
 }
 
-bool
-quota_reserve(struct quota *quota, uint64_t bytes)
+static bool
+take(atomic_uint_fast64_t *counter, uint64_t bytes, uint64_t max)
 {
-	uint64_t max = atomic_load(&quota->incoming_max);
-	uint_fast64_t used = atomic_load(&quota->incoming);
+	uint_fast64_t used = atomic_load(counter);
 
 	do {
 		if (!fits(used, bytes, max))
 			return false;
-	} while (!atomic_compare_exchange_weak(&quota->incoming, &used,
-					       used + bytes));
+	} while (!atomic_compare_exchange_weak(counter, &used, used + bytes));
 	return true;
+}
+
+bool
+quota_reserve(struct quota *quota, uint64_t bytes)
+{
+	return take(&quota->incoming, bytes,
+		    atomic_load(&quota->incoming_max));
 }
 
 void
 quota_release(struct quota *quota, uint64_t bytes)
 {
 	ASSERT(atomic_fetch_sub(&quota->incoming, bytes) >= bytes);
+}
+
+bool
+quota_may_hold(const struct quota *quota, uint64_t bytes)
+{
+	return fits(atomic_load(&quota->held), bytes,
+		    atomic_load(&quota->held_max));
+}
+
+bool
+quota_hold(struct quota *quota, uint64_t bytes)
+{
+	return take(&quota->held, bytes, atomic_load(&quota->held_max));
+}
+
+void
+quota_let_go(struct quota *quota, uint64_t bytes)
+{
+	ASSERT(atomic_fetch_sub(&quota->held, bytes) >= bytes);
 }
 
 bool

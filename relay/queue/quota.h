@@ -16,9 +16,11 @@
 
 /* 0: no limit. */
 struct quota {
-	atomic_uint_fast64_t incoming_max, messages_max, bytes_max;
+	atomic_uint_fast64_t incoming_max, held_max, messages_max, bytes_max;
 	/* Now. */
 	atomic_uint_fast64_t incoming;        /* bytes */
+	atomic_uint_fast64_t held;            /* of them in memory, where no
+						 file takes them */
 	atomic_uint_fast64_t messages, bytes; /* on their way into the store */
 };
 
@@ -26,6 +28,11 @@ struct quota {
 bool quota_may_reserve(const struct quota *quota, uint64_t bytes);
 bool quota_reserve(struct quota *quota, uint64_t bytes);
 void quota_release(struct quota *quota, uint64_t bytes);
+
+/* The same of memory for envelopes and headers. */
+bool quota_may_hold(const struct quota *quota, uint64_t bytes);
+bool quota_hold(struct quota *quota, uint64_t bytes);
+void quota_let_go(struct quota *quota, uint64_t bytes);
 
 /* Whether the queue, which holds so much, may take one more of that many
  * bytes. */

@@ -493,8 +493,9 @@ spool_write(struct spool *spool, struct slice bytes)
 		spool_submit(spool);
 	spool->is_waiting =
 		spool->state == SPOOL_BROKEN ||
-		(spool->is_writing && spool->filling.count >=
-					      SPOOL_BATCH / BODY_CHUNK / 2);
+		(spool->is_writing &&
+		 (!has_room ||
+		  spool->filling.count >= SPOOL_BATCH / BODY_CHUNK / 2));
 	return !spool->is_waiting;
 }
 

@@ -48,6 +48,7 @@ bool store_open(const char *path, uint64_t min_free_bytes,
 struct store_limits {
 	uint64_t memory_bytes;   /* of messages in memory, all together; what
 				    is beyond goes to files. 0: all goes */
+	uint64_t held_bytes;     /* of envelopes and headers in memory */
 	uint64_t min_free_bytes; /* on the disk */
 	uint64_t incoming_bytes; /* of messages being received, wherever they
 				    lie */
@@ -64,6 +65,7 @@ enum store_lack {
 	STORE_LACKS_DISK,   /* low on space */
 	STORE_LACKS_PLACE,  /* the queue holds as much as it may */
 	STORE_LACKS_INTAKE, /* too much is being received */
+	STORE_LACKS_MEMORY, /* for envelopes and headers */
 	STORE_LACKS_COUNT,
 };
 enum store_lack store_lacks(struct store *store, uint64_t size_bytes);
@@ -73,6 +75,10 @@ enum store_lack store_lacks_for_new(struct store *store, uint64_t size_bytes);
  * would be too many. Any thread. */
 bool store_reserve(struct store *store, uint64_t bytes) MUST_USE;
 void store_release(struct store *store, uint64_t bytes);
+/* The same of memory for what goes to no file. */
+bool store_may_hold(struct store *store, uint64_t bytes);
+bool store_hold(struct store *store, uint64_t bytes) MUST_USE;
+void store_let_go(struct store *store, uint64_t bytes);
 
 /* A recipient's state, in a delivery. */
 struct delivery_recipient {
@@ -325,7 +331,8 @@ struct store_counters {
 	uint64_t messages;      /* stored, now, and their bytes: envelopes, */
 	uint64_t message_bytes; /* headers and bodies, wherever they lie */
 	uint64_t incoming;      /* bytes reserved for what is being received */
-	uint64_t memory;        /* message bytes in memory */
+	uint64_t memory;        /* message bytes in memory, */
+	uint64_t held_memory;   /* and envelopes and headers */
 };
 void store_count(const struct store *store, struct store_counters *out);
 

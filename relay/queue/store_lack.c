@@ -12,6 +12,7 @@ lack_tell(struct store *store, enum store_lack lack)
 		[STORE_LACKS_PLACE] =
 			"limits.max_queue_messages or limits.max_queue_size",
 		[STORE_LACKS_INTAKE] = "limits.max_incoming",
+		[STORE_LACKS_MEMORY] = "limits.max_memory",
 	};
 	uint_fast64_t told_ms = atomic_load(&store->lack_told_ms[lack]);
 	uint64_t now_ms = clock_now_ms();
@@ -84,6 +85,31 @@ store_release(struct store *store, uint64_t bytes)
 	quota_release(&store->quota, bytes);
 }
 
+/* For a look that may be followed by a refusal. */
+bool
+store_may_hold(struct store *store, uint64_t bytes)
+{
+	if (quota_may_hold(&store->quota, bytes))
+		return true;
+	lack_tell(store, STORE_LACKS_MEMORY);
+	return false;
+}
+
+bool
+store_hold(struct store *store, uint64_t bytes)
+{
+	if (quota_hold(&store->quota, bytes))
+		return true;
+	lack_tell(store, STORE_LACKS_MEMORY);
+	return false;
+}
+
+void
+store_let_go(struct store *store, uint64_t bytes)
+{
+	quota_let_go(&store->quota, bytes);
+}
+
 void
 store_set_limits(struct store *store, const struct store_limits *limits)
 {
@@ -91,6 +117,7 @@ store_set_limits(struct store *store, const struct store_limits *limits)
 
 	atomic_store(&store->space.min_free_bytes, limits->min_free_bytes);
 	atomic_store(&quota->incoming_max, limits->incoming_bytes);
+	atomic_store(&quota->held_max, limits->held_bytes);
 	atomic_store(&quota->messages_max, limits->messages);
 	atomic_store(&quota->bytes_max, limits->bytes);
 	spool_room_limit(store->room, limits->memory_bytes);
@@ -109,6 +136,7 @@ store_count(const struct store *store, struct store_counters *out)
 		.bytes = engine_used_bytes(store->engine),
 		.incoming = atomic_load(&store->quota.incoming),
 		.memory = spool_room_memory(store->room),
+		.held_memory = atomic_load(&store->quota.held),
 	};
 	engine_count(store->engine, &out->deliveries, &out->due, &out->held);
 	engine_count_messages(store->engine, &out->messages,

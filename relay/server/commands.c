@@ -421,7 +421,12 @@ rcpt_check(const struct session *session, struct slice args,
 				 session->principal.account,
 				 session->share->rates, USE_RECIPIENT))
 		return &reply_recipients_rate;
-	return NULL;
+	return transaction_lacks_memory(
+		transaction,
+		&(struct recipient){
+			.address = out->rcpt.path.address,
+			.destination = SLICE(out->rcpt.destination),
+			.orcpt = out->rcpt.orcpt});
 }
 
 static enum step

@@ -14,6 +14,10 @@ static const struct reply reply_queue_full = {
 	452, "4.3.1",
 	"The queue holds as much as it may (limits.max_queue_messages, "
 	"max_queue_size), try again later"};
+static const struct reply reply_no_memory = {
+	452, "4.3.1",
+	"Too much memory is in use for envelopes and headers "
+	"(limits.max_memory), try again later"};
 const struct reply transaction_reply_intake = {
 	452, "4.3.1",
 	"Too much mail is being received at once (limits.max_incoming), try "
@@ -101,6 +105,7 @@ transaction_lack(enum store_lack lack)
 		[STORE_LACKS_DISK] = &reply_no_room,
 		[STORE_LACKS_PLACE] = &reply_queue_full,
 		[STORE_LACKS_INTAKE] = &transaction_reply_intake,
+		[STORE_LACKS_MEMORY] = &reply_no_memory,
 	};
 
 	return replies[lack];
@@ -125,9 +130,57 @@ transaction_reserve(struct transaction *transaction, uint64_t bytes)
 	return true;
 }
 
+/* What it has to take from the store to have that much in memory. */
+static size_t
+lacking(const struct transaction *transaction, size_t weight)
+{
+	size_t has = TRANSACTION_MEMORY + transaction->held;
+
+	if (weight <= has)
+		return 0;
+	return (weight - has + TRANSACTION_MEMORY - 1) / TRANSACTION_MEMORY *
+	       TRANSACTION_MEMORY;
+}
+
+static bool
+hold(struct transaction *transaction, size_t weight)
+{
+	size_t more = lacking(transaction, weight);
+
+	if (more == 0)
+		return true;
+	if (!store_hold(transaction->setup.store, more))
+		return false;
+	transaction->held += more;
+	return true;
+}
+
+/* Twice itself while the list grows. */
+static size_t
+recipient_weight(const struct recipient *recipient)
+{
+	return 2 * sizeof(*recipient) + recipient->address.len +
+	       recipient->destination.len + recipient->orcpt.len;
+}
+
+const struct reply *
+transaction_lacks_memory(const struct transaction *transaction,
+			 const struct recipient *recipient)
+{
+	size_t weight = transaction->envelope_weight +
+			recipient_weight(recipient);
+	size_t more = lacking(transaction, weight);
+
+	return more == 0 || store_may_hold(transaction->setup.store, more)
+		       ? NULL
+		       : &reply_no_memory;
+}
+
 static void
 release(struct transaction *transaction)
 {
+	store_let_go(transaction->setup.store, transaction->held);
+	transaction->held = 0;
 	store_release(transaction->setup.store, transaction->reserved);
 	transaction->reserved = 0;
 }
@@ -198,6 +251,10 @@ transaction_recipient(struct transaction *transaction,
 	added = &message->recipients[message->recipients_count - 1];
 	added->orcpt = arena_copy(&message->arena, recipient->orcpt);
 	added->notify = recipient->notify;
+	transaction->envelope_weight += recipient_weight(recipient);
+	/* There was room when it was judged; if there is none any more the next
+	 * one meets with that. */
+	(void)hold(transaction, transaction->envelope_weight);
 }
 
 size_t
@@ -248,6 +305,8 @@ refuse(struct transaction *transaction, const struct reply *reply,
 {
 	ASSERT(transaction->phase == PHASE_BYTES);
 	transaction->phase = PHASE_REFUSED;
+	/* Where data waits for room there will be no other event. */
+	transaction->is_blocked = false;
 	transaction->refusal = reply;
 	transaction->refusal_extra = arena_copy(&transaction->arena, extra);
 	text_add(&transaction->reason, reason);
@@ -343,8 +402,6 @@ on_failed(void *owner, enum outcome_trouble trouble, const struct fault *fault)
 				    SLICE(fault->text));
 		return;
 	}
-	/* Where data waited for room there will be no other event. */
-	transaction->is_blocked = false;
 	refuse(transaction, reply, SLICE_NONE, SLICE(fault->text));
 	transaction->setup.drained(transaction->setup.owner);
 }
@@ -486,6 +543,26 @@ refuse_header(struct transaction *transaction)
 	       SLICE("limits.max_header_size"));
 }
 
+/* What of the header is in memory: in a buffer that has doubled, and once more
+ * as far as it is to be signed; held back as a whole where From is rewritten. */
+static size_t
+header_weight(const struct transaction *transaction)
+{
+	if (rewrites_from(transaction) && !transaction->rewriter.is_passing)
+		return 3 * transaction->size;
+	return 3 * transaction->message->body.header_len;
+}
+
+static void
+hold_header(struct transaction *transaction)
+{
+	if (transaction->phase == PHASE_BYTES &&
+	    !hold(transaction, transaction->envelope_weight +
+				       header_weight(transaction)))
+		refuse(transaction, &reply_no_memory, SLICE_NONE,
+		       SLICE("limits.max_memory"));
+}
+
 /* As it is to be. */
 static void
 keep(struct transaction *transaction, struct slice bytes)
@@ -555,6 +632,7 @@ take(void *owner, struct slice bytes)
 		rewrite(transaction, bytes);
 	else
 		keep(transaction, bytes);
+	hold_header(transaction);
 	return !transaction->is_blocked;
 }
 

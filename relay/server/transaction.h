@@ -73,6 +73,10 @@ transaction_options(const struct transaction *transaction);
 
 /* What is answered where the store lacks something; NULL: it does not. */
 const struct reply *transaction_lack(enum store_lack lack);
+/* One recipient more would need memory that there is not; NULL: there is. */
+const struct reply *
+transaction_lacks_memory(const struct transaction *transaction,
+			 const struct recipient *recipient);
 /* The same for this message, before its bytes come. */
 const struct reply *transaction_room(const struct transaction *transaction);
 

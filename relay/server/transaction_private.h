@@ -44,6 +44,8 @@ struct transaction {
 	uint64_t size;           /* of its bytes so far */
 	uint64_t announced;      /* by MAIL's SIZE */
 	uint64_t reserved;       /* of the store */
+	size_t envelope_weight;  /* memory, about */
+	size_t held;             /* of the store, for envelope and header */
 	bool is_blocked;         /* until it has drained */
 	struct prepare_facts facts;
 	bool adds_date, adds_message_id;

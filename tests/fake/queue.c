@@ -8,7 +8,7 @@
 
 static enum fault_kind failing[FAKE_PARTS];
 static bool is_full;
-static uint64_t incoming, incoming_max;
+static uint64_t incoming, incoming_max, held, held_max;
 static size_t spool_at_once;
 static size_t stored;
 static struct text last;
@@ -51,6 +51,12 @@ fake_queue_incoming_max(uint64_t bytes)
 }
 
 void
+fake_queue_held_max(uint64_t bytes)
+{
+	held_max = bytes;
+}
+
+void
 fake_queue_slow(size_t bytes)
 {
 	spool_at_once = bytes;
@@ -81,8 +87,8 @@ fake_queue_forget(void)
 	ASSERT(order_open == NULL);
 	ASSERT(spool_open == NULL);
 	memset(failing, 0, sizeof(failing));
-	ASSERT(incoming == 0);
-	incoming_max = 0;
+	ASSERT(incoming == 0 && held == 0);
+	incoming_max = held_max = 0;
 	is_full = false;
 	spool_at_once = 0;
 	stored = 0;
@@ -262,6 +268,30 @@ store_reserve(struct store *store, uint64_t bytes)
 		return false;
 	incoming += bytes;
 	return true;
+}
+
+bool
+store_may_hold(struct store *store, uint64_t bytes)
+{
+	(void)store;
+	return held_max == 0 || held + bytes <= held_max;
+}
+
+bool
+store_hold(struct store *store, uint64_t bytes)
+{
+	if (!store_may_hold(store, bytes))
+		return false;
+	held += bytes;
+	return true;
+}
+
+void
+store_let_go(struct store *store, uint64_t bytes)
+{
+	(void)store;
+	ASSERT(held >= bytes);
+	held -= bytes;
 }
 
 void

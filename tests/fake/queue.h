@@ -14,6 +14,8 @@ void fake_queue_fail(enum fake_part part, enum fault_kind kind);
 void fake_queue_is_full(bool is_full);
 /* Of what is being received; 0: no limit. */
 void fake_queue_incoming_max(uint64_t bytes);
+/* Of envelopes and headers in memory; 0: no limit. */
+void fake_queue_held_max(uint64_t bytes);
 /* The spool takes this many bytes at a time, then has to drain. 0: all. */
 void fake_queue_slow(size_t bytes);
 /* Answers one thing that was asked. False: nothing is under way. */

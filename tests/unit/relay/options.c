@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "relay/machine.h"
 #include "relay/options_check.h"
 #include "tests/unit/relay/options_stand.h"
 
@@ -553,47 +552,42 @@ Test(options, a_file_that_may_not_be_read_is_denied)
 
 /* ---- the machine ---- */
 
-static const struct {
-	const char *name, *hosts, *full;
-} host_rows[] = {
-	{"mx.example.com", "127.0.0.1 other.example", "mx.example.com"},
-	{"mx", "", "mx"},
-	{"mx", "127.0.1.1\tmx.example.com\tmx\n", "mx.example.com"},
-	{"mx", "127.0.1.1 mx mx.example.com # x", "mx.example.com"},
-	{"mx", "127.0.1.1 a.example a\n::1 MX.example.com MX",
-	 "MX.example.com"},
-	{"mx", "# 127.0.1.1 mx.example.com mx\n", "mx"},
-	{"mx", "mx.example.com mx\n", "mx"},
-	{"mx", "127.0.1.1 mx.example.com mxx\n", "mx"},
+static const struct sessions_row {
+	const char *name, *text, *memory;
+	uint64_t sessions;
+} sessions_rows[] = {
+	{"said", "limits { max_sessions = 7 }", "1", 7},
+	{"512 MB", "", "536870912", (256 - 64 - 96) * 4},
+	{"4 GB", "", "4294967296", (2048 - 64 - 96) * 4},
+	{"more for messages", "limits { max_memory = \"100M\" }", "536870912",
+	 (256 - 64 - 150) * 4},
+	{"hardly any", "", "1000", 64},
+	{"a lot", "", "1099511627776", 20000},
+	{"not known", "", "", 20000},
 };
 
-Test(options, finds_the_full_name)
+Test(options, as_many_sessions_as_half_of_the_memory_bears)
 {
-	for (size_t i = 0; i < COUNT(host_rows); i++) {
-		CLEAN(text_done) struct text out = {0};
+	for (size_t i = 0; i < COUNT(sessions_rows); i++) {
+		const struct sessions_row *row = &sessions_rows[i];
+		CLEAN(conf_sources_done) struct conf_sources sources = {0};
+		struct options *options = NULL;
+		struct fault fault = {0};
 
-		machine_full_name(SLICE(host_rows[i].name),
-				  SLICE(host_rows[i].hosts), &out);
-		cr_expect_str_eq(text_string(&out), host_rows[i].full);
+		conf_sources_add(&sources, SLICE("(made)"), SLICE(row->text));
+		conf_sources_add(&sources, SLICE(SOURCE_HOSTNAME),
+				 SLICE("mx.example.com"));
+		conf_sources_add(&sources, SLICE(SOURCE_RESOLV_CONF),
+				 SLICE_NONE);
+		conf_sources_add(&sources, SLICE(SOURCE_DIRECTORY), SLICE("/"));
+		conf_sources_add(&sources, SLICE(SOURCE_MEMORY),
+				 SLICE(row->memory));
+		cr_assert(options_parse(text_slice(&sources.bytes), &options,
+					&fault),
+			  "%s: %s", row->name, fault.text);
+		cr_expect_eq(options->limits.max_sessions, row->sessions,
+			     "%s: %zu", row->name,
+			     (size_t)options->limits.max_sessions);
+		options_free(options);
 	}
-}
-
-Test(options, reads_resolv_conf)
-{
-	struct slice rest = SLICE("# x\nsearch example.com\n"
-				  "nameserver 192.0.2.1 # no\n"
-				  "  nameserver\t2001:db8::1\r\n"
-				  ";nameserver 192.0.2.9\nnameserver\n"
-				  "nameservers 192.0.2.9\n"
-				  "nameserver fe80::1%eth0");
-	static const char *const found[] = {"192.0.2.1", "2001:db8::1",
-					    "fe80::1%eth0"};
-	struct slice address;
-
-	for (size_t i = 0; i < COUNT(found); i++) {
-		cr_assert(machine_next_resolver(&rest, &address));
-		cr_expect(slice_eq(address, SLICE(found[i])), "%.*s",
-			  SLICE_ARG(address));
-	}
-	cr_expect_not(machine_next_resolver(&rest, &address));
 }

@@ -22,6 +22,7 @@
  *	full yes|no      the store's answer to "do you accept?"
  *	deaf yes|no      the client reads no replies
  *	incoming BYTES   that may be received at once
+ *	held BYTES       of envelopes and headers that may be in memory
  *	slow COUNT       the spool drains after so many octets
  *	stored COUNT     messages in the store by now
  *	= TEXT           stands in the message stored last; >= RAW likewise
@@ -705,6 +706,9 @@ say(struct slice word, struct slice rest, struct slice whole)
 	} else if (slice_eq(word, SLICE("incoming"))) {
 		cr_assert(slice_number(rest, &number));
 		fake_queue_incoming_max(number);
+	} else if (slice_eq(word, SLICE("held"))) {
+		cr_assert(slice_number(rest, &number));
+		fake_queue_held_max(number);
 	} else if (slice_eq(word, SLICE("slow"))) {
 		cr_assert(slice_number(rest, &number));
 		fake_queue_slow(number);
