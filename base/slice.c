@@ -248,6 +248,15 @@ text_clear(struct text *text)
 		text->bytes[0] = '\0';
 }
 
+void
+text_fit(struct text *text)
+{
+	if (text->size <= text->len + 1)
+		return;
+	text->size = text->len + 1;
+	text->bytes = memory_grow(text->bytes, text->size);
+}
+
 char *
 text_room(struct text *text, size_t len)
 {

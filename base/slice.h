@@ -112,6 +112,7 @@ void text_done(struct text *text);  /* frees; the text is empty again */
 /* The same for what nobody is to find in freed memory. */
 void secret_cleanse(struct text *secret);
 void text_clear(struct text *text); /* keeps the memory */
+void text_fit(struct text *text);   /* gives back what it does not use */
 void text_add(struct text *text, struct slice bytes);
 void text_add_byte(struct text *text, char byte);
 void text_add_string(struct text *text, const char *string);

@@ -10,6 +10,9 @@
  * nothing between; a loop belongs to one thread. */
 static _Thread_local char read_buffer[STREAM_INPUT_MAX];
 
+/* Memory that input may hold beside what it is. */
+#define KEPT_SLACK (8 * KIB)
+
 static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer);
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer);
 static void on_turn(uv_timer_t *timer);
@@ -87,6 +90,9 @@ settle_input(struct stream *stream)
 	}
 	text_add(&stream->kept, stream->borrowed);
 	stream->borrowed = SLICE_NONE;
+	/* It may wait for long, with room for a whole record of TLS. */
+	if (stream->kept.size - stream->kept.len > KEPT_SLACK)
+		text_fit(&stream->kept);
 }
 
 void

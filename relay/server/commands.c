@@ -4,6 +4,7 @@
 #include "relay/server/authentication.h"
 #include "relay/server/envelope.h"
 #include "relay/server/front.h"
+#include "relay/server/intake.h"
 #include "relay/server/rewriting.h"
 
 #define IN(state) (1u << SESSION_##state)
@@ -479,26 +480,12 @@ data_run(struct session *session, const struct parsed *parsed)
 	(void)parsed;
 	transaction_data(session->transaction, TRANSACTION_DATA);
 	session->lf = (struct wire_lf){0};
+	session->data_octets = 0;
 	session_enter(session, SESSION_DATA);
 	return session_reply(session, &reply_go_on, SLICE_NONE);
 }
 
 /* --- BDAT: RFC 3030 2 --- */
-
-/* "1000", "1000 LAST" */
-static bool
-chunk_parse(struct slice args, struct chunk *out)
-{
-	struct slice rest = args, size;
-
-	if (!slice_split(&rest, ' ', &size) || size.len > CHUNK_DIGITS_MAX ||
-	    !slice_number(size, &out->size))
-		return false;
-	rest = slice_trim(rest);
-	out->is_last = slice_eq_nocase(rest, SLICE("LAST"));
-	out->left = out->size;
-	return out->is_last || rest.len == 0;
-}
 
 static const struct reply *
 chunk_refusal(const struct session *session)
@@ -520,7 +507,7 @@ static const struct reply *
 bdat_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
-	out->chunk.is_malformed = !chunk_parse(args, &out->chunk);
+	out->chunk.is_malformed = !intake_chunk_parse(args, &out->chunk);
 	out->chunk.refusal = chunk_refusal(session);
 	return NULL;
 }
@@ -531,6 +518,10 @@ bdat_run(struct session *session, const struct parsed *parsed)
 	if (parsed->chunk.is_malformed) {
 		/* Nobody knows where the next command begins. */
 		session_refuse(session, &reply_bad_chunk, SLICE_NONE);
+		return STEP_CLOSE;
+	}
+	if (intake_is_endless(session, parsed->chunk.size)) {
+		session_refuse(session, &intake_reply_endless, SLICE_NONE);
 		return STEP_CLOSE;
 	}
 	session->chunk = parsed->chunk;
@@ -666,22 +657,6 @@ static const struct command commands[] = {
 };
 /* clang-format on */
 
-/* A browser that was talked into speaking to us: what it posts must not be
- * taken for commands. */
-static const char *const foreign_verbs[] = {
-	"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH",
-	"TRACE", "PRI",
-};
-
-static bool
-is_foreign(struct slice verb)
-{
-	for (size_t i = 0; i < COUNT(foreign_verbs); i++)
-		if (slice_eq_nocase(verb, SLICE(foreign_verbs[i])))
-			return true;
-	return false;
-}
-
 static const struct command *
 command_find(struct slice line, struct slice *verb_out, struct slice *args_out)
 {
@@ -796,7 +771,7 @@ command_run(struct session *session, struct slice line)
 	struct slice verb, args;
 	const struct command *command = command_find(line, &verb, &args);
 
-	if (command == NULL && is_foreign(verb)) {
+	if (command == NULL && conduct_is_foreign(verb)) {
 		session_refuse(session, &reply_foreign, SLICE_NONE);
 		return STEP_CLOSE;
 	}

@@ -37,3 +37,17 @@ conduct_idled(struct conduct *conduct, bool is_stranger)
 {
 	return !is_stranger || ++conduct->idle < CONDUCT_IDLE_MAX;
 }
+
+static const char *const foreign_verbs[] = {
+	"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH",
+	"TRACE", "PRI",
+};
+
+bool
+conduct_is_foreign(struct slice verb)
+{
+	for (size_t i = 0; i < COUNT(foreign_verbs); i++)
+		if (slice_eq_nocase(verb, SLICE(foreign_verbs[i])))
+			return true;
+	return false;
+}

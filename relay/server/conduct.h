@@ -37,4 +37,8 @@ bool conduct_refused(struct conduct *conduct, const struct reply *reply,
 bool conduct_refused_behind(struct conduct *conduct, bool is_stranger);
 bool conduct_idled(struct conduct *conduct, bool is_stranger);
 
+/* A word of HTTP. A browser may have been talked into speaking to us: what it
+ * posts must not be taken for commands. */
+bool conduct_is_foreign(struct slice verb);
+
 #endif

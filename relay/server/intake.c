@@ -176,6 +176,17 @@ extend_deadline(struct session *session, size_t octets)
 	session_progressed(session, until_ms);
 }
 
+const struct reply intake_reply_endless = {
+	552, "5.3.4",
+	"Message is twice as large as the limit that EHLO gives as SIZE "
+	"(limits.max_message_size); closing the connection"};
+
+bool
+intake_is_endless(const struct session *session, uint64_t octets)
+{
+	return octets / 2 > session_options(session)->limits.max_message_size;
+}
+
 static enum step
 refused_data(struct session *session)
 {
@@ -218,10 +229,15 @@ intake_data(struct session *session)
 		status = transaction_read(session->transaction,
 					  stream_input(session->stream), &used);
 	stream_consume(session->stream, used);
+	session->data_octets += used;
 	switch (status) {
 	case TRANSACTION_MORE:
 		extend_deadline(session, used);
-		return STEP_NEXT;
+		if (!intake_is_endless(session, session->data_octets))
+			return STEP_NEXT;
+		answer(session, &intake_reply_endless, SLICE_NONE,
+		       SLICE("limits.max_message_size"));
+		return STEP_CLOSE;
 	case TRANSACTION_BLOCKED:
 		extend_deadline(session, used);
 		return STEP_WAIT;
@@ -232,6 +248,20 @@ intake_data(struct session *session)
 		return refused_data(session);
 	}
 	return STEP_CLOSE;
+}
+
+bool
+intake_chunk_parse(struct slice args, struct chunk *out)
+{
+	struct slice rest = args, size;
+
+	if (!slice_split(&rest, ' ', &size) || size.len > CHUNK_DIGITS_MAX ||
+	    !slice_number(size, &out->size))
+		return false;
+	rest = slice_trim(rest);
+	out->is_last = slice_eq_nocase(rest, SLICE("LAST"));
+	out->left = out->size;
+	return out->is_last || rest.len == 0;
 }
 
 /* A chunk that came before its time, or for which there is no room. */

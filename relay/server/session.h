@@ -118,6 +118,7 @@ struct session {
 	struct conduct conduct;
 	uint64_t messages; /* begun */
 	uint64_t data_until_ms;
+	uint64_t data_octets;  /* of DATA, so far */
 	struct chunk chunk;
 	bool is_discarding; /* MAIL or a chunk was refused: what the client has
 			       sent behind it is no error of its own */

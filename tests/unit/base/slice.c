@@ -134,3 +134,18 @@ Test(text, taken_bytes_are_the_callers)
 	cr_expect_null(text.bytes);
 	free(bytes);
 }
+
+Test(text, gives_back_what_it_does_not_use)
+{
+	CLEAN(text_done) struct text text = {0};
+
+	text_fit(&text);
+	cr_expect_eq(text.size, 0);
+	text_room(&text, 5000);
+	text_add_string(&text, "kept");
+	text_fit(&text);
+	cr_expect_eq(text.size, 5);
+	cr_expect_str_eq(text_string(&text), "kept");
+	text_add_string(&text, ", and more");
+	cr_expect_str_eq(text_string(&text), "kept, and more");
+}
