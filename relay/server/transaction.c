@@ -8,20 +8,6 @@
 #include "relay/server/account.h"
 
 static const struct reply reply_queued = {250, "2.0.0", "Ok: queued as "};
-static const struct reply reply_no_room = {
-	452, "4.3.1", "Insufficient system storage, try again later"};
-static const struct reply reply_queue_full = {
-	452, "4.3.1",
-	"The queue holds as much as it may (limits.max_queue_messages, "
-	"max_queue_size), try again later"};
-static const struct reply reply_no_memory = {
-	452, "4.3.1",
-	"Too much memory is in use for envelopes and headers "
-	"(limits.max_memory), try again later"};
-const struct reply transaction_reply_intake = {
-	452, "4.3.1",
-	"Too much mail is being received at once (limits.max_incoming), try "
-	"again later"};
 const struct reply transaction_reply_local_error = {
 	451, "4.3.0", "Local error in processing, try again later"};
 static const struct reply reply_signing_failed = {
@@ -95,96 +81,6 @@ transaction_new(const struct transaction_setup *setup,
 	return transaction;
 }
 
-/* --- room --- */
-
-const struct reply *
-transaction_lack(enum store_lack lack)
-{
-	static const struct reply *const replies[STORE_LACKS_COUNT] = {
-		[STORE_LACKS_TIME] = &reply_no_room,
-		[STORE_LACKS_DISK] = &reply_no_room,
-		[STORE_LACKS_PLACE] = &reply_queue_full,
-		[STORE_LACKS_INTAKE] = &transaction_reply_intake,
-		[STORE_LACKS_MEMORY] = &reply_no_memory,
-	};
-
-	return replies[lack];
-}
-
-const struct reply *
-transaction_room(const struct transaction *transaction)
-{
-	return transaction_lack(store_lacks_for_new(
-		transaction->setup.store, transaction->announced));
-}
-
-bool
-transaction_reserve(struct transaction *transaction, uint64_t bytes)
-{
-	if (bytes <= transaction->reserved)
-		return true;
-	if (!store_reserve(transaction->setup.store,
-			   bytes - transaction->reserved))
-		return false;
-	transaction->reserved = bytes;
-	return true;
-}
-
-/* What it has to take from the store to have that much in memory. */
-static size_t
-lacking(const struct transaction *transaction, size_t weight)
-{
-	size_t has = TRANSACTION_MEMORY + transaction->held;
-
-	if (weight <= has)
-		return 0;
-	return (weight - has + TRANSACTION_MEMORY - 1) / TRANSACTION_MEMORY *
-	       TRANSACTION_MEMORY;
-}
-
-static bool
-hold(struct transaction *transaction, size_t weight)
-{
-	size_t more = lacking(transaction, weight);
-
-	if (more == 0)
-		return true;
-	if (!store_hold(transaction->setup.store, more))
-		return false;
-	transaction->held += more;
-	return true;
-}
-
-/* Twice itself while the list grows. */
-static size_t
-recipient_weight(const struct recipient *recipient)
-{
-	return 2 * sizeof(*recipient) + recipient->address.len +
-	       recipient->destination.len + recipient->orcpt.len;
-}
-
-const struct reply *
-transaction_lacks_memory(const struct transaction *transaction,
-			 const struct recipient *recipient)
-{
-	size_t weight = transaction->envelope_weight +
-			recipient_weight(recipient);
-	size_t more = lacking(transaction, weight);
-
-	return more == 0 || store_may_hold(transaction->setup.store, more)
-		       ? NULL
-		       : &reply_no_memory;
-}
-
-static void
-release(struct transaction *transaction)
-{
-	store_let_go(transaction->setup.store, transaction->held);
-	transaction->held = 0;
-	store_release(transaction->setup.store, transaction->reserved);
-	transaction->reserved = 0;
-}
-
 /* Where what follows is the signer's to do, a put is not far. */
 static void
 expect_put(struct transaction *transaction)
@@ -204,7 +100,7 @@ expect_put_no_more(struct transaction *transaction)
 static void
 transaction_free(struct transaction *transaction)
 {
-	release(transaction);
+	transaction_release(transaction);
 	expect_put_no_more(transaction);
 	version_cancel(&transaction->version);
 	message_unref(transaction->message);
@@ -251,10 +147,10 @@ transaction_recipient(struct transaction *transaction,
 	added = &message->recipients[message->recipients_count - 1];
 	added->orcpt = arena_copy(&message->arena, recipient->orcpt);
 	added->notify = recipient->notify;
-	transaction->envelope_weight += recipient_weight(recipient);
+	transaction->envelope_weight += transaction_recipient_weight(recipient);
 	/* There was room when it was judged; if there is none any more the next
 	 * one meets with that. */
-	(void)hold(transaction, transaction->envelope_weight);
+	(void)transaction_hold(transaction, transaction->envelope_weight);
 }
 
 size_t
@@ -311,7 +207,7 @@ refuse(struct transaction *transaction, const struct reply *reply,
 	transaction->refusal_extra = arena_copy(&transaction->arena, extra);
 	text_add(&transaction->reason, reason);
 	version_cancel(&transaction->version);
-	release(transaction);
+	transaction_release(transaction);
 }
 
 static void
@@ -343,7 +239,7 @@ on_stored(struct store_put *put, const struct fault *fault)
 	if (fault != NULL) {
 		transaction_give_up(transaction,
 				    fault->kind == FAULT_LIMIT
-					    ? &reply_no_room
+					    ? &transaction_reply_no_room
 					    : &transaction_reply_local_error,
 				    SLICE_NONE, SLICE(fault->text));
 		return;
@@ -395,7 +291,7 @@ on_failed(void *owner, enum outcome_trouble trouble, const struct fault *fault)
 	if (trouble == TROUBLE_UNSIGNED)
 		reply = &reply_signing_failed;
 	else if (fault->kind == FAULT_LIMIT)
-		reply = &reply_no_room;
+		reply = &transaction_reply_no_room;
 	if (transaction->phase == PHASE_FINISHING ||
 	    transaction->pass != NULL) {
 		transaction_give_up(transaction, reply, SLICE_NONE,
@@ -557,9 +453,9 @@ static void
 hold_header(struct transaction *transaction)
 {
 	if (transaction->phase == PHASE_BYTES &&
-	    !hold(transaction, transaction->envelope_weight +
+	    !transaction_hold(transaction, transaction->envelope_weight +
 				       header_weight(transaction)))
-		refuse(transaction, &reply_no_memory, SLICE_NONE,
+		refuse(transaction, &transaction_reply_no_memory, SLICE_NONE,
 		       SLICE("limits.max_memory"));
 }
 

@@ -81,8 +81,6 @@ size_t transaction_header_max(const struct transaction *transaction);
 void transaction_make(struct transaction *transaction, size_t header_max);
 /* No more bytes will come, and none will be changed: signed and stored. */
 void transaction_finish(struct transaction *transaction);
-/* That many bytes are to be kept, or kept already. */
-bool transaction_reserve(struct transaction *transaction, uint64_t bytes);
 /* Tells at once; behind the end of data. */
 void transaction_give_up(struct transaction *transaction,
 			 const struct reply *reply, struct slice extra,
@@ -90,6 +88,18 @@ void transaction_give_up(struct transaction *transaction,
 
 extern const struct reply transaction_reply_local_error;
 extern const struct reply transaction_reply_unsigned;
+
+/* --- transaction_room.c --- */
+
+/* That many bytes are to be kept, or kept already. */
+bool transaction_reserve(struct transaction *transaction, uint64_t bytes);
+/* So much memory is needed for envelope and header. */
+bool transaction_hold(struct transaction *transaction, size_t weight);
+size_t transaction_recipient_weight(const struct recipient *recipient);
+void transaction_release(struct transaction *transaction);
+
+extern const struct reply transaction_reply_no_room;
+extern const struct reply transaction_reply_no_memory;
 extern const struct reply transaction_reply_intake;
 
 /* --- second_pass.c --- */
