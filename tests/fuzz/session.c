@@ -10,7 +10,8 @@
  *	  that end in CRLF, without a CR, LF or NUL anywhere else, and is no
  *	  longer than what is let in and what we add to it;
  *	- the conversation does not depend on how its bytes were cut, but where
- *	  a message comes before its 354, which ends it.
+ *	  commands or a message come before the reply that they have to wait
+ *	  for, which ends it.
  *
  * The first two octets set up the listener (enum flag), the third one says how
  * the rest is cut.
@@ -70,7 +71,7 @@ static struct tls_context *contexts[1];
 static struct users *users[1];
 static struct policy *policy;
 static size_t sessions, stored, random_state;
-static bool is_hasty; /* a message came before its 354 */
+static bool is_hasty; /* something came before its turn */
 
 /* --- what the session is linked with --- */
 
@@ -353,7 +354,8 @@ end(struct text *replies)
 		fake_stream_vanish();
 	settle();
 	queued = take_replies(replies);
-	is_hasty = fake_log_count("a message before its 354", NULL) > 0;
+	is_hasty = fake_log_count("a message before its 354", NULL) > 0 ||
+		   fake_log_count("commands before their turn", NULL) > 0;
 	if (!is_hasty)
 		take_body(replies);
 	ASSERT(queued <= stored);
