@@ -122,6 +122,7 @@
 #define STORE_READERS 2           /* threads for reads of the store */
 #define STORE_READS_MAX 16384     /* waiting for them */
 #define STORE_LACK_TELL_MS (1 * MINUTE) /* why mail is refused, in the log */
+#define CROWD_TELL_MS (1 * MINUTE)      /* and why connections are */
 #define STORE_SPACE_CHECK_MS 200  /* how long a look at the disk is good for */
 #define STORE_READERS_CHECK_MS (1 * MINUTE) /* for ones that have died */
 /* Of the two checks at start. */

@@ -23,6 +23,9 @@ struct server {
 	size_t shares_count;
 	size_t next_share;
 	struct acceptor *acceptor; /* the first share's loop's */
+	/* Its thread's: clients turned away since that was told last. */
+	unsigned long long crowd;
+	uint64_t crowd_told_ms; /* 0: never */
 	struct worker *logins;
 	struct offenders *offenders;
 	struct census *census;
@@ -180,6 +183,24 @@ accepting(const struct server *server)
 	return &server->shares[0];
 }
 
+/* Not of every one: who floods a listener would fill the log as well. */
+static void
+crowd_tell(struct server *server)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	server->crowd++;
+	if (server->crowd_told_ms != 0 &&
+	    now_ms < server->crowd_told_ms + CROWD_TELL_MS)
+		return;
+	log_note(LOG_LEVEL_WARNING, "refused",
+		 "limits.max_sessions clients are connected: %llu turned away "
+		 "since this was said last",
+		 server->crowd);
+	server->crowd = 0;
+	server->crowd_told_ms = now_ms;
+}
+
 static void
 deal(void *owner, int descriptor, struct generation *generation,
      size_t listener)
@@ -191,8 +212,7 @@ deal(void *owner, int descriptor, struct generation *generation,
 	if (atomic_load(&server->count) >
 	    generation->options->limits.max_sessions) {
 		acceptor_refuse(descriptor, generation, listener);
-		log_note(LOG_LEVEL_WARNING, "refused",
-			 "limits.max_sessions clients are connected");
+		crowd_tell(server);
 		return;
 	}
 	atomic_fetch_add(&share->count, 1);

@@ -35,6 +35,21 @@ def greeted(world, **options):
     return client
 
 
+def test_more_clients_than_there_are_places(world):
+    """Each is told, and the log is not filled."""
+    world.setup.limits = "max_sessions = 1"
+    world.start()
+    with greeted(world) as first:
+        for _ in range(5):
+            other = Client(world.relay.port, greet=False)
+            Client.check(other.reply(), 421, "4.7.0", "one too many")
+            other.expect_closed()
+        first.expect("NOOP", 250)
+    assert "max_sessions" in world.relay.wait("refused")["reason"]
+    world.relay.stop()
+    assert len(world.relay.named("refused")) == 1
+
+
 def test_limits(strict):
     """Each beside somebody who has a transaction open all the while."""
     world = strict
