@@ -35,9 +35,9 @@ family_raise_descriptors(const struct family *family,
 {
 	struct rlimit limit, raised;
 	bool is_relay = family->service == SERVICE_RELAY;
-	rlim_t wanted = 4096 + (rlim_t)(is_relay ? options->delivery.max_outgoing
+	rlim_t wanted = RELAY_FILES + (rlim_t)(is_relay ? options->delivery.max_outgoing
 						 : 0) +
-			2 * (rlim_t)(is_relay
+			SESSION_FILES * (rlim_t)(is_relay
 						    ? options->limits.max_sessions
 						    : options->milter.max_connections);
 

@@ -37,7 +37,8 @@
  *
  * Where max_sessions is not given there are as many as half of the machine's
  * memory bears, or of what its control group may have: the rest is for
- * deliveries, the signer, and the kernel.
+ * deliveries, the signer, and the kernel. Nor are there more than may have
+ * their files open.
  */
 #define RELAY_MEMORY (64 * MIB)
 #define SESSION_MEMORY (256 * KIB)
@@ -45,6 +46,10 @@
 #define HELD_SHARE 2
 #define SESSIONS_DEFAULT_MAX 20000
 #define SESSIONS_DEFAULT_MIN 64
+/* Descriptors: of a session its socket and a body's file; of all else but
+ * deliveries. */
+#define SESSION_FILES 2
+#define RELAY_FILES 4096
 
 /* Streams. Above the high mark the producer stops until the low mark. */
 #define STREAM_INPUT_MAX (64 * KIB)

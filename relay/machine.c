@@ -1,6 +1,7 @@
 #include "relay/machine.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clean.h"
@@ -180,6 +181,15 @@ machine_memory(struct text *out)
 		memory = machine_memory_of("/sys/fs/cgroup",
 					   text_slice(&cgroup), memory);
 	text_addf(out, "%llu", (unsigned long long)memory);
+}
+
+void
+machine_files(struct text *out)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		text_addf(out, "%llu", (unsigned long long)limit.rlim_max);
 }
 
 bool

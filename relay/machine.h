@@ -25,6 +25,8 @@ void machine_memory(struct text *out);
  * mounted, of a machine that has so much. */
 uint64_t machine_memory_of(const char *mounted, struct slice cgroup,
 			   uint64_t memory);
+/* Appends how many files this process may have open, however it asks. */
+void machine_files(struct text *out);
 /* Whether connections may come from there. */
 bool machine_has_address(const struct address *address);
 /* Appends the current directory; nothing if it cannot be told. */

@@ -193,7 +193,7 @@ static const struct conf_option rows[] = {
 	  "The largest header of a message." },
 	{ "limits.max_sessions", CONF_COUNT, FIELD(limits.max_sessions),
 	  "0", 0, 200000,
-	  "Clients served at once, on all listeners together; the next one is told 421. 0: as many as half of the memory bears (of the machine or the control group) if each does its worst, 20000 at most." },
+	  "Clients served at once, on all listeners together; the next one is told 421. 0: as many as half of the memory bears (of the machine or the control group) if each does its worst, and as may have their files open (LimitNOFILE=), 20000 at most." },
 	{ "limits.max_sessions_per_address", CONF_COUNT,
 	  FIELD(limits.max_sessions_per_address), "50", 1, 200000,
 	  "The same for one address, or one /64 of IPv6, outside the listener's allow_from." },
@@ -515,6 +515,7 @@ machine_add(struct conf_sources *sources)
 		{SOURCE_RESOLV_CONF, machine_resolv_conf},
 		{SOURCE_DIRECTORY, machine_directory},
 		{SOURCE_MEMORY, machine_memory},
+		{SOURCE_FILES, machine_files},
 	};
 
 	for (size_t i = 0; i < COUNT(settled); i++) {

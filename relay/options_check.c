@@ -139,22 +139,36 @@ resolvers_settle(const struct settler *settler)
 	options->dns.resolvers_count = count;
 }
 
+static uint64_t
+sessions_by_files(const struct settler *settler)
+{
+	uint64_t files, others = RELAY_FILES +
+				 settler->options->delivery.max_outgoing;
+
+	if (!slice_number(source_of(settler, SOURCE_FILES), &files))
+		return UINT64_MAX;
+	return files > others ? (files - others) / SESSION_FILES : 0;
+}
+
 /* limits.h has the account. */
 static void
 sessions_settle(const struct settler *settler)
 {
 	struct limits_options *limits = &settler->options->limits;
-	uint64_t memory = 0, others;
+	uint64_t memory = 0, others, by_files;
 	uint64_t count = SESSIONS_DEFAULT_MIN;
 
 	if (limits->max_sessions > 0)
 		return;
+	by_files = sessions_by_files(settler);
 	if (!slice_number(source_of(settler, SOURCE_MEMORY), &memory))
 		memory = UINT64_MAX;
 	others = RELAY_MEMORY + limits->max_memory +
 		 limits->max_memory / HELD_SHARE;
 	if (memory / 2 > others)
 		count = (memory / 2 - others) / SESSION_MEMORY;
+	if (count > by_files)
+		count = by_files;
 	if (count < SESSIONS_DEFAULT_MIN)
 		count = SESSIONS_DEFAULT_MIN;
 	limits->max_sessions = count < SESSIONS_DEFAULT_MAX

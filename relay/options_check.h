@@ -13,6 +13,7 @@
 #define SOURCE_RESOLV_CONF "\1resolv.conf"
 #define SOURCE_DIRECTORY "\1directory"
 #define SOURCE_MEMORY "\1memory"
+#define SOURCE_FILES "\1files"
 
 /* Fills in what the configuration leaves to the machine, makes paths absolute
  * and domains lower case. */

@@ -553,17 +553,20 @@ Test(options, a_file_that_may_not_be_read_is_denied)
 /* ---- the machine ---- */
 
 static const struct sessions_row {
-	const char *name, *text, *memory;
+	const char *name, *text, *memory, *files;
 	uint64_t sessions;
 } sessions_rows[] = {
-	{"said", "limits { max_sessions = 7 }", "1", 7},
-	{"512 MB", "", "536870912", (256 - 64 - 96) * 4},
-	{"4 GB", "", "4294967296", (2048 - 64 - 96) * 4},
+	{"said", "limits { max_sessions = 7 }", "1", "1", 7},
+	{"512 MB", "", "536870912", "1048576", (256 - 64 - 96) * 4},
+	{"4 GB", "", "4294967296", "1048576", (2048 - 64 - 96) * 4},
 	{"more for messages", "limits { max_memory = \"100M\" }", "536870912",
-	 (256 - 64 - 150) * 4},
-	{"hardly any", "", "1000", 64},
-	{"a lot", "", "1099511627776", 20000},
-	{"not known", "", "", 20000},
+	 "1048576", (256 - 64 - 150) * 4},
+	{"hardly any", "", "1000", "1048576", 64},
+	{"a lot", "", "1099511627776", "1048576", 20000},
+	{"not known", "", "", "", 20000},
+	{"few files", "delivery { max_outgoing = 1000 }", "1099511627776",
+	 "20000", (20000 - 4096 - 1000) / 2},
+	{"hardly any files", "", "1099511627776", "1024", 64},
 };
 
 Test(options, as_many_sessions_as_half_of_the_memory_bears)
@@ -582,6 +585,8 @@ Test(options, as_many_sessions_as_half_of_the_memory_bears)
 		conf_sources_add(&sources, SLICE(SOURCE_DIRECTORY), SLICE("/"));
 		conf_sources_add(&sources, SLICE(SOURCE_MEMORY),
 				 SLICE(row->memory));
+		conf_sources_add(&sources, SLICE(SOURCE_FILES),
+				 SLICE(row->files));
 		cr_assert(options_parse(text_slice(&sources.bytes), &options,
 					&fault),
 			  "%s: %s", row->name, fault.text);
