@@ -71,18 +71,6 @@ bounds_write(const struct conf_option *option, struct text *help)
 }
 
 static void
-quoted_write(struct text *out, struct slice value)
-{
-	text_add_byte(out, '"');
-	for (size_t i = 0; i < value.len; i++) {
-		if (value.bytes[i] == '"' || value.bytes[i] == '\\')
-			text_add_byte(out, '\\');
-		text_add_byte(out, value.bytes[i]);
-	}
-	text_add_byte(out, '"');
-}
-
-static void
 value_write(const struct conf_option *option, const char *value,
 	    struct text *out)
 {
@@ -93,14 +81,14 @@ value_write(const struct conf_option *option, const char *value,
 		text_add_byte(out, '{');
 		while (slice_split(&rest, ' ', &part)) {
 			text_add_string(out, is_first ? "" : ", ");
-			quoted_write(out, part);
+			text_add_quoted(out, part);
 			is_first = false;
 		}
 		text_add_byte(out, '}');
 	} else if (option->kind == CONF_BOOL || option->kind == CONF_COUNT) {
 		text_add(out, rest);
 	} else {
-		quoted_write(out, rest);
+		text_add_quoted(out, rest);
 	}
 }
 
@@ -141,7 +129,7 @@ row_write(const struct writer *writer, const struct conf_option *option,
 	text_add(writer->out, name);
 	if (option->kind == CONF_TITLED) {
 		text_add_byte(writer->out, ' ');
-		quoted_write(writer->out, SLICE(option->fallback));
+		text_add_quoted(writer->out, SLICE(option->fallback));
 	}
 	text_add_string(writer->out, " {\n");
 	inner.depth++;

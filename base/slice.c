@@ -412,6 +412,18 @@ json_plain(struct slice value)
 }
 
 void
+text_add_quoted(struct text *text, struct slice bytes)
+{
+	text_add_byte(text, '"');
+	for (size_t i = 0; i < bytes.len; i++) {
+		if (bytes.bytes[i] == '"' || bytes.bytes[i] == '\\')
+			text_add_byte(text, '\\');
+		text_add_byte(text, bytes.bytes[i]);
+	}
+	text_add_byte(text, '"');
+}
+
+void
 text_add_json(struct text *out, struct slice value)
 {
 	text_add_byte(out, '"');

@@ -117,6 +117,9 @@ void text_add(struct text *text, struct slice bytes);
 void text_add_byte(struct text *text, char byte);
 void text_add_string(struct text *text, const char *string);
 void text_addf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
+/* In double quotes, with a backslash before each of these two: quoted-string of
+ * RFC 5322 3.2.4 and of the configuration. The bytes are the caller's to judge. */
+void text_add_quoted(struct text *text, struct slice bytes);
 /* As a JSON string (RFC 8259 7) with its quotes, whatever the bytes are: what is
  * not UTF-8 becomes U+FFFD, what would move a terminal's cursor an escape. */
 void text_add_json(struct text *text, struct slice bytes);

@@ -498,17 +498,10 @@ is_dot_atom(struct slice local)
 void
 mailbox_write(struct slice local, struct slice domain, struct text *out)
 {
-	if (is_dot_atom(local)) {
+	if (is_dot_atom(local))
 		text_add(out, local);
-	} else {
-		text_add_byte(out, '"');
-		for (size_t i = 0; i < local.len; i++) {
-			if (local.bytes[i] == '"' || local.bytes[i] == '\\')
-				text_add_byte(out, '\\');
-			text_add_byte(out, local.bytes[i]);
-		}
-		text_add_byte(out, '"');
-	}
+	else
+		text_add_quoted(out, local);
 	text_add_byte(out, '@');
 	text_add(out, domain);
 }

@@ -52,7 +52,7 @@ user_write(struct maker *maker)
 	if (!slice_split(&rest, ':', &user) || user.len == 0)
 		return;
 	text_add_string(maker->out, "user = ");
-	write_quoted(user, maker->out);
+	text_add_quoted(maker->out, user);
 	text_add_string(maker->out, "\n");
 }
 

@@ -168,7 +168,7 @@ static void
 selector_write(const struct section_selector *selector, struct text *out)
 {
 	text_add_string(out, "    selector ");
-	write_quoted(selector->name, out);
+	text_add_quoted(out, selector->name);
 	text_add_string(out, " {\n    ");
 	write_text("key", selector->key_path, out);
 	if (selector->from_count > 0) {
@@ -184,7 +184,7 @@ section_write(const struct section *section, struct text *out)
 	if (section->selectors_count == 0 && section->also_sign_count == 0)
 		return;
 	text_add_string(out, "\ndomain ");
-	write_quoted(section->name, out);
+	text_add_quoted(out, section->name);
 	text_add_string(out, " {\n");
 	if (section->subdomains)
 		text_add_string(out, "    subdomains = true\n");
@@ -194,7 +194,7 @@ section_write(const struct section *section, struct text *out)
 		text_add_string(out, "    also_sign = {");
 		for (size_t i = 0; i < section->also_sign_count; i++) {
 			text_add_string(out, i > 0 ? ", " : "");
-			write_quoted(section->also_sign[i]->name, out);
+			text_add_quoted(out, section->also_sign[i]->name);
 		}
 		text_add_string(out, "}\n");
 	}
@@ -217,7 +217,7 @@ sender_write(const struct section_sender *sender, struct arena *arena,
 				       SLICE_ARG(sender->sign[i].selector),
 				       SLICE_ARG(sender->sign[i].domain));
 	text_add_string(out, "sender ");
-	write_quoted(sender->pattern, out);
+	text_add_quoted(out, sender->pattern);
 	text_add_string(out, " {\n");
 	write_list("sign", keys, sender->sign_count, out);
 	if (sender->identity.len > 0)

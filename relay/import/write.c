@@ -3,22 +3,10 @@
 #define LINE_MAX_BYTES 78
 
 void
-write_quoted(struct slice text, struct text *out)
-{
-	text_add_byte(out, '"');
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.bytes[i] == '"' || text.bytes[i] == '\\')
-			text_add_byte(out, '\\');
-		text_add_byte(out, text.bytes[i]);
-	}
-	text_add_byte(out, '"');
-}
-
-void
 write_text(const char *name, struct slice text, struct text *out)
 {
 	text_addf(out, "    %s = ", name);
-	write_quoted(text, out);
+	text_add_quoted(out, text);
 	text_add_byte(out, '\n');
 }
 
@@ -41,7 +29,7 @@ write_list(const char *name, const struct slice *items, size_t count,
 		} else if (i > 0) {
 			text_add_byte(out, ' ');
 		}
-		write_quoted(items[i], out);
+		text_add_quoted(out, items[i]);
 	}
 	text_add_string(out, "}\n");
 }

@@ -6,8 +6,6 @@
 
 #include "base/slice.h"
 
-/* A text in quotes, escaped. */
-void write_quoted(struct slice text, struct text *out);
 /* "    name = "text"" and the end of the line. */
 void write_text(const char *name, struct slice text, struct text *out);
 /* "    name = {"a", "b"}", over several lines where it has to be. */

@@ -102,18 +102,6 @@ is_plain_value(struct slice value)
 	return value.len <= VALUE_PIECE_MAX;
 }
 
-static void
-value_quote(struct slice value, struct text *out)
-{
-	text_add_byte(out, '"');
-	for (size_t i = 0; i < value.len; i++) {
-		if (value.bytes[i] == '"' || value.bytes[i] == '\\')
-			text_add_byte(out, '\\');
-		text_add_byte(out, value.bytes[i]);
-	}
-	text_add_byte(out, '"');
-}
-
 /* As many octets as fit, encoded; never none. */
 static void
 piece_encode(struct slice *value, struct text *out)
@@ -140,7 +128,7 @@ parameter_write(const char *name, struct slice value, struct text *out)
 {
 	if (is_plain_value(value)) {
 		text_addf(out, ";\r\n %s=", name);
-		value_quote(value, out);
+		text_add_quoted(out, value);
 		return;
 	}
 	for (unsigned i = 0; i == 0 || value.len > 0; i++) {
