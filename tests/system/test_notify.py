@@ -65,6 +65,17 @@ def watched(setup, relay, manager):
     return relay(setup(), env=manager.environment())
 
 
+def falls_silent_with(running, manager):
+    """While the process that serves hangs, and no longer."""
+    stopped = running.family()["relay"]
+    freeze(stopped)
+    try:
+        assert manager.is_silent()
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    manager.wait("WATCHDOG=1", more=SIGNS)
+
+
 def test_ready_once_it_listens(setup, relay, manager):
     configured = setup()
     manager.port = configured.port
@@ -79,13 +90,7 @@ def test_ready_once_it_listens(setup, relay, manager):
 
 def test_a_relay_that_hangs_is_not_alive(watched, manager):
     manager.wait("WATCHDOG=1", more=2 * SIGNS)
-    stopped = watched.family()["relay"]
-    freeze(stopped)
-    try:
-        assert manager.is_silent()
-    finally:
-        os.kill(stopped, signal.SIGCONT)
-    manager.wait("WATCHDOG=1", more=SIGNS)
+    falls_silent_with(watched, manager)
     assert watched.named("watchdog")
 
 
@@ -125,13 +130,7 @@ def test_the_milter(directory, keys, manager):
                           env=manager.environment())
     try:
         manager.wait("WATCHDOG=1", more=SIGNS)
-        stopped = milter.family()["relay"]
-        freeze(stopped)
-        try:
-            assert manager.is_silent()
-        finally:
-            os.kill(stopped, signal.SIGCONT)
-        manager.wait("WATCHDOG=1", more=SIGNS)
+        falls_silent_with(milter, manager)
         milter.stop()
     finally:
         milter.discard()
