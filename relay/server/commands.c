@@ -1,27 +1,11 @@
 #include "relay/server/commands.h"
 
-#include "relay/server/account.h"
 #include "relay/server/authentication.h"
-#include "relay/server/envelope.h"
+#include "relay/server/commands_private.h"
 #include "relay/server/front.h"
-#include "relay/server/intake.h"
-#include "relay/server/rewriting.h"
 
 #define IN(state) (1u << SESSION_##state)
 #define ANYWHERE (IN(START) | IN(READY) | IN(MAIL) | IN(RCPT) | IN(BDAT))
-
-/* What check has found out for run. */
-struct parsed {
-	struct slice address; /* of mail or a recipient, for the log */
-	struct envelope_mail mail;
-	struct envelope_rcpt rcpt;
-	struct slice word, initial;
-	struct envelope_mending mending;
-	struct arena arena; /* of claims */
-	struct claims claims;
-	struct text sender; /* who takes the sender's place */
-	struct chunk chunk;
-};
 
 struct command {
 	const char *verb;
@@ -44,10 +28,6 @@ struct command {
 #define FREE 8u
 
 static const struct reply reply_ok = {250, "2.0.0", "Ok"};
-static const struct reply reply_sender_ok = {250, "2.1.0", "Sender ok"};
-static const struct reply reply_rcpt_ok = {250, "2.1.5", "Recipient ok"};
-static const struct reply reply_go_on = {
-	354, NULL, "End data with <CR><LF>.<CR><LF>"};
 static const struct reply reply_bye = {221, "2.0.0", "Bye"};
 static const struct reply reply_start_tls = {220, "2.0.0", "Ready to start TLS"};
 static const struct reply reply_vrfy = {
@@ -72,68 +52,30 @@ static const struct reply reply_ahead = {
 	"option lenient forgives it"};
 static const struct reply reply_not_done = {502, "5.5.1",
 					    "Command not implemented"};
-static const struct reply reply_sequence = {
-	503, "5.5.1",
-	"Bad sequence of commands: MAIL FROM, RCPT TO, then DATA or BDAT"};
 static const struct reply reply_nested = {
 	503, "5.5.1", "A transaction is open already: RSET ends it"};
-static const struct reply reply_greet_first = {503, "5.5.1",
-					       "Say EHLO or HELO first"};
 static const struct reply reply_no_sender = {
 	503, "5.5.1", "No sender was taken: MAIL FROM comes first"};
-static const struct reply reply_no_args = {501, "5.5.4",
-					   "No parameters are allowed here"};
 static const struct reply reply_bad_helo = {
 	501, "5.5.4", "Give a host name or an address in brackets"};
 static const struct reply reply_need_arg = {501, "5.5.4",
 					    "A parameter is missing"};
-static const struct reply reply_unknown_param = {
-	555, "5.5.4",
-	"Parameter not recognized or not implemented: EHLO lists extensions"};
-#define NO_RCPT "No valid recipients: see the replies to RCPT TO"
-static const struct reply reply_no_rcpt = {554, "5.5.1", NO_RCPT};
-static const struct reply reply_no_rcpt_bdat = {503, "5.5.1", NO_RCPT};
-static const struct reply reply_bad_chunk = {
-	501, "5.5.4", "Syntax: BDAT size [LAST]; cannot go on behind this"};
-static const struct reply reply_too_many_rcpt = {
-	452, "4.5.3",
-	"Too many recipients of one message (limits.max_recipients): send to "
-	"the rest with another"};
-static const struct reply reply_too_big = {
-	552, "5.3.4",
-	"Message size exceeds the limit that EHLO gives as SIZE "
-	"(limits.max_message_size)"};
-static const struct reply reply_not_allowed = {
-	550, "5.7.1",
-	"Relaying is not allowed from your address: the listener's allow_from "
-	"has to name it"};
-static const struct reply reply_auth_first = {530, "5.7.0",
-					      "Authentication required: AUTH, "
-					      "and STARTTLS before it where "
-					      "EHLO has no AUTH"};
-static const struct reply reply_certificate_first = {
-	530, "5.7.0",
-	"A client certificate is required that is known here: the listener's "
-	"tls_clients or tls_client_ca"};
-static const struct reply reply_session_full = {
-	421, "4.7.0", "Enough messages on this connection, connect again"};
-static const struct reply reply_not_known = {
-	421, "4.7.0",
-	"Your user, password or listener has changed here: connect again and "
-	"log in"};
-static const struct reply reply_not_his = {
-	553, "5.7.1", "Your user may not send with this sender's address"};
-static const struct reply reply_messages_rate = {
-	450, "4.7.1", "Your user has sent too many messages, try again later"};
-static const struct reply reply_recipients_rate = {
-	450, "4.7.1",
-	"Your user has named too many recipients, try again later"};
 static const struct reply reply_no_tls = {502, "5.5.1",
 					  "STARTTLS is not offered here"};
 static const struct reply reply_has_tls = {503, "5.5.1",
 					   "TLS is in use already"};
 static const struct reply reply_injection = {
 	501, "5.5.0", "Nothing may follow STARTTLS before the handshake"};
+
+const struct reply command_reply_sequence = {
+	503, "5.5.1",
+	"Bad sequence of commands: MAIL FROM, RCPT TO, then DATA or BDAT"};
+const struct reply command_reply_greet_first = {503, "5.5.1",
+						"Say EHLO or HELO first"};
+const struct reply command_reply_no_args = {501, "5.5.4",
+					    "No parameters are allowed here"};
+const struct reply command_reply_session_full = {
+	421, "4.7.0", "Enough messages on this connection, connect again"};
 
 /* --- EHLO, HELO: RFC 5321 4.1.1.1 --- */
 
@@ -225,7 +167,7 @@ starttls_check(const struct session *session, struct slice args,
 	if (!offers_starttls(session))
 		return &reply_no_tls;
 	if (args.len > 0)
-		return &reply_no_args;
+		return &command_reply_no_args;
 	return NULL;
 }
 
@@ -288,16 +230,10 @@ xforward_run(struct session *session, const struct parsed *parsed)
 	return front_note(session, &parsed->claims);
 }
 
-/* --- MAIL: RFC 5321 4.1.1.2 --- */
+/* --- the rest --- */
 
-static struct envelope_mending *
-leniency(const struct session *session, struct parsed *out)
-{
-	return session->listener->lenient ? &out->mending : NULL;
-}
-
-static bool
-is_full(const struct session *session)
+bool
+command_session_is_full(const struct session *session)
 {
 	uint64_t max =
 		session_options(session)->limits.max_messages_per_session;
@@ -305,241 +241,13 @@ is_full(const struct session *session)
 	return max > 0 && session->messages >= max;
 }
 
-/* To who has not shown to be anybody and would have to: how he could. */
-static const struct reply *
-stranger_refusal(const struct listener_options *listener)
-{
-	bool knows_certificates = listener->tls_clients.len > 0 ||
-				  listener->tls_client_ca.len > 0;
-
-	if (listener->auth != AUTH_NONE &&
-	    (listener->auth_file.len > 0 || listener->auth_dovecot.len > 0))
-		return &reply_auth_first;
-	return knows_certificates ? &reply_certificate_first
-				  : &reply_not_allowed;
-}
-
-static const struct reply *
-mail_account_check(const struct session *session, struct slice reverse_path)
-{
-	const struct principal *principal = &session->principal;
-	const struct generation *now = session_now(session);
-	const struct account_options *account =
-		principal_account(principal, now);
-
-	if (principal_is_known(principal) && !principal_holds(principal, now))
-		return &reply_not_known;
-	if (!account_may_use(account, reverse_path))
-		return &reply_not_his;
-	return principal_may_spend(principal, account, session->share->rates,
-				   USE_MESSAGE)
-		       ? NULL
-		       : &reply_messages_rate;
-}
-
-/* Reads it; another sender takes the place of one who has no name of ours. */
-static const struct reply *
-mail_parse(const struct session *session, struct slice args, struct parsed *out)
-{
-	struct envelope_mail *mail = &out->mail;
-	struct rewrite rewrite = session_rewrite(session);
-	const struct reply *refusal = envelope_mail_parse(
-		args, leniency(session, out), rewrite.sender.to.len > 0, mail);
-
-	out->address = mail->path.address;
-	if (refusal != NULL ||
-	    !rewriting_sender(&rewrite, &mail->path, &out->sender))
-		return refusal;
-	mail->given = mail->path.address;
-	mail->path = (struct path){.address = text_slice(&out->sender)};
-	return NULL;
-}
-
-static const struct reply *
-mail_check(const struct session *session, struct slice args,
-	   struct parsed *out)
-{
-	const struct limits_options *limits = &session_options(session)->limits;
-	const struct reply *refusal = mail_parse(session, args, out);
-	uint64_t size = out->mail.size;
-
-	if (refusal != NULL)
-		return refusal;
-	if (session->refusal != NULL)
-		return session->refusal;
-	if ((session->listener->auth == AUTH_REQUIRED ||
-	     session->is_expelled) &&
-	    !principal_is_known(&session->principal))
-		return stranger_refusal(session->listener);
-	if (is_full(session))
-		return &reply_session_full;
-	/* RFC 4954 5: the first submitter, of whom nobody here needs to know;
-	 * a client that was offered AUTH may say so. */
-	if (out->mail.names_submitter && session->listener->auth == AUTH_NONE)
-		return &reply_unknown_param;
-	refusal = mail_account_check(session, out->mail.path.address);
-	if (refusal != NULL)
-		return refusal;
-	if (size > limits->max_message_size)
-		return &reply_too_big;
-	return transaction_lack(
-		store_lacks_for_new(session->share->store, size));
-}
-
-static enum step
-mail_run(struct session *session, const struct parsed *parsed)
-{
-	principal_renew(&session->principal, session_now(session));
-	principal_spend(&session->principal, session->share->rates,
-			USE_MESSAGE);
-	session->messages++;
-	session_begin(session, &parsed->mail);
-	session_enter(session, SESSION_MAIL);
-	return session_reply(session, &reply_sender_ok, SLICE_NONE);
-}
-
-/* --- RCPT: RFC 5321 4.1.1.3 --- */
-
-static const struct reply *
-rcpt_check(const struct session *session, struct slice args,
-	   struct parsed *out)
-{
-	const struct transaction *transaction = session->transaction;
-	const struct reply *refusal = envelope_rcpt_parse(
-		args, leniency(session, out),
-		transaction_message(transaction)->declared_smtputf8,
-		&out->rcpt);
-
-	out->address = out->rcpt.path.address;
-	if (refusal != NULL)
-		return refusal;
-	if (!session->is_allowed && !principal_is_known(&session->principal))
-		return stranger_refusal(session->listener);
-	if (transaction_recipients(transaction) >=
-	    transaction_options(transaction)->limits.max_recipients)
-		return &reply_too_many_rcpt;
-	if (!principal_may_spend(&session->principal,
-				 session->principal.account,
-				 session->share->rates, USE_RECIPIENT))
-		return &reply_recipients_rate;
-	return transaction_lacks_memory(
-		transaction,
-		&(struct recipient){
-			.address = out->rcpt.path.address,
-			.destination = SLICE(out->rcpt.destination),
-			.orcpt = out->rcpt.orcpt});
-}
-
-static enum step
-rcpt_run(struct session *session, const struct parsed *parsed)
-{
-	const struct envelope_rcpt *rcpt = &parsed->rcpt;
-	struct slice hostname =
-		transaction_options(session->transaction)->hostname;
-	CLEAN(text_done) struct text address = {0}, ours = {0};
-
-	principal_spend(&session->principal, session->share->rates,
-			USE_RECIPIENT);
-	text_add(&address, rcpt->path.address);
-	if (rcpt->is_postmaster) {
-		text_addf(&address, "@%.*s", SLICE_ARG(hostname));
-		for (size_t i = 0; i < hostname.len; i++)
-			text_add_byte(&ours, ascii_lower(hostname.bytes[i]));
-	}
-	transaction_recipient(
-		session->transaction,
-		&(struct recipient){
-			.address = text_slice(&address),
-			.destination = rcpt->is_postmaster
-					       ? text_slice(&ours)
-					       : SLICE(rcpt->destination),
-			.orcpt = rcpt->orcpt,
-			.notify = rcpt->notify});
-	if (session->state == SESSION_MAIL)
-		session_enter(session, SESSION_RCPT);
-	return session_reply(session, &reply_rcpt_ok, SLICE_NONE);
-}
-
-/* --- DATA: RFC 5321 4.1.1.4 --- */
-
-static const struct reply *
-data_check(const struct session *session, struct slice args,
-	   struct parsed *out)
-{
-	(void)out;
-	if (args.len > 0)
-		return &reply_no_args;
-	if (transaction_recipients(session->transaction) == 0)
-		return &reply_no_rcpt;
-	return transaction_room(session->transaction);
-}
-
-static enum step
-data_run(struct session *session, const struct parsed *parsed)
-{
-	(void)parsed;
-	transaction_data(session->transaction, TRANSACTION_DATA);
-	session->lf = (struct wire_lf){0};
-	session->data_octets = 0;
-	session_enter(session, SESSION_DATA);
-	return session_reply(session, &reply_go_on, SLICE_NONE);
-}
-
-/* --- BDAT: RFC 3030 2 --- */
-
-static const struct reply *
-chunk_refusal(const struct session *session)
-{
-	if (session->state == SESSION_START)
-		return &reply_greet_first;
-	if (session->state == SESSION_READY)
-		return &reply_sequence;
-	if (session->state == SESSION_MAIL)
-		return &reply_no_rcpt_bdat;
-	return session->state == SESSION_RCPT
-		       ? transaction_room(session->transaction)
-		       : NULL;
-}
-
-/* The octets come whatever is wrong with the command: whether they are taken is
- * said behind them. */
-static const struct reply *
-bdat_check(const struct session *session, struct slice args,
-	   struct parsed *out)
-{
-	out->chunk.is_malformed = !intake_chunk_parse(args, &out->chunk);
-	out->chunk.refusal = chunk_refusal(session);
-	return NULL;
-}
-
-static enum step
-bdat_run(struct session *session, const struct parsed *parsed)
-{
-	if (parsed->chunk.is_malformed) {
-		/* Nobody knows where the next command begins. */
-		session_refuse(session, &reply_bad_chunk, SLICE_NONE);
-		return STEP_CLOSE;
-	}
-	if (intake_is_endless(session, parsed->chunk.size)) {
-		session_refuse(session, &intake_reply_endless, SLICE_NONE);
-		return STEP_CLOSE;
-	}
-	session->chunk = parsed->chunk;
-	if (session->state == SESSION_RCPT && session->chunk.refusal == NULL)
-		transaction_data(session->transaction, TRANSACTION_BDAT);
-	session_enter(session, SESSION_CHUNK);
-	return STEP_NEXT;
-}
-
-/* --- the rest --- */
-
 static const struct reply *
 bare_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
 	(void)session;
 	(void)out;
-	return args.len > 0 ? &reply_no_args : NULL;
+	return args.len > 0 ? &command_reply_no_args : NULL;
 }
 
 /* Postfix and Sendmail ask so whether a connection that they have kept is still
@@ -547,8 +255,8 @@ bare_check(const struct session *session, struct slice args,
 static const struct reply *
 probe_check(const struct session *session)
 {
-	return session->transaction == NULL && is_full(session)
-		       ? &reply_session_full
+	return session->transaction == NULL && command_session_is_full(session)
+		       ? &command_reply_session_full
 		       : NULL;
 }
 
@@ -557,7 +265,7 @@ rset_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
 	(void)out;
-	return args.len > 0 ? &reply_no_args : probe_check(session);
+	return args.len > 0 ? &command_reply_no_args : probe_check(session);
 }
 
 static const struct reply *
@@ -681,14 +389,14 @@ static const struct reply *
 out_of_place(const struct session *session, const struct command *command)
 {
 	if (session->state == SESSION_START)
-		return &reply_greet_first;
+		return &command_reply_greet_first;
 	if (session->state == SESSION_READY &&
 	    (command->flags & MAIL) != 0)
 		return &reply_no_sender;
 	if (session->transaction != NULL &&
 	    (command->allowed & IN(READY)) != 0)
 		return &reply_nested;
-	return &reply_sequence;
+	return &command_reply_sequence;
 }
 
 static void

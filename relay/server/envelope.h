@@ -3,7 +3,8 @@
  * 4.1.1.3; SIZE: RFC 1870, BODY: RFC 6152, SMTPUTF8: RFC 6531, RET, ENVID,
  * NOTIFY and ORCPT: RFC 3461, AUTH: RFC 4954 5. Pure.
  *
- * Whether it is taken by who says it, now, is for others to judge (commands.c).
+ * Whether it is taken by who says it, now, is for others to judge
+ * (commands_mail.c).
  */
 #ifndef RELAY_SERVER_ENVELOPE_H
 #define RELAY_SERVER_ENVELOPE_H

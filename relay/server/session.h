@@ -137,7 +137,7 @@ void session_stop(struct session *session);
 /* At once, whatever it does. */
 void session_kill(struct session *session);
 
-/* For commands.c, authentication.c and welcome.c. */
+/* For commands*.c, authentication.c and welcome.c. */
 /* The event `legacy`, once for each. */
 void session_legacy(struct session *session, enum legacy what);
 /* The event of a client who is sent away. */
