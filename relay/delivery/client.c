@@ -7,9 +7,8 @@ typedef void send_fn(struct client *client);
 typedef enum client_state replied_fn(struct client *client,
 				     const struct reply_in *reply);
 
-static send_fn ehlo_send, helo_send, idle_enter, rset_send, quit_send;
-static replied_fn greeting_replied, ehlo_replied, helo_replied, idle_replied,
-	rset_replied, quit_replied;
+static send_fn idle_enter, rset_send, quit_send;
+static replied_fn idle_replied, rset_replied, quit_replied;
 
 #define IN(state) (1u << CLIENT_##state)
 
@@ -266,143 +265,6 @@ client_enter(struct client *client, enum client_state state)
 			within_deadline(client, step->timeout_ms));
 	if (step->send != NULL)
 		step->send(client);
-}
-
-/* --- greeting, EHLO, HELO --- */
-
-static enum client_state
-greeting_replied(struct client *client, const struct reply_in *reply)
-{
-	struct fate fate = outcome_of_reply(STAGE_GREETING, reply);
-
-	if (fate.outcome != OUTCOME_NONE)
-		return client_end_reply(client, &fate, reply);
-	client->is_greeted = true;
-	return CLIENT_EHLO;
-}
-
-static void
-ehlo_send(struct client *client)
-{
-	/* What was said before TLS counts for nothing: RFC 3207 4.2. */
-	client->has_pipelining = client->has_8bitmime = false;
-	client->has_starttls = client->has_size = false;
-	client->has_smtputf8 = client->has_dsn = client->has_chunking = false;
-	client->mechanisms = 0;
-	client->size_max = client->mail_max = 0;
-	client->rcpt_max = TRANSACTION_RECIPIENTS_MAX;
-	client_command(client, "EHLO", client->settings.source.helo);
-}
-
-/* RFC 9422 3: "RCPTMAX=100 MAILMAX=10". What is not understood limits
- * nothing. */
-static void
-limits_take(struct client *client, struct slice limits)
-{
-	struct slice limit, name;
-	uint64_t number;
-
-	while (slice_split(&limits, ' ', &limit)) {
-		struct slice value = limit;
-
-		if (!slice_split(&value, '=', &name) ||
-		    !slice_number(value, &number) || number == 0)
-			continue;
-		if (slice_eq_nocase(name, SLICE("MAILMAX")))
-			client->mail_max = number;
-		else if (slice_eq_nocase(name, SLICE("RCPTMAX")) &&
-			 number < client->rcpt_max)
-			client->rcpt_max = number;
-	}
-}
-
-static void
-keyword_take(struct client *client, struct slice line)
-{
-	struct slice keyword, word;
-
-	if (!slice_split(&line, ' ', &keyword))
-		return;
-	if (slice_eq_nocase(keyword, SLICE("PIPELINING")))
-		client->has_pipelining = true;
-	else if (slice_eq_nocase(keyword, SLICE("8BITMIME")))
-		client->has_8bitmime = true;
-	else if (slice_eq_nocase(keyword, SLICE("STARTTLS")))
-		client->has_starttls = true;
-	else if (slice_eq_nocase(keyword, SLICE("SMTPUTF8")))
-		client->has_smtputf8 = true;
-	else if (slice_eq_nocase(keyword, SLICE("DSN")))
-		client->has_dsn = true;
-	else if (slice_eq_nocase(keyword, SLICE("CHUNKING")))
-		client->has_chunking = !client->settings.without_bdat;
-	else if (slice_eq_nocase(keyword, SLICE("LIMITS")))
-		limits_take(client, line);
-	else if (slice_eq_nocase(keyword, SLICE("SIZE"))) {
-		client->has_size = true;
-		if (!slice_number(slice_trim(line), &client->size_max))
-			client->size_max = 0;
-	} else if (slice_eq_nocase(keyword, SLICE("AUTH"))) {
-		while (slice_split(&line, ' ', &word))
-			client->mechanisms |= sasl_mechanism(word);
-	}
-}
-
-enum client_state
-client_safe_enough(struct client *client)
-{
-	return client->settings.login != NULL ? auth_begin(client)
-					      : CLIENT_IDLE;
-}
-
-/* After EHLO or HELO: which way, as to TLS. */
-static enum client_state
-greeted(struct client *client)
-{
-	const struct client_settings *settings = &client->settings;
-	bool is_needed = settings->tls == TLS_REQUIRED ||
-			 settings->tls == TLS_VERIFY;
-
-	if (stream_tls(client->stream) != NULL || settings->tls == TLS_NONE)
-		return client_safe_enough(client);
-	if (client->has_starttls && !settings->in_clear)
-		return CLIENT_STARTTLS;
-	client->leaves_tls_out = client->has_starttls;
-	if (is_needed)
-		return client_end_trouble(client, TROUBLE_NO_TLS, SLICE_NONE);
-	return client_safe_enough(client);
-}
-
-static enum client_state
-ehlo_replied(struct client *client, const struct reply_in *reply)
-{
-	struct fate fate = outcome_of_reply(STAGE_EHLO, reply);
-	struct slice rest = reply->text, line;
-
-	/* RFC 5321 3.2: who does not know EHLO is asked with HELO. */
-	if (reply->code / 100 == 5)
-		return CLIENT_HELO;
-	if (fate.outcome != OUTCOME_NONE)
-		return client_end_reply(client, &fate, reply);
-	(void)slice_split(&rest, '\n', &line); /* its name */
-	while (slice_split(&rest, '\n', &line))
-		keyword_take(client, slice_trim(line));
-	return greeted(client);
-}
-
-static void
-helo_send(struct client *client)
-{
-	client_command(client, "HELO", client->settings.source.helo);
-}
-
-static enum client_state
-helo_replied(struct client *client, const struct reply_in *reply)
-{
-	struct fate fate = outcome_of_reply(STAGE_EHLO, reply);
-
-	if (fate.outcome != OUTCOME_NONE)
-		return client_end_reply(client, &fate, reply);
-	return greeted(client);
 }
 
 /* --- between transactions --- */

@@ -1,8 +1,9 @@
 /*
- * What client.c (the conversation: states and events), client_tls.c (STARTTLS:
- * RFC 3207), client_auth.c (logging in: RFC 4954), transaction.c (one message:
- * its envelope) and client_body.c (its bytes, to the final reply) share. For
- * them only.
+ * What client.c (the conversation: states and events), client_greeting.c (EHLO,
+ * HELO and what the peer says of itself), client_tls.c (STARTTLS: RFC 3207),
+ * client_auth.c (logging in: RFC 4954), transaction.c (one message: its
+ * envelope) and client_body.c (its bytes, to the final reply) share. For them
+ * only.
  */
 #ifndef RELAY_DELIVERY_CLIENT_PRIVATE_H
 #define RELAY_DELIVERY_CLIENT_PRIVATE_H
@@ -119,12 +120,23 @@ enum client_state client_end_worn(struct client *client);
 void client_enter(struct client *client, enum client_state state);
 void client_command(struct client *client, const char *verb,
 		    struct slice argument);
-/* As safe as it is going to be: where that leads to. */
-enum client_state client_safe_enough(struct client *client);
 /* After client_enter() outside of a stream event. */
 void client_settle(struct client *client);
 void client_result(const struct client *client, const struct fate *fate,
 		   struct slice words, struct recipient_result *result_out);
+
+/* --- client_greeting.c --- */
+
+enum client_state greeting_replied(struct client *client,
+				   const struct reply_in *reply);
+void ehlo_send(struct client *client);
+enum client_state ehlo_replied(struct client *client,
+			       const struct reply_in *reply);
+void helo_send(struct client *client);
+enum client_state helo_replied(struct client *client,
+			       const struct reply_in *reply);
+/* As safe as it is going to be: where that leads to. */
+enum client_state client_safe_enough(struct client *client);
 
 /* --- client_tls.c --- */
 
