@@ -18,7 +18,7 @@ def main():
     given = arguments()
     with Stand() as stand:
         stand.relay.start()
-        problems = kills.run(stand.relay, stand.account, given.rounds,
+        problems = kills.run(stand.relay, stand.sink, given.rounds,
                              given.seed, given.only)
     for problem in problems:
         print("FAILED: " + problem)

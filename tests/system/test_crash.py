@@ -71,7 +71,7 @@ def test_killed_under_load_again_and_again(world):
     account = Account()
     sink = Sink(account, world.setup.mx_port, "127.0.0.2")
     try:
-        problems = kills.run(world.relay, account, rounds=8, seed=20261121,
+        problems = kills.run(world.relay, sink, rounds=8, seed=20261121,
                              say=lambda _: None)
     finally:
         sink.stop()

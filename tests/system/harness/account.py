@@ -28,7 +28,7 @@ class Account:
         self.acknowledged = []
         self.refused = collections.Counter()
         self.arrived = collections.Counter()
-        self.times = collections.defaultdict(list)  # of arrivals of each
+        self.arrivals = collections.defaultdict(list)  # (when, session) of each
         self.broken = []       # arrived other than it was sent
         self.lines = {}        # of the body of each
 
@@ -39,13 +39,13 @@ class Account:
         if body != (LINE * self.lines[token]).encode():
             self.broken.append(token)
         self.arrived[token] += 1
-        self.times[token].append(time.monotonic())
+        self.arrivals[token].append((time.monotonic(), delivery.session))
 
     def remove(self, delivery):
         """It was not acknowledged."""
         token = token_of(delivery.data)
         self.arrived[token] -= 1
-        self.times[token].pop()
+        self.arrivals[token].pop()
 
     def __len__(self):
         return sum(self.arrived.values())

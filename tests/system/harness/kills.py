@@ -42,6 +42,8 @@ def hit_all(relay):
     relay.start()
 
 
+Kill = collections.namedtuple("Kill", "at sessions")
+
 VICTIMS = {"relay": hit_child("relay"), "signer": hit_child("signer"),
            "supervisor": hit_supervisor, "all": hit_all}
 
@@ -54,11 +56,13 @@ def is_idle(relay):
 
 
 def without_reason(account, kills):
-    """What arrived twice though nobody was killed just after it had arrived."""
-    return [token for token, times in list(account.times.items())
-            for before, after in zip(times, times[1:])
-            if not any(before < at + 0.1 and at < before + IN_FLIGHT_SECONDS
-                       for at in kills)]
+    """What arrived twice though the relay that had sent it was not killed just
+    then. The sessions tell which relay that was: what a dead one had sent is read
+    whenever the receiver comes to it."""
+    return [token for token, arrivals in list(account.arrivals.items())
+            for when, session in arrivals[:-1]
+            if not any(session <= kill.sessions and
+                       kill.at < when + IN_FLIGHT_SECONDS for kill in kills)]
 
 
 def at_rest(relay, account):
@@ -82,8 +86,9 @@ def at_rest(relay, account):
     return []
 
 
-def run(relay, account, rounds, seed, only=None, say=print):
+def run(relay, sink, rounds, seed, only=None, say=print):
     """The problems, in words. The relay runs; afterwards it has stopped."""
+    account = sink.deliveries
     chance, hits, kills = random.Random(seed), collections.Counter(), []
     loads = [Load(relay.port, str(number), account)
              for number in range(CLIENTS)]
@@ -96,8 +101,10 @@ def run(relay, account, rounds, seed, only=None, say=print):
         time.sleep(chance.random() / 8)  # anywhere in what it does
         name = only or chance.choice(sorted(VICTIMS))
         hits[name] += 1
-        kills.append(time.monotonic())
+        at = time.monotonic()
         VICTIMS[name](relay)
+        if name != "signer":  # its death is no reason to send anything again
+            kills.append(Kill(at, sink.sessions))
         relay.events[:-200] = []
         if turn % 20 == 19:
             say("%4d kills: %s" % (turn + 1, account))
