@@ -1,6 +1,8 @@
 /*
- * What transaction.c (envelope, bytes, verdict) and second_pass.c (what a
- * message that has to be repaired needs more) share. For them only.
+ * What transaction.c (envelope, signing, storing), transaction_bytes.c (what
+ * comes, to the verdict), transaction_room.c (what it needs of the store) and
+ * second_pass.c (what a message that has to be repaired needs more) share. For
+ * them only.
  */
 #ifndef RELAY_SERVER_TRANSACTION_PRIVATE_H
 #define RELAY_SERVER_TRANSACTION_PRIVATE_H
@@ -75,8 +77,6 @@ struct transaction {
 
 /* --- transaction.c --- */
 
-/* The bound of a header, with what was put in. */
-size_t transaction_header_max(const struct transaction *transaction);
 /* A version of transaction->message begins; its header is bounded. */
 void transaction_make(struct transaction *transaction, size_t header_max);
 /* No more bytes will come, and none will be changed: signed and stored. */
@@ -88,6 +88,15 @@ void transaction_give_up(struct transaction *transaction,
 
 extern const struct reply transaction_reply_local_error;
 extern const struct reply transaction_reply_unsigned;
+
+/* --- transaction_bytes.c --- */
+
+/* The bound of a header, with what was put in. */
+size_t transaction_header_max(const struct transaction *transaction);
+/* Bytes are still coming: the reply has to wait for their end. */
+void transaction_refuse(struct transaction *transaction,
+			const struct reply *reply, struct slice extra,
+			struct slice reason);
 
 /* --- transaction_room.c --- */
 
