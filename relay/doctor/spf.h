@@ -28,8 +28,8 @@ typedef void spf_ask_fn(void *owner, struct slice name, enum dns_type type,
 
 struct spf_question {
 	const struct address *client; /* an IPv4 or IPv6 address */
-	struct slice domain;          /* of the reverse-path */
-	struct slice local;           /* its local part */
+	struct slice domain;	      /* of the reverse-path */
+	struct slice local;	      /* its local part */
 	struct slice helo;
 	spf_ask_fn *ask;
 	void *owner;
@@ -38,9 +38,9 @@ struct spf_question {
 
 struct spf_answer {
 	enum spf_result result;
-	struct slice record;  /* the domain's own; "" where there is none */
-	unsigned lookups;     /* that count, so far */
-	struct slice reason;  /* the term that decided, or what is wrong */
+	struct slice record; /* the domain's own; "" where there is none */
+	unsigned lookups;    /* that count, so far */
+	struct slice reason; /* the term that decided, or what is wrong */
 };
 
 void spf_check(const struct spf_question *question,
