@@ -1,5 +1,5 @@
 /*
- * key - private keys and public halves: the only file that knows EVP_PKEY.
+ * key - private keys and public halves: only its files (key*.c) know EVP_PKEY.
  *
  * A struct key holds a private key and exists only in the signer process (and
  * for a moment in `signet key generate`). A struct key_public is the public
