@@ -12,45 +12,12 @@
 
 #include "base/clock.h"
 #include "base/sandbox.h"
-#include "relay/child.h"
-#include "relay/configuration.h"
-#include "relay/family.h"
-#include "relay/identity.h"
 #include "relay/limits.h"
 #include "relay/notify.h"
-#include "relay/watchdog.h"
+#include "relay/supervisor_private.h"
 
 /* How long the worker may take beyond its own grace period to stop. */
 #define STOP_MARGIN_MS (5 * SECOND)
-/* How long the worker may think about a generation. */
-#define RELOAD_TIMEOUT_MS (30 * SECOND)
-
-struct supervisor {
-	const struct family *family;
-	const char *config_path;
-	struct configuration *configuration; /* in force */
-	/* A reload: handed over as `serial`, to be answered by answer_by_ms. */
-	struct configuration *next;
-	uint64_t next_serial, answer_by_ms;
-	bool keys_are_next; /* the signer has its keys already */
-	bool reload_wanted; /* as soon as the family is complete */
-	uint64_t serial;    /* the last that was handed over */
-	struct identity worker_identity, signer_identity;
-	struct inherited inherited;
-	unsigned signers; /* sockets to the signer */
-	int signals, state_dir;
-	struct child worker, signer;
-	struct signer_process signer_process;
-	int worker_control;   /* -1: none */
-	bool worker_is_ready; /* the present one */
-	bool was_ready;      /* ever: from then on it is replaced */
-	bool said_why;       /* it did not start */
-	bool is_stopping;
-	uint64_t stop_deadline_ms;
-	struct watchdog watchdog;
-	int exit_code;
-	bool is_done;
-};
 
 /* ---- the signer ---- */
 
@@ -82,12 +49,10 @@ signer_attach_all(struct supervisor *supervisor, struct handover *handover,
 
 /* ---- the worker ---- */
 
-/* Gives the worker a generation. It answers when it has looked at it;
- * worker_read() hears that. A child that does not do its part here is of no use
- * any more: it is killed, and so replaced. */
-static bool
-worker_hand_over(struct supervisor *supervisor,
-		const struct configuration *configuration, struct fault *fault)
+bool
+supervisor_hand_over(struct supervisor *supervisor,
+		     const struct configuration *configuration,
+		     struct fault *fault)
 {
 	struct handover handover;
 	bool is_sent = false;
@@ -122,7 +87,7 @@ worker_begin(struct supervisor *supervisor, struct fault *fault)
 	clean_descriptor(&supervisor->worker_control);
 	supervisor->worker_control = control;
 	watchdog_forget(&supervisor->watchdog);
-	if (worker_hand_over(supervisor, supervisor->configuration, fault))
+	if (supervisor_hand_over(supervisor, supervisor->configuration, fault))
 		return true;
 	child_kill(&supervisor->worker); /* it waits for a generation */
 	return false;
@@ -134,133 +99,6 @@ start_exit_code(int status)
 	return WIFEXITED(status) && WEXITSTATUS(status) != 0
 		       ? WEXITSTATUS(status)
 		       : EX_TEMPFAIL;
-}
-
-/* ---- reload ---- */
-
-/* The signer keeps two generations of keys: what is in force must not become
- * the third by a second reload that is refused. */
-static void
-keys_revert(struct supervisor *supervisor)
-{
-	struct fault fault;
-
-	if (supervisor->keys_are_next && supervisor->signer.pid != 0 &&
-	    !signer_revert(&supervisor->signer_process, &fault)) {
-		log_note(LOG_LEVEL_ERROR, "signer-start", "%s", fault.text);
-		child_kill(&supervisor->signer);
-	}
-	supervisor->keys_are_next = false;
-}
-
-static void
-reload_refused(struct supervisor *supervisor, struct slice errors,
-	       const char *reason)
-{
-	struct slice line;
-
-	while (slice_split(&errors, '\n', &line))
-		log_note(LOG_LEVEL_ERROR, "reload-refused", "%.*s",
-			 SLICE_ARG(line));
-	log_note(LOG_LEVEL_ERROR, "reload-refused",
-		 "%s; the configuration before stays in force", reason);
-	configuration_free(supervisor->next);
-	supervisor->next = NULL;
-	keys_revert(supervisor);
-	notify_send("READY=1");
-}
-
-static bool
-fixed_options_same(const struct family *family, const struct options *before,
-		   const struct options *after, struct fault *fault)
-{
-	const char *what = NULL;
-
-	if (family->has_state && !slice_eq(before->state_dir, after->state_dir))
-		what = "state_dir";
-	else if (!slice_eq(before->user, after->user) ||
-		 !slice_eq(before->signer_user, after->signer_user))
-		what = "user and signer_user";
-	else if (family->service == SERVICE_MILTER &&
-		 before->milter.socket.any.sa_family !=
-			 after->milter.socket.any.sa_family)
-		what = "the kind of milter.socket";
-	return what == NULL ||
-	       fault_set(fault, FAULT_INPUT,
-			 "%s cannot change while the %s runs: restart it", what,
-			 family->worker.name);
-}
-
-static bool
-reload_try(struct supervisor *supervisor, struct text *errors,
-	   struct configuration **next_out, struct fault *fault)
-{
-	CLEAN(configuration_free_clean) struct configuration *next = NULL;
-
-	if (!configuration_load(supervisor->family->service,
-				supervisor->config_path, errors, &next,
-				fault) ||
-	    !fixed_options_same(supervisor->family,
-				supervisor->configuration->options,
-				next->options, fault))
-		return false;
-	if (!configuration_load_keys(next, &supervisor->signer_process,
-				     fault)) {
-		if (fault->kind == FAULT_BUSY) /* it does not answer */
-			child_kill(&supervisor->signer);
-		return false;
-	}
-	supervisor->keys_are_next = true;
-	if (!configuration_complete(next, supervisor->configuration,
-				    &supervisor->worker_identity,
-				    &supervisor->inherited, fault) ||
-	    !worker_hand_over(supervisor, next, fault))
-		return false;
-	*next_out = TAKE(next);
-	return true;
-}
-
-/* A reload has two halves: what this process can judge, and then the worker's
- * word, for which nobody waits here. */
-static void
-reload_begin(struct supervisor *supervisor)
-{
-	CLEAN(text_done) struct text errors = {0};
-	struct fault fault = {0};
-
-	supervisor->reload_wanted = false;
-	notify_send("RELOADING=1");
-	if (!reload_try(supervisor, &errors, &supervisor->next, &fault)) {
-		reload_refused(supervisor, text_slice(&errors), fault.text);
-		return;
-	}
-	supervisor->next_serial = supervisor->serial;
-	supervisor->answer_by_ms = clock_now_ms() + RELOAD_TIMEOUT_MS;
-}
-
-static void
-reload_end(struct supervisor *supervisor)
-{
-	const struct options *options = supervisor->next->options;
-
-	configuration_free(supervisor->configuration);
-	supervisor->configuration = TAKE(supervisor->next);
-	supervisor->keys_are_next = false;
-	log_configure(options->log.format, options->log.level);
-	notify_send("READY=1");
-}
-
-/* Whether it took the generation cannot be known then: a new one gets what is
- * in force. */
-static void
-reload_expire(struct supervisor *supervisor)
-{
-	if (supervisor->next == NULL ||
-	    clock_now_ms() < supervisor->answer_by_ms)
-		return;
-	reload_refused(supervisor, SLICE_NONE,
-		       "its process does not answer and is replaced");
-	child_kill(&supervisor->worker);
 }
 
 /* ---- the end of a child ---- */
@@ -438,7 +276,7 @@ signer_mend(struct supervisor *supervisor, struct fault *fault)
 		return false;
 	}
 	return supervisor->worker_control < 0 ||
-	       worker_hand_over(supervisor, supervisor->configuration, fault);
+	       supervisor_hand_over(supervisor, supervisor->configuration, fault);
 }
 
 /* Starts again what has died, when its time has come: the signer first, since
@@ -493,14 +331,6 @@ watch(struct supervisor *supervisor)
 	}
 	log_note(LOG_LEVEL_ERROR, "watchdog", "%s", fault.text);
 	child_kill(&supervisor->signer);
-}
-
-static bool
-reload_may_begin(const struct supervisor *supervisor)
-{
-	return supervisor->reload_wanted && !supervisor->is_stopping &&
-	       supervisor->next == NULL && supervisor->signer.pid != 0 &&
-	       supervisor->worker_is_ready;
 }
 
 static int
