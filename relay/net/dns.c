@@ -42,6 +42,7 @@ struct dns {
 	void *questions;         /* tree */
 	size_t questions_count, asked_count;
 	struct list asked, backlog;
+	bool is_asking;          /* backlog_ask() is under way */
 	struct list ready;       /* queries with an answer */
 	uv_timer_t timer;
 	size_t queries_open;
@@ -114,20 +115,24 @@ question_free(struct question *question)
 	free(question);
 }
 
-/* Lets the next one of the backlog onto the wire. */
+/* Lets those of the backlog onto the wire for whom there is room. One that
+ * fails at once, without a resolver, makes room for the next: that one is asked
+ * by the loop that is under way, not from inside it. */
 static void
 backlog_ask(struct dns *dns)
 {
 	struct list *item;
 
-	if (dns->asked_count >= DNS_SOCKETS_MAX)
+	if (dns->is_asking)
 		return;
-	item = list_take_first(&dns->backlog);
-	if (item == NULL)
-		return;
-	dns->asked_count++;
-	list_add_last(&dns->asked, item);
-	question_ask(CONTAINER(item, struct question, link));
+	dns->is_asking = true;
+	while (dns->asked_count < DNS_SOCKETS_MAX &&
+	       (item = list_take_first(&dns->backlog)) != NULL) {
+		dns->asked_count++;
+		list_add_last(&dns->asked, item);
+		question_ask(CONTAINER(item, struct question, link));
+	}
+	dns->is_asking = false;
 }
 
 static void

@@ -850,3 +850,28 @@ Test(dns, refuses_more_questions_than_its_bound, .timeout = 60)
 	resolver_close(&resolver);
 	trickster_stop(&trickster);
 }
+
+/* Each of them then fails where it stands: in turn, not one inside the other. */
+Test(dns, fails_all_that_wait_when_no_resolver_is_left, .timeout = 60)
+{
+	static struct asked asked[DNS_QUERIES_MAX];
+	struct trickster trickster;
+	struct resolver resolver;
+	struct address address;
+	char name[64];
+
+	trickster_start(&trickster, TRICK_SILENT);
+	address = loopback(trickster.port);
+	resolver_open(&resolver, &address, 1);
+	for (size_t i = 0; i < COUNT(asked); i++) {
+		snprintf(name, sizeof(name), "n%zu.example.net", i);
+		ask_start(&resolver, &asked[i], name, DNS_A);
+	}
+	dns_reconfigure(resolver.dns, NULL, 0);
+	for (size_t i = 0; i < COUNT(asked); i++) {
+		ask_wait(&resolver, &asked[i]);
+		cr_assert_str_eq(asked[i].reason, "no resolver is configured");
+	}
+	resolver_close(&resolver);
+	trickster_stop(&trickster);
+}
