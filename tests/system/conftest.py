@@ -131,10 +131,10 @@ def relay(binary):
     well, at the end."""
     running = []
 
-    def make(configured, **options):
+    def make(configured, start=True, **options):
         made = signet.Relay(configured, start=False, **options)
         running.append(made)
-        if options.get("start", True):
+        if start:
             made.start()
         return made
     yield make
