@@ -178,6 +178,8 @@
 #define MX_HOSTS_MAX 32
 #define NEXT_HOPS_MAX 8 /* that a smarthost or a route names */
 #define MX_HOST_ADDRESSES_MAX 8
+#define MX_HOST_ADDRESSES_LOOKED_AT 16 /* of one answer: each may take system
+					  calls to see where it leads */
 #define MX_ADDRESSES_MAX 16
 
 /* Delivery. */

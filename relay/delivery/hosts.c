@@ -253,11 +253,14 @@ found_done(struct dns_query *dns_query, const struct dns_answer *answer)
 	struct hosts_found *found =
 		CONTAINER(dns_query, struct hosts_found, query);
 	struct hosts_query *query = found->lookup->query;
+	size_t count = answer->count < MX_HOST_ADDRESSES_LOOKED_AT
+			       ? answer->count
+			       : MX_HOST_ADDRESSES_LOOKED_AT;
 
 	found->is_waiting = false;
 	if (answer->status == DNS_FAILED)
 		found->failure = answer->reason;
-	for (size_t i = 0; i < answer->count; i++)
+	for (size_t i = 0; i < count; i++)
 		found_take(found, &answer->records[i].address);
 	ASSERT(query->waiting > 0);
 	if (--query->waiting == 0)

@@ -7,10 +7,12 @@
 /* The machine's ways to IPv6, instead of relay/net/source.c: its own loopback,
  * and whatever the source, where there is one, leads to. */
 static const char *v6_source;
+static unsigned sources_asked;
 
 bool
 source_find(const struct address *peer, struct address *source_out)
 {
+	sources_asked++;
 	if (IN6_IS_ADDR_LOOPBACK(&peer->v6.sin6_addr)) {
 		*source_out = *peer;
 		return true;
@@ -457,7 +459,8 @@ Test(hosts, neither_family_and_no_host_crowds_out_the_rest)
 		  records_make(&made[2], "2001:db8:3::#", 20) },
 		{ "mx2.example.net", DNS_A, DNS_FOUND, "192.0.2.3" },
 		{ "own.example.net", DNS_A, DNS_FOUND,
-		  records_make(&made[3], "192.0.#.#", 30) },
+		  records_make(&made[3], "192.0.#.#",
+			       MX_HOST_ADDRESSES_LOOKED_AT) },
 		{ NULL },
 	};
 	struct hosts_row wide = {"wide.example.net", NULL, 25, NULL, 0};
@@ -483,7 +486,7 @@ Test(hosts, neither_family_and_no_host_crowds_out_the_rest)
 	hosts_unref(hosts);
 
 	/* Ourselves, far behind what is kept of a host's addresses. */
-	cr_assert(address_parse_host(SLICE("192.0.29.29"), 25,
+	cr_assert(address_parse_host(SLICE("192.0.15.15"), 25,
 				     &listener.address));
 	hosts = hosts_find(options,
 			   &(struct hosts_row){"own.example.net", NULL, 25,
@@ -493,6 +496,26 @@ Test(hosts, neither_family_and_no_host_crowds_out_the_rest)
 	hosts_unref(hosts);
 	for (size_t i = 0; i < COUNT(made); i++)
 		text_done(&made[i]);
+	options_free(options);
+}
+
+/* To look where an address leads asks the kernel, on the loop. */
+Test(hosts, only_so_many_addresses_are_looked_at)
+{
+	struct listener_options listener = {.is_any = false};
+	struct options *options = options_make(&listener);
+	CLEAN(text_done) struct text made = {0};
+	struct fake_dns_row many[] = {
+		{ "wide.example.net", DNS_AAAA, DNS_FOUND,
+		  records_make(&made, "2001:db8:1::#", DNS_RECORDS_MAX) },
+		{ NULL },
+	};
+	struct hosts_row row = {"wide.example.net", NULL, 25, NULL, 0};
+
+	fake_dns_rows = many;
+	sources_asked = 0;
+	hosts_unref(hosts_find(options, &row));
+	cr_expect_eq(sources_asked, MX_HOST_ADDRESSES_LOOKED_AT);
 	options_free(options);
 }
 
