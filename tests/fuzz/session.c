@@ -18,16 +18,12 @@
  */
 #include <stdlib.h>
 
-#include "keys/keyring.h"
 #include "relay/limits.h"
-#include "relay/server/census.h"
-#include "relay/server/offenders.h"
-#include "relay/server/rates.h"
-#include "relay/server/session.h"
 #include "relay/users.h"
 #include "tests/fake/dovecot.h"
 #include "tests/fake/log.h"
 #include "tests/fake/queue.h"
+#include "tests/fake/share.h"
 #include "tests/fake/stream.h"
 #include "tests/fake/worker.h"
 
@@ -70,57 +66,10 @@ static struct slice account_from[1];
 static struct tls_context *contexts[1];
 static struct users *users[1];
 static struct policy *policy;
-static size_t sessions, stored, random_state;
+static size_t stored, random_state;
 static bool is_hasty; /* something came before its turn */
 
-/* --- what the session is linked with --- */
-
-void
-share_session_ended(struct share *ended)
-{
-	ASSERT(ended == &share);
-	ASSERT(sessions > 0);
-	sessions--;
-}
-
-struct generation *
-generation_ref(struct generation *used)
-{
-	used->references++;
-	return used;
-}
-
-void
-generation_unref(struct generation *used)
-{
-	if (used != NULL)
-		used->references--;
-}
-
 /* --- set-up --- */
-
-static struct policy *
-make_policy(void)
-{
-	struct selector_options selector = {
-		.name = SLICE("one"), .key_path = SLICE("one.pem")};
-	struct domain_options domain = {
-		.name = SLICE("example.com"), .selectors = &selector,
-		.selectors_count = 1};
-	struct keys_options keys = {.domains = &domain, .domains_count = 1};
-	struct key_public *public;
-	struct keyring *keyring;
-	struct policy *made;
-	struct key *key = NULL;
-
-	ASSERT(key_generate(KEY_ED25519_SHA256, 0, &key, NULL));
-	public = key_public_of(key);
-	keyring = keyring_new(&keys, &public, 1);
-	made = policy_new(keyring, &options.signing);
-	keyring_unref(keyring);
-	key_free(key);
-	return made;
-}
 
 /* All have the password "secret", hashed as cheaply as can be. */
 static void
@@ -134,7 +83,7 @@ make_once(void)
 
 	if (policy != NULL)
 		return;
-	policy = make_policy();
+	policy = fake_share_policy(&options.signing);
 	ASSERT(users_new(SLICE(file), &users[0], NULL));
 	ASSERT(network_parse(SLICE("127.0.0.0/8"), &loopback, NULL));
 }
@@ -170,20 +119,12 @@ set_listener(unsigned flags)
 static void
 set_options(unsigned flags)
 {
-	options = (struct options){.hostname = SLICE("mail.example.net"),
-				   .listeners = &listener,
-				   .listeners_count = 1};
-	options.limits = (struct limits_options){
-		.max_message_size = MESSAGE_MAX, .max_recipients = 3,
-		.max_hops = 3, .max_header_size = HEADER_MAX,
-		.command_timeout_ms = 5 * MINUTE,
-		.max_sessions_per_address = 1};
-	options.prepare = (struct prepare_options){
-		.add_date = true, .add_message_id = true,
-		.add_mime_version = true, .remove_bcc = true,
-		.long_lines = (flags & KEEPS_LONG_LINES) != 0
-				      ? LONG_LINES_KEEP
-				      : LONG_LINES_REJECT};
+	options = fake_share_options(&listener);
+	options.limits.max_message_size = MESSAGE_MAX;
+	options.limits.max_header_size = HEADER_MAX;
+	options.prepare.long_lines = (flags & KEEPS_LONG_LINES) != 0
+					     ? LONG_LINES_KEEP
+					     : LONG_LINES_REJECT;
 	account_from[0] = SLICE("*@example.com");
 	account = (struct account_options){
 		.user = SLICE("user"), .from = account_from, .from_count = 1,
@@ -208,20 +149,14 @@ begin(unsigned flags)
 					 .listener_users = users,
 					 .policy = policy,
 					 .references = 1};
-	memset(&share, 0, sizeof(share));
-	share.offenders = offenders_new();
-	share.rates = rates_new();
-	share.census = census_new();
 	loop.generation = &generation;
-	share.loop = &loop;
-	list_init(&share.sessions);
+	fake_share_open(&share, &loop);
 	if ((flags & SLOW_SPOOL) != 0)
 		fake_queue_slow(7);
 	fake_stream_from((flags & STRANGER) != 0 ? "192.0.2.1"
 						 : "127.0.0.1");
 	stored = 0;
-	sessions = 1;
-	session_start(&share, 3, &generation, 0);
+	fake_share_connect(&share);
 }
 
 /* --- what holds --- */
@@ -324,20 +259,12 @@ send_pieces(struct slice input, bool settles)
 	}
 }
 
-static void
-stop(void)
-{
-	share.is_stopping = true;
-	LIST_EACH(item, &share.sessions)
-		session_stop(CONTAINER(item, struct session, link));
-}
-
 /* In whatever state. */
 static void
 leave(unsigned flags)
 {
 	if ((flags & ENDS_WITH_STOP) != 0)
-		stop();
+		fake_share_stop(&share);
 	if ((flags & ENDS_WITH_TIME) != 0)
 		fake_stream_pass(10 * MINUTE);
 	if ((flags & ENDS_WITH_FIN) != 0)
@@ -359,12 +286,10 @@ end(struct text *replies)
 	if (!is_hasty)
 		take_body(replies);
 	ASSERT(queued <= stored);
-	ASSERT(sessions == 0);
+	ASSERT(fake_share_sessions() == 0);
 	ASSERT(list_is_empty(&share.sessions));
 	ASSERT(generation.references == 1);
-	census_free(share.census); /* asserts that nobody is left in it */
-	rates_free(share.rates);
-	offenders_free(share.offenders);
+	fake_share_close(&share);
 	fake_worker_forget();
 	fake_queue_forget();
 	fake_stream_forget();

@@ -22,21 +22,7 @@ static uv_timer_t keep;
 static struct options options;
 static struct generation generation;
 
-/* --- what the generation and the signer do elsewhere --- */
-
-struct generation *
-generation_ref(struct generation *used)
-{
-	used->references++;
-	return used;
-}
-
-void
-generation_unref(struct generation *used)
-{
-	if (used != NULL)
-		used->references--;
-}
+/* --- what the signer does elsewhere --- */
 
 enum signer { SIGNER_GOOD, SIGNER_GONE, SIGNER_WRONG };
 static enum signer signer;

@@ -38,17 +38,14 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "keys/keyring.h"
 #include "relay/clients.h"
 #include "relay/limits.h"
-#include "relay/server/census.h"
-#include "relay/server/offenders.h"
-#include "relay/server/rates.h"
 #include "relay/server/session.h"
 #include "relay/users.h"
 #include "tests/fake/dovecot.h"
 #include "tests/fake/log.h"
 #include "tests/fake/queue.h"
+#include "tests/fake/share.h"
 #include "tests/fake/stream.h"
 #include "tests/fake/worker.h"
 
@@ -76,87 +73,24 @@ static struct generation generation_after;
 static struct options options_after;
 static struct listener_options listener_after;
 static struct users *users_after[1];
-static size_t sessions, acknowledged;
+static size_t acknowledged;
 /* Made once: by unsigned_action. */
 static struct policy *policies[2];
 
-/* --- what the session is linked with --- */
-
-void
-share_session_ended(struct share *ended)
-{
-	cr_assert_eq(ended, &share);
-	cr_assert_gt(sessions, 0);
-	sessions--;
-}
-
-struct generation *
-generation_ref(struct generation *used)
-{
-	used->references++;
-	return used;
-}
-
-void
-generation_unref(struct generation *used)
-{
-	if (used != NULL)
-		used->references--;
-}
-
 /* --- set-up --- */
-
-static struct policy *
-make_policy(void)
-{
-	struct selector_options selector = {
-		.name = SLICE("one"), .key_path = SLICE("one.pem")};
-	struct domain_options domain = {
-		.name = SLICE("example.com"), .selectors = &selector,
-		.selectors_count = 1};
-	struct keys_options keys = {.domains = &domain, .domains_count = 1};
-	struct key_public *public;
-	struct keyring *keyring;
-	struct policy *policy;
-	struct key *key = NULL;
-
-	cr_assert(key_generate(KEY_ED25519_SHA256, 0, &key, NULL));
-	public = key_public_of(key);
-	keyring = keyring_new(&keys, &public, 1);
-	policy = policy_new(keyring, &options.signing);
-	keyring_unref(keyring);
-	key_free(key);
-	return policy;
-}
 
 static void
 begin(void)
 {
-	memset(&options, 0, sizeof(options));
 	memset(&listener, 0, sizeof(listener));
-	offenders_free(TAKE(share.offenders));
-	rates_free(TAKE(share.rates));
-	census_free(TAKE(share.census));
-	memset(&share, 0, sizeof(share));
+	fake_share_close(&share);
 	fake_stream_forget();
 	fake_queue_forget();
 	fake_worker_forget();
 	fake_dovecot_is_down(false);
 	fake_stream_from("127.0.0.1");
 	cr_assert(network_parse(SLICE("127.0.0.0/8"), &networks[0], NULL));
-	options.hostname = SLICE("mail.example.net");
-	options.listeners = &listener;
-	options.listeners_count = 1;
-	options.limits = (struct limits_options){
-		.max_message_size = 100000, .max_recipients = 3,
-		.max_hops = 3, .max_header_size = 2000,
-		.command_timeout_ms = 5 * MINUTE,
-		.max_sessions_per_address = 1,
-	};
-	options.prepare = (struct prepare_options){
-		.add_date = true, .add_message_id = true,
-		.add_mime_version = true, .remove_bcc = true,
-	};
+	options = fake_share_options(&listener);
 	listener.name = SLICE("apps");
 	listener.allow_from = networks;
 	listener.allow_from_count = 1;
@@ -170,13 +104,9 @@ begin(void)
 	clients_free(TAKE(clients[0]));
 	clients_free(TAKE(clients_after[0]));
 	generation_after.references = 1;
-	share.offenders = offenders_new();
-	share.rates = rates_new();
-	share.census = census_new();
 	loop.generation = &generation;
-	share.loop = &loop;
-	list_init(&share.sessions);
-	sessions = acknowledged = 0;
+	fake_share_open(&share, &loop);
+	acknowledged = 0;
 	run.is_gone = run.has_connected = false;
 	run.sent = 0;
 }
@@ -561,11 +491,11 @@ static void
 connect_client(void)
 {
 	if (policies[options.signing.unsigned_action] == NULL)
-		policies[options.signing.unsigned_action] = make_policy();
+		policies[options.signing.unsigned_action] =
+			fake_share_policy(&options.signing);
 	generation.policy = policies[options.signing.unsigned_action];
-	sessions++;
 	run.has_connected = true;
-	session_start(&share, 3, &generation, 0);
+	fake_share_connect(&share);
 }
 
 static void
@@ -690,9 +620,7 @@ say(struct slice word, struct slice rest, struct slice whole)
 	if (say_client(word, rest) || say_expected(word, rest))
 		return;
 	if (slice_eq(word, SLICE("stop"))) {
-		share.is_stopping = true;
-		LIST_EACH(item, &share.sessions)
-			session_stop(CONTAINER(item, struct session, link));
+		fake_share_stop(&share);
 	} else if (slice_eq(word, SLICE("forgive"))) {
 		LIST_EACH(item, &share.sessions)
 			CONTAINER(item, struct session, link)->conduct =
@@ -737,7 +665,7 @@ end(void)
 	if (fake_stream_is_open())
 		fake_stream_vanish();
 	settle();
-	cr_expect_eq(sessions, 0, "%s: a session is left (cut at %zu)",
+	cr_expect_eq(fake_share_sessions(), 0, "%s: a session is left (cut at %zu)",
 		     run.file, run.cut);
 	cr_expect(list_is_empty(&share.sessions));
 	cr_expect_eq(generation.references, 1,
