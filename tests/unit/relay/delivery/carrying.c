@@ -1,0 +1,222 @@
+/* What a connection carries: one message after another, small and large. */
+#include <criterion/criterion.h>
+
+#include "tests/unit/relay/delivery/scripted.h"
+
+static const char header[] = "From: <a@example.com>\r\n\r\n";
+
+Test(carrying, sends_the_prefix_and_stuffs_dots, .timeout = 20)
+{
+	static const char *const bodies[][2] = {
+		{"Subject: x\r\n\r\n.\r\n..a\r\nb.\r\n",
+		 "Received: here\r\nSubject: x\r\n\r\n..\r\n...a\r\nb.\r\n"
+		 ".\r\n"},
+		{"", "Received: here\r\n.\r\n"},
+		{"no line end", "Received: here\r\nno line end\r\n.\r\n"},
+	};
+
+	for (size_t i = 0; i < 2 * COUNT(bodies); i++) {
+		struct run run = {
+			.recipients = 1,
+			.messages = 1,
+			.body = SLICE(bodies[i / 2][0]),
+			.in_memory = i % 2 == 0,
+			.hosts_count = 1,
+			.hosts = {{.scripts = {HELLO MAIL RCPT0 BODY BYE}}},
+		};
+
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, "D");
+		cr_expect_str_eq(text_string(&run.hosts[0].message),
+				 bodies[i / 2][1], "%zu", i);
+		text_done(&run.hosts[0].message);
+	}
+}
+
+Test(carrying, keeps_the_conversation_for_the_next_message, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 3,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		/* The peer closes after two: the third is tried again on a
+		 * fresh connection, and nobody is deferred for it. */
+		.hosts = {{.scripts = {HELLO MAIL RCPT0 BODY MAIL RCPT0 BODY
+				       "C MAIL|S 421 enough|X",
+				       HELLO MAIL RCPT0 BODY BYE}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "DDD", "%s: %s", run.outcomes,
+			 run.reply);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+	text_done(&run.hosts[0].message);
+}
+
+/* Many destinations have one smarthost: it sees one client, not hundreds. */
+Test(carrying, goes_on_with_what_another_destination_has_left, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 3,
+		.one_each = true,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {HELLO MAIL RCPT0 BODY MAIL RCPT0 BODY
+				       MAIL RCPT0 BODY BYE}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "DDD", "%s", run.reply);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+	cr_expect_eq(run.hosts[0].connections, 1);
+	cr_expect_eq(run.adopted, 2);
+	cr_expect_eq(run.open, 1, "the place goes with the conversation");
+	text_done(&run.hosts[0].message);
+}
+
+/* Other names of hosts, another policy, another login: another site. */
+Test(carrying, keeps_nothing_for_another_site, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.one_each = true,
+		.other_site = true,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {HELLO MAIL RCPT0 BODY BYE,
+				       HELLO MAIL RCPT0 BODY BYE}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "DD", "%s", run.reply);
+	cr_expect_eq(run.adopted, 0);
+	text_done(&run.hosts[0].message);
+}
+
+static void
+expect_large_body(const char *line, const char *stuffed)
+{
+	CLEAN(text_done) struct text body = {0}, expected = {0};
+	struct run run = {
+		.recipients = 1,
+		.messages = 1,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {HELLO MAIL RCPT0 BODY BYE}}},
+	};
+
+	store_reads = store_hits = 0;
+	while (body.len < 3 * MIB)
+		text_add_string(&body, line);
+	run.body = text_slice(&body);
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "D", "%s", run.reply);
+	text_add_string(&expected, "Received: here\r\n");
+	for (size_t i = 0; i < body.len / strlen(line); i++)
+		text_add_string(&expected, stuffed);
+	text_add_string(&expected, ".\r\n");
+	cr_expect(slice_eq(text_slice(&expected),
+			   text_slice(&run.hosts[0].message)),
+		  "%s: %zu bytes, not %zu", line, run.hosts[0].message.len,
+		  expected.len);
+	text_done(&run.hosts[0].message);
+}
+
+Test(carrying, streams_a_large_body_from_the_store, .timeout = 60)
+{
+	expect_large_body(".line with a dot\r\n", "..line with a dot\r\n");
+	cr_expect_gt(store_reads, 3 * MIB / BODY_READ_MAX - 1);
+	cr_expect_eq(store_hits, 0);
+}
+
+/* What the system has of it in memory is not waited for. */
+Test(carrying, streams_a_large_body_from_a_file, .timeout = 60)
+{
+	static const char plain[] = "a line of a usual length, like others\r\n";
+
+	store_file_misses = 7;
+	expect_large_body(".line with a dot\r\n", "..line with a dot\r\n");
+	expect_large_body(plain, plain);
+	cr_expect_gt(store_hits, store_reads);
+	cr_expect_gt(store_reads, 0);
+}
+
+/* What ends a conversation because of one message says nothing of the next. */
+Test(carrying, carries_the_next_message_on_another_connection, .timeout = 20)
+{
+	static const struct {
+		const char *name, *first, *outcomes;
+	} rows[] = {
+		{ "refused before its end", HELLO MAIL RCPT0
+		  "C DATA|S 354 go|C Received|S 554 5.7.1 enough", "FD" },
+		{ "421 to RSET", HELLO MAIL
+		  "C RCPT|S 550 5.1.1 no|C RSET|S 421 too many|X", "FD" },
+		{ "gone at RSET", HELLO MAIL "C RCPT|S 550 5.1.1 no|C RSET|X",
+		  "FD" },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct run run = {
+			.recipients = 1,
+			.messages = 2,
+			.body = SLICE(header),
+			.hosts_count = 1,
+			.hosts = {{.scripts = {rows[i].first, "G |" HELLO MAIL
+					       RCPT0 BODY BYE}}},
+		};
+
+		store_waits = true;
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, rows[i].outcomes, "%s: %s %s",
+				 rows[i].name, run.outcomes, run.reply);
+		cr_expect_str_eq(run.hosts[0].wrong, "", "%s: %s",
+				 rows[i].name, run.hosts[0].wrong);
+		text_done(&run.hosts[0].message);
+	}
+}
+
+static const struct unreadable_row {
+	const char *name;
+	enum fault_kind kind;
+	const char *outcomes, *reply;
+} unreadable_rows[] = {
+	{ "damaged, for good", FAULT_INPUT, "FD",
+	  "the message was damaged in the queue of this relay (no body)" },
+	{ "gone, for good", FAULT_ABSENT, "FD",
+	  "the message was damaged in the queue of this relay (no body)" },
+	{ "the disk fails, perhaps not always", FAULT_SYSTEM, "TD",
+	  "trouble on this relay (no body)" },
+	{ "too busy", FAULT_BUSY, "TD", "trouble on this relay (no body)" },
+};
+
+Test(carrying, a_message_that_cannot_be_read_is_not_the_hosts_fault,
+     .timeout = 20)
+{
+	for (size_t i = 0; i < COUNT(unreadable_rows); i++) {
+		const struct unreadable_row *row = &unreadable_rows[i];
+		struct run run = {
+			.recipients = 1,
+			.messages = 2,
+			.body = SLICE(header),
+			.hosts_count = 1,
+			.hosts = {{.scripts = {HELLO MAIL RCPT0
+					       "C DATA|S 354 go",
+					       HELLO MAIL RCPT0 BODY BYE}}},
+		};
+
+		store_failures = 1;
+		store_failure = row->kind;
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, row->outcomes, "%s: %s %s",
+				 row->name, run.outcomes, run.reply);
+		cr_expect_str_eq(run.first_reply, row->reply, "%s: %s",
+				 row->name, run.first_reply);
+		cr_expect_not(run.has_failed);
+		text_done(&run.hosts[0].message);
+	}
+}
