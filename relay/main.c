@@ -336,7 +336,7 @@ passwd_run(const struct invocation *invocation)
 static bool
 control_is_there(const struct invocation *invocation)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
 	socklen_t len = sizeof(peer);
 	int type = 0;
 	socklen_t type_len = sizeof(type);

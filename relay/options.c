@@ -625,13 +625,16 @@ options_accept(struct slice bytes, struct text *errors_text)
 {
 	CLEAN(conf_errors_done) struct conf_errors errors = {0};
 	CLEAN(conf_sources_done) struct conf_sources sources = {0};
-	CLEAN(options_free_clean) struct options *options = NULL;
 	struct arena arena = {0};
+	struct options *options;
+	bool is_good;
 
 	conf_sources_add(&sources, SLICE("(made)"), bytes);
 	machine_add(&sources);
 	options = options_build(&arena, NULL, &sources, &errors);
-	return options_errors_report(&errors, "(made)", errors_text, NULL);
+	is_good = options_errors_report(&errors, "(made)", errors_text, NULL);
+	options_free(options);
+	return is_good;
 }
 
 bool

@@ -48,6 +48,7 @@ canonicalization_write(struct import *import)
 		body = SLICE("simple");
 	if (!canonicalization_is_known(header) ||
 	    !canonicalization_is_known(body)) {
+		ASSERT(setting != NULL); /* what goes without saying is known */
 		conf_error(import->errors,
 			   opendkim_place(&import->conf, setting),
 			   "Canonicalization: '%.*s' is not known",

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/descriptor.h"
 #include "base/log.h"
 #include "relay/queue/record.h"
 #include "relay/queue/spool_private.h"
@@ -27,8 +28,7 @@ spool_room_new(int directory, struct space *space,
 		free(room);
 		return false;
 	}
-	room->directory = spool;
-	spool = -1;
+	room->directory = descriptor_take(&spool);
 	room->space = space;
 	atomic_init(&room->memory_max, SPOOL_MEMORY_DEFAULT);
 	atomic_init(&room->memory, 0);

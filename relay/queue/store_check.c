@@ -173,7 +173,8 @@ check_result(const char *directory, pid_t child, bool has_ended, bool is_late,
 		  "%s: the structure is damaged (the check ended with %s %d)",
 		  directory, WIFSIGNALED(status) ? "signal" : "status",
 		  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	return engine_damaged(fault);
+	engine_damaged(fault);
+	return false;
 }
 
 bool
@@ -195,8 +196,7 @@ store_check(const char *directory, struct list *findings, struct fault *fault)
 		return fault_errno(fault, "check of the store");
 	if (child == 0)
 		check_child(directory, out, parent);
-	close(out);
-	out = -1;
+	clean_descriptor(&out);
 	while (!has_ended && row_read(in, &row, &is_late)) {
 		has_ended = row.is_end;
 		if (!has_ended)

@@ -17,26 +17,27 @@ status_is_damage(int status)
 	       status == MDB_PAGE_FULL;
 }
 
-bool
-engine_fault(struct fault *fault, int status, const char *what)
+void
+engine_fault_fill(struct fault *fault, int status, const char *what)
 {
 	enum fault_kind kind = FAULT_SYSTEM;
 
 	/* TXN_FULL: too much for one transaction, on any disk. */
 	if (status == MDB_MAP_FULL || status == MDB_TXN_FULL ||
-	    status == ENOSPC || status == EDQUOT)
+	    status == ENOSPC || status == EDQUOT) {
 		kind = FAULT_LIMIT;
-	else if (status_is_damage(status))
-		return fault_set(fault, FAULT_INPUT,
-				 "%s: the structure is damaged (%s)", what,
-				 mdb_strerror(status)) ||
-		       engine_damaged(fault);
-	else if (status == EACCES || status == EPERM || status == EROFS)
+	} else if (status_is_damage(status)) {
+		fault_set(fault, FAULT_INPUT,
+			  "%s: the structure is damaged (%s)", what,
+			  mdb_strerror(status));
+		engine_damaged(fault);
+		return;
+	} else if (status == EACCES || status == EPERM || status == EROFS) {
 		kind = FAULT_DENIED;
+	}
 	fault_set(fault, kind, "%s: %s", what, mdb_strerror(status));
 	if (fault != NULL && status > 0)
 		fault->system = status;
-	return false;
 }
 
 /* --- opening --- */

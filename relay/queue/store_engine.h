@@ -24,15 +24,14 @@ engine_is_damaged(const struct fault *fault)
 {
 	return fault->kind == FAULT_INPUT && fault->system == EUCLEAN;
 }
-/* Makes it one. False. */
-static inline bool
+/* Makes it one. */
+static inline void
 engine_damaged(struct fault *fault)
 {
 	if (fault != NULL) {
 		fault->kind = FAULT_INPUT;
 		fault->system = EUCLEAN;
 	}
-	return false;
 }
 
 /* Deliveries that one page may pass over: a transaction stays short. */

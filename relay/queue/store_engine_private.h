@@ -67,8 +67,14 @@ slice_of_val(const MDB_val *val)
 	return slice_of(val->mv_data, val->mv_size);
 }
 
-/* Says what the engine's status means; false. */
-bool engine_fault(struct fault *fault, int status, const char *what);
+/* Says what the engine's status means; false, as the compiler sees
+ * (base/fault.h). */
+void engine_fault_fill(struct fault *fault, int status, const char *what);
+#define engine_fault(...)                                                      \
+	__extension__({                                                        \
+		engine_fault_fill(__VA_ARGS__);                                \
+		false;                                                         \
+	})
 /* ABSENT: not there. The value is valid as long as the transaction. */
 bool engine_get(MDB_txn *txn, MDB_dbi table, struct record_key *key,
 		struct slice *value_out, struct fault *fault) MUST_USE;

@@ -271,5 +271,6 @@ store_verify(const char *path, uint64_t deadline_ms, struct fault *fault)
 	if (verify.damage == NULL)
 		return true;
 	fault_set(fault, FAULT_INPUT, "%s: %s", path, verify.damage);
-	return engine_damaged(fault);
+	engine_damaged(fault);
+	return false;
 }
