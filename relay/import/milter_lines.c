@@ -1,6 +1,8 @@
 #include "relay/import/milter_lines.h"
 
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <unistd.h>
 
 #include "relay/import/dataset.h"
@@ -164,6 +166,54 @@ socket_of(struct maker *maker)
 	return SLICE_NONE;
 }
 
+/* The group that OpenDKIM gets where UserID names none: its user's own, which is
+ * the one that the MTA's user has been put into. */
+static struct slice
+user_group(struct maker *maker, const struct opendkim_setting *setting,
+	   struct slice user)
+{
+	CLEAN(text_done) struct text name = {0};
+	const struct passwd *entry;
+	const struct group *group;
+	uint64_t number;
+
+	text_add(&name, user);
+	entry = getpwnam(text_string(&name));
+	if (entry == NULL && slice_number(user, &number) && number <= INT_MAX)
+		entry = getpwuid((uid_t)number);
+	group = entry != NULL ? getgrgid(entry->pw_gid) : NULL;
+	if (group == NULL) {
+		report_note(maker->report, setting->place,
+			    "UserID: '%.*s' is no user of this machine, and "
+			    "is taken for the name of the socket's group, too "
+			    "(milter.socket_group); the MTA has to be in it",
+			    SLICE_ARG(user));
+		return user;
+	}
+	report_note(maker->report, setting->place,
+		    "UserID: the socket stays the group's '%s', the one of "
+		    "'%.*s' (milter.socket_group); keep that group where "
+		    "OpenDKIM's package goes",
+		    group->gr_name, SLICE_ARG(user));
+	return arena_copy(maker->arena, SLICE(group->gr_name));
+}
+
+/* Nothing: the one of who starts the milter, as with OpenDKIM. */
+static struct slice
+socket_group(struct maker *maker)
+{
+	const struct opendkim_setting *setting =
+		opendkim_setting(maker->conf, "UserID");
+	struct slice group, user;
+
+	if (setting == NULL)
+		return SLICE_NONE;
+	group = setting->value;
+	if (!slice_split(&group, ':', &user) || user.len == 0)
+		return group;
+	return group.len > 0 ? group : user_group(maker, setting, user);
+}
+
 /* What libmilter's socket has from the umask, without the x bits, which mean
  * nothing for a socket. */
 static void
@@ -171,9 +221,7 @@ socket_write(struct maker *maker)
 {
 	const struct opendkim_setting *mask =
 		opendkim_setting(maker->conf, "UMask");
-	const struct opendkim_setting *user =
-		opendkim_setting(maker->conf, "UserID");
-	struct slice socket = socket_of(maker), name, group;
+	struct slice socket = socket_of(maker), group;
 
 	if (socket.len == 0)
 		return;
@@ -183,10 +231,8 @@ socket_write(struct maker *maker)
 	if (mask != NULL)
 		text_addf(maker->out, "    socket_mode = \"%04o\"\n",
 			  (unsigned)(0666 & ~mask->number));
-	if (user == NULL)
-		return;
-	group = user->value;
-	if (slice_split(&group, ':', &name) && group.len > 0)
+	group = socket_group(maker);
+	if (group.len > 0)
 		write_text("socket_group", group, maker->out);
 }
 

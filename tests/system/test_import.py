@@ -259,6 +259,20 @@ SAYS = {
         ONE + "Socket local:/run/x\nUMask 007\nUserID nobody:nogroup\n", 0,
         "", r'user = "nobody"[^$]*"unix:/run/x"\n    socket_mode = "0660"\n'
             r'    socket_group = "nogroup"'),
+    "Socket: the group of the user": (
+        ONE + "Socket local:/run/x\nUMask 007\nUserID man\n", 0,
+        "conf:7: note: UserID: the socket stays the group's 'man'",
+        r'socket_mode = "0660"\n    socket_group = "man"'),
+    "Socket: the group of a number": (
+        ONE + "Socket local:/run/x\nUserID 65534\n", 0,
+        "the group's 'nogroup'", r'socket_group = "nogroup"'),
+    "Socket: an unknown user": (
+        ONE + "Socket local:/run/x\nUMask 007\nUserID nosuchuser\n", 0,
+        "conf:7: note: UserID: 'nosuchuser' is no user of this machine",
+        r'socket_group = "nosuchuser"'),
+    "Socket: a port has no group": (
+        ONE + "Socket inet:1@127.0.0.1\nUserID man\n", 0, r"\A\Z",
+        r"\A((?!socket_group)[\s\S])*\Z"),
     "Socket: a name": (ONE + "Socket inet:8891@mail.example.com\n", 65,
                        "conf:5: NOT CARRIED OVER: Socket", "mode = "),
     "hosts: names": (ONE + "InternalHosts 127.0.0.1,.example.com\n", 65,
