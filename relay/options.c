@@ -78,7 +78,7 @@ static const struct conf_option rows[] = {
 	  COUNT_AT(dns.resolvers_count) },
 
 	{ "listener", CONF_TITLED, FIELD(listeners), "apps", 0, 0,
-	  "A socket that takes mail; any number of them. Without any there is one with these defaults.",
+	  "A socket that takes mail; any number of them. Without any there is one with these defaults; as soon as you write one, write that, too, if you want it.",
 	  .each = sizeof(struct listener_options), COUNT_AT(listeners_count),
 	  .title_offset = offsetof(struct listener_options, name) },
 	{ "listener.address", CONF_PARSED, WHOLE(struct listener_options),
