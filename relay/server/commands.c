@@ -57,7 +57,9 @@ static const struct reply reply_nested = {
 static const struct reply reply_no_sender = {
 	503, "5.5.1", "No sender was taken: MAIL FROM comes first"};
 static const struct reply reply_bad_helo = {
-	501, "5.5.4", "Give a host name or an address in brackets"};
+	501, "5.5.4",
+	"Give a host name or an address in brackets; the listener's option "
+	"lenient forgives other names, and none"};
 static const struct reply reply_need_arg = {501, "5.5.4",
 					    "A parameter is missing"};
 static const struct reply reply_no_tls = {502, "5.5.1",
@@ -79,18 +81,25 @@ const struct reply command_reply_session_full = {
 
 /* --- EHLO, HELO: RFC 5321 4.1.1.1 --- */
 
+/* Names with underscores and worse are in use: RFC 5321 4.1.4 wants no refusal
+ * for that. */
+static bool
+is_one_word(struct slice name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if (name.bytes[i] <= ' ' || name.bytes[i] > '~')
+			return false;
+	return name.len > 0;
+}
+
 static const struct reply *
 helo_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
-	(void)session;
-	if (args.len == 0 || args.len > DOMAIN_MAX)
+	if (args.len > DOMAIN_MAX)
 		return &reply_bad_helo;
-	/* Names with underscores and worse are in use: RFC 5321 4.1.4 wants
-	 * no refusal for that. */
-	for (size_t i = 0; i < args.len; i++)
-		if (args.bytes[i] <= ' ' || args.bytes[i] > '~')
-			return &reply_bad_helo;
+	if (!is_one_word(args) && !session->listener->lenient)
+		return &reply_bad_helo;
 	out->word = args;
 	return NULL;
 }
@@ -100,7 +109,11 @@ greet(struct session *session, const struct parsed *parsed, bool is_esmtp)
 {
 	session_reset(session);
 	text_clear(&session->helo);
-	text_add(&session->helo, parsed->word);
+	/* Empty it would stand for "not greeted". */
+	text_add(&session->helo, parsed->word.len > 0 ? parsed->word
+						      : SLICE("unknown"));
+	if (!is_one_word(parsed->word))
+		session_legacy(session, LEGACY_NAME);
 	session->is_esmtp = is_esmtp;
 	if (session->state != SESSION_READY)
 		session_enter(session, SESSION_READY);

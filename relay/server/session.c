@@ -399,6 +399,7 @@ session_legacy(struct session *session, enum legacy what)
 		[LEGACY_SPACE] = "a space before addresses",
 		[LEGACY_HASTE] = "a message before its 354",
 		[LEGACY_AHEAD] = "commands before their turn",
+		[LEGACY_NAME] = "EHLO or HELO without a host name",
 	};
 	struct log line;
 

@@ -66,6 +66,7 @@ enum legacy {
 	LEGACY_SPACE = 1u << 3,
 	LEGACY_HASTE = 1u << 4,
 	LEGACY_AHEAD = 1u << 5,
+	LEGACY_NAME = 1u << 6,
 };
 
 enum step {

@@ -1,5 +1,6 @@
 """What old devices get wrong, where a listener forgives it."""
 
+import re
 import socket
 import ssl
 
@@ -44,6 +45,36 @@ def test_old_tls_at_one_listener(world, certificate):
     assert handshake(other, ssl.TLSVersion.TLSv1) == "TLSv1"
     assert world.relay.wait("legacy")["listener"] == "old"
     assert handshake(other, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+
+
+def test_any_name_or_none(world):
+    """And each is written so that the trace field stays one. Not forgiven, the
+    reply says what would forgive it."""
+    strict = free_port()
+    world.setup.listener = "lenient = true"
+    world.setup.extra = 'listener "strict" { address = "127.0.0.1:%d" }' % strict
+    world.start()
+    greetings = ("HELO", "EHLO", "EHLO two words", "HELO B\xfcro-PC",
+                 "EHLO \"(;\" <x>")
+    for greeting in greetings:
+        with Client(strict) as client:
+            assert "lenient" in " ".join(client.expect(greeting, 501))
+        with Client(world.relay.port) as client:
+            client.expect(greeting, 250)
+            for _ in range(2):
+                code, words = client.transaction(
+                    "alice@example.com", ["bob@example.net"], message())
+                assert code == 250, words
+    for one in world.receiver.wait_deliveries(2 * len(greetings)):
+        verdicts = judge.dkimpy(one.data, judge.lookup_txt(world.names.port))
+        assert verdicts and all(each.passed for each in verdicts), verdicts
+    traces = {re.search(rb"^Received: from (\S+) \(", one.data, re.M).group(1)
+              for one in world.receiver.deliveries}
+    assert traces == {b"unknown", b"two?words", b"B??ro-PC", b"??????x?"}
+    said = world.relay.named("legacy")
+    assert [event["what"] for event in said] == \
+        ["EHLO or HELO without a host name"] * len(greetings)
+    assert {event["listener"] for event in said} == {"apps"}
 
 
 def test_lines_that_end_in_lf(world):
