@@ -5,6 +5,10 @@
 
 #include "base/base64.h"
 
+/* crypt(5) */
+#define DES_SIZE 13
+#define BSDI_SIZE 20
+
 struct users {
 	struct text bytes;
 	struct user *items; /* by name */
@@ -68,6 +72,16 @@ scram_parse(struct slice parts, struct user *user, struct fault *fault)
 	return true;
 }
 
+/* To crypt(3) nearly any text is the salt of a DES hash, also a password that
+ * somebody wrote there in clear. */
+static bool
+is_whole(struct slice hash)
+{
+	if (hash.bytes[0] == '$')
+		return true;
+	return hash.len == (hash.bytes[0] == '_' ? BSDI_SIZE : DES_SIZE);
+}
+
 static bool
 crypt_parse(struct slice hash, struct user *user, struct fault *fault)
 {
@@ -76,7 +90,7 @@ crypt_parse(struct slice hash, struct user *user, struct fault *fault)
 
 	user->scheme = USER_CRYPT;
 	user->hash = hash;
-	if (hash.len > 0 && hash.len <= USER_HASH_MAX) {
+	if (hash.len > 0 && hash.len <= USER_HASH_MAX && is_whole(hash)) {
 		memcpy(setting, hash.bytes, hash.len);
 		setting[hash.len] = '\0';
 		verdict = crypt_checksalt(setting);

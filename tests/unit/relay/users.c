@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 
 #define CRYPT "$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1"
+#define DES "ab01FAX.bQRSU"
+#define BSDI "_J9..abcdefghijklmno"
 #define KEY "03wBIFW79nT8pWEWcElBzplnn8dKKnxzI9TjuI/JODU="
 #define SALT "c2FsdA=="
 #define SCRAM "{SCRAM-SHA-256}4096," SALT "," KEY "," KEY
@@ -20,6 +22,8 @@ Test(users, reads_lines)
 		{"b:" CRYPT "\na:" CRYPT "\nc:" CRYPT, "a", USER_CRYPT, CRYPT},
 		{"a:{CRYPT}" CRYPT, "a", USER_CRYPT, CRYPT},
 		{"a:{md5-crypt}" CRYPT, "a", USER_CRYPT, CRYPT},
+		{"a:" DES, "a", USER_CRYPT, DES},
+		{"a:" BSDI, "a", USER_CRYPT, BSDI},
 		{"a@example.com:" CRYPT ":1000:1000::/var/empty", "a@example.com",
 		 USER_CRYPT, CRYPT},
 		{"\xc3\xa4:" CRYPT, "\xc3\xa4", USER_CRYPT, CRYPT},
@@ -75,6 +79,9 @@ Test(users, refuses)
 		{"a:*", "no hash that crypt(3) knows"},
 		{"a:!" CRYPT, "no hash that crypt(3) knows"},
 		{"a:$9$x$y", "no hash that crypt(3) knows"},
+		{"a:secret", "no hash that crypt(3) knows"},
+		{"a:fourteenletter", "no hash that crypt(3) knows"},
+		{"a:_plaintext", "no hash that crypt(3) knows"},
 		{"a:{PLAIN}secret", "the scheme is not known"},
 		{"a:{SSHA}x", "the scheme is not known"},
 		{"a:{CRYPT" CRYPT, "ends with '}'"},
