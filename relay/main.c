@@ -13,6 +13,7 @@
 #include "keys/commands.h"
 #include "keys/signer.h"
 #include "milter/commands.h"
+#include "milter/idn.h"
 #include "relay/doctor/doctor_command.h"
 #include "relay/import/opendkim_import.h"
 #include "relay/key_dns.h"
@@ -203,14 +204,39 @@ key_with_dns(const struct options *options, int argc, char **argv)
 	return keys_command(&options->keys, &asked, argc, argv);
 }
 
+/* keys/ knows domains as A-labels only; here they may be given as read. Each word
+ * is left alone or takes its place in the arena. */
+static bool
+words_to_ascii(int argc, char **argv, struct arena *arena)
+{
+	for (int i = 0; i < argc; i++) {
+		struct slice word = SLICE(argv[i]);
+		struct fault fault = {0};
+
+		if (slice_is_ascii(word))
+			continue;
+		if (!idn_to_ascii(word, arena, &word, &fault)) {
+			fprintf(stderr, "signet: %s: %s\n", argv[i],
+				fault.text);
+			return false;
+		}
+		argv[i] = arena_new(arena, word.len + 1);
+		memcpy(argv[i], word.bytes, word.len);
+	}
+	return true;
+}
+
 static int
 key_run(const struct invocation *invocation)
 {
 	CLEAN(options_free_clean) struct options *options = NULL;
+	CLEAN(arena_done) struct arena arena = {0};
 	int argc = invocation->argc - 1;
 	char **argv = invocation->argv + 1;
 	int code = keys_command(NULL, NULL, argc, argv);
 
+	if (code == EX_OK && !words_to_ascii(argc, argv, &arena))
+		code = EX_DATAERR;
 	if (code == EX_OK)
 		code = options_read(invocation->config_path, false, &options);
 	if (code == EX_OK)

@@ -111,6 +111,22 @@ def test_what_it_makes_signs(empty, name_server):
         [("a", True), ("b", True)]
 
 
+def test_key_commands_take_an_idn_domain(empty):
+    """As it is read; "straße" is a name of its own (UTS 46, nontransitional)."""
+    lines = signet.run("key", "generate", "stra\u00dfe.example", "a",
+                       config=empty.path, check=0).stdout
+    assert b"a._domainkey.xn--strae-oqa.example" in lines
+    empty.extra = 'domain "stra\u00dfe.example" { selector "a" { ' \
+        'key = "xn--strae-oqa.example/a.pem" } }'
+    empty.write()
+    for domain in ("stra\u00dfe.example", "xn--strae-oqa.example"):
+        assert signet.run("key", "dns", domain, config=empty.path,
+                          check=0).stdout == lines
+    done = signet.run("key", "dns", "b\u00fccher..example", config=empty.path,
+                      check=65)
+    assert b"b\xc3\xbccher..example: " in done.stderr
+
+
 def test_list_and_dns(setup, keys):
     configured = setup()
     configured.write()
