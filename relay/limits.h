@@ -142,6 +142,8 @@
 
 /* Scheduler: leases held in memory at once. */
 #define LEASES_MAX_PER_DESTINATION 256
+#define LEASES_SHARE 8           /* of a loop's, at most, for what is handed
+				    over to one destination */
 #define LEASE_READ_BATCH 64
 #define LEASE_READ_BATCH_FIRST 2 /* of a destination that has yet to take any;
 				    it doubles with each batch taken */

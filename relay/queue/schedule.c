@@ -48,6 +48,7 @@ schedule_take(struct schedule_destination *public)
 	lease = CONTAINER(destination->ready.next, struct lease, ready);
 	lease_leave_ready(destination, lease);
 	lease->state = LEASE_OUT;
+	destination->has_taken = true;
 	if (destination->ready_count == 0 &&
 	    destination->batch < LEASE_READ_BATCH)
 		destination->batch *= 2;
@@ -139,6 +140,7 @@ struct handover {
 	struct list deliveries;
 };
 
+/* No one of them has all of a loop, of which a machine may have many. */
 static bool
 destination_has_room(const struct destination *destination)
 {
@@ -146,6 +148,7 @@ destination_has_room(const struct destination *destination)
 
 	return !home->is_stopping && home_has_room(home) &&
 	       destination->leases_count < LEASES_MAX_PER_DESTINATION &&
+	       destination->leases_count < home->leases_max / LEASES_SHARE &&
 	       destination->paused_until_ms <= clock_now_ms();
 }
 

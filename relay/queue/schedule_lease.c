@@ -72,10 +72,7 @@ lease_leave_ready(struct destination *destination, struct lease *lease)
 void
 destination_note_rest(struct destination *destination)
 {
-	bool rests = destination->ready_count > 0 &&
-		     destination->ready_count == destination->leases_count;
-
-	if (!rests)
+	if (destination->ready_count == 0)
 		list_remove(&destination->resting);
 	else if (list_is_empty(&destination->resting))
 		list_add_last(&destination->home->resting,
@@ -88,22 +85,30 @@ home_has_room(const struct schedule_loop *home)
 	return home->leases_count + home->leases_coming < home->leases_max;
 }
 
-/* Those who have not been told of their leases would only read them again. */
+/* Those who have not been told of their leases would only read them again. Who
+ * has taken one since he was looked at last is passed over, and goes first: he
+ * is at work, as far as is known, and would read them again soon. */
 void
 home_make_room(struct schedule_loop *home, const struct destination *wanting)
 {
-	unsigned looks = ROOM_LOOKS_MAX;
+	struct list *item = home->resting.previous, *before;
 
-	for (struct list *item = home->resting.previous;
-	     item != &home->resting && looks > 0; item = item->previous) {
+	for (unsigned looks = ROOM_LOOKS_MAX;
+	     item != &home->resting && looks > 0; item = before, looks--) {
 		struct destination *destination =
 			CONTAINER(item, struct destination, resting);
 
-		looks--;
+		before = item->previous;
 		if (destination == wanting || !destination->is_told)
 			continue;
-		destination_drop_ready(destination);
-		return;
+		if (!destination->has_taken) {
+			destination_drop_ready(destination);
+			destination->batch = LEASE_READ_BATCH_FIRST;
+			return;
+		}
+		destination->has_taken = false;
+		list_remove(item);
+		list_add_first(&home->resting, item);
 	}
 }
 

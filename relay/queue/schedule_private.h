@@ -40,7 +40,7 @@ struct schedule_loop {
 	void *tree;             /* destinations by name: tsearch(3) */
 	struct list destinations;
 	struct list starved;    /* wait for leases_count to fall */
-	struct list resting;    /* have leases, and nobody takes them */
+	struct list resting;    /* have leases that nobody has taken */
 	size_t leases_count, leases_max;
 	size_t leases_coming;   /* at most so many, of the reads under way */
 	uint64_t read_version;  /* the highest of destinations that are gone */
@@ -91,6 +91,7 @@ struct destination {
 	uint64_t rewind_ms;     /* while reading: go back to there; 0: no */
 	struct destination_trouble trouble;
 	bool is_told;           /* due() was called, take() has not said NULL */
+	bool has_taken;         /* since somebody needed its room */
 	bool is_posted;
 	struct post post;
 	struct alarm alarm;
@@ -182,13 +183,14 @@ void lease_drop(struct destination *destination, struct lease *lease);
 void leases_forget_over(struct destination *destination);
 void destination_drop_ready(struct destination *destination);
 
-/* After its leases have changed: whether it has some and all are READY. */
+/* After its leases have changed: whether some are READY. */
 void destination_note_rest(struct destination *destination);
 
 bool home_has_room(const struct schedule_loop *home);
-/* Takes the memory of those whose leases nobody takes: they wait for a host
- * that is slow or dead, and must not keep others from theirs. The last to come
- * is the first to lose, so that the one whose turn is next keeps its own. */
+/* Takes the memory of READY leases that nobody takes: they wait for a host that
+ * is slow, with one OUT, or dead, and must not keep others from theirs. The last
+ * to come is the first to lose, so that the one whose turn is next keeps its
+ * own. */
 void home_make_room(struct schedule_loop *home,
 		    const struct destination *wanting);
 /* Whoever waits for room is next. */

@@ -97,6 +97,101 @@ Test(schedule, dead_destinations_do_not_starve_the_others, .init = begin,
 		      "%zu leases in memory", leases_seen);
 }
 
+static bool
+is_held(void)
+{
+	return held != NULL;
+}
+
+static struct post held_post;
+
+static void
+held_settle(struct post *post)
+{
+	struct delivery *delivery = held;
+
+	(void)post;
+	held = NULL;
+	is_holding = false;
+	settle(held_at, delivery);
+}
+
+/* So that a stop need not wait for it; its host takes no more. */
+static void
+held_let_go(void)
+{
+	pause_after_ms = HOUR;
+	loop_post(held_at->loop, &held_post, held_settle);
+}
+
+static const struct slow_row {
+	const char *name;
+	bool are_handed_over; /* else it reads them */
+	size_t leases_max;
+} slow_rows[] = {
+	{"reads", false, 4},
+	{"is handed over", true, 8},
+};
+
+/* A host that takes one message after the other, slowly, and has many. */
+static void
+starve_by(const struct slow_row *row)
+{
+	begin();
+	cr_assert(loop_start(&main_loop, NULL));
+	for (unsigned i = 0; i < 40 && !row->are_handed_over; i++)
+		put("from@example.org", "a@" SLOW ".example", false);
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		schedule->loops[i].leases_max = row->leases_max;
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	for (unsigned i = 0; i < 40 && row->are_handed_over; i++)
+		put("from@example.org", "a@" SLOW ".example", true);
+	cr_assert(wait_for(is_held), "%s", row->name);
+	for (unsigned i = 0; i < 50; i++) {
+		char to[32];
+
+		snprintf(to, sizeof(to), "a@d%u.example", i);
+		put("from@example.org", to, true);
+	}
+	cr_expect(wait_delivered(50), "%s", row->name);
+	held_let_go();
+	stop_all();
+}
+
+Test(schedule, a_slow_destination_that_reads_does_not_starve_the_others)
+{
+	starve_by(&slow_rows[0]);
+}
+
+Test(schedule, a_slow_destination_that_is_given_does_not_starve_the_others)
+{
+	starve_by(&slow_rows[1]);
+}
+
+/* What a destination is handed over is kept to its share. */
+Test(schedule, a_destination_has_no_more_than_its_share, .init = begin)
+{
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		schedule->loops[i].leases_max = 64;
+	run_loops();
+	for (unsigned i = 0; i < 60; i++)
+		put("from@example.org", "a@" DEAD ".example", true);
+	/* On every loop. */
+	for (unsigned i = 0; i < 8; i++) {
+		char to[32];
+
+		snprintf(to, sizeof(to), "a@d%u.example", i);
+		put("from@example.org", to, true);
+	}
+	cr_expect(wait_delivered(8));
+	cr_expect_leq(leases_seen, 64 / 8 + LEASE_READ_BATCH_FIRST + 8,
+		      "%zu leases in memory", leases_seen);
+	stop_all();
+}
+
 #define MANY 700
 
 Test(schedule, after_a_start_everything_is_leased_once, .init = begin,
@@ -156,12 +251,6 @@ Test(schedule, a_pause_holds_everything_back, .init = begin,
 	cr_expect_geq(attempts[1].at_ms - attempts[0].at_ms, 295);
 	cr_expect(wait_gone(1));
 	cr_expect_eq(attempts_count, 3);
-}
-
-static bool
-is_held(void)
-{
-	return held != NULL;
 }
 
 struct late {
@@ -235,25 +324,6 @@ alter(enum alteration what, struct message_id id, const char *destination,
 	return altered_rows[0].altered;
 }
 
-static bool
-is_held_by_us(void)
-{
-	return held != NULL;
-}
-
-static struct post held_post;
-
-static void
-held_settle(struct post *post)
-{
-	struct delivery *delivery = held;
-
-	(void)post;
-	held = NULL;
-	is_holding = false;
-	settle(held_at, delivery);
-}
-
 static struct recipient_result
 deferred_always(const struct delivery *delivery, size_t recipient)
 {
@@ -288,7 +358,7 @@ Test(schedule, what_is_under_way_is_left_alone)
 	run_loops();
 	is_holding = true;
 	id = put("a@example.org", "b@x.example", true);
-	cr_assert(wait_for(is_held_by_us));
+	cr_assert(wait_for(is_held));
 	for (size_t i = 0; i < COUNT(busy_rows); i++)
 		cr_expect_eq(alter(busy_rows[i].alteration, id, "x.example",
 				   clock_wall_ms()),
@@ -425,7 +495,7 @@ Test(schedule, deleted_before_it_is_handed_over)
 	/* So that the destination is there, and knows what it is told. */
 	is_holding = true;
 	put("a@example.org", "c@x.example", true);
-	cr_assert(wait_for(is_held_by_us));
+	cr_assert(wait_for(is_held));
 	cr_expect_eq(alter(ALTER_DELETE, message->id, "x.example",
 			   clock_wall_ms()),
 		     ALTERED);

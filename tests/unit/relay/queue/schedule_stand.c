@@ -208,7 +208,8 @@ on_due(struct schedule_destination *destination)
 		return;
 	while ((delivery = schedule_take(destination)) != NULL) {
 		attempt_note(destination, delivery);
-		if (is_holding) {
+		if (is_holding ||
+		    slice_starts(destination->name, SLICE(SLOW))) {
 			uv_mutex_lock(&mutex);
 			held = delivery;
 			held_at = destination;

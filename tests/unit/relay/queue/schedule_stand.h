@@ -48,6 +48,8 @@ extern unsigned attempts_count, gone_count;
 extern bool has_stopped, is_holding;
 /* Nothing is ever taken from destinations of these names: "dead…". */
 #define DEAD "dead"
+/* And of these one at a time: it stays in `held`. */
+#define SLOW "slow"
 extern struct delivery *held;
 extern struct schedule_destination *held_at;
 /* What becomes of the n-th attempt of a message; called on a loop. */
