@@ -46,6 +46,8 @@ struct session {
 	bool is_silent;           /* see sessions_is_silent() */
 	/* For sessions_look(). Deadline 0: a thread serves it. */
 	atomic_uint_least64_t deadline_ms;
+	/* When the thread that serves it began with what it is at. 0: none. */
+	atomic_uint_least64_t busy_since_ms;
 	atomic_bool has_spoken;
 };
 
@@ -177,11 +179,20 @@ output_gone(const struct session *session, bool is_sent)
 		worker.sent[i].call(worker.sent[i].owner, is_sent);
 }
 
+static void
+note_progress(struct session *session)
+{
+	atomic_store_explicit(&session->busy_since_ms, clock_now_ms(),
+			      memory_order_relaxed);
+}
+
 static bool
 output_flush(struct session *session)
 {
-	bool is_sent =
-		output_send(session->descriptor, text_slice(&worker.output));
+	bool is_sent;
+
+	note_progress(session);
+	is_sent = output_send(session->descriptor, text_slice(&worker.output));
 
 	worker.has_answered |= worker.output.len > 0;
 	output_gone(session, is_sent);
@@ -280,6 +291,7 @@ session_wait(struct session *session, uint64_t first_deadline_ms)
 	atomic_store(&session->deadline_ms, deadline_ms);
 	acknowledge(session);
 	worker.session = NULL;
+	atomic_store(&session->busy_since_ms, 0);
 	session_arm(session);
 }
 
@@ -307,6 +319,7 @@ session_serve(struct session *session)
 	uint64_t deadline_ms = atomic_exchange(&session->deadline_ms, 0);
 	int result = LIBMILTER_CONTINUE;
 
+	note_progress(session);
 	worker.session = session;
 	worker.input = SLICE_NONE;
 	worker.is_drained = worker.has_answered = false;
@@ -474,6 +487,7 @@ libmilter_read(int descriptor, struct timeval *timeout, char *command_out,
 		session->is_quitting = true;
 		return unknown_make(command_out, len_out);
 	}
+	note_progress(session);
 	session->is_quitting = false;
 	session->packet_since_ms = 0;
 	session->command = *command_out = command;
@@ -564,6 +578,24 @@ sessions_look(bool is_crowded)
 			 "of a packet, for too long",
 			 late, count);
 	return count;
+}
+
+uint64_t
+sessions_longest_ms(void)
+{
+	uint64_t now_ms = clock_now_ms(), since_ms = now_ms;
+
+	pthread_mutex_lock(&sessions.lock);
+	LIST_EACH (item, &sessions.all) {
+		uint64_t busy_since_ms =
+			atomic_load(&CONTAINER(item, struct session, link)
+					     ->busy_since_ms);
+
+		if (busy_since_ms != 0 && busy_since_ms < since_ms)
+			since_ms = busy_since_ms;
+	}
+	pthread_mutex_unlock(&sessions.lock);
+	return now_ms - since_ms;
 }
 
 bool

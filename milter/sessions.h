@@ -25,7 +25,7 @@
  *
  * Bounds      A connection that waits holds no more than the part of a packet
  *             that has come. How long it may: see below.
- * Thread      sessions_look(): any. The others: from libmilter's callbacks, and
+ * Thread      sessions_look() and sessions_longest_ms(): any. The others: from libmilter's callbacks, and
  *             about the connection that called.
  */
 #ifndef MILTER_SESSIONS_H
@@ -49,6 +49,10 @@
 /* How many there are. Those that have waited for too long are shut down; where
  * it is crowded, at once those that have not said a whole packet yet. */
 size_t sessions_look(bool is_crowded);
+/* For how long a thread has been at the same packet, and at the same write of
+ * replies to one: the longest, of all. 0: none is at any. Of libmilter's own
+ * threads that is not known: 0. */
+uint64_t sessions_longest_ms(void);
 /* Whether sessions_is_at_end() can be told. */
 bool sessions_know_steps(void);
 /* The packet in hand is the message's end, not a piece of its body. */

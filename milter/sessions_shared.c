@@ -73,6 +73,12 @@ sessions_look(bool is_crowded)
 	return count;
 }
 
+uint64_t
+sessions_longest_ms(void)
+{
+	return 0;
+}
+
 bool
 sessions_know_steps(void)
 {

@@ -27,7 +27,7 @@ enum handover_kind {
 	HANDOVER_STOP,           /* supervisor: stop within the grace period */
 	HANDOVER_READY,          /* relay: the generation is in use */
 	HANDOVER_REFUSED,        /* relay: it is not, the old one stays; text */
-	HANDOVER_ASK,            /* supervisor: do all of your loops turn? */
+	HANDOVER_ASK,            /* supervisor: do all of your threads go on? */
 	HANDOVER_ALIVE,          /* relay: they do; the serial is the question's */
 };
 

@@ -215,6 +215,11 @@
  * before accepting pauses. */
 #define MILTER_LOOK_MS (1 * SECOND)
 #define MILTER_SLACK 256
+/* How long a thread may be at one packet before it is said to hang: longer than
+ * records, a signer that is replaced, and an MTA that reads its answer may take,
+ * one after the other but for the last. */
+#define MILTER_DNS_TIMEOUT_MAX_MS (1 * MINUTE)
+#define MILTER_BUSY_MS (2 * MINUTE)
 /* Messages that may wait for their signatures without waiting for each other. */
 #define MILTER_SIGNERS_PER_CORE 8
 

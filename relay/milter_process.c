@@ -44,7 +44,12 @@ struct process {
 	uint64_t look_at_ms; /* for the next one */
 	bool is_paused;      /* there are too many of them */
 	uint64_t stop_by_ms; /* 0: it goes on */
+	uint64_t asked;      /* by the watchdog, and not answered; 0: nothing */
 };
+
+static_assert(MILTER_BUSY_MS > MILTER_DNS_TIMEOUT_MAX_MS +
+				       SIGNER_CALL_TIMEOUT_MS,
+	      "a thread that waits for records and the signer does not hang");
 
 /* ---- a generation ---- */
 
@@ -338,6 +343,33 @@ stop(struct process *process)
 }
 
 static void
+watchdog_take(struct process *process, uint64_t serial)
+{
+	uint64_t longest_ms = sessions_longest_ms();
+
+	process->asked = serial;
+	if (longest_ms >= MILTER_BUSY_MS)
+		log_note(LOG_LEVEL_ERROR, "watchdog",
+			 "a thread hangs: it has been at one packet of an MTA "
+			 "for %llu s",
+			 (unsigned long long)(longest_ms / SECOND));
+}
+
+/* Not while a thread that serves an MTA hangs. */
+static void
+watchdog_answer(struct process *process)
+{
+	struct fault fault = {0};
+
+	if (process->asked == 0 || sessions_longest_ms() >= MILTER_BUSY_MS)
+		return;
+	if (!handover_send(process->control, HANDOVER_ALIVE, process->asked,
+			   SLICE_NONE, &fault))
+		log_note(LOG_LEVEL_ERROR, "watchdog", "%s", fault.text);
+	process->asked = 0;
+}
+
+static void
 control_read(struct process *process)
 {
 	struct handover handover;
@@ -353,10 +385,8 @@ control_read(struct process *process)
 	else if (handover.kind == HANDOVER_GENERATION &&
 		 process->stop_by_ms == 0)
 		reload(process, &handover);
-	else if (handover.kind == HANDOVER_ASK &&
-		 !handover_send(process->control, HANDOVER_ALIVE,
-				handover.serial, SLICE_NONE, &fault))
-		log_note(LOG_LEVEL_ERROR, "watchdog", "%s", fault.text);
+	else if (handover.kind == HANDOVER_ASK)
+		watchdog_take(process, handover.serial);
 	handover_done(&handover);
 }
 
@@ -410,6 +440,7 @@ control_follow(struct process *process)
 		if (poll(&control, 1,
 			 is_stopping ? STOP_LOOK_MS : MILTER_LOOK_MS) > 0)
 			control_read(process);
+		watchdog_answer(process);
 		if (process->stop_by_ms == 0 &&
 		    clock_now_ms() >= process->look_at_ms)
 			connections_look(process);

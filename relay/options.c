@@ -395,7 +395,7 @@ static const struct conf_option rows[] = {
 	{ "milter.authserv_id", CONF_PARSED, FIELD(milter.authserv_id), "", 0, 0,
 	  "The name under which Authentication-Results are given, one for all hosts that trust each other; empty: the MTA's own name (its macro {j}), or hostname where it gives none.",
 	  .parse = authserv_id_value },
-	{ "milter.dns_timeout", CONF_DURATION, FIELD(milter.dns_timeout_ms), "5s", 1 * SECOND, 1 * MINUTE,
+	{ "milter.dns_timeout", CONF_DURATION, FIELD(milter.dns_timeout_ms), "5s", 1 * SECOND, MILTER_DNS_TIMEOUT_MAX_MS,
 	  "How long verifying one message may wait for DNS; what is not known by then is temperror." },
 	{ "milter.max_connections", CONF_COUNT, FIELD(milter.max_connections), "1000", 1, 30000,
 	  "Connections of MTAs at once; further ones are closed, and the MTA does as its own configuration says." },

@@ -391,7 +391,7 @@ process_start(struct process *process, struct handover *handover,
 		if (!loop_start(&process->loops[i], fault))
 			return false;
 	pulse_init(&process->pulse, process->control, &process->main_loop,
-		   process->loops, process->loops_count);
+		   process->loops, process->loops_count, process->store);
 	server_listen(process->server, process->generation,
 		      handover->listeners);
 	for (size_t i = 0; i < handover->listeners_count; i++)

@@ -43,7 +43,8 @@ watchdog_turn(struct watchdog *watchdog, int worker)
 		watchdog_forget(watchdog);
 	if (watchdog->answered != watchdog->asked) {
 		log_note(LOG_LEVEL_ERROR, "watchdog",
-			 "a loop of the service does not turn");
+			 "a thread of the service hangs, or is slow: it has "
+			 "not answered since the last sign of life");
 		return;
 	}
 	notify_send("WATCHDOG=1");

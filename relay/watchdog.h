@@ -3,8 +3,9 @@
  * for as long as the worker gives its own.
  *
  * The worker is asked a few times in the time that the manager allows, and
- * answers when each of its loops has turned. Nothing is said while an answer
- * is owed; the manager then ends the service, and starts it again.
+ * answers when each of its threads that serves goes on (pulse.h; the milter's:
+ * milter/sessions.h). Nothing is said while an answer is owed; the manager then
+ * ends the service, and starts it again.
  */
 #ifndef RELAY_WATCHDOG_H
 #define RELAY_WATCHDOG_H

@@ -190,6 +190,19 @@ operation_commit_alone(struct store *store, struct store_operation *operation)
 	list_remove(&operation->link);
 }
 
+/* On the store thread, between two commits. */
+static void
+beat_answer(struct store *store)
+{
+	struct store_beat *beat;
+
+	uv_mutex_lock(&store->mutex);
+	beat = TAKE(store->beat);
+	uv_mutex_unlock(&store->mutex);
+	if (beat != NULL)
+		loop_post(beat->loop, &beat->post, beat->back);
+}
+
 static void
 group_commit_singly(struct store *store, struct list *group)
 {
@@ -197,6 +210,7 @@ group_commit_singly(struct store *store, struct list *group)
 
 	list_init(&done);
 	while ((item = list_take_first(group)) != NULL) {
+		beat_answer(store);
 		operation_commit_alone(store, operation_of(item));
 		list_add_last(&done, item);
 	}
@@ -438,7 +452,8 @@ group_take(struct store *store, struct list *group)
 	bool goes_on;
 
 	uv_mutex_lock(&store->mutex);
-	if (list_is_empty(&store->waiting) && !store->is_stopping)
+	if (list_is_empty(&store->waiting) && !store->is_stopping &&
+	    store->beat == NULL)
 		(void)uv_cond_timedwait(&store->wake, &store->mutex,
 					store->readers_check_ms * 1000000);
 	if (!list_is_empty(&store->waiting))
@@ -471,6 +486,7 @@ store_thread(void *argument)
 	pthread_setname_np(pthread_self(), "store");
 	list_init(&group);
 	while (group_take(store, &group)) {
+		beat_answer(store);
 		readers_check(store);
 		if (list_is_empty(&group))
 			continue;
@@ -484,6 +500,7 @@ store_thread(void *argument)
 		while ((item = list_take_first(&group)) != NULL)
 			operation_finish(store, operation_of(item));
 	}
+	beat_answer(store);
 }
 
 void
@@ -685,6 +702,17 @@ store_set_aside(struct store *store, struct slice destination, uint64_t due_ms,
 	aside->id = *id;
 	aside->due_ms = due_ms;
 	store_submit(store, &aside->operation, OPERATION_SET_ASIDE);
+}
+
+void
+store_beat(struct store *store, struct store_beat *beat)
+{
+	uv_mutex_lock(&store->mutex);
+	ASSERT(!store->is_stopping);
+	ASSERT(store->beat == NULL);
+	store->beat = beat;
+	uv_cond_signal(&store->wake);
+	uv_mutex_unlock(&store->mutex);
 }
 
 struct spool_room *

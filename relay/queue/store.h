@@ -336,6 +336,16 @@ struct store_counters {
 };
 void store_count(const struct store *store, struct store_counters *out);
 
+/* Whether the store thread goes on: back(post) comes on the loop once it has
+ * finished the commit in hand, if there is one; nothing that waits is waited for.
+ * One at a time, of a loop that does not end before. Any thread. */
+struct store_beat {
+	struct post post;
+	struct loop *loop;
+	post_fn *back;
+};
+void store_beat(struct store *store, struct store_beat *beat);
+
 /* For the spool. */
 struct spool_room *store_spool_room(struct store *store);
 

@@ -38,6 +38,7 @@ struct store {
 	size_t puts_waiting; /* of them */
 	size_t puts_wanted;  /* the thread waits for so many; 0: for none */
 	bool is_stopping;
+	struct store_beat *beat; /* NULL: nobody asks */
 	/* any thread */
 	atomic_size_t waiting_count, expected;
 	atomic_uint_fast64_t readers_check_ms;

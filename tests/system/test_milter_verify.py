@@ -6,7 +6,6 @@ One name server serves the whole module; a configuration has one milter.
 
 import concurrent.futures
 import os
-import socket
 import time
 
 import pytest
@@ -17,7 +16,7 @@ from harness.imported import Imported
 from harness.judge import Keys
 from harness.milter import MilterSetup, SignetMilter
 from harness.milter_client import MACROS, Milter, fields_of
-from harness.names import NameServer
+from harness.names import NameServer, Silent
 from harness.opendkim import OpenDkim, private_copy
 from harness.process import wait_for
 from harness.ports import free_port
@@ -48,22 +47,6 @@ OPENDKIM_DIFFERS = {
     "no tag list": [], "no selector": [],
     "one of two is broken": ["pass", "fail"],
 }
-
-
-class Silent:
-    """A name server that takes every question and answers none."""
-
-    def __init__(self):
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.udp.bind(("127.0.0.1", free_port()))
-        self.port = self.udp.getsockname()[1]
-        self.tcp.bind(("127.0.0.1", self.port))
-        self.tcp.listen(16)
-
-    def stop(self):
-        self.udp.close()
-        self.tcp.close()
 
 
 class World:
@@ -323,7 +306,7 @@ def waiting(world):
     """Its name server says nothing."""
     return world.milter(
         "silent", 'mode = "verify"\ndns_timeout = "%ds"' % BOUND_S,
-        "127.0.0.1:%d" % world.silent.port)
+        world.silent.address)
 
 
 def test_silent_dns_is_waited_for_once(world, waiting):
@@ -488,7 +471,7 @@ def test_reload_changes_what_is_asked(world, started):
     """From signing to verifying, and from one name server to another, with a
     connection that stays."""
     setup = MilterSetup(os.path.join(world.directory, "reloaded"), world.keys,
-                        "", resolver="127.0.0.1:%d" % world.silent.port)
+                        "", resolver=world.silent.address)
     milter = SignetMilter(setup)
     message = world.messages.table["signed"][0]
     try:
@@ -497,7 +480,7 @@ def test_reload_changes_what_is_asked(world, started):
             result = conversation.message(message, begin=False)
             assert not result.changes
             for count, (resolver, expected) in enumerate((
-                    ("127.0.0.1:%d" % world.silent.port, "temperror"),
+                    (world.silent.address, "temperror"),
                     (world.names.resolver, "pass"))):
                 setup.resolver = resolver
                 setup.options = ('mode = "verify"\nauthserv_id = "%s.example"'

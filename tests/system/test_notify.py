@@ -1,6 +1,8 @@
 """What the service manager is told: sd_notify(3), over a socket of the test's
 in the manager's place."""
 
+import concurrent.futures as futures
+import contextlib
 import os
 import signal
 import socket
@@ -9,10 +11,16 @@ import time
 
 import pytest
 
-from harness import traced
+from harness import smtp, traced
 from harness.milter import MilterSetup, SignetMilter
+from harness.milter_client import Milter
+from harness.names import Silent
+from harness.preload import ClockJumps, DiskFaults
 from harness.process import accepts, freeze, wait_for
 
+SIGNATURE = ("v=1; a=ed25519-sha256; d=example.org; s=one; h=from; "
+             "bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=" + "A" * 86 +
+             "==")
 WATCHDOG_S = 0.8
 SIGNS = 4  # in that time
 
@@ -108,6 +116,27 @@ def test_a_loop_that_hangs_is_not_alive(watched, manager):
     manager.wait("WATCHDOG=1", more=SIGNS)
 
 
+def test_a_store_that_hangs_is_not_alive(setup, relay, manager, directory):
+    """Its thread waits for the disk, while every loop turns: that is slow, as
+    long as the manager allows, and loses nothing."""
+    faults = DiskFaults(directory)
+    configured = setup()
+    relay(configured, env={**manager.environment(), **faults.environment})
+    manager.wait("WATCHDOG=1", more=SIGNS)
+    faults.set(["hang"], each=1)
+    with smtp.Client(configured.port) as client:
+        client.ehlo()
+        client.expect("MAIL FROM:<alice@example.com>", 250)
+        client.expect("RCPT TO:<bob@example.net>", 250)
+        client.expect("DATA", 354)
+        client.send(smtp.stuffed(smtp.message()))
+        wait_for(lambda: faults.count() > 0, 20, "a sync")
+        assert manager.is_silent()
+        faults.set([], each=1)
+        manager.wait("WATCHDOG=1", more=SIGNS)
+        client.check(client.reply(), 250, "2.0.0", "end of data")
+
+
 def test_a_signer_that_hangs_is_replaced(watched, manager):
     before = watched.family()["signer"]
     freeze(before)
@@ -134,6 +163,36 @@ def test_the_milter(directory, keys, manager):
         milter.stop()
     finally:
         milter.discard()
+
+
+@pytest.mark.skipif(not traced.is_possible(), reason="threads are traced")
+def test_a_thread_of_the_milter_that_hangs(directory, keys, manager):
+    """At a packet, while the others answer: not for as long as it may take."""
+    clock, resolver = ClockJumps(directory), Silent()
+    milter = SignetMilter(
+        MilterSetup(directory, keys, 'mode = "verify"\ndns_timeout = "60s"',
+                    resolver=resolver.address),
+        env={**manager.environment(), **clock.environment})
+    signed = smtp.message(extra="DKIM-Signature: %s\r\n" % SIGNATURE)
+    try:
+        with Milter(milter.socket) as mta, futures.ThreadPoolExecutor() as pool:
+            asked = pool.submit(mta.message, signed)
+            resolver.wait()
+            manager.wait("WATCHDOG=1", more=SIGNS)
+            pid = milter.family()["relay"]
+            with contextlib.ExitStack() as stack:
+                for thread in os.listdir("/proc/%d/task" % pid):
+                    if int(thread) != pid:
+                        stack.enter_context(traced.Traced(int(thread)))
+                clock.forward(300)
+                assert manager.is_silent()
+            manager.wait("WATCHDOG=1", more=SIGNS)
+            assert asked.result().verdict in ("continue", "accept")
+        assert "hangs" in milter.named("watchdog")[0]["reason"]
+        milter.stop()
+    finally:
+        milter.discard()
+        resolver.stop()
 
 
 def test_who_asks_for_none_gets_none(setup, relay, manager):

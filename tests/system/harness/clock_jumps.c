@@ -1,7 +1,8 @@
 /*
  * clock_jumps - loaded before the C library: the wall clock is off by as many
- * seconds as the file says that CLOCK_JUMPS names. It is mapped, so that a test
- * may change it at any time.
+ * seconds as the file says that CLOCK_JUMPS names, and the clock that never
+ * jumps (CLOCK_MONOTONIC) by a second number. It is mapped, so that a test may
+ * change it at any time.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -37,7 +38,10 @@ clock_gettime(clockid_t clock, struct timespec *out)
 
 	if (status == 0 && offset != NULL &&
 	    (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-		out->tv_sec += *offset;
+		out->tv_sec += offset[0];
+	if (status == 0 && offset != NULL &&
+	    (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE))
+		out->tv_sec += offset[1];
 	return status;
 }
 

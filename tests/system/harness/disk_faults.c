@@ -16,10 +16,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { KIND_EIO = 1, KIND_ENOSPC = 2, KIND_EINTR = 4, KIND_SHORT = 8,
-       KIND_SYNC = 16 };
+       KIND_SYNC = 16, KIND_HANG = 32 };
+#define KINDS 6
 
 static volatile uint64_t *numbers; /* rate, kinds, how many there were */
 static _Thread_local uint64_t state;
@@ -77,7 +79,7 @@ fault_now(int descriptor, unsigned possible)
 		return 0;
 	__atomic_fetch_add(&numbers[2], 1, __ATOMIC_RELAXED);
 	for (;;) {
-		unsigned kind = 1u << any() % 5;
+		unsigned kind = 1u << any() % KINDS;
 
 		if ((kinds & kind) != 0)
 			return kind;
@@ -138,10 +140,24 @@ writev(int descriptor, const struct iovec *parts, int count)
 	return kind != 0 ? fail(kind) : NEXT(writev)(descriptor, parts, count);
 }
 
+/* As one of a disk that does not answer, until the test has it answer. */
+static unsigned
+sync_fault(int descriptor)
+{
+	static const struct timespec moment = {.tv_nsec = 10000000};
+	unsigned kind = fault_now(descriptor, KIND_SYNC | KIND_HANG);
+
+	if (kind != KIND_HANG)
+		return kind;
+	while ((numbers[1] & KIND_HANG) != 0)
+		nanosleep(&moment, NULL);
+	return 0;
+}
+
 int
 fdatasync(int descriptor)
 {
-	unsigned kind = fault_now(descriptor, KIND_SYNC);
+	unsigned kind = sync_fault(descriptor);
 
 	return kind != 0 ? (int)fail(kind) : NEXT(fdatasync)(descriptor);
 }
@@ -149,7 +165,7 @@ fdatasync(int descriptor)
 int
 fsync(int descriptor)
 {
-	unsigned kind = fault_now(descriptor, KIND_SYNC);
+	unsigned kind = sync_fault(descriptor);
 
 	return kind != 0 ? (int)fail(kind) : NEXT(fsync)(descriptor);
 }

@@ -172,3 +172,28 @@ class Counter(threading.Thread):
                 int.from_bytes(packet[:2], "big"), (None, None))
             if client:
                 self._sockets[0].sendto(mine + packet[2:], client)
+
+
+class Silent:
+    """A name server that takes every question and answers none."""
+
+    def __init__(self):
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.udp.bind(("127.0.0.1", free_port()))
+        self.port = self.udp.getsockname()[1]
+        self.tcp.bind(("127.0.0.1", self.port))
+        self.tcp.listen(16)
+
+    @property
+    def address(self):
+        return "127.0.0.1:%d" % self.port
+
+    def wait(self, seconds=20):
+        """Somebody has asked."""
+        self.udp.settimeout(seconds)
+        self.udp.recv(4096)
+
+    def stop(self):
+        self.udp.close()
+        self.tcp.close()

@@ -35,11 +35,17 @@ class ClockJumps(Preload):
     def set(self, seconds):
         struct.pack_into("=q", self.page, 0, seconds)
 
+    def forward(self, seconds):
+        """All of that time seems to have passed: no way leads back."""
+        struct.pack_into("=q", self.page, 8, seconds)
+
 
 class DiskFaults(Preload):
-    """Writes and syncs below state_dir that fail at random."""
+    """Writes and syncs below state_dir that fail at random; with "hang" syncs
+    that end when there is no such kind any more."""
 
-    KINDS = {"EIO": 1, "ENOSPC": 2, "EINTR": 4, "short": 8, "sync": 16}
+    KINDS = {"EIO": 1, "ENOSPC": 2, "EINTR": 4, "short": 8, "sync": 16,
+             "hang": 32}
 
     def __init__(self, directory):
         super().__init__(directory, "disk_faults")

@@ -228,6 +228,48 @@ Test(sessions, large_packets_in_pieces)
 	cr_expect_eq(heard.len, 13 + 1001 + sizeof(large) + 1 + 70001);
 }
 
+static void
+await_longest(uint64_t wanted_ms)
+{
+	for (int i = 0; i < PATIENCE_MS && sessions_longest_ms() != wanted_ms;
+	     i++)
+		usleep(1000);
+	cr_assert_eq(sessions_longest_ms(), wanted_ms);
+}
+
+/* Nobody is at anything while he waits for the next packet, whatever he has
+ * said before. */
+Test(sessions, know_how_long_a_packet_takes)
+{
+	int mta = mta_begun(), other = mta_begun();
+
+	await_longest(0);
+	fake_clock_pass(SESSIONS_FIRST_MS / 2);
+	await_longest(0);
+	SAY(mta, "\0\0\0\2Bx\0\0\0\1W");
+	await(&waiting, 1);
+	fake_clock_pass(MINUTE);
+	cr_expect_eq(sessions_longest_ms(), MINUTE);
+	SAY(other, "\0\0\0\2Bx\0\0\0\1W");
+	await(&waiting, 2);
+	fake_clock_pass(MINUTE);
+	cr_expect_eq(sessions_longest_ms(), 2 * MINUTE, "the longest");
+	sem_post(&woken_ones);
+	sem_post(&woken_ones);
+	await_longest(0);
+	hear(mta, 2);
+	hear(other, 2);
+	/* The next packet begins anew. */
+	SAY(mta, "\0\0\0\1W");
+	await(&waiting, 3);
+	fake_clock_pass(SECOND);
+	cr_expect_eq(sessions_longest_ms(), SECOND);
+	sem_post(&woken_ones);
+	hear(mta, 1);
+	close(mta);
+	close(other);
+}
+
 /* Whoever waits for something keeps nobody else waiting. */
 Test(sessions, served_while_others_wait)
 {

@@ -162,6 +162,27 @@ put_wait(struct store *store, struct loop *loop, struct message *message,
 	return is_done;
 }
 
+struct beat {
+	struct store_beat beat;
+	struct waiter waiter;
+};
+
+static void
+beat_back(struct post *post)
+{
+	waiter_wake(&CONTAINER(post, struct beat, beat.post)->waiter, NULL);
+}
+
+void
+beat_wait(struct store *store, struct loop *loop)
+{
+	struct beat beat = {.beat = {.loop = loop, .back = beat_back}};
+
+	waiter_init(&beat.waiter);
+	store_beat(store, &beat.beat);
+	ASSERT(waiter_wait(&beat.waiter, NULL));
+}
+
 static void
 settle_done(struct store_settle *settle, const struct fault *fault)
 {

@@ -41,6 +41,9 @@ bool due_wait(struct store *store, struct loop *loop, const char *destination,
 bool body_wait(struct store *store, struct loop *loop, struct message *message,
 	       struct text *out, struct fault *fault);
 
+/* Until the store thread has come around. */
+void beat_wait(struct store *store, struct loop *loop);
+
 void deliveries_free_all(struct list *deliveries);
 size_t list_count(const struct list *list);
 

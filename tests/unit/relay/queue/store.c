@@ -397,6 +397,24 @@ Test(store, puts_that_are_expected_go_along, .init = start, .fini = end)
 }
 
 /* It is for those that come, not for those that do not. */
+/* Whether it has something to do or not; and at its end. */
+Test(store, says_that_its_thread_goes_on, .init = start, .fini = end,
+     .timeout = 20)
+{
+	struct list deliveries;
+
+	list_init(&deliveries);
+	for (unsigned i = 0; i < 3; i++) {
+		CLEAN(message_unref_clean) struct message *message =
+			message_make("a@example.org", "b@x.example", 100);
+
+		beat_wait(store, &loop);
+		beat_wait(store, &loop);
+		cr_expect(put_wait(store, &loop, message, &deliveries, NULL));
+	}
+	deliveries_free_all(&deliveries);
+}
+
 Test(store, a_put_that_never_comes_holds_nobody_up, .init = start, .fini = end)
 {
 	struct store_put put;
