@@ -59,7 +59,7 @@ are_his(const struct account_options *account, const char *name,
 	for (size_t i = 0; i < authors->count; i++)
 		if (!is_his(account, authors->locals[i], authors->domains[i])) {
 			*reason_out = arena_printf(
-				arena, "%.*s@%.*s",
+				arena, "%s: %.*s@%.*s", name,
 				SLICE_ARG(authors->locals[i]),
 				SLICE_ARG(authors->domains[i]));
 			return false;

@@ -118,7 +118,13 @@ size_parse(struct slice value, void *out)
 {
 	struct envelope_mail *mail = out;
 
-	return value.len <= 20 && slice_number(value, &mail->size);
+	/* RFC 1870 5: 20 digits, more than 64 bits hold. */
+	for (size_t i = 0; i < value.len; i++)
+		if (!ascii_is_digit(value.bytes[i]))
+			return false;
+	if (!slice_number(value, &mail->size))
+		mail->size = UINT64_MAX;
+	return value.len > 0 && value.len <= 20;
 }
 
 static bool

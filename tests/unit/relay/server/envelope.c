@@ -36,6 +36,8 @@ static const struct {
 	 "FROM:<a@x\xef\xbc\xbfy.example> SMTPUTF8", 553, "5.1.7"},
 	{"malformed", "FROM:<a", 553, "5.1.7"},
 	{"no domain", "FROM:<postmaster>", 553, "5.1.7"},
+	{"SIZE of 21 digits", "FROM:<> SIZE=100000000000000000000", 501,
+	 "5.5.4"},
 	{"SIZE twice", "FROM:<> SIZE=1 SIZE=1", 501, "5.5.4"},
 	{"SIZE of UTF-8", "FROM:<> SIZE=" UE, 501, "5.5.4"},
 	{"BODY twice", "FROM:<> BODY=7BIT BODY=7BIT", 501, "5.5.4"},
@@ -120,6 +122,10 @@ Test(envelope, mail_has_it_all)
 	cr_expect_eq(mail.size, 42);
 	cr_expect(mail.declared_8bit);
 	cr_expect(mail.declared_smtputf8);
+	cr_assert_null(envelope_mail_parse(
+		SLICE("FROM:<> SIZE=99999999999999999999"), NULL, false,
+		&mail));
+	cr_expect_eq(mail.size, UINT64_MAX, "it is too much, not malformed");
 }
 
 static const struct {
