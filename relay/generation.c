@@ -3,53 +3,22 @@
 #include <stdlib.h>
 
 #include "relay/clients.h"
+#include "relay/listener_tls.h"
 #include "relay/login.h"
 #include "relay/net/tls.h"
 #include "relay/users.h"
 
-static enum tls_protocol
-tls_protocol_of(enum tls_min min)
-{
-	switch (min) {
-	case TLS_MIN_1_0:
-		return TLS_1_0;
-	case TLS_MIN_1_1:
-		return TLS_1_1;
-	case TLS_MIN_AUTO:
-	case TLS_MIN_1_2:
-		return TLS_1_2;
-	case TLS_MIN_1_3:
-		return TLS_1_3;
-	}
-	return TLS_1_2;
-}
-
-/* Clients that may choose one of several certificates are told by whom it has
- * to be signed, unless others are known, too. */
 static bool
-generation_ask(struct generation *generation, size_t i,
-	       const struct slice files[LISTENER_FILES], struct fault *fault)
+generation_clients(struct generation *generation, size_t i,
+		   struct slice file, struct fault *fault)
 {
 	const struct listener_options *listener =
 		&generation->options->listeners[i];
 
-	if (listener->tls_clients.len == 0 && listener->tls_client_ca.len == 0)
-		return true;
-	if (!tls_context_ask(generation->listener_tls[i],
-			     files[LISTENER_CLIENT_CA],
-			     listener->tls_clients.len == 0, fault))
-		return fault_within(
-			fault, "listener \"%.*s\", tls_client_ca '%.*s'",
-			SLICE_ARG(listener->name),
-			SLICE_ARG(listener->tls_client_ca));
-	if (listener->tls_clients.len > 0 &&
-	    !clients_new(files[LISTENER_CLIENTS],
-			 &generation->listener_clients[i], fault))
-		return fault_within(fault,
-				    "listener \"%.*s\", tls_clients '%.*s'",
-				    SLICE_ARG(listener->name),
-				    SLICE_ARG(listener->tls_clients));
-	return true;
+	return listener->tls_clients.len == 0 ||
+	       clients_new(file, &generation->listener_clients[i], fault) ||
+	       fault_within(fault, "tls_clients '%.*s'",
+			    SLICE_ARG(listener->tls_clients));
 }
 
 static bool
@@ -58,24 +27,20 @@ generation_tls(struct generation *generation,
 	       struct fault *fault)
 {
 	struct options *options = generation->options;
+	enum listener_file at; /* the fault names it */
 
 	for (size_t i = 0; i < options->listeners_count; i++) {
 		struct listener_options *listener = &options->listeners[i];
 
 		if (listener->tls == LISTENER_TLS_NONE)
 			continue;
-		if (!tls_context_server(files[i][LISTENER_CERT],
-					files[i][LISTENER_KEY],
-					&generation->listener_tls[i], fault))
-			return fault_within(
-				fault, "listener \"%.*s\", certificate '%.*s'",
-				SLICE_ARG(listener->name),
-				SLICE_ARG(listener->tls_cert));
-		if (listener->tls_min != TLS_MIN_AUTO)
-			tls_context_lower(generation->listener_tls[i],
-					  tls_protocol_of(listener->tls_min));
-		if (!generation_ask(generation, i, files[i], fault))
-			return false;
+		if (!listener_tls_new(listener, files[i],
+				      &generation->listener_tls[i], &at,
+				      fault) ||
+		    !generation_clients(generation, i,
+					files[i][LISTENER_CLIENTS], fault))
+			return fault_within(fault, "listener \"%.*s\"",
+					    SLICE_ARG(listener->name));
 	}
 	return true;
 }

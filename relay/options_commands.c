@@ -4,7 +4,9 @@
 #include <sysexits.h>
 
 #include "keys/signer.h"
+#include "relay/listener_tls.h"
 #include "relay/net/tls.h"
+#include "relay/options_check.h"
 
 #define TLS_FILE_MAX ((size_t)1 << 20)
 
@@ -62,35 +64,73 @@ options_read(const char *path, bool may_default, struct options **options_out)
 
 /* ---- check-config ---- */
 
-static bool
-file_read(struct slice path, const char *option, struct text *out,
-	  struct fault *fault)
+static void
+warning_print(const char *text)
 {
-	CLEAN(text_done) struct text name = {0};
-
-	text_add(&name, path);
-	return conf_file_read(text_string(&name), TLS_FILE_MAX, out, fault) ||
-	       fault_within(fault, "'%s': '%s'", option, text_string(&name));
+	fprintf(stderr, "signet: warning: %s\n", text);
 }
 
-static bool
-certificate_check(const struct listener_options *listener, struct fault *fault)
-{
-	CLEAN(text_done) struct text certificate = {0};
-	CLEAN(text_done) struct text key = {0};
-	struct tls_context *context;
-	bool is_good;
+/* The option of each file of TLS, and where its path is. */
+static const struct tls_file {
+	const char *option;
+	size_t path;
+} tls_files[LISTENER_FILES] = {
+	[LISTENER_CERT] = {"tls_cert",
+			   offsetof(struct listener_options, tls_cert)},
+	[LISTENER_KEY] = {"tls_key",
+			  offsetof(struct listener_options, tls_key)},
+	[LISTENER_CLIENT_CA] = {"tls_client_ca",
+				offsetof(struct listener_options,
+					 tls_client_ca)},
+};
 
-	if (listener->tls == LISTENER_TLS_NONE)
-		return true;
-	is_good = file_read(listener->tls_cert, "tls_cert", &certificate,
-			    fault) &&
-		  file_read(listener->tls_key, "tls_key", &key, fault) &&
-		  tls_context_server(text_slice(&certificate), text_slice(&key),
-				     &context, fault);
+static bool
+tls_files_read(const struct listener_options *listener,
+	       struct text files[LISTENER_FILES], enum listener_file *at_out,
+	       struct fault *fault)
+{
+	for (size_t i = 0; i < LISTENER_FILES; i++) {
+		CLEAN(text_done) struct text name = {0};
+		struct slice path = SLICE_NONE;
+
+		if (tls_files[i].option != NULL)
+			memcpy(&path,
+			       (const char *)listener + tls_files[i].path,
+			       sizeof(path));
+		text_add(&name, path);
+		if (path.len == 0 || conf_file_read(text_string(&name),
+						    TLS_FILE_MAX, &files[i],
+						    fault))
+			continue;
+		*at_out = (enum listener_file)i;
+		return fault_within(fault, "%s '%s'", tls_files[i].option,
+				    text_string(&name));
+	}
+	return true;
+}
+
+/* As the relay would. */
+static bool
+certificate_check(const struct listener_options *listener,
+		  enum listener_file *at_out, struct fault *fault)
+{
+	CLEAN(text_done) struct text words = {0};
+	struct text files[LISTENER_FILES] = {0};
+	struct slice bytes[LISTENER_FILES];
+	struct tls_context *context;
+	bool is_good = tls_files_read(listener, files, at_out, fault);
+
+	for (size_t i = 0; i < LISTENER_FILES; i++)
+		bytes[i] = text_slice(&files[i]);
+	if (is_good)
+		is_good = listener_tls_new(listener, bytes, &context, at_out,
+					   fault);
+	if (is_good && listener_tls_days(listener, context, &words))
+		warning_print(text_string(&words));
 	if (is_good)
 		tls_context_free(context);
-	secret_cleanse(&key);
+	for (size_t i = 0; i < LISTENER_FILES; i++)
+		secret_cleanse(&files[i]);
 	return is_good;
 }
 
@@ -98,22 +138,20 @@ static void
 certificates_check(const struct options *options, struct conf_errors *errors)
 {
 	for (size_t i = 0; i < options->listeners_count; i++) {
+		const struct listener_options *listener =
+			&options->listeners[i];
 		const struct conf_item *item =
-			conf_item_find(options->items, "listener", i);
+			options_section_at(options->items, "listener", i);
+		enum listener_file at = LISTENER_CERT;
 		struct fault fault;
 
-		if (item == NULL ||
-		    certificate_check(&options->listeners[i], &fault))
-			continue;
-		conf_error_fault(errors, conf_item_place(item, "tls_cert"),
-				 &fault);
+		if (listener->tls != LISTENER_TLS_NONE &&
+		    !certificate_check(listener, &at, &fault))
+			conf_error_fault(
+				errors,
+				conf_item_place(item, tls_files[at].option),
+				&fault);
 	}
-}
-
-static void
-warning_print(const char *text)
-{
-	fprintf(stderr, "signet: warning: %s\n", text);
 }
 
 static void

@@ -12,6 +12,7 @@
 #include "relay/control.h"
 #include "relay/delivery/destination.h"
 #include "relay/handover.h"
+#include "relay/listener_tls.h"
 #include "relay/net/dns.h"
 #include "relay/net/signing.h"
 #include "relay/pulse.h"
@@ -98,6 +99,27 @@ log_listeners(const char *event, const struct generation *generation)
 	log_send(&line);
 }
 
+/* Once for each time it is taken into use. */
+static void
+log_certificates(const struct generation *generation)
+{
+	const struct options *options = generation->options;
+
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		const struct listener_options *listener =
+			&options->listeners[i];
+		CLEAN(text_done) struct text words = {0};
+
+		if (generation->listener_tls[i] != NULL &&
+		    listener_tls_days(listener, generation->listener_tls[i],
+				      &words))
+			log_note(LOG_LEVEL_WARNING, "certificate",
+				 "listener \"%.*s\": %s",
+				 SLICE_ARG(listener->name),
+				 text_string(&words));
+	}
+}
+
 /* What a loop is sent on a reload. */
 struct loop_update {
 	struct post post;
@@ -172,6 +194,7 @@ reload_try(struct process *process, struct handover *handover,
 		handover->listeners[i] = -1;
 	generation_unref(process->generation);
 	process->generation = generation;
+	log_certificates(generation);
 	return true;
 }
 
@@ -390,6 +413,7 @@ process_start(struct process *process, struct handover *handover,
 	for (size_t i = 0; i < process->loops_count; i++)
 		if (!loop_start(&process->loops[i], fault))
 			return false;
+	log_certificates(process->generation);
 	pulse_init(&process->pulse, process->control, &process->main_loop,
 		   process->loops, process->loops_count, process->store);
 	server_listen(process->server, process->generation,

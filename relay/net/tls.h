@@ -13,26 +13,37 @@ struct tls;         /* one connection */
 
 enum tls_protocol { TLS_1_0, TLS_1_1, TLS_1_2, TLS_1_3 };
 
-/* Server side, from PEM bytes: certificate chain and key. TLS >= 1.2. */
-bool tls_context_server(struct slice certificate, struct slice key,
+/* Server side, from PEM bytes: the certificate, and behind it those that signed
+ * it. TLS >= 1.2. Of no use before tls_context_key(). Faults here say what is
+ * wrong with the bytes as if the name of their file stood before it. */
+bool tls_context_server(struct slice certificate,
 			struct tls_context **context_out,
 			struct fault *fault) MUST_USE;
+/* Its key, PEM, too. */
+bool tls_context_key(struct tls_context *context, struct slice key,
+		     struct fault *fault) MUST_USE;
+/* Appends what is wrong with the days of its certificates at that time, in
+ * words, or that they are nearly over. False: nothing. */
+bool tls_context_days(const struct tls_context *context, uint64_t wall_ms,
+		      struct text *words_out);
 /* Before its first use: lets it take older versions, too, and the weak keys and
  * SHA-1 that they come with. */
 void tls_context_lower(struct tls_context *context, enum tls_protocol min);
 /* Before its first use: asks clients for a certificate, which they may do
- * without; tls_peer_…() say what it is worth. authorities: PEM of those that may
- * have signed it, or empty; named to the client where names_them, so that it
- * chooses one of theirs. */
-bool tls_context_ask(struct tls_context *context, struct slice authorities,
-		     bool names_them, struct fault *fault) MUST_USE;
+ * without; tls_peer_…() say what it is worth. */
+void tls_context_ask(struct tls_context *context);
+/* And who may have signed it, PEM, at least one; named to the client where
+ * names_them, so that it chooses one of theirs. */
+bool tls_context_trust(struct tls_context *context, struct slice authorities,
+		       bool names_them, struct fault *fault) MUST_USE;
 /* Client side. Trust is the system's store; SSL_CERT_FILE and SSL_CERT_DIR are
  * honoured. Ciphers are the library's choice. */
 bool tls_context_client(struct tls_context **context_out,
 			struct fault *fault) MUST_USE;
 /* Of all contexts of this process, and never the same again. */
 uint64_t tls_context_number(const struct tls_context *context);
-void tls_context_free(struct tls_context *context);
+void tls_context_free(struct tls_context *context); /* takes NULL */
+CLEAN_POINTER(struct tls_context, tls_context_free)
 
 /* What a client asks of one connection. */
 struct tls_client {

@@ -20,36 +20,40 @@ take_any(X509_STORE_CTX *store, void *argument)
 }
 
 static bool
-add_authorities(SSL_CTX *ssl, BIO *pem, bool names_them, struct fault *fault)
+authority_add(SSL_CTX *ssl, X509 *authority, bool names_them)
 {
-	X509_STORE *store = SSL_CTX_get_cert_store(ssl);
+	return X509_STORE_add_cert(SSL_CTX_get_cert_store(ssl), authority) ==
+		       1 &&
+	       (!names_them || SSL_CTX_add_client_CA(ssl, authority) == 1);
+}
+
+static bool
+authorities_add(SSL_CTX *ssl, BIO *pem, bool names_them, struct fault *fault)
+{
 	X509 *authority;
 	size_t count = 0;
 	bool is_added;
 
 	while ((authority = PEM_read_bio_X509(pem, NULL, NULL, NULL)) != NULL) {
-		is_added = X509_STORE_add_cert(store, authority) == 1 &&
-			   (!names_them ||
-			    SSL_CTX_add_client_CA(ssl, authority) == 1);
+		is_added = authority_add(ssl, authority, names_them);
 		X509_free(authority);
 		if (!is_added)
 			return tls_library_fault(fault, FAULT_INPUT,
-						 "certificate");
+						 "taking a certificate");
 		count++;
 	}
 	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
-		return tls_library_fault(fault, FAULT_INPUT, "certificate");
+		return tls_library_fault(fault, FAULT_INPUT,
+					 "reading a certificate");
 	ERR_clear_error();
-	return count > 0 || fault_set(fault, FAULT_INPUT, "no certificate");
+	return count > 0 || fault_set(fault, FAULT_INPUT,
+				      "there is no certificate in it, so that "
+				      "no client could log in by one");
 }
 
-bool
-tls_context_ask(struct tls_context *context, struct slice authorities,
-		bool names_them, struct fault *fault)
+void
+tls_context_ask(struct tls_context *context)
 {
-	BIO *bio;
-	bool is_added;
-
 	SSL_CTX_set_verify(context->ssl, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_cert_verify_callback(context->ssl, take_any, NULL);
 	/* The leaf and what is between it and the authority. */
@@ -58,17 +62,25 @@ tls_context_ask(struct tls_context *context, struct slice authorities,
 	 * one. */
 	SSL_CTX_set_num_tickets(context->ssl, 0);
 	SSL_CTX_set_options(context->ssl, SSL_OP_NO_TICKET);
-	if (authorities.len == 0)
-		return true;
+}
+
+bool
+tls_context_trust(struct tls_context *context, struct slice authorities,
+		  bool names_them, struct fault *fault)
+{
+	BIO *bio;
+	bool is_added;
+
 	if (authorities.len > INT32_MAX)
 		return fault_set(fault, FAULT_LIMIT, "more than 2 GiB");
 	/* Whoever stands in the file is trusted, be it no root. */
 	X509_STORE_set_flags(SSL_CTX_get_cert_store(context->ssl),
 			     X509_V_FLAG_PARTIAL_CHAIN);
-	bio = BIO_new_mem_buf(authorities.bytes, (int)authorities.len);
+	bio = BIO_new_mem_buf(authorities.len > 0 ? authorities.bytes : "",
+			      (int)authorities.len);
 	ASSERT(bio != NULL);
 	ERR_clear_error();
-	is_added = add_authorities(context->ssl, bio, names_them, fault);
+	is_added = authorities_add(context->ssl, bio, names_them, fault);
 	BIO_free(bio);
 	return is_added;
 }

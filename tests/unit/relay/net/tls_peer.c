@@ -109,11 +109,15 @@ context_asking(struct slice authorities)
 
 	if (server_key.len == 0)
 		certificate_make(&server_certificate, &server_key);
-	cr_assert(tls_context_server(text_slice(&server_certificate),
-				     text_slice(&server_key), &context,
-				     &fault), "%s", fault.text);
-	cr_assert(tls_context_ask(context, authorities, authorities.len > 0,
-				  &fault), "%s", fault.text);
+	cr_assert(tls_context_server(text_slice(&server_certificate), &context,
+				     &fault) &&
+			  tls_context_key(context, text_slice(&server_key),
+					  &fault),
+		  "%s", fault.text);
+	tls_context_ask(context);
+	cr_assert(authorities.len == 0 ||
+			  tls_context_trust(context, authorities, true, &fault),
+		  "%s", fault.text);
 	return context;
 }
 
@@ -387,15 +391,15 @@ Test(tls_peer, a_name_with_a_nul_is_none)
 Test(tls_peer, refuses_what_is_no_authority)
 {
 	static const char *const rows[] = {
-		"no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n"
+		"", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n"
 			  "-----END CERTIFICATE-----\n"};
 	struct fault fault = {0};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct tls_context *context = context_asking(SLICE_NONE);
 
-		cr_expect_not(tls_context_ask(context, SLICE(rows[i]), true,
-					      &fault), "%zu", i);
+		cr_expect_not(tls_context_trust(context, SLICE(rows[i]), true,
+						&fault), "%zu", i);
 		cr_expect_neq(fault.text[0], 0);
 		tls_context_free(context);
 	}

@@ -1,0 +1,147 @@
+"""The files of a listener's TLS: what is wrong with them is said by option, path
+and in words, by check-config, at the start and at a reload alike."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from harness import signet
+
+
+def openssl(*arguments, before=()):
+    done = subprocess.run([*before, "openssl", *arguments],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0, done.stdout.decode()
+
+
+class Files:
+    """name -> path, made once for all tests here."""
+
+    def __init__(self, directory, certificate):
+        self.directory = os.path.join(directory, "listener-tls")
+        os.mkdir(self.directory)
+        self.own("other")
+        self.own("short", kind="rsa:1024")
+        self.own("expired", before=("faketime", "-f", "-40d"))
+        self.own("soon", before=("faketime", "-f", "-25d"))
+        self.own("early", before=("faketime", "-f", "+2d"))
+        for name, path in zip(("own.pem", "own.key"), certificate):
+            shutil.copy(path, self.path(name))
+        self.write("empty", b"")
+        self.write("garbage", b"nothing of the kind\n")
+        self.write("other-first.pem",
+                   self.read("other.pem") + self.read("own.pem"))
+        openssl("pkey", "-in", self.path("own.key"), "-aes128", "-passout",
+                "pass:secret", "-out", self.path("encrypted.key"))
+
+    def own(self, name, kind="rsa:2048", before=()):
+        openssl("req", "-x509", "-newkey", kind, "-nodes", "-days", "30",
+                "-subj", "/CN=" + name, "-keyout", self.path(name + ".key"),
+                "-out", self.path(name + ".pem"), before=before)
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def read(self, name):
+        with open(self.path(name), "rb") as file:
+            return file.read()
+
+    def write(self, name, data):
+        with open(self.path(name), "wb") as file:
+            file.write(data)
+
+
+@pytest.fixture(scope="module")
+def files(session_directory, certificate):
+    return Files(str(session_directory), certificate)
+
+
+def listener(files, cert="own.pem", key="own.key", authority=None):
+    return ('tls = "starttls"\n    tls_cert = "%s"\n    tls_key = "%s"\n    %s'
+            % (files.path(cert), files.path(key), "" if authority is None else
+               'tls_client_ca = "%s"' % files.path(authority)))
+
+
+# name: (files, the option at fault, what is said of its file)
+BAD = {
+    "no certificate": ({"cert": "empty"}, "cert", "the file is empty"),
+    "no PEM": ({"cert": "garbage"}, "cert", "there is no certificate in it"),
+    "a key as certificate": ({"cert": "own.key"}, "cert",
+                             "that is for tls_key"),
+    "a short key": ({"cert": "short.pem", "key": "short.key"}, "cert",
+                    "has to have 2048 bits"),
+    "no key": ({"key": "empty"}, "key", "the file is empty"),
+    "garbage as key": ({"key": "garbage"}, "key",
+                       "there is no private key in it"),
+    "a certificate as key": ({"key": "own.pem"}, "key", "that is for tls_cert"),
+    "an encrypted key": ({"key": "encrypted.key"}, "key",
+                         "`openssl pkey -in OLD -out NEW`"),
+    "another key": ({"key": "other.key"}, "key",
+                    "not the key of the first certificate in tls_cert"),
+    "the wrong order": ({"cert": "other-first.pem"}, "key",
+                        "not the key of the first certificate in tls_cert"),
+    "an empty authority": ({"authority": "empty"}, "client_ca",
+                           "there is no certificate in it"),
+    "no authority": ({"authority": "garbage"}, "client_ca",
+                     "there is no certificate in it"),
+}
+NAMES = {"cert": "cert", "key": "key", "client_ca": "authority"}
+
+
+def test_what_is_wrong(world, files):
+    """And a relay that runs goes on as it was."""
+    world.setup.listener = listener(files)
+    world.start()
+    for count, name in enumerate(BAD, 1):
+        changed, option, words = BAD[name]
+        path = files.path(changed.get(NAMES[option],
+                                      {"key": "own.key"}.get(option)))
+        said = "tls_%s '%s': " % (option, path)
+        world.setup.listener = listener(files, **changed)
+        done = signet.run("check-config", config=world.setup.write(),
+                          check=78).stderr.decode()
+        assert said in done and words in done, (name, done)
+        place = [number for number, line in
+                 enumerate(world.setup.text().splitlines(), 1)
+                 if "tls_%s =" % option in line]
+        assert "signet.conf:%d: " % place[0] in done, (name, done)
+        world.relay.hang_up()
+        refused = world.relay.wait("reload-refused", count)["reason"]
+        assert 'listener "apps": ' + said in refused, (name, refused)
+        assert words in refused, (name, refused)
+    world.relay.stop()
+    for name in ("an encrypted key", "an empty authority"):
+        changed, _, words = BAD[name]
+        world.setup.listener = listener(files, **changed)
+        done = signet.run("relay", config=world.setup.write(), check=78)
+        assert words in done.stderr.decode()
+
+
+# certificate: what is said of its days
+DAYS = {"own": None, "expired": "the certificate expired on 20",
+        "soon": ", in 4 days", "early": "the certificate is not valid before"}
+
+
+def test_days(world, files):
+    """A warning, no more: what it is about may be wanted."""
+    logged = 0
+    for name, words in DAYS.items():
+        world.setup.listener = listener(files, name + ".pem", name + ".key")
+        done = signet.run("check-config", config=world.setup.write(), check=0)
+        said = done.stderr.decode()
+        if words is None:
+            assert said == ""
+            world.start()
+            assert not world.relay.named("certificate")
+            continue
+        assert said.startswith("signet: warning: tls_cert '%s': " %
+                               files.path(name + ".pem")), said
+        assert words in said
+        world.relay.hang_up()
+        logged += 1
+        event = world.relay.wait("certificate", logged)
+        assert event["level"] == "warning"
+        assert 'listener "apps": tls_cert ' in event["reason"]
+        assert words in event["reason"]
