@@ -93,7 +93,9 @@ switch_tell(struct rotation *rotation, size_t next)
 		place_write(&rotation->options->selectors[i], out);
 		text_add_string(out, ": state = \"retired\"\n");
 	}
-	text_add_string(out, "and reload. Leave the old record in the DNS.\n");
+	text_add_string(out, "and reload. Leave the old record in the DNS. "
+			     "Sender sections that name the old selector are "
+			     "named by check-config.\n");
 }
 
 static void

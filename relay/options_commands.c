@@ -7,6 +7,7 @@
 #include "relay/listener_tls.h"
 #include "relay/net/tls.h"
 #include "relay/options_check.h"
+#include "relay/options_senders.h"
 
 #define TLS_FILE_MAX ((size_t)1 << 20)
 
@@ -241,6 +242,7 @@ check_config_command(const char *path, int argc, char **argv)
 		lines_print(text_slice(&said));
 		return options_exit_code(&fault);
 	}
+	senders_warn(options, warning_print);
 	certificates_check(options, &errors);
 	keys_check(options, &errors);
 	if (errors.count == 0)

@@ -206,3 +206,49 @@ senders_check(const struct options *options, struct conf_errors *errors)
 		item = item->next;
 	}
 }
+
+/* ---- warning ---- */
+
+static const struct selector_options *
+selector_find(const struct options *options, const struct sender_sign *sign)
+{
+	for (size_t i = 0; i < options->keys.domains_count; i++) {
+		const struct domain_options *domain = &options->keys.domains[i];
+
+		if (!slice_eq(domain->name, sign->domain))
+			continue;
+		for (size_t j = 0; j < domain->selectors_count; j++)
+			if (slice_eq_nocase(domain->selectors[j].name,
+			                    sign->selector))
+				return &domain->selectors[j];
+	}
+	return NULL;
+}
+
+static void
+sender_warn(const struct options *options, const struct sender_options *sender,
+            void (*warn)(const char *text))
+{
+	for (size_t i = 0; i < sender->sign_count; i++) {
+		const struct sender_sign *sign = &sender->sign[i];
+		const struct selector_options *selector =
+		        selector_find(options, sign);
+		CLEAN(text_done) struct text said = {0};
+
+		if (selector == NULL || selector->state == SELECTOR_ACTIVE)
+			continue;
+		text_addf(&said,
+		          "%s:%u: 'sign' names the selector \"%.*s\" of "
+		          "\"%.*s\", which is not active and signs nothing",
+		          sender->file, sender->line, SLICE_ARG(sign->selector),
+		          SLICE_ARG(sign->domain));
+		warn(text_string(&said));
+	}
+}
+
+void
+senders_warn(const struct options *options, void (*warn)(const char *text))
+{
+	for (size_t i = 0; i < options->signing.senders_count; i++)
+		sender_warn(options, &options->signing.senders[i], warn);
+}

@@ -15,5 +15,8 @@ conf_parse_fn sender_identity_value; /* struct slice; may be empty */
 void senders_settle(struct options *options, struct conf_errors *errors);
 /* Whether what they name is there; the domains' names are settled. */
 void senders_check(const struct options *options, struct conf_errors *errors);
+/* What they name and what will not sign: as after a rotation that forgot them. */
+void senders_warn(const struct options *options,
+                  void (*warn)(const char *text));
 
 #endif

@@ -281,6 +281,20 @@ def test_mistakes(sign, sections, says):
     assert says in done.stderr.decode()
 
 
+def test_a_sender_with_a_selector_that_rests(sign):
+    """As after a rotation that forgot it: it is told, and no mistake."""
+    resting = 'selector "old" { key = "example.com/news.pem" ' \
+        'state = "retired" }'
+    done = sign('domain "example.com" { %s %s }\n'
+                'sender "ceo@example.com" { sign = {'
+                '"old._domainkey.example.com", "rsa._domainkey.example.com"} }'
+                % (RSA, resting), b"", command="check-config")
+    said = done.stderr.decode().splitlines()
+    assert len(said) == 1
+    assert re.search(r'warning: .*:\d+: \'sign\' names the selector "old" of '
+                     '"example.com", which is not active', said[0])
+
+
 # -- the same signature as others make -----------------------------------------
 
 @pytest.mark.parametrize("canonicalization", (
