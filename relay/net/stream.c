@@ -7,7 +7,7 @@
 #include "relay/limits.h"
 
 /* Used only from the callback that asks for it to the one that reads it, with
- * nothing between; a loop belongs to one thread. */
+ * nothing between, and in take_rest(); a loop belongs to one thread. */
 static _Thread_local char read_buffer[STREAM_INPUT_MAX];
 
 /* Memory that input may hold beside what it is. */
@@ -16,6 +16,7 @@ static _Thread_local char read_buffer[STREAM_INPUT_MAX];
 static void on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer);
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer);
 static void on_turn(uv_timer_t *timer);
+static void take_input(struct stream *stream, struct slice bytes);
 
 /* --- the end --- */
 
@@ -138,6 +139,13 @@ stream_fail(struct stream *stream, const char *what, int status)
 	stream->has_failed = true;
 }
 
+void
+stream_fail_write(struct stream *stream, int status)
+{
+	stream->has_rest |= !stream->has_failed;
+	stream_fail(stream, "write", status);
+}
+
 static bool
 take_flag(bool *flag)
 {
@@ -147,10 +155,46 @@ take_flag(bool *flag)
 	return was_set;
 }
 
+/* A peer that has had enough says why and closes; with bytes of ours unread that
+ * resets the connection, and the next write fails. The kernel still has what
+ * was said. */
+static void
+take_rest(struct stream *stream)
+{
+	uv_os_fd_t descriptor;
+	ssize_t count;
+
+	stream->has_rest = false;
+	if (uv_fileno(&stream->uv.handle, &descriptor) != 0)
+		return;
+	settle_input(stream);
+	while (!stream->has_ended && input_len(stream) < STREAM_INPUT_MAX &&
+	       (count = recv(descriptor, read_buffer,
+			     STREAM_INPUT_MAX - input_len(stream),
+			     MSG_DONTWAIT)) > 0) {
+		take_input(stream, slice_of(read_buffer, (size_t)count));
+		settle_input(stream);
+	}
+}
+
+/* Before a failure, which is the last thing that is told. */
+static bool
+next_of_rest(struct stream *stream)
+{
+	if (stream->failed_told || stream->is_paused || stream->has_connected ||
+	    stream->has_secured || stream->is_handshaking)
+		return false;
+	if (stream->has_rest)
+		take_rest(stream);
+	return take_flag(&stream->has_data);
+}
+
 static bool
 next_event(struct stream *stream, enum stream_event *event_out)
 {
-	if (stream->has_failed) {
+	if (stream->has_failed && next_of_rest(stream)) {
+		*event_out = STREAM_DATA;
+	} else if (stream->has_failed) {
 		*event_out = STREAM_FAILED;
 		if (stream->failed_told)
 			return false;
@@ -312,6 +356,15 @@ take_encrypted(struct stream *stream, struct slice bytes)
 }
 
 static void
+take_input(struct stream *stream, struct slice bytes)
+{
+	if (stream->tls != NULL)
+		take_encrypted(stream, bytes);
+	else
+		take_plain(stream, bytes);
+}
+
+static void
 take_end(struct stream *stream, int status)
 {
 	/* libuv has stopped reading by itself, or is to. */
@@ -340,10 +393,8 @@ on_read(uv_stream_t *handle, ssize_t count, const uv_buf_t *buffer)
 	}
 	if (count < 0)
 		take_end(stream, (int)count);
-	else if (stream->tls != NULL)
-		take_encrypted(stream, slice_of(buffer->base, (size_t)count));
 	else
-		take_plain(stream, slice_of(buffer->base, (size_t)count));
+		take_input(stream, slice_of(buffer->base, (size_t)count));
 	stream_deliver(stream);
 }
 

@@ -39,7 +39,9 @@ enum stream_event {
 	STREAM_SECURED,   /* the TLS handshake is complete */
 	STREAM_ENDED,     /* the peer will send no more (all input delivered) */
 	STREAM_EXPIRED,   /* the deadline passed */
-	STREAM_FAILED,    /* stream_fault() says why; also a failed handshake */
+	STREAM_FAILED,    /* stream_fault() says why; also a failed handshake.
+			     What the peer had said before a write failed comes
+			     first, unless the stream is paused */
 };
 
 struct stream;

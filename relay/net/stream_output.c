@@ -100,7 +100,7 @@ send_at_once(struct stream *stream)
 	int status = try_send(stream);
 
 	if (status < 0 && status != UV_EAGAIN) {
-		stream_fail(stream, "write", status);
+		stream_fail_write(stream, status);
 		text_clear(&stream->wire);
 	} else if (status > 0 && (size_t)status < stream->wire.len) {
 		text_drop_front(&stream->wire, (size_t)status);
@@ -134,7 +134,7 @@ stream_send_wire(struct stream *stream)
 	} else {
 		/* No callback follows. */
 		forget_sent(&stream->sending);
-		stream_fail(stream, "write", status);
+		stream_fail_write(stream, status);
 	}
 }
 
@@ -168,7 +168,7 @@ on_written(uv_write_t *write, int status)
 			stream_destroy(stream);
 			return;
 		}
-		stream_fail(stream, "write", status);
+		stream_fail_write(stream, status);
 	}
 	if (!stream->has_failed)
 		stream_flush(stream);
@@ -202,7 +202,7 @@ send_parts(struct stream *stream, const struct slice *parts, size_t count)
 	status = uv_try_write(&stream->uv.stream, buffers + (waited == 0),
 			      (unsigned)(count + (waited > 0)));
 	if (status < 0 && status != UV_EAGAIN)
-		stream_fail(stream, "write", status);
+		stream_fail_write(stream, status);
 	else if (status > 0)
 		sent = (size_t)status;
 	if (sent < waited) {

@@ -52,6 +52,8 @@ struct stream {
 	bool has_failed, has_connected, has_secured, has_drained, has_expired;
 	bool has_data, has_ended;
 	bool failed_told, ended_told;
+	bool has_rest; /* a write failed: what the peer said before may still
+			  be there to be read */
 
 	bool in_event, is_paused, is_reading, is_connecting, is_sending;
 	bool is_handshaking, is_above_high;
@@ -68,6 +70,8 @@ void stream_destroy(struct stream *stream);
 void stream_update_reading(struct stream *stream);
 /* Notes what is to be told with STREAM_FAILED. */
 void stream_fail(struct stream *stream, const char *what, int status);
+/* The same of a write: what the peer has said before is told first. */
+void stream_fail_write(struct stream *stream, int status);
 /* Has the loop deliver what is to be told, soon; the second one unless that is
  * being done. */
 void stream_turn_later(struct stream *stream);

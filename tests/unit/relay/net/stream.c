@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -492,6 +493,69 @@ Test(stream, reset_by_the_peer_is_a_failure_even_when_paused)
 	close(peer);
 	close(listener);
 	UNTIL(saw(&server, 'F'));
+	stop();
+}
+
+/* A server that refuses a message in the midst of it and hangs up: its words are
+ * there, although the next write finds a connection that was reset. */
+static void
+refuse_and_reset(const char *words)
+{
+	struct fault fault = {0};
+	struct address address;
+	int listener, peer;
+
+	signal(SIGPIPE, SIG_IGN);
+	cr_assert(loop_init(&loop, 0, &fault));
+	listener = listen_somewhere(&address);
+	cr_assert(stream_connect(&loop, &(struct stream_way){.to = &address},
+				 on_event, &client, &client.stream, &fault));
+	peer = accept(listener, NULL, NULL);
+	UNTIL(saw(&client, 'C'));
+	stream_write(client.stream, SLICE("unread\r\n"));
+	cr_assert_eq(write(peer, words, strlen(words)),
+		     (ssize_t)strlen(words));
+	close(peer);
+	close(listener);
+}
+
+Test(stream, what_was_said_before_a_reset_is_told_before_the_failure)
+{
+	refuse_and_reset("552 5.3.4 too big\r\n");
+	stream_write(client.stream, SLICE("more\r\n"));
+	turn(3);
+	cr_expect_str_eq(client.events, "CDF");
+	cr_expect_str_eq(text_string(&client.input), "552 5.3.4 too big\r\n");
+	stop();
+}
+
+Test(stream, nothing_said_before_a_reset_is_only_a_failure)
+{
+	refuse_and_reset("");
+	stream_write(client.stream, SLICE("more\r\n"));
+	turn(3);
+	cr_expect_str_eq(client.events, "CF");
+	stop();
+}
+
+Test(stream, a_failure_does_not_wait_for_who_has_paused)
+{
+	refuse_and_reset("552 5.3.4 too big\r\n");
+	stream_pause(client.stream);
+	stream_write(client.stream, SLICE("more\r\n"));
+	turn(3);
+	cr_expect_str_eq(client.events, "CF");
+	stop();
+}
+
+Test(stream, who_closes_at_what_was_said_hears_of_no_failure)
+{
+	refuse_and_reset("552 5.3.4 too big\r\n");
+	client.when_it_comes = FINISH;
+	client.then = STREAM_DATA;
+	stream_write(client.stream, SLICE("more\r\n"));
+	turn(3);
+	cr_expect_str_eq(client.events, "CD");
 	stop();
 }
 
