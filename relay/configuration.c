@@ -57,13 +57,8 @@ configuration_load(enum service service, const char *path, struct text *errors,
 	if (!options_load(path, errors, &configuration->options,
 			  &configuration->sources, fault))
 		return false;
-	if (!files_check(configuration, errors, fault)) {
-		/* For a service a key that it may not read is a mistake of
-		 * the configuration; the configuration itself is 77. */
-		if (fault->kind == FAULT_DENIED)
-			fault->kind = FAULT_INPUT;
+	if (!files_check(configuration, errors, fault))
 		return false;
-	}
 	configuration->listeners_count =
 		service == SERVICE_RELAY
 			? configuration->options->listeners_count
@@ -112,13 +107,8 @@ configuration_load_keys(struct configuration *configuration,
 
 	if (!signer_load(signer, &configuration->options->keys,
 			 configuration->options->strict_key_modes, warn_of_key,
-			 NULL, &keyring, fault)) {
-		/* For a service a key that it may not read is a mistake of
-		 * the configuration. */
-		if (fault->kind == FAULT_DENIED)
-			fault->kind = FAULT_INPUT;
+			 NULL, &keyring, fault))
 		return false;
-	}
 	text_clear(&configuration->publics);
 	keyring_write_publics(keyring, &configuration->publics);
 	keyring_unref(keyring);

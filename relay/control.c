@@ -334,9 +334,9 @@ control_new(const struct control_parts *parts, struct control **control_out,
 	status = control_listen(control);
 	if (status != 0) {
 		uv_close((uv_handle_t *)&control->listener, control_closed);
-		return fault_set(fault, FAULT_SYSTEM,
-				 CONTROL_SOCKET " in the state directory: %s",
-				 uv_strerror(status));
+		errno = -status; /* as libuv has it on Unix */
+		return fault_errno(fault, "making its socket '%s'",
+				   CONTROL_SOCKET);
 	}
 	*control_out = control;
 	return true;

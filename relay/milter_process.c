@@ -500,7 +500,9 @@ start_fail(int control, uint64_t serial, const struct fault *fault)
 	if (!handover_send(control, HANDOVER_REFUSED, serial,
 			   SLICE(fault->text), NULL))
 		_exit(EX_UNAVAILABLE);
-	_exit(may_pass ? EX_TEMPFAIL : EX_CONFIG);
+	_exit(fault->kind == FAULT_DENIED ? EX_NOPERM
+	      : may_pass		      ? EX_TEMPFAIL
+					  : EX_CONFIG);
 }
 
 void

@@ -332,6 +332,14 @@ control_on_poll(uv_poll_t *poll, int status, int events)
 /* ---- start ---- */
 
 static bool
+state_fault(const struct process *process, struct fault *fault)
+{
+	return fault_within(
+		fault, "state_dir '%.*s'",
+		SLICE_ARG(process->generation->options->state_dir));
+}
+
+static bool
 store_open_patiently(struct process *process, struct fault *fault)
 {
 	uint64_t min_free =
@@ -344,9 +352,24 @@ store_open_patiently(struct process *process, struct fault *fault)
 			break;
 		usleep(STORE_BUSY_WAIT_US);
 	}
-	return fault_within(
-		fault, "state_dir '%.*s'",
-		SLICE_ARG(process->generation->options->state_dir));
+	return state_fault(process, fault);
+}
+
+static bool
+control_start(struct process *process, struct fault *fault)
+{
+	struct control_parts parts = {
+		.main_loop = &process->main_loop,
+		.loops = process->loops,
+		.loops_count = process->loops_count,
+		.store = process->store,
+		.schedule = process->schedule,
+		.server = process->server,
+		.delivery = process->delivery,
+	};
+
+	return control_new(&parts, &process->commands, fault) ||
+	       state_fault(process, fault);
 }
 
 static bool
@@ -398,17 +421,7 @@ process_start(struct process *process, struct handover *handover,
 	    !server_new(&process->main_loop, process->loops,
 			process->loops_count, process->store,
 			process->schedule, &process->server, fault) ||
-	    !control_new(
-		    &(struct control_parts){
-			    .main_loop = &process->main_loop,
-			    .loops = process->loops,
-			    .loops_count = process->loops_count,
-			    .store = process->store,
-			    .schedule = process->schedule,
-			    .server = process->server,
-			    .delivery = process->delivery,
-		    },
-		    &process->commands, fault))
+	    !control_start(process, fault))
 		return false;
 	for (size_t i = 0; i < process->loops_count; i++)
 		if (!loop_start(&process->loops[i], fault))
@@ -444,6 +457,8 @@ process_end(struct process *process)
 static int
 start_exit_code(const struct fault *fault)
 {
+	if (fault->kind == FAULT_DENIED)
+		return EX_NOPERM;
 	return fault->kind == FAULT_BUSY || fault->kind == FAULT_SYSTEM ||
 			       fault->kind == FAULT_LIMIT
 		       ? EX_TEMPFAIL

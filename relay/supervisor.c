@@ -417,7 +417,10 @@ state_open(struct supervisor *supervisor, struct fault *fault)
 			       text_string(&state_dir), &supervisor->state_dir,
 			       fault))
 		return true;
-	fault->kind = FAULT_INPUT;
+	/* What the system denies stays that; one with what is somebody else's
+	 * is the wrong directory. */
+	if (fault->kind != FAULT_DENIED || fault->system == 0)
+		fault->kind = FAULT_INPUT;
 	return false;
 }
 

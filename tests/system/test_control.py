@@ -390,6 +390,65 @@ def test_a_state_dir_of_somebody_else(setup):
     assert os.stat(precious).st_uid == 0
 
 
+AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+
+
+def test_what_may_not_be_read(setup, own_keys, directory, certificate):
+    """Exit 77, which no restart mends, and the path; by check-config, too."""
+    if os.getuid() != 0:
+        pytest.skip("root becomes somebody who may not")
+    configured = setup(keys=own_keys)
+    files = {name: os.path.join(directory, name)
+             for name in ("tls.pem", "tls.key", "users", "more.conf")}
+    shutil.copy(certificate[0], files["tls.pem"])
+    shutil.copy(certificate[1], files["tls.key"])
+    with open(files["users"], "w") as file:
+        file.write("user:$1$abcdefgh$cHJi5PXp/ki/ktXzqlk6I1\n")
+    open(files["more.conf"], "w").close()
+    configured.listener = (
+        'tls = "starttls"  tls_cert = "%(tls.pem)s"  tls_key = "%(tls.key)s"\n'
+        'auth = "optional"  auth_file = "%(users)s"' % files)
+    configured.extra = 'include "%(more.conf)s"' % files
+    files["key"] = own_keys.path("example.com", "rsa")
+    files["configuration"] = configured.write()
+    for path in [*files.values(), own_keys.path("example.com", "ed")]:
+        shutil.chown(path, "nobody", "nogroup")
+    for name, path in files.items():
+        mode = os.stat(path).st_mode
+        os.chmod(path, 0)
+        for command in ("check-config", "relay", "milter"):
+            if command == "milter" and name in ("tls.pem", "tls.key", "users"):
+                continue
+            done = subprocess.run(
+                [*AS_NOBODY, signet.binary(), command, "-c", configured.path],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+            said = done.stderr.decode()
+            assert done.returncode == 77, (name, command, said)
+            assert "'%s'" % path in said or path + ":" in said, (name, said)
+            assert "Permission denied" in said, (name, said)
+        os.chmod(path, mode)
+
+
+def test_a_state_dir_that_may_not_be_used(world):
+    """Root's, and then started by somebody else."""
+    if os.getuid() != 0:
+        pytest.skip("root becomes somebody who may not")
+    world.setup.domains = {}  # whose keys might be in the way, too
+    world.start()
+    world.relay.stop()
+    path = world.setup.state_dir
+    for mode in (0o700, 0o755):
+        os.chown(path, 0, 0)
+        os.chmod(path, mode)
+        done = subprocess.run(
+            [*AS_NOBODY, signet.binary(), "relay", "-c", world.setup.path],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+        said = done.stderr.decode()
+        assert done.returncode == 77, (mode, said)
+        assert "state_dir '%s'" % path in said, (mode, said)
+        assert "ermission denied" in said, (mode, said)
+
+
 def test_an_unknown_user(setup):
     if os.getuid() != 0:
         pytest.skip("only root changes its user")
