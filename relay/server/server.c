@@ -300,7 +300,7 @@ share_kill(struct post *post)
 	struct share *share = CONTAINER(post, struct share, kill);
 
 	LIST_EACH(item, &share->sessions)
-		session_kill(CONTAINER(item, struct session, link));
+		session_give_up(CONTAINER(item, struct session, link));
 	count_down(share->server);
 }
 

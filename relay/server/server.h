@@ -19,8 +19,9 @@ bool server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
  * generation; the ones of the generation before are closed, soon. */
 void server_listen(struct server *server, struct generation *generation,
 		   const int *descriptors);
-/* On the main loop: closes the listeners, 421 to the idle, lets transactions
- * finish until grace_ms is over; `stopped` is called on the main loop. */
+/* On the main loop: closes the listeners, 421 to who sends no message now; lets
+ * messages that are coming do so until grace_ms is over. One that is all there
+ * is answered, however long that takes. `stopped` is called on the main loop. */
 void server_stop(struct server *server, uint64_t grace_ms,
 		 void (*stopped)(void *owner), void *owner);
 /* Any thread. */

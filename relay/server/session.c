@@ -185,7 +185,8 @@ session_close(struct session *session)
 	session_end(session);
 }
 
-void
+/* At once, whatever it does. */
+static void
 session_kill(struct session *session)
 {
 	stream_close(&session->stream);
@@ -656,6 +657,8 @@ session_stop(struct session *session)
 	switch (session->state) {
 	case SESSION_START:
 	case SESSION_READY:
+	case SESSION_MAIL:
+	case SESSION_RCPT:
 	case SESSION_AUTH:
 	case SESSION_AUTHING:
 		session_reply(session, &session_reply_closing, SLICE_NONE);
@@ -665,8 +668,6 @@ session_stop(struct session *session)
 	case SESSION_PROXY:
 		session_kill(session);
 		break;
-	case SESSION_MAIL:
-	case SESSION_RCPT:
 	case SESSION_DATA:
 	case SESSION_CHUNK:
 	case SESSION_BDAT:
@@ -676,4 +677,13 @@ session_stop(struct session *session)
 		ASSERT(false); /* no state */
 		break;
 	}
+}
+
+void
+session_give_up(struct session *session)
+{
+	if (session->state == SESSION_COMMIT)
+		return;
+	session_lost(session, "the relay is stopping");
+	session_kill(session);
 }

@@ -133,10 +133,11 @@ struct session {
  * ends by itself and tells its share (share_session_ended()). */
 void session_start(struct share *share, int descriptor,
 		   struct generation *generation, size_t listener);
-/* 421 to who is idle; a transaction may finish, then 421. */
+/* 421 to who sends no message now; that may come to its end, then 421. */
 void session_stop(struct session *session);
-/* At once, whatever it does. */
-void session_kill(struct session *session);
+/* After that: whoever has not come to the end of his message is cut off. What
+ * waits for its answer gets it: otherwise it would be sent again. */
+void session_give_up(struct session *session);
 
 /* For commands*.c, authentication.c and welcome.c. */
 /* The event `legacy`, once for each. */

@@ -430,6 +430,29 @@ Test(server, a_stop_tells_the_idle_and_lets_data_end)
 	cr_expect_eq(stored, 1);
 }
 
+/* What is silent there says nothing of a message. */
+Test(server, a_stop_does_not_wait_for_who_has_yet_to_send)
+{
+	int clients[2];
+
+	start();
+	for (size_t i = 0; i < COUNT(clients); i++) {
+		clients[i] = client_greeted();
+		say(clients[i], "MAIL FROM:<a@example.com>\r\n");
+		hear(clients[i], "250 ");
+	}
+	say(clients[1], "RCPT TO:<b@example.org>\r\n");
+	hear(clients[1], "250 ");
+	grace_ms = HOUR;
+	stop_begin();
+	for (size_t i = 0; i < COUNT(clients); i++) {
+		hear(clients[i], "421 4.3.2");
+		hear_end(clients[i]);
+	}
+	stop_end();
+	cr_expect_eq(stored, 0);
+}
+
 Test(server, a_stop_waits_no_longer_than_the_grace)
 {
 	int busy;
@@ -438,6 +461,10 @@ Test(server, a_stop_waits_no_longer_than_the_grace)
 	busy = client_greeted();
 	say(busy, "MAIL FROM:<a@example.com>\r\n");
 	hear(busy, "250 ");
+	say(busy, "RCPT TO:<b@example.org>\r\n");
+	hear(busy, "250 ");
+	say(busy, "DATA\r\n");
+	hear(busy, "354 ");
 	grace_ms = 50;
 	stop_begin();
 	stop_end();
