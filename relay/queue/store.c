@@ -411,7 +411,8 @@ settlements_wait(struct store *store)
 {
 	uint64_t now = uv_hrtime(), until = now + STORE_PATIENCE_MS * 1000000;
 
-	while (!store->is_awaited && !store->is_stopping && now < until) {
+	while (!store->is_awaited && !store->is_stopping &&
+	       !store->is_hurried && now < until) {
 		(void)uv_cond_timedwait(&store->wake, &store->mutex,
 					until - now);
 		now = uv_hrtime();
@@ -475,11 +476,48 @@ group_take(struct store *store, struct list *group)
 	return goes_on;
 }
 
+static void
+group_finish(struct store *store, struct list *group)
+{
+	struct list *item;
+	size_t count = 0;
+
+	while ((item = list_take_first(group)) != NULL) {
+		operation_finish(store, operation_of(item));
+		count++;
+	}
+	uv_mutex_lock(&store->mutex);
+	store->finished += count;
+	uv_cond_signal(&store->flushed);
+	uv_mutex_unlock(&store->mutex);
+}
+
+bool
+store_flush(struct store *store, uint64_t timeout_ms)
+{
+	uint64_t now = uv_hrtime(), until = now + timeout_ms * 1000000;
+	uint64_t wanted;
+	bool is_done;
+
+	uv_mutex_lock(&store->mutex);
+	store->is_hurried = true;
+	uv_cond_signal(&store->wake);
+	wanted = store->submitted;
+	while (store->finished < wanted && now < until) {
+		(void)uv_cond_timedwait(&store->flushed, &store->mutex,
+					until - now);
+		now = uv_hrtime();
+	}
+	is_done = store->finished >= wanted;
+	uv_mutex_unlock(&store->mutex);
+	return is_done;
+}
+
 void
 store_thread(void *argument)
 {
 	struct store *store = argument;
-	struct list group, *item;
+	struct list group;
 	struct fault fault;
 
 	suspect_enter();
@@ -497,8 +535,7 @@ store_thread(void *argument)
 		}
 		atomic_store(&store->space.reusable_bytes,
 			     engine_reusable_bytes(store->engine));
-		while ((item = list_take_first(&group)) != NULL)
-			operation_finish(store, operation_of(item));
+		group_finish(store, &group);
 	}
 	beat_answer(store);
 }
@@ -520,6 +557,7 @@ store_submit(struct store *store, struct store_operation *operation,
 	is_first = list_is_empty(&store->waiting);
 	was_awaited = store->is_awaited;
 	list_add_last(&store->waiting, &operation->link);
+	store->submitted++;
 	if (kind != OPERATION_SETTLE || count >= STORE_PATIENT_MAX)
 		store->is_awaited = true;
 	if (kind == OPERATION_PUT)

@@ -218,6 +218,7 @@ store_free(struct store *store)
 	suspect_unwatch();
 	clean_descriptor(&store->lock);
 	clean_descriptor(&store->directory);
+	uv_cond_destroy(&store->flushed);
 	uv_cond_destroy(&store->wake);
 	uv_mutex_destroy(&store->mutex);
 	free(store);
@@ -234,6 +235,7 @@ store_new(void)
 	list_init(&store->waiting);
 	ASSERT(uv_mutex_init(&store->mutex) == 0);
 	ASSERT(uv_cond_init(&store->wake) == 0);
+	ASSERT(uv_cond_init(&store->flushed) == 0);
 	return store;
 }
 

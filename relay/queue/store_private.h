@@ -31,7 +31,7 @@ struct store {
 	uv_thread_t thread;
 	uint64_t readers_checked_ms; /* its own */
 	uv_mutex_t mutex;
-	uv_cond_t wake;
+	uv_cond_t wake, flushed;
 	/* under the mutex */
 	struct list waiting;
 	bool is_awaited; /* one of them; or they are many */
@@ -39,6 +39,8 @@ struct store {
 	size_t puts_wanted;  /* the thread waits for so many; 0: for none */
 	bool is_stopping;
 	struct store_beat *beat; /* NULL: nobody asks */
+	bool is_hurried;     /* no patience any more */
+	uint64_t submitted, finished; /* operations, in that order */
 	/* any thread */
 	atomic_size_t waiting_count, expected;
 	atomic_uint_fast64_t readers_check_ms;

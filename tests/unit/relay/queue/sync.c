@@ -229,6 +229,26 @@ Test(sync, a_stop_waits_for_a_file_under_way, .init = begin, .fini = end)
 		     "the loop ended before the file did");
 }
 
+Test(sync, a_flush_waits_for_what_is_queued_and_no_longer_than_it_may,
+     .init = begin, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct store_put put = {
+		.message = message, .loop = &loop, .done = on_put};
+	struct store_counters counters;
+
+	cr_expect(store_flush(store, 0), "nothing is queued");
+	slow_ms = 200;
+	store_put(store, &put);
+	cr_expect_not(store_flush(store, 10));
+	cr_expect(store_flush(store, 10 * SECOND));
+	store_count(store, &counters);
+	cr_expect_eq(counters.puts, 1);
+	wait_over();
+	cr_expect_not(has_failed);
+}
+
 #define HEAVY 200
 
 static unsigned heavy_done;
