@@ -36,6 +36,7 @@ struct process {
 	struct server *server;
 	struct control *commands; /* asked by commands */
 	struct pulse pulse;
+	unsigned parts_running; /* once it is stopping: server and schedule */
 	bool is_stopping;
 };
 
@@ -232,10 +233,13 @@ loop_shut(struct post *post)
 }
 
 static void
-leases_settled(void *owner)
+part_stopped(void *owner)
 {
 	struct process *process = owner;
 
+	ASSERT(process->parts_running > 0);
+	if (--process->parts_running > 0)
+		return;
 	for (size_t i = 0; i < process->loops_count; i++) {
 		struct loop_update *update = memory_new(sizeof(*update));
 
@@ -265,10 +269,8 @@ delivery_stop_run(struct post *post)
 }
 
 static void
-sessions_ended(void *owner)
+deliveries_stop(struct process *process)
 {
-	struct process *process = owner;
-
 	for (size_t i = 0; i < process->loops_count; i++) {
 		struct delivery_stop *stop = memory_new(sizeof(*stop));
 
@@ -276,19 +278,26 @@ sessions_ended(void *owner)
 		stop->loop = &process->loops[i];
 		loop_post(stop->loop, &stop->post, delivery_stop_run);
 	}
-	schedule_stop(process->schedule, &process->main_loop, leases_settled,
+	schedule_stop(process->schedule, &process->main_loop, part_stopped,
 		      process);
 }
 
 /* The grace period is over. Whatever is under way is in the queue: ending here
- * is what a crash would be, and loses nothing. */
+ * is what a crash would be, and loses nothing; but what has become of deliveries
+ * is to be known after the next start. */
 static void
 stop_expired(struct alarm *alarm)
 {
-	(void)alarm;
+	struct process *process =
+		CONTAINER(alarm, struct process, stop_alarm);
+
 	log_note(LOG_LEVEL_WARNING, "stop-expired",
 		 "the grace period is over; deliveries under way will be tried "
 		 "again after the next start");
+	if (!store_flush(process->store, STOP_FLUSH_MS))
+		log_note(LOG_LEVEL_WARNING, "stop-expired",
+			 "the disk is slow: what has become of the last "
+			 "deliveries is not stored; they will be made again");
 	log_stop();
 	_exit(EX_OK);
 }
@@ -300,8 +309,12 @@ stop(struct process *process)
 		return;
 	process->is_stopping = true;
 	log_listeners("stopping", process->generation);
-	alarm_set(&process->stop_alarm, STOP_GRACE_MS);
-	server_stop(process->server, STOP_GRACE_MS, sessions_ended, process);
+	alarm_set(&process->stop_alarm, STOP_GRACE_MS - STOP_FLUSH_MS);
+	process->parts_running = 2;
+	/* At once: no client's slowness has more deliveries begin, of which the
+	 * end may come too late. What is accepted meanwhile is stored. */
+	deliveries_stop(process);
+	server_stop(process->server, STOP_DATA_MS, part_stopped, process);
 }
 
 /* ---- the control socket ---- */

@@ -13,6 +13,7 @@ import pytest
 
 from harness import judge, signet
 from harness.judge import Keys
+from harness.process import wait_for
 from harness.smtp import Client, message, submit
 
 
@@ -63,6 +64,40 @@ def test_term_is_graceful(world):
     if not world.receiver.deliveries:
         world.relay.start()
         world.receiver.wait_deliveries(1)
+
+
+def test_no_delivery_begins_while_a_client_is_waited_for(world):
+    """What is under way ends; the rest waits for the next start, and nothing
+    arrives twice."""
+    goes_on = threading.Event()
+    world.setup.delivery = "max_connections = 2"
+    world.start(receiver_options={
+        "replies": {"END": lambda argument: goes_on.wait(60) and None}})
+    for i in range(12):
+        submit(world.relay.port, message("load-%d" % i))
+    world.receiver.wait_deliveries(2)
+    with Client(world.relay.port) as client, Client(world.relay.port) as idle:
+        client.ehlo()
+        client.expect("MAIL FROM:<alice@example.com>", 250)
+        client.expect("RCPT TO:<bob@example.net>", 250)
+        client.expect("DATA", 354)
+        client.send(message("load-12"))
+        idle.ehlo()
+        idle.expect("MAIL FROM:<alice@example.com>", 250)
+        os.kill(world.relay.process.pid, signal.SIGTERM)
+        assert idle.reply()[0] == 421
+        goes_on.set()
+        wait_for(world.receiver.is_alone, 20, "the end of both connections")
+        assert len(world.receiver.deliveries) == 2
+        client.send(b".\r\n")
+        assert client.reply()[0] == 250
+        assert client.reply()[0] == 421
+    world.relay.stop()
+    assert not world.relay.named("stop-expired")
+    world.relay.start()
+    arrived = [re.search(rb"load-\d+", one.data).group()
+               for one in world.receiver.wait_deliveries(13)]
+    assert sorted(set(arrived)) == sorted(arrived)
 
 
 def test_term_without_work_is_quick(world):
