@@ -147,6 +147,8 @@
 #define LEASE_READ_BATCH 64
 #define LEASE_READ_BATCH_FIRST 2 /* of a destination that has yet to take any;
 				    it doubles with each batch taken */
+#define LEASE_SWEEP_BATCH 16     /* of one that nobody gets to, for whom that
+				    is the end */
 #define LEASES_MAX 16384         /* all destinations together */
 /* A settlement that cannot be stored or signed now is tried again. */
 #define SETTLE_RETRY_MS (1 * SECOND)

@@ -269,6 +269,8 @@ connection_returned(void *owner, struct connection *connection,
 	ASSERT(connection->assigned > 0);
 	connection->assigned--;
 	connection->is_failing |= attempt->is_homeless;
+	if (attempt_is_complete(attempt) && !attempt->is_homeless)
+		schedule_reached(destination->schedule);
 	attempt->is_homeless = false;
 	if (attempt_is_complete(attempt)) {
 		if (!attempt->is_unreached) {

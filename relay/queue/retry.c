@@ -47,17 +47,20 @@ retry_expires_ms(const struct delivery *delivery,
 }
 
 /* What the schedule itself would have made of `expire` by the end of its list:
- * the first attempt, and one for each delay that lies within. */
+ * the first attempt, and one for each delay that lies within. span_ms_out: from
+ * the first to the last of them. */
 static unsigned
-attempts_min(const struct delivery_options *options)
+attempts_min(const struct delivery_options *options, uint64_t *span_ms_out)
 {
 	uint64_t at_ms = 0;
 	unsigned attempts = 1;
 
+	*span_ms_out = 0;
 	for (size_t i = 0; i < options->retry_count; i++) {
 		at_ms += options->retry_ms[i] + options->retry_ms[i] / JITTER_PART;
 		if (at_ms >= options->expire_ms)
 			break;
+		*span_ms_out = at_ms;
 		attempts++;
 	}
 	return attempts;
@@ -68,9 +71,24 @@ retry_is_over(const struct delivery *delivery,
 	      const struct delivery_options *options, unsigned attempts,
 	      uint64_t tried_ms)
 {
-	return !delivery->is_held && attempts >= attempts_min(options) &&
+	uint64_t span_ms;
+
+	return !delivery->is_held &&
+	       attempts >= attempts_min(options, &span_ms) &&
 	       retry_age_ms(delivery, options, attempts, tried_ms) >=
 		       options->expire_ms;
+}
+
+bool
+retry_is_over_unseen(const struct delivery *delivery,
+		     const struct delivery_options *options, unsigned probes,
+		     uint64_t lasted_ms, uint64_t at_ms)
+{
+	uint64_t span_ms;
+
+	(void)attempts_min(options, &span_ms);
+	return lasted_ms >= span_ms &&
+	       retry_is_over(delivery, options, probes, at_ms);
 }
 
 /* --- greylisting --- */

@@ -15,6 +15,11 @@
  *              A clock that was set forward, or a relay that was down for
  *              long, so costs no message its attempts. Where the clock now
  *              stands before the time of receipt, the attempts are the clock.
+ * Behind       Where nobody gets to a destination, few messages are sent to
+ *              find out. The others are given up, once `expire` is over,
+ *              when it has been out of reach for as long as those delays
+ *              take, by a clock that nobody sets: probes follow each other
+ *              faster, and so are not attempts of theirs.
  */
 #ifndef RELAY_QUEUE_RETRY_H
 #define RELAY_QUEUE_RETRY_H
@@ -30,6 +35,12 @@ unsigned retry_attempts(const struct delivery *delivery);
 bool retry_is_over(const struct delivery *delivery,
 		   const struct delivery_options *options, unsigned attempts,
 		   uint64_t tried_ms) MUST_USE;
+/* The same of one that waits behind others: `probes` have found nobody there,
+ * the last at at_ms (wall), lasted_ms after the first. */
+bool retry_is_over_unseen(const struct delivery *delivery,
+			  const struct delivery_options *options,
+			  unsigned probes, uint64_t lasted_ms,
+			  uint64_t at_ms) MUST_USE;
 /* When it will be given up at the earliest, wall. */
 uint64_t retry_expires_ms(const struct delivery *delivery,
 			  const struct delivery_options *options);

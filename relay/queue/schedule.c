@@ -100,20 +100,17 @@ schedule_give_back(struct schedule_destination *public,
 	destination_post(destination);
 }
 
-static void
-trouble_count(struct destination_trouble *trouble)
-{
-	if (trouble->result.outcome != OUTCOME_DEFERRED)
-		return;
-	trouble->pauses++;
-	trouble->at_ms = clock_wall_ms();
-}
-
 void
 schedule_trouble(struct schedule_destination *public,
 		 const struct recipient_result *why)
 {
-	settlement_note_trouble(destination_of(public), why);
+	trouble_note(&destination_of(public)->trouble, why);
+}
+
+void
+schedule_reached(struct schedule_destination *public)
+{
+	trouble_end(&destination_of(public)->trouble);
 }
 
 void
@@ -127,7 +124,7 @@ schedule_pause(struct schedule_destination *public, uint64_t delay_ms)
 		/* Others may use the memory meanwhile. */
 		destination_drop_ready(destination);
 		destination->batch = LEASE_READ_BATCH_FIRST;
-		trouble_count(&destination->trouble);
+		destination->sweeps |= trouble_count(&destination->trouble);
 	}
 	destination_post(destination);
 }

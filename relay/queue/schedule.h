@@ -93,9 +93,12 @@ void schedule_give_back(struct schedule_destination *destination,
  * deliveries: for those that come to an end while schedule_pause() lasts. */
 void schedule_trouble(struct schedule_destination *destination,
 		      const struct recipient_result *why);
+/* A host of it has said something about a message: whatever it was, it is within
+ * reach. */
+void schedule_reached(struct schedule_destination *destination);
 /* No lease is given for this long: the destination's back-off. What was deferred
- * last is the reason, and is said of those that have waited too long behind
- * it (retry.h). */
+ * since the last time is the reason, and is said of those that have waited too
+ * long behind it (retry.h). */
 void schedule_pause(struct schedule_destination *destination,
 		    uint64_t delay_ms);
 

@@ -172,9 +172,11 @@ destination_update(struct destination *destination)
 	if (destination->paused_until_ms > now_ms) {
 		destination_sleep(destination,
 				  destination->paused_until_ms - now_ms);
+		destination_sweep(destination, wall_ms);
 		return;
 	}
 	destination->paused_until_ms = 0;
+	destination_end_sweep(destination);
 	if (destination_wants_more(destination)) {
 		if (destination_is_due(destination, wall_ms))
 			destination_read(destination, wall_ms);
@@ -200,7 +202,8 @@ destination_wake(struct destination *destination, uint64_t since_ms)
 	destination->hurried_ms = since_ms;
 	destination->paused_until_ms = 0;
 	/* Nor does what others have met with count: it may be mended. */
-	destination->trouble.pauses = 0;
+	trouble_end(&destination->trouble);
+	destination_end_sweep(destination);
 	destination->home->schedule->hurry(&destination->public);
 }
 

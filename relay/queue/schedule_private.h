@@ -7,6 +7,7 @@
  *	schedule_lease.c        deliveries that are in memory
  *	schedule_move.c         deliveries whose route has changed
  *	schedule_read.c         reading what is due from the store
+ *	schedule_trouble.c      what it means that nobody gets there
  *	settlement.c            from a delivery's results to their being durable
  */
 #ifndef RELAY_QUEUE_SCHEDULE_PRIVATE_H
@@ -64,13 +65,19 @@ struct schedule {
 	size_t loops_running; /* main loop only */
 };
 
-/* Why nobody gets there: what was deferred last, and how often delivery/ has
- * left the destination alone for a while since something was not. */
+/*
+ * Why nobody gets there: what was deferred last, and the probes that have found
+ * that since somebody did. A probe is a deferral after which delivery/ leaves
+ * the destination alone for a while.
+ */
 struct destination_trouble {
 	struct recipient_result result; /* NONE: nothing was deferred yet */
 	struct arena arena;
-	uint64_t at_ms; /* wall, of the last of them */
-	unsigned pauses;
+	bool is_noted;      /* since the last probe */
+	unsigned probes;
+	uint64_t since_ms;  /* clock_now_ms(), of the first */
+	uint64_t lasted_ms; /* from the first to the last */
+	uint64_t at_ms;     /* wall, of the last */
 };
 
 struct destination {
@@ -90,6 +97,10 @@ struct destination {
 	uint64_t read_version;  /* the store's, of the last read that ended */
 	uint64_t rewind_ms;     /* while reading: go back to there; 0: no */
 	struct destination_trouble trouble;
+	/* A probe has just failed: of what is due, those for whom this is the
+	 * end are looked for while the pause lasts. */
+	bool sweeps;
+	uint64_t skipped_ms;    /* wall; the first that it is not for; 0: none */
 	bool is_told;           /* due() was called, take() has not said NULL */
 	bool has_taken;         /* since somebody needed its room */
 	bool is_posted;
@@ -109,17 +120,12 @@ void settlement_start(struct destination *destination, struct lease *lease,
  * over, and it has been tried since; or nothing gets to the destination, which
  * only a few are sent to find out: then what they find counts for those that
  * wait behind them, too, once their time is over or their senders are to be
- * warned. */
+ * warned. But only right after a probe: one that is under way is waited for. */
 bool settlement_needs_no_attempt(const struct destination *destination,
 				 const struct delivery *delivery);
 /* Nothing is deferred for longer than this: what is due later than that was
  * stored by a clock that was wrong, or under other options, and is due now. */
 uint64_t settlement_wait_max_ms(const struct destination *destination);
-
-/* Remembers why nobody gets there, should delivery/ now leave it alone for a
- * while. */
-void settlement_note_trouble(struct destination *destination,
-			     const struct recipient_result *result);
 
 /* --- schedule.c --- */
 
@@ -205,6 +211,25 @@ bool lease_fits(const struct destination *destination,
  * over. Ends in destination_settled(), never from inside the call. */
 void lease_move(struct destination *destination, struct lease *lease);
 
+/* --- schedule_trouble.c --- */
+
+/* A deferral: why nobody gets there, should delivery/ now leave it alone for a
+ * while. Anything else ends the trouble. */
+void trouble_note(struct destination_trouble *trouble,
+		  const struct recipient_result *result);
+void trouble_end(struct destination_trouble *trouble);
+/* Delivery/ leaves it alone. False: for a reason that has been counted, or for
+ * none that lies with the destination. */
+bool trouble_count(struct destination_trouble *trouble);
+/* Whether a delivery that waits behind it is given up: retry.h. */
+bool trouble_is_final(const struct destination_trouble *trouble,
+		      const struct delivery *delivery,
+		      const struct delivery_options *options);
+/* Whether it is, or its sender is to be warned. */
+bool trouble_settles(const struct destination_trouble *trouble,
+		     const struct delivery *delivery,
+		     const struct delivery_options *options);
+
 /* --- schedule_read.c --- */
 
 /* Whether the earliest of what is only stored is due. */
@@ -212,5 +237,8 @@ bool destination_is_due(const struct destination *destination,
 			uint64_t wall_ms);
 /* Reads a batch, or waits for room. Nothing is being read. */
 void destination_read(struct destination *destination, uint64_t wall_ms);
+/* During a pause: goes on with looking for those for whom this is the end. */
+void destination_sweep(struct destination *destination, uint64_t wall_ms);
+void destination_end_sweep(struct destination *destination);
 
 #endif

@@ -5,33 +5,62 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* Stays stored, and is not read again before the sweep is over. */
 static void
+read_skip(struct destination *destination, struct delivery *delivery)
+{
+	uint64_t due_ms = delivery->due_ms > 0 ? delivery->due_ms : 1;
+
+	if (destination->skipped_ms == 0 || due_ms < destination->skipped_ms)
+		destination->skipped_ms = due_ms;
+	delivery_free(delivery);
+}
+
+static void
+read_settle(struct destination *destination, struct delivery *delivery)
+{
+	struct lease *lease = lease_new(destination, delivery);
+
+	lease_leave_ready(destination, lease);
+	lease->state = LEASE_SETTLING;
+	settlement_start(destination, lease, NULL);
+}
+
+/* Whether it needs no attempt. */
+static bool
 read_take(struct destination *destination, struct delivery *delivery)
 {
-	struct lease *lease;
+	bool is_settled;
 
 	destination->after_ms = delivery->due_ms;
 	destination->after_id = delivery->message->id;
 	if (lease_find(destination, &delivery->message->id) != NULL) {
 		delivery_free(delivery);
-		return;
+		return false;
 	}
-	lease = lease_new(destination, delivery);
-	if (settlement_needs_no_attempt(destination, delivery)) {
-		lease_leave_ready(destination, lease);
-		lease->state = LEASE_SETTLING;
-		settlement_start(destination, lease, NULL);
-	}
+	is_settled = settlement_needs_no_attempt(destination, delivery);
+	if (is_settled)
+		read_settle(destination, delivery);
+	else if (destination->sweeps)
+		read_skip(destination, delivery);
+	else
+		lease_new(destination, delivery);
+	return is_settled;
 }
 
 static void
 read_take_all(struct destination *destination, struct store_read_due *read)
 {
 	struct list *item;
+	bool has_settled = false;
 
 	while ((item = list_take_first(&read->deliveries)) != NULL)
-		read_take(destination,
-			  CONTAINER(item, struct delivery, link));
+		has_settled |= read_take(
+			destination, CONTAINER(item, struct delivery, link));
+	/* Those that are due longest come first: behind some for whom it is not
+	 * the end yet there are few for whom it is. */
+	if (!has_settled)
+		destination->sweeps = false;
 	if (read->next_due_ms != 0 &&
 	    (destination->next_due_ms == 0 ||
 	     read->next_due_ms < destination->next_due_ms))
@@ -97,7 +126,8 @@ destination_read(struct destination *destination, uint64_t wall_ms)
 							     : UINT64_MAX;
 	read->after.due_ms = destination->after_ms;
 	read->after.id = destination->after_id;
-	read->max = destination->batch;
+	read->max = destination->sweeps ? LEASE_SWEEP_BATCH
+					: destination->batch;
 	read->loop = home->loop;
 	read->done = read_done;
 	read->private = destination;
@@ -106,4 +136,27 @@ destination_read(struct destination *destination, uint64_t wall_ms)
 	destination->next_due_ms = 0;
 	destination->rewind_ms = 0;
 	store_read_due(home->schedule->store, read);
+}
+
+void
+destination_end_sweep(struct destination *destination)
+{
+	destination->sweeps = false;
+	if (destination->skipped_ms != 0)
+		destination_note_due(destination, destination->skipped_ms);
+	destination->skipped_ms = 0;
+}
+
+void
+destination_sweep(struct destination *destination, uint64_t wall_ms)
+{
+	if (destination->read != NULL ||
+	    destination->leases_count + LEASE_SWEEP_BATCH >
+		    LEASES_MAX_PER_DESTINATION)
+		return;
+	if (destination->sweeps && destination->next_due_ms != 0 &&
+	    destination_is_due(destination, wall_ms))
+		destination_read(destination, wall_ms);
+	else
+		destination_end_sweep(destination);
 }

@@ -54,24 +54,14 @@ settlement_retry(struct settlement *settlement,
 /* --- what is over without being tried --- */
 
 /* Whether what has become of others there goes for this one as well: nobody got
- * there again and again, the last time when it would have been the last time for
- * this one, too. */
+ * there again and again, the last time just now. */
 static bool
 is_over_by_others(const struct destination *destination,
 		  const struct delivery *delivery)
 {
-	const struct destination_trouble *trouble = &destination->trouble;
-	const struct delivery_options *options =
-		&settlement_options(destination)->delivery;
-	uint64_t age_ms;
-
-	if (trouble->pauses == 0 || delivery->is_held ||
-	    trouble->at_ms < delivery->message->received_ms)
-		return false;
-	age_ms = trouble->at_ms - delivery->message->received_ms;
-	return retry_is_over(delivery, options, trouble->pauses,
-			     trouble->at_ms) ||
-	       notify_delay_is_due(delivery, options, age_ms);
+	return destination->sweeps &&
+	       trouble_settles(&destination->trouble, delivery,
+			       &settlement_options(destination)->delivery);
 }
 
 static bool
@@ -224,27 +214,6 @@ schedule_count(const struct schedule *schedule, struct schedule_counters *out)
 	};
 }
 
-void
-settlement_note_trouble(struct destination *destination,
-			const struct recipient_result *result)
-{
-	struct destination_trouble *trouble = &destination->trouble;
-
-	if (result->outcome != OUTCOME_DEFERRED) {
-		trouble->pauses = 0;
-		return;
-	}
-	arena_done(&trouble->arena);
-	trouble->result = (struct recipient_result){
-		.outcome = OUTCOME_DEFERRED,
-		.reply = arena_copy(&trouble->arena, result->reply),
-		.status = arena_copy(&trouble->arena, result->status),
-		.mx = arena_copy(&trouble->arena, result->mx),
-		.address = arena_copy(&trouble->arena, result->address),
-		.tls = arena_copy(&trouble->arena, result->tls),
-	};
-}
-
 static void
 results_apply(struct settlement *settlement,
 	      const struct recipient_result *results)
@@ -263,7 +232,7 @@ results_apply(struct settlement *settlement,
 		recipients_expire(delivery);
 	/* Up to the last row, which may be delivery/'s last word. */
 	for (size_t i = 0; i < delivery->recipients_count; i++)
-		settlement_note_trouble(settlement->destination, &results[i]);
+		trouble_note(&settlement->destination->trouble, &results[i]);
 }
 
 /* What is over without being tried now: its own last attempt was too late, or
@@ -280,9 +249,9 @@ others_apply(struct settlement *settlement)
 		delivery->last_attempt_ms = trouble->at_ms;
 		for (size_t i = 0; i < delivery->recipients_count; i++)
 			recipient_apply(delivery, i, &trouble->result);
-		is_expired = retry_is_over(
-			delivery, &settlement_options(destination)->delivery,
-			trouble->pauses, trouble->at_ms);
+		is_expired = trouble_is_final(
+			trouble, delivery,
+			&settlement_options(destination)->delivery);
 	}
 	if (is_expired)
 		recipients_expire(delivery);

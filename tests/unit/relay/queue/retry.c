@@ -206,3 +206,38 @@ Test(retry, over)
 			     row->is_over, "%s", row->name);
 	}
 }
+
+/* Five probes of the usual schedule take at least two hours and one minute: 5,
+ * 15, 30 and 60 minutes, and a tenth. */
+static const struct unseen_row {
+	const char *name;
+	const struct delivery_options *options;
+	uint64_t age_ms, lasted_ms;
+	unsigned probes;
+	bool is_over;
+} unseen_rows[] = {
+	{"young", &usual, DAY, 9 * HOUR, 100, false},
+	{"the relay was off, and some quick probes failed", &usual, 400 * DAY,
+	 7 * MINUTE, 5, false},
+	{"a moment too early", &usual, 400 * DAY, 121 * MINUTE - 1, 30, false},
+	{"for as long as its attempts would have taken", &usual, 400 * DAY,
+	 121 * MINUTE, 30, true},
+	{"the relay stood still", &usual, 400 * DAY, DAY, 2, false},
+	{"no time for a second attempt", &brief, MINUTE, 0, 1, true},
+};
+
+Test(retry, over_unseen)
+{
+	struct one made;
+
+	for (size_t i = 0; i < COUNT(unseen_rows); i++) {
+		const struct unseen_row *row = &unseen_rows[i];
+		struct delivery *delivery =
+			one(&made, NOW_MS - row->age_ms, 0, "");
+
+		cr_expect_eq(retry_is_over_unseen(delivery, row->options,
+						  row->probes, row->lasted_ms,
+						  NOW_MS),
+			     row->is_over, "%s", row->name);
+	}
+}

@@ -225,6 +225,8 @@ on_due(struct schedule_destination *destination)
 		}
 		settle(destination, delivery);
 		if (pause_after_ms > 0) {
+			/* With its site, and at its connection's end. */
+			schedule_pause(destination, pause_after_ms);
 			schedule_pause(destination, pause_after_ms);
 			pause_after_ms = 0;
 		}

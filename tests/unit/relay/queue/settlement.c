@@ -90,7 +90,7 @@ settled_behind(void)
 	return fake_log_count("bounced ", "status=4.4.7") >= 21;
 }
 
-static unsigned probes;
+static unsigned probes, rest_ms = 20;
 
 /* What a delivery does that finds nobody there: a few are deferred, and the
  * destination is left alone for a while. */
@@ -100,7 +100,7 @@ nobody_there(const struct delivery *delivery, size_t recipient)
 	(void)recipient;
 	if (delivery->message->is_report)
 		return result(OUTCOME_DELIVERED, "250 ok");
-	pause_after_ms = 20;
+	pause_after_ms = rest_ms;
 	probes++;
 	return result(OUTCOME_DEFERRED, "cannot connect");
 }
@@ -122,6 +122,137 @@ Test(settlement, nobody_waits_for_ever_behind_a_probe, .init = begin,
 	cr_expect_eq(fake_log_count("bounced ", "cannot connect"),
 		     21);
 	cr_expect_lt(probes, 40, "%u probes", probes);
+}
+
+/* --- what waits behind others --- */
+
+#define BACKLOG 20
+
+static unsigned probes_until_up;
+
+/* Nobody is there for the first few, and then somebody is. */
+static struct recipient_result
+there_at_last(const struct delivery *delivery, size_t recipient)
+{
+	if (probes < probes_until_up)
+		return nobody_there(delivery, recipient);
+	return result(OUTCOME_DELIVERED, "250 ok");
+}
+
+static void
+put_old(uint64_t age_ms)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct list deliveries;
+
+	list_init(&deliveries);
+	message->received_ms -= age_ms;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	deliveries_free_all(&deliveries);
+}
+
+/* The relay was off for longer than `expire`, and the next hop is late: a few
+ * quick probes are not what the list of delays stands for. */
+Test(settlement, nothing_is_given_up_for_a_few_quick_probes, .init = begin,
+     .fini = stop_all)
+{
+	retry_ms[0] = retry_ms[1] = MINUTE;
+	decide = there_at_last;
+	probes_until_up = 10;
+	cr_assert(loop_start(&main_loop, NULL));
+	for (unsigned i = 0; i < BACKLOG; i++)
+		put_old(4000 * DAY);
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_delivered(BACKLOG - 10));
+	cr_expect_eq(probes, 10);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 0);
+	cr_expect_eq(fake_log_count("delivered ", "to=a@x.example"),
+		     BACKLOG - 10);
+}
+
+/* Of those that are no reports. */
+static unsigned
+messages_tried(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < attempts_count; i++) {
+		bool is_first = !attempts[i].is_report;
+
+		for (unsigned j = 0; j < i; j++)
+			is_first &= !message_id_eq(&attempts[i].id,
+						   &attempts[j].id);
+		count += is_first;
+	}
+	return count;
+}
+
+/* Nor is one probe more than one, however often it makes the destination rest:
+ * the first, and one for each delay. */
+Test(settlement, a_probe_counts_once, .init = begin, .fini = stop_all)
+{
+	retry_ms[0] = retry_ms[1] = 1;
+	rest_ms = 300; /* long enough for all that follows a probe */
+	options.delivery.expire_ms = 10;
+	decide = nobody_there;
+	cr_assert(loop_start(&main_loop, NULL));
+	for (unsigned i = 0; i < BACKLOG; i++)
+		put_old(DAY);
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "status=4.4.7"), BACKLOG);
+	cr_expect_geq(messages_tried(), 3, "%u", messages_tried());
+}
+
+static atomic_bool is_up;
+
+static struct recipient_result
+there_when_up(const struct delivery *delivery, size_t recipient)
+{
+	struct recipient_result found;
+
+	if (is_up)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	found = nobody_there(delivery, recipient);
+	if (probes >= 5)
+		pause_after_ms = 500;
+	return found;
+}
+
+/* After so many probes it is left alone, for a while yet. */
+static bool
+rests(void)
+{
+	const struct destination *destination =
+		destination_find(home_of(schedule, SLICE("x.example")),
+				 SLICE("x.example"));
+
+	return probes >= 5 && !destination->sweeps &&
+	       destination->read == NULL &&
+	       destination->paused_until_ms > clock_now_ms() + 50;
+}
+
+/* What has become too old since the last probe waits for the next. */
+Test(settlement, a_probe_is_waited_for, .init = begin, .fini = stop_all)
+{
+	retry_ms[0] = retry_ms[1] = 10;
+	decide = there_when_up;
+	cr_assert(loop_start(&main_loop, NULL));
+	for (unsigned i = 0; i < BACKLOG; i++)
+		put_old(MINUTE);
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_assert(wait_for(rests));
+	is_up = true;
+	options.delivery.expire_ms = 100;
+	cr_expect(wait_delivered(BACKLOG));
+	cr_expect_eq(fake_log_count("bounced ", NULL), 0);
 }
 
 /* The same where only a warning is due: the sender hears of it once. */
