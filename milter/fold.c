@@ -1,11 +1,34 @@
 #include "milter/fold.h"
 
+/* Of a field while it is written. */
+struct folding {
+	bool has_addresses; /* RFC 5322 3.4: white space may follow each comma */
+	bool is_quoted;     /* where the line in hand begins */
+	unsigned depth;     /* of comments there */
+	struct text *out;
+};
+
+static bool
+has_addresses(struct slice name)
+{
+	static const char *const names[] = {
+	        "From",        "Sender",        "Reply-To",
+	        "To",          "Cc",            "Bcc",
+	        "Resent-From", "Resent-Sender", "Resent-Reply-To",
+	        "Resent-To",   "Resent-Cc",     "Resent-Bcc"};
+
+	for (size_t i = 0; i < COUNT(names); i++)
+		if (slice_eq_nocase(name, SLICE(names[i])))
+			return true;
+	return false;
+}
+
 /* Where a line is to be cut: before white space that follows something else,
  * with something else behind it; 0: nowhere. */
 static size_t
-fold_find(struct slice line, size_t from)
+white_find(struct slice line, size_t from, size_t most)
 {
-	size_t at = line.len < LINE_OCTETS_MAX ? line.len : LINE_OCTETS_MAX;
+	size_t at = line.len < most ? line.len : most;
 	size_t end = line.len;
 
 	while (end > 0 && ascii_is_wsp(line.bytes[end - 1]))
@@ -17,24 +40,78 @@ fold_find(struct slice line, size_t from)
 	return 0;
 }
 
+/* Passes over what is to be written; returns where its last comma between
+ * addresses ends, behind `from`. 0: it has none. */
+static size_t
+commas_pass(struct folding *folding, struct slice bytes, size_t from)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < bytes.len; i++) {
+		char c = bytes.bytes[i];
+
+		if (c == '\\' && (folding->is_quoted || folding->depth > 0))
+			i++;
+		else if (c == '"' && folding->depth == 0)
+			folding->is_quoted = !folding->is_quoted;
+		else if (c == '(' && !folding->is_quoted)
+			folding->depth++;
+		else if (c == ')' && !folding->is_quoted && folding->depth > 0)
+			folding->depth--;
+		else if (c == ',' && !folding->is_quoted &&
+		         folding->depth == 0 && i >= from)
+			found = i + 1;
+	}
+	return found;
+}
+
+static size_t
+comma_find(const struct folding *folding, struct slice line, size_t from,
+           size_t most)
+{
+	struct folding ahead = *folding;
+	size_t end = line.len;
+
+	/* Something has to be left for the next line. */
+	while (end > 0 && ascii_is_wsp(line.bytes[end - 1]))
+		end--;
+	if (!folding->has_addresses || end == 0)
+		return 0;
+	return commas_pass(
+	        &ahead, slice_sub(line, 0, end - 1 < most ? end - 1 : most),
+	        from);
+}
+
+static void
+fold_write(struct folding *folding, struct slice bytes)
+{
+	(void)commas_pass(folding, bytes, 0);
+	text_add(folding->out, bytes);
+}
+
 /* from: how much of it must stay together. */
 static bool
-fold_line(struct slice line, size_t from, struct text *out)
+fold_line(struct folding *folding, struct slice line, size_t from)
 {
+	size_t most = LINE_OCTETS_MAX;
 	bool is_done = true;
 
-	while (line.len > LINE_OCTETS_MAX) {
-		size_t at = fold_find(line, from);
+	while (line.len > most) {
+		size_t at = white_find(line, from, most);
+		bool is_added = at == 0;
 
+		if (is_added)
+			at = comma_find(folding, line, from, most);
 		is_done = at > 0;
 		if (!is_done)
 			break;
-		text_add(out, slice_sub(line, 0, at));
-		text_add_string(out, "\r\n");
+		fold_write(folding, slice_sub(line, 0, at));
+		text_add_string(folding->out, is_added ? "\r\n " : "\r\n");
 		line = slice_from(line, at);
-		from = 1;
+		from = is_added ? 0 : 1;
+		most = LINE_OCTETS_MAX - (is_added ? 1 : 0);
 	}
-	text_add(out, line);
+	fold_write(folding, line);
 	return is_done;
 }
 
@@ -43,9 +120,13 @@ fold_field(struct slice field, struct text *out)
 {
 	ptrdiff_t colon = slice_find(field, ':');
 	size_t from = colon < 0 ? field.len : (size_t)colon + 1;
+	struct folding folding = {.out = out};
 	struct slice rest = field;
 	bool is_done = true;
 
+	if (colon > 0)
+		folding.has_addresses =
+		        has_addresses(slice_sub(field, 0, (size_t)colon));
 	/* Nothing but the name on the first line would not be wrong, but some
 	 * take it so. */
 	while (from < field.len && ascii_is_wsp(field.bytes[from]))
@@ -58,7 +139,7 @@ fold_field(struct slice field, struct text *out)
 		while (end > 0 && (rest.bytes[end - 1] == '\n' ||
 		                   rest.bytes[end - 1] == '\r'))
 			end--;
-		if (!fold_line(slice_sub(rest, 0, end), from, out))
+		if (!fold_line(&folding, slice_sub(rest, 0, end), from))
 			is_done = false;
 		text_add(out, slice_sub(rest, end, len - end));
 		rest = slice_from(rest, len);

@@ -1,5 +1,7 @@
 """What the relay adds to a message before it signs, and what it never does."""
 
+import email.utils
+
 import pytest
 
 from harness import judge
@@ -36,6 +38,28 @@ def test_missing_fields_are_added_and_signed(world, keys, missing):
         assert "date" in signed and "message-id" in signed
     changed = world.relay.wait("accepted")["changed"]
     assert changed, "the event does not say what was changed"
+
+
+def test_many_addresses_on_one_line(world, keys):
+    """As programs join them, without white space: cut behind commas, and whoever
+    reads the field reads the same addresses."""
+    names = ['"Last, First %d" <a%d@example.net>' % (i, i) if i % 3 == 0 else
+             "a%d@example.net" % i for i in range(300)]
+    line = ",".join(name.replace("> ", ">").replace(" ", "") for name in names)
+    world.start()
+    submit(world.relay.port,
+           without(message(), b"To").replace(
+               b"Subject:", b"To:" + line.encode() + b"\r\nSubject:", 1))
+    data = world.receiver.wait_deliveries(1)[0].data
+    assert max(len(each) for each in data.split(b"\r\n")) <= 998
+    told = email.message_from_bytes(data)["To"]
+    assert len(email.utils.getaddresses([told])) == 300
+    assert email.utils.getaddresses([told]) == email.utils.getaddresses([line])
+    assert told.replace("\r\n ", "").replace("\n ", "") == line
+    assert all(verdict.passed for verdict in judge.dkimpy(
+        data, judge.lookup_in(keys.records)))
+    assert world.relay.wait("accepted")["changed"] == \
+        ["long header lines folded"]
 
 
 def test_a_whole_message_is_not_changed(world):

@@ -7,6 +7,9 @@
 #define X500 X100 X100 X100 X100 X100
 #define Y10 "yyyyyyyyyy"
 #define Y100 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10
+#define Y80 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10
+#define Y400 Y100 Y100 Y100 Y100
+#define Y500 Y400 Y100
 #define Y1000 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100
 
 static const struct fold_row {
@@ -30,6 +33,25 @@ static const struct fold_row {
         {"the name does not stand alone", "A: " Y1000 "\r\n", false, NULL},
         {"as far as possible", "A: b c" Y1000 "\r\n", false,
          "A: b\r\n c" Y1000 "\r\n"},
+        {"behind a comma of addresses", "tO: a@b" Y500 ",c@d,e@f" Y500 "\r\n",
+         true, "tO: a@b" Y500 ",c@d,\r\n e@f" Y500 "\r\n"},
+        {"of addresses only", "Subject: a" Y500 ",b" Y500 "\r\n", false, NULL},
+        {"rather at white space", "To: a,b c@d" Y500 ",e@f" Y500 "\r\n", true,
+         "To: a,b\r\n c@d" Y500 ",\r\n e@f" Y500 "\r\n"},
+        {"998 octets with the space that is added",
+         "Cc: a," Y500 Y100 Y100 Y100 Y100 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10
+         "yyyyyy,b\r\n",
+         true,
+         "Cc: a,\r\n " Y500 Y100 Y100 Y100 Y100 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10
+                 Y10 "yyyyyy,\r\n b\r\n"},
+        {"not in quotes", "To: \"aa,\\\",b\"," Y500 "\"c,d\"" Y400 Y80 "\r\n", true,
+         "To: \"aa,\\\",b\",\r\n " Y500 "\"c,d\"" Y400 Y80 "\r\n"},
+        {"not in quotes that an earlier line opened",
+         "To: \"a\r\n ,b" Y1000 "\"@c\r\n", false, NULL},
+        {"not in comments", "To: (a(b),)c,(\",)" Y500 "(d,e)" Y400 Y80 "\r\n", true,
+         "To: (a(b),)c,\r\n (\",)" Y500 "(d,e)" Y400 Y80 "\r\n"},
+        {"nothing but white space is left", "To: " Y1000 ",   \r\n", false,
+         NULL},
         {"no colon, no field", X500 X500 "\r\n", false, NULL},
 };
 
