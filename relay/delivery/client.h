@@ -58,6 +58,7 @@ struct client_end {
 				   connection: it will on another */
 	bool is_chunk_trouble;  /* BDAT was offered, but not known; with DATA it
 				   may work */
+	bool is_dsn_trouble;    /* likewise DSN; without its parameters it may */
 };
 
 struct client_settings {
@@ -78,6 +79,7 @@ struct client_settings {
 	bool is_hurried;           /* has CONNECT_HURRY_MS to connect */
 	bool has_other_host;       /* not tried yet, nor failing */
 	bool without_bdat;         /* not known there, although offered */
+	bool without_dsn;          /* likewise */
 	uint64_t deadline_ms;      /* clock_now_ms(): nothing is waited for
 				      beyond it; 0: none */
 	struct tls_context *tls_context;

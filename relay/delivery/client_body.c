@@ -277,12 +277,13 @@ body_read_done(struct store_read_body *read, const struct fault *fault)
 	client_settle(client);
 }
 
-/* Who does not know what he offers. */
+/* Who does not know what he offers: RFC 5321 4.2.2 has 500 to 504 for commands,
+ * none of them for what is in a message. */
 static bool
 is_chunk_trouble(const struct client *client, const struct reply_in *reply)
 {
-	return client->transaction.is_chunked &&
-	       (reply->code == 500 || reply->code == 502);
+	return client->transaction.is_chunked && reply->code >= 500 &&
+	       reply->code <= 504;
 }
 
 /* The octets were taken for commands, so this connection is of no use; the

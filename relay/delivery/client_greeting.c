@@ -62,7 +62,7 @@ keyword_take(struct client *client, struct slice line)
 	else if (slice_eq_nocase(keyword, SLICE("SMTPUTF8")))
 		client->has_smtputf8 = true;
 	else if (slice_eq_nocase(keyword, SLICE("DSN")))
-		client->has_dsn = true;
+		client->has_dsn = !client->settings.without_dsn;
 	else if (slice_eq_nocase(keyword, SLICE("CHUNKING")))
 		client->has_chunking = !client->settings.without_bdat;
 	else if (slice_eq_nocase(keyword, SLICE("LIMITS")))

@@ -251,27 +251,36 @@ connection_fail_locally(struct connection *connection)
 	connection_end(connection);
 }
 
-/* To be told once, not with each message that then goes in clear, nor by each
- * of several connections. */
+/* The host goes without what it offers for a while, as every conversation with
+ * it. To be told once, not with each message nor by each of several
+ * connections. */
 static void
-tls_leave_out(const struct connection *connection,
-	      const struct client_end *end)
+lapse_note(const struct connection *connection, enum peer_lapse lapse,
+	   const char *event, const struct client_end *end)
 {
 	const struct host *host = connection->host;
 	struct log line;
 
-	if (!peers_note_clear(connection->settings.peers, host->name,
+	if (!peers_note_lapse(connection->settings.peers, lapse, host->name,
 			      &host->address))
 		return;
-	log_begin(&line, LOG_LEVEL_WARNING, "tls-failed");
+	log_begin(&line, LOG_LEVEL_WARNING, event);
 	log_text(&line, "mx", host->name);
 	log_text(&line, "address", end->result.address);
 	log_text(&line, "reason", end->result.reply);
 	log_send(&line);
 }
 
-/* Whether the same host is worth another connection: TLS failed and may be left
- * out, one message was too much for the last one, or the peer had closed one
+static bool
+has_lapse(const struct connection *connection, enum peer_lapse lapse)
+{
+	return peers_has_lapse(connection->settings.peers, lapse,
+			       connection->host->name,
+			       &connection->host->address);
+}
+
+/* Whether the same host is worth another connection: what it offers is refused
+ * and may be left out, one message was too much for the last one, or the peer had closed one
  * that was kept. */
 static bool
 host_deserves_another(struct connection *connection,
@@ -279,11 +288,17 @@ host_deserves_another(struct connection *connection,
 {
 	if (end->is_tls_trouble && !connection->in_clear &&
 	    connection->settings.tls == TLS_OPPORTUNISTIC) {
-		tls_leave_out(connection, end);
+		lapse_note(connection, PEER_LAPSE_TLS, "tls-failed", end);
 		return true;
 	}
 	if (end->is_chunk_trouble && !connection->without_bdat) {
+		lapse_note(connection, PEER_LAPSE_BDAT, "bdat-refused", end);
 		connection->without_bdat = true;
+		return true;
+	}
+	if (end->is_dsn_trouble && !connection->without_dsn) {
+		lapse_note(connection, PEER_LAPSE_DSN, "dsn-refused", end);
+		connection->without_dsn = true;
 		return true;
 	}
 	/* Each time some recipients have got their results. */
@@ -333,7 +348,7 @@ connection_on_client_end(struct connection *connection)
 	is_unreached = end->is_unreached;
 	connection->is_local_trouble = end->is_local;
 	if (end->wants_tls)
-		peers_forget_clear(connection->settings.peers,
+		peers_forget_lapse(connection->settings.peers, PEER_LAPSE_TLS,
 				   connection->host->name,
 				   &connection->host->address);
 	last_set(connection, &end->result);
@@ -418,8 +433,9 @@ connection_try(struct connection *connection)
 	connection->opened_ms = clock_now_ms();
 	connection->in_clear =
 		settings->tls == TLS_OPPORTUNISTIC &&
-		peers_is_clear(settings->peers, connection->host->name,
-			       &connection->host->address);
+		has_lapse(connection, PEER_LAPSE_TLS);
+	connection->without_bdat |= has_lapse(connection, PEER_LAPSE_BDAT);
+	connection->without_dsn |= has_lapse(connection, PEER_LAPSE_DSN);
 	if (client_open(&(struct client_settings){
 				.loop = settings->loop,
 				.store = settings->store,
@@ -436,6 +452,7 @@ connection_try(struct connection *connection)
 					choice_has_other(&connection->choice),
 				.is_hurried = connection->is_hurried,
 				.without_bdat = connection->without_bdat,
+				.without_dsn = connection->without_dsn,
 				.deadline_ms = settings->deadline_ms,
 				.tls_context = generation->client_tls,
 				.terms = settings->tls_terms,
@@ -458,7 +475,8 @@ connection_next_host(struct connection *connection)
 	connection->host = choice_next(&connection->choice,
 				       puts_v6_off(connection),
 				       &connection->is_hurried);
-	connection->retried_same = connection->without_bdat = false;
+	connection->retried_same = false;
+	connection->without_bdat = connection->without_dsn = false;
 	if (connection->host == NULL)
 		connection_fail(connection);
 	else

@@ -74,7 +74,7 @@ struct connection {
 	struct arena arena;      /* of `last` */
 	struct choice choice;    /* of the hosts */
 	bool is_hurried;         /* there is another one to try */
-	bool in_clear, without_bdat, retried_same, is_over;
+	bool in_clear, without_bdat, without_dsn, retried_same, is_over;
 	bool was_passed_on; /* by a host that is well, for one message */
 	struct post open_post, end_post, release_post;
 };

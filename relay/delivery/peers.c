@@ -29,7 +29,7 @@ struct memory {
 
 struct peers {
 	pthread_mutex_t lock;
-	struct memory clear, sessions;
+	struct memory lapses, sessions;
 	struct ipv6 ipv6;
 };
 
@@ -116,7 +116,7 @@ peers_new(void)
 
 	ASSERT(pthread_mutex_init(&peers->lock, NULL) == 0);
 	ipv6_init(&peers->ipv6);
-	memory_init(&peers->clear, PEERS_CLEAR_MAX);
+	memory_init(&peers->lapses, PEERS_LAPSES_MAX);
 	memory_init(&peers->sessions, PEERS_SESSIONS_MAX);
 	return peers;
 }
@@ -126,8 +126,8 @@ peers_free(struct peers *peers)
 {
 	if (peers == NULL)
 		return;
-	while (peers->clear.count > 0)
-		memory_forget_oldest(&peers->clear);
+	while (peers->lapses.count > 0)
+		memory_forget_oldest(&peers->lapses);
 	while (peers->sessions.count > 0)
 		memory_forget_oldest(&peers->sessions);
 	ipv6_done(&peers->ipv6);
@@ -141,62 +141,66 @@ peers_ipv6(struct peers *peers)
 	return &peers->ipv6;
 }
 
+/* --- lapses --- */
+
 static void
-host_key(struct text *key, struct slice host, const struct address *address)
+lapse_key(struct text *key, enum peer_lapse lapse, struct slice host,
+	  const struct address *address)
 {
 	char text[ADDRESS_TEXT_SIZE];
 
 	address_write(address, text);
-	text_add_string(key, text);
-	text_add_byte(key, ' ');
+	text_addf(key, "%u %s ", (unsigned)lapse, text);
 	for (size_t i = 0; i < host.len; i++)
 		text_add_byte(key, ascii_lower(host.bytes[i]));
 }
 
 bool
-peers_note_clear(struct peers *peers, struct slice host,
+peers_note_lapse(struct peers *peers, enum peer_lapse lapse, struct slice host,
 		 const struct address *address)
 {
 	CLEAN(text_done) struct text key = {0};
 	struct trace *trace;
 	bool is_new;
 
-	host_key(&key, host, address);
+	lapse_key(&key, lapse, host, address);
 	pthread_mutex_lock(&peers->lock);
-	trace = memory_find_or_add(&peers->clear, text_slice(&key));
+	trace = memory_find_or_add(&peers->lapses, text_slice(&key));
 	is_new = trace->until_ms == 0;
-	trace->until_ms = clock_now_ms() + PEER_CLEAR_MS;
+	trace->until_ms = clock_now_ms() + (lapse == PEER_LAPSE_TLS
+						    ? PEER_CLEAR_MS
+						    : PEER_LAPSE_MS);
 	pthread_mutex_unlock(&peers->lock);
 	return is_new;
 }
 
 void
-peers_forget_clear(struct peers *peers, struct slice host,
-		   const struct address *address)
+peers_forget_lapse(struct peers *peers, enum peer_lapse lapse,
+		   struct slice host, const struct address *address)
 {
 	CLEAN(text_done) struct text key = {0};
 	struct trace *trace;
 
-	host_key(&key, host, address);
+	lapse_key(&key, lapse, host, address);
 	pthread_mutex_lock(&peers->lock);
-	trace = memory_find(&peers->clear, text_slice(&key));
+	trace = memory_find(&peers->lapses, text_slice(&key));
 	if (trace != NULL)
-		trace_forget(&peers->clear, trace);
+		trace_forget(&peers->lapses, trace);
 	pthread_mutex_unlock(&peers->lock);
 }
 
 bool
-peers_is_clear(struct peers *peers, struct slice host,
-	       const struct address *address)
+peers_has_lapse(struct peers *peers, enum peer_lapse lapse, struct slice host,
+		const struct address *address)
 {
 	CLEAN(text_done) struct text key = {0};
-	bool is_clear;
+	bool has_lapse;
 
-	host_key(&key, host, address);
+	lapse_key(&key, lapse, host, address);
 	pthread_mutex_lock(&peers->lock);
-	is_clear = memory_find(&peers->clear, text_slice(&key)) != NULL;
+	has_lapse = memory_find(&peers->lapses, text_slice(&key)) != NULL;
 	pthread_mutex_unlock(&peers->lock);
-	return is_clear;
+	return has_lapse;
 }
 
 /* --- sessions --- */

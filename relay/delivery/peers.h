@@ -1,6 +1,7 @@
 /*
- * peers - what the relay remembers of the hosts it has talked to: whose TLS
- * does not work, the TLS sessions that may be resumed, and whether IPv6 does.
+ * peers - what the relay remembers of the hosts it has talked to: what they
+ * offer and do not do, the TLS sessions that may be resumed, and whether IPv6
+ * leads anywhere.
  *
  * One for the whole process, so that what one destination has learnt of a host
  * every other one knows, and a new look at the DNS forgets nothing. All of it
@@ -17,10 +18,16 @@
 #include "base/slice.h"
 #include "relay/delivery/ipv6.h"
 
-/* How long a host is talked to in clear, where that is allowed, before its TLS
- * is tried again. */
+/* What a host offers in its reply to EHLO and then does not do. */
+enum peer_lapse {
+	PEER_LAPSE_TLS,  /* it is talked to in clear, where that is allowed */
+	PEER_LAPSE_BDAT, /* the message goes with DATA */
+	PEER_LAPSE_DSN,  /* the parameters of RFC 3461 are left out */
+};
+/* How long it goes without, before that is tried again. */
 #define PEER_CLEAR_MS (10 * MINUTE)
-#define PEERS_CLEAR_MAX 4096
+#define PEER_LAPSE_MS (1 * HOUR) /* the others */
+#define PEERS_LAPSES_MAX 4096
 /* A server may give tickets a life of up to seven days (RFC 8446 4.6.1); ours
  * keeps a key that could read what was said meanwhile. */
 #define PEER_SESSION_MS (1 * HOUR)
@@ -34,13 +41,13 @@ void peers_free(struct peers *peers); /* takes NULL */
 /* It lives as long. */
 struct ipv6 *peers_ipv6(struct peers *peers);
 
-/* Its TLS failed; or is to be tried again at once. True: that is news. */
-bool peers_note_clear(struct peers *peers, struct slice host,
-		      const struct address *address);
-void peers_forget_clear(struct peers *peers, struct slice host,
-			const struct address *address);
-bool peers_is_clear(struct peers *peers, struct slice host,
-		    const struct address *address);
+/* It did so; or is to be believed again. True: that is news. */
+bool peers_note_lapse(struct peers *peers, enum peer_lapse lapse,
+		      struct slice host, const struct address *address);
+void peers_forget_lapse(struct peers *peers, enum peer_lapse lapse,
+			struct slice host, const struct address *address);
+bool peers_has_lapse(struct peers *peers, enum peer_lapse lapse,
+		     struct slice host, const struct address *address);
 
 /* A session (relay/net/tls.h) is for who comes with the same key, octet for
  * octet; the caller puts into it all that must not differ. It is given out

@@ -378,13 +378,38 @@ mail_send(struct client *client)
 	stream_write(client->stream, text_slice(&out));
 }
 
+/* What is said of a parameter and not of an address: RFC 5321 4.1.1.11. */
+static bool
+refuses_parameters(const struct reply_in *reply)
+{
+	return reply->code == 555 || reply->code == 504 ||
+	       (reply->code == 501 &&
+		(reply->status.len == 0 ||
+		 slice_starts(reply->status, SLICE("5.5."))));
+}
+
+/* Who offers DSN and does not know its parameters: the message may do without
+ * them. Replies to what is ahead may still come, so not on this connection. */
+static enum client_state
+end_without_dsn(struct client *client, const struct reply_in *reply)
+{
+	struct fate fate = outcome_of_trouble(TROUBLE_CONNECTION_LOST);
+
+	client->end.is_dsn_trouble = true;
+	return client_end_reply(client, &fate, reply);
+}
+
 enum client_state
 mail_replied(struct client *client, const struct reply_in *reply)
 {
+	const struct message *message = client_message(client);
 	struct fate fate = outcome_of_reply(STAGE_MAIL, reply);
 
 	if (fate.outcome == OUTCOME_NONE)
 		return CLIENT_RCPT;
+	if (client->has_dsn && refuses_parameters(reply) &&
+	    (message->ret != RET_NOT_SAID || message->envid.len > 0))
+		return end_without_dsn(client, reply);
 	/* RFC 5321 5.1 has the sender try all hosts until one takes it; a
 	 * permanent no is the site's. */
 	client->end.is_passing = fate.may_try_next_host &&
@@ -435,9 +460,14 @@ rcpt_replied(struct client *client, const struct reply_in *reply)
 	unsigned recipient = transaction->recipients[transaction->next++];
 	struct attempt *attempt = client->attempt;
 	struct fate fate = outcome_of_reply(STAGE_RCPT, reply);
+	const struct recipient *rcpt = recipient_of(client, recipient);
 
 	if (fate.scope == SCOPE_HOST)
 		return client_end_reply(client, &fate, reply);
+	if (client->has_dsn && refuses_parameters(reply) &&
+	    attempt->results[recipient].outcome == OUTCOME_NONE &&
+	    (rcpt->notify != 0 || rcpt->orcpt.len > 0))
+		return end_without_dsn(client, reply);
 	if (attempt->results[recipient].outcome != OUTCOME_NONE) {
 		/* MAIL was refused; this only follows from it. */
 	} else if (fate.outcome == OUTCOME_NONE) {

@@ -168,6 +168,39 @@ static const struct extension_row {
 	{ "a damaged record says no commands", dsn_damaged,
 	  {EHLO("250 DSN\r\n") BYE}, 1, "F", "5.3.0", NULL, false },
 
+	{ "DSN offered and refused at MAIL: without", dsn_all,
+	  {EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com> RET|"
+	   "S 555 5.5.4 no such parameter|C QUIT|X",
+	   EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com>\r\n|" OK
+	   "C RCPT TO:<r0@example.net>\r\n|" OK BODY "X"}, 1, "D", "2.0.0",
+	  NULL, false },
+	{ "DSN offered and refused at RCPT: without", dsn_all,
+	  {EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com> RET|" OK
+	   "C RCPT TO:<r0@example.net> NOTIFY|S 501 what|X",
+	   EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com>\r\n|" OK
+	   "C RCPT TO:<r0@example.net>\r\n|" OK BODY "X"}, 1, "D", "2.0.0",
+	  NULL, false },
+	{ "DSN refused in a pipeline: without", dsn_all,
+	  {EHLO("250-DSN\r\n250 PIPELINING\r\n")
+	   AHEAD "R 250 ok\r\n504 5.5.4 no\r\n250 ok\r\n354 go\r\n|X",
+	   EHLO("250-DSN\r\n250 PIPELINING\r\n") AHEAD
+	   "R 250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n|B|S 250 ok|X"},
+	  2, "DD", "2.0.0", NULL, false },
+	{ "refused without, too: that is the answer", dsn_all,
+	  {EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com> RET|"
+	   "S 501 5.5.4 no|C QUIT|X",
+	   EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com>\r\n|"
+	   "S 501 5.5.4 still no|X"}, 1, "F", "5.5.4", "501 5.5.4 still no",
+	  false },
+	{ "an address that is refused is no parameter", dsn_all,
+	  {EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com> RET|" OK
+	   "C RCPT TO:<r0@example.net> NOTIFY|S 501 5.1.3 bad address|"
+	   "C RSET|" OK "X"}, 1, "F", "5.1.3", "501 5.1.3 bad address",
+	  false },
+	{ "no parameter was said, so none was refused", NULL,
+	  {EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com>\r\n|"
+	   "S 555 5.5.4 no|X"}, 1, "F", "5.5.4", "555 5.5.4 no", false },
+
 	/* CHUNKING: RFC 3030 */
 	{ "BDAT", NULL,
 	  {EHLO("250 CHUNKING\r\n") MAIL RCPT0 "D |S 250 2.0.0 taken|X"}, 1,
@@ -194,6 +227,10 @@ static const struct extension_row {
 	{ "BDAT is not known, and so are its octets", NULL,
 	  {EHLO("250 CHUNKING\r\n") MAIL RCPT0
 	   "D |R 500 what\r\n500 what\r\n500 what\r\n|X",
+	   EHLO("250 CHUNKING\r\n") MAIL RCPT0 BODY "X"}, 1, "D", "2.0.0",
+	  NULL, false },
+	{ "BDAT is not expected: DATA", NULL,
+	  {EHLO("250 CHUNKING\r\n") MAIL RCPT0 "D |S 503 5.5.1 DATA first|X",
 	   EHLO("250 CHUNKING\r\n") MAIL RCPT0 BODY "X"}, 1, "D", "2.0.0",
 	  NULL, false },
 	{ "lost behind BDAT: not to be sent again at once", NULL,
@@ -271,6 +308,53 @@ Test(extensions, rows, .timeout = 120)
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < COUNT(rows); i++)
 		row_run(&rows[i]);
+}
+
+/* What a host offers in vain is not asked of it again by the next connection. */
+static const struct lapse_row {
+	const char *name;
+	void (*envelope)(struct message *message);
+	const char *first, *second, *third;
+} lapse_rows[] = {
+	{ "BDAT", NULL,
+	  EHLO("250 CHUNKING\r\n") MAIL RCPT0 "D |S 502 what|X",
+	  EHLO("250 CHUNKING\r\n") MAIL RCPT0 BODY "X",
+	  EHLO("250 CHUNKING\r\n") MAIL RCPT0 BODY "X" },
+	{ "DSN", dsn_all,
+	  EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com> RET|S 555 no|"
+	  "C QUIT|X",
+	  EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com>\r\n|" OK
+	  "C RCPT TO:<r0@example.net>\r\n|" OK BODY "X",
+	  EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com>\r\n|" OK
+	  "C RCPT TO:<r0@example.net>\r\n|" OK BODY "X" },
+};
+
+Test(extensions, offered_in_vain_is_remembered, .timeout = 60)
+{
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < COUNT(lapse_rows); i++) {
+		const struct lapse_row *row = &lapse_rows[i];
+		struct run run = {
+			.recipients = 1,
+			.messages = 2,
+			.one_each = true,
+			.envelope = row->envelope,
+			.body = SLICE(body),
+			.in_memory = true,
+			.hosts_count = 1,
+		};
+		struct scripted *host = &run.hosts[0];
+
+		host->scripts[0] = row->first;
+		host->scripts[1] = row->second;
+		host->scripts[2] = row->third;
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, "DD", "%s: %s", row->name,
+				 run.reply);
+		cr_expect_str_eq(host->wrong, "", "%s: %s", row->name,
+				 host->wrong);
+		text_done(&host->message);
+	}
 }
 
 /* Larger than what is written at once, and every octet as it is: no dot is

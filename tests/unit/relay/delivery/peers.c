@@ -21,22 +21,39 @@ Test(peers, a_host_is_in_clear_for_a_while)
 	struct address other_port = a;
 
 	address_set_port(&other_port, 26);
-	cr_expect(peers_note_clear(peers, SLICE("mx.example.net"), &a));
-	cr_expect_not(peers_note_clear(peers, SLICE("mx.example.net"), &a));
-	cr_expect(peers_is_clear(peers, SLICE("mx.example.net"), &a));
-	cr_expect(peers_is_clear(peers, SLICE("MX.Example.NET"), &a));
-	cr_expect_not(peers_is_clear(peers, SLICE("mx2.example.net"), &a));
-	cr_expect_not(peers_is_clear(peers, SLICE("mx.example.net"), &b));
-	cr_expect_not(peers_is_clear(peers, SLICE("mx.example.net"),
+	cr_expect(peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
+	cr_expect_not(peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("MX.Example.NET"), &a));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx2.example.net"), &a));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &b));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"),
 				     &other_port));
 	fake_clock_pass(PEER_CLEAR_MS - 1);
-	cr_expect(peers_is_clear(peers, SLICE("mx.example.net"), &a));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
 	fake_clock_pass(1);
-	cr_expect_not(peers_is_clear(peers, SLICE("mx.example.net"), &a));
-	peers_note_clear(peers, SLICE("mx.example.net"), &a);
-	peers_forget_clear(peers, SLICE("mx.example.net"), &a);
-	peers_forget_clear(peers, SLICE("mx.example.net"), &b);
-	cr_expect_not(peers_is_clear(peers, SLICE("mx.example.net"), &a));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
+	peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a);
+	peers_forget_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a);
+	peers_forget_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &b);
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
+	peers_free(peers);
+}
+
+Test(peers, one_lapse_is_not_another)
+{
+	struct peers *peers = peers_new();
+	struct address address = address_of("192.0.2.1");
+	struct slice name = SLICE("mx.example.net");
+
+	cr_expect(peers_note_lapse(peers, PEER_LAPSE_BDAT, name, &address));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_BDAT, name, &address));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_DSN, name, &address));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, name, &address));
+	fake_clock_pass(PEER_LAPSE_MS - 1);
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_BDAT, name, &address));
+	fake_clock_pass(1);
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_BDAT, name, &address));
 	peers_free(peers);
 }
 
@@ -46,18 +63,18 @@ Test(peers, the_oldest_is_forgotten_first)
 	struct address address = address_of("192.0.2.1");
 	char name[32];
 
-	for (unsigned i = 0; i < PEERS_CLEAR_MAX + 2; i++) {
+	for (unsigned i = 0; i < PEERS_LAPSES_MAX + 2; i++) {
 		snprintf(name, sizeof(name), "mx%u.example.net", i);
-		peers_note_clear(peers, SLICE(name), &address);
+		peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE(name), &address);
 		/* Who is seen again is not the oldest. */
-		peers_note_clear(peers, SLICE("mx0.example.net"), &address);
+		peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx0.example.net"), &address);
 	}
-	cr_expect(peers_is_clear(peers, SLICE("mx0.example.net"), &address));
-	cr_expect_not(peers_is_clear(peers, SLICE("mx1.example.net"),
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx0.example.net"), &address));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx1.example.net"),
 				     &address));
-	cr_expect_not(peers_is_clear(peers, SLICE("mx2.example.net"),
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx2.example.net"),
 				     &address));
-	cr_expect(peers_is_clear(peers, SLICE("mx3.example.net"), &address));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx3.example.net"), &address));
 	peers_free(peers);
 }
 
