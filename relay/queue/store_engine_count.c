@@ -116,7 +116,6 @@ engine_count_committed(struct engine *engine)
 
 /* --- opening --- */
 
-/* Once for a store of an older version, and one that was salvaged. */
 static bool
 count_all(struct engine *engine, MDB_txn *txn, struct engine_count *out,
 	  struct fault *fault)
@@ -139,6 +138,14 @@ count_all(struct engine *engine, MDB_txn *txn, struct engine_count *out,
 	return status == MDB_NOTFOUND || engine_fault(fault, status, "count");
 }
 
+bool
+engine_count_anew(struct engine *engine, struct fault *fault)
+{
+	ASSERT(engine->txn != NULL);
+	return count_all(engine, engine->txn, &engine->counting, fault);
+}
+
+/* All is counted once for a store of an older version. */
 bool
 engine_count_open(struct engine *engine, MDB_txn *txn, struct fault *fault)
 {

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "relay/queue/store_engine_count.h"
 #include "relay/queue/store_salvage_private.h"
 
 #define NEW "queue.salvage"
@@ -248,7 +249,8 @@ salvage_take(struct salvage *salvage, struct fault *fault)
 	    !engine_begin(salvage->engine, fault))
 		return false;
 	if (trees_take(salvage) && pages_take_rest(salvage) &&
-	    salvage_queue(salvage))
+	    salvage_queue(salvage) &&
+	    engine_count_anew(salvage->engine, &salvage->fault))
 		return engine_commit(salvage->engine, fault);
 	*fault = salvage->fault;
 	engine_abort(salvage->engine);
