@@ -1,7 +1,9 @@
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "relay/control_private.h"
+#include "relay/queue/retry.h"
 
 /*
  * What an administrator decides about a page of the queue: it is read, altered
@@ -217,13 +219,11 @@ list_count(const struct list *list)
 	return count;
 }
 
-/* What was tried since the command began has had what a retry is for: else a
- * retry could run after its own deferrals for ever. */
 static bool
 delivery_is_meant(const struct change *change, const struct delivery *delivery)
 {
 	return change->task->request.verb != CONTROL_RETRY ||
-	       delivery->last_attempt_ms < change->begun_ms;
+	       retry_is_meant(delivery, change->begun_ms, clock_wall_ms());
 }
 
 /* What is damaged can still be deleted. */

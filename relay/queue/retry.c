@@ -91,6 +91,14 @@ retry_is_over_unseen(const struct delivery *delivery,
 	       retry_is_over(delivery, options, probes, at_ms);
 }
 
+bool
+retry_is_meant(const struct delivery *delivery, uint64_t begun_ms,
+	       uint64_t now_ms)
+{
+	return delivery->last_attempt_ms < begun_ms ||
+	       delivery->last_attempt_ms > now_ms;
+}
+
 /* --- greylisting --- */
 
 static bool

@@ -55,6 +55,12 @@ uint64_t retry_due_ms(const struct delivery *delivery,
 /* Nothing is deferred for longer than this. */
 uint64_t retry_wait_max_ms(const struct delivery_options *options);
 
+/* Whether a retry that somebody began then is for it: what was tried since has
+ * had what a retry is for, or it could run after its own deferrals for ever. But
+ * what was tried later than now was so by a clock that has been set back. */
+bool retry_is_meant(const struct delivery *delivery, uint64_t begun_ms,
+		    uint64_t now_ms) MUST_USE;
+
 /* Whether a reply, "450 4.2.0 …", asks somebody unknown to come again: 450 or
  * 451 that say so, or say nothing else. */
 bool retry_is_greylisting(struct slice reply);

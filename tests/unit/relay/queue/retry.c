@@ -241,3 +241,31 @@ Test(retry, over_unseen)
 			     row->is_over, "%s", row->name);
 	}
 }
+
+/* --- at once --- */
+
+static const struct meant_row {
+	const char *name;
+	uint64_t last_ms;
+	bool is_meant;
+} meant_rows[] = {
+	{"never tried", 0, true},
+	{"tried before", NOW_MS - 2 * MINUTE, true},
+	{"tried since it began", NOW_MS - MINUTE, false},
+	{"tried just now", NOW_MS, false},
+	{"tried tomorrow: the clock was set back", NOW_MS + DAY, true},
+};
+
+Test(retry, at_once)
+{
+	struct one made;
+
+	for (size_t i = 0; i < COUNT(meant_rows); i++) {
+		const struct meant_row *row = &meant_rows[i];
+		struct delivery *delivery = one(&made, NOW_MS, 1, "421 busy");
+
+		delivery->last_attempt_ms = row->last_ms;
+		cr_expect_eq(retry_is_meant(delivery, NOW_MS - MINUTE, NOW_MS),
+			     row->is_meant, "%s", row->name);
+	}
+}
