@@ -32,8 +32,6 @@ read_take(struct destination *destination, struct delivery *delivery)
 {
 	bool is_settled;
 
-	destination->after_ms = delivery->due_ms;
-	destination->after_id = delivery->message->id;
 	if (lease_find(destination, &delivery->message->id) != NULL) {
 		delivery_free(delivery);
 		return false;
@@ -57,6 +55,8 @@ read_take_all(struct destination *destination, struct store_read_due *read)
 	while ((item = list_take_first(&read->deliveries)) != NULL)
 		has_settled |= read_take(
 			destination, CONTAINER(item, struct delivery, link));
+	destination->after_ms = read->after.due_ms;
+	destination->after_id = read->after.id;
 	/* Those that are due longest come first: behind some for whom it is not
 	 * the end yet there are few for whom it is. */
 	if (!has_settled)

@@ -45,7 +45,7 @@ operation_of(struct list *item)
 	return CONTAINER(item, struct store_operation, link);
 }
 
-static void
+void
 deliveries_free(struct list *deliveries)
 {
 	struct list *item;

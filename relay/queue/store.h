@@ -229,11 +229,12 @@ struct store_read_due {
 	struct slice destination;
 	uint64_t until_ms;          /* due at or before this, wall */
 	struct { uint64_t due_ms; struct message_id id; } after; /* zero: from
-				       the first */
-	size_t max;
+				       the first; out: go on with it */
+	size_t max;                 /* deliveries, damaged ones among them */
 	struct loop *loop;
 	void (*done)(struct store_read_due *read, const struct fault *fault);
-	struct list deliveries;     /* struct delivery, bodies not in memory */
+	struct list deliveries;     /* struct delivery, bodies not in memory;
+				       with a fault none */
 	bool has_more;
 	uint64_t next_due_ms;       /* of the first not read; 0: none */
 	uint64_t version;           /* the store's, as it was read */

@@ -103,9 +103,10 @@ typedef void engine_damaged_fn(void *owner, struct slice destination,
 
 struct engine_due {
 	struct slice destination;
-	uint64_t until_ms, after_ms;
+	uint64_t until_ms;
+	uint64_t after_ms; /* out: the last that was looked at, with its id */
 	struct message_id after_id;
-	size_t max;
+	size_t max; /* to look at */
 	/* out */
 	struct list deliveries;
 	bool has_more;

@@ -85,6 +85,10 @@ engine_walk_due(struct engine *engine, MDB_txn *txn, MDB_cursor *cursor,
 			due->has_more = due_ms <= due->until_ms;
 			return MDB_NOTFOUND;
 		}
+		due->after_ms = due_ms;
+		due->after_id = id;
+		/* What is damaged counts too: setting it aside is work. */
+		count++;
 		if (!engine_read_delivery(engine, txn, destination, &id,
 					  &delivery, &fault)) {
 			if (engine_is_damaged(&fault))
@@ -97,7 +101,6 @@ engine_walk_due(struct engine *engine, MDB_txn *txn, MDB_cursor *cursor,
 		}
 		delivery->due_ms = due_ms;
 		list_add_last(&due->deliveries, &delivery->link);
-		count++;
 	}
 	return status;
 }

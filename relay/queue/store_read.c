@@ -68,6 +68,15 @@ read_end(const struct store_operation *operation)
 		store_die_of(&operation->fault);
 }
 
+static void
+move_all(struct list *from, struct list *to)
+{
+	struct list *item;
+
+	while ((item = list_take_first(from)) != NULL)
+		list_add_last(to, item);
+}
+
 /* --- what is due --- */
 
 static void
@@ -88,16 +97,21 @@ read_due_run(struct job *job)
 				 .after_ms = read->after.due_ms,
 				 .after_id = read->after.id,
 				 .max = read->max};
-	struct list *item;
+	bool is_read;
 
 	list_init(&due.deliveries);
 	read_begin();
-	if (!engine_read_due(store->engine, &due, read_due_damaged, store,
-			     &operation->fault))
-		ASSERT(operation->fault.kind != FAULT_NONE);
+	is_read = engine_read_due(store->engine, &due, read_due_damaged, store,
+				  &operation->fault);
 	read_end(operation);
-	while ((item = list_take_first(&due.deliveries)) != NULL)
-		list_add_last(&read->deliveries, item);
+	if (!is_read) {
+		ASSERT(operation->fault.kind != FAULT_NONE);
+		deliveries_free(&due.deliveries);
+		return;
+	}
+	move_all(&due.deliveries, &read->deliveries);
+	read->after.due_ms = due.after_ms;
+	read->after.id = due.after_id;
 	read->has_more = due.has_more;
 	read->next_due_ms = due.next_due_ms;
 	read->version = due.version;
@@ -162,12 +176,12 @@ read_page(struct engine *engine, struct store_read_page *read,
 				   .after = read->after,
 				   .until = read->until,
 				   .max = read->max};
-	struct list *item;
+	bool is_read = engine_read_page(engine, &page, read_page_damaged, read,
+					fault);
 
-	if (!engine_read_page(engine, &page, read_page_damaged, read, fault))
+	move_all(&page.deliveries, &read->deliveries);
+	if (!is_read)
 		return false;
-	while ((item = list_take_first(&page.deliveries)) != NULL)
-		list_add_last(&read->deliveries, item);
 	read->after = page.after;
 	read->until = page.until;
 	read->has_more = page.has_more;

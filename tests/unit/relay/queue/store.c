@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "relay/queue/spool.h"
+#include "relay/queue/store_engine_private.h"
+#include "relay/queue/store_private.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
 
@@ -243,6 +245,68 @@ Test(store, pages_through_what_is_due, .init = start, .fini = end)
 			   &deliveries, NULL, NULL));
 	cr_expect_eq(list_count(&deliveries), 25);
 	deliveries_free_all(&deliveries);
+}
+
+/* Spoils its record; the store thread has nothing to do meanwhile. */
+static void
+spoil(const struct message_id *id, const char *destination)
+{
+	MDB_val name, value = {6, (void *)"spoilt"};
+	struct record_key key;
+	MDB_txn *txn;
+
+	record_key_delivery(&key, id, SLICE(destination));
+	name = val_of_key(&key);
+	cr_assert_eq(mdb_txn_begin(store->engine->env, NULL, 0, &txn), 0);
+	cr_assert_eq(mdb_put(txn, store->engine->deliveries, &name, &value, 0),
+		     0);
+	cr_assert_eq(mdb_txn_commit(txn), 0);
+}
+
+static void
+count_damaged(void *owner, struct slice destination, uint64_t due_ms,
+	      const struct message_id *id, const struct fault *fault)
+{
+	(void)destination;
+	(void)due_ms;
+	(void)id;
+	cr_expect_eq(fault->kind, FAULT_INPUT);
+	++*(size_t *)owner;
+}
+
+/* However much is damaged, a read finds no more at once than it was asked for,
+ * and the next one goes on behind it. */
+Test(store, what_is_damaged_counts_as_read, .init = start, .fini = end)
+{
+	struct engine_due due = {.destination = SLICE("x.example"),
+				 .until_ms = UINT64_MAX,
+				 .max = 3};
+	size_t damaged = 0, reads = 0, whole = 0;
+
+	for (size_t i = 0; i < 10; i++) {
+		CLEAN(message_unref_clean) struct message *message =
+			message_make("", "a@x.example", 10);
+
+		message->received_ms = 1000 + i;
+		cr_assert(put_wait(store, &loop, message, NULL, NULL));
+		if (i != 8)
+			spoil(&message->id, "x.example");
+	}
+	do {
+		list_init(&due.deliveries);
+		due.has_more = false;
+		due.next_due_ms = 0;
+		cr_assert(engine_read_due(store->engine, &due, count_damaged,
+					  &damaged, NULL));
+		whole += list_count(&due.deliveries);
+		reads++;
+		cr_expect_leq(damaged + whole, 3 * reads);
+		deliveries_free_all(&due.deliveries);
+	} while (due.has_more && reads < 20);
+	cr_expect_eq(damaged, 9);
+	cr_expect_eq(whole, 1);
+	cr_expect_eq(reads, 4);
+	cr_expect_eq(due.next_due_ms, 0);
 }
 
 struct seen {
