@@ -90,10 +90,8 @@ generate_run(const struct keys_options *options,
 						  : fault_exit_code(&fault);
 	}
 	fprintf(stderr, "signet: wrote %s\n", text_string(&path));
-	if (arguments->algorithm == KEY_RSA_SHA256 &&
-	    bits < KEY_RSA_BITS_ADVISED)
-		fprintf(stderr, "signet: an RSA key of %u bits; %d are "
-			"advised\n", bits, KEY_RSA_BITS_ADVISED);
+	if (key_bits_advise(arguments->algorithm, bits, &fault))
+		say(fault.text);
 	record_write_zone(selector, domain, public, &record);
 	return print(&record);
 }

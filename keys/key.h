@@ -23,6 +23,8 @@
 #define KEY_DIGEST_SIZE 32
 #define KEY_RSA_BITS_MIN 1024     /* RFC 8301 3.2: less is not accepted */
 #define KEY_RSA_BITS_ADVISED 2048 /* below it a warning */
+#define KEY_RSA_BITS_VERIFIED 4096 /* RFC 8301 3.2: who verifies need not take
+				      more; above it a warning */
 #define KEY_RSA_BITS_MAX 8192
 #define KEY_SIGNATURE_MAX (KEY_RSA_BITS_MAX / 8)
 #define KEY_FILE_MAX ((size_t)64 << 10)
@@ -85,6 +87,9 @@ CLEAN_POINTER(struct key_public, key_public_free)
 
 enum key_algorithm key_public_algorithm(const struct key_public *public);
 unsigned key_public_bits(const struct key_public *public);
+/* What is to be said of a key of that size; false: nothing. */
+bool key_bits_advise(enum key_algorithm algorithm, unsigned bits,
+		     struct fault *advice_out);
 const struct key_id *key_public_id(const struct key_public *public);
 /* SubjectPublicKeyInfo, DER. */
 struct slice key_public_der(const struct key_public *public);

@@ -114,6 +114,25 @@ key_public_bits(const struct key_public *public)
 	return public->bits;
 }
 
+bool
+key_bits_advise(enum key_algorithm algorithm, unsigned bits,
+		struct fault *advice_out)
+{
+	if (algorithm != KEY_RSA_SHA256 ||
+	    (bits >= KEY_RSA_BITS_ADVISED && bits <= KEY_RSA_BITS_VERIFIED))
+		return false;
+	if (bits < KEY_RSA_BITS_ADVISED)
+		fault_set(advice_out, FAULT_INPUT,
+			  "RSA key of %u bits; %d are advised", bits,
+			  KEY_RSA_BITS_ADVISED);
+	else
+		fault_set(advice_out, FAULT_INPUT,
+			  "RSA key of %u bits; receivers need not verify more "
+			  "than %d (RFC 8301 3.2), and %d are advised",
+			  bits, KEY_RSA_BITS_VERIFIED, KEY_RSA_BITS_ADVISED);
+	return true;
+}
+
 const struct key_id *
 key_public_id(const struct key_public *public)
 {

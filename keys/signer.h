@@ -47,7 +47,7 @@ bool signer_start(uid_t uid, gid_t gid, struct signer_process *process_out,
  * names the configuration's file and line and the key file) the signer goes on
  * with what it had. The keys of the generation before stay usable for messages
  * already begun. `warn` is called for what is accepted with a warning (a key
- * file that others can read, with its mode; RSA below KEY_RSA_BITS_ADVISED).
+ * file that others can read, with its mode; key_bits_advise()).
  * strict_modes: refuse a key file that group or others can read. */
 bool signer_load(struct signer_process *process,
 		 const struct keys_options *options, bool strict_modes,

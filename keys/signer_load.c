@@ -137,13 +137,9 @@ public_take(struct load *load, uint64_t deadline_ms, struct fault *fault)
 			     fault))
 		return fault_in(fault, load, source);
 	load->publics[load->loaded++] = public;
-	if (key_public_algorithm(public) == KEY_RSA_SHA256 &&
-	    key_public_bits(public) < KEY_RSA_BITS_ADVISED) {
-		fault_set(&warning, FAULT_INPUT,
-			  "RSA key of %u bits; %d are advised",
-			  key_public_bits(public), KEY_RSA_BITS_ADVISED);
+	if (key_bits_advise(key_public_algorithm(public),
+			    key_public_bits(public), &warning))
 		warn_in(load, source, &warning);
-	}
 	return true;
 }
 

@@ -65,6 +65,18 @@ def test_generate(empty, arguments, algorithm, bits):
         assert len(base64.b64decode(tags["p"])) == 32
 
 
+def test_a_large_key_is_a_warning(empty):
+    """Some receivers' libraries take none of them."""
+    words = "receivers need not verify more than 4096 (RFC 8301 3.2)"
+    done = generate(empty, "example.com", "large", "-b", "4104")
+    assert "RSA key of 4104 bits; " + words in done.stderr.decode()
+    empty.domains = {"example.com": ["large"]}
+    done = signet.run("check-config", config=empty.write(), check=0)
+    said = done.stderr.decode()
+    assert said.startswith("signet: warning: ") and "large.pem" in said
+    assert words in said
+
+
 def test_generate_never_overwrites(empty):
     generate(empty, "example.com", "made")
     path = empty.keys.path("example.com", "made")

@@ -298,3 +298,31 @@ Test(key, sizes_are_bounded)
 	cr_expect_not(key_generate(KEY_RSA_SHA256, 1023, &key, NULL));
 	cr_expect_not(key_generate(KEY_RSA_SHA256, 8193, &key, NULL));
 }
+
+static const struct advice_row {
+	enum key_algorithm algorithm;
+	unsigned bits;
+	const char *said; /* NULL: nothing */
+} advice_rows[] = {
+	{ KEY_RSA_SHA256, 2047, "RSA key of 2047 bits; 2048 are advised" },
+	{ KEY_RSA_SHA256, 2048, NULL },
+	{ KEY_RSA_SHA256, 4096, NULL },
+	{ KEY_RSA_SHA256, 4097, "RSA key of 4097 bits; receivers need not "
+				"verify more than 4096 (RFC 8301 3.2)" },
+	{ KEY_ED25519_SHA256, 256, NULL },
+};
+
+Test(key, advises_on_its_size)
+{
+	for (size_t i = 0; i < COUNT(advice_rows); i++) {
+		const struct advice_row *row = &advice_rows[i];
+		struct fault said = {0};
+
+		cr_expect_eq(key_bits_advise(row->algorithm, row->bits, &said),
+			     row->said != NULL, "%u", row->bits);
+		if (row->said != NULL)
+			cr_expect(slice_starts(SLICE(said.text),
+					       SLICE(row->said)),
+				  "%s", said.text);
+	}
+}
