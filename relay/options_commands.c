@@ -8,6 +8,7 @@
 #include "relay/net/tls.h"
 #include "relay/options_check.h"
 #include "relay/options_senders.h"
+#include "relay/options_warn.h"
 
 #define TLS_FILE_MAX ((size_t)1 << 20)
 
@@ -242,6 +243,7 @@ check_config_command(const char *path, int argc, char **argv)
 		lines_print(text_slice(&said));
 		return options_exit_code(&fault);
 	}
+	options_warn(options, warning_print);
 	senders_warn(options, warning_print);
 	certificates_check(options, &errors);
 	keys_check(options, &errors);

@@ -63,6 +63,18 @@ password_check(const struct options *options, const struct login_options *login,
 }
 
 static void
+nobody_warn(const struct listener_options *listener, secret_warn_fn *warn)
+{
+	CLEAN(text_done) struct text said = {0};
+
+	text_addf(&said,
+		  "auth_file '%.*s': nobody stands in it, so nobody can log in "
+		  "by a password; `signet passwd` writes users",
+		  SLICE_ARG(listener->auth_file));
+	warn(text_string(&said));
+}
+
+static void
 users_check(const struct options *options,
             const struct listener_options *listener,
             const struct conf_item *item, secret_warn_fn *warn,
@@ -82,6 +94,8 @@ users_check(const struct options *options,
 		                       SLICE_ARG(listener->auth_file));
 	options_fault_report(errors, conf_item_place(item, "auth_file"),
 	                     is_good, &fault);
+	if (is_good && warn != NULL && users_decoy(users, 0) == NULL)
+		nobody_warn(listener, warn);
 	users_free(users);
 }
 

@@ -13,6 +13,7 @@ import pytest
 
 from harness import judge, signet
 from harness.judge import Keys
+from harness.ports import free_port
 from harness.process import wait_for
 from harness.smtp import Client, message, submit
 
@@ -163,6 +164,29 @@ def test_check_config_warns_of_modes(setup, own_keys, directory, certificate):
     for name in secrets:
         os.chmod(name, 0o640 if name == key else 0o600)
     assert signet.run("check-config", config=path, check=0).stderr == b""
+
+
+def test_check_config_warns_of_what_nobody_means(setup, directory):
+    configured = setup()
+    users = os.path.join(directory, "users")
+    with open(users, "w") as file:
+        file.write("# nobody yet\n")
+    os.chmod(users, 0o600)
+    configured.extra = (
+        'listener "world" {\n address = "*:%d"\n allow_from = {"0.0.0.0/0"}\n'
+        ' auth = "optional"  auth_without_tls = true  auth_file = "%s"\n'
+        ' rewrite_from = "scanner@example.org"\n}' % (free_port(), users))
+    text = configured.text().replace("relay.example.com", "relay")
+    configured.text = lambda: text
+    said = signet.run("check-config", config=configured.write(),
+                      check=0).stderr.decode().splitlines()
+    for words in ("'hostname' \"relay\" is no full name", "OPEN RELAY",
+                  "'rewrite_from' gives mail the author scanner@example.org",
+                  "auth_file '%s': nobody stands in it" % users):
+        lines = [line for line in said if words in line]
+        assert len(lines) == 1, (words, said)
+        assert lines[0].startswith("signet: warning: ")
+    assert len(said) == 4, said
 
 
 def test_reload_brings_a_domain(world, keys):

@@ -1,0 +1,158 @@
+#include "relay/options_warn.h"
+
+#include "milter/senders.h"
+#include "relay/options_check.h"
+
+/* Whoever lists a network of fewer bits means everybody; the smallest of one's
+ * own are 10.0.0.0/8 and fc00::/7. */
+#define PREFIX_V4_OWN 8
+#define PREFIX_V6_OWN 7
+
+static void
+place_add(struct text *out, const struct conf_item *item, const char *option)
+{
+	struct conf_place place = conf_item_place(item, option);
+
+	if (place.file != NULL)
+		text_addf(out, "%s:%u: ", place.file, place.line);
+}
+
+/* ---- the name ---- */
+
+static void
+hostname_warn(const struct options *options, void (*warn)(const char *text))
+{
+	CLEAN(text_done) struct text said = {0};
+	bool is_written = conf_item_find(options->items, "hostname", 0) != NULL;
+
+	if (slice_find(options->hostname, '.') >= 0)
+		return;
+	if (is_written)
+		place_add(&said, options->items, "hostname");
+	text_addf(&said,
+		  "%s \"%.*s\" is no full name, though EHLO, Received fields "
+		  "and MAILER-DAEMON@%.*s will have it, and many hosts refuse "
+		  "it; %s a name with a domain, such as mail.example.com",
+		  is_written ? "'hostname'" : "the machine's name",
+		  SLICE_ARG(options->hostname), SLICE_ARG(options->hostname),
+		  is_written ? "write" : "set 'hostname' to");
+	warn(text_string(&said));
+}
+
+/* ---- open relays ---- */
+
+static bool
+is_reached_from_afar(const struct listener_options *listener)
+{
+	static const struct network loopback[] = {
+		{.bytes = {127}, .prefix_len = 8},
+		{.bytes = {[15] = 1}, .is_v6 = true, .prefix_len = 128},
+	};
+
+	/* A proxy lets the world in, wherever it listens itself. */
+	return listener->proxy_from_count > 0 ||
+	       listener->socket_name.len > 0 ||
+	       !networks_contain(loopback, COUNT(loopback),
+				 &listener->address);
+}
+
+static bool
+is_everybody(const struct network *network)
+{
+	return !network->is_exception &&
+	       network->prefix_len <
+		       (network->is_v6 ? PREFIX_V6_OWN : PREFIX_V4_OWN);
+}
+
+static void
+open_relay_warn(const struct listener_options *listener,
+		const struct conf_item *item, void (*warn)(const char *text))
+{
+	CLEAN(text_done) struct text said = {0};
+	bool is_open = false;
+
+	for (size_t i = 0; i < listener->allow_from_count; i++)
+		is_open |= is_everybody(&listener->allow_from[i]);
+	if (!is_open || listener->auth == AUTH_REQUIRED ||
+	    !is_reached_from_afar(listener))
+		return;
+	place_add(&said, item, "allow_from");
+	text_addf(&said,
+		  "the listener \"%.*s\" is an OPEN RELAY: whoever reaches it "
+		  "sends what he likes to anybody, signed by you; name your "
+		  "own networks in 'allow_from', or set 'auth = "
+		  "\"required\"'",
+		  SLICE_ARG(listener->name));
+	warn(text_string(&said));
+}
+
+/* ---- identities that nobody signs ---- */
+
+static bool
+section_signs(const struct domain_options *section, struct slice domain)
+{
+	struct slice name = section->name;
+	size_t below = domain.len - name.len;
+
+	if (section->selectors_count == 0)
+		return false;
+	if (slice_eq(name, SLICE("*")) || slice_eq_nocase(name, domain))
+		return true;
+	return section->subdomains && domain.len > name.len &&
+	       domain.bytes[below - 1] == '.' &&
+	       slice_eq_nocase(slice_from(domain, below), name);
+}
+
+static bool
+somebody_signs(const struct options *options, struct slice address)
+{
+	ptrdiff_t at = slice_find_last(address, '@');
+	struct slice local = slice_sub(address, 0, (size_t)at);
+	struct slice domain = slice_from(address, (size_t)at + 1);
+
+	for (size_t i = 0; i < options->keys.domains_count; i++)
+		if (section_signs(&options->keys.domains[i], domain))
+			return true;
+	for (size_t i = 0; i < options->signing.senders_count; i++)
+		if (options->signing.senders[i].sign_count > 0 &&
+		    senders_pattern_matches(options->signing.senders[i].pattern,
+					    local, domain))
+			return true;
+	return false;
+}
+
+static void
+rewrite_warn(const struct options *options, struct slice from,
+	     const struct conf_item *item, void (*warn)(const char *text))
+{
+	CLEAN(text_done) struct text said = {0};
+
+	/* Where nobody signs anything, that is no mistake. */
+	if (from.len == 0 || options->keys.domains_count == 0 ||
+	    somebody_signs(options, from))
+		return;
+	place_add(&said, item, "rewrite_from");
+	text_addf(&said,
+		  "'rewrite_from' gives mail the author %.*s, for whose domain "
+		  "no 'domain' section signs: it leaves unsigned",
+		  SLICE_ARG(from));
+	warn(text_string(&said));
+}
+
+void
+options_warn(const struct options *options, void (*warn)(const char *text))
+{
+	hostname_warn(options, warn);
+	for (size_t i = 0; i < options->listeners_count; i++) {
+		const struct conf_item *item =
+			options_section_at(options->items, "listener", i);
+
+		open_relay_warn(&options->listeners[i], item, warn);
+		rewrite_warn(options, options->listeners[i].rewrite.from, item,
+			     warn);
+	}
+	for (size_t i = 0; i < options->accounts_count; i++)
+		rewrite_warn(options, options->accounts[i].rewrite.from,
+			     options_section_at(options->items, "account", i),
+			     warn);
+}

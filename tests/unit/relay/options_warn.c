@@ -1,0 +1,119 @@
+#include <criterion/criterion.h>
+
+#include "relay/options_warn.h"
+#include "tests/unit/relay/options_stand.h"
+
+TestSuite(options_warn, .init = options_stand_init,
+	  .fini = options_stand_done);
+
+static struct text said;
+
+static void
+hear(const char *text)
+{
+	text_addf(&said, "%s\n", text);
+}
+
+#define NAME "hostname = \"mail.example.com\"\n"
+#define KEYS "domain \"example.com\" { selector \"a\" { key = \"k\" } }\n"
+
+static const struct warn_row {
+	const char *name, *input;
+	const char *said; /* how the only line begins; "": none */
+} warn_rows[] = {
+	{ "a full name", NAME, "" },
+	{ "a short name", "hostname = \"mail\"",
+	  "c:1: 'hostname' \"mail\" is no full name" },
+	{ "the default", NAME "\n", "" },
+	{ "own networks", NAME "listener \"a\" { address = \"*:25\" "
+			       "allow_from = {\"10.0.0.0/8\", \"fc00::/7\"} }",
+	  "" },
+	{ "everybody", NAME "listener \"a\" { address = \"*:25\"\n"
+			    "allow_from = {\"10.0.0.0/8\", \"0.0.0.0/0\"} }",
+	  "c:3: the listener \"a\" is an OPEN RELAY" },
+	{ "everybody by IPv6", NAME "listener \"a\" { address = \"[::]:25\"\n"
+				    "allow_from = {\"::/0\"} }",
+	  "c:3: the listener \"a\" is an OPEN RELAY" },
+	{ "half of everybody", NAME
+	  "listener \"a\" { address = \"192.0.2.1:25\"\n"
+	  "allow_from = {\"128.0.0.0/1\"} }",
+	  "c:3: the listener \"a\" is an OPEN RELAY" },
+	{ "everybody on this machine", NAME
+	  "listener \"a\" { allow_from = {\"0.0.0.0/0\"} }", "" },
+	{ "everybody, by IPv6's loopback", NAME
+	  "listener \"a\" { address = \"[::1]:25\" "
+	  "allow_from = {\"::/0\"} }", "" },
+	{ "everybody by a Unix socket", NAME
+	  "listener \"a\" { address = \"unix:/run/x\" "
+	  "allow_from = {\"::/0\"} }", "" },
+	{ "everybody behind a proxy", NAME
+	  "listener \"a\" { proxy_from = {\"127.0.0.1\"}\n"
+	  "allow_from = {\"0.0.0.0/0\"} }",
+	  "c:3: the listener \"a\" is an OPEN RELAY" },
+	{ "everybody by systemd's socket", NAME
+	  "listener \"a\" { address = \"systemd:x\"\n"
+	  "allow_from = {\"0.0.0.0/0\"} }",
+	  "c:3: the listener \"a\" is an OPEN RELAY" },
+	{ "everybody who may log in", NAME
+	  "listener \"a\" { address = \"*:25\" auth = \"optional\" "
+	  "auth_without_tls = true auth_file = \"u\"\n"
+	  "allow_from = {\"0.0.0.0/0\"} }",
+	  "c:3: the listener \"a\" is an OPEN RELAY" },
+	{ "everybody who logs in", NAME
+	  "listener \"a\" { address = \"*:25\" auth = \"required\" "
+	  "auth_without_tls = true auth_file = \"u\"\n"
+	  "allow_from = {\"0.0.0.0/0\"} }", "" },
+	{ "an author that is signed", NAME KEYS
+	  "listener \"a\" { rewrite_from = \"a@Example.com\" }", "" },
+	{ "an author that is not", NAME KEYS
+	  "listener \"a\" {\nrewrite_from = \"*@example.org\" }",
+	  "c:4: 'rewrite_from' gives mail the author *@example.org" },
+	{ "a subdomain that is not", NAME KEYS
+	  "account \"a\" {\nrewrite_from = \"a@sub.example.com\" }",
+	  "c:4: 'rewrite_from' gives mail the author a@sub.example.com" },
+	{ "a subdomain that is", NAME
+	  "domain \"example.com\" { subdomains = true "
+	  "selector \"a\" { key = \"k\" } }\n"
+	  "account \"a\" { rewrite_from = \"a@sub.example.com\" }", "" },
+	{ "no subdomain at all", NAME
+	  "domain \"example.com\" { subdomains = true "
+	  "selector \"a\" { key = \"k\" } }\n"
+	  "account \"a\" {\nrewrite_from = \"a@subexample.com\" }",
+	  "c:4: 'rewrite_from'" },
+	{ "whoever it is", NAME
+	  "domain \"*\" { selector \"a\" { key = \"k\" } }\n"
+	  "listener \"a\" { rewrite_from = \"a@example.org\" }", "" },
+	{ "a sender of its own", NAME KEYS
+	  "sender \"*@example.org\" { sign = {\"a._domainkey.example.com\"} }\n"
+	  "listener \"a\" { rewrite_from = \"a@example.org\" }", "" },
+	{ "a sender that nobody signs", NAME KEYS
+	  "sender \"*@example.org\" { sign = {} }\n"
+	  "listener \"a\" {\nrewrite_from = \"a@example.org\" }",
+	  "c:5: 'rewrite_from'" },
+	{ "no keys at all", NAME
+	  "listener \"a\" { rewrite_from = \"a@example.org\" }", "" },
+};
+
+Test(options_warn, of_what_hardly_anybody_means)
+{
+	for (size_t i = 0; i < COUNT(warn_rows); i++) {
+		const struct warn_row *row = &warn_rows[i];
+		struct fixture fixture;
+
+		text_clear(&said);
+		cr_assert(fixture_of(&fixture, row->input), "%s: %s",
+			  row->name, text_string(&fixture.said));
+		options_warn(fixture.options, hear);
+		if (row->said[0] == '\0')
+			cr_expect_eq(said.len, 0, "%s: %s", row->name,
+				     text_string(&said));
+		else
+			cr_expect(slice_starts(text_slice(&said),
+					       SLICE(row->said)) &&
+					  slice_find(text_slice(&said), '\n') ==
+						  (ptrdiff_t)said.len - 1,
+				  "%s: %s", row->name, text_string(&said));
+		fixture_done(&fixture);
+	}
+	text_done(&said);
+}
