@@ -117,8 +117,10 @@ worker_submit(struct worker *worker, struct job *job)
 		worker->last = &job->next;
 		worker->waiting++;
 		loop_hold(job->loop);
-		uv_cond_signal(&worker->wake);
 	}
 	uv_mutex_unlock(&worker->mutex);
+	/* Who is woken finds the mutex free. */
+	if (has_room)
+		uv_cond_signal(&worker->wake);
 	return has_room;
 }
