@@ -81,8 +81,8 @@ block_end(struct block *block)
 	block_send(block);
 }
 
-static void
-body_read_start(struct client *client)
+static struct body_read *
+body_read_new(struct client *client)
 {
 	struct transaction *transaction = &client->transaction;
 	struct body_read *reading = memory_new(sizeof(*reading));
@@ -90,6 +90,15 @@ body_read_start(struct client *client)
 	ASSERT(transaction->reading == NULL);
 	transaction->reading = reading;
 	reading->client = client;
+	return reading;
+}
+
+static void
+body_read_start(struct client *client)
+{
+	const struct transaction *transaction = &client->transaction;
+	struct body_read *reading = body_read_new(client);
+
 	reading->read = (struct store_read_body){
 		.message = message_ref(client_message(client)),
 		.offset = transaction->offset,
@@ -101,6 +110,30 @@ body_read_start(struct client *client)
 	 * while the store still reads. */
 	loop_hold(client->settings.loop);
 	store_read_body(client->settings.store, &reading->read);
+}
+
+static void
+body_turn_come(struct post *post)
+{
+	struct body_read *reading = CONTAINER(post, struct body_read, turn);
+	struct client *client = reading->client;
+
+	free(reading);
+	if (client == NULL)
+		return;
+	client->transaction.reading = NULL;
+	if (client->state == CLIENT_BODY)
+		client_enter(client, CLIENT_BODY);
+	client_settle(client);
+}
+
+/* The loop sees to everybody else first. */
+static void
+body_turn_start(struct client *client)
+{
+	struct body_read *reading = body_read_new(client);
+
+	loop_post(client->settings.loop, &reading->turn, body_turn_come);
 }
 
 /* The chunk in memory that holds the offset. All but the last are full. */
@@ -162,8 +195,8 @@ block_send_bytes(struct block *block, struct slice bytes)
 }
 
 /* Of a body in a file, what can be had without waiting, and as much as one host
- * may have in its turn. False: the rest has to be waited for. */
-static bool
+ * may have in its turn; what then has to come before the rest is started. */
+static void
 file_send(struct block *block)
 {
 	struct client *client = block->client;
@@ -171,17 +204,20 @@ file_send(struct block *block)
 	uint64_t begin = client->transaction.offset, *at;
 
 	at = &client->transaction.offset;
-	while (block->has_room && *at - begin < BODY_TURN_MAX &&
-	       *at < client_message(client)->body.size) {
+	while (block->has_room && *at < client_message(client)->body.size) {
+		if (*at - begin >= BODY_TURN_MAX) {
+			body_turn_start(client);
+			return;
+		}
 		text_clear(bytes);
 		if (!store_read_body_now(client->settings.store,
 					 client_message(client), *at,
-					 BODY_READ_MAX, bytes))
-			return false;
+					 BODY_READ_MAX, bytes)) {
+			body_read_start(client);
+			return;
+		}
 		block_send_bytes(block, text_slice(bytes));
 	}
-	return !block->has_room ||
-	       *at == client_message(client)->body.size;
 }
 
 static void
@@ -204,14 +240,14 @@ memory_send(struct block *block)
 }
 
 /* What goes out is our fields, then the bytes received: message.h. As much as
- * the output takes; then DRAINED, or the end of a read, says when to go on. */
+ * the output takes; then DRAINED, the end of a read, or our turn says when to go
+ * on. */
 void
 body_send(struct client *client)
 {
 	struct transaction *transaction = &client->transaction;
 	const struct body *body = &client_message(client)->body;
 	struct block block = {.client = client, .has_room = true};
-	bool has_all = true;
 
 	if (transaction->reading != NULL)
 		return;
@@ -220,11 +256,9 @@ body_send(struct client *client)
 	if (body->chunks != NULL || body->size == 0)
 		memory_send(&block);
 	else
-		has_all = file_send(&block);
+		file_send(&block);
 	block_send(&block);
-	if (!has_all)
-		body_read_start(client);
-	else if (transaction->offset == body->size)
+	if (transaction->offset == body->size)
 		client_enter(client, CLIENT_END_OF_DATA);
 }
 

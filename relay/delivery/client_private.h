@@ -39,9 +39,11 @@ enum client_state {
 /* RFC 5321 4.5.3.1.8: so many are always taken in one transaction. */
 #define TRANSACTION_RECIPIENTS_MAX 100
 
-/* A read of the stored body; outlives the client where that goes first. */
+/* What has to come before more of the body is sent: a read of it, or the turn of
+ * others. Outlives the client where that goes first. */
 struct body_read {
 	struct store_read_body read;
+	struct post turn;
 	struct client *client; /* NULL: nobody waits for it any more */
 };
 

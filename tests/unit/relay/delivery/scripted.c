@@ -20,8 +20,10 @@ unsigned store_reads;
 bool store_waits;       /* no read ends before a host's G */
 unsigned store_failures; /* so many reads fail */
 enum fault_kind store_failure;
-unsigned store_file_misses, store_hits;
-static unsigned store_tries;
+unsigned store_file_misses, store_hits, store_hits_most;
+static unsigned store_tries, hits_in_turn;
+static struct loop *store_loop;
+static struct post turn_over;
 
 static void
 read_on_loop(struct post *post)
@@ -57,6 +59,13 @@ store_read_body(struct store *store, struct store_read_body *read)
 	loop_post(read->loop, &read->operation.post, read_on_loop);
 }
 
+static void
+turn_on_over(struct post *post)
+{
+	(void)post;
+	hits_in_turn = 0;
+}
+
 bool
 store_read_body_now(struct store *store, const struct message *message,
 		    uint64_t offset, size_t max, struct text *out)
@@ -67,6 +76,10 @@ store_read_body_now(struct store *store, const struct message *message,
 	    ++store_tries % store_file_misses == 0)
 		return false;
 	store_hits++;
+	if (hits_in_turn++ == 0)
+		loop_post(store_loop, &turn_over, turn_on_over);
+	if (hits_in_turn > store_hits_most)
+		store_hits_most = hits_in_turn;
 	text_add(out, slice_sub(stored, (size_t)offset, max));
 	return true;
 }
@@ -488,6 +501,7 @@ world_make(struct world *world, struct run *run)
 	if (run->host_name != NULL)
 		hosts->items[0].name = SLICE(run->host_name);
 	cr_assert(loop_init(&run->owner.loop, 0, &fault));
+	store_loop = &run->owner.loop;
 	cr_assert(tls_context_client(&world->generation.client_tls, &fault));
 	connection_place_init(&run->owner.place);
 }

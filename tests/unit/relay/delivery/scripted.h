@@ -32,6 +32,7 @@ extern enum fault_kind store_failure;
  * so many-th time; 0: it is in the store. */
 extern unsigned store_file_misses;
 extern unsigned store_hits;    /* so often they were */
+extern unsigned store_hits_most; /* before the loop saw to others */
 
 /* Conversions, which the host's G may have to let go on, as it does reads. */
 extern unsigned conversions;
