@@ -134,9 +134,12 @@
 #define STORE_VERIFY_MS (SECOND / 2)
 #define STORE_CHECK_MS (SECOND / 2)
 
-/* Spool: bytes of one message under way to its file, then the writer waits;
- * threads for all files, and files that may wait for them. */
-#define SPOOL_BATCH (16 * BODY_CHUNK)
+/* Spool: bytes of one message that go to its file together, while less than a
+ * share of max_memory is in use and afterwards; half as many more, and the writer
+ * waits. Threads for all files, and files that may wait for them. */
+#define SPOOL_BATCH_LARGE (80 * BODY_CHUNK)
+#define SPOOL_BATCH_SMALL (16 * BODY_CHUNK)
+#define SPOOL_LARGE_SHARE 4
 #define SPOOL_THREADS 4
 #define SPOOL_JOBS_MAX 16384
 

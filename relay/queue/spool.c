@@ -139,7 +139,7 @@ batch_full_chunks(const struct batch *batch)
 
 /* --- on a thread of the worker --- */
 
-#define WRITE_CHUNKS 32 /* at a time */
+#define WRITE_CHUNKS ((int)(SPOOL_BATCH_LARGE / BODY_CHUNK)) /* at a time */
 
 static bool
 write_full(int descriptor, struct iovec *parts, int count, off_t offset,
@@ -470,11 +470,23 @@ spool_new(struct store *store, struct loop *loop, struct message *message,
 	return spool;
 }
 
+/* Each batch costs two switches of threads; so they are large while there is
+ * memory for them. */
+static size_t
+batch_chunks(const struct spool_room *room)
+{
+	uint64_t used = atomic_load(&room->memory) * SPOOL_LARGE_SHARE;
+
+	return (used < atomic_load(&room->memory_max) ? SPOOL_BATCH_LARGE
+						      : SPOOL_BATCH_SMALL) /
+	       BODY_CHUNK;
+}
+
 bool
 spool_write(struct spool *spool, struct slice bytes)
 {
 	bool has_room;
-	size_t full;
+	size_t full, most;
 
 	ASSERT(spool->state != SPOOL_FINISHING);
 	ASSERT(spool->state != SPOOL_CANCELLED);
@@ -488,14 +500,13 @@ spool_write(struct spool *spool, struct slice bytes)
 		spool->state = SPOOL_FILE;
 	}
 	full = batch_full_chunks(&spool->filling);
-	if (!spool->is_writing && (full >= SPOOL_BATCH / BODY_CHUNK ||
-				   (!has_room && full > 0)))
+	most = batch_chunks(spool->room);
+	if (!spool->is_writing && (full >= most || (!has_room && full > 0)))
 		spool_submit(spool);
 	spool->is_waiting =
 		spool->state == SPOOL_BROKEN ||
 		(spool->is_writing &&
-		 (!has_room ||
-		  spool->filling.count >= SPOOL_BATCH / BODY_CHUNK / 2));
+		 (!has_room || spool->filling.count >= most / 2));
 	return !spool->is_waiting;
 }
 

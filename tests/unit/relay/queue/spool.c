@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ end(void)
 
 static struct {
 	unsigned drained, done, failed;
+	uint64_t memory; /* at most, of all messages */
 } seen;
 
 static void
@@ -71,12 +73,18 @@ spool_fill(struct message *message, size_t size, size_t piece)
 	for (size_t at = 0; at < size && seen.failed == 0;) {
 		size_t len = size - at < piece ? size - at : piece;
 		unsigned drained = seen.drained;
+		bool goes_on;
+		uint64_t memory;
 
 		text_clear(&bytes);
 		for (size_t i = 0; i < len; i++)
 			text_add_byte(&bytes, message_byte(at + i));
 		at += len;
-		if (spool_write(spool, text_slice(&bytes)))
+		goes_on = spool_write(spool, text_slice(&bytes));
+		memory = spool_room_memory(store_spool_room(store));
+		if (memory > seen.memory)
+			seen.memory = memory;
+		if (goes_on)
 			continue;
 		while (seen.drained == drained && seen.failed == 0)
 			uv_run(&loop.uv, UV_RUN_ONCE);
@@ -201,6 +209,42 @@ Test(spool, keeps_what_is_written, .init = begin, .fini = end)
 			cr_expect_not(file_exists(&gone), "%s: file stays",
 				      row->name);
 		}
+	}
+}
+
+/* Large batches only where there is memory for many of them; what is written
+ * while one is under way, and a piece, come on top. */
+static const struct batch_row {
+	const char *name;
+	uint64_t memory, least, most;
+} batch_rows[] = {
+	{"much memory", 64 * MIB, SPOOL_BATCH_LARGE, SPOOL_BATCH_LARGE * 3 / 2},
+	{"a large batch is too much", 3 * SPOOL_BATCH_LARGE,
+	 SPOOL_BATCH_LARGE * 3 / 4, SPOOL_BATCH_LARGE * 3 / 4 +
+	 SPOOL_BATCH_SMALL / 2},
+	{"little memory", MIB, SPOOL_BATCH_SMALL, SPOOL_BATCH_SMALL * 3 / 2},
+};
+
+Test(spool, writes_in_batches_that_fit, .init = begin, .fini = end)
+{
+	for (size_t i = 0; i < COUNT(batch_rows); i++) {
+		const struct batch_row *row = &batch_rows[i];
+		struct message *message = message_new(SLICE_NONE);
+		struct spool *spool;
+
+		memset(&seen, 0, sizeof(seen));
+		store_set_limits(store, &(struct store_limits){
+						.memory_bytes = row->memory});
+		spool = spool_fill(message, 8 * MIB, 4 * BODY_CHUNK);
+		cr_expect_geq(seen.memory, row->least, "%s: %" PRIu64,
+			      row->name, seen.memory);
+		cr_expect_leq(seen.memory, row->most + 5 * BODY_CHUNK,
+			      "%s: %" PRIu64, row->name, seen.memory);
+		spool_finish(spool);
+		while (seen.done + seen.failed == 0)
+			uv_run(&loop.uv, UV_RUN_ONCE);
+		cr_expect_eq(seen.done, 1, "%s", row->name);
+		message_unref(message);
 	}
 }
 
