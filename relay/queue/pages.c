@@ -14,6 +14,9 @@
 #define PAGE_SIZE_MAX 65536
 /* Pages of one transaction. */
 #define UNWRITTEN_MAX 131072
+/* Of all reads of a file together, where they fail: some seconds. */
+#define READ_AGAIN_MAX 20
+#define READ_AGAIN_US 100000
 
 /* Behind the page's header. */
 struct meta {
@@ -37,19 +40,38 @@ pages_note(struct pages *pages, const char *format, ...)
 	return false;
 }
 
+/* A disk that is reached by a cable may be there again in a moment; its bad
+ * sectors are as they were, and are waited for once, all together. */
 static bool
-read_at(int file, void *out, size_t len, uint64_t offset)
+may_read_again(struct pages *pages)
+{
+	if (errno == EINTR)
+		return true;
+	if (pages->again == READ_AGAIN_MAX)
+		return false;
+	pages->again++;
+	usleep(READ_AGAIN_US);
+	return true;
+}
+
+static bool
+read_at(struct pages *pages, void *out, size_t len, uint64_t offset)
 {
 	char *at = out;
 
 	while (len > 0) {
-		ssize_t got = pread(file, at, len, (off_t)offset);
+		ssize_t got = pread(pages->file, at, len, (off_t)offset);
 
-		if (got < 0 && errno == EINTR)
+		if (got < 0 && may_read_again(pages))
 			continue;
+		if (got < 0) {
+			pages->is_unreadable = true;
+			return pages_note(pages,
+					  "it cannot be read at %llu: %s",
+					  (unsigned long long)offset,
+					  strerror(errno));
+		}
 		if (got == 0)
-			errno = 0;
-		if (got <= 0)
 			return false;
 		at += got;
 		offset += (uint64_t)got;
@@ -63,8 +85,26 @@ pages_read(struct pages *pages, uint64_t page, size_t from, void *out,
 	   size_t len)
 {
 	return page < pages->count &&
-	       read_at(pages->file, out, len,
-		       page * pages->page_size + from);
+	       read_at(pages, out, len, page * pages->page_size + from);
+}
+
+bool
+pages_read_all(struct pages *pages)
+{
+	char *page = memory_new(pages->page_size);
+	uint64_t number = 0;
+
+	while (number < pages->there &&
+	       pages_read(pages, number, 0, page, pages->page_size))
+		number++;
+	free(page);
+	return number == pages->there;
+}
+
+bool
+pages_is_unreadable(const struct pages *pages)
+{
+	return pages->is_unreadable;
 }
 
 /* --- what the file says of itself --- */
@@ -79,13 +119,14 @@ size_is_possible(uint64_t size)
 /* The second one stands behind a page whose size only the first one says; where
  * that is damaged the machine's will do. */
 static bool
-meta_read(int file, unsigned which, size_t page_size, struct meta *meta)
+meta_read(struct pages *pages, unsigned which, size_t page_size,
+	  struct meta *meta)
 {
 	struct page_header header;
 	uint64_t offset = which * page_size;
 
-	return read_at(file, &header, sizeof(header), offset) &&
-	       read_at(file, meta, sizeof(*meta), offset + PAGE_HEADER) &&
+	return read_at(pages, &header, sizeof(header), offset) &&
+	       read_at(pages, meta, sizeof(*meta), offset + PAGE_HEADER) &&
 	       header.number == which && (header.flags & PAGE_META) != 0 &&
 	       meta->magic == META_MAGIC && meta->version == META_VERSION &&
 	       size_is_possible(meta->frees.pad) && meta->last_page >= 1 &&
@@ -114,8 +155,8 @@ metas_choose(struct pages *pages, struct meta *chosen)
 	size_t machine = (size_t)sysconf(_SC_PAGESIZE);
 	bool first, second, both;
 
-	first = meta_read(pages->file, 0, machine, &metas[0]);
-	second = meta_read(pages->file, 1,
+	first = meta_read(pages, 0, machine, &metas[0]);
+	second = meta_read(pages, 1,
 			   first ? metas[0].frees.pad : machine, &metas[1]);
 	if (!first && !second)
 		return false;
@@ -269,11 +310,11 @@ pages_open(const char *path, struct pages **pages_out, struct fault *fault)
 	pages->file = open(path, O_RDONLY | O_CLOEXEC);
 	if (pages->file < 0)
 		return fault_errno(fault, "%s", path);
-	errno = 0;
 	is_described = metas_choose(pages, &meta);
-	/* Another time it may be there. */
-	if (!is_described && errno != 0)
-		return fault_errno(fault, "%s", path);
+	/* Another time it may be there; without any of it nothing is known. */
+	if (!is_described && pages->is_unreadable)
+		return fault_set(fault, FAULT_SYSTEM, "%s: %s", path,
+				 pages->damage);
 	if (!is_described)
 		meta_make_up(pages, &meta);
 	if (!pages_measure(pages, &meta, path, fault))

@@ -51,6 +51,11 @@ CLEAN_POINTER(struct pages, pages_close)
 const struct pages_tree *pages_tables(const struct pages *pages);
 /* What was found so far, in words; "": nothing. */
 const char *pages_damage(const struct pages *pages);
+/* Whether some of that is a disk's that could not be read, although it was tried
+ * again for some seconds: another time it may be there. */
+bool pages_is_unreadable(const struct pages *pages);
+/* Reads all of it, to see whether it can be. */
+bool pages_read_all(struct pages *pages) MUST_USE;
 /* Whether the free list can be believed: what it names holds nothing. */
 bool pages_knows_free(const struct pages *pages);
 /* False: the value is no tree. */

@@ -44,6 +44,8 @@ static_assert(sizeof(struct page_tree) == 48, "as in the file");
 
 struct pages {
 	int file;
+	unsigned again;      /* so often a read was tried once more */
+	bool is_unreadable;  /* and in vain, for one of them at least */
 	size_t page_size;
 	uint64_t count;      /* pages that can be in use */
 	uint64_t there;      /* of them, those that the file is long enough for */
@@ -68,7 +70,8 @@ bit_set(uint8_t *bits, uint64_t number)
 /* Notes the first damage. False. */
 bool pages_note(struct pages *pages, const char *format, ...)
 	PRINTF_LIKE(2, 3);
-/* False: the file ends before, or cannot be read there. */
+/* False: the file ends before; or it cannot be read there, which is noted as
+ * damage. */
 bool pages_read(struct pages *pages, uint64_t page, size_t from, void *out,
 		size_t len) MUST_USE;
 /* The pages of a value of its own; 0: it makes no sense. */

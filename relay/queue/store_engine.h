@@ -34,6 +34,21 @@ engine_damaged(struct fault *fault)
 	}
 }
 
+/* Of a fault: the file cannot be read now, which may pass. */
+static inline bool
+engine_is_unreadable(const struct fault *fault)
+{
+	return fault->kind == FAULT_SYSTEM && fault->system == ENODATA;
+}
+static inline bool
+engine_unreadable(struct fault *fault, const char *path, const char *why)
+{
+	fault_set(fault, FAULT_SYSTEM, "%s: %s", path, why);
+	if (fault != NULL)
+		fault->system = ENODATA;
+	return false;
+}
+
 /* Deliveries that one page may pass over: a transaction stays short. */
 #define ENGINE_PAGE_LOOKS 16384
 

@@ -121,9 +121,9 @@ store_try_engine(struct store *store, const char *path, struct list *findings,
 
 static bool
 store_mend(struct store *store, const char *path, const char *reason,
-	   struct fault *fault)
+	   bool gives_up, struct fault *fault)
 {
-	if (!store_salvage(path, reason, fault))
+	if (!store_salvage(path, reason, gives_up, fault))
 		return false;
 	suspect_clear(store->directory);
 	return true;
@@ -140,45 +140,84 @@ store_is_new(const struct store *store)
 }
 
 /* A bug of ours inside of a call of the engine leaves a mark as well: where all
- * of the structure is sound, nothing led the engine astray. What is behind the
- * end of a file, or cannot be read, is not looked at by that. */
+ * of the structure is sound, nothing led the engine astray. Nor is there anything
+ * to mend where what could not be read can be by now. */
 static bool
-suspicion_is_refuted(const char *path, const char *reason)
+suspicion_is_refuted(const char *path, const char *reason, struct fault *fault)
 {
 	CLEAN(text_done) struct text file = {0};
+	bool is_beyond = strstr(reason, SUSPECT_BEYOND) != NULL;
 
 	text_addf(&file, "%s/queue/data.mdb", path);
-	if (strstr(reason, SUSPECT_ASTRAY) == NULL ||
-	    !store_verify(text_string(&file), 0, NULL))
+	*fault = (struct fault){0};
+	if ((!is_beyond && strstr(reason, SUSPECT_ASTRAY) == NULL) ||
+	    !store_verify(text_string(&file), 0, fault) ||
+	    (is_beyond && !store_verify_bytes(text_string(&file), fault)))
 		return false;
 	log_note(LOG_LEVEL_ERROR, "store", "%s; the store is sound", reason);
 	return true;
 }
 
 static bool
-store_open_engine(struct store *store, const char *path,
-		  struct list *findings, struct fault *fault)
+store_settle_mark(struct store *store, const char *path, bool gives_up,
+		  struct fault *fault)
 {
 	CLEAN(text_done) struct text reason = {0};
 
 	/* What a mark speaks of may have been taken away. */
 	if (store_is_new(store))
 		suspect_clear(store->directory);
-	if (suspect_read(store->directory, &reason)) {
-		if (suspicion_is_refuted(path, text_string(&reason)))
-			suspect_clear(store->directory);
-		else if (!store_mend(store, path, text_string(&reason), fault))
-			return false;
+	if (!suspect_read(store->directory, &reason))
+		return true;
+	if (suspicion_is_refuted(path, text_string(&reason), fault)) {
+		suspect_clear(store->directory);
+		return true;
 	}
+	if (engine_is_unreadable(fault) && !gives_up)
+		return false;
+	return store_mend(store, path, text_string(&reason), gives_up, fault);
+}
+
+static bool
+store_find_engine(struct store *store, const char *path, bool gives_up,
+		  struct list *findings, struct fault *fault)
+{
+	CLEAN(text_done) struct text reason = {0};
+
+	if (!store_settle_mark(store, path, gives_up, fault))
+		return false;
 	if (store_try_engine(store, path, findings, fault))
 		return true;
-	if (!engine_is_damaged(fault))
+	if (!engine_is_damaged(fault) &&
+	    !(engine_is_unreadable(fault) && gives_up))
 		return false;
 	findings_take(findings, NULL);
-	text_clear(&reason);
 	text_add_string(&reason, fault->text);
-	return store_mend(store, path, text_string(&reason), fault) &&
+	return store_mend(store, path, text_string(&reason), gives_up,
+			  fault) &&
 	       store_try_engine(store, path, findings, fault);
+}
+
+/* What a disk cannot read now it may read after a while, or once somebody has
+ * looked after it; but without end nothing else would be delivered. */
+static bool
+store_open_engine(struct store *store, const char *path,
+		  struct list *findings, struct fault *fault)
+{
+	unsigned starts = suspect_unreadable(store->directory);
+
+	if (store_find_engine(store, path, starts >= STORE_UNREADABLE_STARTS,
+			      findings, fault)) {
+		suspect_forget_unreadable(store->directory);
+		return true;
+	}
+	if (!engine_is_unreadable(fault))
+		return false;
+	suspect_note_unreadable(store->directory);
+	return fault_within(fault,
+			    "a disk that fails (start %u of %u, after which "
+			    "what cannot be read is given up)",
+			    starts + 1, STORE_UNREADABLE_STARTS);
 }
 
 static bool

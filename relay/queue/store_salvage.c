@@ -239,6 +239,15 @@ files_change(struct salvage *salvage, struct fault *fault)
 
 /* --- all of it --- */
 
+/* Before anything is said to be lost. */
+static bool
+is_readable(struct salvage *salvage, const char *path)
+{
+	return salvage->gives_up || !pages_is_unreadable(salvage->pages) ||
+	       engine_unreadable(&salvage->fault, path,
+				 pages_damage(salvage->pages));
+}
+
 static bool
 salvage_take(struct salvage *salvage, struct fault *fault)
 {
@@ -249,6 +258,7 @@ salvage_take(struct salvage *salvage, struct fault *fault)
 	    !engine_begin(salvage->engine, fault))
 		return false;
 	if (trees_take(salvage) && pages_take_rest(salvage) &&
+	    is_readable(salvage, text_string(&path)) &&
 	    salvage_queue(salvage) &&
 	    engine_count_anew(salvage->engine, &salvage->fault))
 		return engine_commit(salvage->engine, fault);
@@ -285,9 +295,11 @@ salvage_done(struct salvage *salvage)
 }
 
 bool
-store_salvage(const char *path, const char *reason, struct fault *fault)
+store_salvage(const char *path, const char *reason, bool gives_up,
+	      struct fault *fault)
 {
-	CLEAN(salvage_done) struct salvage salvage = {.path = path};
+	CLEAN(salvage_done)
+	struct salvage salvage = {.path = path, .gives_up = gives_up};
 
 	if (!new_open(&salvage, fault) || !salvage_take(&salvage, fault) ||
 	    !aside_make(&salvage, fault) ||

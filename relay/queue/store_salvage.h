@@ -21,8 +21,9 @@
 #include "base/fault.h"
 
 /* In the state directory `path`; `reason` is for the log. Nobody may have the
- * store open. LIMIT: there is no room for a second store. */
-bool store_salvage(const char *path, const char *reason,
+ * store open. LIMIT: there is no room for a second store. What cannot be read,
+ * for some seconds, is a fault (engine_is_unreadable()), or given up. */
+bool store_salvage(const char *path, const char *reason, bool gives_up,
 		   struct fault *fault) MUST_USE;
 
 #endif

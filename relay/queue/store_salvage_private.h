@@ -24,6 +24,7 @@ struct salvage_gap {
 
 struct salvage {
 	const char *path;
+	bool gives_up; /* what cannot be read */
 	struct pages *pages;
 	struct engine *engine; /* the new one */
 	bool is_doubtful;      /* of what comes now: it may be old */

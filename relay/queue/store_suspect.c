@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MARK "queue.suspect"
+#define UNREADABLE "queue.unreadable" /* a byte for each start */
 #define REASON_MAX 512
 
 /* A handler has no other way to know. */
@@ -54,7 +56,7 @@ on_crash(int number)
 	struct sigaction end = {.sa_handler = SIG_DFL};
 
 	if (is_inside)
-		suspect_mark(number == SIGBUS ? "the engine crashed (SIGBUS)"
+		suspect_mark(number == SIGBUS ? SUSPECT_BEYOND
 					      : SUSPECT_ASTRAY);
 	for (size_t i = 0; i < COUNT(signals); i++)
 		if (signals[i] == number)
@@ -101,4 +103,32 @@ void
 suspect_clear(int directory)
 {
 	(void)unlinkat(directory, MARK, 0);
+}
+
+unsigned
+suspect_unreadable(int directory)
+{
+	struct stat status;
+
+	return fstatat(directory, UNREADABLE, &status, 0) == 0
+		       ? (unsigned)status.st_size
+		       : 0;
+}
+
+/* Where it cannot be written, the disk is such that no start will do. */
+void
+suspect_note_unreadable(int directory)
+{
+	CLEAN(clean_descriptor)
+	int file = openat(directory, UNREADABLE,
+			  O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (file >= 0 && write(file, "", 1) == 1)
+		(void)fsync(file);
+}
+
+void
+suspect_forget_unreadable(int directory)
+{
+	(void)unlinkat(directory, UNREADABLE, 0);
 }

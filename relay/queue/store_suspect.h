@@ -5,6 +5,9 @@
  * the file open. So it leaves a mark in the state directory and ends; the next
  * start salvages. A crash inside of the engine counts as damage too.
  *
+ * Who cannot read the file is not told so by that: another start may. It is
+ * given up only after some of them, which are counted there too.
+ *
  * Thread      Any. One directory per process.
  */
 #ifndef RELAY_QUEUE_STORE_SUSPECT_H
@@ -22,8 +25,10 @@ void suspect_unwatch(void);
 void suspect_enter(void);
 void suspect_leave(void);
 
-/* The reason of a mark where an address was used that is not there. */
+/* The reason of a mark where an address was used that is not there, and one
+ * that is behind the end of the file or cannot be read. */
 #define SUSPECT_ASTRAY "the engine crashed (SIGSEGV)"
+#define SUSPECT_BEYOND "the engine crashed (SIGBUS)"
 
 /* The first reason stays. Nothing where no directory is watched. May be called
  * in a signal handler. */
@@ -32,5 +37,11 @@ void suspect_mark(const char *reason);
 /* Whether there is a mark, and why. */
 bool suspect_read(int directory, struct text *reason);
 void suspect_clear(int directory);
+
+/* How many starts in a row have failed because the file could not be read. */
+unsigned suspect_unreadable(int directory);
+/* One more. */
+void suspect_note_unreadable(int directory);
+void suspect_forget_unreadable(int directory);
 
 #endif

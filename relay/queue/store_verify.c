@@ -268,9 +268,21 @@ store_verify(const char *path, uint64_t deadline_ms, struct fault *fault)
 		verify.damage = pages_damage(pages);
 	else
 		verify_run(&verify, deadline_ms);
+	if (pages_is_unreadable(pages))
+		return engine_unreadable(fault, path, pages_damage(pages));
 	if (verify.damage == NULL)
 		return true;
 	fault_set(fault, FAULT_INPUT, "%s: %s", path, verify.damage);
 	engine_damaged(fault);
 	return false;
+}
+
+bool
+store_verify_bytes(const char *path, struct fault *fault)
+{
+	CLEAN(pages_close_clean) struct pages *pages = NULL;
+
+	return pages_open(path, &pages, fault) &&
+	       (pages_read_all(pages) ||
+		engine_unreadable(fault, path, pages_damage(pages)));
 }

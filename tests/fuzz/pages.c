@@ -366,7 +366,7 @@ salvage(struct slice bytes)
 	struct fault fault;
 
 	file_write(file_name, bytes);
-	ASSERT(store_salvage(path, "a fuzzer", &fault));
+	ASSERT(store_salvage(path, "a fuzzer", true, &fault));
 	if (!store_verify(file_name, 0, &fault)) {
 		fprintf(stderr, "not sound: %s\n", fault.text);
 		abort();

@@ -1,12 +1,20 @@
 #include <criterion/criterion.h>
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
 
-/* A salvage that is asked for by a mark, of a store that is sound. */
+/*
+ * A salvage that is asked for by a mark, of a store that is sound, on a disk that
+ * need not be: reads of this file stand in for the C library's.
+ */
 
 #define MESSAGES 40
 #define BODY 2000
@@ -16,12 +24,65 @@ static struct loop loop;
 static struct store *store;
 static uv_timer_t keep;
 
+/* --- a disk that fails --- */
+
+static ino_t unreadable; /* behind its first two pages */
+static unsigned failing_reads;
+
+static ssize_t
+read_one(int descriptor, void *out, size_t len, off_t offset)
+{
+	struct stat status;
+
+	if (failing_reads > 0 && offset >= 2 * 4096 &&
+	    fstat(descriptor, &status) == 0 && status.st_ino == unreadable) {
+		failing_reads--;
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pread64, descriptor, out, len, offset);
+}
+
+ssize_t
+pread(int descriptor, void *out, size_t len, off_t offset)
+{
+	return read_one(descriptor, out, len, offset);
+}
+
+/* What it is where the compiler knows how much room there is. */
+ssize_t __pread64_chk(int descriptor, void *out, size_t len, off_t offset,
+		      size_t room);
+
+ssize_t
+__pread64_chk(int descriptor, void *out, size_t len, off_t offset, size_t room)
+{
+	cr_assert_leq(len, room);
+	return read_one(descriptor, out, len, offset);
+}
+
+/* Nor is it waited for. */
+int
+usleep(useconds_t microseconds)
+{
+	(void)microseconds;
+	return 0;
+}
+
 /* --- a store --- */
 
 static void
 file_name(char name[160], const char *base)
 {
 	snprintf(name, 160, "%s/%s", path, base);
+}
+
+static bool
+is_there(const char *base)
+{
+	char name[160];
+
+	file_name(name, base);
+	return access(name, F_OK) == 0;
 }
 
 static void
@@ -42,6 +103,20 @@ static void
 mark(const char *reason)
 {
 	file_write("queue.suspect", reason);
+}
+
+static unsigned
+asides(void)
+{
+	unsigned count = 0;
+	struct dirent *entry;
+	DIR *list = opendir(path);
+
+	cr_assert_not_null(list);
+	while ((entry = readdir(list)) != NULL)
+		count += strncmp(entry->d_name, "queue.damaged-", 14) == 0;
+	closedir(list);
+	return count;
 }
 
 static void
@@ -72,6 +147,8 @@ begin(void)
 {
 	struct fault fault = {0};
 	struct store_counters before;
+	struct stat status;
+	char name[160];
 
 	directory_make(path);
 	cr_assert(open_again(&fault), "%s", fault.text);
@@ -89,6 +166,9 @@ begin(void)
 	before = counts();
 	cr_assert_eq(before.messages, MESSAGES);
 	store_close(store);
+	file_name(name, "queue/data.mdb");
+	cr_assert_eq(stat(name, &status), 0);
+	unreadable = status.st_ino;
 	fake_log_clear();
 	return before;
 }
@@ -131,4 +211,58 @@ Test(salvage, knows_how_much_there_is)
 	}
 	cr_expect_eq(fake_log_count("store-damaged ", "messages=40 "), 1);
 	end();
+}
+
+static const struct read_row {
+	const char *name, *mark; /* "": none */
+	unsigned failing, refused; /* reads; starts */
+	unsigned salvages, messages;
+} read_rows[] = {
+	{"it passes in a moment", "a test", 5, 0, 1, MESSAGES},
+	{"at a start without a mark", "", 5, 0, 0, MESSAGES},
+	{"it passes by the next start", "a test", 60, 1, 1, MESSAGES},
+	{"the same without a mark", "", 24, 1, 0, MESSAGES},
+	{"it does not pass", "a test", UINT32_MAX, 3, 1, 0},
+	{"the same without a mark", "", UINT32_MAX, 3, 1, 0},
+	{"it was all of the damage", "the engine crashed (SIGBUS)", 0, 0, 0,
+	 MESSAGES},
+	{"it is, and passes", "the engine crashed (SIGBUS)", 24, 1, 0,
+	 MESSAGES},
+};
+
+static void
+read_test(const struct read_row *row)
+{
+	struct fault fault;
+	unsigned refused = 0;
+
+	begin();
+	if (row->mark[0] != '\0')
+		mark(row->mark);
+	failing_reads = row->failing;
+	while (!open_again(&fault)) {
+		cr_expect_eq(fault.kind, FAULT_SYSTEM, "%s: %s", row->name,
+			     fault.text);
+		cr_expect_not_null(strstr(fault.text, "cannot be read"),
+				   "%s: %s", row->name, fault.text);
+		cr_expect_eq(asides(), 0, "%s", row->name);
+		cr_assert_leq(++refused, row->refused, "%s: %s", row->name,
+			      fault.text);
+	}
+	cr_expect_eq(refused, row->refused, "%s", row->name);
+	cr_expect_eq(counts().messages, row->messages, "%s", row->name);
+	cr_expect_eq(fake_log_count("store-damaged ", NULL), row->salvages,
+		     "%s", row->name);
+	cr_expect_eq(asides(), row->salvages, "%s", row->name);
+	cr_expect_not(is_there("queue.suspect"), "%s", row->name);
+	cr_expect_not(is_there("queue.unreadable"), "%s", row->name);
+	store_close(store);
+	failing_reads = 0;
+	end();
+}
+
+Test(salvage, what_cannot_be_read_now_is_not_lost)
+{
+	for (size_t i = 0; i < COUNT(read_rows); i++)
+		read_test(&read_rows[i]);
 }
