@@ -15,6 +15,7 @@
 #include "relay/queue/store_salvage_private.h"
 
 #define NEW "queue.salvage"
+#define ASIDE "queue.damaged-"
 
 /* --- the old one's trees --- */
 
@@ -107,6 +108,17 @@ file_remove(const char *path, const char *name)
 	return unlink(text_string(&text)) == 0 || errno == ENOENT;
 }
 
+static void
+new_remove(const char *path)
+{
+	CLEAN(text_done) struct text directory = {0};
+
+	(void)file_remove(path, NEW "/data.mdb");
+	(void)file_remove(path, NEW "/lock.mdb");
+	text_addf(&directory, "%s/" NEW, path);
+	(void)rmdir(text_string(&directory));
+}
+
 static bool
 new_open(struct salvage *salvage, struct fault *fault)
 {
@@ -126,12 +138,24 @@ new_open(struct salvage *salvage, struct fault *fault)
 }
 
 static bool
-new_close(struct salvage *salvage, struct fault *fault)
+new_sync(struct salvage *salvage, struct fault *fault)
 {
 	int status = mdb_env_sync(salvage->engine->env, 1);
 
-	engine_close(TAKE(salvage->engine));
 	return status == 0 || engine_fault(fault, status, "salvage");
+}
+
+/* The damaged file has two names until the new one takes the first. */
+static bool
+aside_link(struct salvage *salvage, struct fault *fault)
+{
+	CLEAN(text_done) struct text old = {0};
+	CLEAN(text_done) struct text aside = {0};
+
+	text_addf(&old, "%s/queue/data.mdb", salvage->path);
+	text_addf(&aside, "%s/%s/data.mdb", salvage->path, salvage->aside);
+	return link(text_string(&old), text_string(&aside)) == 0 ||
+	       fault_errno(fault, "%s", text_string(&aside));
 }
 
 static bool
@@ -144,7 +168,7 @@ aside_make(struct salvage *salvage, struct fault *fault)
 	gmtime_r(&now, &parts);
 	for (unsigned i = 0; i < 100; i++) {
 		size_t len = strftime(salvage->aside, sizeof(salvage->aside),
-				      "queue.damaged-%Y%m%dT%H%M%SZ", &parts);
+				      ASIDE "%Y%m%dT%H%M%SZ", &parts);
 
 		if (i > 0)
 			snprintf(salvage->aside + len,
@@ -152,7 +176,7 @@ aside_make(struct salvage *salvage, struct fault *fault)
 		text_clear(&path);
 		text_addf(&path, "%s/%s", salvage->path, salvage->aside);
 		if (mkdir(text_string(&path), 0700) == 0)
-			return true;
+			return aside_link(salvage, fault);
 		if (errno != EEXIST)
 			break;
 	}
@@ -208,20 +232,82 @@ directory_sync(const char *path, const char *name, struct fault *fault)
 	return true;
 }
 
-/* The damaged file has two names until the new one takes the first. What the
- * engine knows of readers goes with the old one. */
+/* --- what is left of a salvage that came to no end --- */
+
+/* Bodies, back to where they were: the next salvage may find their messages. */
+static void
+bodies_bring_back(const char *path, const char *aside)
+{
+	CLEAN(text_done) struct text directory = {0};
+	struct dirent *entry;
+	struct message_id id;
+	DIR *list;
+
+	text_addf(&directory, "%s/%s", path, aside);
+	list = opendir(text_string(&directory));
+	if (list == NULL)
+		return;
+	while ((entry = readdir(list)) != NULL) {
+		CLEAN(text_done) struct text from = {0};
+		CLEAN(text_done) struct text to = {0};
+
+		if (!message_id_read(SLICE(entry->d_name), &id))
+			continue;
+		text_addf(&from, "%s/%s/%s", path, aside, entry->d_name);
+		text_addf(&to, "%s/spool/%s", path, entry->d_name);
+		(void)rename(text_string(&from), text_string(&to));
+	}
+	closedir(list);
+}
+
+/* One whose file is the one that is in use, or that has nothing at all. Others
+ * are somebody's. */
+static void
+aside_undo(const char *path, const char *name)
+{
+	CLEAN(text_done) struct text old = {0};
+	CLEAN(text_done) struct text aside = {0};
+	struct stat in_use, kept;
+
+	text_addf(&old, "%s/queue/data.mdb", path);
+	text_addf(&aside, "%s/%s/data.mdb", path, name);
+	if (stat(text_string(&aside), &kept) == 0 &&
+	    stat(text_string(&old), &in_use) == 0 &&
+	    kept.st_ino == in_use.st_ino && kept.st_dev == in_use.st_dev) {
+		bodies_bring_back(path, name);
+		(void)unlink(text_string(&aside));
+	}
+	text_clear(&aside);
+	text_addf(&aside, "%s/%s", path, name);
+	(void)rmdir(text_string(&aside));
+}
+
+static void
+asides_undo(const char *path)
+{
+	struct dirent *entry;
+	DIR *list = opendir(path);
+
+	if (list == NULL)
+		return;
+	while ((entry = readdir(list)) != NULL)
+		if (slice_starts(SLICE(entry->d_name), SLICE(ASIDE)))
+			aside_undo(path, entry->d_name);
+	closedir(list);
+}
+
+/* --- the change --- */
+
+/* What the engine knows of readers goes with the old one. */
 static bool
 files_change(struct salvage *salvage, struct fault *fault)
 {
 	CLEAN(text_done) struct text old = {0};
-	CLEAN(text_done) struct text aside = {0};
 	CLEAN(text_done) struct text new = {0};
 
 	text_addf(&old, "%s/queue/data.mdb", salvage->path);
-	text_addf(&aside, "%s/%s/data.mdb", salvage->path, salvage->aside);
 	text_addf(&new, "%s/" NEW "/data.mdb", salvage->path);
-	if (link(text_string(&old), text_string(&aside)) != 0)
-		return fault_errno(fault, "%s", text_string(&aside));
+	engine_close(TAKE(salvage->engine));
 	if (!directory_sync(salvage->path, salvage->aside, fault) ||
 	    !directory_sync(salvage->path, ".", fault))
 		return false;
@@ -230,10 +316,6 @@ files_change(struct salvage *salvage, struct fault *fault)
 		return fault_errno(fault, "%s", text_string(&old));
 	if (!directory_sync(salvage->path, "queue", fault))
 		return false;
-	(void)file_remove(salvage->path, NEW "/lock.mdb");
-	text_clear(&new);
-	text_addf(&new, "%s/" NEW, salvage->path);
-	(void)rmdir(text_string(&new));
 	return true;
 }
 
@@ -282,6 +364,26 @@ salvage_log(const struct salvage *salvage, const char *reason)
 	log_send(&line);
 }
 
+/* Where there is no room, who reads this can help. */
+static bool
+salvage_fault(const char *path, struct fault *fault)
+{
+	CLEAN(text_done) struct text old = {0};
+	struct stat status = {0};
+
+	if (fault->system == ENOSPC || fault->system == EDQUOT)
+		fault->kind = FAULT_LIMIT;
+	if (fault->kind != FAULT_LIMIT)
+		return fault_within(fault, "salvage of the damaged queue");
+	text_addf(&old, "%s/queue/data.mdb", path);
+	(void)stat(text_string(&old), &status);
+	return fault_within(fault,
+			    "salvage of the damaged queue: a new file is made "
+			    "of it, and there must be room for both: make room "
+			    "for up to %llu MiB, and the next start goes on",
+			    (unsigned long long)status.st_size / MIB + 1);
+}
+
 static void
 salvage_done(struct salvage *salvage)
 {
@@ -301,14 +403,16 @@ store_salvage(const char *path, const char *reason, bool gives_up,
 	CLEAN(salvage_done)
 	struct salvage salvage = {.path = path, .gives_up = gives_up};
 
+	asides_undo(path);
 	if (!new_open(&salvage, fault) || !salvage_take(&salvage, fault) ||
-	    !aside_make(&salvage, fault) ||
+	    !new_sync(&salvage, fault) || !aside_make(&salvage, fault) ||
 	    !spool_set_aside(&salvage, fault) ||
-	    !new_close(&salvage, fault) || !files_change(&salvage, fault)) {
-		/* It may be for want of the room that it takes. */
-		(void)file_remove(path, NEW "/data.mdb");
-		return fault_within(fault, "salvage of the damaged queue");
+	    !files_change(&salvage, fault)) {
+		new_remove(path);
+		asides_undo(path);
+		return salvage_fault(path, fault);
 	}
+	new_remove(path);
 	salvage_log(&salvage, reason);
 	return true;
 }

@@ -13,7 +13,8 @@
  * `store-damaged`.
  *
  * May be interrupted at any moment: until the new store is whole and durable,
- * the old one stays in its place, and then is replaced in one step.
+ * the old one stays in its place, and then is replaced in one step. One that
+ * fails leaves nothing behind; what an interrupted one has, the next one undoes.
  */
 #ifndef RELAY_QUEUE_STORE_SALVAGE_H
 #define RELAY_QUEUE_STORE_SALVAGE_H

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,7 +14,7 @@
 
 /*
  * A salvage that is asked for by a mark, of a store that is sound, on a disk that
- * need not be: reads of this file stand in for the C library's.
+ * need not be: reads and links of this file stand in for the C library's.
  */
 
 #define MESSAGES 40
@@ -27,7 +28,7 @@ static uv_timer_t keep;
 /* --- a disk that fails --- */
 
 static ino_t unreadable; /* behind its first two pages */
-static unsigned failing_reads;
+static unsigned failing_reads, failing_links;
 
 static ssize_t
 read_one(int descriptor, void *out, size_t len, off_t offset)
@@ -66,6 +67,17 @@ usleep(useconds_t microseconds)
 {
 	(void)microseconds;
 	return 0;
+}
+
+int
+link(const char *from, const char *to)
+{
+	if (failing_links > 0) {
+		failing_links--;
+		errno = ENOSPC;
+		return -1;
+	}
+	return (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
 /* --- a store --- */
@@ -265,4 +277,59 @@ Test(salvage, what_cannot_be_read_now_is_not_lost)
 {
 	for (size_t i = 0; i < COUNT(read_rows); i++)
 		read_test(&read_rows[i]);
+}
+
+/* The name of a body in a file whose message is in no queue. */
+#define ORPHAN "01M80JHMGDF7Z05XZPTG000000"
+
+Test(salvage, one_that_fails_leaves_nothing_behind)
+{
+	struct fault fault;
+
+	begin();
+	file_write("spool/" ORPHAN, "a body");
+	mark("a test");
+	failing_links = 2;
+	for (unsigned i = 0; i < 2; i++) {
+		cr_expect_not(open_again(&fault));
+		cr_expect_not_null(strstr(fault.text, "make room"), "%s",
+				   fault.text);
+		cr_expect_eq(asides(), 0, "%u", asides());
+		cr_expect(is_there("spool/" ORPHAN));
+		cr_expect_not(is_there("queue.salvage"));
+	}
+	cr_assert(open_again(&fault), "%s", fault.text);
+	cr_expect_eq(asides(), 1);
+	cr_expect_not(is_there("spool/" ORPHAN));
+	cr_expect_eq(counts().messages, MESSAGES);
+	store_close(store);
+	end();
+}
+
+/* Killed while it set bodies aside. */
+Test(salvage, one_that_was_interrupted_is_undone)
+{
+	struct fault fault;
+	char name[160], other[160];
+
+	begin();
+	file_name(name, "queue.damaged-before");
+	cr_assert_eq(mkdir(name, 0700), 0);
+	file_write("queue.damaged-before/" ORPHAN, "a body");
+	file_name(name, "queue/data.mdb");
+	file_name(other, "queue.damaged-before/data.mdb");
+	cr_assert_eq(link(name, other), 0);
+	/* Whose file somebody has taken. */
+	file_name(name, "queue.damaged-kept");
+	cr_assert_eq(mkdir(name, 0700), 0);
+	file_write("queue.damaged-kept/" ORPHAN, "a body");
+	mark("a test");
+	cr_assert(open_again(&fault), "%s", fault.text);
+	cr_expect_not(is_there("queue.damaged-before"));
+	cr_expect(is_there("queue.damaged-kept/" ORPHAN));
+	cr_expect_eq(asides(), 2);
+	cr_expect_not(is_there("spool/" ORPHAN));
+	cr_expect_eq(counts().messages, MESSAGES);
+	store_close(store);
+	end();
 }
