@@ -88,14 +88,22 @@ take_8(struct reader *reader)
 	return at == NULL ? 0 : (uint8_t)*at;
 }
 
+/* Leaves it as it is where there are fewer. */
+static inline void
+take_into(struct reader *reader, void *out, size_t size)
+{
+	const char *at = take(reader, size);
+
+	if (at != NULL)
+		memcpy(out, at, size);
+}
+
 static inline uint16_t
 take_16(struct reader *reader)
 {
 	uint16_t stored = 0;
-	const char *at = take(reader, sizeof(stored));
 
-	if (at != NULL)
-		memcpy(&stored, at, sizeof(stored));
+	take_into(reader, &stored, sizeof(stored));
 	return le16toh(stored);
 }
 
@@ -103,10 +111,8 @@ static inline uint32_t
 take_32(struct reader *reader)
 {
 	uint32_t stored = 0;
-	const char *at = take(reader, sizeof(stored));
 
-	if (at != NULL)
-		memcpy(&stored, at, sizeof(stored));
+	take_into(reader, &stored, sizeof(stored));
 	return le32toh(stored);
 }
 
@@ -114,10 +120,8 @@ static inline uint64_t
 take_64(struct reader *reader)
 {
 	uint64_t stored = 0;
-	const char *at = take(reader, sizeof(stored));
 
-	if (at != NULL)
-		memcpy(&stored, at, sizeof(stored));
+	take_into(reader, &stored, sizeof(stored));
 	return le64toh(stored);
 }
 

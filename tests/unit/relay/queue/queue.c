@@ -353,7 +353,7 @@ stand_begin(char path[64], struct store **store, struct loop *loop,
 	    uv_timer_t *keep)
 {
 	directory_make(path);
-	ASSERT(store_open(path, 0, store, NULL));
+	*store = store_of(path);
 	ASSERT(loop_init(loop, 0, NULL));
 	uv_timer_init(&loop->uv, keep);
 	uv_timer_start(keep, on_keep, 50, 50);
@@ -364,6 +364,44 @@ stand_end(const char *path, struct store *store, struct loop *loop,
 	  uv_timer_t *keep)
 {
 	uv_close((uv_handle_t *)keep, NULL);
+	store_close(store);
+	loop_done(loop);
+	directory_remove(path);
+}
+
+struct store *
+store_of(const char *path)
+{
+	struct store *store = NULL;
+
+	ASSERT(store_open(path, 0, &store, NULL));
+	return store;
+}
+
+static void
+on_last(uv_async_t *handle)
+{
+	uv_close((uv_handle_t *)handle, NULL);
+}
+
+void
+threaded_begin(char path[64], struct store **store, struct loop *loop,
+	       uv_async_t *keep)
+{
+	directory_make(path);
+	ASSERT(loop_init(loop, 0, NULL));
+	uv_async_init(&loop->uv, keep, on_last);
+	*store = store_of(path);
+	ASSERT(loop_start(loop, NULL));
+}
+
+void
+threaded_end(const char *path, struct store *store, struct loop *loop,
+	     uv_async_t *keep)
+{
+	uv_async_send(keep);
+	loop_stop(loop);
+	loop_join(loop);
 	store_close(store);
 	loop_done(loop);
 	directory_remove(path);

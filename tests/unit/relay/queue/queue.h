@@ -18,6 +18,14 @@ void stand_begin(char path[64], struct store **store, struct loop *loop,
 void stand_end(const char *path, struct store *store, struct loop *loop,
 	       uv_timer_t *keep);
 
+/* The same with a loop that runs on a thread of its own. */
+void threaded_begin(char path[64], struct store **store, struct loop *loop,
+		    uv_async_t *keep);
+void threaded_end(const char *path, struct store *store, struct loop *loop,
+		  uv_async_t *keep);
+/* Where it has to be possible. */
+struct store *store_of(const char *path);
+
 /* A message with a body of this many bytes in memory, for the recipients
  * "a@x.example b@y.example" (separated by spaces). */
 struct message *message_make(const char *from, const char *recipients,

@@ -71,38 +71,15 @@ static struct store *store;
 static uv_async_t keep;
 
 static void
-on_keep(uv_async_t *handle)
-{
-	uv_close((uv_handle_t *)handle, NULL);
-}
-
-static void
-open_store(void)
-{
-	struct fault fault = {0};
-
-	cr_assert(store_open(path, 0, &store, &fault), "%s", fault.text);
-}
-
-static void
 start(void)
 {
-	directory_make(path);
-	cr_assert(loop_init(&loop, 0, NULL));
-	uv_async_init(&loop.uv, &keep, on_keep);
-	open_store();
-	cr_assert(loop_start(&loop, NULL));
+	threaded_begin(path, &store, &loop, &keep);
 }
 
 static void
 end(void)
 {
-	uv_async_send(&keep);
-	loop_stop(&loop);
-	loop_join(&loop);
-	store_close(store);
-	loop_done(&loop);
-	directory_remove(path);
+	threaded_end(path, store, &loop, &keep);
 	fake_log_clear();
 }
 
@@ -197,7 +174,7 @@ Test(quota, what_cannot_be_read_is_counted_anew, .init = start, .fini = end)
 		}
 		cr_assert_eq(mdb_txn_commit(txn), 0);
 		store_close(store);
-		open_store();
+		store = store_of(path);
 		store_count(store, &after);
 		cr_expect_eq(after.messages, before.messages, "%s", row->name);
 		cr_expect_eq(after.message_bytes, before.message_bytes, "%s",
