@@ -5,30 +5,20 @@
  * change it at any time.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "page.h"
 
 static volatile int64_t *offset;
 
 __attribute__((constructor)) static void
 begin(void)
 {
-	const char *path = getenv("CLOCK_JUMPS");
-	int file = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
-	void *map;
-
-	if (file < 0)
-		return;
-	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-	close(file);
-	if (map != MAP_FAILED)
-		offset = map;
+	offset = page_of("CLOCK_JUMPS");
 }
 
 int

@@ -9,15 +9,14 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "page.h"
 
 enum { KIND_EIO = 1, KIND_ENOSPC = 2, KIND_EINTR = 4, KIND_SHORT = 8,
        KIND_SYNC = 16, KIND_HANG = 32 };
@@ -29,16 +28,7 @@ static _Thread_local uint64_t state;
 __attribute__((constructor)) static void
 begin(void)
 {
-	const char *path = getenv("DISK_FAULTS");
-	int file = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
-	void *map;
-
-	if (file < 0)
-		return;
-	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-	close(file);
-	if (map != MAP_FAILED)
-		numbers = map;
+	numbers = page_of("DISK_FAULTS");
 }
 
 static uint64_t
