@@ -146,8 +146,8 @@ unescape(struct slice raw, struct text *out)
 		case '{':
 			cr_assert_eq(sscanf(raw.bytes + i, "{%u,%c}%n", &count,
 					    &repeated, &used), 2);
-			while (count-- > 0)
-				text_add_byte(out, repeated);
+			memset(text_room(out, count), repeated, count);
+			text_added(out, count);
 			i += (size_t)used - 1;
 			break;
 		default:
