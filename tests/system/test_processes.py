@@ -170,19 +170,19 @@ def test_reloads_cost_no_descriptor_and_no_memory(world, monkeypatch):
                        ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64")
     world.start(receiver_options=False)
     counts = {}
-    for turn in range(100):
+    for turn in range(60):
         world.relay.hang_up()
         world.relay.wait("reload", count=turn + 1)
-        if turn in (19, 99):
+        if turn in (19, 59):
             family = world.relay.family()
             # The last old descriptor is closed behind the event.
             counts[turn] = {name: (descriptors(pid), anonymous_kilobytes(pid))
                             for name, pid in family.items()}
     for name, pid in family.items():
-        before, after = counts[19][name], counts[99][name]
+        before, after = counts[19][name], counts[59][name]
         wait_for(lambda: descriptors(pid) <= before[0], 5,
                  "%s: descriptors: %s, %s" % (name, before, after))
-        assert after[1] < before[1] + 8192, (name, before, after)
+        assert after[1] < before[1] + 4096, (name, before, after)
 
 
 def test_descriptors_of_others_are_not_handed_on(world):
