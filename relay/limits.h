@@ -156,6 +156,9 @@
 #define LEASE_SWEEP_BATCH 16     /* of one that nobody gets to, for whom that
 				    is the end */
 #define LEASES_MAX 16384         /* all destinations together */
+/* Settlements that make reports at once, all loops together: each has its
+ * original and a report or two in memory. Many may expire together. */
+#define SETTLE_REPORTS_MAX 256
 /* A settlement that cannot be stored or signed now is tried again. */
 #define SETTLE_RETRY_MS (1 * SECOND)
 #define SETTLE_RETRY_MAX_MS (1 * MINUTE)
@@ -245,6 +248,7 @@ static_assert(STOP_DATA_MS + STOP_FLUSH_MS < STOP_GRACE_MS,
 	      "a message that has just come is stored and answered in time");
 static_assert(DNS_QUERIES_MAX >= 2 * LEASES_MAX,
 	      "each delivery in memory may ask for a domain of its own");
+static_assert(SETTLE_REPORTS_MAX >= LOOPS_MAX, "each loop may make one");
 static_assert(CONTROL_LINE_MAX > CONTROL_SENDER_MAX + DOMAIN_MAX + 128,
 	      "every request fits into a line");
 static_assert(BODY_INLINE_MAX % BODY_CHUNK == 0, "whole chunks");

@@ -244,9 +244,11 @@ schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 		home->schedule = schedule;
 		home->loop = &loops[i];
 		home->leases_max = LEASES_MAX / loops_count;
+		home->reports_max = SETTLE_REPORTS_MAX / loops_count;
 		list_init(&home->destinations);
 		list_init(&home->starved);
 		list_init(&home->resting);
+		list_init(&home->reports_waiting);
 	}
 	/* Before any loop runs: their alarms may be set from here. */
 	if (!store_each_destination(store, destination_recover, schedule,

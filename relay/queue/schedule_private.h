@@ -44,6 +44,8 @@ struct schedule_loop {
 	struct list resting;    /* have leases that nobody has taken */
 	size_t leases_count, leases_max;
 	size_t leases_coming;   /* at most so many, of the reads under way */
+	struct list reports_waiting; /* settlements, for a place */
+	size_t reports_count, reports_max; /* being made */
 	uint64_t read_version;  /* the highest of destinations that are gone */
 	struct post post;       /* the stop's */
 	bool is_stopping, has_stopped;

@@ -37,6 +37,10 @@ settlement_retry(struct settlement *settlement,
 	log_string(&line, "what", what);
 	log_fault(&line, fault);
 	log_send(&line);
+	if (settlement->has_place) {
+		settlement_report_drop(settlement);
+		again = settlement_report;
+	}
 	if (!settlement->has_alarm)
 		alarm_init(&settlement->alarm,
 			   settlement->destination->public.loop,
@@ -276,12 +280,7 @@ outcomes_log(struct settlement *settlement,
 static void
 settlement_free(struct settlement *settlement)
 {
-	text_done(&settlement->original);
-	text_done(&settlement->read.bytes);
-	if (settlement->pipeline != NULL)
-		pipeline_free(settlement->pipeline);
-	for (size_t i = 0; i < settlement->reports_count; i++)
-		message_unref(settlement->reports[i]);
+	ASSERT(!settlement->has_place);
 	free(settlement);
 }
 
@@ -309,6 +308,7 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 	for (size_t i = 0; i < settle->reports_count; i++)
 		schedule_add(destination->home->schedule,
 			     &settle->reports[i].deliveries);
+	settlement_report_drop(settlement);
 	if (settlement->has_alarm)
 		alarm_close(&settlement->alarm, settlement_closed);
 	else

@@ -15,7 +15,9 @@
  * A settlement: results are applied and logged; where somebody is to be told,
  * the original is read, reports are made and signed; then all is stored in one
  * transaction. What cannot be done now (a full disk, no signer) is tried again
- * until it can: an outcome is never lost while the process lives.
+ * until it can: an outcome is never lost while the process lives. Reports are
+ * made by a few at a time, and made anew where they have to be tried again, so
+ * that what is in memory does not grow with how many there are.
  */
 struct settlement {
 	struct destination *destination;
@@ -23,6 +25,8 @@ struct settlement {
 	struct delivery *delivery;
 	uint64_t now_ms, due_ms; /* wall; due 0: nothing is left */
 	/* reports */
+	struct list waiting; /* in its loop's, for a place */
+	bool has_place;
 	struct notices notices;
 	struct text original; /* as received, from its first byte */
 	uint64_t original_wanted;
@@ -55,5 +59,7 @@ void settlement_store(struct settlement *settlement);
 
 /* Somebody is to be told; ends in settlement_store(). */
 void settlement_report(struct settlement *settlement);
+/* What was made, and the place that it took: for the next one. */
+void settlement_report_drop(struct settlement *settlement);
 
 #endif

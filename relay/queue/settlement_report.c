@@ -256,12 +256,50 @@ settlement_read(struct settlement *settlement)
 	store_read_body(settlement->destination->home->schedule->store, read);
 }
 
-void
-settlement_report(struct settlement *settlement)
+/* --- places --- */
+
+static void
+report_begin(struct settlement *settlement)
 {
+	settlement->has_place = true;
+	settlement->destination->home->reports_count++;
 	settlement->original_wanted = original_wanted(settlement);
 	if (settlement->original_wanted == 0)
 		settlement_make(settlement);
 	else
 		settlement_read(settlement);
+}
+
+void
+settlement_report(struct settlement *settlement)
+{
+	struct schedule_loop *home = settlement->destination->home;
+
+	ASSERT(!settlement->has_place);
+	if (home->reports_count < home->reports_max)
+		report_begin(settlement);
+	else
+		list_add_last(&home->reports_waiting, &settlement->waiting);
+}
+
+void
+settlement_report_drop(struct settlement *settlement)
+{
+	struct schedule_loop *home = settlement->destination->home;
+	struct list *next;
+
+	if (!settlement->has_place)
+		return;
+	text_done(&settlement->original);
+	text_done(&settlement->read.bytes);
+	if (settlement->pipeline != NULL)
+		pipeline_free(TAKE(settlement->pipeline));
+	while (settlement->reports_count > 0)
+		message_unref(settlement->reports[--settlement->reports_count]);
+	settlement->reports_signed = 0;
+	settlement->has_place = false;
+	home->reports_count--;
+	next = list_take_first(&home->reports_waiting);
+	if (next != NULL)
+		report_begin(CONTAINER(next, struct settlement, waiting));
 }

@@ -103,6 +103,8 @@ prepare_changed(const struct prepare_changes *changes, size_t *next)
 
 struct fake_answer {
 	struct post post;
+	struct loop *loop;
+	struct fake_answer *next;
 	struct signing_order *order;
 	bool has_failed;
 };
@@ -120,6 +122,11 @@ fake_answer_run(struct post *post)
 }
 
 struct loop loops[LOOPS], main_loop;
+uv_mutex_t mutex;
+uv_cond_t cond;
+bool is_signer_deaf;
+size_t unanswered_count;
+static struct fake_answer *unanswered;
 
 void
 signing_start(struct signing *signing, struct signing_order *order,
@@ -133,7 +140,31 @@ signing_start(struct signing *signing, struct signing_order *order,
 	answer->has_failed = signing_failures > 0;
 	if (signing_failures > 0)
 		signing_failures--;
-	loop_post((struct loop *)signing, &answer->post, fake_answer_run);
+	answer->loop = (struct loop *)signing;
+	uv_mutex_lock(&mutex);
+	if (is_signer_deaf) {
+		answer->next = unanswered;
+		unanswered = answer;
+		unanswered_count++;
+		uv_cond_broadcast(&cond);
+	} else {
+		loop_post(answer->loop, &answer->post, fake_answer_run);
+	}
+	uv_mutex_unlock(&mutex);
+}
+
+void
+signer_hears(void)
+{
+	uv_mutex_lock(&mutex);
+	is_signer_deaf = false;
+	while (unanswered != NULL) {
+		struct fake_answer *answer = unanswered;
+
+		unanswered = answer->next;
+		loop_post(answer->loop, &answer->post, fake_answer_run);
+	}
+	uv_mutex_unlock(&mutex);
 }
 
 /* --- delivery, as a fake --- */
@@ -144,8 +175,6 @@ static struct generation generation;
 struct options options;
 uint64_t retry_ms[2];
 char path[64];
-uv_mutex_t mutex;
-uv_cond_t cond;
 /* under the mutex */
 struct attempt attempts[ATTEMPTS_MAX];
 unsigned attempts_count, gone_count;

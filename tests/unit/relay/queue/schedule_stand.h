@@ -18,6 +18,11 @@
 /* --- the stage and the signer --- */
 
 extern unsigned signatures_wanted, signing_failures, proof_failures;
+/* Set before the loops run: what is to be signed waits for signer_hears(). Under
+ * the mutex: how much does or did. */
+extern bool is_signer_deaf;
+extern size_t unanswered_count;
+void signer_hears(void);
 /* To the last pipeline that has ended. */
 extern unsigned fields_fed;
 extern size_t body_fed;

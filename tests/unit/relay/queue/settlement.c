@@ -315,6 +315,50 @@ Test(settlement, a_report_that_does_not_verify_waits, .init = begin,
 	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
 }
 
+#define FAILURES 600 /* more than a loop's share of those at once, on each */
+
+static bool
+all_wait(void)
+{
+	return attempts_count == FAILURES &&
+	       unanswered_count >= SETTLE_REPORTS_MAX;
+}
+
+static bool
+all_told(void)
+{
+	return fake_log_count("delivered ", "to=from@example.org") == FAILURES;
+}
+
+/* However many fail at once, a few reports are in memory at a time. */
+Test(settlement, reports_are_made_a_few_at_a_time, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(text_done) struct text recipients = {0}, body = {0};
+	CLEAN(message_unref_clean) struct message *message = NULL;
+	struct list deliveries;
+
+	for (unsigned i = 0; i < FAILURES; i++)
+		text_addf(&recipients, "a@x%u.example ", i);
+	message = message_make("from@example.org", text_string(&recipients),
+			       500);
+	list_init(&deliveries);
+	begin_schedule();
+	is_signer_deaf = true;
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	schedule_add(schedule, &deliveries);
+	cr_expect(wait_for(all_wait));
+	/* Behind whatever else is read for reports. */
+	cr_expect(body_wait(store, &main_loop, message, &body, NULL));
+	cr_expect_leq(unanswered_count, SETTLE_REPORTS_MAX);
+	signer_hears();
+	cr_expect(wait_for(all_told));
+	cr_expect_eq(fake_log_count("bounced ", NULL), FAILURES);
+}
+
 static bool
 copied(void)
 {
