@@ -23,6 +23,13 @@ FILL = os.path.join(os.environ["BUILD"], "tests/bench/bench-queue")
 HEALTHY = "example.net"
 # Of the bodies of the load, and which part of the messages.
 SIZES = (4096, 1), (100 << 10, 5)
+FIGURES = (
+    ("rate", "accepted and delivered, messages/s"),
+    ("cpu", "CPU, µs/message"),
+    ("cpu_us", "of it the store's thread, µs/message"),
+    ("writes", "its writes/message"),
+    ("bytes", "bytes that it writes/message"),
+)
 
 
 class Relay(running.Relay):
@@ -75,8 +82,12 @@ class Bench:
         self.sink.stop()
 
     def load(self, one, messages, size=4096):
+        """What it was like for each message."""
+        before = running.thread_of(one.pid, "store")
         found = common.Bench.run(self, one, size, 20, messages)
-        return found["rate"], found["cpu_us"]
+        after = running.thread_of(one.pid, "store")
+        return {"rate": found["rate"], "cpu": found["cpu_us"], **{
+            what: (after[what] - before[what]) / messages for what in after}}
 
 
 def look(bench, deep, when):
@@ -105,16 +116,14 @@ def compare_size(bench, empty, deep, when, size, part):
     for number in range(options.rounds):
         for one in (empty, deep) if number % 2 else (deep, empty):
             runs[one].append(bench.load(one, options.load // part, size))
-    rate, cpu = ({one: statistics.median(run[which] for run in rows)
-                  for one, rows in runs.items()} for which in (0, 1))
     when += ", %d KiB" % (size >> 10)
     bench.keep(when + " runs", {one.name: rows for one, rows in runs.items()})
-    bench.say("%s: accepted and delivered, messages/s" % when,
-              "%.0f (%.2f)" % (rate[deep], rate[deep] / rate[empty]),
-              "%.0f" % rate[empty])
-    bench.say("%s: CPU, µs/message" % when,
-              "%.0f (%.2f)" % (cpu[deep], cpu[deep] / cpu[empty]),
-              "%.0f" % cpu[empty])
+    for which, words in FIGURES:
+        median = {one: statistics.median(run[which] for run in rows)
+                  for one, rows in runs.items()}
+        bench.say("%s: %s" % (when, words), "%.1f (%.2f)" % (
+            median[deep], median[deep] / median[empty]),
+            "%.1f" % median[empty])
 
 
 def tried(one, wanted):
@@ -152,7 +161,7 @@ def measure_due(bench, empty):
             "due start", deep.start()), "%.2f" % empty.started)
         begun, most = time.monotonic(), 0
         # Meanwhile.
-        rate, cpu = bench.load(deep, options.load)
+        rate = bench.load(deep, options.load)["rate"]
         bench.say("all due, being tried: messages/s", "%.0f" % rate)
         wait_for(lambda: tried(deep, options.destinations), 120,
                  "every destination to be tried")
@@ -179,7 +188,7 @@ def measure_delete(bench, empty, deep):
     process = subprocess.Popen(
         [signet.binary(), "-c", deep.setup.path, "queue", "delete", "--all"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
-    rate, cpu = bench.load(deep, bench.options.load)
+    rate = bench.load(deep, bench.options.load)["rate"]
     bench.say("being deleted: messages/s", "%.0f" % rate)
     # 75: what is being delivered is left alone.
     if process.wait(300) not in (0, 75):

@@ -3,6 +3,7 @@
  *
  * usage: queue fill DIRECTORY [MESSAGES [DESTINATIONS [SIZE [DUE]]]]
  *        queue age DIRECTORY [GROUPS [DESTINATIONS [SIZE]]]
+ *        queue thin DIRECTORY MESSAGES DESTINATIONS
  *        queue start DIRECTORY
  *
  * `fill` stores messages that have been deferred once, for d0.example,
@@ -11,7 +12,8 @@
  * does: in each group some messages come, as many are delivered, and as many of
  * the deferred ones are deferred again; a twentieth of those that come is of
  * SIZE, the others are of 4 KiB. It says what a group costs as time goes on.
- * `start` opens the store, lets
+ * `thin` delivers every other one of the deferred ones, of all ages. `start`
+ * opens the store, lets
  * every destination hold what it was given first, as if none of them answered,
  * and then delivers all. Two processes, because the memory of the first must
  * not be counted with the second's.
@@ -30,7 +32,10 @@
 #include "relay/queue/store_engine.h"
 
 #define LOOPS 2
-#define GROUP 20000
+/* As a busy relay's are. A transaction of thousands leaves as many single pages
+ * free, all over the file: no relay makes one, and the engine looks through
+ * them for each large value, and writes their list anew with each commit. */
+#define GROUP 128
 
 static struct loop loops[LOOPS];
 static struct store *store;
@@ -147,7 +152,7 @@ fill_one(struct engine *engine, size_t number, uint64_t now_ms)
 	        CONTAINER(list_take_first(&deliveries), struct delivery, link));
 }
 
-/* By what the store thread does for a group of messages, in large groups. */
+/* By what the store thread does for a group of messages. */
 static int
 fill(const char *directory)
 {
@@ -317,6 +322,71 @@ age(const char *directory)
 	return 0;
 }
 
+/* --- thin --- */
+
+#define THIN_GROUP 64
+
+/* Settles it as delivered, with others in one transaction. */
+static void
+thin_one(struct engine *engine, struct delivery *delivery)
+{
+	bool is_gone;
+
+	if (came % THIN_GROUP == 0)
+		ASSERT(engine_begin(engine, NULL));
+	delivery->recipients[0].outcome = OUTCOME_DELIVERED;
+	ASSERT(engine_settle(engine, delivery, 0, &is_gone, NULL));
+	if (++came % THIN_GROUP == 0)
+		ASSERT(engine_commit(engine, NULL));
+}
+
+static void
+thin_destination(struct engine *engine, size_t number)
+{
+	char name[32];
+	struct engine_due due = {
+	        .destination = slice_of(
+	                name, (size_t)snprintf(name, sizeof(name),
+	                                       "d%zu.example", number)),
+	        .until_ms = UINT64_MAX,
+	        .max = SIZE_MAX};
+	struct list *item;
+
+	list_init(&due.deliveries);
+	ASSERT(engine_read_due(engine, &due, age_damaged, NULL, NULL));
+	while ((item = list_take_first(&due.deliveries)) != NULL) {
+		struct delivery *delivery =
+		        CONTAINER(item, struct delivery, link);
+
+		if (random() % 2 == 0)
+			thin_one(engine, delivery);
+		delivery_free(delivery);
+	}
+}
+
+static int
+thin(const char *directory)
+{
+	CLEAN(text_done) struct text queue = {0};
+	struct engine *engine = NULL;
+	struct fault fault = {0};
+
+	text_addf(&queue, "%s/queue", directory);
+	if (!engine_open(text_string(&queue), &engine, &fault)) {
+		fprintf(stderr, "store: %s\n", fault.text);
+		return 1;
+	}
+	for (size_t i = 0; i < destinations; i++)
+		thin_destination(engine, i);
+	if (came % THIN_GROUP != 0)
+		ASSERT(engine_commit(engine, NULL));
+	printf("%zu delivered: %.1f MiB used, %.1f MiB to be used again\n",
+	       came, (double)engine_used_bytes(engine) / (double)MIB,
+	       (double)engine_reusable_bytes(engine) / (double)MIB);
+	engine_close(engine);
+	return 0;
+}
+
 /* --- start --- */
 
 /* A loop's destinations whose first delivery is being tried. */
@@ -468,9 +538,9 @@ main(int argc, char **argv)
 {
 	if (argc < 3 ||
 	    (strcmp(argv[1], "fill") != 0 && strcmp(argv[1], "age") != 0 &&
-	     strcmp(argv[1], "start") != 0)) {
+	     strcmp(argv[1], "thin") != 0 && strcmp(argv[1], "start") != 0)) {
 		fprintf(stderr,
-		        "usage: queue fill|age|start DIRECTORY [MESSAGES "
+		        "usage: queue fill|age|thin|start DIRECTORY [MESSAGES "
 		        "[DESTINATIONS [SIZE [DUE]]]]\n");
 		return 64;
 	}
@@ -480,6 +550,8 @@ main(int argc, char **argv)
 	due_s = argc > 6 ? strtol(argv[6], NULL, 10) : -3600;
 	if (strcmp(argv[1], "age") == 0)
 		return age(argv[2]);
+	if (strcmp(argv[1], "thin") == 0)
+		return thin(argv[2]);
 	return strcmp(argv[1], "fill") == 0 ? fill(argv[2])
 	                                    : start_all(argv[2]);
 }

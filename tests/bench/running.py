@@ -1,5 +1,6 @@
 """A relay under load, and what is to be seen of it from outside."""
 
+import glob
 import json
 import os
 import resource
@@ -23,6 +24,22 @@ def status_of(pid, name):
         for line in file:
             if line.startswith(name + ":"):
                 return int(line.split()[1])
+    raise KeyError(name)
+
+
+def thread_of(pid, name):
+    """What the thread of this name has used and written so far; of the latter
+    also what stays in the system's memory for a while."""
+    for place in glob.glob("/proc/%d/task/*" % pid):
+        with open(place + "/comm") as file:
+            if file.read().strip() != name:
+                continue
+        with open(place + "/schedstat") as file:
+            used_ns = int(file.read().split()[0])
+        with open(place + "/io") as file:
+            rows = dict(line.split(": ") for line in file)
+        return {"cpu_us": used_ns / 1e3, "writes": int(rows["syscw"]),
+                "bytes": int(rows["wchar"])}
     raise KeyError(name)
 
 
