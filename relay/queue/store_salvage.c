@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "relay/queue/space.h"
 #include "relay/queue/store_engine_count.h"
 #include "relay/queue/store_salvage_private.h"
 
@@ -364,14 +365,27 @@ salvage_log(const struct salvage *salvage, const char *reason)
 	log_send(&line);
 }
 
-/* Where there is no room, who reads this can help. */
+/* A file that cannot grow may show as EIO (a short write), too. */
+static bool
+is_for_want_of_room(const char *path, const struct fault *fault)
+{
+	CLEAN(clean_descriptor)
+	int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct space space = {.directory = directory};
+
+	return fault->kind == FAULT_LIMIT || fault->system == ENOSPC ||
+	       fault->system == EDQUOT ||
+	       (fault->system == EIO && space_is_out(&space));
+}
+
+/* Where there is no room, who reads this can help. False. */
 static bool
 salvage_fault(const char *path, struct fault *fault)
 {
 	CLEAN(text_done) struct text old = {0};
 	struct stat status = {0};
 
-	if (fault->system == ENOSPC || fault->system == EDQUOT)
+	if (is_for_want_of_room(path, fault))
 		fault->kind = FAULT_LIMIT;
 	if (fault->kind != FAULT_LIMIT)
 		return fault_within(fault, "salvage of the damaged queue");
@@ -408,9 +422,11 @@ store_salvage(const char *path, const char *reason, bool gives_up,
 	    !new_sync(&salvage, fault) || !aside_make(&salvage, fault) ||
 	    !spool_set_aside(&salvage, fault) ||
 	    !files_change(&salvage, fault)) {
+		/* While there is no room, if that is why. */
+		(void)salvage_fault(path, fault);
 		new_remove(path);
 		asides_undo(path);
-		return salvage_fault(path, fault);
+		return false;
 	}
 	new_remove(path);
 	salvage_log(&salvage, reason);

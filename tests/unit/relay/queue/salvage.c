@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ static uv_timer_t keep;
 
 static ino_t unreadable; /* behind its first two pages */
 static unsigned failing_reads, failing_links;
+static int links_errno;
 
 static ssize_t
 read_one(int descriptor, void *out, size_t len, off_t offset)
@@ -74,10 +76,19 @@ link(const char *from, const char *to)
 {
 	if (failing_links > 0) {
 		failing_links--;
-		errno = ENOSPC;
+		errno = links_errno;
 		return -1;
 	}
 	return (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int
+fstatvfs(int descriptor, struct statvfs *out)
+{
+	(void)descriptor;
+	*out = (struct statvfs){.f_bsize = 4096, .f_frsize = 4096,
+				.f_bavail = failing_links > 0 ? 0 : 1 << 20};
+	return 0;
 }
 
 /* --- a store --- */
@@ -282,6 +293,9 @@ Test(salvage, what_cannot_be_read_now_is_not_lost)
 /* The name of a body in a file whose message is in no queue. */
 #define ORPHAN "01M80JHMGDF7Z05XZPTG000000"
 
+/* How a full disk shows. */
+static const int full_errnos[] = {ENOSPC, EDQUOT, EIO};
+
 Test(salvage, one_that_fails_leaves_nothing_behind)
 {
 	struct fault fault;
@@ -289,11 +303,14 @@ Test(salvage, one_that_fails_leaves_nothing_behind)
 	begin();
 	file_write("spool/" ORPHAN, "a body");
 	mark("a test");
-	failing_links = 2;
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < COUNT(full_errnos); i++) {
+		failing_links = 2;
+		links_errno = full_errnos[i];
 		cr_expect_not(open_again(&fault));
+		cr_expect_eq(fault.kind, FAULT_LIMIT);
 		cr_expect_not_null(strstr(fault.text, "make room"), "%s",
 				   fault.text);
+		failing_links = 0;
 		cr_expect_eq(asides(), 0, "%u", asides());
 		cr_expect(is_there("spool/" ORPHAN));
 		cr_expect_not(is_there("queue.salvage"));
