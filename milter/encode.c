@@ -8,6 +8,9 @@
  * a line may end. */
 #define BREAK_RUN_MAX (LINE_OCTETS_MAX - ENCODE_REFOLD_MAX - 1)
 
+/* How a mailbox says where a message begins. */
+#define ENCODE_FROM "From"
+
 static_assert(ENCODE_LINE_MAX % 4 == 0, "whole groups of base64");
 static_assert(ENCODE_REFOLD_MAX > ENCODE_LINE_MAX,
 	      "lines as RFC 2045 has them stay");
@@ -36,32 +39,49 @@ encode_init(struct encoder *encoder, enum encode_kind kind)
 
 /* --- quoted-printable --- */
 
-/* One octet, escaped or not; before it a soft line break where the line has no
- * room for it and for the "=" of the next one. No line begins with "-": it
- * might turn into a boundary. */
 static void
-quoted_put(struct encoder *encoder, char c, bool is_escaped, struct text *out)
+octet_escape(char c, struct text *out)
 {
 	static const char digits[] = "0123456789ABCDEF";
 	unsigned char octet = (unsigned char)c;
-	size_t len = is_escaped ? 3 : 1;
 
-	if (encoder->column + len > ENCODE_LINE_MAX - 1) {
+	text_add_byte(out, '=');
+	text_add_byte(out, digits[octet >> 4]);
+	text_add_byte(out, digits[octet & 15]);
+}
+
+/* Whether a line that goes on so would be changed on the way: with "-" it might
+ * turn into a boundary; "From " becomes ">From " in a mailbox (RFC 2049 3). */
+static bool
+is_mistaken(const struct encoder *encoder, char c)
+{
+	return (encoder->column == 0 && c == '-') ||
+	       (encoder->column == strlen(ENCODE_FROM) && c == ' ' &&
+		encoder->from_len == strlen(ENCODE_FROM));
+}
+
+/* One octet, escaped or not; before it a soft line break where the line has no
+ * room for it and for the "=" of the next one. */
+static void
+quoted_put(struct encoder *encoder, char c, bool is_escaped, struct text *out)
+{
+	if (encoder->column + (is_escaped ? 3 : 1) > ENCODE_LINE_MAX - 1) {
 		text_add_string(out, "=\r\n");
 		encoder->column = 0;
 	}
-	if (encoder->column == 0 && c == '-') {
-		is_escaped = true;
-		len = 3;
-	}
-	if (is_escaped) {
-		text_add_byte(out, '=');
-		text_add_byte(out, digits[octet >> 4]);
-		text_add_byte(out, digits[octet & 15]);
+	if (encoder->column == 0)
+		encoder->from_len = 0;
+	if (encoder->from_len < strlen(ENCODE_FROM) &&
+	    encoder->column == encoder->from_len &&
+	    c == ENCODE_FROM[encoder->from_len])
+		encoder->from_len++;
+	if (is_escaped || is_mistaken(encoder, c)) {
+		octet_escape(c, out);
+		encoder->column += 3;
 	} else {
 		text_add_byte(out, c);
+		encoder->column++;
 	}
-	encoder->column += len;
 }
 
 static void
@@ -127,8 +147,9 @@ refold_put(struct encoder *encoder, char c, struct text *out)
 	if (encoder->column >= ENCODE_REFOLD_MAX && !is_barred) {
 		text_add_string(out, "=\r\n");
 		encoder->column = 0;
-		if (c == '-') {
-			text_add_string(out, "=2D");
+		/* "F", of "From ", perhaps. */
+		if (c == '-' || c == ENCODE_FROM[0]) {
+			octet_escape(c, out);
 			encoder->column = 3;
 			return;
 		}

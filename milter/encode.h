@@ -11,7 +11,8 @@
  * Lines       Encoded ones have at most 76 octets. Those of content that was
  *             quoted-printable before are only broken where they are longer
  *             than ENCODE_REFOLD_MAX, so that nothing else changes. None
- *             that is made here begins with "-", as a boundary would.
+ *             that is made here begins with "-", as a boundary would, or with
+ *             "From ", which would be changed where mail is stored.
  */
 #ifndef MILTER_ENCODE_H
 #define MILTER_ENCODE_H
@@ -43,6 +44,7 @@ struct encode_break {
 struct encoder {
 	enum encode_kind kind;
 	size_t column;
+	size_t from_len; /* how much of "From" the line begins with */
 	char held_space; /* it may turn out to end a line */
 	bool has_cr;
 	struct encode_break rule; /* of refolding */

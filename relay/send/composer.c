@@ -43,6 +43,7 @@ lines_are_plain(struct slice lines)
 
 	while (slice_split(&lines, '\n', &line)) {
 		if (line.len - 1 > COLUMNS || !slice_is_ascii(line) ||
+		    slice_starts(line, SLICE("From ")) ||
 		    slice_find(line, '\0') >= 0 ||
 		    (size_t)slice_find(line, '\r') != line.len - 1)
 			return false;

@@ -189,9 +189,13 @@ def test_text_html_and_attachments(world, file_of):
     (b"bare\rCR\n", "quoted-printable"), (b"nul\0\n", "quoted-printable"),
     ("fünf Bücher und vieles mehr\n".encode(), "quoted-printable"),
     ("Ελληνικά\n".encode() * 9, "base64"),
-    (b"CRLF\r\nlines\r\n", "7bit"), (b"-\n--=_x\nFrom me\n", "7bit"),
+    (b"CRLF\r\nlines\r\n", "7bit"), (b"-\n--=_x\n From me\n", "7bit"),
+    (b"Hello,\nFrom here on it is\n", "quoted-printable"),
+    ("From München\n".encode() + b"x" * 75 + b"From here\n",
+     "quoted-printable"),
 ], ids=["empty", "no line end", "empty lines", "78", "79", "CR", "NUL",
-        "German", "Greek", "CRLF", "like a boundary"])
+        "German", "Greek", "CRLF", "like a boundary",
+        "like a mailbox's next message", "the same, broken"])
 def test_encodings_of_text(world, file_of, content, encoding):
     message, data = world.send(*USUAL, "--html", file_of(content))
     assert message["Content-Transfer-Encoding"] == encoding
@@ -200,6 +204,8 @@ def test_encodings_of_text(world, file_of, content, encoding):
         lines += b"\n"
     assert message.get_payload(decode=True) == lines.replace(b"\n", b"\r\n")
     assert max(map(len, lines_of(data))) <= 78
+    # A mailbox would make ">From " of it, and no signature would verify there.
+    assert not any(line.startswith(b"From ") for line in lines_of(data))
     assert world.judged(data) == [True, True]
 
 

@@ -31,6 +31,17 @@ static const struct encode_row {
 	{"no line may look like a boundary", ENCODE_QUOTED_PRINTABLE,
 	 "--a=\r\n" A38 A19 "AAAAAAAAAAAAAAAAAA--inner\r\n",
 	 "=2D-a=3D\r\n" A38 A19 "AAAAAAAAAAAAAAAAAA=\r\n=2D-inner\r\n"},
+	{"nor like a mailbox's next message", ENCODE_QUOTED_PRINTABLE,
+	 "From a\r\nFrom\r\n From b\r\nFrom\tc\r\nFromd e\r\nFro m\r\n"
+	 "FFrom f\r\n>From g\r\n",
+	 "From=20a\r\nFrom\r\n From b\r\nFrom\tc\r\nFromd e\r\nFro m\r\n"
+	 "FFrom f\r\n>From g\r\n"},
+	{"nor behind a soft line break", ENCODE_QUOTED_PRINTABLE,
+	 A38 A19 "AAAAAAAAAAAAAAAAAAFrom b\r\n",
+	 A38 A19 "AAAAAAAAAAAAAAAAAA=\r\nFrom=20b\r\n"},
+	{"nor where that stood", ENCODE_REFOLD_QUOTED,
+	 A76 A76 A76 A76 A76 A76 A76 A76 A76 A76 "From x\r\n",
+	 A76 A76 A76 A76 A76 A76 A76 A76 A76 A76 "=\r\n=46rom x\r\n"},
 	{"nor a broken one", ENCODE_REFOLD_QUOTED,
 	 A76 A76 A76 A76 A76 A76 A76 A76 A76 A76 "--inner\r\n--x\r\n",
 	 A76 A76 A76 A76 A76 A76 A76 A76 A76 A76
