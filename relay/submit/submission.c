@@ -115,15 +115,34 @@ session_done(struct session *session)
 }
 
 static void
-tell(const struct session *session, const char *before, struct slice text)
+command_tell(const struct session *session)
 {
-	CLEAN(text_done) struct text line = {0};
+	CLEAN(text_done) struct text said = {0};
 
 	if (session->submission->tell == NULL)
 		return;
-	text_add_string(&line, before);
-	text_add(&line, text);
-	session->submission->tell(text_slice(&line));
+	text_add_string(&said, ">>> ");
+	text_add(&said, text_slice(&session->line));
+	session->submission->tell(text_slice(&said));
+}
+
+/* As it came: "250-" before each line but the last. */
+static void
+reply_tell(const struct session *session)
+{
+	const struct reply_in *reply = &session->dialogue.reply;
+	struct slice rest = reply->text, line = SLICE_NONE;
+
+	if (session->submission->tell == NULL)
+		return;
+	do {
+		CLEAN(text_done) struct text said = {0};
+
+		(void)!slice_split(&rest, '\n', &line);
+		text_addf(&said, "<<< %u%c%.*s", reply->code,
+			  rest.len > 0 ? '-' : ' ', SLICE_ARG(line));
+		session->submission->tell(text_slice(&said));
+	} while (rest.len > 0);
 }
 
 /* The command that is in `line`, and the answer to it. */
@@ -132,13 +151,13 @@ command_run(struct session *session, struct fault *fault)
 {
 	bool is_answered;
 
-	tell(session, ">>> ", text_slice(&session->line));
+	command_tell(session);
 	is_answered = dialogue_command(&session->dialogue,
 				       text_slice(&session->line), fault);
 	text_clear(&session->line);
 	if (!is_answered)
 		return fault_within(fault, "the relay");
-	tell(session, "<<< ", session->dialogue.reply.text);
+	reply_tell(session);
 	return true;
 }
 
@@ -192,7 +211,7 @@ greeting_run(struct session *session, struct fault *fault)
 {
 	if (!dialogue_reply(&session->dialogue, fault))
 		return fault_within(fault, "the relay");
-	tell(session, "<<< ", session->dialogue.reply.text);
+	reply_tell(session);
 	if (!is_good(session))
 		return refused(session, "greeting", SLICE_NONE, fault);
 	text_addf(&session->line, "EHLO %.*s",

@@ -5,6 +5,7 @@ import email.header
 import email.utils
 import os
 import pwd
+import re
 import socket
 import subprocess
 
@@ -224,6 +225,19 @@ def test_reports_as_asked(program):
     said = done.stderr.decode()
     assert "RET=hdrs ENVID=batch-7" in said
     assert "RCPT TO:<bob@example.net> NOTIFY=success,delay" in said
+
+
+def test_the_dialogue(program):
+    """Line by line, each reply with its code."""
+    done = program.run(*ALICE, "-v", "bob@example.net", stdin=b"\nx\n")
+    said = done.stderr.decode().splitlines()
+    assert all(re.match(r">>> |<<< \d\d\d[ -]", line) for line in said), said
+    assert said[0].startswith("<<< 220 ") and said[1].startswith(">>> EHLO ")
+    hello = said[2:said.index(">>> QUIT") if ">>> QUIT" in said else None]
+    offered = [line for line in hello if line.startswith("<<< 250-")]
+    assert "<<< 250-PIPELINING" in offered, said
+    assert any(line.startswith("<<< 354 ") for line in said), said
+    assert re.match(r"<<< 250 2\.\S+ .*", said[said.index(">>> .") + 1]), said
 
 
 def test_links(program, directory):
