@@ -27,6 +27,12 @@ clock_wall_ms(void)
 	return clock_read_ms(CLOCK_REALTIME);
 }
 
+uint64_t
+clock_thread_ms(void)
+{
+	return clock_read_ms(CLOCK_THREAD_CPUTIME_ID);
+}
+
 /* The last digits of a number, and what follows them. */
 static char *
 write_digits(char *at, unsigned digits, unsigned number, char behind)

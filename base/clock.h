@@ -13,6 +13,8 @@
 
 /* Milliseconds that only go forward; for deadlines and durations. */
 uint64_t clock_now_ms(void);
+/* Milliseconds for which this thread has had a processor. */
+uint64_t clock_thread_ms(void);
 /* Milliseconds since 1970 UTC; for Date, t=, x=, the log and what is stored. */
 uint64_t clock_wall_ms(void);
 /* "2026-11-21T20:00:00.000Z"; out holds CLOCK_ISO_SIZE bytes. */

@@ -58,6 +58,8 @@
 /* Replies that a client has yet to read, above which nothing more of what it
  * says is heard. */
 #define SESSION_OUTPUT_HIGH (16 * KIB)
+/* Sessions that a loop has before the others, as long as it has time. */
+#define SESSIONS_AHEAD_MAX 32
 /* How long a finished stream may take to hand over its last bytes. */
 #define STREAM_FINISH_MS (10 * SECOND)
 
@@ -201,6 +203,8 @@
 #define CONNECTION_IDLE_MS (2 * SECOND) /* kept for the next message */
 #define CONNECTION_MESSAGES_MAX 100     /* transactions on one connection */
 #define CONNECTION_AGE_MS (5 * MINUTE)  /* beyond which it carries no more */
+#define CONNECTIONS_AHEAD_MAX 8 /* of a destination on its own loop, before others
+				   have any, as long as it has time */
 #define CONNECTION_SHARE 10 /* transactions of one destination while others wait
 			       for a connection to the same hosts */
 

@@ -192,21 +192,30 @@ static void connection_returned(void *owner, struct connection *connection,
 static void connection_ended(void *owner, struct connection *connection);
 static void connection_released(void *owner, struct connection *connection);
 
-/* Round robin from the owner's own loop on: so that a quiet destination stays
- * on one thread and a large one is not one core. What is kept is on the own
- * one. */
+/* The first few on the owner's own, while that has time: nothing then goes from
+ * thread to thread. Further ones round robin from there on, so that a large
+ * destination is not one core. What is kept is on the own one. */
+static size_t
+loop_choose(const struct delivery_destination *destination,
+	    const struct outlet *outlet)
+{
+	const struct loop *own = destination->schedule->loop;
+	size_t count = destination->connections_count;
+
+	if (outlet->kept != NULL ||
+	    (count < CONNECTIONS_AHEAD_MAX && !loop_is_busy(own)))
+		return own->index;
+	return (own->index + count) % destination->service->loops_count;
+}
+
 static struct connection *
 destination_connect(struct delivery_destination *destination,
 		    struct outlet *outlet)
 {
 	struct delivery_service *service = destination->service;
-	size_t own = destination->schedule->loop->index;
-	size_t index = outlet->kept != NULL
-			       ? own
-			       : (own + destination->connections_count) %
-					 service->loops_count;
 	struct connection_settings settings = service_connection(
-		service, index, destination->generation, &destination->route,
+		service, loop_choose(destination, outlet),
+		destination->generation, &destination->route,
 		destination->hosts, destination->site);
 	struct connection *connection;
 

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include "base/clock.h"
+
 /*
  * Posts are run behind the poll. Before it the loop says that it is going to
  * wait, and only then has to be woken: whoever posts to a loop that is at work,
@@ -38,12 +40,22 @@ loop_on_prepare(uv_prepare_t *before)
 }
 
 static void
+loop_look(struct loop *loop)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	if (load_is_due(&loop->load, now_ms))
+		load_look(&loop->load, now_ms, clock_thread_ms());
+}
+
+static void
 loop_on_check(uv_check_t *behind)
 {
 	struct loop *loop = behind->data;
 	struct post *post, *next;
 	bool may_end;
 
+	loop_look(loop);
 	uv_mutex_lock(&loop->mutex);
 	loop->is_waiting = false;
 	post = loop->posted_first;
@@ -172,6 +184,12 @@ loop_post(struct loop *loop, struct post *post, post_fn *run)
 	uv_mutex_unlock(&loop->mutex);
 	if (was_waiting)
 		uv_async_send(&loop->wake);
+}
+
+bool
+loop_is_busy(const struct loop *loop)
+{
+	return load_is_high(&loop->load, clock_now_ms());
 }
 
 void

@@ -12,6 +12,7 @@
 #include "base/fault.h"
 #include "base/list.h"
 #include "relay/generation.h"
+#include "relay/net/load.h"
 
 struct post;
 typedef void post_fn(struct post *post);
@@ -42,6 +43,7 @@ struct loop {
 	struct post *posted_first, **posted_last; /* under the mutex */
 	bool is_waiting; /* or about to: has to be woken; under the mutex */
 	uv_thread_t thread;
+	struct load load;
 	unsigned holds; /* under the mutex */
 	bool has_thread, is_stopping;
 };
@@ -58,6 +60,10 @@ void loop_join(struct loop *loop);
 /* From any thread, never blocks: run(post) will be called once on the loop's
  * thread, in the order of posting, never from inside loop_post(). */
 void loop_post(struct loop *loop, struct post *post, post_fn *run);
+
+/* From any thread: whether it is at work for most of the time, so that what is
+ * new is better given to another. */
+bool loop_is_busy(const struct loop *loop);
 
 /* From any thread: what another thread has under way keeps the loop running
  * although it has no handle, until the release, on the loop. */

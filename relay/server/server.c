@@ -175,6 +175,38 @@ least_loaded(struct server *server)
 	return best;
 }
 
+static size_t
+fewest(const struct server *server)
+{
+	size_t found = SIZE_MAX;
+
+	for (size_t i = 0; i < server->shares_count; i++) {
+		size_t count = atomic_load(&server->shares[i].count);
+
+		if (count < found)
+			found = count;
+	}
+	return found;
+}
+
+/* The first that is neither at work all the time nor far ahead of the others:
+ * a loop with more sessions finds more to do each time that it is woken, and
+ * less goes from thread to thread. */
+static struct share *
+share_choose(struct server *server)
+{
+	size_t most = fewest(server) + SESSIONS_AHEAD_MAX;
+
+	for (size_t i = 0; i < server->shares_count; i++) {
+		struct share *share = &server->shares[i];
+
+		if (atomic_load(&share->count) < most &&
+		    !loop_is_busy(share->loop))
+			return share;
+	}
+	return least_loaded(server);
+}
+
 /* It accepts, so that what it deals to itself need not go from thread to
  * thread. */
 static struct share *
@@ -206,7 +238,7 @@ deal(void *owner, int descriptor, struct generation *generation,
      size_t listener)
 {
 	struct server *server = owner;
-	struct share *share = least_loaded(server);
+	struct share *share = share_choose(server);
 	struct arrival *arrival;
 
 	if (atomic_load(&server->count) >

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "relay/delivery/connection.h"
 #include "relay/delivery/destination.h"
 #include "relay/generation.h"
+#include "relay/limits.h"
 #include "tests/fake/clock.h"
 
 #define DELIVERIES_MAX 64
@@ -405,8 +407,6 @@ Test(destination, opens_more_connections_as_they_deliver)
 	add(24);
 	destination_due(&destination);
 	cr_assert_eq(connections_count, PACE_FIRST);
-	cr_expect_eq(connections[0]->settings.loop, &loops[0]);
-	cr_expect_eq(connections[1]->settings.loop, &loops[1]);
 	for (size_t i = 0; i < connections_count; i++)
 		cr_expect_eq(connections[i]->assigned, 1,
 			     "nothing ahead of time before it works");
@@ -421,6 +421,37 @@ Test(destination, opens_more_connections_as_they_deliver)
 	cr_expect_str_eq(settled, "DDDDDDDDDDDDDDDDDDDDDDDD");
 	cr_expect_leq(connections_count, 20, "delivery.max_connections");
 	cr_expect_eq(released, connections_count, "all may go to others");
+}
+
+Test(destination, stays_on_its_loop_while_it_is_small)
+{
+	size_t others = 0;
+
+	add(40);
+	destination_due(&destination);
+	for (size_t i = 0; connections_count <= CONNECTIONS_AHEAD_MAX + 1; i++)
+		carried(connections[i], OUTCOME_DELIVERED);
+	for (size_t i = 0; i < CONNECTIONS_AHEAD_MAX; i++)
+		cr_expect_eq(connections[i]->settings.loop, &loops[0], "%zu",
+			     i);
+	for (size_t i = CONNECTIONS_AHEAD_MAX; i < connections_count; i++)
+		others += connections[i]->settings.loop == &loops[1];
+	cr_expect_gt(others, 0, "a large destination is not one core");
+	all_carried();
+}
+
+Test(destination, leaves_its_loop_where_that_is_busy)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	load_look(&loops[0].load, now_ms, now_ms);
+	cr_assert(loop_is_busy(&loops[0]));
+	add(PACE_FIRST);
+	destination_due(&destination);
+	cr_assert_eq(connections_count, PACE_FIRST);
+	for (size_t i = 0; i < PACE_FIRST; i++)
+		cr_expect_eq(connections[i]->settings.loop, &loops[i % 2]);
+	all_carried();
 }
 
 /* While its last connection is on the way out it cannot queue for a place, and

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "keys/keyring.h"
 #include "relay/limits.h"
 #include "relay/net/signing.h"
@@ -349,6 +350,89 @@ Test(server, many_at_once_and_each_gets_its_answer)
 	cr_expect_eq(stored, COUNT(clients));
 	stop_begin();
 	stop_end();
+}
+
+/* --- dealing --- */
+
+static struct load_to_have {
+	struct post post;
+	uv_sem_t done;
+	bool is_high;
+} first_loop;
+
+static struct halt {
+	struct post post;
+	uv_sem_t go_on;
+} second_loop;
+
+/* It is not looked at again. */
+static void
+load_have(struct post *post)
+{
+	struct load_to_have *wanted =
+		CONTAINER(post, struct load_to_have, post);
+	struct load *load = &loops[0].load;
+
+	load->looked_ms = clock_now_ms() + HOUR;
+	atomic_store(&load->high_until_ms,
+		     wanted->is_high ? load->looked_ms : 0);
+	uv_sem_post(&wanted->done);
+}
+
+static void
+halt_run(struct post *post)
+{
+	uv_sem_wait(&CONTAINER(post, struct halt, post)->go_on);
+}
+
+/* The second loop stands still: who is dealt to it is not greeted. */
+static void
+start_to_deal(bool first_is_busy)
+{
+	start();
+	cr_assert_eq(uv_sem_init(&second_loop.go_on, 0), 0);
+	loop_post(&loops[1], &second_loop.post, halt_run);
+	cr_assert_eq(uv_sem_init(&first_loop.done, 0), 0);
+	first_loop.is_high = first_is_busy;
+	loop_post(&loops[0], &first_loop.post, load_have);
+	uv_sem_wait(&first_loop.done);
+}
+
+/* All who came before have been dealt by then. */
+static void
+go_on_with(int waiting)
+{
+	char byte;
+
+	cr_expect_eq(recv(waiting, &byte, 1, MSG_DONTWAIT), -1);
+	uv_sem_post(&second_loop.go_on);
+	hear(waiting, "220 ");
+	close(waiting);
+	stop_begin();
+	stop_end();
+}
+
+Test(server, a_loop_has_some_before_the_next_has_any)
+{
+	int waiting;
+
+	start_to_deal(false);
+	for (size_t i = 0; i < SESSIONS_AHEAD_MAX; i++)
+		client_greeted();
+	waiting = client_open();
+	client_greeted();
+	go_on_with(waiting);
+}
+
+Test(server, a_busy_loop_leaves_them_to_the_next)
+{
+	int waiting = -1;
+
+	start_to_deal(true);
+	for (size_t i = 0; i < SESSIONS_AHEAD_MAX; i++)
+		waiting = client_open();
+	client_greeted();
+	go_on_with(waiting);
 }
 
 Test(server, one_more_than_max_sessions_is_sent_away)
