@@ -33,7 +33,7 @@ bio_of(struct slice pem)
 static bool
 has_words(struct slice pem, const char *words)
 {
-	return pem.len > 0 &&
+	return pem.bytes != NULL &&
 	       memmem(pem.bytes, pem.len, words, strlen(words)) != NULL;
 }
 
