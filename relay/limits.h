@@ -161,9 +161,10 @@
 /* Settlements that make reports at once, all loops together: each has its
  * original and a report or two in memory. Many may expire together. */
 #define SETTLE_REPORTS_MAX 256
-/* A settlement that cannot be stored or signed now is tried again. */
+/* A settlement that cannot be stored now is tried again. */
 #define SETTLE_RETRY_MS (1 * SECOND)
 #define SETTLE_RETRY_MAX_MS (1 * MINUTE)
+#define SETTLE_REPORT_RETRY_MS (1 * MINUTE) /* one whose report was put off */
 /* Due times are wall time: look again at least this often. */
 #define SCHEDULE_SLEEP_MAX_MS (5 * MINUTE)
 #define SCHEDULE_READ_RETRY_MS (5 * SECOND)

@@ -76,6 +76,9 @@ state_of(const struct delivery *delivery,
 {
 	if (delivery->is_held)
 		return "held";
+	if (recipient->is_report_owed)
+		return recipient->outcome == OUTCOME_DELIVERED ? "delivered"
+							       : "bounced";
 	return recipient->attempts == 0 ? "queued" : "deferred";
 }
 

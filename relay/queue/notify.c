@@ -79,8 +79,10 @@ notice_of(const struct delivery *delivery, size_t i,
 			       ? NOTICE_DELAYED
 			       : NOTICE_NONE;
 	case OUTCOME_DELIVERED:
-		return (notify & NOTIFY_SUCCESS) != 0 && result != NULL &&
-				       !result->dsn_passed_on
+		return (notify & NOTIFY_SUCCESS) != 0 &&
+				       (delivery->recipients[i].is_report_owed ||
+					(result != NULL &&
+					 !result->dsn_passed_on))
 			       ? NOTICE_RELAYED
 			       : NOTICE_NONE;
 	}

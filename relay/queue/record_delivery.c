@@ -5,17 +5,24 @@
 #define DELIVERY_IS_HELD 1u
 #define DELIVERY_IS_DELAY_TOLD 2u
 #define DELIVERY_IS_OWED_ATTEMPT 4u
+/* Each recipient's state ends with its outcome. */
+#define DELIVERY_IS_REPORT_OWED 8u
 
 /* sum, version, flags, recipients, due, last attempt */
 #define DELIVERY_FIXED (RECORD_SUM_SIZE + 1 + 1 + 4 + 8 + 8)
 /* index, attempts, reply, status, mx */
 #define STATE_FIXED (4 + 4 + 2 + 1 + 2)
 
+/* Of a recipient whose report is owed; 0: it is still to be tried. */
+#define STATE_DELIVERED 1u
+#define STATE_FAILED 2u
+#define STATE_DAMAGED 3u
+
 static bool
 recipient_stays(const struct delivery_recipient *rcpt)
 {
 	return rcpt->outcome == OUTCOME_NONE ||
-	       rcpt->outcome == OUTCOME_DEFERRED;
+	       rcpt->outcome == OUTCOME_DEFERRED || rcpt->is_report_owed;
 }
 
 size_t
@@ -45,15 +52,27 @@ record_delivery_size(const struct delivery *delivery)
 
 		if (!recipient_stays(rcpt))
 			continue;
-		size += STATE_FIXED + cut(rcpt->reply, RECORD_REPLY_MAX).len +
+		size += STATE_FIXED + delivery->is_report_owed +
+			cut(rcpt->reply, RECORD_REPLY_MAX).len +
 			cut(rcpt->status, OUTCOME_STATUS_SIZE - 1).len +
 			cut(rcpt->mx, RECORD_MX_MAX).len;
 	}
 	return size;
 }
 
+static unsigned
+state_outcome(const struct delivery_recipient *rcpt)
+{
+	if (!rcpt->is_report_owed)
+		return 0;
+	if (rcpt->outcome == OUTCOME_DELIVERED)
+		return STATE_DELIVERED;
+	return rcpt->is_damage ? STATE_DAMAGED : STATE_FAILED;
+}
+
 static uint8_t *
-write_state(uint8_t *at, const struct delivery_recipient *rcpt)
+write_state(uint8_t *at, const struct delivery *delivery,
+	    const struct delivery_recipient *rcpt)
 {
 	struct slice reply = cut(rcpt->reply, RECORD_REPLY_MAX);
 	struct slice status = cut(rcpt->status, OUTCOME_STATUS_SIZE - 1);
@@ -66,7 +85,8 @@ write_state(uint8_t *at, const struct delivery_recipient *rcpt)
 	at = put_16(at, mx.len);
 	at = put_bytes(at, reply);
 	at = put_bytes(at, status);
-	return put_bytes(at, mx);
+	at = put_bytes(at, mx);
+	return delivery->is_report_owed ? put_8(at, state_outcome(rcpt)) : at;
 }
 
 static unsigned
@@ -74,7 +94,8 @@ delivery_flags(const struct delivery *delivery)
 {
 	return (delivery->is_held ? DELIVERY_IS_HELD : 0) |
 	       (delivery->is_delay_told ? DELIVERY_IS_DELAY_TOLD : 0) |
-	       (delivery->is_owed_attempt ? DELIVERY_IS_OWED_ATTEMPT : 0);
+	       (delivery->is_owed_attempt ? DELIVERY_IS_OWED_ATTEMPT : 0) |
+	       (delivery->is_report_owed ? DELIVERY_IS_REPORT_OWED : 0);
 }
 
 void
@@ -91,11 +112,27 @@ record_delivery_write(const struct delivery *delivery, uint64_t due_ms,
 	at = put_64(at, delivery->last_attempt_ms);
 	for (size_t i = 0; i < delivery->recipients_count; i++)
 		if (recipient_stays(&delivery->recipients[i]))
-			at = write_state(at, &delivery->recipients[i]);
+			at = write_state(at, delivery,
+					 &delivery->recipients[i]);
 	ASSERT((size_t)(at - out) == record_delivery_size(delivery));
 	record_key_delivery(&key, &delivery->message->id,
 			    delivery->destination);
 	record_seal(&key, out, (size_t)(at - out));
+}
+
+static void
+read_outcome(struct reader *reader, struct delivery_recipient *rcpt)
+{
+	unsigned stored = take_8(reader);
+
+	if (stored > STATE_DAMAGED)
+		reader->is_bad = true;
+	if (stored == 0)
+		return;
+	rcpt->is_report_owed = true;
+	rcpt->outcome = stored == STATE_DELIVERED ? OUTCOME_DELIVERED
+						  : OUTCOME_FAILED;
+	rcpt->is_damage = stored == STATE_DAMAGED;
 }
 
 static void
@@ -114,6 +151,8 @@ read_state(struct reader *reader, struct delivery *delivery,
 	rcpt->status =
 		arena_copy(&delivery->arena, take_bytes(reader, status_len));
 	rcpt->mx = arena_copy(&delivery->arena, take_bytes(reader, mx_len));
+	if (delivery->is_report_owed)
+		read_outcome(reader, rcpt);
 	if (rcpt->index >= delivery->message->recipients_count)
 		reader->is_bad = true;
 }
@@ -127,6 +166,7 @@ read_delivery(struct reader *reader, struct delivery *delivery)
 	delivery->is_held = (flags & DELIVERY_IS_HELD) != 0;
 	delivery->is_delay_told = (flags & DELIVERY_IS_DELAY_TOLD) != 0;
 	delivery->is_owed_attempt = (flags & DELIVERY_IS_OWED_ATTEMPT) != 0;
+	delivery->is_report_owed = (flags & DELIVERY_IS_REPORT_OWED) != 0;
 	delivery->due_ms = take_64(reader);
 	delivery->last_attempt_ms = take_64(reader);
 	if (version != DELIVERY_VERSION || count == 0 ||

@@ -236,6 +236,7 @@ schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 	schedule->due = due;
 	schedule->gone = gone;
 	schedule->hurry = hurry;
+	schedule->report_retry_ms = SETTLE_REPORT_RETRY_MS;
 	schedule->loops_count = loops_count;
 	schedule->loops = memory_array(loops_count, sizeof(*schedule->loops));
 	for (size_t i = 0; i < loops_count; i++) {
@@ -249,6 +250,7 @@ schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 		list_init(&home->starved);
 		list_init(&home->resting);
 		list_init(&home->reports_waiting);
+		list_init(&home->reporting);
 	}
 	/* Before any loop runs: their alarms may be set from here. */
 	if (!store_each_destination(store, destination_recover, schedule,
@@ -332,6 +334,7 @@ home_stop(struct post *post)
 		alarm_clear(&destination->alarm);
 		destination_drop_ready(destination);
 	}
+	settlements_stop(home);
 	home_check_stopped(home);
 }
 

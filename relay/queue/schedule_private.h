@@ -8,7 +8,7 @@
  *	schedule_move.c         deliveries whose route has changed
  *	schedule_read.c         reading what is due from the store
  *	schedule_trouble.c      what it means that nobody gets there
- *	settlement.c            from a delivery's results to their being durable
+ *	settlement*.c           from a delivery's results to their being durable
  */
 #ifndef RELAY_QUEUE_SCHEDULE_PRIVATE_H
 #define RELAY_QUEUE_SCHEDULE_PRIVATE_H
@@ -42,6 +42,7 @@ struct schedule_loop {
 	struct list destinations;
 	struct list starved;    /* wait for leases_count to fall */
 	struct list resting;    /* have leases that nobody has taken */
+	struct list reporting;  /* settlements that make reports */
 	size_t leases_count, leases_max;
 	size_t leases_coming;   /* at most so many, of the reads under way */
 	struct list reports_waiting; /* settlements, for a place */
@@ -58,6 +59,7 @@ struct schedule {
 	schedule_due_fn *due;
 	schedule_gone_fn *gone;
 	schedule_hurry_fn *hurry;
+	uint64_t report_retry_ms; /* SETTLE_REPORT_RETRY_MS, but for tests */
 	/* any thread */
 	atomic_uint_fast64_t delivered, deferred, bounced;
 	/* a stop */
@@ -125,6 +127,9 @@ void settlement_start(struct destination *destination, struct lease *lease,
  * warned. But only right after a probe: one that is under way is waited for. */
 bool settlement_needs_no_attempt(const struct destination *destination,
 				 const struct delivery *delivery);
+/* The loop stops: reports that wait for something are made after the next
+ * start; what they are about is stored now. */
+void settlements_stop(struct schedule_loop *home);
 /* Nothing is deferred for longer than this: what is due later than that was
  * stored by a clock that was wrong, or under other options, and is due now. */
 uint64_t settlement_wait_max_ms(const struct destination *destination);

@@ -20,13 +20,13 @@ settlement_on_alarm(struct alarm *alarm)
 	struct settlement *settlement =
 		CONTAINER(alarm, struct settlement, alarm);
 
+	settlement->waits = false;
 	settlement->again(settlement);
 }
 
-void
-settlement_retry(struct settlement *settlement,
-		 void (*again)(struct settlement *settlement),
-		 const char *what, const struct fault *fault)
+static void
+settlement_log(const struct settlement *settlement, const char *what,
+	       const struct fault *fault)
 {
 	char id[MESSAGE_ID_TEXT + 1];
 	struct log line;
@@ -37,6 +37,14 @@ settlement_retry(struct settlement *settlement,
 	log_string(&line, "what", what);
 	log_fault(&line, fault);
 	log_send(&line);
+}
+
+void
+settlement_retry(struct settlement *settlement,
+		 void (*again)(struct settlement *settlement),
+		 const char *what, const struct fault *fault)
+{
+	settlement_log(settlement, what, fault);
 	if (settlement->has_place) {
 		settlement_report_drop(settlement);
 		again = settlement_report;
@@ -52,6 +60,7 @@ settlement_retry(struct settlement *settlement,
 	if (settlement->retry_ms > SETTLE_RETRY_MAX_MS)
 		settlement->retry_ms = SETTLE_RETRY_MAX_MS;
 	settlement->again = again;
+	settlement->waits = true;
 	alarm_set(&settlement->alarm, settlement->retry_ms);
 }
 
@@ -88,9 +97,10 @@ bool
 settlement_needs_no_attempt(const struct destination *destination,
 			    const struct delivery *delivery)
 {
-	return !delivery->is_owed_attempt &&
-	       (is_over(destination, delivery) ||
-		is_over_by_others(destination, delivery));
+	return delivery->is_report_owed ||
+	       (!delivery->is_owed_attempt &&
+		(is_over(destination, delivery) ||
+		 is_over_by_others(destination, delivery)));
 }
 
 uint64_t
@@ -261,6 +271,36 @@ others_apply(struct settlement *settlement)
 		recipients_expire(delivery);
 }
 
+/* Of what became of it before, only the report is made now. What was deferred
+ * then has been waiting for that; the log has all of it. */
+static void
+owed_apply(struct settlement *settlement)
+{
+	struct delivery *delivery = settlement->delivery;
+	bool has_deferred = false;
+
+	for (size_t i = 0; i < delivery->recipients_count; i++) {
+		struct delivery_recipient *state = &delivery->recipients[i];
+
+		if (!state->is_report_owed)
+			state->outcome = OUTCOME_DEFERRED;
+		has_deferred |= !state->is_report_owed;
+	}
+	settlement->due_ms = retry_due_ms(
+		delivery, &settlement_options(settlement->destination)->delivery,
+		delivery->last_attempt_ms);
+	if (has_deferred && settlement->due_ms == 0)
+		settlement->due_ms = settlement->now_ms;
+}
+
+static void
+owed_forget(struct delivery *delivery)
+{
+	delivery->is_report_owed = false;
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		delivery->recipients[i].is_report_owed = false;
+}
+
 static void
 outcomes_log(struct settlement *settlement,
 	     const struct recipient_result *results)
@@ -298,6 +338,11 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 	struct lease *lease = settlement->lease;
 	uint64_t due_ms = settlement->due_ms;
 
+	if (fault != NULL && settlement->reports_count > 0) {
+		settlement_put_off(settlement, "a report cannot be stored",
+				   fault);
+		return;
+	}
 	if (fault != NULL) {
 		settlement_retry(settlement, settlement_store,
 				 "an outcome cannot be stored; it is kept in "
@@ -353,11 +398,57 @@ settlement_store(struct settlement *settlement)
 	};
 	for (size_t i = 0; i < settlement->reports_count; i++)
 		settlement->settle.reports[i].message = settlement->reports[i];
+	list_remove(&settlement->reporting);
 	store_settle(settlement->destination->home->schedule->store,
 		     &settlement->settle);
 }
 
+/* A warning of a delay comes with the next attempt; what is final would not
+ * come again, and is stored with whom a report is owed to. */
+void
+settlement_put_off(struct settlement *settlement, const char *what,
+		   const struct fault *fault)
+{
+	const struct schedule *schedule = settlement->destination->home->schedule;
+	const struct notices *notices = &settlement->notices;
+	struct delivery *delivery = settlement->delivery;
+
+	if (what != NULL)
+		settlement_log(settlement, what, fault);
+	settlement_report_drop(settlement);
+	delivery->is_delay_told = settlement->was_delay_told;
+	for (size_t i = 0; i < delivery->recipients_count; i++) {
+		struct delivery_recipient *state = &delivery->recipients[i];
+
+		state->is_report_owed =
+			state->outcome != OUTCOME_DEFERRED &&
+			(notices->sender[i] != NOTICE_NONE ||
+			 notices->copy[i] != NOTICE_NONE);
+		delivery->is_report_owed |= state->is_report_owed;
+	}
+	if (delivery->is_report_owed)
+		settlement->due_ms = clock_wall_ms() +
+				     (what != NULL ? schedule->report_retry_ms
+						   : 0);
+	settlement_store(settlement);
+}
+
 /* --- start --- */
+
+static void
+outcomes_apply(struct settlement *settlement,
+	       const struct recipient_result *results)
+{
+	if (results != NULL)
+		results_apply(settlement, results);
+	else
+		others_apply(settlement);
+	settlement->due_ms = retry_due_ms(
+		settlement->delivery,
+		&settlement_options(settlement->destination)->delivery,
+		settlement->now_ms);
+	outcomes_log(settlement, results);
+}
 
 void
 settlement_start(struct destination *destination, struct lease *lease,
@@ -374,16 +465,17 @@ settlement_start(struct destination *destination, struct lease *lease,
 	settlement->lease = lease;
 	settlement->delivery = delivery;
 	settlement->now_ms = clock_wall_ms();
-	if (results != NULL)
-		results_apply(settlement, results);
+	settlement->was_delay_told = delivery->is_delay_told;
+	list_init(&settlement->reporting);
+	list_init(&settlement->waiting);
+	if (delivery->is_report_owed)
+		owed_apply(settlement);
 	else
-		others_apply(settlement);
-	settlement->due_ms = retry_due_ms(delivery, options,
-					  settlement->now_ms);
-	outcomes_log(settlement, results);
+		outcomes_apply(settlement, results);
 	notify_decide(notices, delivery, results, options,
 		      retry_age_ms(delivery, options, retry_attempts(delivery),
 				   settlement->now_ms));
+	owed_forget(delivery);
 	/* Durable with the warning itself. */
 	delivery->is_delay_told |= notices->has_delay;
 	if (notices->sender_is_told || notices->copy_is_sent)

@@ -14,16 +14,19 @@
 /*
  * A settlement: results are applied and logged; where somebody is to be told,
  * the original is read, reports are made and signed; then all is stored in one
- * transaction. What cannot be done now (a full disk, no signer) is tried again
- * until it can: an outcome is never lost while the process lives. Reports are
- * made by a few at a time, and made anew where they have to be tried again, so
- * that what is in memory does not grow with how many there are.
+ * transaction. What cannot be stored now (a full disk) is tried again until it
+ * can: an outcome is never lost while the process lives. A report that cannot be
+ * made now (no signer) is put off: the outcomes are stored with the recipients
+ * that it is owed to, and once that is due it is made without trying them again.
+ * Reports are made by a few at a time, and made anew where they have to be tried
+ * again, so that what is in memory does not grow with how many there are.
  */
 struct settlement {
 	struct destination *destination;
 	struct lease *lease;
 	struct delivery *delivery;
 	uint64_t now_ms, due_ms; /* wall; due 0: nothing is left */
+	bool was_delay_told;     /* before this */
 	/* reports */
 	struct list waiting; /* in its loop's, for a place */
 	bool has_place;
@@ -31,6 +34,8 @@ struct settlement {
 	struct text original; /* as received, from its first byte */
 	uint64_t original_wanted;
 	unsigned read_failures;
+	struct list reporting; /* in its loop's, while reports are made */
+	bool is_signing;       /* order is open */
 	struct store_read_body read;
 	struct message *reports[STORE_REPORTS_MAX];
 	size_t reports_count, reports_signed;
@@ -40,7 +45,7 @@ struct settlement {
 	struct store_settle settle;
 	/* trying again */
 	struct alarm alarm;
-	bool has_alarm;
+	bool has_alarm, waits;
 	uint64_t retry_ms;
 	void (*again)(struct settlement *settlement);
 };
@@ -54,6 +59,10 @@ void settlement_retry(struct settlement *settlement,
 		      const char *what, const struct fault *fault);
 /* With the reports made so far. */
 void settlement_store(struct settlement *settlement);
+/* The reports come later. what NULL: with the next start, for nothing is
+ * wrong. */
+void settlement_put_off(struct settlement *settlement, const char *what,
+			const struct fault *fault);
 
 /* --- settlement_report.c --- */
 

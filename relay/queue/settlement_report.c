@@ -86,12 +86,12 @@ settlement_on_signed(struct signing_order *order, const struct fault *fault)
 			fault = &own;
 		}
 	}
+	settlement->is_signing = false;
 	pipeline_free(TAKE(settlement->pipeline));
 	if (fault != NULL)
-		settlement_retry(settlement, settlement_sign,
-				 "a report cannot be signed; the outcome "
-				 "waits",
-				 fault);
+		settlement_put_off(settlement,
+				   "a report cannot be signed; it is made later",
+				   fault);
 	else
 		report_signed(settlement);
 }
@@ -120,6 +120,7 @@ settlement_sign(struct settlement *settlement)
 		return;
 	}
 	settlement->order.done = settlement_on_signed;
+	settlement->is_signing = true;
 	signing_start(loop->signing, &settlement->order, signatures, count);
 }
 
@@ -162,6 +163,12 @@ report_add(struct settlement *settlement, const struct report_setup *setup)
 	message_unref(report);
 }
 
+static bool
+is_stopping(const struct settlement *settlement)
+{
+	return settlement->destination->home->is_stopping;
+}
+
 static void
 settlement_make(struct settlement *settlement)
 {
@@ -180,6 +187,10 @@ settlement_make(struct settlement *settlement)
 					       &options->delivery),
 	};
 
+	if (is_stopping(settlement)) {
+		settlement_put_off(settlement, NULL, NULL);
+		return;
+	}
 	if (notices->has_delay && notify_is_automatic(setup.original))
 		notify_withdraw(notices, settlement->delivery);
 	if (notices->sender_is_told)
@@ -225,7 +236,8 @@ settlement_on_read(struct store_read_body *read, const struct fault *fault)
 	struct settlement *settlement = read->private;
 
 	text_add(&settlement->original, text_slice(&read->bytes));
-	if (fault != NULL && original_may_come(settlement, fault)) {
+	if (fault != NULL && !is_stopping(settlement) &&
+	    original_may_come(settlement, fault)) {
 		settlement_retry(settlement, settlement_read,
 				 "the original for a report cannot be read",
 				 fault);
@@ -276,6 +288,12 @@ settlement_report(struct settlement *settlement)
 	struct schedule_loop *home = settlement->destination->home;
 
 	ASSERT(!settlement->has_place);
+	if (home->is_stopping) {
+		settlement_put_off(settlement, NULL, NULL);
+		return;
+	}
+	list_remove(&settlement->reporting);
+	list_add_last(&home->reporting, &settlement->reporting);
 	if (home->reports_count < home->reports_max)
 		report_begin(settlement);
 	else
@@ -302,4 +320,31 @@ settlement_report_drop(struct settlement *settlement)
 	next = list_take_first(&home->reports_waiting);
 	if (next != NULL)
 		report_begin(CONTAINER(next, struct settlement, waiting));
+}
+
+/* What is being read comes back soon, and then the same becomes of it. */
+void
+settlements_stop(struct schedule_loop *home)
+{
+	struct list *first;
+
+	/* First, so that no place that becomes free goes to one of them. */
+	while ((first = list_take_first(&home->reports_waiting)) != NULL)
+		settlement_put_off(CONTAINER(first, struct settlement, waiting),
+				   NULL, NULL);
+	LIST_EACH (item, &home->reporting) {
+		struct settlement *settlement =
+			CONTAINER(item, struct settlement, reporting);
+
+		if (settlement->is_signing) {
+			signing_cancel(&settlement->order);
+			settlement->is_signing = false;
+		} else if (settlement->waits) {
+			alarm_clear(&settlement->alarm);
+			settlement->waits = false;
+		} else {
+			continue;
+		}
+		settlement_put_off(settlement, NULL, NULL);
+	}
 }

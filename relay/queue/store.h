@@ -96,6 +96,8 @@ struct delivery_recipient {
 	/* set by the delivery for settling */
 	enum outcome outcome;
 	bool is_damage;        /* as in recipient_result */
+	bool is_report_owed;   /* the outcome is final, stored, and nobody has
+				  been told yet */
 };
 
 /* One message's recipients at one destination. */
@@ -115,6 +117,7 @@ struct delivery {
 	bool is_delay_told;         /* a report of the delay has been sent */
 	bool is_owed_attempt;       /* one more, however old it is: somebody
 				       has asked for it */
+	bool is_report_owed;        /* of some recipients; due_ms: for it */
 	void *lease;                /* the schedule's */
 };
 
@@ -152,8 +155,9 @@ void store_expect_no_more(struct store *store);
 #define STORE_REPORTS_MAX 2 /* the sender's, and a copy */
 struct store_settle {
 	/* With the outcome of each recipient set: DELIVERED and FAILED ones
-	 * go, DEFERRED ones stay with attempts and reply, due at due_ms. A
-	 * message without deliveries left goes whole. */
+	 * go, unless their report is owed; DEFERRED ones stay with attempts and
+	 * reply, due at due_ms. A message without deliveries left goes
+	 * whole. */
 	struct delivery *delivery;
 	uint64_t due_ms;            /* wall */
 	/* Reports to queue in the same transaction. */

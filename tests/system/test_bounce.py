@@ -2,10 +2,13 @@
 
 import email
 import email.policy
+import os
+import signal
 
 import pytest
 
 from harness import judge
+from harness.process import freeze, is_alive, wait_for
 from harness.smtp import message, submit
 
 ZONES = {"example.net": "@ IN MX 10 mx\nmx IN A 127.0.0.2",
@@ -66,6 +69,37 @@ def test_report(bouncing, keys):
     verdicts = judge.dkimpy(reports[0].data, judge.lookup_in(keys.records))
     ours = [verdict for verdict in verdicts if verdict.domain == "example.com"]
     assert len(ours) >= 2 and all(verdict.passed for verdict in ours[:2])
+
+
+def test_a_report_waits_for_the_signer_and_nothing_else_does(bouncing):
+    """The signer stands still, and the relay is stopped: over the restart the
+    one who has it does not get it again, and the report on the other comes."""
+    world = bouncing
+    family = {}
+
+    def refuse_and_freeze(address):
+        if address.startswith("bob"):
+            family.update(world.relay.family())
+            freeze(family["signer"])
+        return refuse_bob(address)
+
+    world.start(ZONES, {"replies": {"RCPT": refuse_and_freeze}})
+    submit(world.relay.port, message(),
+           recipients=["carol@example.net", "bob@example.net"])
+    world.relay.wait("bounced")
+    os.kill(family["supervisor"], signal.SIGTERM)
+    wait_for(lambda: not is_alive(family["relay"]), 20, "the relay to stop")
+    os.kill(family["signer"], signal.SIGCONT)
+    world.relay.stop()
+    world.relay.start()
+    reports = [one for one in world.receiver.wait_deliveries(2)
+               if one.sender == ""]
+    assert len(reports) == 1 and b"no such user" in reports[0].data
+    world.relay.wait("delivered", to="alice@example.com")
+    world.relay.stop()
+    assert [one.recipients for one in world.receiver.deliveries] == \
+        [["carol@example.net"], ["alice@example.com"]]
+    assert len(world.relay.named("bounced")) == 1
 
 
 def test_one_report_for_one_transaction(bouncing):

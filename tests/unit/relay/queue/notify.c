@@ -94,6 +94,24 @@ Test(notify, the_sender)
 	}
 }
 
+/* A report that was put off: the next hop was not told, and has no result any
+ * more. */
+Test(notify, what_is_owed)
+{
+	struct delivery_options options = {.delay_warning_ms = 4 * HOUR};
+	struct notify_row row = {.outcome = OUTCOME_DELIVERED,
+				 .notify = NOTIFY_SUCCESS};
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_make("from@example.org", &row);
+	struct notices notices;
+
+	notify_decide(&notices, delivery, NULL, &options, 0);
+	cr_expect_eq(notices.sender[0], NOTICE_NONE);
+	delivery->recipients[0].is_report_owed = true;
+	notify_decide(&notices, delivery, NULL, &options, 0);
+	cr_expect_eq(notices.sender[0], NOTICE_RELAYED);
+}
+
 /* Nobody is told of what has no sender, or of what told somebody. */
 Test(notify, nobody)
 {

@@ -176,6 +176,67 @@ Test(record, delivery_and_back)
 	cr_expect_eq(back->recipients[1].index, 2);
 }
 
+/* What has become of those whose report is owed stays; the others go, unless
+ * they are to be tried again. */
+Test(record, delivery_whose_report_is_owed)
+{
+	static const struct {
+		enum outcome outcome;
+		bool is_owed, is_damage;
+	} rows[] = {
+		{OUTCOME_DELIVERED, false, false},
+		{OUTCOME_DELIVERED, true, false},
+		{OUTCOME_FAILED, true, false},
+		{OUTCOME_FAILED, false, false},
+		{OUTCOME_FAILED, true, true},
+		{OUTCOME_DEFERRED, false, false},
+	};
+	static const unsigned stay[] = {1, 2, 4, 5};
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org",
+			     "0@x.example 1@x.example 2@x.example 3@x.example "
+			     "4@x.example 5@x.example", 10);
+	struct delivery_recipient states[COUNT(rows)];
+	struct delivery delivery = {.message = message,
+				    .destination = SLICE("x.example"),
+				    .recipients = states,
+				    .recipients_count = COUNT(rows),
+				    .is_report_owed = true};
+	CLEAN(delivery_free_clean) struct delivery *back =
+		memory_new(sizeof(*back));
+	CLEAN(text_done) struct text record = {0};
+
+	for (unsigned i = 0; i < COUNT(rows); i++)
+		states[i] = (struct delivery_recipient){
+			.index = i,
+			.number = i,
+			.attempts = i + 1,
+			.outcome = rows[i].outcome,
+			.is_report_owed = rows[i].is_owed,
+			.is_damage = rows[i].is_damage,
+			.status = SLICE("5.1.1"),
+		};
+	record = delivery_record(&delivery, 99);
+	back->message = message_ref(message);
+	cr_assert(record_delivery_read(SLICE("x.example"), text_slice(&record),
+				       back, NULL));
+	cr_expect(back->is_report_owed);
+	cr_assert_eq(back->recipients_count, COUNT(stay));
+	for (size_t i = 0; i < COUNT(stay); i++) {
+		const struct delivery_recipient *state = &back->recipients[i];
+		unsigned number = stay[i];
+
+		cr_expect_eq(state->number, number);
+		cr_expect_eq(state->attempts, number + 1);
+		cr_expect_eq(state->is_report_owed, rows[number].is_owed);
+		cr_expect_eq(state->is_damage, rows[number].is_damage);
+		cr_expect_eq(state->outcome, rows[number].is_owed
+						     ? rows[number].outcome
+						     : OUTCOME_NONE);
+		cr_expect(slice_eq(state->status, SLICE("5.1.1")));
+	}
+}
+
 /* What a lease keeps of a message for a thousand. */
 Test(record, delivery_with_its_own_recipients)
 {

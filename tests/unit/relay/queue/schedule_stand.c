@@ -167,6 +167,24 @@ signer_hears(void)
 	uv_mutex_unlock(&mutex);
 }
 
+void
+signing_cancel(struct signing_order *order)
+{
+	struct fake_answer **at = &unanswered;
+
+	uv_mutex_lock(&mutex);
+	while (*at != NULL && (*at)->order != order)
+		at = &(*at)->next;
+	cr_expect_neq(*at, NULL);
+	if (*at != NULL) {
+		struct fake_answer *answer = *at;
+
+		*at = answer->next;
+		free(answer);
+	}
+	uv_mutex_unlock(&mutex);
+}
+
 /* --- delivery, as a fake --- */
 
 struct store *store;
@@ -339,6 +357,7 @@ begin_schedule(void)
 	cr_assert(schedule_new(store, loops, LOOPS, on_due, on_gone, on_hurry,
 			       &schedule, &fault),
 		  "%s", fault.text);
+	schedule->report_retry_ms = 200;
 }
 
 static void
@@ -427,10 +446,18 @@ stopped(void)
 }
 
 void
-stop_all(void)
+stop_schedule(void)
 {
+	if (has_stopped)
+		return;
 	schedule_stop(schedule, &main_loop, on_stopped, NULL);
 	cr_expect(wait_for(stopped), "the schedule does not stop");
+}
+
+void
+stop_all(void)
+{
+	stop_schedule();
 	for (unsigned i = 0; i <= LOOPS; i++) {
 		struct loop *loop = i < LOOPS ? &loops[i] : &main_loop;
 

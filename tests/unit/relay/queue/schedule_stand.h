@@ -80,6 +80,8 @@ void on_stopped(void *owner);
 /* Waits until is_there(), with the mutex held; false: it took too long. */
 bool wait_for(bool (*is_there)(void));
 bool stopped(void);
+/* stop_all() does too. */
+void stop_schedule(void);
 void stop_all(void);
 struct message_id put(const char *from, const char *to, bool is_handed_over);
 bool wait_attempts(unsigned count);

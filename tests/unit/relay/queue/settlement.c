@@ -1,4 +1,5 @@
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tests/unit/relay/queue/schedule_stand.h"
 
@@ -297,6 +298,94 @@ Test(settlement, the_settlement_waits_for_the_signer, .init = begin,
 	cr_expect(wait_gone(2));
 	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
 	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+}
+
+static struct recipient_result
+good_and_bad(const struct delivery *delivery, size_t recipient)
+{
+	if (delivery->message->is_report || recipient == 0)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	return result(OUTCOME_FAILED, "550 5.1.1 no such user");
+}
+
+static bool
+is_put_off(void)
+{
+	return fake_log_count("settle ", "no signer") > 0;
+}
+
+/* Of what the relay would find at x.example after a crash now. */
+static unsigned
+stored_recipients(struct delivery_recipient *first_out)
+{
+	struct list deliveries, *item;
+	unsigned count = 0;
+
+	list_init(&deliveries);
+	cr_assert(due_wait(store, &main_loop, "x.example", UINT64_MAX, 10,
+			   &deliveries, NULL, NULL));
+	while ((item = list_take_first(&deliveries)) != NULL) {
+		struct delivery *delivery =
+			CONTAINER(item, struct delivery, link);
+
+		count += (unsigned)delivery->recipients_count;
+		if (first_out != NULL)
+			*first_out = delivery->recipients[0];
+		delivery_free(delivery);
+	}
+	return count;
+}
+
+/* Nobody gets it twice because of a report for somebody else, nor is anything
+ * said to have failed twice. */
+Test(settlement, what_was_delivered_does_not_wait_for_the_signer,
+     .init = begin, .fini = stop_all)
+{
+	struct delivery_recipient left = {0};
+
+	begin_schedule();
+	schedule->report_retry_ms = SECOND;
+	run_loops();
+	decide = good_and_bad;
+	signatures_wanted = 1;
+	signing_failures = 2;
+	put("from@example.org", "good@x.example bad@x.example", true);
+	cr_assert(wait_for(is_put_off));
+	for (unsigned i = 0; i < 500 && stored_recipients(&left) != 1; i++)
+		usleep(1000);
+	cr_expect_eq(left.number, 1);
+	cr_expect_eq(left.outcome, OUTCOME_FAILED);
+	cr_expect(left.is_report_owed);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(stored_recipients(NULL), 0);
+	/* The message's, and the report's. */
+	cr_expect_eq(attempts_count, 2, "%u", attempts_count);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=good@x.example"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 2);
+}
+
+static bool
+hangs(void)
+{
+	return unanswered_count > 0;
+}
+
+/* A stop does not wait for a signer that hangs, and forgets nothing. */
+Test(settlement, a_stop_stores_what_waits_for_the_signer, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	is_signer_deaf = true;
+	run_loops();
+	decide = good_and_bad;
+	signatures_wanted = 1;
+	put("from@example.org", "good@x.example bad@x.example", true);
+	cr_assert(wait_for(hangs));
+	cr_expect_eq(stored_recipients(NULL), 2);
+	stop_schedule();
+	cr_expect_eq(stored_recipients(NULL), 1);
 }
 
 /* A report whose signature does not verify is signed again. */
