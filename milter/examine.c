@@ -43,7 +43,7 @@ run_end_of_header(void *owner)
 
 	examination->adds_date = prepare_adds_date(&run->facts, options);
 	examination->adds_message_id =
-	        prepare_adds_message_id(&run->facts, options);
+		prepare_adds_message_id(&run->facts, options);
 	if (examination->adds_date)
 		pipeline_header(run->pipeline, SLICE("Date: x"));
 	if (examination->adds_message_id)
@@ -60,17 +60,17 @@ run_body(void *owner, struct slice bytes)
 
 static void
 run_init(struct run *run, const struct examine_setup *setup,
-         struct examination *examination, size_t max_header_size)
+	 struct examination *examination, size_t max_header_size)
 {
 	*run = (struct run){
-	        .setup = setup,
-	        .examination = examination,
-	        .mends = examination->has_bare_line_end && setup->may_normalize,
-	        .pipeline = pipeline_new(setup->policy, setup->time_s),
-	        .feeder = {.owner = run,
-	                   .field = run_field,
-	                   .end_of_header = run_end_of_header,
-	                   .body = run_body},
+		.setup = setup,
+		.examination = examination,
+		.mends = examination->has_bare_line_end && setup->may_normalize,
+		.pipeline = pipeline_new(setup->policy, setup->time_s),
+		.feeder = {.owner = run,
+			   .field = run_field,
+			   .end_of_header = run_end_of_header,
+			   .body = run_body},
 	};
 	newline_init(&run->newline);
 	feeder_init(&run->feeder, max_header_size);
@@ -121,7 +121,7 @@ run_take(void *owner, struct slice bytes, struct fault *fault)
 	text_clear(&run->mended);
 	newline_feed(&run->newline, bytes, &run->mended);
 	return run_feed(run, run->mends ? text_slice(&run->mended) : bytes,
-	                fault);
+			fault);
 }
 
 /* SMTP has no message whose last line does not end. */
@@ -137,7 +137,7 @@ run_over(struct run *run, struct input *input, struct fault *fault)
 /* What is too large is not read to its end, which may be far. */
 static bool
 read_all(const struct examine_setup *setup, struct input *input,
-         struct examination *examination, struct fault *fault)
+	 struct examination *examination, struct fault *fault)
 {
 	struct prepare_bytes *seen = &examination->bytes;
 	bool ends_in_cr = false;
@@ -195,10 +195,10 @@ pass_first(struct run *run, struct input *input, struct fault *fault)
 	examination->facts = run->facts;
 	run->facts = (struct prepare_facts){0};
 	examination->is_too_large =
-	        examination->size > run->setup->max_message_size;
+		examination->size > run->setup->max_message_size;
 	examination->problem =
-	        prepare_judge(&examination->facts, bytes, run->setup->prepare,
-	                      run->setup->max_hops);
+		prepare_judge(&examination->facts, bytes, run->setup->prepare,
+			      run->setup->max_hops);
 	return true;
 }
 
@@ -238,8 +238,8 @@ pass_look(struct run *run, struct input *input, struct fault *fault)
 		return false;
 	examination->report = *repair_decide(run->repair);
 	examination->outcome =
-	        prepare_settle(&examination->needs, &examination->report,
-	                       &examination->remarks);
+		prepare_settle(&examination->needs, &examination->report,
+			       &examination->remarks);
 	return true;
 }
 
@@ -263,17 +263,17 @@ pass_write(struct run *run, struct input *input, struct fault *fault)
 
 static bool
 prepare(const struct examine_setup *setup, struct input *input,
-        struct examination *examination, struct fault *fault)
+	struct examination *examination, struct fault *fault)
 {
 	CLEAN(repair_free_clean) struct repair *repair = NULL;
 	struct run run;
 	bool is_done;
 
 	examination->needs =
-	        prepare_needs(&examination->facts, &examination->bytes,
-	                      setup->prepare, &examination->remarks);
+		prepare_needs(&examination->facts, &examination->bytes,
+			      setup->prepare, &examination->remarks);
 	prepare_strip(examination->decision, &examination->facts,
-	              &examination->arena, &examination->needs);
+		      &examination->arena, &examination->needs);
 	if (!prepare_is_due(&examination->needs))
 		return true;
 	repair = repair_new(&examination->needs, setup->max_header_size);
@@ -281,15 +281,15 @@ prepare(const struct examine_setup *setup, struct input *input,
 	run_init(&run, setup, examination, 2 * setup->max_header_size + 1024);
 	run.repair = repair;
 	is_done = pass_look(&run, input, fault) &&
-	          (examination->outcome != PREPARE_WRITE ||
-	           pass_write(&run, input, fault));
+		  (examination->outcome != PREPARE_WRITE ||
+		   pass_write(&run, input, fault));
 	run_done(&run);
 	return is_done;
 }
 
 bool
 examine(const struct examine_setup *setup, struct input *input,
-        struct examination *out, struct fault *fault)
+	struct examination *out, struct fault *fault)
 {
 	struct run run;
 	bool is_read;

@@ -33,7 +33,7 @@ struct examination {
 	const struct decision *decision;
 
 	uint64_t size;          /* as it came, with CRLF line ends; of one that
-	                           is too large what was read */
+				   is too large what was read */
 	bool has_bare_line_end; /* as it came */
 	struct prepare_bytes bytes;
 	struct prepare_facts facts;
@@ -56,7 +56,7 @@ struct examination {
 
 /* LIMIT: the header is too large; what was seen before that is in *out. */
 bool examine(const struct examine_setup *setup, struct input *input,
-             struct examination *out, struct fault *fault) MUST_USE;
+	     struct examination *out, struct fault *fault) MUST_USE;
 void examination_done(struct examination *examination);
 
 #endif

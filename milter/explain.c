@@ -14,10 +14,10 @@ static const struct domain_options *
 options_of(const struct explain *explain, const struct keyring_domain *section)
 {
 	const struct keyring *keyring =
-	        policy_keyring(pipeline_policy(explain->examination->pipeline));
+		policy_keyring(pipeline_policy(explain->examination->pipeline));
 
 	return &explain->options->keys
-	                .domains[section - keyring_domain_at(keyring, 0)];
+			.domains[section - keyring_domain_at(keyring, 0)];
 }
 
 static void
@@ -37,7 +37,7 @@ author_write(const struct explain *explain, struct text *out)
 
 	if (author.len > 0)
 		text_addf(out, "The author's domain, in From, is %.*s.\n",
-		          SLICE_ARG(author));
+			  SLICE_ARG(author));
 	else
 		text_add_string(out, "No author's domain was found.\n");
 }
@@ -51,7 +51,7 @@ section_write(const struct explain *explain, struct text *out)
 	if (section == NULL) {
 		if (decision->author_domain.len > 0)
 			text_add_string(out, "No section of the configuration "
-			                     "matches it.\n");
+					     "matches it.\n");
 		return;
 	}
 	text_add_string(out, "The section ");
@@ -59,12 +59,12 @@ section_write(const struct explain *explain, struct text *out)
 	text_add_string(out, " matches: ");
 	if (section->is_default)
 		text_add_string(out, "it is for every domain without a "
-		                     "section of its own");
+				     "section of its own");
 	else if (slice_eq_nocase(section->name, decision->author_domain))
 		text_add_string(out, "it is that domain's own");
 	else
 		text_add_string(out, "it is the closest domain above, and has "
-		                     "subdomains = true");
+				     "subdomains = true");
 	text_add_string(out, ".\n");
 }
 
@@ -72,7 +72,7 @@ section_write(const struct explain *explain, struct text *out)
 
 static bool
 is_signer(const struct decision *decision,
-          const struct keyring_selector *selector)
+	  const struct keyring_selector *selector)
 {
 	for (size_t i = 0; i < decision->signers_count; i++)
 		if (decision->signers[i].selector == selector)
@@ -85,13 +85,13 @@ patterns_write(const struct keyring_selector *selector, struct text *out)
 {
 	for (size_t i = 0; i < selector->from_count; i++)
 		text_addf(out, "%s\"%.*s\"", i > 0 ? ", " : "",
-		          SLICE_ARG(selector->from[i]));
+			  SLICE_ARG(selector->from[i]));
 }
 
 /* Why an active selector does not sign. */
 static void
 passed_over_write(const struct explain *explain,
-                  const struct keyring_selector *selector, struct text *out)
+		  const struct keyring_selector *selector, struct text *out)
 {
 	if (decision_of(explain)->verdict != VERDICT_SIGN ||
 	    decision_of(explain)->senders_count > 0) {
@@ -101,30 +101,30 @@ passed_over_write(const struct explain *explain,
 		patterns_write(selector, out);
 	} else {
 		text_add_string(out, "does not sign: another selector names "
-		                     "this sender");
+				     "this sender");
 	}
 }
 
 static void
 selector_write(const struct explain *explain,
-               const struct keyring_selector *selector, struct text *out)
+	       const struct keyring_selector *selector, struct text *out)
 {
 	const struct decision *decision = decision_of(explain);
 
 	text_addf(out, "  selector \"%.*s\": %s", SLICE_ARG(selector->name),
-	          selector_state_name(selector->state));
+		  selector_state_name(selector->state));
 	if (selector->key != NULL)
 		text_addf(
-		        out, ", %s with %u bits",
-		        key_algorithm_name(key_public_algorithm(selector->key)),
-		        key_public_bits(selector->key));
+			out, ", %s with %u bits",
+			key_algorithm_name(key_public_algorithm(selector->key)),
+			key_public_bits(selector->key));
 	text_add_string(out, ", ");
 	switch (selector->state) {
 	case SELECTOR_ACTIVE:
 		if (!is_signer(decision, selector)) {
 			passed_over_write(explain, selector, out);
 		} else if (selector->from_count > 0 &&
-		           decision->senders_count == 0) {
+			   decision->senders_count == 0) {
 			text_add_string(out, "signs: it names this sender, ");
 			patterns_write(selector, out);
 		} else {
@@ -133,11 +133,11 @@ selector_write(const struct explain *explain,
 		break;
 	case SELECTOR_PUBLISH:
 		text_add_string(out, "does not sign: it is only published "
-		                     "until it becomes active");
+				     "until it becomes active");
 		break;
 	case SELECTOR_RETIRED:
 		text_add_string(out, "does not sign: it stays published for "
-		                     "mail that it has signed");
+				     "mail that it has signed");
 		break;
 	}
 	text_add_string(out, "\n");
@@ -145,7 +145,7 @@ selector_write(const struct explain *explain,
 
 static void
 selectors_write(const struct explain *explain,
-                const struct keyring_domain *section, struct text *out)
+		const struct keyring_domain *section, struct text *out)
 {
 	for (size_t i = 0; i < section->selectors_count; i++)
 		selector_write(explain, &section->selectors[i], out);
@@ -156,7 +156,7 @@ static void
 others_write(const struct explain *explain, struct text *out)
 {
 	const struct policy *policy =
-	        pipeline_policy(explain->examination->pipeline);
+		pipeline_policy(explain->examination->pipeline);
 	const struct keyring_domain *const *others;
 	size_t count;
 
@@ -174,7 +174,7 @@ others_write(const struct explain *explain, struct text *out)
 /* Each section once, with those of its selectors that are named. */
 static void
 target_write(const struct explain *explain, const struct sender *sender,
-             size_t i, struct text *out)
+	     size_t i, struct text *out)
 {
 	const struct sender_target *target = &sender->targets[i];
 
@@ -191,10 +191,10 @@ target_write(const struct explain *explain, const struct sender *sender,
 
 static void
 sender_write(const struct explain *explain, const struct sender *sender,
-             struct text *out)
+	     struct text *out)
 {
 	text_addf(out, "The section sender \"%.*s\"",
-	          SLICE_ARG(sender->pattern));
+		  SLICE_ARG(sender->pattern));
 	if (sender->file != NULL)
 		text_addf(out, " (%s:%u)", sender->file, sender->line);
 	text_add_string(out, " matches the author's address, and decides.\n");
@@ -209,7 +209,7 @@ senders_write(const struct explain *explain, struct text *out)
 {
 	const struct decision *decision = decision_of(explain);
 	const struct policy *policy =
-	        pipeline_policy(explain->examination->pipeline);
+		pipeline_policy(explain->examination->pipeline);
 	size_t count = policy_senders(policy)->count;
 
 	for (size_t i = 0; i < decision->senders_count; i++)
@@ -217,7 +217,7 @@ senders_write(const struct explain *explain, struct text *out)
 	if (decision->senders_count == 0 && !decision->senders_differ &&
 	    count > 0 && decision->author_domain.len > 0)
 		text_addf(out, "None of the %zu sender sections matches.\n",
-		          count);
+			  count);
 }
 
 /* ---- the signatures ---- */
@@ -233,11 +233,11 @@ time_write(uint64_t seconds, struct text *out)
 
 static void
 names_write(const struct explain *explain, const struct policy_rules *rules,
-            struct text *out)
+	    struct text *out)
 {
 	size_t count, column = 6;
 	const struct slice *names =
-	        pipeline_names(explain->examination->pipeline, rules, &count);
+		pipeline_names(explain->examination->pipeline, rules, &count);
 
 	text_add_string(out, "    h=");
 	for (size_t i = 0; i < count; i++) {
@@ -246,26 +246,26 @@ names_write(const struct explain *explain, const struct policy_rules *rules,
 			column = 6;
 		}
 		text_addf(out, "%.*s%s", SLICE_ARG(names[i]),
-		          i + 1 < count ? ":" : "\n");
+			  i + 1 < count ? ":" : "\n");
 		column += names[i].len + 1;
 	}
 }
 
 static void
 signer_write(const struct explain *explain, const struct policy_signer *signer,
-             struct text *out)
+	     struct text *out)
 {
 	const struct policy_rules *rules = signer->rules;
 
 	text_add_string(out, "  DKIM-Signature:");
 	if (signer->selector->key != NULL)
 		text_addf(out, " a=%s",
-		          key_algorithm_name(
-		                  key_public_algorithm(signer->selector->key)));
+			  key_algorithm_name(
+				  key_public_algorithm(signer->selector->key)));
 	text_addf(out, " c=%s/%s d=%.*s s=%.*s",
-	          canon_name(rules->header_canon),
-	          canon_name(rules->body_canon), SLICE_ARG(signer->domain),
-	          SLICE_ARG(signer->selector->name));
+		  canon_name(rules->header_canon),
+		  canon_name(rules->body_canon), SLICE_ARG(signer->domain),
+		  SLICE_ARG(signer->selector->name));
 	if (signer->identity.len > 0)
 		text_addf(out, " i=%.*s", SLICE_ARG(signer->identity));
 	text_add_string(out, "\n");
@@ -273,8 +273,8 @@ signer_write(const struct explain *explain, const struct policy_signer *signer,
 	if (rules->expire_s > 0) {
 		text_add_string(out, "    signed now, it expires (x=) on ");
 		time_write(pipeline_time(explain->examination->pipeline) +
-		                   rules->expire_s,
-		           out);
+				   rules->expire_s,
+			   out);
 		text_add_string(out, "\n");
 	} else {
 		text_add_string(out, "    it does not expire (no x=)\n");
@@ -287,18 +287,18 @@ signers_write(const struct explain *explain, struct text *out)
 	const struct decision *decision = decision_of(explain);
 
 	text_addf(out, "%zu signature%s would be put on top:\n",
-	          decision->signers_count,
-	          decision->signers_count == 1 ? "" : "s");
+		  decision->signers_count,
+		  decision->signers_count == 1 ? "" : "s");
 	for (size_t i = 0; i < decision->signers_count; i++)
 		signer_write(explain, &decision->signers[i], out);
 	if (decision->signed_by.len > 0)
 		text_addf(out, "It carries a signature of %.*s already: %s.\n",
-		          SLICE_ARG(decision->signed_by),
-		          decision->strips
-		                  ? "such ones are taken away "
-		                    "(signing.existing = \"strip\")"
-		                  : "that one stays (signing.existing = "
-		                    "\"keep\")");
+			  SLICE_ARG(decision->signed_by),
+			  decision->strips
+				  ? "such ones are taken away "
+				    "(signing.existing = \"strip\")"
+				  : "that one stays (signing.existing = "
+				    "\"keep\")");
 }
 
 /* ---- the end ---- */
@@ -318,7 +318,7 @@ verdict_write(const struct explain *explain, struct text *out)
 		break;
 	case VERDICT_REJECT:
 		text_add_string(out, "Refused, since signing.unsigned = "
-		                     "\"reject\": ");
+				     "\"reject\": ");
 		break;
 	}
 	text_add(out, decision->reason);
@@ -367,9 +367,9 @@ decision_write(const struct explain *explain, bool is_refused, struct text *out)
 	if (decision->verdict == VERDICT_SIGN &&
 	    explain->keys_fault->kind != FAULT_NONE)
 		text_addf(out,
-		          "But the keys cannot be loaded, and until then such "
-		          "mail waits (451): %s\n",
-		          explain->keys_fault->text);
+			  "But the keys cannot be loaded, and until then such "
+			  "mail waits (451): %s\n",
+			  explain->keys_fault->text);
 }
 
 bool
@@ -382,7 +382,7 @@ explain_write(const struct explain *explain, struct text *out)
 		decision_write(explain, is_refused, &text);
 	if (is_refused)
 		text_addf(&text, "But the relay refuses it: %s.\n",
-		          text_string(&refusal));
+			  text_string(&refusal));
 	plain_make(&text);
 	text_add(out, text_slice(&text));
 	return !is_refused;

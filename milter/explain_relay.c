@@ -7,7 +7,7 @@
 /* The listeners that mend line ends, or those that do not. */
 static size_t
 listeners_write(const struct milter_options *options, bool normalizes,
-                struct text *out)
+		struct text *out)
 {
 	size_t count = 0;
 
@@ -16,7 +16,7 @@ listeners_write(const struct milter_options *options, bool normalizes,
 
 		if (listener->normalizes == normalizes)
 			text_addf(out, "%s\"%.*s\"", count++ > 0 ? ", " : " ",
-			          SLICE_ARG(listener->name));
+				  SLICE_ARG(listener->name));
 	}
 	return count;
 }
@@ -31,7 +31,7 @@ line_ends_write(const struct explain *explain, struct text *out)
 	if (!explain->examination->mends_newlines)
 		return;
 	text_add_string(out, "It has a CR or LF that is no CRLF: made CRLF by "
-	                     "the listener");
+			     "the listener");
 	listeners_write(explain->options, true, out);
 	text_add_string(out, " (bare_newlines = \"normalize\")");
 	count = listeners_write(explain->options, false, &refusing);
@@ -46,10 +46,10 @@ static void
 changes_write(const struct examination *examination, struct text *out)
 {
 	const struct prepare_changes changes = {
-	        .repaired = &examination->report,
-	        .mends_newlines = examination->mends_newlines,
-	        .adds_date = examination->adds_date,
-	        .adds_message_id = examination->adds_message_id,
+		.repaired = &examination->report,
+		.mends_newlines = examination->mends_newlines,
+		.adds_date = examination->adds_date,
+		.adds_message_id = examination->adds_message_id,
 	};
 	const char *words;
 	size_t next = 0, count = 0;
@@ -57,7 +57,7 @@ changes_write(const struct examination *examination, struct text *out)
 	while ((words = prepare_changed(&changes, &next)) != NULL) {
 		if (count++ == 0)
 			text_add_string(out, "The relay would change it before "
-			                     "it is signed:\n");
+					     "it is signed:\n");
 		text_addf(out, "  %s\n", words);
 	}
 	if (count == 0)
@@ -78,7 +78,7 @@ parts_write(const struct examination *examination, struct text *out)
 	text_add(out, text_slice(&examination->parts));
 	if (examination->parts_count > EXAMINE_PARTS_MAX)
 		text_addf(out, "    and so on, %zu in all\n",
-		          examination->parts_count);
+			  examination->parts_count);
 }
 
 /* ---- what is left ---- */
@@ -97,7 +97,7 @@ remarks_write(const struct examination *examination, struct text *out)
 
 static const char *
 absence_of(const struct examination *examination, const char *name, bool is_set,
-           const char *option)
+	   const char *option)
 {
 	if (is_set && prepare_is_locked(&examination->facts, name))
 		return "a signature covers that it is not there";
@@ -115,28 +115,28 @@ left_write(const struct explain *explain, struct text *out)
 		bool is_so;
 		const char *what, *why;
 	} rows[] = {
-	        {bytes->has_long_line && options->long_lines == LONG_LINES_KEEP,
-	         "lines over 998 octets stay, which hosts on the way may break",
-	         "prepare.long_lines = \"keep\""},
-	        {examination->leaves_8bit &&
-	                 options->eight_bit == EIGHT_BIT_KEEP,
-	         "8-bit text stays",
-	         "prepare.eight_bit = \"keep\" (for a host without 8BITMIME, "
-	         "delivery.without_8bitmime)"},
-	        {bytes->has_8bit && !facts->has_version &&
-	                 !options->add_mime_version,
-	         "8-bit text stays without MIME-Version",
-	         "prepare.add_mime_version = false"},
-	        {facts->has_bcc && !options->remove_bcc, "Bcc stays",
-	         "prepare.remove_bcc = false"},
-	        {!facts->has_date && !examination->adds_date,
-	         "Date stays missing",
-	         absence_of(examination, "Date", options->add_date,
-	                    "prepare.add_date = false")},
-	        {!facts->has_message_id && !examination->adds_message_id,
-	         "Message-ID stays missing",
-	         absence_of(examination, "Message-ID", options->add_message_id,
-	                    "prepare.add_message_id = false")},
+		{bytes->has_long_line && options->long_lines == LONG_LINES_KEEP,
+		 "lines over 998 octets stay, which hosts on the way may break",
+		 "prepare.long_lines = \"keep\""},
+		{examination->leaves_8bit &&
+			 options->eight_bit == EIGHT_BIT_KEEP,
+		 "8-bit text stays",
+		 "prepare.eight_bit = \"keep\" (for a host without 8BITMIME, "
+		 "delivery.without_8bitmime)"},
+		{bytes->has_8bit && !facts->has_version &&
+			 !options->add_mime_version,
+		 "8-bit text stays without MIME-Version",
+		 "prepare.add_mime_version = false"},
+		{facts->has_bcc && !options->remove_bcc, "Bcc stays",
+		 "prepare.remove_bcc = false"},
+		{!facts->has_date && !examination->adds_date,
+		 "Date stays missing",
+		 absence_of(examination, "Date", options->add_date,
+			    "prepare.add_date = false")},
+		{!facts->has_message_id && !examination->adds_message_id,
+		 "Message-ID stays missing",
+		 absence_of(examination, "Message-ID", options->add_message_id,
+			    "prepare.add_message_id = false")},
 	};
 
 	remarks_write(examination, out);
@@ -156,7 +156,7 @@ explain_changes_write(const struct explain *explain, struct text *out)
 	left_write(explain, &left);
 	if (left.len > 0)
 		text_addf(out, "It would leave as it is:\n%s",
-		          text_string(&left));
+			  text_string(&left));
 }
 
 /* ---- another identity ---- */
@@ -164,7 +164,7 @@ explain_changes_write(const struct explain *explain, struct text *out)
 /* The fields, indented; then who signs them. */
 static void
 rewritten_write(const struct rewrite *rewrite, const struct text *fields,
-                struct text *out)
+		struct text *out)
 {
 	CLEAN(arena_done) struct arena arena = {0};
 	struct slice rest = text_slice(fields), field, name, value = SLICE_NONE;
@@ -178,20 +178,20 @@ rewritten_write(const struct rewrite *rewrite, const struct text *fields,
 			value = SLICE_NONE;
 		while (slice_split(&whole, '\n', &line))
 			text_addf(out, "  %.*s\n",
-			          SLICE_ARG(slice_trim(line)));
+				  SLICE_ARG(slice_trim(line)));
 	}
 	policy_decide(
-	        rewrite->policy,
-	        &(struct header_facts){.from_count = 1, .from = value}, &arena,
-	        &decision);
+		rewrite->policy,
+		&(struct header_facts){.from_count = 1, .from = value}, &arena,
+		&decision);
 	text_addf(out, "  and %s: %.*s.\n",
-	          decision.verdict == VERDICT_SIGN ? "signed" : "not signed",
-	          SLICE_ARG(decision.reason));
+		  decision.verdict == VERDICT_SIGN ? "signed" : "not signed",
+		  SLICE_ARG(decision.reason));
 }
 
 static void
 rewriter_write(const struct explain *explain,
-               const struct milter_rewriter *rewriter, struct text *out)
+	       const struct milter_rewriter *rewriter, struct text *out)
 {
 	const struct rewrite_facts *facts = &explain->examination->writer;
 	CLEAN(text_done) struct text fields = {0};
@@ -200,21 +200,21 @@ rewriter_write(const struct explain *explain,
 
 	rewrite.policy = pipeline_policy(explain->examination->pipeline);
 	text_addf(out, "The %s \"%.*s\" ", rewriter->what,
-	          SLICE_ARG(rewriter->name));
+		  SLICE_ARG(rewriter->name));
 	switch (rewrite_decide(&rewrite, facts, false, &fields, &report)) {
 	case REWRITE_NOTHING:
 		text_add_string(out, "would leave its From as it is.\n");
 		break;
 	case REWRITE_KEPT_SIGNED:
 		text_add_string(out, "would rewrite its From, but the message "
-		                     "carries a signature.\n");
+				     "carries a signature.\n");
 		break;
 	case REWRITE_KEPT_REPORT:
 	case REWRITE_DONE:
 		text_addf(out, "would rewrite its From (rewrite_from)%s:\n",
-		          facts->is_report
-		                  ? ", unless it comes with the null sender"
-		                  : "");
+			  facts->is_report
+				  ? ", unless it comes with the null sender"
+				  : "");
 		rewritten_write(&rewrite, &fields, out);
 		if (report.removes_sender)
 			text_add_string(out, "  Sender removed\n");
@@ -243,20 +243,20 @@ problem_write(const struct explain *explain, struct text *out)
 		return false;
 	case PREPARE_BARE_LINE_END:
 		text_add_string(out, "it has a bare CR or LF, and no listener "
-		                     "has bare_newlines = \"normalize\"");
+				     "has bare_newlines = \"normalize\"");
 		return true;
 	case PREPARE_NUL:
 		text_add_string(out, "it has a NUL");
 		return true;
 	case PREPARE_HOPS:
 		text_addf(out,
-		          "it has %llu Received fields, over "
-		          "limits.max_hops",
-		          (unsigned long long)examination->facts.hops);
+			  "it has %llu Received fields, over "
+			  "limits.max_hops",
+			  (unsigned long long)examination->facts.hops);
 		return true;
 	case PREPARE_LONG_LINE:
 		text_add_string(out, "it has a line over 998 octets, and "
-		                     "prepare.long_lines = \"reject\"");
+				     "prepare.long_lines = \"reject\"");
 		return true;
 	}
 	return false;
@@ -271,12 +271,12 @@ explain_refusal_write(const struct explain *explain, struct text *out)
 		text_add_string(out, explain->header_fault->text);
 	} else if (examination->is_too_large) {
 		text_addf(out,
-		          "it is over limits.max_message_size, %llu octets",
-		          (unsigned long long)
-		                  explain->options->max_message_size);
+			  "it is over limits.max_message_size, %llu octets",
+			  (unsigned long long)
+				  explain->options->max_message_size);
 	} else if (examination->outcome == PREPARE_REFUSE) {
 		text_add_string(out, "a header line over 998 octets cannot be "
-		                     "folded");
+				     "folded");
 	} else {
 		return problem_write(explain, out);
 	}

@@ -24,8 +24,8 @@ feeder_header(struct feeder *feeder, struct slice *piece, struct fault *fault)
 			return true;
 		case HEADER_TOO_LARGE:
 			return fault_set(fault, FAULT_LIMIT,
-			                 "the header is larger than %zu bytes",
-			                 feeder->header.size_max);
+					 "the header is larger than %zu bytes",
+					 feeder->header.size_max);
 		}
 	}
 }
@@ -35,7 +35,7 @@ feeder_init(struct feeder *feeder, size_t header_max)
 {
 	feeder->in_body = false;
 	header_reader_init(&feeder->header,
-	                   header_max != 0 ? header_max : HEADER_SIZE_DEFAULT);
+			   header_max != 0 ? header_max : HEADER_SIZE_DEFAULT);
 }
 
 void
@@ -68,7 +68,7 @@ feeder_finish(struct feeder *feeder)
 
 bool
 feeder_run(struct feeder *feeder, struct input *input, size_t header_max,
-           struct fault *fault)
+	   struct fault *fault)
 {
 	struct slice piece;
 	bool is_good;
@@ -76,7 +76,7 @@ feeder_run(struct feeder *feeder, struct input *input, size_t header_max,
 	feeder_init(feeder, header_max);
 	do
 		is_good = input_read(input, &piece, fault) &&
-		          feeder_feed(feeder, piece, fault);
+			  feeder_feed(feeder, piece, fault);
 	while (is_good && piece.len > 0);
 	if (is_good)
 		feeder_finish(feeder);

@@ -23,10 +23,10 @@ struct feeder {
 void feeder_init(struct feeder *feeder, size_t header_max);
 void feeder_done(struct feeder *feeder);
 bool feeder_feed(struct feeder *feeder, struct slice piece,
-                 struct fault *fault) MUST_USE;
+		 struct fault *fault) MUST_USE;
 void feeder_finish(struct feeder *feeder);
 /* The whole message, with all of the above. */
 bool feeder_run(struct feeder *feeder, struct input *input, size_t header_max,
-                struct fault *fault) MUST_USE;
+		struct fault *fault) MUST_USE;
 
 #endif

@@ -12,10 +12,10 @@ static bool
 has_addresses(struct slice name)
 {
 	static const char *const names[] = {
-	        "From",        "Sender",        "Reply-To",
-	        "To",          "Cc",            "Bcc",
-	        "Resent-From", "Resent-Sender", "Resent-Reply-To",
-	        "Resent-To",   "Resent-Cc",     "Resent-Bcc"};
+		"From",        "Sender",        "Reply-To",
+		"To",          "Cc",            "Bcc",
+		"Resent-From", "Resent-Sender", "Resent-Reply-To",
+		"Resent-To",   "Resent-Cc",     "Resent-Bcc"};
 
 	for (size_t i = 0; i < COUNT(names); i++)
 		if (slice_eq_nocase(name, SLICE(names[i])))
@@ -59,7 +59,7 @@ commas_pass(struct folding *folding, struct slice bytes, size_t from)
 		else if (c == ')' && !folding->is_quoted && folding->depth > 0)
 			folding->depth--;
 		else if (c == ',' && !folding->is_quoted &&
-		         folding->depth == 0 && i >= from)
+			 folding->depth == 0 && i >= from)
 			found = i + 1;
 	}
 	return found;
@@ -67,7 +67,7 @@ commas_pass(struct folding *folding, struct slice bytes, size_t from)
 
 static size_t
 comma_find(const struct folding *folding, struct slice line, size_t from,
-           size_t most)
+	   size_t most)
 {
 	struct folding ahead = *folding;
 	size_t end = line.len;
@@ -78,8 +78,8 @@ comma_find(const struct folding *folding, struct slice line, size_t from,
 	if (!folding->has_addresses || end == 0)
 		return 0;
 	return commas_pass(
-	        &ahead, slice_sub(line, 0, end - 1 < most ? end - 1 : most),
-	        from);
+		&ahead, slice_sub(line, 0, end - 1 < most ? end - 1 : most),
+		from);
 }
 
 static void
@@ -126,7 +126,7 @@ fold_field(struct slice field, struct text *out)
 
 	if (colon > 0)
 		folding.has_addresses =
-		        has_addresses(slice_sub(field, 0, (size_t)colon));
+			has_addresses(slice_sub(field, 0, (size_t)colon));
 	/* Nothing but the name on the first line would not be wrong, but some
 	 * take it so. */
 	while (from < field.len && ascii_is_wsp(field.bytes[from]))
@@ -137,7 +137,7 @@ fold_field(struct slice field, struct text *out)
 		size_t end = len;
 
 		while (end > 0 && (rest.bytes[end - 1] == '\n' ||
-		                   rest.bytes[end - 1] == '\r'))
+				   rest.bytes[end - 1] == '\r'))
 			end--;
 		if (!fold_line(&folding, slice_sub(rest, 0, end), from))
 			is_done = false;
@@ -156,7 +156,7 @@ fold_is_due(struct slice bytes)
 		size_t len = lf < 0 ? bytes.len : (size_t)lf;
 
 		if (len > LINE_OCTETS_MAX + 1 || (len == LINE_OCTETS_MAX + 1 &&
-		                                  bytes.bytes[len - 1] != '\r'))
+						  bytes.bytes[len - 1] != '\r'))
 			return true;
 		bytes = slice_from(bytes, len + 1);
 	}

@@ -5,98 +5,98 @@
 /* smtp_line_length_limit, and L= of Sendmail's smtp mailers
  * (SMTP_MAILER_LL): their defaults. */
 static const size_t line_limits[LINT_MTAS] = {
-        [LINT_POSTFIX] = 998,
-        [LINT_SENDMAIL] = 990,
+	[LINT_POSTFIX] = 998,
+	[LINT_SENDMAIL] = 990,
 };
 
 /* H_FROM and H_RCPT of Sendmail, as far as they may be signed. */
 static const char *const address_fields[] = {
-        "From",        "Sender",        "Reply-To",  "To",       "Cc",
-        "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc"};
+	"From",        "Sender",        "Reply-To",  "To",       "Cc",
+	"Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc"};
 static_assert(COUNT(address_fields) == COUNT(((struct lint *)NULL)->addresses),
-              "one of each");
+	      "one of each");
 
 /* Sendmail's checkMIMEFieldHeaders and checkMIMEHeaders, as far as they may be
  * signed: its answer to readers that broke at such fields. Of one parameter it
  * leaves so much. */
 static const char *const mime_fields[] = {
-        "Content-Type", "Content-Disposition", "Content-Transfer-Encoding",
-        "Content-Id", "MIME-Version"};
+	"Content-Type", "Content-Disposition", "Content-Transfer-Encoding",
+	"Content-Id", "MIME-Version"};
 #define MIME_FIELD_MAX 1023
 
 /* NULL: that MTA does no such thing behind its milters. */
 static const char *const sentences[LINT_WARNINGS][LINT_MTAS] = {
-        [LINT_LONG_BODY] =
-                {"a line of the body has over 998 octets, and Postfix folds it "
-                 "on delivery: the sender should encode it; else "
-                 "smtp_line_length_limit = 0 keeps it",
-                 "a line of the body has over 990 octets, and Sendmail folds "
-                 "it on delivery (for a smarthost, over 2040): the sender "
-                 "should encode it; else "
-                 "define(`SMTP_MAILER_LL', `0') keeps it"},
-        [LINT_LONG_HEADER] =
-                {"a line of a signed field has over 998 octets, and Postfix "
-                 "folds it on delivery: the sender should fold it; else "
-                 "smtp_line_length_limit = 0 keeps it",
-                 "a line of a signed field has over 990 octets, and Sendmail "
-                 "folds it on delivery (for a smarthost, over 2040): the "
-                 "sender should fold it; else "
-                 "define(`SMTP_MAILER_LL', `0') keeps it"},
-        [LINT_EIGHT_BIT] =
-                {"the body is 8-bit, and Postfix recodes it for a host without "
-                 "8BITMIME unless disable_mime_output_conversion = yes",
-                 "the body is 8-bit, and Sendmail recodes it for a host "
-                 "without 8BITMIME unless MODIFY_MAILER_FLAGS(`SMTP', `+8') "
-                 "and the same for `ESMTP'"},
-        [LINT_BARE_CR] =
-                {"the body has a CR that is no line end, which hosts on the "
-                 "way change: message_strip_characters = \\r removes it before "
-                 "it is signed",
-                 "the body has a CR that is no line end, which hosts on the "
-                 "way change: the sender has to encode it"},
-        [LINT_NO_DATE] =
-                {"there is no Date, which is signed, and a host on the way may "
-                 "add one: always_add_missing_headers = yes adds it before it "
-                 "is signed",
-                 "there is no Date, which is signed, and Sendmail adds one on "
-                 "delivery: signing.oversign without Date allows that"},
-        [LINT_NO_MESSAGE_ID] =
-                {"there is no Message-ID, which is signed, and a host on the "
-                 "way may add one: always_add_missing_headers = yes adds it "
-                 "before it is signed",
-                 "there is no Message-ID, which is signed, and Sendmail adds "
-                 "one on delivery: signing.oversign without Message-ID allows "
-                 "that"},
-        [LINT_UNQUALIFIED] =
-                {NULL, "a signed field has an address without a domain, and "
-                       "Sendmail adds one on delivery: let the sender write "
-                       "it, or a first daemon (etc/sendmail/README.md)"},
-        [LINT_COMPACT_LIST] =
-                {NULL, "the addresses of a signed field are not separated by "
-                       "\", \", and Sendmail sees to that on delivery: let the "
-                       "sender do so, or a first daemon "
-                       "(etc/sendmail/README.md)"},
-        [LINT_LAYOUT] =
-                {NULL, "the addresses of a signed field are folded, or have "
-                       "white space at their ends, and Sendmail lays them out "
-                       "anew on delivery: signing.canonicalization = "
-                       "\"relaxed/relaxed\" allows that"},
-        [LINT_PHRASE] = {NULL,
-                         "a name before an address has a \".\" or a \"'\" "
-                         "without quotes, and Sendmail adds them on delivery "
-                         "unless define(`confMUST_QUOTE_CHARS', `')"},
-        [LINT_MIME] = {NULL,
-                       "quotes or parentheses of a signed MIME field do not "
-                       "match, or it is very long, and Sendmail mends or cuts "
-                       "it on delivery unless "
-                       "define(`confMAX_MIME_HEADER_LENGTH', `0/0')"},
+	[LINT_LONG_BODY] =
+		{"a line of the body has over 998 octets, and Postfix folds it "
+		 "on delivery: the sender should encode it; else "
+		 "smtp_line_length_limit = 0 keeps it",
+		 "a line of the body has over 990 octets, and Sendmail folds "
+		 "it on delivery (for a smarthost, over 2040): the sender "
+		 "should encode it; else "
+		 "define(`SMTP_MAILER_LL', `0') keeps it"},
+	[LINT_LONG_HEADER] =
+		{"a line of a signed field has over 998 octets, and Postfix "
+		 "folds it on delivery: the sender should fold it; else "
+		 "smtp_line_length_limit = 0 keeps it",
+		 "a line of a signed field has over 990 octets, and Sendmail "
+		 "folds it on delivery (for a smarthost, over 2040): the "
+		 "sender should fold it; else "
+		 "define(`SMTP_MAILER_LL', `0') keeps it"},
+	[LINT_EIGHT_BIT] =
+		{"the body is 8-bit, and Postfix recodes it for a host without "
+		 "8BITMIME unless disable_mime_output_conversion = yes",
+		 "the body is 8-bit, and Sendmail recodes it for a host "
+		 "without 8BITMIME unless MODIFY_MAILER_FLAGS(`SMTP', `+8') "
+		 "and the same for `ESMTP'"},
+	[LINT_BARE_CR] =
+		{"the body has a CR that is no line end, which hosts on the "
+		 "way change: message_strip_characters = \\r removes it before "
+		 "it is signed",
+		 "the body has a CR that is no line end, which hosts on the "
+		 "way change: the sender has to encode it"},
+	[LINT_NO_DATE] =
+		{"there is no Date, which is signed, and a host on the way may "
+		 "add one: always_add_missing_headers = yes adds it before it "
+		 "is signed",
+		 "there is no Date, which is signed, and Sendmail adds one on "
+		 "delivery: signing.oversign without Date allows that"},
+	[LINT_NO_MESSAGE_ID] =
+		{"there is no Message-ID, which is signed, and a host on the "
+		 "way may add one: always_add_missing_headers = yes adds it "
+		 "before it is signed",
+		 "there is no Message-ID, which is signed, and Sendmail adds "
+		 "one on delivery: signing.oversign without Message-ID allows "
+		 "that"},
+	[LINT_UNQUALIFIED] =
+		{NULL, "a signed field has an address without a domain, and "
+		       "Sendmail adds one on delivery: let the sender write "
+		       "it, or a first daemon (etc/sendmail/README.md)"},
+	[LINT_COMPACT_LIST] =
+		{NULL, "the addresses of a signed field are not separated by "
+		       "\", \", and Sendmail sees to that on delivery: let the "
+		       "sender do so, or a first daemon "
+		       "(etc/sendmail/README.md)"},
+	[LINT_LAYOUT] =
+		{NULL, "the addresses of a signed field are folded, or have "
+		       "white space at their ends, and Sendmail lays them out "
+		       "anew on delivery: signing.canonicalization = "
+		       "\"relaxed/relaxed\" allows that"},
+	[LINT_PHRASE] = {NULL,
+			 "a name before an address has a \".\" or a \"'\" "
+			 "without quotes, and Sendmail adds them on delivery "
+			 "unless define(`confMUST_QUOTE_CHARS', `')"},
+	[LINT_MIME] = {NULL,
+		       "quotes or parentheses of a signed MIME field do not "
+		       "match, or it is very long, and Sendmail mends or cuts "
+		       "it on delivery unless "
+		       "define(`confMAX_MIME_HEADER_LENGTH', `0/0')"},
 };
 
 enum lint_mta
 lint_mta_of(struct slice version)
 {
 	return slice_starts(version, SLICE("Postfix")) ? LINT_POSTFIX
-	                                               : LINT_SENDMAIL;
+						       : LINT_SENDMAIL;
 }
 
 void
@@ -217,7 +217,7 @@ is_framed(struct slice value)
 	while (i < value.len && value.bytes[i] == ' ')
 		i++;
 	return i < value.len && (is_space(value.bytes[i]) ||
-	                         is_space(value.bytes[value.len - 1]));
+				 is_space(value.bytes[value.len - 1]));
 }
 
 static void
@@ -301,10 +301,10 @@ lint_header(struct lint *lint, struct slice name, struct slice value)
 	lint->has_message_id |= slice_eq_nocase(name, SLICE("Message-ID"));
 	/* What a part says of itself is not looked at. */
 	lint->says_8bit |=
-	        (slice_eq_nocase(name, SLICE("Content-Transfer-Encoding")) &&
-	         slice_eq_nocase(slice_trim(value), SLICE("8bit"))) ||
-	        (slice_eq_nocase(name, SLICE("Content-Type")) &&
-	         slice_starts_nocase(slice_trim(value), SLICE("multipart/")));
+		(slice_eq_nocase(name, SLICE("Content-Transfer-Encoding")) &&
+		 slice_eq_nocase(slice_trim(value), SLICE("8bit"))) ||
+		(slice_eq_nocase(name, SLICE("Content-Type")) &&
+		 slice_starts_nocase(slice_trim(value), SLICE("multipart/")));
 	if (octets > line_limits[LINT_SENDMAIL] &&
 	    lint->longs_count < LINT_NAMES_MAX) {
 		lint->longs[lint->longs_count].octets = octets;
@@ -331,7 +331,7 @@ line_look(struct lint *lint, struct slice line, bool has_lf)
 	bool is_bare = lint->ends_in_cr && line.len > 0;
 
 	lint->has_bare_cr |=
-	        is_bare || (cr >= 0 && (size_t)cr < line.len - cr_len);
+		is_bare || (cr >= 0 && (size_t)cr < line.len - cr_len);
 	lint->ends_in_cr = cr_len > 0 && !has_lf;
 	/* A CR at the end of a piece counts once it is known to be bare. */
 	lint->column += line.len - cr_len + is_bare;
@@ -367,7 +367,7 @@ is_named(const struct lint_signature *signature, struct slice name)
 
 static bool
 has_long_field(const struct lint *lint, enum lint_mta mta,
-               const struct lint_signature *signature)
+	       const struct lint_signature *signature)
 {
 	for (size_t i = 0; i < lint->longs_count; i++)
 		if (lint->longs[i].octets > line_limits[mta] &&
@@ -378,7 +378,7 @@ has_long_field(const struct lint *lint, enum lint_mta mta,
 
 static bool
 has_bad_mime_field(const struct lint *lint,
-                   const struct lint_signature *signature)
+		   const struct lint_signature *signature)
 {
 	for (size_t i = 0; i < COUNT(mime_fields); i++)
 		if ((lint->bad_mime_fields & 1u << i) != 0 &&
@@ -409,25 +409,25 @@ addresses_named(const struct lint *lint, const struct lint_signature *signature)
  * broken within a word, and quotes, it does. */
 unsigned
 lint_judge(const struct lint *lint, enum lint_mta mta,
-           const struct lint_signature *signature)
+	   const struct lint_signature *signature)
 {
 	struct lint_addresses named = addresses_named(lint, signature);
 	const bool found[LINT_WARNINGS] = {
-	        [LINT_LONG_BODY] = lint->longest > line_limits[mta],
-	        [LINT_LONG_HEADER] = has_long_field(lint, mta, signature),
-	        [LINT_EIGHT_BIT] = lint->has_8bit &&
-	                           (lint->says_8bit || mta == LINT_SENDMAIL),
-	        [LINT_BARE_CR] = lint->has_bare_cr,
-	        [LINT_NO_DATE] =
-	                !lint->has_date && is_named(signature, SLICE("Date")),
-	        [LINT_NO_MESSAGE_ID] = !lint->has_message_id &&
-	                               is_named(signature, SLICE("Message-ID")),
-	        [LINT_UNQUALIFIED] = named.is_unqualified,
-	        [LINT_COMPACT_LIST] = named.is_compact,
-	        [LINT_LAYOUT] = named.is_laid_out &&
-	                        signature->header_canon == CANON_SIMPLE,
-	        [LINT_PHRASE] = named.has_phrase,
-	        [LINT_MIME] = has_bad_mime_field(lint, signature),
+		[LINT_LONG_BODY] = lint->longest > line_limits[mta],
+		[LINT_LONG_HEADER] = has_long_field(lint, mta, signature),
+		[LINT_EIGHT_BIT] = lint->has_8bit &&
+				   (lint->says_8bit || mta == LINT_SENDMAIL),
+		[LINT_BARE_CR] = lint->has_bare_cr,
+		[LINT_NO_DATE] =
+			!lint->has_date && is_named(signature, SLICE("Date")),
+		[LINT_NO_MESSAGE_ID] = !lint->has_message_id &&
+				       is_named(signature, SLICE("Message-ID")),
+		[LINT_UNQUALIFIED] = named.is_unqualified,
+		[LINT_COMPACT_LIST] = named.is_compact,
+		[LINT_LAYOUT] = named.is_laid_out &&
+				signature->header_canon == CANON_SIMPLE,
+		[LINT_PHRASE] = named.has_phrase,
+		[LINT_MIME] = has_bad_mime_field(lint, signature),
 	};
 	unsigned warnings = 0;
 
@@ -456,7 +456,7 @@ client_place(struct slice client)
 
 unsigned
 lint_due(struct lint_history *history, struct slice client, unsigned warnings,
-         uint64_t now_ms)
+	 uint64_t now_ms)
 {
 	_Atomic uint64_t *given_ms = history->given_ms[client_place(client)];
 	unsigned due = 0;
@@ -469,7 +469,7 @@ lint_due(struct lint_history *history, struct slice client, unsigned warnings,
 			continue;
 		/* Another thread may have been faster. */
 		if (atomic_compare_exchange_strong(&given_ms[i], &given,
-		                                   now_ms))
+						   now_ms))
 			due |= 1u << i;
 	}
 	return due;

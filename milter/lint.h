@@ -59,7 +59,7 @@ enum lint_warning {
 struct lint_addresses {
 	bool is_unqualified; /* an address has no domain */
 	bool is_compact;     /* a comma without white space behind it, or with
-	                        some before it */
+				some before it */
 	bool is_laid_out;    /* folded between addresses, or with white space at
 				its ends that Sendmail writes otherwise */
 	bool has_phrase;     /* a name with "." or "'" that is not quoted */
@@ -94,7 +94,7 @@ struct lint_signature {
 };
 /* The warnings, as bits. */
 unsigned lint_judge(const struct lint *lint, enum lint_mta mta,
-                    const struct lint_signature *signature);
+		    const struct lint_signature *signature);
 /* What happens, and what to set; never NULL for a bit that lint_judge() gave.
  */
 const char *lint_sentence(enum lint_mta mta, enum lint_warning warning);
@@ -107,6 +107,6 @@ struct lint_history {
 /* Those of the warnings that are due, which now count as given. client: its
  * address, may be empty. */
 unsigned lint_due(struct lint_history *history, struct slice client,
-                  unsigned warnings, uint64_t now_ms);
+		  unsigned warnings, uint64_t now_ms);
 
 #endif

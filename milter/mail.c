@@ -262,10 +262,10 @@ verifying_end_of_header(struct mail *mail)
 	(void)mail_verifying_forged(mail->verifying, &count);
 	if (count > MAIL_FORGED_MAX)
 		return refuse(mail, "550", "5.7.1",
-		              SLICE("Too many Authentication-Results that "
-		                    "claim to be ours"),
-		              SLICE("too many forged "
-		                    "Authentication-Results"));
+			      SLICE("Too many Authentication-Results that "
+				    "claim to be ours"),
+			      SLICE("too many forged "
+				    "Authentication-Results"));
 	mail_verifying_end_of_header(mail->verifying);
 	return MAIL_MORE;
 }

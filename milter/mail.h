@@ -13,9 +13,9 @@
  *
  * A message is signed, or it is verified, or neither. That is settled at its
  * beginning, or, where both are done, at the end of its header: what should be
- * signed and is nobody's is verified. Everything that becomes of it is one log event: signed, verified,
- * skipped or rejected. What the MTA will do to a signed one that breaks the
- * signature is another (milter/lint.h), a warning.
+ * signed and is nobody's is verified. Everything that becomes of it is one log
+ * event: signed, verified, skipped or rejected. What the MTA will do to a signed
+ * one that breaks the signature is another (milter/lint.h), a warning.
  *
  * Ownership   The rules and what they point to must outlive the mail.
  * Thread      One at a time.

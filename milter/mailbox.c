@@ -98,7 +98,7 @@ phrase_mend(struct slice words, struct text *out)
 
 	for (size_t i = 0; i + 1 < words.len; i++)
 		is_encoded |=
-		        words.bytes[i] == '=' && words.bytes[i + 1] == '?';
+			words.bytes[i] == '=' && words.bytes[i + 1] == '?';
 	for (size_t i = 0; i < words.len; i++) {
 		char c = words.bytes[i];
 

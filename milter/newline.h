@@ -2,8 +2,9 @@
  * newline - CR and LF that stand alone made into CRLF, for devices that know no
  * better. Pure.
  *
- * Behind what finds the end of the data: here nothing does. Several CRs before one LF are one line end ("\r\r\n" comes from text
- * that was converted twice). What goes out holds CR and LF as CRLF only.
+ * Behind what finds the end of the data: here nothing does. Several CRs before
+ * one LF are one line end ("\r\r\n" comes from text that was converted twice).
+ * What goes out holds CR and LF as CRLF only.
  *
  * Dots        Whoever sends such line ends may have stuffed its dots by them:
  *             of two dots behind one that was made into CRLF, the first goes,

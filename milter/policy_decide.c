@@ -7,19 +7,19 @@
 
 static bool
 selector_is_for(const struct keyring_selector *selector,
-                const struct authors *authors, size_t i)
+		const struct authors *authors, size_t i)
 {
 	for (size_t k = 0; k < selector->from_count; k++)
 		if (senders_pattern_matches(selector->from[k],
-		                            authors->locals[i],
-		                            authors->domains[i]))
+					    authors->locals[i],
+					    authors->domains[i]))
 			return true;
 	return false;
 }
 
 static bool
 selector_is_for_all(const struct keyring_selector *selector,
-                    const struct authors *authors)
+		    const struct authors *authors)
 {
 	for (size_t i = 0; i < authors->count; i++)
 		if (!selector_is_for(selector, authors, i))
@@ -43,27 +43,27 @@ struct judge {
  * own section. */
 static void
 signer_add(struct judge *judge, const struct keyring_domain *section,
-           const struct keyring_selector *selector, const struct sender *sender)
+	   const struct keyring_selector *selector, const struct sender *sender)
 {
 	struct policy_signer signer = {
-	        .domain = section->is_default ? judge->authors.domains[0]
-	                                      : section->name,
-	        .selector = selector,
-	        .rules = policy_rules_of(judge->policy, section),
+		.domain = section->is_default ? judge->authors.domains[0]
+					      : section->name,
+		.selector = selector,
+		.rules = policy_rules_of(judge->policy, section),
 	};
 
 	for (size_t i = 0; i < judge->count; i++)
 		if (slice_eq(judge->signers[i].domain, signer.domain) &&
 		    slice_eq_nocase(judge->signers[i].selector->name,
-		                    selector->name))
+				    selector->name))
 			return;
 	if (judge->count == POLICY_SIGNERS_MAX)
 		return;
 	signer.identity = signer.rules->identity;
 	if (sender != NULL && sender->identity.len > 0)
 		signer.identity =
-		        senders_identity(sender, judge->authors.domains[0],
-		                         signer.domain, judge->arena);
+			senders_identity(sender, judge->authors.domains[0],
+					 signer.domain, judge->arena);
 	judge->signers[judge->count++] = signer;
 }
 
@@ -71,7 +71,7 @@ signer_add(struct judge *judge, const struct keyring_domain *section,
  * were active, whether or not they sign. */
 static size_t
 signers_add(struct judge *judge, const struct keyring_domain *section,
-            const struct sender *sender)
+	    const struct sender *sender)
 {
 	const struct keyring_selector *picked = NULL;
 	size_t active = 0;
@@ -79,15 +79,15 @@ signers_add(struct judge *judge, const struct keyring_domain *section,
 	for (size_t i = 0; i < section->selectors_count && picked == NULL; i++)
 		if (section->selectors[i].state == SELECTOR_ACTIVE &&
 		    selector_is_for_all(&section->selectors[i],
-		                        &judge->authors))
+					&judge->authors))
 			picked = &section->selectors[i];
 	for (size_t i = 0; i < section->selectors_count; i++) {
 		const struct keyring_selector *selector =
-		        &section->selectors[i];
+			&section->selectors[i];
 		bool is_chosen =
-		        picked != NULL
-		                ? selector_is_for_all(selector, &judge->authors)
-		                : selector->from_count == 0;
+			picked != NULL
+				? selector_is_for_all(selector, &judge->authors)
+				: selector->from_count == 0;
 
 		if (selector->state != SELECTOR_ACTIVE)
 			continue;
@@ -109,14 +109,14 @@ section_find(struct judge *judge)
 
 	for (size_t i = 0; i < authors->count; i++) {
 		const struct keyring_domain *found = keyring_find(
-		        policy_keyring(judge->policy), authors->domains[i]);
+			policy_keyring(judge->policy), authors->domains[i]);
 
 		if (found == NULL) {
 			decision->reason = arena_printf(
-			        judge->arena,
-			        "no domain section matches the From domain "
-			        "%.*s",
-			        SLICE_ARG(authors->domains[i]));
+				judge->arena,
+				"no domain section matches the From domain "
+				"%.*s",
+				SLICE_ARG(authors->domains[i]));
 			return;
 		}
 		if (i > 0 &&
@@ -124,15 +124,15 @@ section_find(struct judge *judge)
 		     (found->is_default &&
 		      !slice_eq(authors->domains[0], authors->domains[i])))) {
 			decision->reason = arena_printf(
-			        judge->arena,
-			        "From names addresses of several domain "
-			        "sections, %.*s and %.*s",
-			        SLICE_ARG(section->is_default
-			                          ? authors->domains[0]
-			                          : section->name),
-			        SLICE_ARG(found->is_default
-			                          ? authors->domains[i]
-			                          : found->name));
+				judge->arena,
+				"From names addresses of several domain "
+				"sections, %.*s and %.*s",
+				SLICE_ARG(section->is_default
+						  ? authors->domains[0]
+						  : section->name),
+				SLICE_ARG(found->is_default
+						  ? authors->domains[i]
+						  : found->name));
 			return;
 		}
 		section = found;
@@ -149,13 +149,13 @@ selectors_write(struct judge *judge, size_t from, size_t to)
 	for (size_t i = from; i < to; i++)
 		is_picked |= judge->signers[i].selector->from_count > 0;
 	text_addf(&judge->sentence, "with %zu selector%s%s: ", to - from,
-	          to - from == 1 ? "" : "s",
-	          is_picked ? " for this sender" : "");
+		  to - from == 1 ? "" : "s",
+		  is_picked ? " for this sender" : "");
 	for (size_t i = from; i < to; i++) {
 		struct slice name = judge->signers[i].selector->name;
 
 		text_addf(&judge->sentence, "%s%.*s", i > from ? ", " : "",
-		          SLICE_ARG(name));
+			  SLICE_ARG(name));
 	}
 }
 
@@ -168,7 +168,7 @@ section_write(struct judge *judge)
 	struct text *sentence = &judge->sentence;
 
 	text_addf(sentence, "the From domain %.*s is signed ",
-	          SLICE_ARG(author));
+		  SLICE_ARG(author));
 	if (decision->domain->is_default)
 		text_add_string(sentence, "by the section \"*\" ");
 	else if (!slice_eq_nocase(name, author))
@@ -197,19 +197,19 @@ signers_find(struct judge *judge)
 		if (judge->count == before)
 			continue;
 		text_addf(&judge->sentence, "%sby %.*s ",
-		          before > 0 ? "; also " : "", SLICE_ARG(name));
+			  before > 0 ? "; also " : "", SLICE_ARG(name));
 		selectors_write(judge, before, judge->count);
 	}
 	if (judge->count > 0)
 		decision->reason =
-		        arena_copy(judge->arena, text_slice(&judge->sentence));
+			arena_copy(judge->arena, text_slice(&judge->sentence));
 	else
 		decision->reason = arena_printf(
-		        judge->arena,
-		        active > 0 ? "no active selector of %.*s is for this "
-		                     "sender"
-		                   : "no selector of %.*s is active",
-		        SLICE_ARG(decision->domain->name));
+			judge->arena,
+			active > 0 ? "no active selector of %.*s is for this "
+				     "sender"
+				   : "no selector of %.*s is active",
+			SLICE_ARG(decision->domain->name));
 }
 
 /* ---- sender sections ---- */
@@ -231,9 +231,9 @@ senders_are_alike(const struct judge *judge, size_t i)
 
 	do {
 		first = senders_next(senders, authors->locals[0],
-		                     authors->domains[0], first);
+				     authors->domains[0], first);
 		other = senders_next(senders, authors->locals[i],
-		                     authors->domains[i], other);
+				     authors->domains[i], other);
 		if (first != other)
 			return false;
 	} while (first != NULL && !is_first_only(judge));
@@ -282,19 +282,19 @@ senders_find(struct judge *judge)
 	for (size_t i = 1; i < authors->count; i++)
 		if (!senders_are_alike(judge, i))
 			return senders_refuse(judge,
-			                      "From names addresses of "
-			                      "different sender sections");
+					      "From names addresses of "
+					      "different sender sections");
 	found = arena_array(judge->arena, SENDERS_USED_MAX, sizeof(*found));
 	do {
 		sender = senders_next(senders, authors->locals[0],
-		                      authors->domains[0], sender);
+				      authors->domains[0], sender);
 		if (sender == NULL)
 			break;
 		if (signs_as_author(sender) && !is_of_one_domain(authors))
 			return senders_refuse(judge,
-			                      "From names addresses of "
-			                      "different domains, each of which "
-			                      "would be signed by itself");
+					      "From names addresses of "
+					      "different domains, each of which "
+					      "would be signed by itself");
 		found[count++] = sender;
 	} while (count < SENDERS_USED_MAX && !is_first_only(judge));
 	decision->senders = found;
@@ -316,7 +316,7 @@ sender_signers_add(struct judge *judge, const struct sender *sender)
 			signers_add(judge, target->section, sender);
 		else if (target->selector->state == SELECTOR_ACTIVE)
 			signer_add(judge, target->section, target->selector,
-			           sender);
+				   sender);
 	}
 	return named;
 }
@@ -328,10 +328,10 @@ senders_write(struct judge *judge)
 	const struct decision *decision = judge->decision;
 
 	text_addf(&judge->sentence, "the sender section%s ",
-	          decision->senders_count == 1 ? "" : "s");
+		  decision->senders_count == 1 ? "" : "s");
 	for (size_t i = 0; i < decision->senders_count; i++)
 		text_addf(&judge->sentence, "%s\"%.*s\"", i > 0 ? " and " : "",
-		          SLICE_ARG(decision->senders[i]->pattern));
+			  SLICE_ARG(decision->senders[i]->pattern));
 }
 
 /* Those of one domain together. */
@@ -345,7 +345,7 @@ sender_signers_write(struct judge *judge)
 			if (!slice_eq(judge->signers[end].domain, domain))
 				break;
 		text_addf(&judge->sentence, "%sby %.*s ",
-		          i > 0 ? "; also " : "", SLICE_ARG(domain));
+			  i > 0 ? "; also " : "", SLICE_ARG(domain));
 		selectors_write(judge, i, end);
 	}
 }
@@ -362,18 +362,18 @@ sender_signers_find(struct judge *judge)
 	senders_write(judge);
 	if (judge->count > 0) {
 		text_addf(&judge->sentence, " %s it signed ",
-		          is_one ? "has" : "have");
+			  is_one ? "has" : "have");
 		sender_signers_write(judge);
 	} else if (named > 0) {
 		text_addf(&judge->sentence,
-		          " %s no active selector for this sender",
-		          is_one ? "names" : "name");
+			  " %s no active selector for this sender",
+			  is_one ? "names" : "name");
 	} else {
 		text_addf(&judge->sentence, " %s it unsigned",
-		          is_one ? "leaves" : "leave");
+			  is_one ? "leaves" : "leave");
 	}
 	decision->reason =
-	        arena_copy(judge->arena, text_slice(&judge->sentence));
+		arena_copy(judge->arena, text_slice(&judge->sentence));
 }
 
 /* ---- the verdict ---- */
@@ -386,11 +386,11 @@ names_fit(struct judge *judge)
 
 	for (size_t i = 0; i < judge->count; i++) {
 		if (record_names_check(judge->signers[i].selector->name,
-		                       judge->signers[i].domain, &fault))
+				       judge->signers[i].domain, &fault))
 			continue;
 		judge->decision->reason = arena_printf(
-		        judge->arena, "the From domain cannot be signed: %s",
-		        fault.text);
+			judge->arena, "the From domain cannot be signed: %s",
+			fault.text);
 		return false;
 	}
 	return true;
@@ -399,12 +399,12 @@ names_fit(struct judge *judge)
 /* Whether the message carries a signature of a domain that is to sign it. */
 static bool
 is_signed_already(const struct judge *judge, const struct header_facts *facts,
-                  struct slice *domain_out)
+		  struct slice *domain_out)
 {
 	for (size_t i = 0; i < facts->signed_count; i++)
 		for (size_t k = 0; k < judge->count; k++)
 			if (slice_eq_nocase(facts->signed_domains[i],
-			                    judge->signers[k].domain)) {
+					    judge->signers[k].domain)) {
 				*domain_out = judge->signers[k].domain;
 				return true;
 			}
@@ -428,9 +428,9 @@ signers_judge(struct judge *judge, const struct header_facts *facts)
 		case EXISTING_SKIP:
 			decision->verdict = VERDICT_RELAY;
 			decision->reason = arena_printf(
-			        judge->arena,
-			        "it carries a signature of %.*s already",
-			        SLICE_ARG(decision->signed_by));
+				judge->arena,
+				"it carries a signature of %.*s already",
+				SLICE_ARG(decision->signed_by));
 			return;
 		}
 	}
@@ -443,7 +443,7 @@ signers_judge(struct judge *judge, const struct header_facts *facts)
  * reason. */
 static bool
 authors_find(const struct header_facts *facts, struct arena *arena,
-             struct authors *authors_out, struct decision *decision)
+	     struct authors *authors_out, struct decision *decision)
 {
 	struct fault fault = {0};
 
@@ -453,10 +453,10 @@ authors_find(const struct header_facts *facts, struct arena *arena,
 		decision->reason = SLICE("there is no From field");
 	else if (facts->from_count > 1)
 		decision->reason = arena_printf(
-		        arena, "there are %zu From fields", facts->from_count);
+			arena, "there are %zu From fields", facts->from_count);
 	else if (!authors_parse(facts->from, arena, authors_out, &fault))
 		decision->reason = arena_printf(
-		        arena, "the From field cannot be read: %s", fault.text);
+			arena, "the From field cannot be read: %s", fault.text);
 	else if (authors_out->count == 0)
 		decision->reason = SLICE("the From field names no address");
 	else
@@ -466,21 +466,21 @@ authors_find(const struct header_facts *facts, struct arena *arena,
 
 void
 policy_decide(const struct policy *policy, const struct header_facts *facts,
-              struct arena *arena, struct decision *decision_out)
+	      struct arena *arena, struct decision *decision_out)
 {
 	struct decision decision = {
-	        .verdict = policy_options(policy)->unsigned_action ==
-	                                   UNSIGNED_REJECT
-	                           ? VERDICT_REJECT
-	                           : VERDICT_RELAY,
+		.verdict = policy_options(policy)->unsigned_action ==
+					   UNSIGNED_REJECT
+				   ? VERDICT_REJECT
+				   : VERDICT_RELAY,
 	};
 	struct judge judge = {
-	        .policy = policy, .arena = arena, .decision = &decision};
+		.policy = policy, .arena = arena, .decision = &decision};
 
 	if (authors_find(facts, arena, &judge.authors, &decision)) {
 		decision.author_domain = judge.authors.domains[0];
 		judge.signers = arena_array(arena, POLICY_SIGNERS_MAX,
-		                            sizeof(*judge.signers));
+					    sizeof(*judge.signers));
 		if (senders_find(&judge) && decision.senders_count == 0)
 			section_find(&judge);
 	}

@@ -42,10 +42,10 @@ prepare_note(struct prepare_facts *facts, struct slice name, struct slice value)
 	else if (slice_eq_nocase(name, SLICE("MIME-Version")))
 		facts->has_version = true;
 	else if (slice_eq_nocase(name, SLICE("Bcc")) ||
-	         slice_eq_nocase(name, SLICE("Resent-Bcc")))
+		 slice_eq_nocase(name, SLICE("Resent-Bcc")))
 		facts->has_bcc = true;
 	else if (slice_eq_nocase(name, SLICE("DKIM-Signature")) ||
-	         slice_eq_nocase(name, SLICE("ARC-Message-Signature")))
+		 slice_eq_nocase(name, SLICE("ARC-Message-Signature")))
 		note_signature(facts, value);
 	else if (slice_eq_nocase(name, SLICE("ARC-Seal")))
 		facts->is_signed = true;
@@ -68,8 +68,8 @@ prepare_is_locked(const struct prepare_facts *facts, const char *name)
 
 enum prepare_problem
 prepare_judge(const struct prepare_facts *facts,
-              const struct prepare_bytes *bytes,
-              const struct prepare_options *options, uint64_t max_hops)
+	      const struct prepare_bytes *bytes,
+	      const struct prepare_options *options, uint64_t max_hops)
 {
 	if (bytes->has_bare_line_end)
 		return PREPARE_BARE_LINE_END;
@@ -86,7 +86,7 @@ prepare_judge(const struct prepare_facts *facts,
 
 bool
 prepare_adds_date(const struct prepare_facts *facts,
-                  const struct prepare_options *options)
+		  const struct prepare_options *options)
 {
 	return options->add_date && !facts->has_date &&
 	       !prepare_is_locked(facts, "Date");
@@ -94,7 +94,7 @@ prepare_adds_date(const struct prepare_facts *facts,
 
 bool
 prepare_adds_message_id(const struct prepare_facts *facts,
-                        const struct prepare_options *options)
+			const struct prepare_options *options)
 {
 	return options->add_message_id && !facts->has_message_id &&
 	       !prepare_is_locked(facts, "Message-ID");
@@ -117,36 +117,36 @@ hold_back(bool *need, bool is_barred, const char *what, struct text *remarks)
 
 struct repair_needs
 prepare_needs(const struct prepare_facts *facts,
-              const struct prepare_bytes *bytes,
-              const struct prepare_options *options, struct text *remarks)
+	      const struct prepare_bytes *bytes,
+	      const struct prepare_options *options, struct text *remarks)
 {
 	struct repair_needs needs = {
-	        .long_lines = bytes->has_long_line &&
-	                      options->long_lines == LONG_LINES_ENCODE,
-	        .eight_bit = bytes->has_8bit &&
-	                     options->eight_bit == EIGHT_BIT_ENCODE,
-	        .bcc = facts->has_bcc && options->remove_bcc,
-	        .version = bytes->has_8bit && !facts->has_version &&
-	                   options->add_mime_version,
+		.long_lines = bytes->has_long_line &&
+			      options->long_lines == LONG_LINES_ENCODE,
+		.eight_bit = bytes->has_8bit &&
+			     options->eight_bit == EIGHT_BIT_ENCODE,
+		.bcc = facts->has_bcc && options->remove_bcc,
+		.version = bytes->has_8bit && !facts->has_version &&
+			   options->add_mime_version,
 	};
 
 	hold_back(&needs.long_lines, facts->is_signed,
-	          "lines over 998 octets stay", remarks);
+		  "lines over 998 octets stay", remarks);
 	hold_back(&needs.eight_bit, facts->is_signed, "8-bit content stays",
-	          remarks);
+		  remarks);
 	hold_back(&needs.bcc,
-	          prepare_is_locked(facts, "Bcc") ||
-	                  prepare_is_locked(facts, "Resent-Bcc"),
-	          "Bcc stays", remarks);
+		  prepare_is_locked(facts, "Bcc") ||
+			  prepare_is_locked(facts, "Resent-Bcc"),
+		  "Bcc stays", remarks);
 	hold_back(&needs.version, facts->is_signed,
-	          "8-bit text stays without MIME-Version", remarks);
+		  "8-bit text stays without MIME-Version", remarks);
 	return needs;
 }
 
 void
 prepare_strip(const struct decision *decision,
-              const struct prepare_facts *facts, struct arena *arena,
-              struct repair_needs *needs)
+	      const struct prepare_facts *facts, struct arena *arena,
+	      struct repair_needs *needs)
 {
 	struct slice *domains;
 
@@ -168,7 +168,7 @@ prepare_is_due(const struct repair_needs *needs)
 
 enum prepare_outcome
 prepare_settle(const struct repair_needs *needs,
-               const struct repair_report *report, struct text *remarks)
+	       const struct repair_report *report, struct text *remarks)
 {
 	if (report->left != NULL)
 		remark(remarks, "lines over 998 octets stay", report->left);
@@ -189,30 +189,30 @@ prepare_changed(const struct prepare_changes *changes, size_t *next)
 	static const struct rewrite_report nothing;
 	const struct repair_report *report = changes->repaired;
 	const struct rewrite_report *rewritten =
-	        changes->rewritten == NULL ? &nothing : changes->rewritten;
+		changes->rewritten == NULL ? &nothing : changes->rewritten;
 	const struct {
 		bool is_done;
 		const char *words;
 	} rows[] = {
-	        {changes->mends_newlines, "line ends made CRLF"},
-	        {rewritten->rewrites_sender, "envelope sender rewritten"},
-	        {rewritten->rewrites_from, "From rewritten"},
-	        {rewritten->adds_from, "From added"},
-	        {rewritten->adds_reply_to, "Reply-To added"},
-	        {rewritten->removes_sender, "Sender removed"},
-	        {report->encodes_quoted, "parts encoded as quoted-printable"},
-	        {report->encodes_base64, "parts encoded as base64"},
-	        {report->breaks_lines, "long lines of encoded parts broken"},
-	        {report->breaks_between, "long lines between parts broken"},
-	        {report->replaces_between,
-	         "8-bit text between parts replaced"},
-	        {report->folds_header, "long header lines folded"},
-	        {report->removes_bcc, "Bcc removed"},
-	        {report->removes_signatures, "DKIM-Signature removed"},
-	        {report->adds_version, "MIME-Version added"},
-	        {report->adds_type, "Content-Type added"},
-	        {changes->adds_date, "Date added"},
-	        {changes->adds_message_id, "Message-ID added"},
+		{changes->mends_newlines, "line ends made CRLF"},
+		{rewritten->rewrites_sender, "envelope sender rewritten"},
+		{rewritten->rewrites_from, "From rewritten"},
+		{rewritten->adds_from, "From added"},
+		{rewritten->adds_reply_to, "Reply-To added"},
+		{rewritten->removes_sender, "Sender removed"},
+		{report->encodes_quoted, "parts encoded as quoted-printable"},
+		{report->encodes_base64, "parts encoded as base64"},
+		{report->breaks_lines, "long lines of encoded parts broken"},
+		{report->breaks_between, "long lines between parts broken"},
+		{report->replaces_between,
+		 "8-bit text between parts replaced"},
+		{report->folds_header, "long header lines folded"},
+		{report->removes_bcc, "Bcc removed"},
+		{report->removes_signatures, "DKIM-Signature removed"},
+		{report->adds_version, "MIME-Version added"},
+		{report->adds_type, "Content-Type added"},
+		{changes->adds_date, "Date added"},
+		{changes->adds_message_id, "Message-ID added"},
 	};
 
 	while (*next < COUNT(rows)) {

@@ -40,7 +40,7 @@ struct prepare_facts {
 };
 void prepare_facts_done(struct prepare_facts *facts);
 void prepare_note(struct prepare_facts *facts, struct slice name,
-                  struct slice value);
+		  struct slice value);
 /* Whether fields of that name are covered, also those not there. */
 bool prepare_is_locked(const struct prepare_facts *facts, const char *name);
 
@@ -60,29 +60,29 @@ enum prepare_problem {
 	PREPARE_LONG_LINE,
 };
 enum prepare_problem prepare_judge(const struct prepare_facts *facts,
-                                   const struct prepare_bytes *bytes,
-                                   const struct prepare_options *options,
-                                   uint64_t max_hops);
+				   const struct prepare_bytes *bytes,
+				   const struct prepare_options *options,
+				   uint64_t max_hops);
 
 /* ---- what is done ---- */
 
 /* Fields of ours, on top. */
 bool prepare_adds_date(const struct prepare_facts *facts,
-                       const struct prepare_options *options);
+		       const struct prepare_options *options);
 bool prepare_adds_message_id(const struct prepare_facts *facts,
-                             const struct prepare_options *options);
+			     const struct prepare_options *options);
 
 /* What a second pass has to do. What it must not, because somebody else has
  * signed it, is left out and remarked on. */
 struct repair_needs prepare_needs(const struct prepare_facts *facts,
-                                  const struct prepare_bytes *bytes,
-                                  const struct prepare_options *options,
-                                  struct text *remarks);
+				  const struct prepare_bytes *bytes,
+				  const struct prepare_options *options,
+				  struct text *remarks);
 /* What the stage wants removed, copied into the arena; nothing where somebody
  * has signed DKIM-Signature fields. */
 void prepare_strip(const struct decision *decision,
-                   const struct prepare_facts *facts, struct arena *arena,
-                   struct repair_needs *needs);
+		   const struct prepare_facts *facts, struct arena *arena,
+		   struct repair_needs *needs);
 /* Whether there is anything for a second pass. */
 bool prepare_is_due(const struct repair_needs *needs);
 
@@ -93,8 +93,8 @@ enum prepare_outcome {
 	PREPARE_REFUSE, /* a header line cannot be folded */
 };
 enum prepare_outcome prepare_settle(const struct repair_needs *needs,
-                                    const struct repair_report *report,
-                                    struct text *remarks);
+				    const struct repair_report *report,
+				    struct text *remarks);
 
 /* ---- in words ---- */
 
@@ -106,6 +106,6 @@ struct prepare_changes {
 /* The changes made, one by one: words for the log, from *next on, which starts
  * at 0. NULL: no more. */
 const char *prepare_changed(const struct prepare_changes *changes,
-                            size_t *next);
+			    size_t *next);
 
 #endif

@@ -14,8 +14,8 @@ plan_of(struct repair *repair, const struct mime_part *part)
 	if (part->index >= repair->plans_size) {
 		repair->plans_size = 2 * (part->index + 4);
 		repair->plans = memory_grow(repair->plans,
-		                            repair->plans_size *
-		                                    sizeof(*repair->plans));
+					    repair->plans_size *
+						    sizeof(*repair->plans));
 	}
 	while (repair->plans_count <= part->index)
 		repair->plans[repair->plans_count++] = (struct plan){0};
@@ -26,23 +26,23 @@ struct plan *
 repair_plan_of_message(struct repair *repair, const struct mime_part *part)
 {
 	return part->message > 0 && part->message < repair->plans_count
-	               ? &repair->plans[part->message]
-	               : NULL;
+		       ? &repair->plans[part->message]
+		       : NULL;
 }
 
 static void
 part_tell(const struct repair *repair, const struct mime_part *part,
-          const char *left)
+	  const char *left)
 {
 	struct repair_part told = {.type = text_slice(&repair->type),
-	                           .left = left};
+				   .left = left};
 
 	if (repair->tell == NULL)
 		return;
 	told.index = part->index;
 	if (part->index < repair->plans_count) {
 		told.encode =
-		        (enum encode_kind)repair->plans[part->index].encode;
+			(enum encode_kind)repair->plans[part->index].encode;
 		told.folds = repair->plans[part->index].folds;
 	}
 	repair->tell(repair->tell_owner, &told);
@@ -75,8 +75,8 @@ static struct slice
 without_line_end(struct slice field)
 {
 	return field.len >= 2 && field.bytes[field.len - 1] == '\n'
-	               ? slice_sub(field, 0, field.len - 2)
-	               : field;
+		       ? slice_sub(field, 0, field.len - 2)
+		       : field;
 }
 
 bool
@@ -85,7 +85,7 @@ repair_field_is(struct slice field, const char *word)
 	struct slice name, value;
 
 	return header_field_parse(without_line_end(field), &name, &value) ==
-	               NULL &&
+		       NULL &&
 	       slice_eq_nocase(name, SLICE(word));
 }
 
@@ -102,13 +102,13 @@ repair_is_stripped(const struct repair *repair, struct slice field)
 	if (repair->needs.strip_count == 0)
 		return false;
 	return pipeline_is_signature_of(without_line_end(field),
-	                                repair->needs.strip_domains,
-	                                repair->needs.strip_count);
+					repair->needs.strip_domains,
+					repair->needs.strip_count);
 }
 
 static void
 look_long_field(struct repair *repair, const struct mime_part *part,
-                struct slice field)
+		struct slice field)
 {
 	CLEAN(text_done) struct text folded = {0};
 
@@ -128,7 +128,7 @@ static bool
 is_label_of_8bit(const struct mime_part *part, struct slice field)
 {
 	struct slice value = slice_trim(
-	        slice_from(field, (size_t)(slice_find(field, ':') + 1)));
+		slice_from(field, (size_t)(slice_find(field, ':') + 1)));
 
 	return part->kind != MIME_OPAQUE && !part->is_fixed &&
 	       part->given == ENCODE_GIVEN_NONE &&
@@ -138,7 +138,7 @@ is_label_of_8bit(const struct mime_part *part, struct slice field)
 
 static void
 look_8bit_field(struct repair *repair, const struct mime_part *part,
-                struct slice field)
+		struct slice field)
 {
 	if (has_8bit_octet(field))
 		leave_8bit(repair, "8-bit text in a header");
@@ -148,7 +148,7 @@ look_8bit_field(struct repair *repair, const struct mime_part *part,
 
 static void
 look_fields(struct repair *repair, const struct mime_part *part,
-            struct slice header)
+	    struct slice header)
 {
 	struct slice field;
 
@@ -182,14 +182,14 @@ look_type(struct repair *repair, struct slice header)
 	while (mime_field_next(&header, &field)) {
 		if (!repair_field_is(field, "Content-Type") ||
 		    header_field_parse(without_line_end(field), &name,
-		                       &value) != NULL)
+				       &value) != NULL)
 			continue;
 		mime_type_parse(value, &type);
 		text_clear(&repair->type);
 		if (type.subtype.len > 0)
 			text_addf(&repair->type, "%.*s/%.*s",
-			          SLICE_ARG(type.type),
-			          SLICE_ARG(type.subtype));
+				  SLICE_ARG(type.type),
+				  SLICE_ARG(type.subtype));
 		text_done(&type.boundary);
 	}
 }
@@ -198,14 +198,14 @@ look_type(struct repair *repair, struct slice header)
  * means. */
 static const char *
 content_choose(const struct repair *repair, const struct mime_part *part,
-               bool is_8bit, enum encode_kind *kind_out)
+	       bool is_8bit, enum encode_kind *kind_out)
 {
 	if (part->kind != MIME_LEAF)
 		return part->why;
 	if (is_8bit && part->given != ENCODE_GIVEN_NONE)
 		return "an encoded part with 8-bit octets";
 	return encode_choose(&repair->measure, part->given, part->is_text,
-	                     kind_out);
+			     kind_out);
 }
 
 /* RFC 2045 4: a message inside has a MIME-Version of its own, or encodings mean
@@ -255,12 +255,12 @@ look_content(struct repair *repair, const struct mime_part *part)
 
 static void
 look_between(struct repair *repair, const struct mime_part *part,
-             struct slice bytes)
+	     struct slice bytes)
 {
 	if (repair->needs.eight_bit && has_8bit_octet(bytes)) {
 		if (part->is_fixed)
 			leave_8bit(repair,
-			           "a forwarded message that is signed");
+				   "a forwarded message that is signed");
 		else
 			repair->report.replaces_between = true;
 	}
@@ -286,7 +286,7 @@ look_between(struct repair *repair, const struct mime_part *part,
 
 static void
 look_sink(void *owner, enum mime_event event, const struct mime_part *part,
-          struct slice bytes)
+	  struct slice bytes)
 {
 	struct repair *repair = owner;
 
@@ -357,8 +357,8 @@ enum encode_kind
 repair_encode_of(const struct repair *repair, size_t index)
 {
 	return index < repair->plans_count
-	               ? (enum encode_kind)repair->plans[index].encode
-	               : ENCODE_NONE;
+		       ? (enum encode_kind)repair->plans[index].encode
+		       : ENCODE_NONE;
 }
 
 static void
@@ -390,10 +390,10 @@ decide_version(struct repair *repair)
 	if (repair->top.has_version || !repair->top.is_whole)
 		return;
 	report->adds_version = is_encoded || report->encodes_quoted ||
-	                       report->encodes_base64 ||
-	                       (repair->needs.version && repair->has_8bit);
+			       report->encodes_base64 ||
+			       (repair->needs.version && repair->has_8bit);
 	report->adds_type = report->adds_version && repair->has_8bit &&
-	                    !repair->top.has_type;
+			    !repair->top.has_type;
 }
 
 const struct repair_report *
@@ -410,11 +410,11 @@ repair_decide(struct repair *repair)
 		bool has_header = repair->top.is_whole;
 
 		*report = (struct repair_report){
-		        .left = repair->needs.long_lines ? trouble : NULL,
-		        .left_8bit = repair->needs.eight_bit ? trouble : NULL,
-		        .removes_bcc = has_header && repair->has_bcc,
-		        .removes_signatures =
-		                has_header && repair->has_signature};
+			.left = repair->needs.long_lines ? trouble : NULL,
+			.left_8bit = repair->needs.eight_bit ? trouble : NULL,
+			.removes_bcc = has_header && repair->has_bcc,
+			.removes_signatures =
+				has_header && repair->has_signature};
 		repair->plans_count = 0;
 	} else {
 		for (size_t i = 0; i < repair->plans_count; i++) {

@@ -48,7 +48,7 @@ bool repair_is_bcc(struct slice field);
 bool repair_is_stripped(const struct repair *repair, struct slice field);
 /* Of the forwarded message that the part is in; NULL: of none. */
 struct plan *repair_plan_of_message(struct repair *repair,
-                                    const struct mime_part *part);
+				    const struct mime_part *part);
 enum encode_kind repair_encode_of(const struct repair *repair, size_t index);
 
 #endif

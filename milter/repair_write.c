@@ -17,12 +17,12 @@ write_folded(struct repair *repair, struct slice field)
 
 static void
 write_field(struct repair *repair, const struct mime_part *part,
-            struct slice field)
+	    struct slice field)
 {
 	const char *encoding =
-	        encode_name(repair_encode_of(repair, part->index));
+		encode_name(repair_encode_of(repair, part->index));
 	bool folds = part->index < repair->plans_count &&
-	             repair->plans[part->index].folds;
+		     repair->plans[part->index].folds;
 
 	if (part->index == 0 && repair->report.removes_bcc &&
 	    repair_is_bcc(field))
@@ -50,8 +50,8 @@ write_version(struct repair *repair, bool has_type, bool is_utf8)
 	text_add_string(repair->out, "MIME-Version: 1.0\r\n");
 	if (!has_type)
 		text_addf(repair->out,
-		          "Content-Type: text/plain; charset=%s\r\n",
-		          is_utf8 ? "utf-8" : "unknown-8bit");
+			  "Content-Type: text/plain; charset=%s\r\n",
+			  is_utf8 ? "utf-8" : "unknown-8bit");
 }
 
 /* Behind the fields of a header that has its empty line. */
@@ -59,15 +59,15 @@ static void
 write_added(struct repair *repair, const struct mime_part *part)
 {
 	const char *encoding =
-	        encode_name(repair_encode_of(repair, part->index));
+		encode_name(repair_encode_of(repair, part->index));
 	const struct plan *plan = repair_plan_of_message(repair, part);
 	bool is_top = part->index == 0;
 
 	if (is_top && repair->report.adds_version)
 		write_version(repair, !repair->report.adds_type,
-		              repair->is_utf8);
+			      repair->is_utf8);
 	else if (plan != NULL && part->index == part->message &&
-	         plan->adds_version)
+		 plan->adds_version)
 		write_version(repair, !plan->adds_type, plan->is_utf8);
 	if (is_top && repair->report.adds_type && encoding == NULL)
 		encoding = "8bit";
@@ -77,7 +77,7 @@ write_added(struct repair *repair, const struct mime_part *part)
 
 static void
 write_header(struct repair *repair, const struct mime_part *part,
-             struct slice header)
+	     struct slice header)
 {
 	struct slice field;
 
@@ -114,10 +114,10 @@ between_put(struct repair *repair, char c)
 /* Boundaries are no longer than a line may be, and stay. */
 static void
 write_between(struct repair *repair, const struct mime_part *part,
-              struct slice bytes)
+	      struct slice bytes)
 {
 	if (part->is_fixed || !(repair->report.breaks_between ||
-	                        repair->report.replaces_between)) {
+				repair->report.replaces_between)) {
 		text_add(repair->out, bytes);
 		return;
 	}
@@ -139,7 +139,7 @@ write_between(struct repair *repair, const struct mime_part *part,
 
 static void
 write_sink(void *owner, enum mime_event event, const struct mime_part *part,
-           struct slice bytes)
+	   struct slice bytes)
 {
 	struct repair *repair = owner;
 
@@ -155,8 +155,8 @@ write_sink(void *owner, enum mime_event event, const struct mime_part *part,
 	case MIME_CONTENT_END:
 		encode_finish(&repair->encoder, repair->out);
 		repair->ends_in_base64 =
-		        repair->encoder.kind == ENCODE_BASE64 ||
-		        repair->encoder.kind == ENCODE_REWRAP_BASE64;
+			repair->encoder.kind == ENCODE_BASE64 ||
+			repair->encoder.kind == ENCODE_REWRAP_BASE64;
 		break;
 	case MIME_BETWEEN:
 		repair->ends_in_base64 = false;
@@ -174,7 +174,7 @@ repair_write(struct repair *repair, struct slice bytes, struct text *out)
 		repair->has_cr = false;
 		mime_reader_free(repair->reader);
 		repair->reader =
-		        mime_reader_new(repair->header_max, write_sink, repair);
+			mime_reader_new(repair->header_max, write_sink, repair);
 	}
 	repair->out = out;
 	mime_feed(repair->reader, bytes);

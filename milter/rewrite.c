@@ -18,9 +18,9 @@ static bool
 is_private_name(struct slice domain)
 {
 	static const char *const names[] = {
-	        "localhost", "local", "localdomain", "invalid",  "test",
-	        "example",   "onion", "home.arpa",   "internal", "intranet",
-	        "lan",       "home",  "corp",        "private",  "workgroup",
+		"localhost", "local", "localdomain", "invalid",  "test",
+		"example",   "onion", "home.arpa",   "internal", "intranet",
+		"lan",       "home",  "corp",        "private",  "workgroup",
 	};
 
 	for (size_t i = 0; i < COUNT(names); i++)
@@ -43,7 +43,7 @@ is_public(struct slice domain)
 
 static bool
 is_allowed(const struct rewrite *rewrite, struct slice local,
-           struct slice domain)
+	   struct slice domain)
 {
 	for (size_t i = 0; i < rewrite->allowed_count; i++)
 		if (senders_pattern_matches(rewrite->allowed[i], local, domain))
@@ -60,7 +60,7 @@ keeps_local(const struct rewrite_rule *rule)
 /* The address that the rule gives to who had this local part. */
 static void
 address_write(const struct rewrite_rule *rule, struct slice local,
-              struct text *out)
+	      struct text *out)
 {
 	if (!keeps_local(rule)) {
 		text_add(out, rule->to);
@@ -80,7 +80,7 @@ is_within_ours(const struct policy *policy, struct slice domain)
 {
 	for (;;) {
 		const struct keyring_domain *section =
-		        keyring_find(policy_keyring(policy), domain);
+			keyring_find(policy_keyring(policy), domain);
 		ptrdiff_t dot = slice_find(domain, '.');
 
 		if (section != NULL)
@@ -93,7 +93,7 @@ is_within_ours(const struct policy *policy, struct slice domain)
 
 static bool
 sender_is_ours(const struct rewrite *rewrite, struct slice local,
-               struct slice domain)
+	       struct slice domain)
 {
 	return local.len > 0 && is_public(domain) &&
 	       is_allowed(rewrite, local, domain) &&
@@ -102,7 +102,7 @@ sender_is_ours(const struct rewrite *rewrite, struct slice local,
 
 bool
 rewrite_sender(const struct rewrite *rewrite, struct slice path,
-               struct slice local, struct slice domain, struct text *out)
+	       struct slice local, struct slice domain, struct text *out)
 {
 	const struct rewrite_rule *rule = &rewrite->sender;
 
@@ -144,12 +144,12 @@ rewrite_note(struct rewrite_facts *facts, struct slice name, struct slice value)
 	} else if (slice_eq_nocase(name, SLICE("Sender"))) {
 		facts->has_sender = true;
 	} else if (slice_eq_nocase(name, SLICE("DKIM-Signature")) ||
-	           slice_eq_nocase(name, SLICE("ARC-Message-Signature")) ||
-	           slice_eq_nocase(name, SLICE("ARC-Seal"))) {
+		   slice_eq_nocase(name, SLICE("ARC-Message-Signature")) ||
+		   slice_eq_nocase(name, SLICE("ARC-Seal"))) {
 		facts->is_signed = true;
 	} else if (slice_eq_nocase(name, SLICE("Content-Type"))) {
 		facts->is_report |= slice_starts_nocase(
-		        slice_trim(value), SLICE("multipart/report"));
+			slice_trim(value), SLICE("multipart/report"));
 	} else if (slice_eq_nocase(name, SLICE("Auto-Submitted"))) {
 		facts->is_report |= is_automatic(value);
 	}
@@ -159,19 +159,19 @@ rewrite_note(struct rewrite_facts *facts, struct slice name, struct slice value)
 
 static bool
 authors_are_ours(const struct rewrite *rewrite, const struct authors *authors,
-                 const struct rewrite_facts *facts, struct arena *arena)
+		 const struct rewrite_facts *facts, struct arena *arena)
 {
 	struct decision decision;
 
 	for (size_t i = 0; i < authors->count; i++)
 		if (!is_public(authors->domains[i]) ||
 		    !is_allowed(rewrite, authors->locals[i],
-		                authors->domains[i]))
+				authors->domains[i]))
 			return false;
 	policy_decide(rewrite->policy,
-	              &(struct header_facts){.from_count = facts->from_count,
-	                                     .from = text_slice(&facts->from)},
-	              arena, &decision);
+		      &(struct header_facts){.from_count = facts->from_count,
+					     .from = text_slice(&facts->from)},
+		      arena, &decision);
 	return decision.verdict == VERDICT_SIGN;
 }
 
@@ -189,8 +189,8 @@ reply_to_write(const struct authors *authors, struct text *out)
 		    !mailbox_is_dot_atom(local) || !is_public(domain))
 			continue;
 		text_addf(out, "%s%.*s@%.*s",
-		          count++ == 0 ? "Reply-To: " : ",\r\n ",
-		          SLICE_ARG(local), SLICE_ARG(domain));
+			  count++ == 0 ? "Reply-To: " : ",\r\n ",
+			  SLICE_ARG(local), SLICE_ARG(domain));
 	}
 	if (count > 0)
 		text_add_string(out, "\r\n");
@@ -198,7 +198,7 @@ reply_to_write(const struct authors *authors, struct text *out)
 
 static void
 from_write(const struct rewrite_facts *facts, const struct authors *authors,
-           struct slice address, struct text *out)
+	   struct slice address, struct text *out)
 {
 	size_t before;
 
@@ -215,8 +215,8 @@ from_write(const struct rewrite_facts *facts, const struct authors *authors,
 /* authors: count 0 where From cannot be read. */
 static void
 fields_write(const struct rewrite_facts *facts, const struct authors *authors,
-             struct slice address, struct text *out,
-             struct rewrite_report *report)
+	     struct slice address, struct text *out,
+	     struct rewrite_report *report)
 {
 	size_t before;
 
@@ -225,10 +225,10 @@ fields_write(const struct rewrite_facts *facts, const struct authors *authors,
 	if (!facts->has_reply_to)
 		reply_to_write(authors, out);
 	*report = (struct rewrite_report){
-	        .rewrites_from = facts->from_count > 0,
-	        .adds_from = facts->from_count == 0,
-	        .adds_reply_to = out->len > before,
-	        .removes_sender = facts->has_sender,
+		.rewrites_from = facts->from_count > 0,
+		.adds_from = facts->from_count == 0,
+		.adds_reply_to = out->len > before,
+		.removes_sender = facts->has_sender,
 	};
 }
 
@@ -239,13 +239,13 @@ is_address(const struct authors *authors, struct slice address)
 
 	return slice_eq(authors->locals[0], slice_sub(address, 0, at)) &&
 	       slice_eq_nocase(authors->domains[0],
-	                       slice_from(address, at + 1));
+			       slice_from(address, at + 1));
 }
 
 enum rewrite_outcome
 rewrite_decide(const struct rewrite *rewrite, const struct rewrite_facts *facts,
-               bool is_null, struct text *fields,
-               struct rewrite_report *report_out)
+	       bool is_null, struct text *fields,
+	       struct rewrite_report *report_out)
 {
 	CLEAN(arena_done) struct arena arena = {0};
 	CLEAN(text_done) struct text address = {0};
@@ -260,10 +260,10 @@ rewrite_decide(const struct rewrite *rewrite, const struct rewrite_facts *facts,
 	    !authors_parse(text_slice(&facts->from), &arena, &authors, &fault))
 		authors.count = 0;
 	address_write(rule,
-	              authors.count > 0
-	                      ? authors.locals[0]
-	                      : mailbox_local(text_slice(&facts->from)),
-	              &address);
+		      authors.count > 0
+			      ? authors.locals[0]
+			      : mailbox_local(text_slice(&facts->from)),
+		      &address);
 	is_one = facts->from_count == 1 && authors.count > 0;
 	if (is_one && authors.count == 1 &&
 	    is_address(&authors, text_slice(&address)))
@@ -283,7 +283,7 @@ rewrite_decide(const struct rewrite *rewrite, const struct rewrite_facts *facts,
 
 void
 rewriter_init(struct rewriter *rewriter, const struct rewrite *rewrite,
-              bool is_null, size_t header_max)
+	      bool is_null, size_t header_max)
 {
 	*rewriter = (struct rewriter){.rewrite = rewrite, .is_null = is_null};
 	header_reader_init(&rewriter->reader, header_max);
@@ -350,8 +350,8 @@ header_end(struct rewriter *rewriter, struct text *out)
 
 	rewriter->is_passing = true;
 	rewriter->outcome =
-	        rewrite_decide(rewriter->rewrite, &rewriter->facts,
-	                       rewriter->is_null, &fields, &rewriter->report);
+		rewrite_decide(rewriter->rewrite, &rewriter->facts,
+			       rewriter->is_null, &fields, &rewriter->report);
 	if (rewriter->outcome == REWRITE_DONE)
 		header_write(rewriter, &fields, out);
 	else
@@ -424,11 +424,11 @@ rewriter_remark(const struct rewriter *rewriter, struct text *remarks)
 		break;
 	case REWRITE_KEPT_SIGNED:
 		text_add_string(remarks, "; From stays: the message carries a "
-		                         "signature");
+					 "signature");
 		break;
 	case REWRITE_KEPT_REPORT:
 		text_add_string(remarks, "; From stays: it is a report, or an "
-		                         "automatic reply");
+					 "automatic reply");
 		break;
 	case REWRITE_DONE:
 		if (!rewriter->report.rewrites_from)
@@ -436,8 +436,8 @@ rewriter_remark(const struct rewriter *rewriter, struct text *remarks)
 		mailbox_unfold(text_slice(&rewriter->facts.from), &was);
 		value = slice_trim(text_slice(&was));
 		text_addf(remarks, "; From was %.*s%s",
-		          SLICE_ARG(slice_sub(value, 0, REMARK_MAX)),
-		          value.len > REMARK_MAX ? "..." : "");
+			  SLICE_ARG(slice_sub(value, 0, REMARK_MAX)),
+			  value.len > REMARK_MAX ? "..." : "");
 		break;
 	}
 }

@@ -16,8 +16,8 @@ glob_matches(struct slice pattern, struct slice text)
 			star = p++;
 			since = t;
 		} else if (p < pattern.len &&
-		           ascii_lower(pattern.bytes[p]) ==
-		                   ascii_lower(text.bytes[t])) {
+			   ascii_lower(pattern.bytes[p]) ==
+				   ascii_lower(text.bytes[t])) {
 			p++;
 			t++;
 		} else if (star != SIZE_MAX) {
@@ -46,7 +46,7 @@ domain_of(struct slice address)
 
 bool
 senders_pattern_matches(struct slice pattern, struct slice local,
-                        struct slice domain)
+			struct slice domain)
 {
 	return slice_find(pattern, '@') >= 0 &&
 	       glob_matches(local_of(pattern), local) &&
@@ -58,8 +58,8 @@ senders_is_within(struct slice name, struct slice domain)
 {
 	return slice_eq_nocase(name, domain) ||
 	       (name.len > domain.len + 1 &&
-	        name.bytes[name.len - domain.len - 1] == '.' &&
-	        slice_ends_nocase(name, domain));
+		name.bytes[name.len - domain.len - 1] == '.' &&
+		slice_ends_nocase(name, domain));
 }
 
 /* ---- making them ---- */
@@ -76,17 +76,17 @@ selector_find(const struct keyring_domain *section, struct slice name)
 /* The configuration's check sees to it that there are such. */
 static void
 targets_make(const struct sender_options *options,
-             const struct keyring *keyring, struct arena *arena,
-             struct sender *sender)
+	     const struct keyring *keyring, struct arena *arena,
+	     struct sender *sender)
 {
 	struct sender_target *targets =
-	        arena_array(arena, options->sign_count, sizeof(*targets));
+		arena_array(arena, options->sign_count, sizeof(*targets));
 	size_t count = 0;
 
 	for (size_t i = 0; i < options->sign_count; i++) {
 		const struct sender_sign *sign = &options->sign[i];
 		const struct keyring_domain *section =
-		        keyring_named(keyring, sign->domain);
+			keyring_named(keyring, sign->domain);
 		const struct keyring_selector *selector = NULL;
 
 		if (section != NULL && sign->selector.len > 0)
@@ -94,7 +94,7 @@ targets_make(const struct sender_options *options,
 		if (section != NULL &&
 		    (selector != NULL || sign->selector.len == 0))
 			targets[count++] =
-			        (struct sender_target){section, selector};
+				(struct sender_target){section, selector};
 	}
 	sender->targets = targets;
 	sender->targets_count = count;
@@ -120,7 +120,7 @@ sender_compare(const void *a, const void *b)
 {
 	const struct sender *const *left = a, *const *right = b;
 	int order = domains_compare(domain_of((*left)->pattern),
-	                            domain_of((*right)->pattern));
+				    domain_of((*right)->pattern));
 
 	if (order != 0)
 		return order;
@@ -129,8 +129,8 @@ sender_compare(const void *a, const void *b)
 
 void
 senders_make(const struct signing_options *options,
-             const struct keyring *keyring, struct arena *arena,
-             struct senders *senders_out)
+	     const struct keyring *keyring, struct arena *arena,
+	     struct senders *senders_out)
 {
 	size_t count = options->senders_count;
 	struct sender *senders = arena_array(arena, count, sizeof(*senders));
@@ -148,7 +148,7 @@ senders_make(const struct signing_options *options,
 		sender->line = from->line;
 		if (from->file != NULL)
 			sender->file =
-			        arena_copy(arena, SLICE(from->file)).bytes;
+				arena_copy(arena, SLICE(from->file)).bytes;
 		targets_make(from, keyring, arena, sender);
 		if (slice_find(domain_of(sender->pattern), '*') >= 0)
 			made.open[made.open_count++] = sender;
@@ -184,7 +184,7 @@ exact_find(const struct senders *senders, struct slice domain, size_t number)
 
 static const struct sender *
 exact_next(const struct senders *senders, struct slice local,
-           struct slice domain, size_t number)
+	   struct slice domain, size_t number)
 {
 	for (size_t i = exact_find(senders, domain, number);
 	     i < senders->exact_count; i++) {
@@ -200,7 +200,7 @@ exact_next(const struct senders *senders, struct slice local,
 
 const struct sender *
 senders_next(const struct senders *senders, struct slice local,
-             struct slice domain, const struct sender *last)
+	     struct slice domain, const struct sender *last)
 {
 	size_t number = last == NULL ? 0 : last->number + 1;
 	const struct sender *exact = exact_next(senders, local, domain, number);
@@ -219,7 +219,7 @@ senders_next(const struct senders *senders, struct slice local,
 
 struct slice
 senders_identity(const struct sender *sender, struct slice author_domain,
-                 struct slice domain, struct arena *arena)
+		 struct slice domain, struct arena *arena)
 {
 	struct slice identity = sender->identity, name;
 
@@ -229,8 +229,8 @@ senders_identity(const struct sender *sender, struct slice author_domain,
 	if (slice_eq(name, SLICE("*"))) {
 		name = author_domain;
 		identity = arena_printf(arena, "%.*s@%.*s",
-		                        SLICE_ARG(local_of(identity)),
-		                        SLICE_ARG(author_domain));
+					SLICE_ARG(local_of(identity)),
+					SLICE_ARG(author_domain));
 	}
 	return senders_is_within(name, domain) ? identity : SLICE_NONE;
 }

@@ -43,22 +43,22 @@ struct senders {
 
 /* Copies into the arena, but for what lies in the keyring. */
 void senders_make(const struct signing_options *options,
-                  const struct keyring *keyring, struct arena *arena,
-                  struct senders *senders_out);
+		  const struct keyring *keyring, struct arena *arena,
+		  struct senders *senders_out);
 /* The first that matches this address, or the first behind `last`; NULL: there
  * is none. */
 const struct sender *senders_next(const struct senders *senders,
-                                  struct slice local, struct slice domain,
-                                  const struct sender *last);
+				  struct slice local, struct slice domain,
+				  const struct sender *last);
 /* i= of a signature that a sender section asks of d= `domain` for this author;
  * empty where it would not be within that (RFC 6376 3.5). */
 struct slice senders_identity(const struct sender *sender,
-                              struct slice author_domain, struct slice domain,
-                              struct arena *arena);
+			      struct slice author_domain, struct slice domain,
+			      struct arena *arena);
 
 /* Whether a pattern matches an address. */
 bool senders_pattern_matches(struct slice pattern, struct slice local,
-                             struct slice domain);
+			     struct slice domain);
 /* Whether a domain is another one, or below it. */
 bool senders_is_within(struct slice name, struct slice domain);
 

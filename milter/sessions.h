@@ -25,8 +25,8 @@
  *
  * Bounds      A connection that waits holds no more than the part of a packet
  *             that has come. How long it may: see below.
- * Thread      sessions_look() and sessions_longest_ms(): any. The others: from libmilter's callbacks, and
- *             about the connection that called.
+ * Thread      sessions_look() and sessions_longest_ms(): any. The others: from
+ *             libmilter's callbacks, and about the connection that called.
  */
 #ifndef MILTER_SESSIONS_H
 #define MILTER_SESSIONS_H

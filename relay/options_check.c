@@ -194,7 +194,7 @@ domains_settle(const struct settler *settler)
 			struct selector_options *selector =
 				&domain->selectors[j];
 			const struct conf_item *section =
-			        options_section_at(item, "selector", j);
+				options_section_at(item, "selector", j);
 			struct conf_place place =
 				conf_item_place(section, "key");
 
@@ -250,7 +250,7 @@ options_settle(struct options *options, const struct conf_sources *sources,
 	for (size_t i = 0; i < options->listeners_count; i++) {
 		struct listener_options *listener = &options->listeners[i];
 		const struct conf_item *item =
-		        options_section_at(root, "listener", i);
+			options_section_at(root, "listener", i);
 
 		path_settle(&settler, item, "tls_cert", &listener->tls_cert);
 		path_settle(&settler, item, "tls_key", &listener->tls_key);
@@ -263,8 +263,8 @@ options_settle(struct options *options, const struct conf_sources *sources,
 			    &listener->auth_dovecot);
 	}
 	path_settle(&settler, options_section_at(root, "delivery", 0),
-	            "auth_password_file",
-	            &options->delivery.login.password_file);
+		    "auth_password_file",
+		    &options->delivery.login.password_file);
 	routes_settle(&settler);
 }
 
@@ -272,7 +272,7 @@ options_settle(struct options *options, const struct conf_sources *sources,
 
 void
 options_fault_report(struct conf_errors *errors, struct conf_place place,
-                     bool is_good, const struct fault *fault)
+		     bool is_good, const struct fault *fault)
 {
 	if (!is_good)
 		conf_error_fault(errors, place, fault);
@@ -355,7 +355,7 @@ listeners_check(const struct options *options, struct conf_errors *errors)
 		const struct listener_options *listener =
 			&options->listeners[i];
 		const struct conf_item *item =
-		        options_section_at(options->items, "listener", i);
+			options_section_at(options->items, "listener", i);
 
 		listener_check(listener, item, errors);
 		listener_auth_check(listener, item, errors);
@@ -497,14 +497,14 @@ routes_check(const struct options *options, struct conf_errors *errors)
 	const struct conf_item *item = options->items->items;
 
 	next_hop_check(options_section_at(options->items, "delivery", 0),
-	               &(struct next_hops){"smarthost", delivery->smarthost,
-	                                   delivery->smarthost_count},
-	               delivery->tls, delivery->implicit_tls, &delivery->login,
-	               errors);
+		       &(struct next_hops){"smarthost", delivery->smarthost,
+					   delivery->smarthost_count},
+		       delivery->tls, delivery->implicit_tls, &delivery->login,
+		       errors);
 	tls_terms_check(options_section_at(options->items, "delivery", 0),
-	                delivery->tls, &delivery->tls_terms, errors);
+			delivery->tls, &delivery->tls_terms, errors);
 	source_check(options_section_at(options->items, "delivery", 0),
-	             &delivery->source, errors);
+		     &delivery->source, errors);
 	for (size_t i = 0; i < options->routes_count; i++) {
 		const struct route_options *route = &options->routes[i];
 		struct fault fault;
@@ -514,8 +514,8 @@ routes_check(const struct options *options, struct conf_errors *errors)
 
 		if (route->pattern.len > 0)
 			options_fault_report(
-			        errors, item->place,
-			        pattern_check(route->pattern, &fault), &fault);
+				errors, item->place,
+				pattern_check(route->pattern, &fault), &fault);
 		next_hop_check(item,
 			       &(struct next_hops){"via", route->via,
 						   route->via_count},
@@ -537,16 +537,16 @@ domain_sections_check(const struct domain_options *domain,
 		return; /* reported already */
 	if (!slice_eq(domain->name, SLICE("*")))
 		options_fault_report(errors, item->place,
-		                     domain_check(domain->name, &fault),
-		                     &fault);
+				     domain_check(domain->name, &fault),
+				     &fault);
 	for (size_t i = 0; i < domain->selectors_count; i++) {
 		struct slice name = domain->selectors[i].name;
 
 		if (name.len > 0)
 			options_fault_report(
-			        errors,
-			        options_section_at(item, "selector", i)->place,
-			        selector_check(name, &fault), &fault);
+				errors,
+				options_section_at(item, "selector", i)->place,
+				selector_check(name, &fault), &fault);
 	}
 }
 
@@ -628,7 +628,7 @@ static void
 limits_check(const struct options *options, struct conf_errors *errors)
 {
 	const struct conf_item *item =
-	        options_section_at(options->items, "limits", 0);
+		options_section_at(options->items, "limits", 0);
 
 	/* Only where somebody wrote it: who lowers the size of messages does
 	 * not have to know of headers. A size of 0 is reported already. */

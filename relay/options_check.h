@@ -28,9 +28,9 @@ bool options_errors_report(const struct conf_errors *errors, const char *path,
 
 /* The n-th section of that name; an empty one for the default listener. */
 const struct conf_item *options_section_at(const struct conf_item *section,
-                                           const char *name, size_t n);
+					   const char *name, size_t n);
 /* The fault as an error of that place, unless all is good. */
 void options_fault_report(struct conf_errors *errors, struct conf_place place,
-                          bool is_good, const struct fault *fault);
+			  bool is_good, const struct fault *fault);
 
 #endif

@@ -10,7 +10,7 @@
 
 static void
 file_check(struct slice path, struct conf_place place, const char *option,
-           struct conf_errors *errors)
+	   struct conf_errors *errors)
 {
 	CLEAN(clean_descriptor) int descriptor = -1;
 	CLEAN(text_done) struct text name = {0};
@@ -20,7 +20,7 @@ file_check(struct slice path, struct conf_place place, const char *option,
 		return;
 	text_add(&name, path);
 	descriptor = open(text_string(&name),
-	                  O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+			  O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (descriptor >= 0)
 		return;
 	fault_errno(&fault, "'%s': '%s'", option, text_string(&name));
@@ -47,19 +47,19 @@ tls_key_look(struct slice path, secret_warn_fn *warn)
 
 static void
 password_check(const struct options *options, const struct login_options *login,
-               const struct conf_item *item, secret_warn_fn *warn,
-               struct conf_errors *errors)
+	       const struct conf_item *item, secret_warn_fn *warn,
+	       struct conf_errors *errors)
 {
 	CLEAN(secret_cleanse) struct text password = {0};
 	struct fault fault;
 
 	if (login->user.len > 0)
 		options_fault_report(
-		        errors, conf_item_place(item, "auth_password_file"),
-		        login_read(login->password_file,
-		                   options->strict_key_modes, warn, &password,
-		                   &fault),
-		        &fault);
+			errors, conf_item_place(item, "auth_password_file"),
+			login_read(login->password_file,
+				   options->strict_key_modes, warn, &password,
+				   &fault),
+			&fault);
 }
 
 static void
@@ -76,9 +76,9 @@ nobody_warn(const struct listener_options *listener, secret_warn_fn *warn)
 
 static void
 users_check(const struct options *options,
-            const struct listener_options *listener,
-            const struct conf_item *item, secret_warn_fn *warn,
-            struct conf_errors *errors)
+	    const struct listener_options *listener,
+	    const struct conf_item *item, secret_warn_fn *warn,
+	    struct conf_errors *errors)
 {
 	CLEAN(secret_cleanse) struct text bytes = {0};
 	struct users *users = NULL;
@@ -88,12 +88,12 @@ users_check(const struct options *options,
 	if (listener->auth == AUTH_NONE || listener->auth_file.len == 0)
 		return;
 	is_good = users_read(listener->auth_file, options->strict_key_modes,
-	                     warn, &bytes, &fault);
+			     warn, &bytes, &fault);
 	if (is_good && !users_new(text_slice(&bytes), &users, &fault))
 		is_good = fault_within(&fault, "auth_file '%.*s'",
-		                       SLICE_ARG(listener->auth_file));
+				       SLICE_ARG(listener->auth_file));
 	options_fault_report(errors, conf_item_place(item, "auth_file"),
-	                     is_good, &fault);
+			     is_good, &fault);
 	if (is_good && warn != NULL && users_decoy(users, 0) == NULL)
 		nobody_warn(listener, warn);
 	users_free(users);
@@ -129,14 +129,14 @@ keys_check(const struct options *options, struct conf_errors *errors)
 
 		for (size_t j = 0; j < domain->selectors_count; j++) {
 			const struct selector_options *selector =
-			        &domain->selectors[j];
+				&domain->selectors[j];
 			CLEAN(text_done) struct text path = {0};
 			struct conf_place place = {selector->file,
-			                           selector->line};
+						   selector->line};
 
 			if (selector->key_path.bytes[0] != '/')
 				text_addf(&path, "%.*s/",
-				          SLICE_ARG(options->keys.keys_dir));
+					  SLICE_ARG(options->keys.keys_dir));
 			text_add(&path, selector->key_path);
 			file_check(text_slice(&path), place, "key", errors);
 		}
@@ -145,22 +145,22 @@ keys_check(const struct options *options, struct conf_errors *errors)
 
 bool
 options_check_files(const struct options *options, secret_warn_fn *warn,
-                    struct text *text, struct fault *fault)
+		    struct text *text, struct fault *fault)
 {
 	CLEAN(conf_errors_done) struct conf_errors errors = {0};
 	const struct conf_item *root = options->items;
 
 	for (size_t i = 0; i < options->listeners_count; i++) {
 		const struct listener_options *listener =
-		        &options->listeners[i];
+			&options->listeners[i];
 		const struct conf_item *item =
-		        options_section_at(root, "listener", i);
+			options_section_at(root, "listener", i);
 
 		file_check(listener->tls_cert,
-		           conf_item_place(item, "tls_cert"), "tls_cert",
-		           &errors);
+			   conf_item_place(item, "tls_cert"), "tls_cert",
+			   &errors);
 		file_check(listener->tls_key, conf_item_place(item, "tls_key"),
-		           "tls_key", &errors);
+			   "tls_key", &errors);
 		tls_key_look(listener->tls_key, warn);
 		file_check(listener->tls_client_ca,
 			   conf_item_place(item, "tls_client_ca"),
@@ -169,23 +169,23 @@ options_check_files(const struct options *options, secret_warn_fn *warn,
 		users_check(options, listener, item, warn, &errors);
 	}
 	password_check(options, &options->delivery.login,
-	               options_section_at(root, "delivery", 0), warn,
-	               &errors);
+		       options_section_at(root, "delivery", 0), warn,
+		       &errors);
 	for (size_t i = 0; i < options->routes_count; i++)
 		password_check(options, &options->routes[i].login,
-		               options_section_at(root, "route", i), warn,
-		               &errors);
+			       options_section_at(root, "route", i), warn,
+			       &errors);
 	keys_check(options, &errors);
 	return options_errors_report(&errors, root->place.file, text, fault);
 }
 
 bool
 options_check_key_files(const struct options *options, struct text *text,
-                        struct fault *fault)
+			struct fault *fault)
 {
 	CLEAN(conf_errors_done) struct conf_errors errors = {0};
 
 	keys_check(options, &errors);
 	return options_errors_report(&errors, options->items->place.file, text,
-	                             fault);
+				     fault);
 }

@@ -13,7 +13,7 @@
 
 bool
 sender_sign_value(struct slice text, struct arena *arena, void *element,
-                  struct fault *fault)
+		  struct fault *fault)
 {
 	struct sender_sign *sign = element;
 	struct slice domain = text, label = SLICE(KEY_LABEL);
@@ -21,7 +21,7 @@ sender_sign_value(struct slice text, struct arena *arena, void *element,
 	for (size_t i = 1; i + label.len <= text.len; i++)
 		if (slice_eq_nocase(slice_sub(text, i, label.len), label)) {
 			sign->selector =
-			        arena_copy(arena, slice_sub(text, 0, i));
+				arena_copy(arena, slice_sub(text, 0, i));
 			domain = slice_from(text, i + label.len);
 			break;
 		}
@@ -34,7 +34,7 @@ sender_sign_value(struct slice text, struct arena *arena, void *element,
 
 bool
 sender_identity_value(struct slice text, struct arena *arena, void *element,
-                      struct fault *fault)
+		      struct fault *fault)
 {
 	ptrdiff_t at = slice_find_last(text, '@');
 	struct slice any;
@@ -74,7 +74,7 @@ senders_settle(struct options *options, struct conf_errors *errors)
 		sender->line = item->place.line;
 		if (title.len > 0 && /* reported already */
 		    !sender_pattern_value(title, &options->arena,
-		                          &sender->pattern, &fault)) {
+					  &sender->pattern, &fault)) {
 			sender->pattern = title;
 			conf_error_fault(errors, item->place, &fault);
 		}
@@ -103,18 +103,18 @@ domain_find(const struct checker *checker, struct slice name)
 	const struct domain_options *key = &wanted, **found;
 
 	found = bsearch(&key, checker->by_name,
-	                checker->options->keys.domains_count, sizeof(key),
-	                name_compare);
+			checker->options->keys.domains_count, sizeof(key),
+			name_compare);
 	return found == NULL ? NULL : *found;
 }
 
 /* How many active keys it names; what is not there is reported. */
 static size_t
 sign_check(const struct checker *checker, const struct sender_sign *sign,
-           struct conf_place place)
+	   struct conf_place place)
 {
 	const struct domain_options *domain =
-	        domain_find(checker, sign->domain);
+		domain_find(checker, sign->domain);
 	bool is_there = false;
 	size_t active = 0;
 
@@ -131,14 +131,14 @@ sign_check(const struct checker *checker, const struct sender_sign *sign,
 		return active;
 	if (sign->selector.len > 0)
 		conf_error(checker->errors, place,
-		           "'sign': there is no selector \"%.*s\" in a domain "
-		           "\"%.*s\"",
-		           SLICE_ARG(sign->selector), SLICE_ARG(sign->domain));
+			   "'sign': there is no selector \"%.*s\" in a domain "
+			   "\"%.*s\"",
+			   SLICE_ARG(sign->selector), SLICE_ARG(sign->domain));
 	else
 		conf_error(checker->errors, place,
-		           "'sign': there is no domain \"%.*s\" with a "
-		           "selector",
-		           SLICE_ARG(sign->domain));
+			   "'sign': there is no domain \"%.*s\" with a "
+			   "selector",
+			   SLICE_ARG(sign->domain));
 	return 1; /* one error is enough */
 }
 
@@ -146,13 +146,13 @@ sign_check(const struct checker *checker, const struct sender_sign *sign,
  * that one. */
 static void
 sender_identity_check(const struct checker *checker,
-                      const struct sender_options *sender,
-                      struct conf_place place)
+		      const struct sender_options *sender,
+		      struct conf_place place)
 {
 	struct slice identity = sender->identity, domain;
 
 	domain = slice_from(identity,
-	                    (size_t)(slice_find_last(identity, '@') + 1));
+			    (size_t)(slice_find_last(identity, '@') + 1));
 	if (identity.len == 0 || slice_eq(domain, SLICE("*")))
 		return;
 	for (size_t i = 0; i < sender->sign_count; i++)
@@ -160,14 +160,14 @@ sender_identity_check(const struct checker *checker,
 		    senders_is_within(domain, sender->sign[i].domain))
 			return;
 	conf_error(checker->errors, place,
-	           "'identity': '%.*s' is not within a domain of 'sign' "
-	           "(RFC 6376 3.5)",
-	           SLICE_ARG(identity));
+		   "'identity': '%.*s' is not within a domain of 'sign' "
+		   "(RFC 6376 3.5)",
+		   SLICE_ARG(identity));
 }
 
 static void
 sender_check(const struct checker *checker, const struct sender_options *sender,
-             const struct conf_item *item)
+	     const struct conf_item *item)
 {
 	struct conf_place place = conf_item_place(item, "sign");
 	size_t active = 0;
@@ -176,14 +176,14 @@ sender_check(const struct checker *checker, const struct sender_options *sender,
 		active += sign_check(checker, &sender->sign[i], place);
 	if (sender->sign_count > 0 && active == 0)
 		conf_error(checker->errors, place,
-		           "'sign' names no active selector");
+			   "'sign' names no active selector");
 	if (active > POLICY_SIGNERS_MAX)
 		conf_error(checker->errors, place,
-		           "'sign' names %zu active selectors: at most %d may "
-		           "sign a message",
-		           active, POLICY_SIGNERS_MAX);
+			   "'sign' names %zu active selectors: at most %d may "
+			   "sign a message",
+			   active, POLICY_SIGNERS_MAX);
 	sender_identity_check(checker, sender,
-	                      conf_item_place(item, "identity"));
+			      conf_item_place(item, "identity"));
 }
 
 void
@@ -192,7 +192,7 @@ senders_check(const struct options *options, struct conf_errors *errors)
 	size_t count = options->keys.domains_count;
 	CLEAN(clean_memory)
 	const struct domain_options **by_name =
-	        memory_array(count, sizeof(*by_name));
+		memory_array(count, sizeof(*by_name));
 	struct checker checker = {options, errors, by_name};
 	const struct conf_item *item = options->items->items;
 
@@ -219,7 +219,7 @@ selector_find(const struct options *options, const struct sender_sign *sign)
 			continue;
 		for (size_t j = 0; j < domain->selectors_count; j++)
 			if (slice_eq_nocase(domain->selectors[j].name,
-			                    sign->selector))
+					    sign->selector))
 				return &domain->selectors[j];
 	}
 	return NULL;
@@ -227,21 +227,21 @@ selector_find(const struct options *options, const struct sender_sign *sign)
 
 static void
 sender_warn(const struct options *options, const struct sender_options *sender,
-            void (*warn)(const char *text))
+	    void (*warn)(const char *text))
 {
 	for (size_t i = 0; i < sender->sign_count; i++) {
 		const struct sender_sign *sign = &sender->sign[i];
 		const struct selector_options *selector =
-		        selector_find(options, sign);
+			selector_find(options, sign);
 		CLEAN(text_done) struct text said = {0};
 
 		if (selector == NULL || selector->state == SELECTOR_ACTIVE)
 			continue;
 		text_addf(&said,
-		          "%s:%u: 'sign' names the selector \"%.*s\" of "
-		          "\"%.*s\", which is not active and signs nothing",
-		          sender->file, sender->line, SLICE_ARG(sign->selector),
-		          SLICE_ARG(sign->domain));
+			  "%s:%u: 'sign' names the selector \"%.*s\" of "
+			  "\"%.*s\", which is not active and signs nothing",
+			  sender->file, sender->line, SLICE_ARG(sign->selector),
+			  SLICE_ARG(sign->domain));
 		warn(text_string(&said));
 	}
 }

@@ -17,6 +17,6 @@ void senders_settle(struct options *options, struct conf_errors *errors);
 void senders_check(const struct options *options, struct conf_errors *errors);
 /* What they name and what will not sign: as after a rotation that forgot them. */
 void senders_warn(const struct options *options,
-                  void (*warn)(const char *text));
+		  void (*warn)(const char *text));
 
 #endif

@@ -17,9 +17,9 @@ static replied_fn idle_replied, rset_replied, quit_replied;
  * the deadline (RFC 5321 4.5.3.2); a complete reply calls replied, which
  * returns the state to enter next. Where replied is NULL an event ends the
  * state: CONNECTED, SECURED. In BODY a reply comes too early, and the last
- * octet written ends it. CONVERTING ends with the conversion, PROVING with the proof. States never run
- * backwards, except that TLS leads to a second EHLO (or, without STARTTLS, comes before
- * the greeting), AUTH and RCPT repeat, and each
+ * octet written ends it. CONVERTING ends with the conversion, PROVING with the
+ * proof. States never run backwards, except that TLS leads to a second EHLO (or,
+ * without STARTTLS, comes before the greeting), AUTH and RCPT repeat, and each
  * transaction returns to IDLE (or, with recipients left over, to MAIL).
  */
 static const struct client_step {

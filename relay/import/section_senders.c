@@ -46,8 +46,8 @@ identity_resolve(struct maker *maker, const struct signing_rule *rule)
 	    slice_find(local, '%') < 0)
 		return arena_printf(maker->arena, "%.*s@*", SLICE_ARG(local));
 	report_decisive(maker->report, rule->place,
-	                "i=%.*s is another one for each author; left out",
-	                SLICE_ARG(identity));
+			"i=%.*s is another one for each author; left out",
+			SLICE_ARG(identity));
 	return SLICE_NONE;
 }
 
@@ -55,7 +55,7 @@ identity_resolve(struct maker *maker, const struct signing_rule *rule)
  * as well. */
 static struct slice
 identity_of(struct maker *maker, const struct signing_rule *rule,
-            const struct section *holder)
+	    const struct section *holder)
 {
 	struct slice identity = identity_resolve(maker, rule), domain;
 	ptrdiff_t at = slice_find_last(identity, '@');
@@ -67,9 +67,9 @@ identity_of(struct maker *maker, const struct signing_rule *rule,
 	if (at == 0 && slice_eq_nocase(domain, holder->name))
 		return SLICE_NONE;
 	return is_any || slice_eq(domain, SLICE("*")) ||
-	                       senders_is_within(domain, holder->name)
-	               ? identity
-	               : SLICE_NONE;
+			       senders_is_within(domain, holder->name)
+		       ? identity
+		       : SLICE_NONE;
 }
 
 /* ---- one for each rule ---- */
@@ -86,18 +86,18 @@ sender_add(struct maker *maker, const struct signing_rule *rule)
 		return; /* matches nobody who has an address */
 	if (slice_eq(name, SLICE("%")))
 		name = glob_is_literal(rule->domain) ? rule->domain
-		                                     : SLICE("*");
+						     : SLICE("*");
 	holder = sections_named(maker->sections, name);
 	ASSERT(holder != NULL);
 	sender.pattern =
-	        arena_printf(maker->arena, "%.*s@%.*s", SLICE_ARG(rule->local),
-	                     SLICE_ARG(rule->domain));
+		arena_printf(maker->arena, "%.*s@%.*s", SLICE_ARG(rule->local),
+			     SLICE_ARG(rule->domain));
 	selector = sections_selector(holder, rule, maker->arena, maker->report);
 	if (selector != NULL) {
 		sender.sign = arena_array(maker->arena, POLICY_SIGNERS_MAX,
-		                          sizeof(*sender.sign));
+					  sizeof(*sender.sign));
 		sender.sign[sender.sign_count++] =
-		        (struct sender_sign){selector->name, holder->name};
+			(struct sender_sign){selector->name, holder->name};
 		sender.identity = identity_of(maker, rule, holder);
 	}
 	maker->senders[maker->count++] = sender;
@@ -119,25 +119,25 @@ pattern_compare(const void *a, const void *b)
 /* With MultipleSignatures both sign; else the second is never asked. */
 static void
 sender_merge(struct maker *maker, struct section_sender *first,
-             struct section_sender *second)
+	     struct section_sender *second)
 {
 	second->is_merged = true;
 	if (!maker->rules->is_multiple)
 		return;
 	if (!slice_eq(first->identity, second->identity))
 		report_decisive(maker->report, second->place,
-		                "'%.*s' has '%.*s' as i= already, not '%.*s'",
-		                SLICE_ARG(first->pattern),
-		                SLICE_ARG(first->identity),
-		                SLICE_ARG(second->identity));
+				"'%.*s' has '%.*s' as i= already, not '%.*s'",
+				SLICE_ARG(first->pattern),
+				SLICE_ARG(first->identity),
+				SLICE_ARG(second->identity));
 	for (size_t i = 0; i < second->sign_count; i++) {
 		if (first->sign_count == 0)
 			first->sign = second->sign;
 		if (first->sign_count == POLICY_SIGNERS_MAX) {
 			report_decisive(maker->report, second->place,
-			                "at most %d keys sign for '%.*s'",
-			                POLICY_SIGNERS_MAX,
-			                SLICE_ARG(first->pattern));
+					"at most %d keys sign for '%.*s'",
+					POLICY_SIGNERS_MAX,
+					SLICE_ARG(first->pattern));
 			return;
 		}
 		first->sign[first->sign_count++] = second->sign[i];
@@ -148,7 +148,7 @@ static void
 senders_merge(struct maker *maker)
 {
 	struct section_sender **sorted =
-	        arena_array(maker->arena, maker->count, sizeof(*sorted));
+		arena_array(maker->arena, maker->count, sizeof(*sorted));
 	struct section_sender *first = NULL;
 	size_t kept = 0;
 
@@ -176,21 +176,21 @@ rest_add(struct maker *maker)
 		if (slice_eq(maker->senders[i].pattern, SLICE("*@*")))
 			return;
 	maker->senders[maker->count++] =
-	        (struct section_sender){.pattern = SLICE("*@*")};
+		(struct section_sender){.pattern = SLICE("*@*")};
 }
 
 void
 section_senders_make(const struct signing_rules *rules,
-                     struct sections *sections, struct arena *arena,
-                     struct report *report)
+		     struct sections *sections, struct arena *arena,
+		     struct report *report)
 {
 	struct maker maker = {.rules = rules,
-	                      .sections = sections,
-	                      .arena = arena,
-	                      .report = report};
+			      .sections = sections,
+			      .arena = arena,
+			      .report = report};
 
 	maker.senders =
-	        arena_array(arena, rules->count + 1, sizeof(*maker.senders));
+		arena_array(arena, rules->count + 1, sizeof(*maker.senders));
 	sections_empty(sections);
 	for (size_t i = 0; i < rules->count; i++)
 		sender_add(&maker, &rules->rules[i]);

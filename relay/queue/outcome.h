@@ -56,8 +56,9 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 /* What goes wrong without a reply. Once the end of the data was sent the
  * message may have been taken: then the caller must not go to the next host,
  * whatever the table says. What one host lacks another of the same domain may
- * have. Name, outcome, scope, next host, status, words. Details ("192.0.2.1:25: connection refused") are the caller's to put
- * behind the words. */
+ * have. Name, outcome, scope, next host, status, words. Details
+ * ("192.0.2.1:25: connection refused") are the caller's to put behind the
+ * words. */
 #define OUTCOME_TROUBLES(X)                                                    \
 	X(NO_NAME, FAILED, DESTINATION, false, "5.1.2",                        \
 	  "the domain does not exist")                                         \

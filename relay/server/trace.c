@@ -35,7 +35,7 @@ add_helo(struct text *out, struct slice helo)
 	for (size_t i = 0; i < helo.len; i++) {
 		char c = helo.bytes[i];
 		bool is_plain = ascii_is_alpha(c) || ascii_is_digit(c) ||
-		                c == '-' || c == '.' || c == '_';
+				c == '-' || c == '.' || c == '_';
 
 		text_add_byte(out, is_plain ? c : '?');
 	}
@@ -69,7 +69,7 @@ add_client(struct text *out, const struct trace *trace)
 
 void
 trace_received(struct text *out, const struct trace *trace,
-               const struct message *message)
+	       const struct message *message)
 {
 	char id[MESSAGE_ID_TEXT + 1], date[CLOCK_DATE_SIZE];
 
@@ -89,7 +89,7 @@ trace_received(struct text *out, const struct trace *trace,
 	if (message->recipients_count == 1 &&
 	    slice_is_ascii(message->recipients[0].address))
 		text_addf(out, "\r\n\tfor <%.*s>",
-		          SLICE_ARG(message->recipients[0].address));
+			  SLICE_ARG(message->recipients[0].address));
 	text_addf(out, ";\r\n\t%s\r\n", date);
 }
 
@@ -104,7 +104,7 @@ trace_date(struct text *out, uint64_t wall_ms)
 
 void
 trace_message_id(struct text *out, const struct message_id *id,
-                 struct slice hostname)
+		 struct slice hostname)
 {
 	char text[MESSAGE_ID_TEXT + 1];
 

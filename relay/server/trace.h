@@ -21,10 +21,10 @@ struct trace {
 /* Appends the field with its CRLF. The recipient is named only where there is
  * one (RFC 5321 7.2). */
 void trace_received(struct text *out, const struct trace *trace,
-                    const struct message *message);
+		    const struct message *message);
 /* Without CRLF at the end, as the signing stage takes fields. */
 void trace_date(struct text *out, uint64_t wall_ms);
 void trace_message_id(struct text *out, const struct message_id *id,
-                      struct slice hostname);
+		      struct slice hostname);
 
 #endif

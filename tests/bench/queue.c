@@ -92,11 +92,11 @@ delivery_make(struct message *message, uint64_t due_ms)
 	delivery->message = message;
 	delivery->destination = message->recipients[0].destination;
 	delivery->recipients =
-	        arena_array(&delivery->arena, 1, sizeof(*delivery->recipients));
+		arena_array(&delivery->arena, 1, sizeof(*delivery->recipients));
 	delivery->recipients_count = 1;
 	delivery->recipients[0].attempts = 1;
 	delivery->recipients[0].reply =
-	        SLICE("450 4.2.0 mailbox busy, come back later");
+		SLICE("450 4.2.0 mailbox busy, come back later");
 	delivery->recipients[0].status = SLICE("4.2.0");
 	delivery->recipients[0].mx = delivery->destination;
 	delivery->due_ms = due_ms;
@@ -109,14 +109,14 @@ message_make(size_t number)
 {
 	struct message *message = message_new(SLICE("sender@example.com"));
 	struct slice destination = arena_printf(&message->arena, "d%zu.example",
-	                                        number % destinations);
+						number % destinations);
 
 	message_add_recipient(message,
-	                      arena_printf(&message->arena, "rcpt@%.*s",
-	                                   SLICE_ARG(destination)),
-	                      destination);
+			      arena_printf(&message->arena, "rcpt@%.*s",
+					   SLICE_ARG(destination)),
+			      destination);
 	message->prefix = SLICE("Received: from client.example.com\r\n"
-	                        "\tby relay.example.com with ESMTP\r\n");
+				"\tby relay.example.com with ESMTP\r\n");
 	message->body = model;
 	return message;
 }
@@ -132,7 +132,7 @@ body_make(size_t bytes)
 	body.chunks = memory_array(record_chunks(bytes), sizeof(*body.chunks));
 	for (; bytes > 0; bytes -= body.chunks[body.chunks_count++].len)
 		body.chunks[body.chunks_count] =
-		        slice_sub(slice_of(text, BODY_CHUNK), 0, bytes);
+			slice_sub(slice_of(text, BODY_CHUNK), 0, bytes);
 	return body;
 }
 
@@ -142,14 +142,14 @@ fill_one(struct engine *engine, size_t number, uint64_t now_ms)
 {
 	struct message *message = message_make(number);
 	uint64_t due_ms = now_ms + (uint64_t)(due_s * (long)SECOND) +
-	                  number * HOUR / wanted;
+			  number * HOUR / wanted;
 	struct list deliveries;
 
 	list_init(&deliveries);
 	list_add_last(&deliveries, &delivery_make(message, due_ms)->link);
 	ASSERT(engine_put(engine, message, &deliveries, NULL));
 	delivery_free(
-	        CONTAINER(list_take_first(&deliveries), struct delivery, link));
+		CONTAINER(list_take_first(&deliveries), struct delivery, link));
 }
 
 /* By what the store thread does for a group of messages. */
@@ -209,7 +209,7 @@ cpu_us(void)
 
 static void
 age_come(struct engine *engine, const struct body *large,
-         const struct body *usual)
+	 const struct body *usual)
 {
 	struct message *message = message_new(SLICE("sender@example.com"));
 	struct delivery **place = &staying[came % AGE_STAY];
@@ -217,7 +217,7 @@ age_come(struct engine *engine, const struct body *large,
 	bool is_gone;
 
 	message_add_recipient(message, SLICE("rcpt@example.net"),
-	                      SLICE("example.net"));
+			      SLICE("example.net"));
 	message->body = came % 20 == 0 ? *large : *usual;
 	if (*place != NULL) {
 		(*place)->recipients[0].outcome = OUTCOME_DELIVERED;
@@ -234,7 +234,7 @@ age_come(struct engine *engine, const struct body *large,
 
 static void
 age_damaged(void *owner, struct slice destination, uint64_t due_ms,
-            const struct message_id *id, const struct fault *fault)
+	    const struct message_id *id, const struct fault *fault)
 {
 	(void)owner;
 	(void)destination;
@@ -250,12 +250,12 @@ age_due(struct engine *engine)
 {
 	char name[32];
 	struct engine_due due = {
-	        .destination = slice_of(
-	                name,
-	                (size_t)snprintf(name, sizeof(name), "d%zu.example",
-	                                 (size_t)random() % destinations)),
-	        .until_ms = UINT64_MAX,
-	        .max = 1};
+		.destination = slice_of(
+			name,
+			(size_t)snprintf(name, sizeof(name), "d%zu.example",
+					 (size_t)random() % destinations)),
+		.until_ms = UINT64_MAX,
+		.max = 1};
 	struct list *item;
 
 	list_init(&due.deliveries);
@@ -267,7 +267,7 @@ age_due(struct engine *engine)
 
 static void
 age_group(struct engine *engine, const struct body *large,
-          const struct body *usual)
+	  const struct body *usual)
 {
 	struct delivery *due[AGE_EACH];
 	bool is_gone;
@@ -280,7 +280,7 @@ age_group(struct engine *engine, const struct body *large,
 		due[i]->recipients[0].outcome = OUTCOME_DEFERRED;
 		due[i]->recipients[0].attempts++;
 		ASSERT(engine_settle(engine, due[i], due[i]->due_ms + HOUR,
-		                     &is_gone, NULL));
+				     &is_gone, NULL));
 		delivery_free(due[i]);
 	}
 	ASSERT(engine_commit(engine, NULL));
@@ -345,18 +345,18 @@ thin_destination(struct engine *engine, size_t number)
 {
 	char name[32];
 	struct engine_due due = {
-	        .destination = slice_of(
-	                name, (size_t)snprintf(name, sizeof(name),
-	                                       "d%zu.example", number)),
-	        .until_ms = UINT64_MAX,
-	        .max = SIZE_MAX};
+		.destination = slice_of(
+			name, (size_t)snprintf(name, sizeof(name),
+					       "d%zu.example", number)),
+		.until_ms = UINT64_MAX,
+		.max = SIZE_MAX};
 	struct list *item;
 
 	list_init(&due.deliveries);
 	ASSERT(engine_read_due(engine, &due, age_damaged, NULL, NULL));
 	while ((item = list_take_first(&due.deliveries)) != NULL) {
 		struct delivery *delivery =
-		        CONTAINER(item, struct delivery, link);
+			CONTAINER(item, struct delivery, link);
 
 		if (random() % 2 == 0)
 			thin_one(engine, delivery);
@@ -406,7 +406,7 @@ on_due(struct schedule_destination *destination)
 {
 	struct waiting *mine = &waiting[destination->loop->index];
 	struct recipient_result result = {.outcome = OUTCOME_DELIVERED,
-	                                  .reply = SLICE("250 ok")};
+					  .reply = SLICE("250 ok")};
 	struct delivery *delivery;
 
 	if (mine->is_delivering) {
@@ -422,11 +422,11 @@ on_due(struct schedule_destination *destination)
 	if (mine->count == mine->room) {
 		mine->room = mine->room == 0 ? 64 : mine->room * 2;
 		mine->destinations =
-		        memory_grow(mine->destinations,
-		                    mine->room * sizeof(*mine->destinations));
+			memory_grow(mine->destinations,
+				    mine->room * sizeof(*mine->destinations));
 		mine->deliveries =
-		        memory_grow(mine->deliveries,
-		                    mine->room * sizeof(*mine->deliveries));
+			memory_grow(mine->deliveries,
+				    mine->room * sizeof(*mine->deliveries));
 	}
 	mine->destinations[mine->count] = destination;
 	mine->deliveries[mine->count++] = delivery;
@@ -514,7 +514,7 @@ start_all(const char *directory)
 	for (unsigned i = 0; i < LOOPS; i++)
 		loop_begin(&loops[i], i, &generation);
 	ASSERT(schedule_new(store, loops, LOOPS, on_due, on_gone, on_hurry,
-	                    &schedule, &fault));
+			    &schedule, &fault));
 	for (unsigned i = 0; i < LOOPS; i++)
 		ASSERT(loop_start(&loops[i], NULL));
 	printf("%zu destinations; running after %.3f s\n", destinations,
@@ -540,8 +540,8 @@ main(int argc, char **argv)
 	    (strcmp(argv[1], "fill") != 0 && strcmp(argv[1], "age") != 0 &&
 	     strcmp(argv[1], "thin") != 0 && strcmp(argv[1], "start") != 0)) {
 		fprintf(stderr,
-		        "usage: queue fill|age|thin|start DIRECTORY [MESSAGES "
-		        "[DESTINATIONS [SIZE [DUE]]]]\n");
+			"usage: queue fill|age|thin|start DIRECTORY [MESSAGES "
+			"[DESTINATIONS [SIZE [DUE]]]]\n");
 		return 64;
 	}
 	wanted = argc > 3 ? strtoul(argv[3], NULL, 10) : 100000;
@@ -553,5 +553,5 @@ main(int argc, char **argv)
 	if (strcmp(argv[1], "thin") == 0)
 		return thin(argv[2]);
 	return strcmp(argv[1], "fill") == 0 ? fill(argv[2])
-	                                    : start_all(argv[2]);
+					    : start_all(argv[2]);
 }

@@ -39,15 +39,15 @@ quoted_line_decode(struct slice line, bool has_end, struct text *out)
 		end--;
 	for (size_t i = 0; i < end; i++) {
 		bool is_escape = line.bytes[i] == '=' && i + 2 < end &&
-		                 hex_value(line.bytes[i + 1]) >= 0 &&
-		                 hex_value(line.bytes[i + 2]) >= 0;
+				 hex_value(line.bytes[i + 1]) >= 0 &&
+				 hex_value(line.bytes[i + 2]) >= 0;
 
 		if (!is_escape) {
 			text_add_byte(out, line.bytes[i]);
 			continue;
 		}
 		text_add_byte(out, (char)(hex_value(line.bytes[i + 1]) * 16 +
-		                          hex_value(line.bytes[i + 2])));
+					  hex_value(line.bytes[i + 2])));
 		i += 2;
 	}
 	if (has_end && !is_soft)
@@ -62,7 +62,7 @@ quoted_decode(struct slice bytes, struct text *out)
 	for (size_t i = 0; i + 1 < bytes.len; i++)
 		if (bytes.bytes[i] == '\r' && bytes.bytes[i + 1] == '\n') {
 			quoted_line_decode(slice_sub(bytes, from, i - from),
-			                   true, out);
+					   true, out);
 			from = i + 2;
 		}
 	quoted_line_decode(slice_from(bytes, from), false, out);
@@ -117,7 +117,7 @@ lines_check(struct slice bytes, size_t max)
 
 static void
 encode_cut(enum encode_kind kind, struct slice bytes, size_t step,
-           struct text *out)
+	   struct text *out)
 {
 	struct encoder encoder;
 
@@ -143,7 +143,7 @@ encode_check(enum encode_given given, struct slice bytes, size_t step)
 	encode_cut(kind, bytes, step, &cut);
 	ASSERT(slice_eq(text_slice(&whole), text_slice(&cut)));
 	lines_check(text_slice(&whole),
-	            encode_name(kind) != NULL ? ENCODE_LINE_MAX : LINE_MAX);
+		    encode_name(kind) != NULL ? ENCODE_LINE_MAX : LINE_MAX);
 	decode(given, bytes, &before);
 	if (kind == ENCODE_QUOTED_PRINTABLE)
 		given = ENCODE_GIVEN_QUOTED_PRINTABLE;
@@ -189,7 +189,7 @@ between_add(struct trace *trace, struct slice bytes)
 
 static void
 trace_sink(void *owner, enum mime_event event, const struct mime_part *part,
-           struct slice bytes)
+	   struct slice bytes)
 {
 	struct trace *trace = owner;
 
@@ -197,13 +197,13 @@ trace_sink(void *owner, enum mime_event event, const struct mime_part *part,
 	if (event != trace->last || event == MIME_HEADER ||
 	    event == MIME_CONTENT_END)
 		text_addf(&trace->events, "<%d %zu %d>", (int)event,
-		          part->index, (int)part->kind);
+			  part->index, (int)part->kind);
 	trace->last = event;
 	text_add(&trace->events, bytes);
 	switch (event) {
 	case MIME_HEADER:
 		text_addf(&trace->decoded, "<%zu %d>", part->index,
-		          (int)part->kind);
+			  (int)part->kind);
 		break;
 	case MIME_CONTENT:
 		text_add(&trace->content, bytes);
@@ -224,7 +224,7 @@ trace_cut(struct slice bytes, size_t step, struct trace *trace)
 {
 	CLEAN(mime_reader_free_clean)
 	struct mime_reader *reader =
-	        mime_reader_new(HEADER_MAX, trace_sink, trace);
+		mime_reader_new(HEADER_MAX, trace_sink, trace);
 	size_t size = bytes.len;
 
 	for (; bytes.len > 0; bytes = slice_from(bytes, step))
@@ -246,14 +246,14 @@ structure_check(struct slice bytes, size_t step)
 	ASSERT(slice_eq(text_slice(&cut.all), bytes));
 	if (trouble == NULL)
 		ASSERT(slice_eq(text_slice(&whole.events),
-		                text_slice(&cut.events)));
+				text_slice(&cut.events)));
 }
 
 /* --- repairing --- */
 
 static void
 repair_cut(struct slice bytes, size_t step, struct repair_report *report,
-           struct text *out)
+	   struct text *out)
 {
 	static const struct repair_needs needs = {true, true, true, true};
 	CLEAN(repair_free_clean)
@@ -295,7 +295,7 @@ repair_check(struct slice bytes, size_t step)
 		return;
 	}
 	ASSERT(whole.len <= repair_size_max(bytes.len) - (2 << 20) +
-	                            128 * (1 + parts_count(bytes)));
+				    128 * (1 + parts_count(bytes)));
 	before.is_loose = after.is_loose = report.breaks_between;
 	before.is_replaced = after.is_replaced = report.replaces_between;
 	/* Who asks for 7-bit gets that, or is told. */
@@ -307,7 +307,7 @@ repair_check(struct slice bytes, size_t step)
 	if (trace_cut(bytes, SIZE_MAX, &before) == NULL &&
 	    trace_cut(text_slice(&whole), SIZE_MAX, &after) == NULL)
 		ASSERT(slice_eq(text_slice(&before.decoded),
-		                text_slice(&after.decoded)));
+				text_slice(&after.decoded)));
 }
 
 int

@@ -59,7 +59,8 @@ static const struct convert_row {
 	  "" },
 	/* Which may come before the conversion has begun. */
 	{ "421 meanwhile", WITHOUT_8BITMIME_CONVERT,
-	  {HELLO "S 421 slow|X", HELLO "S 421 slow|X"}, HELLO "G |" MAIL RCPT0 BODY "X", 1, true, 0, "D", NULL, NULL, 1, 1,
+	  {HELLO "S 421 slow|X", HELLO "S 421 slow|X"},
+	  HELLO "G |" MAIL RCPT0 BODY "X", 1, true, 0, "D", NULL, NULL, 1, 1,
 	  "" },
 	{ "SIZE counts what is sent", WITHOUT_8BITMIME_CONVERT,
 	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 1000\r\n|" BYE}, NULL, 1,

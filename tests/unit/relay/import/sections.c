@@ -185,7 +185,8 @@ static const struct row {
 	 "*@*.example.com: a._domainkey.example.com i=@*\n"
 	 "*@example.com: a._domainkey.example.com i=me@example.com\n"
 	 "*@*.org: own._domainkey.* i=me@*\n"
-	 "*@*.net: a._domainkey.example.com\n*@*:\n", "i=%@% is another one for each author; left out"},
+	 "*@*.net: a._domainkey.example.com\n*@*:\n",
+	 "i=%@% is another one for each author; left out"},
 	{"an unknown key", NULL, "*@example.com x\n", "",
 	 "the KeyTable has no 'x'"},
 	{"a key in the table", NULL, "*@example.com inside\n", "",
