@@ -118,6 +118,10 @@
 /* The engine keeps what a group writes in memory until the commit, and does not
  * give all of it back: beyond this, what waits goes with the next group. */
 #define STORE_GROUP_BYTES (16 * MIB)
+/* Of the disk, kept for the store behind its file's end. A delivery that ends
+ * takes new pages before it gives any back, and the disk may be full by then,
+ * by whoever's doing. */
+#define STORE_RESERVE_BYTES (8 * MIB)
 #define STORE_MAP_SIZE ((size_t)1 << 40)
 /* Where the address space does not allow that, half of it, and so on down to
  * this. */

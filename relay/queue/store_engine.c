@@ -1,6 +1,7 @@
 #include "relay/queue/store_engine_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -129,6 +130,7 @@ engine_open_env(struct engine *engine, const char *directory,
 }
 
 static void engine_measure(struct engine *engine, MDB_txn *txn);
+static void engine_reserve_disk(struct engine *engine);
 
 bool
 engine_open(const char *directory, struct engine **engine_out,
@@ -153,6 +155,7 @@ engine_open(const char *directory, struct engine **engine_out,
 		engine_measure(engine, txn);
 		mdb_txn_abort(txn);
 	}
+	engine_reserve_disk(engine);
 	*engine_out = TAKE(engine);
 	return true;
 }
@@ -277,6 +280,25 @@ engine_measure(struct engine *engine, MDB_txn *txn)
 	engine->held_count = table_entries(txn, engine->held);
 }
 
+/* The file's size stays. Where there is no room, or the file system cannot do
+ * it, there is no reserve; half of one is asked for again. */
+static void
+engine_reserve_disk(struct engine *engine)
+{
+	MDB_envinfo info;
+	uint64_t end;
+	int file;
+
+	mdb_env_info(engine->env, &info);
+	end = (uint64_t)(info.me_last_pgno + 1) * engine->page_size;
+	if (engine->reserved_bytes >= end + STORE_RESERVE_BYTES / 2 ||
+	    mdb_env_get_fd(engine->env, &file) != 0)
+		return;
+	if (fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)end,
+		      STORE_RESERVE_BYTES) == 0)
+		engine->reserved_bytes = end + STORE_RESERVE_BYTES;
+}
+
 void
 engine_count(const struct engine *engine, uint64_t *deliveries_out,
 	     uint64_t *due_out, uint64_t *held_out)
@@ -337,6 +359,7 @@ engine_commit(struct engine *engine, struct fault *fault)
 	if (status != 0)
 		return engine_fault(fault, status, "commit");
 	engine_count_committed(engine);
+	engine_reserve_disk(engine);
 	return true;
 }
 

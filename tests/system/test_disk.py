@@ -1,5 +1,6 @@
 """A full disk: 452, deliveries go on, and it recovers."""
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ from harness.account import Account, Sink
 from harness.preload import DiskFaults
 from harness.process import wait_for
 from harness.smtp import Client, message, submit
+
+DEEP = 1500  # messages
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0,
                                 reason="only root mounts a small disk")
@@ -104,6 +107,44 @@ def test_full_disk(world, small_disk):
         assert len(late.deliveries) == accepted + 2, subjects
     finally:
         late.stop()
+
+
+def queued(world):
+    status = signet.run("status", "--json", config=world.setup.path, check=0)
+    return json.loads(status.stdout)["queued"]
+
+
+def test_a_deep_queue_on_a_full_disk(world, small_disk):
+    """Not a byte is left, and all that is stored becomes due: it is written
+    that it is, each is delivered and goes; and mail is taken again once there
+    is room."""
+    program = os.path.join(os.path.dirname(signet.binary()),
+                           "tests/bench/bench-queue")
+    if not os.path.exists(program):
+        pytest.skip("bench-queue is not built")
+    subprocess.run([program, "fill", small_disk, str(DEEP), "50", "4000",
+                    "86400"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(["chown", "-R", "--reference", small_disk,
+                    os.path.join(small_disk, "queue")], check=True)
+    world.setup.delivery = 'retry = {"1s", "7d"}\n expire = "30d"'
+    world.start(zones={"example.net": "@ IN MX 10 mx\nmx IN A 127.0.0.2",
+                       "example": "* IN A 127.0.0.2"})
+    ballast = fill(small_disk, 0)
+    # How full it is is looked at now and then.
+    taken = 0
+    while offer(world)[0] == 250:
+        taken += 1
+        assert taken < 100
+    code, lines = offer(world)
+    assert code == 452 and lines[-1].startswith("4.3.1"), lines
+    signet.run("queue", "retry", "--all", config=world.setup.path, check=0)
+    world.receiver.wait_deliveries(DEEP + taken, seconds=60)
+    wait_for(lambda: queued(world) == 0, 30, "an empty queue")
+    assert shutil.disk_usage(small_disk).free == 0
+    os.unlink(ballast)
+    wait_for(lambda: offer(world)[0] == 250, 30, "a 250")
+    world.receiver.wait_deliveries(DEEP + taken + 1)
+    assert len(world.receiver.deliveries) == DEEP + taken + 1
 
 
 def test_killed_while_the_disk_is_full(world, small_disk):
