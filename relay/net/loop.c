@@ -49,11 +49,33 @@ loop_look(struct loop *loop)
 }
 
 static void
+farewells_hurry(struct loop *loop)
+{
+	loop->is_ending = true;
+	LIST_EACH (item, &loop->farewells) {
+		struct farewell *farewell =
+			CONTAINER(item, struct farewell, link);
+
+		farewell->hurry(farewell);
+	}
+}
+
+void
+loop_farewell(struct loop *loop, struct farewell *farewell,
+	      void (*hurry)(struct farewell *farewell))
+{
+	farewell->hurry = hurry;
+	list_add_last(&loop->farewells, &farewell->link);
+	if (loop->is_ending)
+		hurry(farewell);
+}
+
+static void
 loop_on_check(uv_check_t *behind)
 {
 	struct loop *loop = behind->data;
 	struct post *post, *next;
-	bool may_end;
+	bool is_stopping, may_end;
 
 	loop_look(loop);
 	uv_mutex_lock(&loop->mutex);
@@ -69,9 +91,12 @@ loop_on_check(uv_check_t *behind)
 		post->run(post);
 	}
 	uv_mutex_lock(&loop->mutex);
-	may_end = loop->is_stopping && loop->holds == 0 &&
+	is_stopping = loop->is_stopping;
+	may_end = is_stopping && loop->holds == 0 &&
 		  loop->posted_first == NULL;
 	uv_mutex_unlock(&loop->mutex);
+	if (is_stopping && !loop->is_ending)
+		farewells_hurry(loop);
 	/* What a post started may hold it again. */
 	if (may_end)
 		uv_unref((uv_handle_t *)&loop->wake);
@@ -101,6 +126,7 @@ loop_init(struct loop *loop, unsigned index, struct fault *fault)
 
 	*loop = (struct loop){.index = index};
 	loop->posted_last = &loop->posted_first;
+	list_init(&loop->farewells);
 	status = uv_loop_init(&loop->uv);
 	if (status != 0)
 		return fault_set(fault, FAULT_SYSTEM, "event loop: %s",

@@ -23,6 +23,13 @@ struct post {
 	struct post *next;
 };
 
+/* Embedded in what nobody needs any more and only takes its time to go. hurry()
+ * comes once the loop is to end, which waits for it; it may leave the list. */
+struct farewell {
+	struct list link;
+	void (*hurry)(struct farewell *farewell);
+};
+
 struct signing;
 struct dns;
 
@@ -46,6 +53,8 @@ struct loop {
 	struct load load;
 	unsigned holds; /* under the mutex */
 	bool has_thread, is_stopping;
+	struct list farewells;
+	bool is_ending; /* is_stopping, as the loop's thread has seen it */
 };
 
 bool loop_init(struct loop *loop, unsigned index,
@@ -69,6 +78,11 @@ bool loop_is_busy(const struct loop *loop);
  * although it has no handle, until the release, on the loop. */
 void loop_hold(struct loop *loop);
 void loop_release(struct loop *loop);
+
+/* It leaves with list_remove(). Where the loop is to end already hurry() comes
+ * from inside. */
+void loop_farewell(struct loop *loop, struct farewell *farewell,
+		   void (*hurry)(struct farewell *farewell));
 
 /* A timer that a struct can embed: one shot, set again at will. Memory may go
  * only after alarm_close()'s callback (NULL: none wanted) has run. */

@@ -42,6 +42,7 @@ stream_destroy(struct stream *stream)
 	ASSERT(!stream->is_closed);
 	stream->is_closed = true;
 	stream->event = NULL;
+	list_remove(&stream->farewell.link);
 	uv_close(&stream->uv.handle, on_handle_closed);
 	uv_close((uv_handle_t *)&stream->deadline, on_handle_closed);
 	uv_close((uv_handle_t *)&stream->turn, on_handle_closed);
@@ -596,6 +597,30 @@ stream_finish_on(struct stream *stream)
 		stream_destroy(stream);
 }
 
+/* Whether bytes of the peer are there, which a close would answer with a reset. */
+static bool
+has_unread(const struct stream *stream)
+{
+	uv_os_fd_t descriptor;
+	char byte;
+
+	return uv_fileno(&stream->uv.handle, &descriptor) == 0 &&
+	       recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* The loop waits for nobody else. Who has our last words and says nothing need
+ * not be waited for: an idle client may keep its end open for hours. */
+static void
+on_hurry(struct farewell *farewell)
+{
+	struct stream *stream = CONTAINER(farewell, struct stream, farewell);
+
+	if (stream->is_shut_down && !has_unread(stream))
+		stream_destroy(stream);
+	else
+		deadline_set(stream, STREAM_HURRY_MS);
+}
+
 void
 stream_finish(struct stream **stream)
 {
@@ -621,6 +646,9 @@ stream_finish(struct stream **stream)
 	}
 	stream_update_reading(finished);
 	stream_finish_on(finished);
+	if (!finished->is_closed)
+		loop_farewell(finished->deadline.loop->data,
+			      &finished->farewell, on_hurry);
 }
 
 void

@@ -107,7 +107,7 @@ const struct address *stream_local(const struct stream *stream);
 /* Goes at once. */
 void stream_close(struct stream **stream);
 /* Writes out what is queued, sends close_notify, shuts down and closes, within
- * STREAM_FINISH_MS. */
+ * STREAM_FINISH_MS, or STREAM_HURRY_MS once the loop is to end. */
 void stream_finish(struct stream **stream);
 /* The same where the peer has said that it is done, and so need not be waited
  * for: the kernel does the rest. */

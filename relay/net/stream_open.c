@@ -14,6 +14,7 @@ stream_new(struct loop *loop, int family, stream_fn *event, void *owner)
 	stream->event = event;
 	stream->owner = owner;
 	stream->output_high = STREAM_OUTPUT_HIGH;
+	list_init(&stream->farewell.link);
 	if (family == AF_UNIX)
 		ASSERT(uv_pipe_init(&loop->uv, &stream->uv.local, 0) == 0);
 	else

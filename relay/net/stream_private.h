@@ -37,6 +37,7 @@ struct stream {
 	} request;
 	uv_write_t write;
 	unsigned open_handles;
+	struct farewell farewell; /* of its loop, while it is finishing */
 
 	stream_fn *event; /* NULL: closed or finishing */
 	void *owner;

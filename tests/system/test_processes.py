@@ -126,6 +126,23 @@ def test_term_while_a_reload_waits_for_a_relay_that_hangs(world):
     world.relay.stop(10)
 
 
+def test_a_stop_waits_for_no_idle_client(world):
+    """Who keeps a connection for later is told and left; it may look at that
+    after hours. Less than STREAM_FINISH_MS, for which others are waited."""
+    world.start(receiver_options=False)
+    clients = [Client(world.relay.port) for _ in range(3)]
+    clients[1].ehlo()
+    clients[2].ehlo()
+    clients[2].transaction("alice@example.com", ["bob@example.net"],
+                           message())
+    world.relay.stop(8)
+    for client in clients:
+        code, lines = client.reply()
+        assert code == 421 and lines[0].startswith("4.3.2 "), lines
+        client.expect_closed()
+        client.close()
+
+
 def test_refused_reloads_leave_the_keys(world, directory):
     """What signs now stays, however often a reload is refused behind the
     keys: here by the relay process, for a certificate that is none."""

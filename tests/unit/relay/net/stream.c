@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "relay/limits.h"
 #include "relay/net/stream.h"
 #include "tests/unit/relay/net/certificate.h"
@@ -473,6 +474,62 @@ Test(stream, a_finish_hands_over_all)
 	cr_expect_eq(client.input.len, 80000000);
 	cr_expect(saw(&client, 'E'));
 	stop();
+}
+
+/* How long the loop takes to end with one of its streams finishing and a peer
+ * that keeps its own end open. */
+static uint64_t
+end_beside(bool peer_reads, const char *peer_says)
+{
+	struct fault fault = {0};
+	struct address address;
+	CLEAN(text_done) struct text many = {0};
+	int listener, peer;
+	uint64_t began_ms;
+
+	cr_assert(loop_init(&loop, 0, &fault));
+	listener = listen_somewhere(&address);
+	peer = socket(AF_INET, SOCK_STREAM, 0);
+	cr_assert_eq(connect(peer, &address.any, address.len), 0);
+	cr_assert(stream_accept(&loop, accept(listener, NULL, NULL), on_event,
+				&server, &server.stream, &fault));
+	if (!peer_reads) {
+		memset(text_room(&many, 80000000), 'x', 80000000);
+		text_added(&many, 80000000);
+	}
+	text_add_string(&many, "421 4.3.2 bye\r\n");
+	stream_write(server.stream, text_slice(&many));
+	stream_finish(&server.stream);
+	cr_assert_geq(write(peer, peer_says, strlen(peer_says)), 0);
+	loop_stop(&loop);
+	began_ms = clock_now_ms();
+	uv_run(&loop.uv, UV_RUN_DEFAULT);
+	began_ms = clock_now_ms() - began_ms;
+	if (peer_reads) {
+		char words[64] = "";
+
+		cr_expect_eq(recv(peer, words, sizeof(words) - 1, 0), 15);
+		cr_expect_str_eq(words, "421 4.3.2 bye\r\n");
+	}
+	close(peer);
+	close(listener);
+	loop_done(&loop);
+	return began_ms;
+}
+
+Test(stream, the_end_of_the_loop_waits_for_no_idle_peer)
+{
+	cr_expect_lt(end_beside(true, ""), STREAM_HURRY_MS);
+}
+
+Test(stream, the_end_of_the_loop_hardly_waits_for_one_who_goes_on)
+{
+	cr_expect_lt(end_beside(true, "NOOP\r\n"), STREAM_FINISH_MS / 2);
+}
+
+Test(stream, the_end_of_the_loop_hardly_waits_for_one_who_does_not_read)
+{
+	cr_expect_lt(end_beside(false, ""), STREAM_FINISH_MS / 2);
 }
 
 Test(stream, reset_by_the_peer_is_a_failure_even_when_paused)
