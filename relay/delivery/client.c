@@ -444,6 +444,29 @@ client_quit_alone(struct client *client, client_fn *event)
 	client_enter(client, CLIENT_QUIT);
 }
 
+/* What the peer waits for with us: the message as it needs it, or its octets. */
+static bool
+waits_for_ourselves(const struct client *client)
+{
+	return client->state == CLIENT_CONVERTING ||
+	       (client->state == CLIENT_BODY &&
+		client->transaction.reading != NULL);
+}
+
+/* Every other host would have to wait as long: so the message is to be tried
+ * later, and this one can have the next. */
+static void
+client_expired_by_us(struct client *client)
+{
+	struct fate fate = outcome_of_trouble(TROUBLE_LOCAL);
+	enum client_state next;
+
+	client->is_of_message = true;
+	next = client_end_trouble(client, TROUBLE_LOCAL, SLICE_NONE);
+	client_set_message(client, &fate, text_slice(&client->end_words));
+	client_enter(client, next);
+}
+
 static void
 client_expired(struct client *client)
 {
@@ -456,14 +479,13 @@ client_expired(struct client *client)
 	/* Nobody's mail waits for the answer, but a stop of the relay does. */
 	if (client->state == CLIENT_QUIT)
 		stream_close(&client->stream);
+	if (waits_for_ourselves(client)) {
+		client_expired_by_us(client);
+		return;
+	}
 	client->end.is_unreached = client->state == CLIENT_CONNECTING;
-	/* The peer waits for us while we convert. */
-	client_enter(client,
-		     client_end_trouble(client,
-					client->state == CLIENT_CONVERTING
-						? TROUBLE_LOCAL
-						: TROUBLE_TIMED_OUT,
-					SLICE_NONE));
+	client_enter(client, client_end_trouble(client, TROUBLE_TIMED_OUT,
+						SLICE_NONE));
 }
 
 static void
