@@ -100,6 +100,47 @@ Test(carrying, keeps_nothing_for_another_site, .timeout = 20)
 }
 
 static void
+second_needs_smtputf8(struct message *message)
+{
+	static unsigned messages;
+
+	message->declared_smtputf8 = messages++ > 0;
+	message->body.has_8bit = message->body.has_8bit_header =
+		message->declared_smtputf8;
+}
+
+/* It began when there was no other host that seemed well; now there is one, and
+ * what this one lacks is no reason to bounce. */
+Test(carrying, what_was_kept_knows_of_a_host_that_is_well_again, .timeout = 20)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.one_each = true,
+		.envelope = second_needs_smtputf8,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {HELLO MAIL RCPT0 BODY BYE}},
+			  {.scripts = {"S 220 mx|C EHLO|R 250-mx\r\n"
+				       "250-8BITMIME\r\n250 SMTPUTF8\r\n|"
+				       "C MAIL|S 250 ok|" RCPT0 BODY BYE},
+			   .failed_lately = true,
+			   .gets_well = true}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "DD", "%s", run.reply);
+	cr_expect_eq(run.adopted, 1);
+	cr_expect_eq(run.hosts[1].connections, 1);
+	for (size_t i = 0; i < run.hosts_count; i++) {
+		cr_expect_str_eq(run.hosts[i].wrong, "", "%zu: %s", i,
+				 run.hosts[i].wrong);
+		text_done(&run.hosts[i].message);
+	}
+}
+
+static void
 expect_large_body(const char *line, const char *stuffed)
 {
 	CLEAN(text_done) struct text body = {0}, expected = {0};

@@ -529,6 +529,16 @@ world_end(struct world *world)
 }
 
 static void
+hosts_get_well(struct world *world)
+{
+	struct run *run = world->run;
+
+	for (size_t i = 0; i < run->hosts_count; i++)
+		if (run->hosts[i].gets_well && run->owner.given > 0)
+			host_note(&world->hosts->items[i].failed_until_ms, 0);
+}
+
+static void
 connection_make(struct world *world, struct site *site)
 {
 	struct run *run = world->run;
@@ -606,6 +616,7 @@ run_it(struct run *run)
 			site_find(world.sites,
 				  SLICE(run->other_site ? name : "mx"));
 
+		hosts_get_well(&world);
 		connection_make(&world, site);
 		do
 			carry_one(run);

@@ -46,6 +46,7 @@ struct scripted {
 	pthread_t thread;
 	struct text message;     /* of all B steps */
 	bool failed_lately;      /* as another connection has found */
+	bool gets_well;          /* that is over with the second connection */
 	char wrong[256];         /* what was not as the script says */
 	unsigned connections;
 	SSL_CTX *tls;            /* NULL: it has no certificate */
