@@ -54,6 +54,7 @@ struct client_end {
 	bool is_passing;        /* MAIL was refused for now, or the host lacks
 				   what the message needs: nothing against it,
 				   but another may take it */
+	bool is_sent_away;      /* 421 to MAIL: for the sender's sake, or ours */
 	bool is_worn;           /* the host takes no more messages on one
 				   connection: it will on another */
 	bool is_chunk_trouble;  /* BDAT was offered, but not known; with DATA it

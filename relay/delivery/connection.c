@@ -329,6 +329,20 @@ has_been_broken(const struct connection *connection,
 	       (end->was_ready && client_carried(connection->client) == 0);
 }
 
+/* A 421 to MAIL may be meant for one sender: the message goes on to the next
+ * host, and bears it alone where there is none, as with Postfix. The second one,
+ * with nothing taken in between, is meant for us: the host is left alone. */
+static bool
+is_of_sender(const struct connection *connection, const struct client_end *end)
+{
+	uint64_t *until_ms = &connection->host->sent_away_until_ms;
+
+	if (!end->is_sent_away || host_is_before(until_ms))
+		return false;
+	host_note(until_ms, HOST_FAILED_MS);
+	return true;
+}
+
 static void
 connection_on_client_end(struct connection *connection)
 {
@@ -342,7 +356,8 @@ connection_on_client_end(struct connection *connection)
 		 has_been_broken(connection, end))
 		connection->current->lost++;
 	try_same = host_deserves_another(connection, end);
-	is_passing = end->is_passing;
+	is_passing = end->is_passing ||
+		     (!try_same && is_of_sender(connection, end));
 	is_blameless = is_passing || end->is_of_message;
 	is_of_login = end->is_of_login;
 	is_unreached = end->is_unreached;
@@ -410,6 +425,8 @@ connection_on_client(void *owner, enum client_event event)
 		return;
 	case CLIENT_CARRIED:
 		connection->retried_same = false;
+		if (has_delivered(connection->current))
+			host_note(&connection->host->sent_away_until_ms, 0);
 		site_answered(&connection->site_place,
 			      has_delivered(connection->current));
 		current_return(connection);

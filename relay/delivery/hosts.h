@@ -12,7 +12,7 @@
  * domain's owner says or did is told the sender at once.
  *
  * Ownership   Counted, atomically: shared by the connections of a destination
- *             on all loops. All but failed_until_ms is immutable.
+ *             on all loops. All but what connections learn is immutable.
  */
 #ifndef RELAY_DELIVERY_HOSTS_H
 #define RELAY_DELIVERY_HOSTS_H
@@ -29,6 +29,8 @@ struct host {
 	struct address address;  /* with the port */
 	/* clock_now_ms(); what connections learnt: atomic. */
 	uint64_t failed_until_ms; /* better try others first */
+	uint64_t sent_away_until_ms; /* it said 421 to a MAIL, and has taken
+					nothing since */
 };
 bool host_is_before(const uint64_t *until_ms);
 void host_note(uint64_t *until_ms, uint64_t duration_ms);

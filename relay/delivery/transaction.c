@@ -415,6 +415,7 @@ mail_replied(struct client *client, const struct reply_in *reply)
 	client->end.is_passing = fate.may_try_next_host &&
 				 fate.scope != SCOPE_HOST &&
 				 client->settings.has_other_host;
+	client->end.is_sent_away = reply->code == 421;
 	if (fate.scope == SCOPE_HOST || client->end.is_passing)
 		return client_end_reply(client, &fate, reply);
 	message_set_reply(client, &fate, reply);

@@ -130,6 +130,12 @@ static const struct script_row {
 	{ "421 at MAIL: the next host", TLS_NONE,
 	  {HELLO "C MAIL|S 421 no|X"}, HELLO MAIL RCPT0 BODY "X", 1, "D",
 	  "2.0.0", NULL },
+	{ "421 at MAIL, and no other host: this message waits", TLS_NONE,
+	  {HELLO "C MAIL|S 421 4.7.1 not you|X"}, NULL, 2, "TT", "4.7.1",
+	  "421 4.7.1 not you", false },
+	{ "421 at MAIL, ahead of all: this message waits", TLS_NONE,
+	  {HELLO_PIPE AHEAD "S 421 4.7.1 not you|X"}, NULL, 2, "TT", "4.7.1",
+	  "421 4.7.1 not you", false },
 	{ "421 at DATA: the next host", TLS_NONE,
 	  {HELLO MAIL RCPT0 "C DATA|S 421 no|X"}, HELLO MAIL RCPT0 BODY "X",
 	  1, "D", "2.0.0", NULL },
@@ -324,6 +330,49 @@ PART(3)
 
 /* A host that passes on one message may take the others: they are not deferred
  * because its fellow is down. */
+/* To one sender, or to us: the second tells. */
+Test(connection, a_second_421_to_mail_is_the_hosts, .timeout = 20)
+{
+	static const char away[] = HELLO "C MAIL|S 421 4.7.1 go away|X";
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.one_each = true,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {away, away}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "TT", "%s", run.reply);
+	cr_expect(run.has_failed);
+	cr_expect_eq(run.hosts_blamed, 1);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+}
+
+Test(connection, a_421_to_mail_is_forgotten_with_a_message_taken, .timeout = 20)
+{
+	static const char away[] = HELLO "C MAIL|S 421 4.7.1 go away|X";
+	struct run run = {
+		.recipients = 1,
+		.messages = 3,
+		.one_each = true,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.other_site = true,
+		.hosts = {{.scripts = {away, HELLO MAIL RCPT0 BODY BYE, away}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "TDT", "%s", run.reply);
+	cr_expect_not(run.has_failed);
+	cr_expect_eq(run.hosts_blamed, 0);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+	text_done(&run.hosts[0].message);
+}
+
 Test(connection, gives_back_what_was_not_asked_for, .timeout = 20)
 {
 	struct run run = {
