@@ -93,6 +93,9 @@
 #define CHUNK_DIGITS_MAX 20
 /* A body's deadline moves by what arrives: at least this rate. */
 #define BODY_RATE_MIN 512 /* octets a second */
+/* The same while more than half of max_incoming is taken: who is slow holds a
+ * place that others wait for. */
+#define BODY_RATE_PRESSED (8 * KIB)
 
 /* Bodies up to this size are values in the store, in chunks; larger ones are a
  * file each. A chunk, its checksum (8) and the engine's page header (16) fill

@@ -205,7 +205,7 @@ static const struct conf_option rows[] = {
 	  "Messages until a client has to connect again (421); 0: no limit." },
 	{ "limits.command_timeout", CONF_DURATION, FIELD(limits.command_timeout_ms),
 	  "5m", 1 * SECOND, 1 * HOUR,
-	  "How long a client may take over one command (RFC 5321 4.5.3.2.7) or a TLS handshake, however many octets it comes in; over a message that long, and a second for each 512 octets." },
+	  "How long a client may take over one command (RFC 5321 4.5.3.2.7) or a TLS handshake, however many octets it comes in; over a message that long, and a second for each 512 octets (8192 while more than half of max_incoming is taken)." },
 	{ "limits.auth_timeout", CONF_DURATION, FIELD(limits.auth_timeout_ms),
 	  "30s", 1 * SECOND, 1 * MINUTE,
 	  "How long auth_dovecot may say nothing while a login waits for it, which is then told to try again (454)." },

@@ -41,6 +41,14 @@ quota_release(struct quota *quota, uint64_t bytes)
 }
 
 bool
+quota_is_pressed(const struct quota *quota)
+{
+	uint64_t max = atomic_load(&quota->incoming_max);
+
+	return max > 0 && atomic_load(&quota->incoming) > max / 2;
+}
+
+bool
 quota_may_hold(const struct quota *quota, uint64_t bytes)
 {
 	return fits(atomic_load(&quota->held), bytes,

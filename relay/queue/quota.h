@@ -28,6 +28,8 @@ struct quota {
 bool quota_may_reserve(const struct quota *quota, uint64_t bytes);
 bool quota_reserve(struct quota *quota, uint64_t bytes);
 void quota_release(struct quota *quota, uint64_t bytes);
+/* More than half is reserved. */
+bool quota_is_pressed(const struct quota *quota);
 
 /* The same of memory for envelopes and headers. */
 bool quota_may_hold(const struct quota *quota, uint64_t bytes);

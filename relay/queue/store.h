@@ -78,6 +78,8 @@ enum store_lack store_lacks_for_new(struct store *store, uint64_t size_bytes);
  * would be too many. Any thread. */
 bool store_reserve(struct store *store, uint64_t bytes) MUST_USE;
 void store_release(struct store *store, uint64_t bytes);
+/* More than half of what may be reserved is: whoever takes long is in the way. */
+bool store_is_pressed(const struct store *store);
 /* The same of memory for what goes to no file. */
 bool store_may_hold(struct store *store, uint64_t bytes);
 bool store_hold(struct store *store, uint64_t bytes) MUST_USE;

@@ -110,6 +110,12 @@ store_let_go(struct store *store, uint64_t bytes)
 	quota_let_go(&store->quota, bytes);
 }
 
+bool
+store_is_pressed(const struct store *store)
+{
+	return quota_is_pressed(&store->quota);
+}
+
 void
 store_set_limits(struct store *store, const struct store_limits *limits)
 {

@@ -161,15 +161,19 @@ session_begin(struct session *session, const struct envelope_mail *mail)
 
 /* --- octets --- */
 
-/* Progress buys time: BODY_RATE_MIN octets a second, and never more than one
- * whole time-out ahead (RFC 5321 4.5.3.2.5 is for each block). */
+/* Progress buys time: BODY_RATE_MIN octets a second, or what is asked for while
+ * room is short, and never more than one whole time-out ahead (RFC 5321
+ * 4.5.3.2.5 is for each block). */
 static void
 extend_deadline(struct session *session, size_t octets)
 {
+	uint64_t rate = store_is_pressed(session->share->store)
+				? BODY_RATE_PRESSED
+				: BODY_RATE_MIN;
 	uint64_t now_ms = clock_now_ms();
 	uint64_t latest_ms = now_ms + session_command_timeout(session);
 	uint64_t until_ms = session->data_until_ms +
-			    octets * SECOND / BODY_RATE_MIN;
+			    octets * SECOND / rate;
 
 	if (until_ms > latest_ms)
 		until_ms = latest_ms;

@@ -271,6 +271,13 @@ store_reserve(struct store *store, uint64_t bytes)
 }
 
 bool
+store_is_pressed(const struct store *store)
+{
+	(void)store;
+	return incoming_max > 0 && incoming > incoming_max / 2;
+}
+
+bool
 store_may_hold(struct store *store, uint64_t bytes)
 {
 	(void)store;
