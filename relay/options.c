@@ -108,7 +108,7 @@ static const struct conf_option rows[] = {
 	{ "listener.tls_clients", CONF_TEXT, IN(struct listener_options, tls_clients), "", 0, 0,
 	  "File of clients' certificates, FINGERPRINT NAME a line (SHA-256 of the certificate or of its public key): who shows one is that user, without a password." },
 	{ "listener.tls_client_ca", CONF_TEXT, IN(struct listener_options, tls_client_ca), "", 0, 0,
-	  "PEM file of certification authorities of your own: who shows a certificate of theirs is the user whom it names, by its first e-mail address, else DNS name, else common name." },
+	  "PEM file of certification authorities of your own, and of their revocation lists, if any: who shows a certificate of theirs is the user whom it names, by its first e-mail address, else DNS name, else common name." },
 	{ "listener.auth", CONF_WORD, IN(struct listener_options, auth), "none", 0, 0,
 	  "Whether clients may or have to log in, or show a certificate that is known; required asks those of allow_from, too.",
 	  .words = auth_words },

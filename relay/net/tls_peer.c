@@ -51,6 +51,30 @@ authorities_add(SSL_CTX *ssl, BIO *pem, bool names_them, struct fault *fault)
 				      "no client could log in by one");
 }
 
+/* With one of them in the file every certificate has to be under a list that is
+ * in force: a list that has run out, or that an authority does not have, tells
+ * nothing (RFC 5280 6.3). */
+static bool
+revocations_add(X509_STORE *store, BIO *pem, struct fault *fault)
+{
+	X509_CRL *list;
+	bool is_added;
+
+	while ((list = PEM_read_bio_X509_CRL(pem, NULL, NULL, NULL)) != NULL) {
+		is_added = X509_STORE_add_crl(store, list) == 1;
+		X509_CRL_free(list);
+		if (!is_added)
+			return tls_library_fault(fault, FAULT_INPUT,
+						 "taking a revocation list");
+		X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+	}
+	if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		return tls_library_fault(fault, FAULT_INPUT,
+					 "reading a revocation list");
+	ERR_clear_error();
+	return true;
+}
+
 void
 tls_context_ask(struct tls_context *context)
 {
@@ -68,19 +92,22 @@ bool
 tls_context_trust(struct tls_context *context, struct slice authorities,
 		  bool names_them, struct fault *fault)
 {
+	X509_STORE *store = SSL_CTX_get_cert_store(context->ssl);
 	BIO *bio;
 	bool is_added;
 
 	if (authorities.len > INT32_MAX)
 		return fault_set(fault, FAULT_LIMIT, "more than 2 GiB");
 	/* Whoever stands in the file is trusted, be it no root. */
-	X509_STORE_set_flags(SSL_CTX_get_cert_store(context->ssl),
-			     X509_V_FLAG_PARTIAL_CHAIN);
+	X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
 	bio = BIO_new_mem_buf(authorities.len > 0 ? authorities.bytes : "",
 			      (int)authorities.len);
 	ASSERT(bio != NULL);
 	ERR_clear_error();
 	is_added = authorities_add(context->ssl, bio, names_them, fault);
+	/* Each reader passes over what is not its own: from the beginning. */
+	ASSERT(BIO_reset(bio) == 1);
+	is_added = is_added && revocations_add(store, bio, fault);
 	BIO_free(bio);
 	return is_added;
 }

@@ -313,6 +313,91 @@ Test(tls_peer, chains)
 	made_done(&middle);
 }
 
+/* The list of an authority, with one certificate in it or (NULL) none. */
+static void
+write_revocations(const struct made *issuer, const struct made *revoked,
+		  long until_s, struct text *out)
+{
+	X509_CRL *list = X509_CRL_new();
+	ASN1_TIME *from = X509_gmtime_adj(NULL, -60);
+	ASN1_TIME *until = X509_gmtime_adj(NULL, until_s);
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *bytes;
+	long len;
+
+	X509_CRL_set_version(list, 1);
+	X509_CRL_set_issuer_name(list, X509_get_subject_name(issuer->x509));
+	X509_CRL_set1_lastUpdate(list, from);
+	X509_CRL_set1_nextUpdate(list, until);
+	if (revoked != NULL) {
+		X509_REVOKED *entry = X509_REVOKED_new();
+
+		X509_REVOKED_set_serialNumber(
+			entry, X509_get_serialNumber(revoked->x509));
+		X509_REVOKED_set_revocationDate(entry, from);
+		X509_CRL_add0_revoked(list, entry);
+	}
+	X509_CRL_sort(list);
+	cr_assert_gt(X509_CRL_sign(list, issuer->key, EVP_sha256()), 0);
+	PEM_write_bio_X509_CRL(bio, list);
+	len = BIO_get_mem_data(bio, &bytes);
+	text_add(out, slice_of(bytes, (size_t)len));
+	BIO_free(bio);
+	X509_CRL_free(list);
+	ASN1_TIME_free(from);
+	ASN1_TIME_free(until);
+}
+
+Test(tls_peer, revoked)
+{
+	static const struct revoked_row {
+		const char *name;
+		bool has_it, is_of_other;
+		long until_s;
+		const char *fault; /* NULL: none */
+	} rows[] = {
+		{"not in the list", false, false, 60, NULL},
+		{"revoked", true, false, 60, "revoked"},
+		{"a list that has run out", false, false, -1, "expired"},
+		{"the list of another authority only", false, true, 60,
+		 "unable to get certificate CRL"},
+	};
+	struct wish other_wish = authority;
+	struct made ours = make(&authority, NULL), other, leaf;
+	struct tls_context *plain = context_asking(SLICE_NONE);
+	struct tls *tls;
+
+	other_wish.common_name = "another CA";
+	other = make(&other_wish, NULL);
+	leaf = make(&(struct wish){"a", .from_s = -60, .to_s = 60}, &ours);
+	tls = shown(plain, &leaf, NULL, TLS1_3_VERSION);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct revoked_row *row = &rows[i];
+		CLEAN(text_done) struct text pem = {0};
+		struct tls_context *context;
+		const char *fault;
+
+		/* Wherever in the file it stands. */
+		write_revocations(row->is_of_other ? &other : &ours,
+				  row->has_it ? &leaf : NULL, row->until_s,
+				  &pem);
+		write_pem(&ours, &pem);
+		context = context_asking(text_slice(&pem));
+		fault = tls_peer_chain_fault(tls, context);
+		if (row->fault == NULL)
+			cr_expect_null(fault, "%s: %s", row->name, fault);
+		else
+			cr_expect(fault != NULL && strcasestr(fault, row->fault),
+				  "%s: %s", row->name, fault);
+		tls_context_free(context);
+	}
+	tls_free(tls);
+	tls_context_free(plain);
+	made_done(&ours);
+	made_done(&other);
+	made_done(&leaf);
+}
+
 Test(tls_peer, names)
 {
 	static const struct {
