@@ -244,6 +244,9 @@ def test_what_is_being_delivered(silent, server):
     assert states(world) == {one: {"one.example.net": "queued"}}
     gate.set()
     world.relay.wait("delivered", id=one)
+    wait_for(lambda: signet.run("queue", "delete", one,
+                                config=world.setup.path).returncode == 65,
+             20, "the outcome, which is logged, to be stored")
     assert one in queue(world, "delete", one, check=65)
     assert len(receiver.deliveries) == 1
     assert not world.relay.named("deleted")
