@@ -73,17 +73,18 @@ def test_full_disk(world, small_disk):
     accepted = 1
     ballast = fill(small_disk, 512 * 1024)
 
-    answers = []
-    for number in range(60):
-        code, lines = offer(world, "fill-%d" % number, 100000)
-        answers.append(code)
+    # How full it is is looked at now and then; until then what comes goes into
+    # what the store has kept for itself.
+    refused = 0
+    while refused < 10:
+        code, lines = offer(world, "fill-%d" % accepted, 100000)
         if code == 250:
             accepted += 1
+            assert accepted < 500 and refused == 0
         else:
             assert code == 452, lines
             assert lines[-1].startswith("4.3.1"), lines
-    assert 452 in answers
-    assert answers[-1] == 452
+            refused += 1
     world.relay.wait("rejected")
 
     # Deliveries go on, their outcomes can be written.
@@ -134,7 +135,7 @@ def test_a_deep_queue_on_a_full_disk(world, small_disk):
     taken = 0
     while offer(world)[0] == 250:
         taken += 1
-        assert taken < 100
+        assert taken < 1000
     code, lines = offer(world)
     assert code == 452 and lines[-1].startswith("4.3.1"), lines
     signet.run("queue", "retry", "--all", config=world.setup.path, check=0)
