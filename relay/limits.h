@@ -126,6 +126,7 @@
  * takes new pages before it gives any back, and the disk may be full by then,
  * by whoever's doing. */
 #define STORE_RESERVE_BYTES (8 * MIB)
+#define STORE_RESERVE_AGAIN_MS (10 * SECOND) /* where there was no room for it */
 #define STORE_MAP_SIZE ((size_t)1 << 40)
 /* Where the address space does not allow that, half of it, and so on down to
  * this. */

@@ -91,10 +91,11 @@ home_has_room(const struct schedule_loop *home)
 void
 home_make_room(struct schedule_loop *home, const struct destination *wanting)
 {
-	struct list *item = home->resting.previous, *before;
+	struct list *item = home->resting.previous, *before, *moved = NULL;
 
 	for (unsigned looks = ROOM_LOOKS_MAX;
-	     item != &home->resting && looks > 0; item = before, looks--) {
+	     item != &home->resting && item != moved && looks > 0;
+	     item = before, looks--) {
 		struct destination *destination =
 			CONTAINER(item, struct destination, resting);
 
@@ -107,6 +108,8 @@ home_make_room(struct schedule_loop *home, const struct destination *wanting)
 			return;
 		}
 		destination->has_taken = false;
+		if (moved == NULL)
+			moved = item;
 		list_remove(item);
 		list_add_first(&home->resting, item);
 	}

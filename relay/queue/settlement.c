@@ -403,15 +403,40 @@ settlement_store(struct settlement *settlement)
 		     &settlement->settle);
 }
 
+/* Whether his outcome is stored until a report of it is made, or, for a message
+ * that is damaged, until it is known that nobody is owed one. */
+static bool
+is_owed(const struct settlement *settlement, size_t i)
+{
+	const struct notices *notices = &settlement->notices;
+	const struct delivery_recipient *state =
+		&settlement->delivery->recipients[i];
+
+	return state->outcome != OUTCOME_DEFERRED &&
+	       (state->is_damage || notices->sender[i] != NOTICE_NONE ||
+		notices->copy[i] != NOTICE_NONE);
+}
+
+/* Takes back what damage_is_kept() did for a store that then failed. */
+static void
+damage_fails(struct delivery *delivery, struct delivery_recipient *state)
+{
+	if (!state->is_damage)
+		return;
+	state->outcome = OUTCOME_FAILED;
+	delivery->is_held = false;
+}
+
 /* A warning of a delay comes with the next attempt; what is final would not
- * come again, and is stored with whom a report is owed to. */
+ * come again, and is stored with whom a report is owed to. At a stop it keeps its
+ * place before all that has become due later: nobody else will be read first. */
 void
 settlement_put_off(struct settlement *settlement, const char *what,
 		   const struct fault *fault)
 {
 	const struct schedule *schedule = settlement->destination->home->schedule;
-	const struct notices *notices = &settlement->notices;
 	struct delivery *delivery = settlement->delivery;
+	uint64_t retry_ms = clock_wall_ms() + schedule->report_retry_ms;
 
 	if (what != NULL)
 		settlement_log(settlement, what, fault);
@@ -420,16 +445,14 @@ settlement_put_off(struct settlement *settlement, const char *what,
 	for (size_t i = 0; i < delivery->recipients_count; i++) {
 		struct delivery_recipient *state = &delivery->recipients[i];
 
-		state->is_report_owed =
-			state->outcome != OUTCOME_DEFERRED &&
-			(notices->sender[i] != NOTICE_NONE ||
-			 notices->copy[i] != NOTICE_NONE);
+		damage_fails(delivery, state);
+		state->is_report_owed = is_owed(settlement, i);
 		delivery->is_report_owed |= state->is_report_owed;
 	}
 	if (delivery->is_report_owed)
-		settlement->due_ms = clock_wall_ms() +
-				     (what != NULL ? schedule->report_retry_ms
-						   : 0);
+		settlement->due_ms = what != NULL || delivery->due_ms == 0
+					     ? retry_ms
+					     : delivery->due_ms;
 	settlement_store(settlement);
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "relay/queue/record.h"
 #include "relay/queue/store_engine_count.h"
@@ -280,8 +281,18 @@ engine_measure(struct engine *engine, MDB_txn *txn)
 	engine->held_count = table_entries(txn, engine->held);
 }
 
+/* Taking the last of a disk would leave others none. */
+static bool
+disk_has_reserve(int file)
+{
+	struct statvfs disk;
+
+	return fstatvfs(file, &disk) == 0 &&
+	       disk.f_bavail > 2 * STORE_RESERVE_BYTES / disk.f_frsize;
+}
+
 /* The file's size stays. Where there is no room, or the file system cannot do
- * it, there is no reserve; half of one is asked for again. */
+ * it, there is no reserve for a while; half of one is asked for again. */
 static void
 engine_reserve_disk(struct engine *engine)
 {
@@ -292,11 +303,15 @@ engine_reserve_disk(struct engine *engine)
 	mdb_env_info(engine->env, &info);
 	end = (uint64_t)(info.me_last_pgno + 1) * engine->page_size;
 	if (engine->reserved_bytes >= end + STORE_RESERVE_BYTES / 2 ||
+	    clock_now_ms() < engine->reserve_at_ms ||
 	    mdb_env_get_fd(engine->env, &file) != 0)
 		return;
-	if (fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)end,
+	if (disk_has_reserve(file) &&
+	    fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)end,
 		      STORE_RESERVE_BYTES) == 0)
 		engine->reserved_bytes = end + STORE_RESERVE_BYTES;
+	else
+		engine->reserve_at_ms = clock_now_ms() + STORE_RESERVE_AGAIN_MS;
 }
 
 void

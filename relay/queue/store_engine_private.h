@@ -52,6 +52,7 @@ struct engine {
 	bool is_by_destination; /* TABLES_BY_DESTINATION are there */
 	size_t page_size;
 	uint64_t reserved_bytes; /* of the file are on the disk */
+	uint64_t reserve_at_ms;  /* clock_now_ms(): not asked for more before */
 	_Atomic uint64_t reusable_bytes, used_bytes, deliveries_count,
 		due_count, held_count, messages_count, message_bytes;
 };
