@@ -252,7 +252,7 @@
  * message for so long; and so long, at its end, may the disk take over what has
  * become of deliveries. */
 #define STOP_GRACE_MS (30 * SECOND)
-#define STOP_DATA_MS (20 * SECOND)
+#define STOP_DATA_MS (25 * SECOND)
 #define STOP_FLUSH_MS (2 * SECOND)
 
 static_assert(STREAM_INPUT_MAX > COMMAND_LINE_MAX &&

@@ -23,19 +23,19 @@ static void
 hostname_warn(const struct options *options, void (*warn)(const char *text))
 {
 	CLEAN(text_done) struct text said = {0};
-	bool is_written = conf_item_find(options->items, "hostname", 0) != NULL;
 
-	if (slice_find(options->hostname, '.') >= 0)
+	/* What the machine calls itself is `doctor`'s to judge: a configuration
+	 * that does not say it is right. */
+	if (conf_item_find(options->items, "hostname", 0) == NULL ||
+	    slice_find(options->hostname, '.') >= 0)
 		return;
-	if (is_written)
-		place_add(&said, options->items, "hostname");
+	place_add(&said, options->items, "hostname");
 	text_addf(&said,
-		  "%s \"%.*s\" is no full name, though EHLO, Received fields "
-		  "and MAILER-DAEMON@%.*s will have it, and many hosts refuse "
-		  "it; %s a name with a domain, such as mail.example.com",
-		  is_written ? "'hostname'" : "the machine's name",
-		  SLICE_ARG(options->hostname), SLICE_ARG(options->hostname),
-		  is_written ? "write" : "set 'hostname' to");
+		  "'hostname' \"%.*s\" is no full name, though EHLO, Received "
+		  "fields and MAILER-DAEMON@%.*s will have it, and many hosts "
+		  "refuse it; write a name with a domain, such as "
+		  "mail.example.com",
+		  SLICE_ARG(options->hostname), SLICE_ARG(options->hostname));
 	warn(text_string(&said));
 }
 

@@ -41,7 +41,8 @@ watchdog_turn(struct watchdog *watchdog, int worker)
 
 	if (worker < 0)
 		watchdog_forget(watchdog);
-	if (watchdog->answered != watchdog->asked) {
+	watchdog->is_late = watchdog->answered != watchdog->asked;
+	if (watchdog->is_late) {
 		log_note(LOG_LEVEL_ERROR, "watchdog",
 			 "a thread of the service hangs, or is slow: it has "
 			 "not answered since the last sign of life");
@@ -59,6 +60,10 @@ void
 watchdog_answered(struct watchdog *watchdog, uint64_t serial)
 {
 	/* A worker before this one may have said the last word. */
-	if (serial == watchdog->asked)
-		watchdog->answered = serial;
+	if (serial != watchdog->asked)
+		return;
+	watchdog->answered = serial;
+	/* The next sign may be due after the manager's patience ends. */
+	if (watchdog->is_late)
+		watchdog->due_ms = 0;
 }

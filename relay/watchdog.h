@@ -17,6 +17,7 @@ struct watchdog {
 	uint64_t every_ms; /* 0: the manager waits for nothing */
 	uint64_t due_ms;   /* the next sign */
 	uint64_t asked, answered;
+	bool is_late; /* a sign was due before the answer */
 };
 
 /* As the manager has told in the environment. */

@@ -256,7 +256,7 @@ connection_fail_locally(struct connection *connection)
  * connections. */
 static void
 lapse_note(const struct connection *connection, enum peer_lapse lapse,
-	   const char *event, const struct client_end *end)
+	   const char *event, const struct recipient_result *why)
 {
 	const struct host *host = connection->host;
 	struct log line;
@@ -266,8 +266,8 @@ lapse_note(const struct connection *connection, enum peer_lapse lapse,
 		return;
 	log_begin(&line, LOG_LEVEL_WARNING, event);
 	log_text(&line, "mx", host->name);
-	log_text(&line, "address", end->result.address);
-	log_text(&line, "reason", end->result.reply);
+	log_text(&line, "address", why->address);
+	log_text(&line, "reason", why->reply);
 	log_send(&line);
 }
 
@@ -280,25 +280,26 @@ has_lapse(const struct connection *connection, enum peer_lapse lapse)
 }
 
 /* Whether the same host is worth another connection: what it offers is refused
- * and may be left out, one message was too much for the last one, or the peer had closed one
- * that was kept. */
+ * and may be left out, one message was too much for the last one, or the peer
+ * had closed one that was kept. */
 static bool
 host_deserves_another(struct connection *connection,
 		      const struct client_end *end)
 {
 	if (end->is_tls_trouble && !connection->in_clear &&
 	    connection->settings.tls == TLS_OPPORTUNISTIC) {
-		lapse_note(connection, PEER_LAPSE_TLS, "tls-failed", end);
+		lapse_note(connection, PEER_LAPSE_TLS, "tls-failed",
+			   &end->result);
 		return true;
 	}
 	if (end->is_chunk_trouble && !connection->without_bdat) {
-		lapse_note(connection, PEER_LAPSE_BDAT, "bdat-refused", end);
+		lapse_note(connection, PEER_LAPSE_BDAT, "bdat-refused",
+			   &end->result);
 		connection->without_bdat = true;
 		return true;
 	}
 	if (end->is_dsn_trouble && !connection->without_dsn) {
-		lapse_note(connection, PEER_LAPSE_DSN, "dsn-refused", end);
-		connection->without_dsn = true;
+		connection->without_dsn = connection->doubts_dsn = true;
 		return true;
 	}
 	/* Each time some recipients have got their results. */
@@ -405,6 +406,18 @@ has_delivered(const struct attempt *attempt)
 	return false;
 }
 
+/* Without its parameters what was refused with them has gone through: it was
+ * them. */
+static void
+connection_delivered(struct connection *connection)
+{
+	host_note(&connection->host->sent_away_until_ms, 0);
+	if (connection->doubts_dsn)
+		lapse_note(connection, PEER_LAPSE_DSN, "dsn-refused",
+			   &connection->last);
+	connection->doubts_dsn = false;
+}
+
 static void
 connection_on_client(void *owner, enum client_event event)
 {
@@ -426,7 +439,7 @@ connection_on_client(void *owner, enum client_event event)
 	case CLIENT_CARRIED:
 		connection->retried_same = false;
 		if (has_delivered(connection->current))
-			host_note(&connection->host->sent_away_until_ms, 0);
+			connection_delivered(connection);
 		site_answered(&connection->site_place,
 			      has_delivered(connection->current));
 		current_return(connection);
@@ -494,6 +507,7 @@ connection_next_host(struct connection *connection)
 				       &connection->is_hurried);
 	connection->retried_same = false;
 	connection->without_bdat = connection->without_dsn = false;
+	connection->doubts_dsn = false;
 	if (connection->host == NULL)
 		connection_fail(connection);
 	else

@@ -75,6 +75,7 @@ struct connection {
 	struct choice choice;    /* of the hosts */
 	bool is_hurried;         /* there is another one to try */
 	bool in_clear, without_bdat, without_dsn, retried_same, is_over;
+	bool doubts_dsn; /* it was left out for this host just now */
 	bool was_passed_on; /* by a host that is well, for one message */
 	struct post open_post, end_post, release_post;
 };

@@ -51,9 +51,10 @@ authorities_add(SSL_CTX *ssl, BIO *pem, bool names_them, struct fault *fault)
 				      "no client could log in by one");
 }
 
-/* With one of them in the file every certificate has to be under a list that is
- * in force: a list that has run out, or that an authority does not have, tells
- * nothing (RFC 5280 6.3). */
+/* With one of them in the file every client's own certificate has to be under a
+ * list of its issuer's that is in force: a list that has run out, or that an
+ * authority does not have, tells nothing (RFC 5280 6.3). Authorities between
+ * him and one of the file are not looked up. */
 static bool
 revocations_add(X509_STORE *store, BIO *pem, struct fault *fault)
 {

@@ -76,14 +76,34 @@ certificate_fault(struct slice pem, struct fault *fault)
 	}
 }
 
+/* Nobody is there to type one. */
+static int
+passphrase_asked(char *out, int size, int is_write, void *argument)
+{
+	bool *is_asked = argument;
+
+	(void)out;
+	(void)size;
+	(void)is_write;
+	*is_asked = true;
+	return -1;
+}
+
+static X509 *
+certificate_next(BIO *pem)
+{
+	bool is_encrypted = false;
+
+	return PEM_read_bio_X509(pem, NULL, passphrase_asked, &is_encrypted);
+}
+
 /* Only the end of the file may end the chain. */
 static bool
 read_chain(SSL_CTX *ssl, BIO *pem, struct fault *fault)
 {
 	X509 *certificate;
 
-	while ((certificate = PEM_read_bio_X509(pem, NULL, NULL, NULL)) !=
-	       NULL) {
+	while ((certificate = certificate_next(pem)) != NULL) {
 		if (SSL_CTX_add0_chain_cert(ssl, certificate) != 1) {
 			X509_free(certificate);
 			return tls_library_fault(
@@ -103,7 +123,7 @@ static bool
 use_certificate(SSL_CTX *ssl, struct slice pem, struct fault *fault)
 {
 	BIO *bio = bio_of(pem);
-	X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	X509 *certificate = certificate_next(bio);
 	bool ok = certificate != NULL &&
 		  SSL_CTX_use_certificate(ssl, certificate) == 1;
 
@@ -140,19 +160,6 @@ tls_context_server(struct slice certificate, struct tls_context **context_out,
 }
 
 /* ---- the key ---- */
-
-/* Nobody is there to type one. */
-static int
-passphrase_asked(char *out, int size, int is_write, void *argument)
-{
-	bool *is_asked = argument;
-
-	(void)out;
-	(void)size;
-	(void)is_write;
-	*is_asked = true;
-	return -1;
-}
 
 static bool
 unread_fault(struct slice pem, bool is_encrypted, struct fault *fault)
