@@ -128,7 +128,7 @@ class Trouble(threading.Thread):
     def failing_disk(self):
         """Where that hits a sync, or the root of the queue's file, it ends
         itself, and is started again."""
-        self.fail(DiskFaults.KINDS, 200)
+        self.fail(DiskFaults.FAILURES, 200)
 
     def fail(self, kinds, each):
         self.disk.set(kinds, each)

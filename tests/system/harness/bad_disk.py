@@ -4,6 +4,7 @@ import collections
 import time
 
 from .account import Load, stop
+from .preload import DiskFaults
 from .process import wait_for
 
 CLIENTS = 4
@@ -11,7 +12,7 @@ ONE_IN = {"EIO": 400, "ENOSPC": 40, "EINTR": 20, "short": 400, "sync": 300}
 
 
 PHASES = [((kind,), each) for kind, each in ONE_IN.items()]
-MIXED = (tuple(ONE_IN), 100)
+MIXED = (DiskFaults.FAILURES, 100)
 
 
 def run(relay, account, faults, seconds, phases=None, say=print):

@@ -46,6 +46,7 @@ class DiskFaults(Preload):
 
     KINDS = {"EIO": 1, "ENOSPC": 2, "EINTR": 4, "short": 8, "sync": 16,
              "hang": 32}
+    FAILURES = ("EIO", "ENOSPC", "EINTR", "short", "sync")  # and go on
 
     def __init__(self, directory):
         super().__init__(directory, "disk_faults")
