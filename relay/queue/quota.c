@@ -16,6 +16,24 @@ quota_may_reserve(const struct quota *quota, uint64_t bytes)
 }
 
 static bool
+is_fair(uint64_t has, uint64_t own, uint64_t used, uint64_t more, uint64_t max)
+{
+	/* Where there is no room at all, that is what is lacking. */
+	if (max == 0 || has <= own || !fits(used, more, max))
+		return true;
+	return (has + more) / QUOTA_FAIR <= max - used - more;
+}
+
+bool
+quota_is_fair(const struct quota *quota, const struct quota_part *part,
+	      uint64_t own, uint64_t bytes)
+{
+	return is_fair(atomic_load(&part->incoming), own,
+		       atomic_load(&quota->incoming), bytes,
+		       atomic_load(&quota->incoming_max));
+}
+
+static bool
 take(atomic_uint_fast64_t *counter, uint64_t bytes, uint64_t max)
 {
 	uint_fast64_t used = atomic_load(counter);
@@ -53,6 +71,15 @@ quota_may_hold(const struct quota *quota, uint64_t bytes)
 {
 	return fits(atomic_load(&quota->held), bytes,
 		    atomic_load(&quota->held_max));
+}
+
+bool
+quota_is_fair_to_hold(const struct quota *quota, const struct quota_part *part,
+		      uint64_t own, uint64_t bytes)
+{
+	return is_fair(atomic_load(&part->held), own,
+		       atomic_load(&quota->held), bytes,
+		       atomic_load(&quota->held_max));
 }
 
 bool

@@ -31,6 +31,7 @@
 #include "relay/net/worker.h"
 #include "relay/queue/message.h"
 #include "relay/queue/outcome.h"
+#include "relay/queue/quota.h"
 #include "relay/queue/selection.h"
 #include "relay/routing.h"
 
@@ -68,22 +69,34 @@ enum store_lack {
 	STORE_LACKS_DISK,   /* low on space */
 	STORE_LACKS_PLACE,  /* the queue holds as much as it may */
 	STORE_LACKS_INTAKE, /* too much is being received */
-	STORE_LACKS_MEMORY, /* for envelopes and headers */
+	STORE_LACKS_INTAKE_PART, /* of one client, while room is short */
+	STORE_LACKS_MEMORY,      /* for envelopes and headers */
+	STORE_LACKS_MEMORY_PART, /* the same of one client */
 	STORE_LACKS_COUNT,
 };
 enum store_lack store_lacks(struct store *store, uint64_t size_bytes);
-/* The same before a message comes in: the session asks before it says 354. */
-enum store_lack store_lacks_for_new(struct store *store, uint64_t size_bytes);
-/* Bytes of a message that is being received, before they are kept. False: there
- * would be too many. Any thread. */
-bool store_reserve(struct store *store, uint64_t bytes) MUST_USE;
-void store_release(struct store *store, uint64_t bytes);
+/* The same before a message of the client whose part it is comes in: the session
+ * asks before it says 354. */
+enum store_lack store_lacks_for_new(struct store *store,
+				    const struct quota_part *part,
+				    uint64_t size_bytes);
+/* Bytes of a message that is being received, before they are kept; own: what it
+ * has reserved already. Nothing is reserved where something is lacking. Any
+ * thread. */
+enum store_lack store_reserve(struct store *store, struct quota_part *part,
+			      uint64_t own, uint64_t bytes) MUST_USE;
+void store_release(struct store *store, struct quota_part *part,
+		   uint64_t bytes);
 /* More than half of what may be reserved is: whoever takes long is in the way. */
 bool store_is_pressed(const struct store *store);
 /* The same of memory for what goes to no file. */
-bool store_may_hold(struct store *store, uint64_t bytes);
-bool store_hold(struct store *store, uint64_t bytes) MUST_USE;
-void store_let_go(struct store *store, uint64_t bytes);
+enum store_lack store_lacks_memory(struct store *store,
+				   const struct quota_part *part, uint64_t own,
+				   uint64_t bytes);
+enum store_lack store_hold(struct store *store, struct quota_part *part,
+			   uint64_t own, uint64_t bytes) MUST_USE;
+void store_let_go(struct store *store, struct quota_part *part,
+		  uint64_t bytes);
 
 /* A recipient's state, in a delivery. */
 struct delivery_recipient {

@@ -12,7 +12,11 @@ lack_tell(struct store *store, enum store_lack lack)
 		[STORE_LACKS_PLACE] =
 			"limits.max_queue_messages or limits.max_queue_size",
 		[STORE_LACKS_INTAKE] = "limits.max_incoming",
+		[STORE_LACKS_INTAKE_PART] =
+			"limits.max_incoming, one client's part",
 		[STORE_LACKS_MEMORY] = "limits.max_memory",
+		[STORE_LACKS_MEMORY_PART] =
+			"limits.max_memory, one client's part",
 	};
 	uint_fast64_t told_ms = atomic_load(&store->lack_told_ms[lack]);
 	uint64_t now_ms = clock_now_ms();
@@ -47,66 +51,90 @@ lack_find(struct store *store, uint64_t size_bytes)
 	return STORE_LACKS_NOTHING;
 }
 
-enum store_lack
-store_lacks(struct store *store, uint64_t size_bytes)
+/* Before a refusal. */
+static enum store_lack
+lack_told(struct store *store, enum store_lack lack)
 {
-	enum store_lack lack = lack_find(store, size_bytes);
-
 	if (lack != STORE_LACKS_NOTHING)
 		lack_tell(store, lack);
 	return lack;
 }
 
 enum store_lack
-store_lacks_for_new(struct store *store, uint64_t size_bytes)
+store_lacks(struct store *store, uint64_t size_bytes)
 {
-	enum store_lack lack = store_lacks(store, size_bytes);
-
-	if (lack == STORE_LACKS_NOTHING &&
-	    !quota_may_reserve(&store->quota, size_bytes)) {
-		lack = STORE_LACKS_INTAKE;
-		lack_tell(store, lack);
-	}
-	return lack;
+	return lack_told(store, lack_find(store, size_bytes));
 }
 
-bool
-store_reserve(struct store *store, uint64_t bytes)
+enum store_lack
+store_lacks_for_new(struct store *store, const struct quota_part *part,
+		    uint64_t size_bytes)
 {
-	if (quota_reserve(&store->quota, bytes))
-		return true;
-	lack_tell(store, STORE_LACKS_INTAKE);
-	return false;
+	enum store_lack lack = lack_find(store, size_bytes);
+
+	if (lack == STORE_LACKS_NOTHING &&
+	    !quota_may_reserve(&store->quota, size_bytes))
+		lack = STORE_LACKS_INTAKE;
+	else if (lack == STORE_LACKS_NOTHING &&
+		 !quota_is_fair(&store->quota, part, 0, size_bytes))
+		lack = STORE_LACKS_INTAKE_PART;
+	return lack_told(store, lack);
+}
+
+enum store_lack
+store_reserve(struct store *store, struct quota_part *part, uint64_t own,
+	      uint64_t bytes)
+{
+	if (!quota_is_fair(&store->quota, part, own, bytes))
+		return lack_told(store, STORE_LACKS_INTAKE_PART);
+	if (!quota_reserve(&store->quota, bytes))
+		return lack_told(store, STORE_LACKS_INTAKE);
+	atomic_fetch_add(&part->incoming, bytes);
+	return STORE_LACKS_NOTHING;
 }
 
 void
-store_release(struct store *store, uint64_t bytes)
+store_release(struct store *store, struct quota_part *part, uint64_t bytes)
 {
+	ASSERT(atomic_fetch_sub(&part->incoming, bytes) >= bytes);
 	quota_release(&store->quota, bytes);
 }
 
-/* For a look that may be followed by a refusal. */
-bool
-store_may_hold(struct store *store, uint64_t bytes)
+static enum store_lack
+lack_of_memory(const struct store *store, const struct quota_part *part,
+	       uint64_t own, uint64_t bytes)
 {
-	if (quota_may_hold(&store->quota, bytes))
-		return true;
-	lack_tell(store, STORE_LACKS_MEMORY);
-	return false;
+	if (!quota_may_hold(&store->quota, bytes))
+		return STORE_LACKS_MEMORY;
+	if (!quota_is_fair_to_hold(&store->quota, part, own, bytes))
+		return STORE_LACKS_MEMORY_PART;
+	return STORE_LACKS_NOTHING;
 }
 
-bool
-store_hold(struct store *store, uint64_t bytes)
+enum store_lack
+store_lacks_memory(struct store *store, const struct quota_part *part,
+		   uint64_t own, uint64_t bytes)
 {
-	if (quota_hold(&store->quota, bytes))
-		return true;
-	lack_tell(store, STORE_LACKS_MEMORY);
-	return false;
+	return lack_told(store, lack_of_memory(store, part, own, bytes));
+}
+
+enum store_lack
+store_hold(struct store *store, struct quota_part *part, uint64_t own,
+	   uint64_t bytes)
+{
+	enum store_lack lack = lack_of_memory(store, part, own, bytes);
+
+	if (lack == STORE_LACKS_NOTHING && !quota_hold(&store->quota, bytes))
+		lack = STORE_LACKS_MEMORY;
+	if (lack == STORE_LACKS_NOTHING)
+		atomic_fetch_add(&part->held, bytes);
+	return lack_told(store, lack);
 }
 
 void
-store_let_go(struct store *store, uint64_t bytes)
+store_let_go(struct store *store, struct quota_part *part, uint64_t bytes)
 {
+	ASSERT(atomic_fetch_sub(&part->held, bytes) >= bytes);
 	quota_let_go(&store->quota, bytes);
 }
 

@@ -1,6 +1,7 @@
 #include "relay/server/account.h"
 #include "relay/server/commands_private.h"
 #include "relay/server/intake.h"
+#include "relay/server/portions.h"
 #include "relay/server/rewriting.h"
 
 static const struct reply reply_sender_ok = {250, "2.1.0", "Sender ok"};
@@ -105,6 +106,18 @@ mail_parse(const struct session *session, struct slice args, struct parsed *out)
 	return NULL;
 }
 
+static const struct reply *
+mail_room(const struct session *session, uint64_t size)
+{
+	struct portions *portions = session->share->portions;
+	struct portion *portion = portions_take(portions, &session->client);
+	enum store_lack lack = store_lacks_for_new(
+		session->share->store, portion_part(portion), size);
+
+	portions_give(portions, portion);
+	return transaction_lack(lack);
+}
+
 const struct reply *
 mail_check(const struct session *session, struct slice args,
 	   struct parsed *out)
@@ -132,8 +145,7 @@ mail_check(const struct session *session, struct slice args,
 		return refusal;
 	if (size > limits->max_message_size)
 		return &reply_too_big;
-	return transaction_lack(
-		store_lacks_for_new(session->share->store, size));
+	return mail_room(session, size);
 }
 
 enum step

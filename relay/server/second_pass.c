@@ -39,7 +39,7 @@ begin_again(struct transaction *transaction)
 
 /* It needs room beside the one that is read. What is added for each part of it
  * is bounded by the parts that so many bytes may have. */
-static bool
+static const struct reply *
 reserve(struct transaction *transaction)
 {
 	uint64_t max = repair_size_max(transaction->size);
@@ -56,15 +56,19 @@ on_decided(void *owner, const struct repair_report *report)
 	enum prepare_outcome outcome = prepare_settle(
 		&transaction->needs, report, &transaction->notes);
 
-	if (outcome == PREPARE_WRITE && reserve(transaction)) {
+	const struct reply *refusal = NULL;
+
+	if (outcome == PREPARE_WRITE)
+		refusal = reserve(transaction);
+	if (outcome == PREPARE_WRITE && refusal == NULL) {
 		transaction->report = *report;
 		begin_again(transaction);
 		return true;
 	}
 	transaction->pass = NULL; /* it goes by itself */
 	if (outcome == PREPARE_WRITE)
-		transaction_give_up(transaction, &transaction_reply_intake,
-				    SLICE_NONE, SLICE("limits.max_incoming"));
+		transaction_give_up(transaction, refusal, SLICE_NONE,
+				    SLICE("limits.max_incoming"));
 	else if (outcome == PREPARE_REFUSE)
 		transaction_give_up(transaction, &reply_long_word, SLICE_NONE,
 				    SLICE("prepare.long_lines"));

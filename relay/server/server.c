@@ -9,6 +9,7 @@
 #include "relay/server/census.h"
 #include "relay/server/dovecot.h"
 #include "relay/server/offenders.h"
+#include "relay/server/portions.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
 
@@ -30,6 +31,7 @@ struct server {
 	struct offenders *offenders;
 	struct census *census;
 	struct rates *rates;
+	struct portions *portions;
 	atomic_size_t count;
 	struct alarm grace;
 	struct post ended, stop;
@@ -73,6 +75,7 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 	server->offenders = offenders_new();
 	server->census = census_new();
 	server->rates = rates_new();
+	server->portions = portions_new();
 	server->main_loop = main_loop;
 	server->shares = memory_array(loops_count, sizeof(*server->shares));
 	server->shares_count = loops_count;
@@ -88,6 +91,7 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 		share->offenders = server->offenders;
 		share->census = server->census;
 		share->rates = server->rates;
+		share->portions = server->portions;
 		atomic_init(&share->count, 0);
 		list_init(&share->sessions);
 	}
@@ -107,6 +111,7 @@ server_free(struct server *server)
 	offenders_free(server->offenders);
 	census_free(server->census);
 	rates_free(server->rates);
+	portions_free(server->portions);
 	free(server->shares);
 	free(server);
 }

@@ -12,6 +12,7 @@
 struct census;
 struct dovecot;
 struct offenders;
+struct portions;
 struct rates;
 struct session;
 struct worker;
@@ -28,6 +29,7 @@ struct share {
 	struct offenders *offenders; /* likewise */
 	struct census *census;       /* likewise: of clients not in allow_from */
 	struct rates *rates;         /* likewise: what users send */
+	struct portions *portions;   /* likewise: of the room for messages */
 	struct list sessions;     /* the loop's thread only */
 	struct dovecot *dovecots[SHARE_DOVECOTS_MAX]; /* likewise; by socket */
 	bool is_stopping;         /* likewise */

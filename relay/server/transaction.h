@@ -32,6 +32,7 @@
 #include "relay/server/envelope.h"
 #include "relay/server/trace.h"
 
+struct portions;
 struct transaction;
 
 /* The reply that ends it; extra as in reply_write(). The transaction is gone
@@ -45,6 +46,7 @@ struct transaction_setup {
 	struct loop *loop;
 	struct store *store;
 	struct schedule *schedule;
+	struct portions *portions;     /* the client has one of them */
 	struct generation *generation; /* a reference is taken */
 	struct slice listener;         /* its name; copied */
 	struct slice user;             /* who has authenticated, or ""; copied */

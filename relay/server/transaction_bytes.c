@@ -91,11 +91,16 @@ header_weight(const struct transaction *transaction)
 static void
 hold_header(struct transaction *transaction)
 {
-	if (transaction->phase == PHASE_BYTES &&
-	    !transaction_hold(transaction, transaction->envelope_weight +
-						   header_weight(transaction)))
-		transaction_refuse(transaction, &transaction_reply_no_memory,
-				   SLICE_NONE, SLICE("limits.max_memory"));
+	const struct reply *refusal;
+
+	if (transaction->phase != PHASE_BYTES)
+		return;
+	refusal = transaction_hold(transaction,
+				   transaction->envelope_weight +
+					   header_weight(transaction));
+	if (refusal != NULL)
+		transaction_refuse(transaction, refusal, SLICE_NONE,
+				   SLICE("limits.max_memory"));
 }
 
 /* As it is to be. */
@@ -149,6 +154,7 @@ take(void *owner, struct slice bytes)
 	struct transaction *transaction = owner;
 	uint64_t size_max =
 		transaction_options(transaction)->limits.max_message_size;
+	const struct reply *refusal;
 
 	if (transaction->phase == PHASE_REFUSED)
 		return true;
@@ -158,9 +164,10 @@ take(void *owner, struct slice bytes)
 				   SLICE("limits.max_message_size"));
 		return true;
 	}
-	if (!transaction_reserve(transaction, transaction->size)) {
-		transaction_refuse(transaction, &transaction_reply_intake,
-				   SLICE_NONE, SLICE("limits.max_incoming"));
+	refusal = transaction_reserve(transaction, transaction->size);
+	if (refusal != NULL) {
+		transaction_refuse(transaction, refusal, SLICE_NONE,
+				   SLICE("limits.max_incoming"));
 		return true;
 	}
 	if (rewrites_from(transaction))

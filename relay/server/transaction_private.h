@@ -12,6 +12,7 @@
 #include "relay/net/wire.h"
 #include "relay/prepare/pass.h"
 #include "relay/prepare/version.h"
+#include "relay/server/portions.h"
 #include "relay/server/transaction.h"
 
 /*
@@ -33,6 +34,7 @@ enum phase {
 struct transaction {
 	struct transaction_setup setup;
 	struct arena arena;
+	struct portion *portion; /* what its client has of the store's room */
 	struct message *message;
 	enum phase phase;
 
@@ -100,16 +102,17 @@ void transaction_refuse(struct transaction *transaction,
 
 /* --- transaction_room.c --- */
 
-/* That many bytes are to be kept, or kept already. */
-bool transaction_reserve(struct transaction *transaction, uint64_t bytes);
-/* So much memory is needed for envelope and header. */
-bool transaction_hold(struct transaction *transaction, size_t weight);
+/* That many bytes are to be kept, or kept already: why they cannot be, or
+ * NULL. */
+const struct reply *transaction_reserve(struct transaction *transaction,
+					uint64_t bytes);
+/* So much memory is needed for envelope and header; likewise. */
+const struct reply *transaction_hold(struct transaction *transaction,
+				     size_t weight);
 size_t transaction_recipient_weight(const struct recipient *recipient);
 void transaction_release(struct transaction *transaction);
 
 extern const struct reply transaction_reply_no_room;
-extern const struct reply transaction_reply_no_memory;
-extern const struct reply transaction_reply_intake;
 
 /* --- second_pass.c --- */
 

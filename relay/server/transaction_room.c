@@ -7,14 +7,22 @@ static const struct reply reply_queue_full = {
 	452, "4.3.1",
 	"The queue holds as much as it may (limits.max_queue_messages, "
 	"max_queue_size), try again later"};
-const struct reply transaction_reply_no_memory = {
+static const struct reply reply_memory = {
 	452, "4.3.1",
 	"Too much memory is in use for envelopes and headers "
 	"(limits.max_memory), try again later"};
-const struct reply transaction_reply_intake = {
+static const struct reply reply_memory_part = {
+	452, "4.3.1",
+	"Memory for envelopes and headers is short (limits.max_memory), and "
+	"your address uses its part of it: try again later"};
+static const struct reply reply_intake = {
 	452, "4.3.1",
 	"Too much mail is being received at once (limits.max_incoming), try "
 	"again later"};
+static const struct reply reply_intake_part = {
+	452, "4.3.1",
+	"Room for mail that is being received is short (limits.max_incoming), "
+	"and your address uses its part of it: try again later"};
 
 const struct reply *
 transaction_lack(enum store_lack lack)
@@ -23,8 +31,10 @@ transaction_lack(enum store_lack lack)
 		[STORE_LACKS_TIME] = &transaction_reply_no_room,
 		[STORE_LACKS_DISK] = &transaction_reply_no_room,
 		[STORE_LACKS_PLACE] = &reply_queue_full,
-		[STORE_LACKS_INTAKE] = &transaction_reply_intake,
-		[STORE_LACKS_MEMORY] = &transaction_reply_no_memory,
+		[STORE_LACKS_INTAKE] = &reply_intake,
+		[STORE_LACKS_INTAKE_PART] = &reply_intake_part,
+		[STORE_LACKS_MEMORY] = &reply_memory,
+		[STORE_LACKS_MEMORY_PART] = &reply_memory_part,
 	};
 
 	return replies[lack];
@@ -34,19 +44,24 @@ const struct reply *
 transaction_room(const struct transaction *transaction)
 {
 	return transaction_lack(store_lacks_for_new(
-		transaction->setup.store, transaction->announced));
+		transaction->setup.store, portion_part(transaction->portion),
+		transaction->announced));
 }
 
-bool
+const struct reply *
 transaction_reserve(struct transaction *transaction, uint64_t bytes)
 {
+	enum store_lack lack;
+
 	if (bytes <= transaction->reserved)
-		return true;
-	if (!store_reserve(transaction->setup.store,
-			   bytes - transaction->reserved))
-		return false;
-	transaction->reserved = bytes;
-	return true;
+		return NULL;
+	lack = store_reserve(transaction->setup.store,
+			     portion_part(transaction->portion),
+			     transaction->reserved,
+			     bytes - transaction->reserved);
+	if (lack == STORE_LACKS_NOTHING)
+		transaction->reserved = bytes;
+	return transaction_lack(lack);
 }
 
 /* What it has to take from the store to have that much in memory. */
@@ -61,17 +76,20 @@ lacking(const struct transaction *transaction, size_t weight)
 	       TRANSACTION_MEMORY;
 }
 
-bool
+const struct reply *
 transaction_hold(struct transaction *transaction, size_t weight)
 {
 	size_t more = lacking(transaction, weight);
+	enum store_lack lack;
 
 	if (more == 0)
-		return true;
-	if (!store_hold(transaction->setup.store, more))
-		return false;
-	transaction->held += more;
-	return true;
+		return NULL;
+	lack = store_hold(transaction->setup.store,
+			  portion_part(transaction->portion),
+			  transaction->held, more);
+	if (lack == STORE_LACKS_NOTHING)
+		transaction->held += more;
+	return transaction_lack(lack);
 }
 
 /* Twice itself while the list grows. */
@@ -90,16 +108,20 @@ transaction_lacks_memory(const struct transaction *transaction,
 			transaction_recipient_weight(recipient);
 	size_t more = lacking(transaction, weight);
 
-	return more == 0 || store_may_hold(transaction->setup.store, more)
-		       ? NULL
-		       : &transaction_reply_no_memory;
+	if (more == 0)
+		return NULL;
+	return transaction_lack(store_lacks_memory(
+		transaction->setup.store, portion_part(transaction->portion),
+		transaction->held, more));
 }
 
 void
 transaction_release(struct transaction *transaction)
 {
-	store_let_go(transaction->setup.store, transaction->held);
+	struct quota_part *part = portion_part(transaction->portion);
+
+	store_let_go(transaction->setup.store, part, transaction->held);
 	transaction->held = 0;
-	store_release(transaction->setup.store, transaction->reserved);
+	store_release(transaction->setup.store, part, transaction->reserved);
 	transaction->reserved = 0;
 }

@@ -251,23 +251,28 @@ recheck_start(struct recheck *recheck, struct store *store, struct loop *loop,
 /* --- store --- */
 
 enum store_lack
-store_lacks_for_new(struct store *store, uint64_t size_bytes)
+store_lacks_for_new(struct store *store, const struct quota_part *part,
+		    uint64_t size_bytes)
 {
 	(void)store;
+	(void)part;
 	if (incoming_max > 0 &&
 	    incoming + (size_bytes > 0 ? size_bytes : 1) > incoming_max)
 		return STORE_LACKS_INTAKE;
 	return is_full ? STORE_LACKS_DISK : STORE_LACKS_NOTHING;
 }
 
-bool
-store_reserve(struct store *store, uint64_t bytes)
+enum store_lack
+store_reserve(struct store *store, struct quota_part *part, uint64_t own,
+	      uint64_t bytes)
 {
 	(void)store;
+	ASSERT(part->incoming >= own);
 	if (incoming_max > 0 && incoming + bytes > incoming_max)
-		return false;
+		return STORE_LACKS_INTAKE;
 	incoming += bytes;
-	return true;
+	part->incoming += bytes;
+	return STORE_LACKS_NOTHING;
 }
 
 bool
@@ -277,36 +282,45 @@ store_is_pressed(const struct store *store)
 	return incoming_max > 0 && incoming > incoming_max / 2;
 }
 
-bool
-store_may_hold(struct store *store, uint64_t bytes)
+enum store_lack
+store_lacks_memory(struct store *store, const struct quota_part *part,
+		   uint64_t own, uint64_t bytes)
 {
 	(void)store;
-	return held_max == 0 || held + bytes <= held_max;
+	ASSERT(part->held >= own);
+	return held_max == 0 || held + bytes <= held_max ? STORE_LACKS_NOTHING
+							 : STORE_LACKS_MEMORY;
 }
 
-bool
-store_hold(struct store *store, uint64_t bytes)
+enum store_lack
+store_hold(struct store *store, struct quota_part *part, uint64_t own,
+	   uint64_t bytes)
 {
-	if (!store_may_hold(store, bytes))
-		return false;
-	held += bytes;
-	return true;
+	enum store_lack lack = store_lacks_memory(store, part, own, bytes);
+
+	if (lack == STORE_LACKS_NOTHING) {
+		held += bytes;
+		part->held += bytes;
+	}
+	return lack;
 }
 
 void
-store_let_go(struct store *store, uint64_t bytes)
+store_let_go(struct store *store, struct quota_part *part, uint64_t bytes)
 {
 	(void)store;
-	ASSERT(held >= bytes);
+	ASSERT(held >= bytes && part->held >= bytes);
 	held -= bytes;
+	part->held -= bytes;
 }
 
 void
-store_release(struct store *store, uint64_t bytes)
+store_release(struct store *store, struct quota_part *part, uint64_t bytes)
 {
 	(void)store;
-	ASSERT(incoming >= bytes);
+	ASSERT(incoming >= bytes && part->incoming >= bytes);
 	incoming -= bytes;
+	part->incoming -= bytes;
 }
 
 void

@@ -4,6 +4,7 @@
 #include "relay/limits.h"
 #include "relay/server/census.h"
 #include "relay/server/offenders.h"
+#include "relay/server/portions.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
 
@@ -24,6 +25,7 @@ fake_share_open(struct share *share, struct loop *loop)
 	memset(share, 0, sizeof(*share));
 	share->offenders = offenders_new();
 	share->rates = rates_new();
+	share->portions = portions_new();
 	share->census = census_new();
 	share->loop = loop;
 	list_init(&share->sessions);
@@ -36,6 +38,7 @@ fake_share_close(struct share *share)
 {
 	census_free(TAKE(share->census)); /* asserts that nobody is in it */
 	rates_free(TAKE(share->rates));
+	portions_free(TAKE(share->portions)); /* likewise */
 	offenders_free(TAKE(share->offenders));
 }
 

@@ -11,6 +11,8 @@ from harness.smtp import Client, message, submit
 
 MIB = 1 << 20
 INCOMING = "4.3.1 Too much mail is being received at once"
+PART = "4.3.1 Room for mail that is being received is short"
+MEMORY_PART = "4.3.1 Memory for envelopes and headers is short"
 QUEUE = "4.3.1 The queue holds as much as it may"
 
 
@@ -19,15 +21,16 @@ def status(world):
                                  check=0).stdout)
 
 
-def greeted(world):
-    client = Client(world.relay.port)
+def greeted(world, source=None):
+    client = Client(world.relay.port, source=source)
     client.ehlo()
     return client
 
 
-def announced(world, size=MIB, text="MAIL FROM:<alice@example.com>"):
+def announced(world, size=MIB, text="MAIL FROM:<alice@example.com>",
+              source=None):
     """Up to the 354."""
-    client = greeted(world)
+    client = greeted(world, source)
     client.expect("%s SIZE=%d" % (text, size) if size else text, 250)
     client.expect("RCPT TO:<bob@example.net>", 250)
     client.expect("DATA", 354)
@@ -46,14 +49,15 @@ def receiving(world):
 def test_what_is_received_at_once(receiving):
     world = receiving
     most = MIB + MIB + MIB // 2 + 2 * MIB
-    clients = [announced(world) for _ in range(4)]
+    clients = [announced(world, source="127.0.0.%d" % (number + 1))
+               for number in range(4)]
     assert status(world)["incoming_bytes"] == 4 * MIB
     late = greeted(world)
     code, lines = late.say("MAIL FROM:<alice@example.com> SIZE=%d" % MIB)
     assert (code, lines[0].startswith(INCOMING)) == (452, True), lines
     # Who announces nothing gets what there is, until it is gone.
     free = most - 4 * MIB
-    unannounced = announced(world, 0)
+    unannounced = announced(world, 0, source="127.0.0.9")
     unannounced.send(message(body="x" * 70 + "\r\n"))
     wait_for(lambda: status(world)["incoming_bytes"] > 4 * MIB, 10,
              "its bytes to be counted")
@@ -71,6 +75,55 @@ def test_what_is_received_at_once(receiving):
     assert status(world)["incoming_bytes"] == 0
     late.expect("MAIL FROM:<alice@example.com> SIZE=%d" % MIB, 250)
     world.receiver.wait_deliveries(4)
+
+
+def test_no_client_takes_all(receiving):
+    """One who opens connection after connection has three quarters of it; what
+    he is refused others get."""
+    world = receiving
+    greedy = [announced(world) for _ in range(3)]
+    refused = greeted(world)
+    code, lines = refused.say("MAIL FROM:<alice@example.com> SIZE=%d" % MIB)
+    assert (code, lines[0].startswith(PART)) == (452, True), lines
+    # Nor by saying nothing of its size.
+    refused = announced(world, 0)
+    refused.send(message(body=("x" * 70 + "\r\n") * (MIB // 72)) + b".\r\n")
+    code, lines = refused.reply()
+    assert (code, lines[0].startswith(PART)) == (452, True), lines
+    world.relay.wait("no-room", reason="limits.max_incoming, one client's part")
+    other = announced(world, source="127.0.0.7")
+    for client in greedy + [other]:
+        client.send(message(body="x\r\n") + b".\r\n")
+        assert client.reply()[0] == 250
+    # Nobody is held by what has been.
+    refused.expect("MAIL FROM:<alice@example.com> SIZE=%d" % MIB, 250)
+    world.receiver.wait_deliveries(4)
+
+
+def test_nor_all_memory(world):
+    """For envelopes and headers: half of 4M, of which he has three quarters."""
+    world.setup.limits = 'max_memory = "4M"\nmax_header_size = "1M"'
+    world.start()
+    field = "X-Filler: " + "x" * 900 + "\r\n"
+    greedy, answers = [], []
+    for _ in range(8):
+        client = announced(world, 0)
+        client.send(field.encode() * 250)
+        greedy.append(client)
+    wait_for(lambda: status(world)["memory_bytes"] > MIB, 10,
+             "its memory to be counted")
+    with greeted(world, "127.0.0.7") as other:
+        assert other.transaction(
+            "alice@example.com", ["bob@example.net"],
+            message(extra=field * 100))[0] == 250
+    for client in greedy:
+        client.send(message() + b".\r\n")
+        answers.append(client.reply())
+    codes = [code for code, _ in answers]
+    assert 2 <= codes.count(452) <= 7, codes
+    assert set(codes) == {452, 250}, answers
+    for code, lines in answers:
+        assert code != 452 or lines[0].startswith(MEMORY_PART), lines
 
 
 def test_who_goes_gives_back(receiving):

@@ -48,6 +48,45 @@ Test(quota, nothing_announced_is_something)
 	cr_expect(quota_reserve(&quota, 0));
 }
 
+static const struct fair_row {
+	const char *name;
+	uint64_t max, used, has, own, more;
+	bool is_fair;
+} fair_rows[] = {
+	{"no limit", 0, 1000, 900, 0, 1000, true},
+	{"the first message", 1000, 0, 0, 0, 1000, true},
+	{"the first message, beside others", 1000, 900, 0, 0, 100, true},
+	{"the first message grows", 1000, 900, 800, 800, 100, true},
+	{"three quarters of it", 1000, 600, 600, 0, 150, true},
+	{"more than that", 1000, 600, 600, 0, 152, false},
+	{"the second grows beyond that", 1000, 750, 750, 150, 2, false},
+	{"three sevenths beside another", 1000, 828, 400, 0, 28, true},
+	{"more than that", 1000, 828, 400, 0, 32, false},
+	{"a newcomer's second", 1000, 900, 10, 0, 10, true},
+	{"no room at all is said as such", 1000, 900, 500, 0, 101, true},
+	{"it was lowered", 500, 900, 500, 0, 1, true},
+	{"more than there is", 1000, 900, 500, 0, UINT64_MAX, true},
+};
+
+Test(quota, is_fair_to_all)
+{
+	for (size_t i = 0; i < COUNT(fair_rows); i++) {
+		const struct fair_row *row = &fair_rows[i];
+		struct quota quota = {.incoming = row->used,
+				      .incoming_max = row->max,
+				      .held = row->used,
+				      .held_max = row->max};
+		struct quota_part part = {.incoming = row->has,
+					  .held = row->has};
+
+		cr_expect_eq(quota_is_fair(&quota, &part, row->own, row->more),
+			     row->is_fair, "%s", row->name);
+		cr_expect_eq(quota_is_fair_to_hold(&quota, &part, row->own,
+						   row->more),
+			     row->is_fair, "%s", row->name);
+	}
+}
+
 Test(quota, counts_what_is_on_its_way)
 {
 	struct quota quota = {.messages_max = 3, .bytes_max = 1000};
@@ -99,6 +138,7 @@ Test(quota, the_queue_takes_no_more_than_it_may, .init = start, .fini = end)
 	CLEAN(message_unref_clean) struct message *report =
 		message_make("", "a@example.org", 10);
 	struct store_counters counters;
+	struct quota_part part = {0};
 	struct list deliveries;
 	struct fault fault;
 	struct delivery *first;
@@ -124,15 +164,55 @@ Test(quota, the_queue_takes_no_more_than_it_may, .init = start, .fini = end)
 	store_set_limits(store, &limits);
 	cr_expect_eq(store_lacks(store, 500), STORE_LACKS_NOTHING);
 	cr_expect_eq(store_lacks(store, 501), STORE_LACKS_PLACE);
-	cr_expect_eq(store_lacks_for_new(store, 0), STORE_LACKS_NOTHING);
+	cr_expect_eq(store_lacks_for_new(store, &part, 0), STORE_LACKS_NOTHING);
 	limits.incoming_bytes = 100;
 	store_set_limits(store, &limits);
-	cr_assert(store_reserve(store, 100));
-	cr_expect_eq(store_lacks_for_new(store, 0), STORE_LACKS_INTAKE);
+	cr_assert_eq(store_reserve(store, &part, 0, 100), STORE_LACKS_NOTHING);
+	cr_expect_eq(store_lacks_for_new(store, &part, 0), STORE_LACKS_INTAKE);
 	/* What is in already goes on. */
 	cr_expect_eq(store_lacks(store, 500), STORE_LACKS_NOTHING);
-	store_release(store, 100);
+	store_release(store, &part, 100);
 	deliveries_free_all(&deliveries);
+}
+
+Test(quota, no_client_takes_all, .init = start, .fini = end)
+{
+	struct store_limits limits = {.incoming_bytes = 1000,
+				      .held_bytes = 1000};
+	struct quota_part one = {0}, other = {0};
+
+	store_set_limits(store, &limits);
+	for (int i = 0; i < 3; i++) {
+		cr_expect_eq(store_lacks_for_new(store, &one, 250),
+			     STORE_LACKS_NOTHING);
+		cr_expect_eq(store_reserve(store, &one, 0, 250),
+			     STORE_LACKS_NOTHING);
+		cr_expect_eq(store_lacks_memory(store, &one, 0, 250),
+			     STORE_LACKS_NOTHING);
+		cr_expect_eq(store_hold(store, &one, 0, 250),
+			     STORE_LACKS_NOTHING);
+	}
+	cr_expect_eq(store_lacks_for_new(store, &one, 250),
+		     STORE_LACKS_INTAKE_PART);
+	cr_expect_eq(store_reserve(store, &one, 0, 250),
+		     STORE_LACKS_INTAKE_PART);
+	cr_expect_eq(store_lacks_memory(store, &one, 0, 250),
+		     STORE_LACKS_MEMORY_PART);
+	cr_expect_eq(store_hold(store, &one, 0, 250), STORE_LACKS_MEMORY_PART);
+	cr_expect_eq(fake_log_count("no-room", NULL), 2);
+	/* What was not given is not counted. */
+	cr_expect_eq(one.incoming, 750);
+	cr_expect_eq(one.held, 750);
+
+	cr_expect_eq(store_reserve(store, &other, 0, 250),
+		     STORE_LACKS_NOTHING);
+	cr_expect_eq(store_hold(store, &other, 0, 250), STORE_LACKS_NOTHING);
+	cr_expect_eq(store_lacks_for_new(store, &one, 250), STORE_LACKS_INTAKE);
+	cr_expect_eq(store_hold(store, &one, 0, 250), STORE_LACKS_MEMORY);
+	store_release(store, &one, 750);
+	store_let_go(store, &one, 750);
+	store_release(store, &other, 250);
+	store_let_go(store, &other, 250);
 }
 
 static const struct count_row {
