@@ -173,7 +173,9 @@
 /* A settlement that cannot be stored now is tried again. */
 #define SETTLE_RETRY_MS (1 * SECOND)
 #define SETTLE_RETRY_MAX_MS (1 * MINUTE)
-#define SETTLE_REPORT_RETRY_MS (1 * MINUTE) /* one whose report was put off */
+/* One whose report was put off: for as long as it has waited, within these. */
+#define SETTLE_REPORT_RETRY_MS (1 * MINUTE)
+#define SETTLE_REPORT_RETRY_MAX_MS (30 * MINUTE)
 /* Due times are wall time: look again at least this often. */
 #define SCHEDULE_SLEEP_MAX_MS (5 * MINUTE)
 #define SCHEDULE_READ_RETRY_MS (5 * SECOND)

@@ -371,6 +371,31 @@ routing_fits(const struct options *options, struct slice destination,
 	return slice_eq(id, slice_of(route->id, ROUTE_ID_LEN));
 }
 
+#define REPORTS SLICE("report-")
+
+struct slice
+routing_reports(struct slice destination, unsigned number,
+		char out[DESTINATION_MAX])
+{
+	struct slice domain = routing_domain(destination);
+	char id[ROUTE_ID_LEN + 1];
+	int len = snprintf(id, sizeof(id), "%.*s%08x", SLICE_ARG(REPORTS),
+			   number);
+
+	ASSERT(domain.len <= DOMAIN_MAX);
+	ASSERT(len > 0 && len <= ROUTE_ID_LEN);
+	memcpy(out, domain.bytes, domain.len);
+	out[domain.len] = ROUTING_SEPARATOR;
+	memcpy(out + domain.len + 1, id, (size_t)len);
+	return slice_of(out, domain.len + 1 + (size_t)len);
+}
+
+bool
+routing_is_of_reports(struct slice destination)
+{
+	return slice_starts(destination_id(destination), REPORTS);
+}
+
 /* Of those that take every sender. */
 static const struct route_options *
 route_of_domain(const struct options *options, struct slice domain)

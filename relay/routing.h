@@ -33,6 +33,12 @@
  *             under the right one instead. Nothing goes to a route of another
  *             generation, and start-up has nothing to do for it.
  *
+ * Reports     Where a report of ours is still to be made, "example.net/report-N"
+ *             is the destination that it waits at: no route's, so that no
+ *             backlog and no pause stands before it. N is the number of the
+ *             first recipient whom it tells about, so that a message never has
+ *             two of one name.
+ *
  * Null path   Reports have no sender; nothing in their envelope tells whose
  *             they are. They take routes that name "<>", and those without
  *             `from`.
@@ -69,6 +75,11 @@ struct slice routing_destination(const struct options *options,
 /* Whether that is still the destination of mail from there. */
 bool routing_fits(const struct options *options, struct slice destination,
 		  struct slice reverse_path);
+/* Where reports wait that are about recipients at `destination`, `number` being
+ * the first of them. */
+struct slice routing_reports(struct slice destination, unsigned number,
+			     char out[DESTINATION_MAX]);
+bool routing_is_of_reports(struct slice destination);
 /* The route of a destination; NULL: none. False: it names one that is no
  * more, and nothing fits it. */
 bool routing_at(const struct options *options, struct slice destination,

@@ -165,7 +165,8 @@ home_take_over(struct schedule_loop *home, struct delivery *delivery)
 	 * or it is over already, and only the store knows. */
 	if (lease_find(destination, &delivery->message->id) != NULL) {
 		delivery_free(delivery);
-	} else if (delivery->version > destination->read_version &&
+	} else if (!delivery->is_report_owed &&
+		   delivery->version > destination->read_version &&
 		   destination_has_room(destination)) {
 		lease_new(destination, delivery);
 	} else {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "relay/routing.h"
 
 /* --- by name --- */
 
@@ -41,7 +42,9 @@ destination_new(struct schedule_loop *home, struct slice name)
 	destination->public.loop = home->loop;
 	destination->home = home;
 	destination->trouble.arena = ARENA_SMALL;
-	destination->batch = LEASE_READ_BATCH_FIRST;
+	destination->batch = routing_is_of_reports(name)
+				     ? LEASE_SWEEP_BATCH /* nobody takes them */
+				     : LEASE_READ_BATCH_FIRST;
 	destination->read_version = home->read_version;
 	list_init(&destination->starved);
 	list_init(&destination->resting);

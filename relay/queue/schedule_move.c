@@ -28,7 +28,8 @@ lease_fits(const struct destination *destination, const struct lease *lease)
 }
 
 /* ABSENT: somebody has deleted it meanwhile. What cannot be stored stays where
- * it is, and is read again. */
+ * it is, and is read again; so does what has to wait for the message's other one
+ * to go (BUSY). */
 static void
 lease_moved(struct store_move *move, const struct fault *fault)
 {
@@ -40,10 +41,12 @@ lease_moved(struct store_move *move, const struct fault *fault)
 	if (fault == NULL) {
 		schedule_add(destination->home->schedule, &move->deliveries);
 	} else if (fault->kind != FAULT_ABSENT) {
-		log_note(LOG_LEVEL_ERROR, "store",
-			 "a delivery for %.*s cannot be given to its new "
-			 "route: %s",
-			 SLICE_ARG(destination->public.name), fault->text);
+		if (fault->kind != FAULT_BUSY)
+			log_note(LOG_LEVEL_ERROR, "store",
+				 "a delivery for %.*s cannot be given to its "
+				 "new route: %s",
+				 SLICE_ARG(destination->public.name),
+				 fault->text);
 		due_ms = clock_wall_ms() + SCHEDULE_READ_RETRY_MS;
 	}
 	free(moving);

@@ -24,7 +24,7 @@ settlement_on_alarm(struct alarm *alarm)
 	settlement->again(settlement);
 }
 
-static void
+void
 settlement_log(const struct settlement *settlement, const char *what,
 	       const struct fault *fault)
 {
@@ -106,7 +106,11 @@ settlement_needs_no_attempt(const struct destination *destination,
 uint64_t
 settlement_wait_max_ms(const struct destination *destination)
 {
-	return retry_wait_max_ms(&settlement_options(destination)->delivery);
+	uint64_t max_ms = retry_wait_max_ms(
+		&settlement_options(destination)->delivery);
+	uint64_t reports_max_ms = SETTLE_REPORT_RETRY_MAX_MS + MINUTE;
+
+	return max_ms > reports_max_ms ? max_ms : reports_max_ms;
 }
 
 /* --- results --- */
@@ -271,36 +275,6 @@ others_apply(struct settlement *settlement)
 		recipients_expire(delivery);
 }
 
-/* Of what became of it before, only the report is made now. What was deferred
- * then has been waiting for that; the log has all of it. */
-static void
-owed_apply(struct settlement *settlement)
-{
-	struct delivery *delivery = settlement->delivery;
-	bool has_deferred = false;
-
-	for (size_t i = 0; i < delivery->recipients_count; i++) {
-		struct delivery_recipient *state = &delivery->recipients[i];
-
-		if (!state->is_report_owed)
-			state->outcome = OUTCOME_DEFERRED;
-		has_deferred |= !state->is_report_owed;
-	}
-	settlement->due_ms = retry_due_ms(
-		delivery, &settlement_options(settlement->destination)->delivery,
-		delivery->last_attempt_ms);
-	if (has_deferred && settlement->due_ms == 0)
-		settlement->due_ms = settlement->now_ms;
-}
-
-static void
-owed_forget(struct delivery *delivery)
-{
-	delivery->is_report_owed = false;
-	for (size_t i = 0; i < delivery->recipients_count; i++)
-		delivery->recipients[i].is_report_owed = false;
-}
-
 static void
 outcomes_log(struct settlement *settlement,
 	     const struct recipient_result *results)
@@ -321,6 +295,7 @@ static void
 settlement_free(struct settlement *settlement)
 {
 	ASSERT(!settlement->has_place);
+	ASSERT(settlement->owed == NULL);
 	free(settlement);
 }
 
@@ -353,6 +328,7 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 	for (size_t i = 0; i < settle->reports_count; i++)
 		schedule_add(destination->home->schedule,
 			     &settle->reports[i].deliveries);
+	owed_hand_over(settlement);
 	settlement_report_drop(settlement);
 	if (settlement->has_alarm)
 		alarm_close(&settlement->alarm, settlement_closed);
@@ -391,6 +367,7 @@ settlement_store(struct settlement *settlement)
 	settlement->settle = (struct store_settle){
 		.delivery = settlement->delivery,
 		.due_ms = is_kept ? settlement->now_ms : settlement->due_ms,
+		.besides = settlement->owed,
 		.reports_count = settlement->reports_count,
 		.loop = settlement->destination->public.loop,
 		.done = settlement_stored,
@@ -401,59 +378,6 @@ settlement_store(struct settlement *settlement)
 	list_remove(&settlement->reporting);
 	store_settle(settlement->destination->home->schedule->store,
 		     &settlement->settle);
-}
-
-/* Whether his outcome is stored until a report of it is made, or, for a message
- * that is damaged, until it is known that nobody is owed one. */
-static bool
-is_owed(const struct settlement *settlement, size_t i)
-{
-	const struct notices *notices = &settlement->notices;
-	const struct delivery_recipient *state =
-		&settlement->delivery->recipients[i];
-
-	return state->outcome != OUTCOME_DEFERRED &&
-	       (state->is_damage || notices->sender[i] != NOTICE_NONE ||
-		notices->copy[i] != NOTICE_NONE);
-}
-
-/* Takes back what damage_is_kept() did for a store that then failed. */
-static void
-damage_fails(struct delivery *delivery, struct delivery_recipient *state)
-{
-	if (!state->is_damage)
-		return;
-	state->outcome = OUTCOME_FAILED;
-	delivery->is_held = false;
-}
-
-/* A warning of a delay comes with the next attempt; what is final would not
- * come again, and is stored with whom a report is owed to. At a stop it keeps its
- * place before all that has become due later: nobody else will be read first. */
-void
-settlement_put_off(struct settlement *settlement, const char *what,
-		   const struct fault *fault)
-{
-	const struct schedule *schedule = settlement->destination->home->schedule;
-	struct delivery *delivery = settlement->delivery;
-	uint64_t retry_ms = clock_wall_ms() + schedule->report_retry_ms;
-
-	if (what != NULL)
-		settlement_log(settlement, what, fault);
-	settlement_report_drop(settlement);
-	delivery->is_delay_told = settlement->was_delay_told;
-	for (size_t i = 0; i < delivery->recipients_count; i++) {
-		struct delivery_recipient *state = &delivery->recipients[i];
-
-		damage_fails(delivery, state);
-		state->is_report_owed = is_owed(settlement, i);
-		delivery->is_report_owed |= state->is_report_owed;
-	}
-	if (delivery->is_report_owed)
-		settlement->due_ms = what != NULL || delivery->due_ms == 0
-					     ? retry_ms
-					     : delivery->due_ms;
-	settlement_store(settlement);
 }
 
 /* --- start --- */
@@ -491,6 +415,8 @@ settlement_start(struct destination *destination, struct lease *lease,
 	settlement->was_delay_told = delivery->is_delay_told;
 	list_init(&settlement->reporting);
 	list_init(&settlement->waiting);
+	settlement->is_for_report =
+		routing_is_of_reports(delivery->destination);
 	if (delivery->is_report_owed)
 		owed_apply(settlement);
 	else

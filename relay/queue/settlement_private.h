@@ -2,6 +2,7 @@
  * settlement_private - what the files of a settlement share.
  *
  *	settlement.c          results, log, storing, trying again
+ *	settlement_owed.c     reports that are put off
  *	settlement_report.c   reports: the original read, made, signed
  */
 #ifndef RELAY_QUEUE_SETTLEMENT_PRIVATE_H
@@ -16,8 +17,9 @@
  * the original is read, reports are made and signed; then all is stored in one
  * transaction. What cannot be stored now (a full disk) is tried again until it
  * can: an outcome is never lost while the process lives. A report that cannot be
- * made now (no signer) is put off: the outcomes are stored with the recipients
- * that it is owed to, and once that is due it is made without trying them again.
+ * made now (no signer) is put off: the outcomes are stored, and those to whom one
+ * is owed become a delivery of their own (relay/routing.h: Reports). Once that is
+ * due the report is made, without trying them again.
  * Reports are made by a few at a time, and made anew where they have to be tried
  * again, so that what is in memory does not grow with how many there are.
  */
@@ -28,6 +30,8 @@ struct settlement {
 	uint64_t now_ms, due_ms; /* wall; due 0: nothing is left */
 	bool was_delay_told;     /* before this */
 	/* reports */
+	bool is_for_report;      /* nothing else: it was put off before */
+	struct delivery *owed;   /* put off now; NULL: nothing */
 	struct list waiting; /* in its loop's, for a place */
 	bool has_place;
 	struct notices notices;
@@ -59,10 +63,22 @@ void settlement_retry(struct settlement *settlement,
 		      const char *what, const struct fault *fault);
 /* With the reports made so far. */
 void settlement_store(struct settlement *settlement);
-/* The reports come later. what NULL: with the next start, for nothing is
- * wrong. */
+void settlement_log(const struct settlement *settlement, const char *what,
+		    const struct fault *fault);
+
+/* --- settlement_owed.c --- */
+
+/* The reports come later. what NULL: nothing is wrong, but with the next
+ * start. */
 void settlement_put_off(struct settlement *settlement, const char *what,
 			const struct fault *fault);
+
+/* It is stored: the schedule's. */
+void owed_hand_over(struct settlement *settlement);
+/* What was stored then. */
+void owed_apply(struct settlement *settlement);
+/* It is known now who is to be told. */
+void owed_forget(struct delivery *delivery);
 
 /* --- settlement_report.c --- */
 

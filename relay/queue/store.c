@@ -74,7 +74,10 @@ settle_apply(struct engine *engine, struct store_settle *settle)
 	struct fault *fault = &settle->operation.fault;
 	bool is_gone;
 
-	if (!engine_settle(engine, settle->delivery, settle->due_ms, &is_gone,
+	/* First, or the message goes with its last delivery. */
+	if ((settle->besides != NULL &&
+	     !engine_add(engine, settle->besides, fault)) ||
+	    !engine_settle(engine, settle->delivery, settle->due_ms, &is_gone,
 			   fault))
 		return false;
 	settle->operation.has_dead_file =
@@ -96,7 +99,8 @@ move_apply(struct engine *engine, struct store_move *move)
 	if (!engine_move(engine, move->delivery, move->destination, &moved,
 			 &move->operation.fault))
 		/* Alone in this: the others of its group are as they were. */
-		return move->operation.fault.kind == FAULT_ABSENT;
+		return move->operation.fault.kind == FAULT_ABSENT ||
+		       move->operation.fault.kind == FAULT_BUSY;
 	if (!moved->is_held)
 		list_add_last(&move->deliveries, &TAKE(moved)->link);
 	return true;

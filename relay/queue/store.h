@@ -175,6 +175,9 @@ struct store_settle {
 	 * whole. */
 	struct delivery *delivery;
 	uint64_t due_ms;            /* wall */
+	/* Another delivery of the message, to be stored with it, at its due_ms;
+	 * NULL: none. The caller's. */
+	struct delivery *besides;
 	/* Reports to queue in the same transaction. */
 	struct store_report {
 		struct message *message;
@@ -233,7 +236,8 @@ struct store_move {
 	const struct delivery *delivery;
 	struct slice destination; /* until done */
 	struct loop *loop;
-	/* ABSENT: it is not stored any more. Where fault is NULL, `deliveries`
+	/* ABSENT: it is not stored any more. BUSY: the message has a delivery
+	 * there already, and so this one stays. Where fault is NULL, `deliveries`
 	 * holds what was moved, for the scheduler to take over; what is held
 	 * is not in there. */
 	void (*done)(struct store_move *move, const struct fault *fault);

@@ -457,6 +457,15 @@ engine_put_body(struct engine *engine, const struct message *message,
 }
 
 bool
+engine_add(struct engine *engine, struct delivery *delivery,
+	   struct fault *fault)
+{
+	ASSERT(engine->txn != NULL);
+	delivery->version = mdb_txn_id(engine->txn);
+	return engine_put_delivery(engine, delivery, delivery->due_ms, fault);
+}
+
+bool
 engine_put(struct engine *engine, const struct message *message,
 	   struct list *deliveries, struct fault *fault)
 {
@@ -473,15 +482,10 @@ engine_put(struct engine *engine, const struct message *message,
 	    !engine_put_body(engine, message, fault))
 		return false;
 	engine_count_put(engine, message);
-	LIST_EACH (item, deliveries) {
-		struct delivery *delivery =
-			CONTAINER(item, struct delivery, link);
-
-		delivery->version = mdb_txn_id(engine->txn);
-		if (!engine_put_delivery(engine, delivery, delivery->due_ms,
-					 fault))
+	LIST_EACH (item, deliveries)
+		if (!engine_add(engine, CONTAINER(item, struct delivery, link),
+				fault))
 			return false;
-	}
 	return true;
 }
 
@@ -618,6 +622,19 @@ engine_settle(struct engine *engine, const struct delivery *delivery,
 				      message_gone_out, fault);
 }
 
+static bool
+engine_has_delivery(struct engine *engine, struct slice destination,
+		    const struct message_id *id)
+{
+	struct record_key key;
+	MDB_val name, value;
+
+	record_key_delivery(&key, id, destination);
+	name = val_of_key(&key);
+	return mdb_get(engine->txn, engine->deliveries, &name, &value) !=
+	       MDB_NOTFOUND;
+}
+
 bool
 engine_move(struct engine *engine, const struct delivery *delivery,
 	    struct slice destination, struct delivery **moved_out,
@@ -630,6 +647,9 @@ engine_move(struct engine *engine, const struct delivery *delivery,
 	if (!engine_read_delivery(engine, engine->txn, delivery->destination,
 				  &delivery->message->id, &moved, fault))
 		return false;
+	if (engine_has_delivery(engine, destination, &delivery->message->id))
+		return fault_set(fault, FAULT_BUSY,
+				 "the message has one there already");
 	record_key_delivery(&key, &delivery->message->id,
 			    delivery->destination);
 	if (!engine_delete_due(engine, delivery->destination,

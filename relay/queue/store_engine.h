@@ -76,6 +76,9 @@ uint64_t engine_version(const struct engine *engine);
 /* After a fault of these the transaction can only be aborted. */
 bool engine_put(struct engine *engine, const struct message *message,
 		struct list *deliveries, struct fault *fault) MUST_USE;
+/* One more delivery of a message that is stored. */
+bool engine_add(struct engine *engine, struct delivery *delivery,
+		struct fault *fault) MUST_USE;
 /* message_gone: the message went with its last delivery. */
 bool engine_settle(struct engine *engine, const struct delivery *delivery,
 		   uint64_t due_ms, bool *message_gone_out,
@@ -85,7 +88,8 @@ bool engine_alter(struct engine *engine, enum alteration alteration,
 		  uint64_t now_ms, struct store_alter_row *row,
 		  struct fault *fault) MUST_USE;
 /* A stored delivery goes under another destination; out: it as it is stored
- * now, without the body. ABSENT: it is not stored. */
+ * now, without the body. ABSENT: it is not stored; BUSY: the message has one
+ * there. */
 bool engine_move(struct engine *engine, const struct delivery *delivery,
 		 struct slice destination, struct delivery **moved_out,
 		 struct fault *fault) MUST_USE;

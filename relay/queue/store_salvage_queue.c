@@ -73,11 +73,13 @@ whole_cover(struct whole *whole, const struct delivery *delivery)
 {
 	struct message *message = whole->message;
 	struct slice domain = routing_domain(delivery->destination);
+	bool is_apart = routing_is_of_reports(delivery->destination);
 
 	for (size_t i = 0; i < delivery->recipients_count; i++)
 		whole->is_covered[delivery->recipients[i].index] = true;
-	/* The others that it was for are done with. */
-	for (size_t i = 0; i < message->recipients_count; i++)
+	/* The others that it was for are done with; but what a report is owed
+	 * for stands apart from them. */
+	for (size_t i = 0; !is_apart && i < message->recipients_count; i++)
 		if (slice_eq(message->recipients[i].destination, domain))
 			whole->is_covered[i] = true;
 }

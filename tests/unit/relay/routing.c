@@ -214,3 +214,39 @@ Test(routing, the_longest_names_fit)
 	}
 	options_free(options);
 }
+
+static const struct reports_row {
+	const char *destination;
+	unsigned number;
+	const char *reports;
+} reports_rows[] = {
+	{"x.example", 0, "x.example/report-00000000"},
+	{"x.example/0123456789abcdef", 999, "x.example/report-000003e7"},
+	{"[192.0.2.1]", UINT32_MAX, "[192.0.2.1]/report-ffffffff"},
+};
+
+/* They are of the same domain, and no mail goes there. */
+Test(routing, reports_wait_at_a_place_of_their_own)
+{
+	struct options *options = options_of(configuration);
+	char out[DESTINATION_MAX];
+
+	for (size_t i = 0; i < COUNT(reports_rows); i++) {
+		const struct reports_row *row = &reports_rows[i];
+		const struct route_options *route = NULL;
+		struct slice destination = SLICE(row->destination);
+		struct slice reports =
+			routing_reports(destination, row->number, out);
+
+		cr_expect(slice_eq(reports, SLICE(row->reports)), "%.*s",
+			  SLICE_ARG(reports));
+		cr_expect(slice_eq(routing_domain(reports),
+				   routing_domain(destination)));
+		cr_expect(routing_is_of_reports(reports));
+		cr_expect_not(routing_is_of_reports(destination));
+		cr_expect_not(routing_at(options, reports, &route));
+		cr_expect_not(routing_fits(options, reports,
+					   SLICE("from@example.com")));
+	}
+	options_free(options);
+}

@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -306,7 +307,7 @@ Test(settlement, the_settlement_waits_for_the_signer, .init = begin,
 	signatures_wanted = 1;
 	signing_failures = 1;
 	put("from@example.org", "a@x.example", true);
-	cr_expect(wait_gone(2));
+	cr_expect(wait_delivered(1));
 	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
 	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
 }
@@ -325,15 +326,19 @@ is_put_off(void)
 	return fake_log_count("settle ", "no signer") > 0;
 }
 
-/* Of what the relay would find at x.example after a crash now. */
+/* Where reports wait of which the first recipient has this number. */
+#define REPORTS(number) "x.example/report-0000000" #number
+
+/* Of what the relay would find there after a crash now. */
 static unsigned
-stored_recipients(struct delivery_recipient *first_out)
+stored_recipients(const char *destination,
+		  struct delivery_recipient *first_out)
 {
 	struct list deliveries, *item;
 	unsigned count = 0;
 
 	list_init(&deliveries);
-	cr_assert(due_wait(store, &main_loop, "x.example", UINT64_MAX, 10,
+	cr_assert(due_wait(store, &main_loop, destination, UINT64_MAX, 10,
 			   &deliveries, NULL, NULL));
 	while ((item = list_take_first(&deliveries)) != NULL) {
 		struct delivery *delivery =
@@ -362,13 +367,15 @@ Test(settlement, what_was_delivered_does_not_wait_for_the_signer,
 	signing_failures = 2;
 	put("from@example.org", "good@x.example bad@x.example", true);
 	cr_assert(wait_for(is_put_off));
-	for (unsigned i = 0; i < 500 && stored_recipients(&left) != 1; i++)
+	for (unsigned i = 0;
+	     i < 500 && stored_recipients(REPORTS(1), &left) != 1; i++)
 		usleep(1000);
+	cr_expect_eq(stored_recipients("x.example", NULL), 0);
 	cr_expect_eq(left.number, 1);
 	cr_expect_eq(left.outcome, OUTCOME_FAILED);
 	cr_expect(left.is_report_owed);
-	cr_expect(wait_gone(2));
-	cr_expect_eq(stored_recipients(NULL), 0);
+	cr_expect(wait_delivered(2));
+	cr_expect_eq(stored_recipients(REPORTS(1), NULL), 0);
 	/* The message's, and the report's. */
 	cr_expect_eq(attempts_count, 2, "%u", attempts_count);
 	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
@@ -394,9 +401,198 @@ Test(settlement, a_stop_stores_what_waits_for_the_signer, .init = begin,
 	signatures_wanted = 1;
 	put("from@example.org", "good@x.example bad@x.example", true);
 	cr_assert(wait_for(hangs));
-	cr_expect_eq(stored_recipients(NULL), 2);
+	cr_expect_eq(stored_recipients("x.example", NULL), 2);
 	stop_schedule();
-	cr_expect_eq(stored_recipients(NULL), 1);
+	cr_expect_eq(stored_recipients("x.example", NULL), 0);
+	cr_expect_eq(stored_recipients(REPORTS(1), NULL), 1);
+}
+
+/* --- reports that are put off --- */
+
+/* What the store makes of settlements: `failing_stores` of those that have
+ * reports, or of all, find no room. */
+static atomic_uint failing_stores;
+static atomic_bool all_fail;
+
+struct no_room {
+	struct post post;
+	struct store_settle *settle;
+};
+
+static void
+no_room_tell(struct post *post)
+{
+	struct no_room *no_room = CONTAINER(post, struct no_room, post);
+	struct store_settle *settle = no_room->settle;
+	struct fault fault = {FAULT_LIMIT, 0, "no room"};
+
+	free(no_room);
+	settle->done(settle, &fault);
+}
+
+void __real_store_settle(struct store *to, struct store_settle *settle);
+void __wrap_store_settle(struct store *to, struct store_settle *settle);
+
+void
+__wrap_store_settle(struct store *to, struct store_settle *settle)
+{
+	struct no_room *no_room;
+
+	if (failing_stores == 0 || (settle->reports_count == 0 && !all_fail)) {
+		__real_store_settle(to, settle);
+		return;
+	}
+	atomic_fetch_sub(&failing_stores, 1);
+	no_room = memory_new(sizeof(*no_room));
+	no_room->settle = settle;
+	loop_post(settle->loop, &no_room->post, no_room_tell);
+}
+
+static struct recipient_result
+bad_and_deferred(const struct delivery *delivery, size_t recipient)
+{
+	const struct delivery_recipient *state =
+		&delivery->recipients[recipient];
+
+	if (delivery->message->is_report)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	if (state->number == 0)
+		return result(OUTCOME_FAILED, "550 5.1.1 no such user");
+	return third_time(delivery, recipient);
+}
+
+static bool
+is_told(void)
+{
+	return fake_log_count("delivered ", "to=from@example.org") > 0;
+}
+
+/* The destination is left alone for a long time right after. */
+Test(settlement, a_report_waits_for_no_pause, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = good_and_bad;
+	signatures_wanted = 1;
+	signing_failures = 1;
+	pause_after_ms = HOUR;
+	put("from@example.org", "good@x.example bad@x.example", true);
+	cr_expect(wait_for(is_told));
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
+}
+
+/* Nor does it hold up who is tried again; he is, as if there were none. */
+Test(settlement, nobody_waits_for_a_report, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	schedule->report_retry_ms = SETTLE_REPORT_RETRY_MAX_MS;
+	run_loops();
+	decide = bad_and_deferred;
+	signatures_wanted = 1;
+	signing_failures = 1;
+	put("from@example.org", "bad@x.example good@x.example", true);
+	cr_expect(wait_delivered(1));
+	cr_expect_eq(fake_log_count("delivered ", "to=good@x.example"), 1);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+	cr_expect_eq(stored_recipients(REPORTS(0), NULL), 1);
+}
+
+static struct schedule_alter alter;
+static struct schedule_alter_row alter_row;
+static bool is_altered;
+
+static void
+on_altered(struct schedule_alter *done)
+{
+	(void)done;
+	uv_mutex_lock(&mutex);
+	is_altered = true;
+	uv_cond_broadcast(&cond);
+	uv_mutex_unlock(&mutex);
+}
+
+static bool
+altered(void)
+{
+	return is_altered;
+}
+
+static enum altered
+alter_wait(enum alteration alteration, struct message_id id,
+	   const char *destination)
+{
+	alter_row = (struct schedule_alter_row){
+		.id = id, .destination = SLICE(destination)};
+	alter = (struct schedule_alter){.alteration = alteration,
+					.now_ms = clock_wall_ms(),
+					.rows = &alter_row,
+					.count = 1,
+					.loop = &main_loop,
+					.done = on_altered};
+	is_altered = false;
+	schedule_alter(schedule, &alter);
+	cr_assert(wait_for(altered));
+	return alter_row.altered;
+}
+
+Test(settlement, a_retry_makes_the_report_now, .init = begin,
+     .fini = stop_all)
+{
+	struct message_id id;
+
+	begin_schedule();
+	schedule->report_retry_ms = SETTLE_REPORT_RETRY_MAX_MS;
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	signing_failures = 1;
+	id = put("from@example.org", "a@x.example", true);
+	cr_assert(wait_gone(1));
+	cr_expect_eq(stored_recipients(REPORTS(0), NULL), 1);
+	cr_expect_eq(alter_wait(ALTER_RETRY, id, REPORTS(0)), ALTERED);
+	cr_expect(wait_for(is_told));
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+}
+
+/* The longer nobody signs, the longer until that is asked for again. */
+Test(settlement, a_report_backs_off, .init = begin, .fini = stop_all)
+{
+	uint64_t begun_ms;
+
+	begin_schedule();
+	schedule->report_retry_ms = 50;
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	signing_failures = 5;
+	begun_ms = clock_now_ms();
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_for(is_told));
+	/* 50, 50, 100, 200 and 400 */
+	cr_expect_geq(clock_now_ms() - begun_ms, 790);
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 5);
+}
+
+static bool
+no_room_seen(void)
+{
+	return fake_log_count("settle ", "no room") > 0;
+}
+
+Test(settlement, a_report_for_which_there_is_no_room_comes_later,
+     .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = good_and_bad;
+	failing_stores = 2;
+	all_fail = true; /* what is put off as well */
+	put("from@example.org", "good@x.example bad@x.example", true);
+	cr_expect(wait_for(no_room_seen));
+	cr_expect(wait_for(is_told));
+	cr_expect_eq(fake_log_count("settle ", "no room"), 2);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+	cr_expect_eq(attempts_count, 2);
 }
 
 /* A report whose signature does not verify is signed again. */
@@ -409,7 +605,7 @@ Test(settlement, a_report_that_does_not_verify_waits, .init = begin,
 	signatures_wanted = 1;
 	proof_failures = 1;
 	put("from@example.org", "a@x.example", true);
-	cr_expect(wait_gone(2));
+	cr_expect(wait_delivered(1));
 	cr_expect_eq(fake_log_count("error ", "it does not verify"), 1);
 	cr_expect_eq(fake_log_count("settle ", "it does not verify"), 1);
 	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
@@ -581,4 +777,68 @@ Test(settlement, a_damaged_message_fails_and_is_kept, .init = begin,
 	cr_expect_eq(counters.deliveries, 1);
 	cr_expect_eq(counters.held, 1);
 	cr_expect_eq(counters.due, 0);
+}
+
+static bool
+is_kept(void)
+{
+	struct store_counters counters;
+
+	store_count(store, &counters);
+	return counters.held == 1 && counters.deliveries == 1;
+}
+
+static const struct put_off_row {
+	const char *name;
+	unsigned signing_failures, failing_stores;
+	bool all_fail;
+} put_off_rows[] = {
+	{"no signature", 1, 0, false},
+	{"no room for the report", 0, 1, false},
+	{"nor for what is put off", 0, 2, true},
+	{"again and again", 2, 1, false},
+};
+
+/* Damaged, and the report comes later: it is kept then, and not before; who
+ * releases it has it tried again where it belongs. */
+static void
+damage_test(const struct put_off_row *row)
+{
+	struct message_id id;
+
+	begin();
+	begin_schedule();
+	attempts_count = gone_count = 0;
+	has_stopped = false;
+	run_loops();
+	decide = damaged;
+	signatures_wanted = 1;
+	signing_failures = row->signing_failures;
+	failing_stores = row->failing_stores;
+	all_fail = row->all_fail;
+	id = put("from@example.org", "a@x.example b@x.example", true);
+	cr_expect(wait_for(is_told), "%s", row->name);
+	for (unsigned i = 0; i < 5000 && !is_kept(); i++)
+		usleep(1000);
+	cr_expect(is_kept(), "%s", row->name);
+	cr_expect_eq(attempts_count, 2, "%s", row->name);
+	cr_expect_eq(fake_log_count("bounced ", "status=5.3.0"), 1, "%s",
+		     row->name);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1,
+		     "%s", row->name);
+	decide = always_delivered;
+	cr_expect_eq(alter_wait(ALTER_RELEASE, id, REPORTS(0)), ALTERED, "%s",
+		     row->name);
+	cr_expect(wait_delivered(3), "%s", row->name);
+	cr_expect_str_eq(attempts[2].destination, "x.example", "%s",
+			 row->name);
+	cr_expect_eq(fake_log_count("delivered ", "to=a@x.example"), 1, "%s",
+		     row->name);
+	stop_all();
+}
+
+Test(settlement, damage_is_kept_once_its_report_is_made)
+{
+	for (size_t i = 0; i < COUNT(put_off_rows); i++)
+		damage_test(&put_off_rows[i]);
 }
