@@ -118,12 +118,24 @@ ruleset_allow(int ruleset, int version, const char *directory,
 	return true;
 }
 
+static long
+landlock_version(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0,
+		       LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+bool
+sandbox_keeps_files(struct fault *fault)
+{
+	return landlock_version() >= 1 || fault_errno(fault, "Landlock");
+}
+
 bool
 sandbox_files(const char *directory, struct fault *fault)
 {
 	CLEAN(clean_descriptor) int ruleset = -1;
-	long version = syscall(SYS_landlock_create_ruleset, NULL, 0,
-			       LANDLOCK_CREATE_RULESET_VERSION);
+	long version = landlock_version();
 
 	if (version < 1)
 		return true;

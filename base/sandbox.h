@@ -47,9 +47,12 @@ bool sandbox_capabilities(struct fault *fault) MUST_USE;
 bool sandbox_memory(struct fault *fault) MUST_USE;
 /* Both. */
 bool sandbox_privileges(struct fault *fault) MUST_USE;
+/* Whether sandbox_files() has an effect here; else the fault says what the kernel
+ * lacks, or what somebody's filter refuses. */
+bool sandbox_keeps_files(struct fault *fault) MUST_USE;
 /* No file is made, written, removed or executed but below the directory, and
- * there none is executed; files can be read as before. Where the kernel has no
- * Landlock it does nothing. Before any thread is started; after
+ * there none is executed; files can be read as before. Without
+ * sandbox_keeps_files() it does nothing. Before any thread is started; after
  * sandbox_privileges(). */
 bool sandbox_files(const char *directory, struct fault *fault) MUST_USE;
 /* The filter holds for all threads. One more on top of others can only take

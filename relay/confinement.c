@@ -236,9 +236,11 @@ static const struct sandbox_condition milter_conditions[] = {
 	{SCMP_SYS(open), NO_ACCESS, HAS(1, O_WRONLY)},
 	{SCMP_SYS(open), NO_ACCESS, HAS(1, O_RDWR)},
 	{SCMP_SYS(open), NO_ACCESS, HAS(1, O_CREAT)},
+	{SCMP_SYS(open), NO_ACCESS, HAS(1, O_TRUNC)},
 	{SCMP_SYS(openat), NO_ACCESS, HAS(2, O_WRONLY)},
 	{SCMP_SYS(openat), NO_ACCESS, HAS(2, O_RDWR)},
 	{SCMP_SYS(openat), NO_ACCESS, HAS(2, O_CREAT)},
+	{SCMP_SYS(openat), NO_ACCESS, HAS(2, O_TRUNC)},
 };
 
 bool

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "relay/limits.h"
 
 static const struct family families[] = {
@@ -13,6 +14,7 @@ static const struct family families[] = {
 		  .name = "relay" },
 		true, "relay-start", "relay-died",
 		"what was accepted is in the queue",
+		"could write wherever its user may, not below state_dir only",
 	},
 	[SERVICE_MILTER] = {
 		SERVICE_MILTER,
@@ -20,6 +22,7 @@ static const struct family families[] = {
 		  .name = "milter" },
 		false, "milter-start", "milter-died",
 		"the MTA does with mail under way as it is configured",
+		"could make sockets wherever its user may",
 	},
 };
 
@@ -56,6 +59,17 @@ family_raise_descriptors(const struct family *family,
 			 (unsigned long long)limit.rlim_cur,
 			 (unsigned long long)wanted,
 			 is_relay ? "max_sessions" : "max_connections");
+}
+
+void
+family_look_at_kernel(const struct family *family)
+{
+	struct fault fault = {0};
+
+	if (!sandbox_keeps_files(&fault))
+		log_note(LOG_LEVEL_WARNING, "confinement",
+			 "%s: who takes over the %s process %s", fault.text,
+			 family->worker.name, family->may);
 }
 
 unsigned

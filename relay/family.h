@@ -15,6 +15,7 @@ struct family {
 	bool has_state; /* runs in state_dir */
 	const char *start_event, *died_event;
 	const char *loses; /* what its death costs, for the log */
+	const char *may;   /* once taken over, where Landlock is missing */
 };
 
 /* Static. */
@@ -23,6 +24,8 @@ const struct family *family_of(enum service service);
  * limit cannot be raised, as many as it allows, and a line in the log. */
 void family_raise_descriptors(const struct family *family,
 			      const struct options *options);
+/* A line in the log where the kernel cannot keep the worker's files. */
+void family_look_at_kernel(const struct family *family);
 /* How many sockets to the signer: one for each loop of a relay; the threads of
  * a milter wait for one. */
 unsigned family_signers(const struct family *family);

@@ -449,6 +449,7 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 	if (supervisor->family->has_state && !state_open(supervisor, fault))
 		return false;
 	family_raise_descriptors(supervisor->family, options);
+	family_look_at_kernel(supervisor->family);
 	if (!signals_open(supervisor, fault) ||
 	    !signer_begin(supervisor, fault))
 		return false;

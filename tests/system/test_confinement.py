@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -175,6 +176,46 @@ DEADLY = (
 def test_what_is_deadly(milter_world, row):
     """The milter is started again at once; of the relay one is tried below."""
     assert killed_by(milter_world, row[1:]) == SIGSYS
+
+
+# What Debian 12's systemd does to whom it gives @system-service only: EPERM for
+# the calls of Landlock (444 to 446). Instructions of bpf(2): load the number of
+# the call; below and above go on; refuse; allow.
+WITHOUT_LANDLOCK = """import ctypes, os, struct, sys
+filter = b"".join(struct.pack("<HBBI", *row) for row in (
+    (0x20, 0, 0, 0), (0x35, 0, 2, 444), (0x25, 1, 0, 446),
+    (0x06, 0, 0, 0x50001), (0x06, 0, 0, 0x7fff0000)))
+place = ctypes.create_string_buffer(filter)
+program = struct.pack("<HxxxxxxQ", len(filter) // 8, ctypes.addressof(place))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+os.execvp(sys.argv[1], sys.argv[1:])"""
+
+
+@pytest.mark.parametrize("service", ("relay", "milter"))
+def test_without_landlock(setup, keys, service):
+    """It is said, once, and the list of calls holds what it can."""
+    made = MilterWorld(keys) if service == "milter" else None
+    program = made.milter if made else signet.Relay(setup(keys=keys),
+                                                    start=False)
+    program.deaths_expected = True
+    try:
+        program.launch_with([sys.executable, "-c", WITHOUT_LANDLOCK])
+        program.wait("ready")
+        os.kill(program.family()["relay"], signal.SIGKILL)
+        program.wait("ready", count=2)
+        said = program.named("confinement")
+        assert [event["level"] for event in said] == ["warning"], said
+        assert "Landlock: Operation not permitted" in said[0]["reason"]
+        assert service + " process" in said[0]["reason"]
+        if made:
+            with traced.Traced(program.family()["relay"]) as process:
+                assert process.call(OPEN, "/dev/shm", os.O_TRUNC) == \
+                    -errno.EACCES
+    finally:
+        program.discard()
+        if made:
+            made.stop()
 
 
 def test_a_relay_that_starts_a_program_is_replaced(relay_world):
