@@ -1,15 +1,21 @@
 """The units that are installed, by a systemd of their own."""
 
+import errno
 import os
 
 import pytest
 
-from harness import booted, signet
+from harness import booted, signet, traced
 from harness.process import wait_for
 
 CONFIG = """
 hostname = "relay.example.com"
 listener "mta" { address = "*:25" }
+listener "programs" {
+    address = "unix:/run/signet/submit.sock"
+    socket_group = "mail"
+    socket_mode = "0660"
+}
 dns { resolvers = {"127.0.0.1:53"} }
 milter {
     socket = "unix:/run/signet/milter.sock"
@@ -32,6 +38,10 @@ Hello.
     printf '%s\\n' "$line" | sed 's/$/\\r/' >&3
 done
 cat <&3"""
+# A relay gives its sockets to groups that its user is in (README.md).
+IN_GROUP = """[Service]
+SupplementaryGroups=mail
+"""
 UNITS = ("signet.service", "signet-milter.service")
 UNIT_OF = {"relay": UNITS[0], "milter": UNITS[1]}
 
@@ -43,7 +53,8 @@ def machine(session_directory, keys):
         pytest.skip("no systemd, or no namespaces to boot it in")
     directory = os.path.join(session_directory, "booted")
     os.mkdir(directory)
-    made = booted.Machine(directory, program, CONFIG, keys, UNITS)
+    made = booted.Machine(directory, program, CONFIG, keys, UNITS,
+                          {UNITS[0]: IN_GROUP})
     try:
         made.__enter__()
     except booted.NotBooted as fault:
@@ -88,10 +99,29 @@ def test_it_takes_and_signs_mail(machine):
     assert "signed_rsa_sha256: 1\n" in machine.done("signet status")
 
 
-def test_the_socket_of_the_milter(machine):
+@pytest.mark.parametrize("name", ("milter", "submit"))
+def test_sockets(machine, name):
     """Of the group that was named, in the directory that the unit makes."""
-    assert machine.done("stat -c '%U %G %a' /run/signet/milter.sock") == \
+    assert machine.done("stat -c '%%U %%G %%a' /run/signet/%s.sock" % name) == \
         "signet mail 660\n"
+
+
+SOCKET, BIND, STREAM = 41, 49, 1  # x86-64
+PLACE = "\1\0/run/signet/test.sock"  # sockaddr_un
+
+
+@pytest.mark.skipif(not traced.is_possible(), reason="x86-64 and root")
+@pytest.mark.parametrize("service", UNIT_OF)
+def test_the_kernel_keeps_its_files(machine, service):
+    """The unit leaves them what that takes. The directory is its user's, and
+    no list of calls knows where a socket is made."""
+    assert "confinement" not in machine.ask(
+        "journalctl --no-pager -u " + UNIT_OF[service])
+    pid = machine.outside(processes(machine, service)[service])
+    with traced.Traced(pid) as process:
+        made = process.call(SOCKET, 1, STREAM, 0)
+        assert made > 2
+        assert process.call(BIND, made, PLACE, len(PLACE)) == -errno.EACCES
 
 
 @pytest.mark.parametrize("service", UNIT_OF)

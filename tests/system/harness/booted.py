@@ -38,10 +38,11 @@ class NotBooted(Exception):
 
 
 class Machine:
-    """config: /etc/signet/signet.conf; keys: of harness.judge; units: by name.
-    With `with`: booted, and ended."""
+    """config: /etc/signet/signet.conf; keys: of harness.judge; units: by name;
+    drop_ins: what an administrator adds to them. With `with`: booted, and
+    ended."""
 
-    def __init__(self, directory, program, config, keys, units):
+    def __init__(self, directory, program, config, keys, units, drop_ins=None):
         self.directory = os.path.join(directory, "machine")
         self.units = units
         self.console = os.path.join(directory, "console")
@@ -56,6 +57,11 @@ class Machine:
         shutil.copytree(keys.directory, etc + "/signet/keys")
         for unit in units:
             shutil.copy(os.path.join(ETC, unit), system)
+        for unit, text in (drop_ins or {}).items():
+            os.mkdir(os.path.join(system, unit + ".d"))
+            with open(os.path.join(system, unit + ".d/test.conf"),
+                      "w") as file:
+                file.write(text)
         with open(etc + "/signet/signet.conf", "w") as file:
             file.write(config)
         with open(system + "/signet-test.target", "w") as file:
@@ -103,6 +109,19 @@ class Machine:
                 if file.read() == "systemd\n":
                     return child
         return None
+
+    def outside(self, pid):
+        """As whom this machine knows a process of that one."""
+        waiting = [self.first]
+        while waiting:
+            found = waiting.pop()
+            with open("/proc/%d/status" % found) as file:
+                inside = [line.split()[-1] for line in file
+                          if line.startswith("NSpid:")]
+            if inside == [str(pid)]:
+                return found
+            waiting += children_of(found)
+        raise LookupError(pid)
 
     def _said(self):
         with open(self.console, errors="replace") as file:
