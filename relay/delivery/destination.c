@@ -226,6 +226,7 @@ destination_connect(struct delivery_destination *destination,
 	settings.ended = connection_ended;
 	settings.released = connection_released;
 	connection = connection_open(&settings, &outlet->place, outlet->kept);
+	destination->ticket.gate.is_owed = false;
 	destination->connections_count++;
 	list_add_last(&destination->connections, &connection->link);
 	return connection;
@@ -417,6 +418,9 @@ destination_step(struct delivery_destination *destination)
 		return destination->paused_until_ms > before_ms;
 	attempt = destination_take(destination);
 	if (attempt == NULL) {
+		/* While it waited others were given the memory of what it
+		 * waited with, or that has ended. */
+		destination->ticket.gate.is_owed |= outlet.place.site != NULL;
 		outlet_give_back(destination, &outlet);
 		return false;
 	}

@@ -84,7 +84,7 @@ next_ticket(struct gate *gate)
 			continue;
 		first = CONTAINER(gate->waiting[i].next, struct gate_ticket,
 				  link);
-		if (next == NULL || first->number < next->number)
+		if (next == NULL || first->asked_ns < next->asked_ns)
 			next = first;
 	}
 	return next;
@@ -123,6 +123,22 @@ gate_limit(struct gate *gate, enum gate_class class, unsigned limit)
 	uv_mutex_unlock(&gate->mutex);
 }
 
+/* Under the mutex. In the order of asking; who is owed a turn is looked for a
+ * place from the front, where he belongs. */
+static void
+queue_enter(struct list *waiting, struct gate_ticket *ticket)
+{
+	struct list *behind = waiting;
+
+	for (struct list *item = waiting->next;
+	     ticket->is_owed && behind == waiting && item != waiting;
+	     item = item->next)
+		if (CONTAINER(item, struct gate_ticket, link)->asked_ns >
+		    ticket->asked_ns)
+			behind = item;
+	list_add_last(behind, &ticket->link);
+}
+
 /* Under the mutex. True: taken. */
 static bool
 take_or_wait(struct gate *gate, struct gate_ticket *ticket)
@@ -140,8 +156,7 @@ take_or_wait(struct gate *gate, struct gate_ticket *ticket)
 			continue;
 		if (!is_taken) {
 			ticket->state = GATE_TICKET_WAITS;
-			ticket->number = gate->asked++;
-			list_add_last(waiting, &ticket->link);
+			queue_enter(waiting, ticket);
 		}
 		return is_taken;
 	}
@@ -182,6 +197,8 @@ gate_take(struct gate *gate, enum gate_class class, struct gate_ticket *ticket)
 
 	ASSERT(ticket->state == GATE_TICKET_NONE);
 	ticket->class = class;
+	if (!ticket->is_owed)
+		ticket->asked_ns = uv_hrtime();
 	if (gate_try(gate, class))
 		return true;
 	uv_mutex_lock(&gate->mutex);

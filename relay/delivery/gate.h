@@ -4,7 +4,8 @@
  * A place is taken before a connection is opened and given back once it is
  * closed: one atomic operation each, while there is room and nobody waits. Who
  * finds none free stands in a queue and gets a place by post, in the order of
- * asking: nobody polls, nobody is passed over.
+ * asking: nobody polls, nobody is passed over. Whose turn came when he could not
+ * use it is owed one: he stands again where he stood.
  *
  * Classes are for those of whom more trouble is expected: a place of one class
  * counts for all classes before it, too, and each has a limit. So they can
@@ -36,7 +37,6 @@ struct gate {
 	/* under the mutex; the limits are read without, too */
 	atomic_uint limits[GATE_CLASSES];
 	struct list waiting[GATE_CLASSES];
-	uint64_t asked; /* so many have had to wait */
 };
 
 enum gate_ticket_state { GATE_TICKET_NONE, GATE_TICKET_WAITS,
@@ -48,11 +48,14 @@ struct gate_ticket {
 	struct loop *loop;
 	/* has_place false: the gate was emptied; ask again if need be. */
 	void (*granted)(struct gate_ticket *ticket);
+	/* the owner's, before gate_take(): it had its turn, and could not use
+	 * it for no fault of its own */
+	bool is_owed;
 	bool has_place;
 	enum gate_class class; /* of the place */
 	/* the gate's */
 	enum gate_ticket_state state;
-	uint64_t number; /* lower: has waited longer */
+	uint64_t asked_ns; /* uv_hrtime(): who has waited longest is next */
 	struct list link;
 	struct post post;
 };

@@ -50,7 +50,7 @@ struct site_ticket {
 	/* Ask again: a place is kept for this ticket, or why it had to wait
 	 * has changed. */
 	void (*turn)(struct site_ticket *ticket);
-	/* its own */
+	/* its own; but gate.is_owed, with what gate.h says, is the owner's */
 	struct gate_ticket gate;
 	struct site_place place; /* taken at the site, not yet of all */
 	enum { SITE_TICKET_IDLE, SITE_TICKET_AT_SITE, SITE_TICKET_AT_ALL,

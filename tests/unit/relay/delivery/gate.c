@@ -224,3 +224,32 @@ Test(gate, those_who_are_new_get_their_turn, .init = begin, .fini = end)
 	gate_give(&gate, GATE_UNKNOWN);
 	gate_give(&gate, GATE_PROVEN);
 }
+
+/* Its turn came, and it could not use it. */
+Test(gate, who_is_owed_a_turn_stands_where_it_stood, .init = begin,
+     .fini = end)
+{
+	for (unsigned i = 0; i < 5; i++)
+		cr_expect_eq(gate_take(&gate, GATE_PROVEN, &tickets[i]), i < 2);
+	gate_give(&gate, GATE_PROVEN);
+	gate_give(&gate, GATE_PROVEN);
+	cr_expect_str_eq(turn(), "cd");
+	/* The first gives back: the next one comes; so does the second, and
+	 * both ask again. */
+	gate_give(&gate, GATE_PROVEN);
+	cr_expect_str_eq(turn(), "cde");
+	gate_give(&gate, GATE_PROVEN);
+	cr_expect(gate_take(&gate, GATE_PROVEN, &tickets[0]));
+	cr_expect_not(gate_take(&gate, GATE_PROVEN, &tickets[1]));
+	tickets[2].is_owed = tickets[3].is_owed = true;
+	cr_expect_not(gate_take(&gate, GATE_PROVEN, &tickets[3]));
+	cr_expect_not(gate_take(&gate, GATE_PROVEN, &tickets[2]));
+	cr_expect_not(gate_take(&gate, GATE_PROVEN, &tickets[5]));
+	for (unsigned i = 0; i < 4; i++) {
+		gate_give(&gate, GATE_PROVEN);
+		turn();
+	}
+	cr_expect_str_eq(order, "cdecdbf");
+	gate_give(&gate, GATE_PROVEN);
+	gate_give(&gate, GATE_PROVEN);
+}
