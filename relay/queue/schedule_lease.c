@@ -118,14 +118,17 @@ home_make_room(struct schedule_loop *home, const struct destination *wanting)
 void
 home_feed_starved(struct schedule_loop *home)
 {
+	struct destination *destination;
 	struct list *item;
 
 	if (!home_has_room(home))
 		return;
 	item = list_take_first(&home->starved);
-	if (item != NULL)
-		alarm_set(&CONTAINER(item, struct destination, starved)->alarm,
-			  0);
+	if (item == NULL)
+		return;
+	destination = CONTAINER(item, struct destination, starved);
+	destination->is_fed = true;
+	alarm_set(&destination->alarm, 0);
 }
 
 void

@@ -105,6 +105,7 @@ struct destination {
 	 * end are looked for while the pause lasts. */
 	bool sweeps;
 	uint64_t skipped_ms;    /* wall; the first that it is not for; 0: none */
+	bool is_fed;            /* its turn for room came; until it reads */
 	bool is_told;           /* due() was called, take() has not said NULL */
 	bool has_taken;         /* since somebody needed its room */
 	bool is_posted;

@@ -106,20 +106,35 @@ destination_is_due(const struct destination *destination, uint64_t wall_ms)
 		       settlement_wait_max_ms(destination);
 }
 
+/* Looking again in vain costs nobody his turn, nor that others were quicker when
+ * it came. */
+static void
+destination_starve(struct destination *destination)
+{
+	struct schedule_loop *home = destination->home;
+
+	if (destination->is_fed)
+		list_add_first(&home->starved, &destination->starved);
+	else if (list_is_empty(&destination->starved))
+		list_add_last(&home->starved, &destination->starved);
+	destination->is_fed = false;
+	destination_sleep(destination, SCHEDULE_STARVED_MS);
+}
+
 void
 destination_read(struct destination *destination, uint64_t wall_ms)
 {
 	struct schedule_loop *home = destination->home;
 	struct store_read_due *read;
 
-	list_remove(&destination->starved);
 	if (!home_has_room(home))
 		home_make_room(home, destination);
 	if (!home_has_room(home)) {
-		list_add_last(&home->starved, &destination->starved);
-		destination_sleep(destination, SCHEDULE_STARVED_MS);
+		destination_starve(destination);
 		return;
 	}
+	list_remove(&destination->starved);
+	destination->is_fed = false;
 	read = memory_new(sizeof(*read));
 	read->destination = destination->public.name;
 	read->until_ms = destination->next_due_ms <= wall_ms ? wall_ms
