@@ -129,8 +129,12 @@
 #define STORE_RESERVE_AGAIN_MS (10 * SECOND) /* where there was no room for it */
 #define STORE_MAP_SIZE ((size_t)1 << 40)
 /* Where the address space does not allow that, half of it, and so on down to
- * this. */
-#define STORE_MAP_SIZE_MIN ((size_t)1 << 30)
+ * 1 GiB. */
+#define STORE_MAP_HALVINGS 10
+/* Of the map, kept for what becomes of deliveries: a share, and no more than
+ * this. Groups of them fit into it many times (STORE_GROUP_BYTES). */
+#define STORE_MAP_KEPT_SHARE 8
+#define STORE_MAP_KEPT_MAX (64 * MIB)
 /* Deliveries that one operation alters, and that one page of a listing has:
  * whoever waits for the store meanwhile should not notice. */
 #define STORE_ALTER_MAX 256

@@ -625,6 +625,13 @@ store_settle(struct store *store, struct store_settle *settle)
 		deliveries_of(settle->reports[i].message, settle->loop,
 			      &settle->reports[i].deliveries);
 	}
+	if (settle->reports_count > 0 &&
+	    !engine_has_room_for_reports(store->engine)) {
+		fault_set(&settle->operation.fault, FAULT_LIMIT,
+			  "no room for a report");
+		loop_post(settle->loop, &settle->operation.post, settle_tell);
+		return;
+	}
 	store_submit(store, &settle->operation, OPERATION_SETTLE);
 }
 

@@ -67,6 +67,7 @@ enum store_lack {
 	STORE_LACKS_NOTHING,
 	STORE_LACKS_TIME,   /* too many operations wait */
 	STORE_LACKS_DISK,   /* low on space */
+	STORE_LACKS_MAP,    /* its file may not grow any more */
 	STORE_LACKS_PLACE,  /* the queue holds as much as it may */
 	STORE_LACKS_INTAKE, /* too much is being received */
 	STORE_LACKS_INTAKE_PART, /* of one client, while room is short */

@@ -100,6 +100,8 @@ engine_on_assert(MDB_env *env, const char *message)
 	suspect_mark(message);
 }
 
+size_t engine_map_size = STORE_MAP_SIZE;
+
 /* The map is address space, not memory; where that is scarce (a limit on it),
  * a smaller one will do. */
 static bool
@@ -108,8 +110,7 @@ engine_open_env(struct engine *engine, const char *directory,
 {
 	int status = ENOMEM;
 
-	for (size_t size = STORE_MAP_SIZE;
-	     status == ENOMEM && size >= STORE_MAP_SIZE_MIN; size /= 2) {
+	for (unsigned i = 0; status == ENOMEM && i <= STORE_MAP_HALVINGS; i++) {
 		if (engine->env != NULL)
 			mdb_env_close(engine->env);
 		engine->env = NULL;
@@ -120,7 +121,8 @@ engine_open_env(struct engine *engine, const char *directory,
 		if (status == 0)
 			status = mdb_env_set_maxdbs(engine->env, 8);
 		if (status == 0)
-			status = mdb_env_set_mapsize(engine->env, size);
+			status = mdb_env_set_mapsize(engine->env,
+						     engine_map_size >> i);
 		if (status == 0)
 			status = mdb_env_open(engine->env, directory,
 					      MDB_NOTLS | flags, 0600);
@@ -276,6 +278,12 @@ engine_measure(struct engine *engine, MDB_txn *txn)
 		total > used ? (uint64_t)(total - used) * engine->page_size
 			     : 0;
 	engine->used_bytes = (uint64_t)used * engine->page_size;
+	engine->room_bytes = info.me_mapsize -
+			     (uint64_t)total * engine->page_size +
+			     engine->reusable_bytes / 2;
+	engine->kept_bytes = info.me_mapsize / STORE_MAP_KEPT_SHARE;
+	if (engine->kept_bytes > STORE_MAP_KEPT_MAX)
+		engine->kept_bytes = STORE_MAP_KEPT_MAX;
 	engine->deliveries_count = table_entries(txn, engine->deliveries);
 	engine->due_count = table_entries(txn, engine->due);
 	engine->held_count = table_entries(txn, engine->held);
@@ -341,6 +349,18 @@ uint64_t
 engine_reusable_bytes(const struct engine *engine)
 {
 	return engine->reusable_bytes;
+}
+
+bool
+engine_has_room(const struct engine *engine, uint64_t bytes)
+{
+	return engine->room_bytes >= bytes + engine->kept_bytes;
+}
+
+bool
+engine_has_room_for_reports(const struct engine *engine)
+{
+	return engine->room_bytes >= engine->kept_bytes / 2;
 }
 
 bool

@@ -103,6 +103,12 @@ unsigned engine_forget_dead_readers(struct engine *engine);
 /* Bytes of the store's file that hold nothing: what can be written without the
  * file growing. As of the last commit. */
 uint64_t engine_reusable_bytes(const struct engine *engine);
+/* Whether the file may hold so much more, however large the disk is: some of the
+ * map is kept for what becomes of deliveries, which takes new pages before it
+ * gives any back; half of that their reports may have. Holes count half, because
+ * not everything fits into them. As of the last commit; any thread. */
+bool engine_has_room(const struct engine *engine, uint64_t bytes);
+bool engine_has_room_for_reports(const struct engine *engine);
 /* Those that hold something. Any thread. */
 uint64_t engine_used_bytes(const struct engine *engine);
 /* As of the last commit: all deliveries, those that will be tried, and those

@@ -37,6 +37,9 @@
 	TABLES_OF_PAGES(X)                                                     \
 	TABLES_BY_DESTINATION(X)
 
+/* Of the next engine that is opened: STORE_MAP_SIZE, but for tests. */
+extern size_t engine_map_size;
+
 struct engine_count {
 	uint64_t messages, bytes;
 };
@@ -55,6 +58,8 @@ struct engine {
 	uint64_t reserve_at_ms;  /* clock_now_ms(): not asked for more before */
 	_Atomic uint64_t reusable_bytes, used_bytes, deliveries_count,
 		due_count, held_count, messages_count, message_bytes;
+	/* Until the map is full; of that, for what becomes of deliveries. */
+	_Atomic uint64_t room_bytes, kept_bytes;
 };
 
 static inline MDB_val

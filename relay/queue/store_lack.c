@@ -9,6 +9,8 @@ lack_tell(struct store *store, enum store_lack lack)
 	static const char *const reasons[STORE_LACKS_COUNT] = {
 		[STORE_LACKS_TIME] = "too much waits to be written",
 		[STORE_LACKS_DISK] = "limits.min_free_space",
+		[STORE_LACKS_MAP] = "the queue's file is as large as the "
+				    "address space allows",
 		[STORE_LACKS_PLACE] =
 			"limits.max_queue_messages or limits.max_queue_size",
 		[STORE_LACKS_INTAKE] = "limits.max_incoming",
@@ -36,6 +38,17 @@ lack_tell(struct store *store, enum store_lack lack)
 	log_send(&line);
 }
 
+/* Beside those that are on their way; what is larger goes to a file of its own. */
+static bool
+map_has_room(const struct store *store, uint64_t size_bytes)
+{
+	return engine_has_room(store->engine,
+			       atomic_load(&store->quota.bytes) +
+				       (size_bytes < BODY_INLINE_MAX
+						? size_bytes
+						: BODY_INLINE_MAX));
+}
+
 static enum store_lack
 lack_find(struct store *store, uint64_t size_bytes)
 {
@@ -45,6 +58,8 @@ lack_find(struct store *store, uint64_t size_bytes)
 		return STORE_LACKS_TIME;
 	if (!space_has(&store->space, size_bytes))
 		return STORE_LACKS_DISK;
+	if (!map_has_room(store, size_bytes))
+		return STORE_LACKS_MAP;
 	engine_count_messages(store->engine, &messages, &bytes);
 	if (!quota_has_place(&store->quota, messages, bytes, size_bytes))
 		return STORE_LACKS_PLACE;

@@ -30,6 +30,7 @@ transaction_lack(enum store_lack lack)
 	static const struct reply *const replies[STORE_LACKS_COUNT] = {
 		[STORE_LACKS_TIME] = &transaction_reply_no_room,
 		[STORE_LACKS_DISK] = &transaction_reply_no_room,
+		[STORE_LACKS_MAP] = &transaction_reply_no_room,
 		[STORE_LACKS_PLACE] = &reply_queue_full,
 		[STORE_LACKS_INTAKE] = &reply_intake,
 		[STORE_LACKS_INTAKE_PART] = &reply_intake_part,
