@@ -349,6 +349,8 @@ take_encrypted(struct stream *stream, struct slice bytes)
 		stream->has_ended = true;
 		break;
 	case TLS_FAILED:
+		/* Nothing behind it means anything, whatever is there to read. */
+		stream->has_ended = true;
 		/* The alert, as far as the kernel takes it. */
 		stream_send_wire(stream);
 		stream_take_tls_fault(stream);

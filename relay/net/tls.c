@@ -166,7 +166,8 @@ tls_receive(struct tls *tls, struct slice bytes, struct text *plain,
 	enum tls_status status = TLS_OK;
 	int result;
 
-	ASSERT(!tls->is_failed);
+	if (tls->is_failed)
+		return TLS_FAILED;
 	ERR_clear_error();
 	tls->input = bytes;
 	tls->output = out;
@@ -189,7 +190,8 @@ tls_send(struct tls *tls, struct slice plain, struct text *out)
 	size_t written = 0;
 	int result;
 
-	ASSERT(!tls->is_failed);
+	if (tls->is_failed)
+		return TLS_FAILED;
 	ERR_clear_error();
 	tls->output = out;
 	if (!SSL_is_init_finished(tls->ssl)) {

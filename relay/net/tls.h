@@ -73,7 +73,8 @@ void tls_free(struct tls *tls);
 enum tls_status {
 	TLS_OK,      /* go on: more input is needed, or all was taken */
 	TLS_CLOSED,  /* close_notify came */
-	TLS_FAILED,  /* tls_fault() says why; UNTRUSTED: the certificate */
+	TLS_FAILED,  /* and stays so; tls_fault() says why; UNTRUSTED: the
+			certificate */
 };
 /* Encrypted bytes from the peer; decrypted ones are appended to `plain`, what
  * must be sent back (handshake, alerts) to `out`. */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "relay/limits.h"
+#include "relay/net/stream_private.h"
 #include "tests/unit/relay/net/ends.h"
 
 Test(stream, talks_and_ends)
@@ -408,6 +409,34 @@ Test(stream, nothing_said_before_a_reset_is_only_a_failure)
 	stream_write(client.stream, SLICE("more\r\n"));
 	turn(3);
 	cr_expect_str_eq(client.events, "CF");
+	stop();
+}
+
+/* Records that are none, more of them than are read at once (for some input is
+ * there already), and a reset: our next write fails, and so does what is left to
+ * read. */
+Test(stream, garbage_before_a_reset_is_only_a_failure)
+{
+	static char garbage[4 * STREAM_INPUT_MAX], input[4000];
+	struct linger now = {.l_onoff = 1};
+	uv_os_fd_t peer;
+
+	signal(SIGPIPE, SIG_IGN);
+	start();
+	secure_both();
+	server.takes_none = true;
+	stream_write(client.stream, slice_of(input, sizeof(input)));
+	UNTIL(stream_input(server.stream).len == sizeof(input));
+	turn(20);
+	cr_assert_eq(uv_fileno(&client.stream->uv.handle, &peer), 0);
+	memset(garbage, 0xff, sizeof(garbage));
+	while (send(peer, garbage, sizeof(garbage), MSG_DONTWAIT) > 0)
+		;
+	setsockopt(peer, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	stream_close(&client.stream);
+	stream_write(server.stream, SLICE("250 Ok\r\n"));
+	UNTIL(saw(&server, 'F'));
+	cr_expect_str_eq(server.events, "SDF");
 	stop();
 }
 
