@@ -192,3 +192,16 @@ clients_find(const struct clients *clients,
 	*name_out = found->name;
 	return true;
 }
+
+size_t
+clients_count(const struct clients *clients)
+{
+	return clients->count;
+}
+
+struct slice
+clients_name_at(const struct clients *clients, size_t i)
+{
+	ASSERT(i < clients->count);
+	return clients->items[i].name;
+}

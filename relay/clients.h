@@ -31,5 +31,8 @@ void clients_free(struct clients *clients); /* takes NULL */
 bool clients_find(const struct clients *clients,
 		  const uint8_t fingerprint[CLIENT_FINGERPRINT],
 		  struct slice *name_out) MUST_USE;
+/* All of them; a name may be there more than once. */
+size_t clients_count(const struct clients *clients);
+struct slice clients_name_at(const struct clients *clients, size_t i);
 
 #endif

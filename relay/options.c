@@ -154,7 +154,7 @@ static const struct conf_option rows[] = {
 	  .words = rewrite_when_words },
 
 	{ "account", CONF_TITLED, FIELD(accounts), "printer", 0, 0,
-	  "What a user of an auth_file may do once logged in; \"*\": those who have no section of their own. Without any, everything.",
+	  "What a user may do once logged in, whatever the case of his name; \"*\": those who have no section of their own. Without any, everything.",
 	  .each = sizeof(struct account_options), COUNT_AT(accounts_count),
 	  .title_offset = offsetof(struct account_options, user) },
 	{ "account.from", CONF_LIST, IN(struct account_options, from), "", 0, CONF_LIST_MAX,

@@ -6,6 +6,7 @@
 #include "keys/signer.h"
 #include "relay/listener_tls.h"
 #include "relay/net/tls.h"
+#include "relay/options_accounts.h"
 #include "relay/options_check.h"
 #include "relay/options_senders.h"
 #include "relay/options_warn.h"
@@ -245,6 +246,7 @@ check_config_command(const char *path, int argc, char **argv)
 	}
 	options_warn(options, warning_print);
 	senders_warn(options, warning_print);
+	accounts_warn(options, warning_print);
 	certificates_check(options, &errors);
 	keys_check(options, &errors);
 	if (errors.count == 0)

@@ -261,6 +261,19 @@ users_find(const struct users *users, struct slice name)
 		       sizeof(*users->items), by_name);
 }
 
+size_t
+users_count(const struct users *users)
+{
+	return users->count;
+}
+
+const struct user *
+users_at(const struct users *users, size_t i)
+{
+	ASSERT(i < users->count);
+	return &users->items[i];
+}
+
 const struct user *
 users_decoy(const struct users *users, uint32_t number)
 {

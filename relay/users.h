@@ -49,6 +49,9 @@ bool users_new(struct slice bytes, struct users **users_out,
 void users_free(struct users *users); /* takes NULL */
 /* NULL: nobody of that name; octets are compared. */
 const struct user *users_find(const struct users *users, struct slice name);
+/* All of them, by name. */
+size_t users_count(const struct users *users);
+const struct user *users_at(const struct users *users, size_t i);
 /* Somebody, the same for the same number: what is asked about a name that does
  * not exist is to look, and to take, as it would of him. NULL: nobody at all. */
 const struct user *users_decoy(const struct users *users, uint32_t number);

@@ -15,7 +15,9 @@ account_find(const struct options *options, struct slice user)
 	for (size_t i = 0; i < options->accounts_count; i++) {
 		const struct account_options *account = &options->accounts[i];
 
-		if (slice_eq(account->user, user))
+		/* Whoever has shown him to be known may write his name in
+		 * another case than the section does. */
+		if (slice_eq_nocase(account->user, user))
 			return account;
 		if (slice_eq(account->user, SLICE("*")))
 			any = account;

@@ -8,7 +8,8 @@
 #include "base/arena.h"
 #include "relay/options.h"
 
-/* The user's own section, or "*"; NULL: nothing is forbidden. */
+/* The user's own section, whatever the case of his name, or "*"; NULL: nothing
+ * is forbidden. */
 const struct account_options *account_find(const struct options *options,
 					   struct slice user);
 

@@ -188,13 +188,17 @@ principal_renew(struct principal *principal, struct generation *now)
 
 /* --- how much --- */
 
-/* Kinds of use are counted apart. */
+/* Kinds of use are counted apart, ways to write one name are not: they have one
+ * account. */
 static void
 rate_key(const struct principal *principal, enum principal_use use,
 	 struct text *out)
 {
+	struct slice user = text_slice(&principal->user);
+
 	text_add_byte(out, use == USE_MESSAGE ? 'm' : 'r');
-	text_add(out, text_slice(&principal->user));
+	for (size_t i = 0; i < user.len; i++)
+		text_add_byte(out, ascii_lower(user.bytes[i]));
 }
 
 static uint64_t
