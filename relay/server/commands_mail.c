@@ -3,6 +3,7 @@
 #include "relay/server/intake.h"
 #include "relay/server/portions.h"
 #include "relay/server/rewriting.h"
+#include "relay/server/terms.h"
 
 static const struct reply reply_sender_ok = {250, "2.1.0", "Sender ok"};
 static const struct reply reply_rcpt_ok = {250, "2.1.5", "Recipient ok"};
@@ -160,6 +161,20 @@ mail_run(struct session *session, const struct parsed *parsed)
 	return session_reply(session, &reply_sender_ok, SLICE_NONE);
 }
 
+/* Whether he may relay; a reload may have taken that away behind MAIL. */
+static const struct reply *
+relaying_check(const struct session *session)
+{
+	const struct principal *principal = &session->principal;
+
+	if (principal_is_known(principal))
+		return principal_holds(principal, session_now(session))
+			       ? NULL
+			       : &reply_not_known;
+	return terms_allow(session) ? NULL
+				    : stranger_refusal(session->listener);
+}
+
 /* --- RCPT: RFC 5321 4.1.1.3 --- */
 
 const struct reply *
@@ -175,8 +190,9 @@ rcpt_check(const struct session *session, struct slice args,
 	out->address = out->rcpt.path.address;
 	if (refusal != NULL)
 		return refusal;
-	if (!session->is_allowed && !principal_is_known(&session->principal))
-		return stranger_refusal(session->listener);
+	refusal = relaying_check(session);
+	if (refusal != NULL)
+		return refusal;
 	if (transaction_recipients(transaction) >=
 	    transaction_options(transaction)->limits.max_recipients)
 		return &reply_too_many_rcpt;
@@ -228,12 +244,16 @@ const struct reply *
 data_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
+	const struct reply *refusal;
+
 	(void)out;
 	if (args.len > 0)
 		return &command_reply_no_args;
 	if (transaction_recipients(session->transaction) == 0)
 		return &reply_no_rcpt;
-	return transaction_room(session->transaction);
+	refusal = relaying_check(session);
+	return refusal != NULL ? refusal
+			       : transaction_room(session->transaction);
 }
 
 enum step
@@ -252,15 +272,18 @@ data_run(struct session *session, const struct parsed *parsed)
 static const struct reply *
 chunk_refusal(const struct session *session)
 {
+	const struct reply *refusal;
+
 	if (session->state == SESSION_START)
 		return &command_reply_greet_first;
 	if (session->state == SESSION_READY)
 		return &command_reply_sequence;
 	if (session->state == SESSION_MAIL)
 		return &reply_no_rcpt_bdat;
-	return session->state == SESSION_RCPT
-		       ? transaction_room(session->transaction)
-		       : NULL;
+	refusal = relaying_check(session);
+	if (refusal == NULL && session->state == SESSION_RCPT)
+		refusal = transaction_room(session->transaction);
+	return refusal;
 }
 
 /* The octets come whatever is wrong with the command: whether they are taken is

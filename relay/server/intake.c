@@ -290,7 +290,7 @@ refused_chunk(struct session *session)
 	transaction_cancel(&session->transaction);
 	session_enter(session, session->helo.len > 0 ? SESSION_READY
 						     : SESSION_START);
-	return unless_stopping(session, step);
+	return unless_stopping(session, refusal->code == 421 ? STEP_CLOSE : step);
 }
 
 static enum step

@@ -93,6 +93,23 @@ judge_address(struct session *session)
 		welcome_leave(session);
 }
 
+bool
+terms_allow(const struct session *session)
+{
+	const struct generation *now = session_now(session);
+	const struct listener_options *listener;
+	size_t index;
+
+	/* A listener that is gone says nothing of addresses: MAIL gets 421. */
+	if (!session->is_allowed || now == session->generation ||
+	    !options_find_listener(now->options, session->listener->name,
+				   &index))
+		return session->is_allowed;
+	listener = &now->options->listeners[index];
+	return networks_contain(listener->allow_from,
+				listener->allow_from_count, &session->client);
+}
+
 void
 terms_renew(struct session *session)
 {

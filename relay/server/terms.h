@@ -5,7 +5,8 @@
  * of a proxy or of a client of xclient_from, TLS, is judged again by that.
  *
  * What is lost so is said at the next MAIL, and a transaction that has begun is
- * left alone. Who the client has logged in as is principal.h's.
+ * left alone, but for the right to relay, which RCPT, DATA and BDAT ask for. Who
+ * the client has logged in as is principal.h's.
  */
 #ifndef RELAY_SERVER_TERMS_H
 #define RELAY_SERVER_TERMS_H
@@ -15,5 +16,8 @@
 /* Where no transaction is open. What MAIL has to be refused with, if anything,
  * is session->refusal then. */
 void terms_renew(struct session *session);
+/* Whether the client may relay by its address, also by the generation in
+ * force. */
+bool terms_allow(const struct session *session);
 
 #endif
