@@ -98,7 +98,7 @@ struct session {
 	enum session_state state;
 
 	struct text helo;
-	struct address client;   /* AF_UNSPEC: XCLIENT does not know */
+	struct address client;   /* AF_UNSPEC: XCLIENT, or the proxy, does not know */
 	struct text client_name; /* by XCLIENT */
 	struct noted *noted;     /* by XFORWARD: front.h */
 	bool is_proxied;         /* the client is whom a proxy has named */

@@ -34,7 +34,10 @@ let_in(struct session *session)
 	session->is_allowed = networks_contain(listener->allow_from,
 					       listener->allow_from_count,
 					       &session->client);
-	if (session->is_allowed)
+	/* Whom a proxy does not name are mostly its own checks of health. */
+	if (session->is_allowed ||
+	    (session->is_proxied &&
+	     session->client.any.sa_family == AF_UNSPEC))
 		return NULL;
 	switch (census_enter(session->share->census, &session->client,
 			     limits->max_sessions_per_address,
@@ -107,6 +110,8 @@ welcome_proxied(struct session *session, bool *more_needed)
 		session->is_proxied = true;
 		break;
 	case PROXY_UNKNOWN:
+		/* Nobody, then: what the proxy may do is for itself. */
+		session->client = (struct address){0};
 		session->is_proxied = true;
 		break;
 	case PROXY_MALFORMED:
