@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "relay/queue/spool.h"
 #include "relay/queue/store_engine.h"
 #include "tests/fake/log.h"
@@ -317,6 +318,17 @@ disk_settle_all(struct list *deliveries)
 	}
 }
 
+/* Until the next look at the disk. */
+static void
+await_room(void)
+{
+	uint64_t until_ms = clock_now_ms() + MINUTE;
+
+	while (store_lacks(store, 1 << 20) != STORE_LACKS_NOTHING &&
+	       clock_now_ms() < until_ms)
+		usleep(10000);
+}
+
 static const struct disk_row {
 	const char *name;
 	uint64_t min_free_bytes;
@@ -354,7 +366,7 @@ Test(crash, a_full_disk_refuses_and_recovers)
 			     row->name, list_count(&there), stored);
 		deliveries_free_all(&there);
 		disk_settle_all(&deliveries);
-		usleep(250000); /* the next look at the disk */
+		await_room();
 		again = disk_fill(&deliveries, &kind);
 		cr_expect_gt(again, stored / 4, "%s: again only %zu of %zu",
 			     row->name, again, stored);

@@ -1,10 +1,21 @@
 #include <criterion/criterion.h>
 
 #include <fcntl.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "relay/limits.h"
 #include "relay/queue/space.h"
+
+/* Others use the real one meanwhile. */
+int
+fstatvfs(int descriptor, struct statvfs *out)
+{
+	(void)descriptor;
+	*out = (struct statvfs){
+		.f_bsize = 4096, .f_frsize = 4096, .f_bavail = 1 << 20};
+	return 0;
+}
 
 static int
 open_tmp(void)
@@ -36,7 +47,7 @@ Test(space, ends_at_the_low_water_mark)
 	space_init(&space, directory, 0, 0);
 	left = (uint64_t)atomic_load(&space.left_bytes);
 	cr_assert(space_has(&space, left));
-	cr_expect_not(space_has(&space, left + 1 + 1024 * MIB));
+	cr_expect_not(space_has(&space, left + 1));
 	atomic_store(&space.min_free_bytes, UINT64_MAX);
 	cr_expect_not(space_has(&space, 1));
 	close(directory);

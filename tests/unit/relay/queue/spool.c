@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "relay/queue/spool.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
@@ -25,6 +26,10 @@ begin(void)
 static void
 end(void)
 {
+	/* Behind the last job's answer, if that is still on its way. */
+	uv_timer_stop(&keep);
+	loop_stop(&loop);
+	uv_run(&loop.uv, UV_RUN_DEFAULT);
 	cr_expect_eq(spool_room_memory(store_spool_room(store)), 0,
 		     "message bytes are still counted");
 	stand_end(path, store, &loop, &keep);
@@ -248,6 +253,17 @@ Test(spool, writes_in_batches_that_fit, .init = begin, .fini = end)
 	}
 }
 
+static void
+run_until_gone(const struct message *message)
+{
+	uint64_t until_ms = clock_now_ms() + MINUTE;
+
+	while ((file_exists(message) ||
+		spool_room_memory(store_spool_room(store)) > 0) &&
+	       clock_now_ms() < until_ms)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+}
+
 Test(spool, cancel_at_any_size, .init = begin, .fini = end)
 {
 	for (size_t i = 0; i < COUNT(spool_rows); i++) {
@@ -270,21 +286,13 @@ Test(spool, cancel_at_any_size, .init = begin, .fini = end)
 			cr_expect_eq(spool, NULL);
 			message_unref(message);
 			/* Whatever was under way ends without an event. */
-			for (int turn = 0;
-			     turn < 100 &&
-			     (file_exists(&gone) ||
-			      spool_room_memory(store_spool_room(store)) > 0);
-			     turn++)
-				uv_run(&loop.uv, UV_RUN_ONCE);
+			run_until_gone(&gone);
 			cr_expect_not(file_exists(&gone), "%s: file stays",
 				      row->name);
 			cr_expect_eq(seen.drained + seen.done + seen.failed, 0,
 				     "%s: an event after the end", row->name);
 		}
 	}
-	/* The last job's answer may still be on its way. */
-	for (int turn = 0; turn < 5; turn++)
-		uv_run(&loop.uv, UV_RUN_ONCE);
 }
 
 Test(spool, no_room_is_a_limit, .init = begin, .fini = end)
@@ -301,8 +309,6 @@ Test(spool, no_room_is_a_limit, .init = begin, .fini = end)
 	cr_expect_eq(spool_fault(spool)->kind, FAULT_LIMIT);
 	spool_cancel(&spool);
 	message_unref(message);
-	for (int turn = 0; turn < 5; turn++)
-		uv_run(&loop.uv, UV_RUN_ONCE);
 }
 
 Test(spool, a_damaged_file_is_seen, .init = begin, .fini = end)
