@@ -10,8 +10,6 @@
 #include "relay/generation.h"
 #include "relay/prepare/convert.h"
 
-#define PORTS_FIRST 23400
-#define PORTS_COUNT 500
 
 /* --- the store's part: reads one chunk at a time, from the test's bytes --- */
 
@@ -296,29 +294,20 @@ host_run(void *argument)
 static void
 host_start(struct scripted *scripted, struct host *host)
 {
-	static unsigned next;
 	/* A host without a script refuses connections: its port is taken, so
 	 * that nobody else listens there, and nobody does. */
 	bool is_there = scripted->scripts[0] != NULL;
-	int reuse = is_there;
+	struct address *address = &host->address;
 
+	address->len = sizeof(address->v4);
+	address->v4.sin_family = AF_INET;
+	address->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	scripted->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(scripted->listener, SOL_SOCKET, SO_REUSEADDR, &reuse,
-		   sizeof(reuse));
-	for (unsigned i = 0; i < PORTS_COUNT; i++) {
-		struct address *address = &host->address;
-
-		address->len = sizeof(address->v4);
-		address->v4.sin_family = AF_INET;
-		address->v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-		scripted->port = (uint16_t)(PORTS_FIRST +
-			((unsigned)getpid() + next++) % PORTS_COUNT);
-		address_set_port(address, scripted->port);
-		if (bind(scripted->listener, &address->any, address->len) ==
-			    0 &&
-		    (!is_there || listen(scripted->listener, 8) == 0))
-			break;
-	}
+	cr_assert_eq(bind(scripted->listener, &address->any, address->len), 0);
+	cr_assert_eq(getsockname(scripted->listener, &address->any,
+				 &address->len), 0);
+	if (is_there)
+		cr_assert_eq(listen(scripted->listener, 8), 0);
 	host->name = SLICE("mx.example.net");
 	if (scripted->failed_lately)
 		host_note(&host->failed_until_ms, 1 * MINUTE);

@@ -41,7 +41,6 @@ extern enum outcome_trouble conversion_fails; /* TROUBLE_NO_NAME: does not */
 
 struct scripted {
 	int listener;
-	uint16_t port;
 	const char *scripts[SCRIPTS_MAX + 1];
 	pthread_t thread;
 	struct text message;     /* of all B steps */

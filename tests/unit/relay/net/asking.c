@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PORTS_FIRST 23000
-#define PORTS_COUNT 400
-
 struct address
 loopback(uint16_t port)
 {
@@ -19,39 +16,57 @@ loopback(uint16_t port)
 	return address;
 }
 
+/* Nobody else is given a port that is bound without SO_REUSEADDR. */
 static int
 bound(int type, uint16_t port)
 {
 	struct address address = loopback(port);
-	int one = 1, fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
 
 	cr_assert_geq(fd, 0);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, &address.any, address.len) == 0)
 		return fd;
 	close(fd);
 	return -1;
 }
 
+static uint16_t
+port_of(int fd)
+{
+	struct address address = loopback(0);
+
+	cr_assert_eq(getsockname(fd, &address.any, &address.len), 0);
+	return ntohs(address.v4.sin_port);
+}
+
 uint16_t
 port_take(int *udp_out, int *tcp_out)
 {
-	for (unsigned i = 0; i < PORTS_COUNT; i++) {
-		uint16_t port = (uint16_t)(PORTS_FIRST +
-			((unsigned)getpid() + i) % PORTS_COUNT);
-		int udp = bound(SOCK_DGRAM, port);
-		int tcp = udp < 0 ? -1 : bound(SOCK_STREAM, port);
+	for (unsigned i = 0; i < 1000; i++) {
+		int udp = bound(SOCK_DGRAM, 0);
+		uint16_t port = port_of(udp);
+		int tcp = bound(SOCK_STREAM, port);
 
 		if (tcp >= 0) {
 			*udp_out = udp;
 			*tcp_out = tcp;
 			return port;
 		}
-		if (udp >= 0)
-			close(udp);
+		close(udp);
 	}
 	cr_assert(false, "no free port");
 	return 0;
+}
+
+/* Nobody listens, and a UDP socket that has a peer hears nobody else. */
+uint16_t
+port_refuse(int *udp_out, int *tcp_out)
+{
+	struct address peer = loopback(1);
+	uint16_t port = port_take(udp_out, tcp_out);
+
+	cr_assert_eq(connect(*udp_out, &peer.any, peer.len), 0);
+	return port;
 }
 
 uint16_t

@@ -9,7 +9,9 @@
 struct address loopback(uint16_t port);
 /* A port that is free for UDP and TCP; both sockets are given back bound. */
 uint16_t port_take(int *udp_out, int *tcp_out);
-/* The same, of which nobody has a socket. */
+/* The same, where whoever asks is refused. */
+uint16_t port_refuse(int *udp_out, int *tcp_out);
+/* One that was free a moment ago. */
 uint16_t port_free(void);
 
 struct asked {
