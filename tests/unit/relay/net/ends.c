@@ -124,6 +124,13 @@ saw(const struct end *end, char letter)
 }
 
 void
+turn_until(const struct end *end, char letter)
+{
+	while (!saw(end, letter))
+		turn(1);
+}
+
+void
 stop(void)
 {
 	if (server.stream != NULL)

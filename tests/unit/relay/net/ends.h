@@ -45,6 +45,8 @@ int listen_somewhere(struct address *address);
 void start(void);
 void turn(unsigned times);
 bool saw(const struct end *end, char letter);
+/* Without a sleep, which UNTIL() ends only with more to come. */
+void turn_until(const struct end *end, char letter);
 void on_event(void *owner, enum stream_event event);
 void secure_client(void);
 void secure_both(void);
