@@ -459,7 +459,7 @@ Test(conf, bounds_the_depth_of_includes)
 			 "f15:1: 'f16': includes nest deeper than 16\n");
 }
 
-Test(conf, bounds_the_number_of_includes, .timeout = 20)
+Test(conf, bounds_the_number_of_includes, .timeout = 120)
 {
 	CLEAN(fixture_done) struct fixture f = {0};
 
@@ -555,7 +555,7 @@ static const struct {
 	{"a", "/a:2: 'DIR/b': cannot open: No such file or directory\n"},
 };
 
-Test(conf_files, what_cannot_be_read_is_named, .timeout = 10)
+Test(conf_files, what_cannot_be_read_is_named, .timeout = 120)
 {
 	CLEAN(text_done) struct text fifo = {0};
 

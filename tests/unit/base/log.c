@@ -283,7 +283,7 @@ pipe_drain(void *end)
 	return text_take(&text);
 }
 
-Test(log, a_full_ring_drops_and_counts, .timeout = 60)
+Test(log, a_full_ring_drops_and_counts, .timeout = 120)
 {
 	CLEAN(clean_memory) char *text = NULL;
 	int ends[2], keep = dup(STDERR_FILENO);

@@ -187,7 +187,7 @@ Test(signer_sandbox, ends_with_the_process_that_started_it)
 	}
 	close(ends[1]);
 	end.fd = ends[0];
-	cr_expect_eq(poll(&end, 1, 20000), 1);
+	cr_expect_eq(poll(&end, 1, 60000), 1);
 	cr_expect(end.revents & POLLHUP);
 	cr_assert_eq(waitpid(parent, NULL, 0), parent);
 	close(ends[0]);

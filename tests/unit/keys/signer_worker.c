@@ -73,7 +73,7 @@ expect_malformed(int descriptor, const char *name)
 	struct pollfd answer_there = {.fd = descriptor, .events = POLLIN};
 	struct signer_answer answer = {0};
 
-	cr_assert_eq(poll(&answer_there, 1, 20000), 1, "%s", name);
+	cr_assert_eq(poll(&answer_there, 1, 60000), 1, "%s", name);
 	cr_expect_eq(recv(descriptor, &answer, sizeof(answer), 0),
 		     (ssize_t)ANSWER_HEAD, "%s", name);
 	cr_expect_eq(answer.status, ANSWER_MALFORMED, "%s", name);
@@ -127,7 +127,7 @@ Test(signer_worker, descriptors_from_clients_are_not_kept)
 	expect_malformed(signer_client_descriptor(client), "control");
 	close(ends[1]);
 	end.fd = ends[0];
-	cr_expect_eq(poll(&end, 1, 20000), 1);
+	cr_expect_eq(poll(&end, 1, 60000), 1);
 	cr_expect(end.revents & POLLHUP);
 	close(ends[0]);
 	signer_client_free(client);
@@ -152,7 +152,7 @@ Test(signer_worker, who_does_not_read_is_dropped_and_stalls_nobody)
 	for (;;) {
 		struct pollfd writable = {.fd = descriptor, .events = POLLOUT};
 
-		cr_assert_eq(poll(&writable, 1, 20000), 1);
+		cr_assert_eq(poll(&writable, 1, 60000), 1);
 		if (send(descriptor, &request, sizeof(request),
 			 MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
 		    errno != EAGAIN)

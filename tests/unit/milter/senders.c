@@ -34,7 +34,7 @@ Test(senders, patterns)
 }
 
 /* Many stars and a long text: no more than the product of both. */
-Test(senders, patterns_end_soon, .timeout = 20)
+Test(senders, patterns_end_soon, .timeout = 120)
 {
 	CLEAN(text_done) struct text pattern = {0}, local = {0};
 

@@ -19,7 +19,7 @@ setup(void)
 	cr_assert_eq(listen(listening, 100), 0);
 }
 
-TestSuite(sessions_shared, .init = setup, .timeout = 60);
+TestSuite(sessions_shared, .init = setup, .timeout = 120);
 
 /* The MTA's half and ours, which has been sent so many bytes. */
 static void

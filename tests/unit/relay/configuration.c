@@ -23,7 +23,7 @@ files_end(void)
 }
 
 TestSuite(configuration, .init = files_init, .fini = files_end,
-	  .timeout = 30);
+	  .timeout = 120);
 
 /* Loads a file of this text, with a listener on DIRECTORY/socket. */
 static bool

@@ -128,7 +128,7 @@ Test(handover, the_relay_hands_nothing_to_the_supervisor)
 }
 
 /* Neither side may be held up by one that does not read. */
-Test(handover, a_full_socket_is_busy, .timeout = 10)
+Test(handover, a_full_socket_is_busy, .timeout = 120)
 {
 	struct fault fault = {0};
 

@@ -175,7 +175,7 @@ server_new(void)
 	return server;
 }
 
-Test(auth, logs_in_or_says_why_not, .timeout = 100)
+Test(auth, logs_in_or_says_why_not, .timeout = 120)
 {
 	SSL_CTX *server = server_new();
 
@@ -186,7 +186,7 @@ Test(auth, logs_in_or_says_why_not, .timeout = 100)
 }
 
 /* RFC 4954 4: AUTH may not be longer than any other command. */
-Test(auth, a_long_response_waits_for_a_challenge, .timeout = 20)
+Test(auth, a_long_response_waits_for_a_challenge, .timeout = 120)
 {
 	char longest[LOGIN_PASSWORD_MAX];
 	struct login login = {.user = slice_of(longest, sizeof(longest)),

@@ -5,7 +5,7 @@
 
 static const char header[] = "From: <a@example.com>\r\n\r\n";
 
-Test(carrying, sends_the_prefix_and_stuffs_dots, .timeout = 20)
+Test(carrying, sends_the_prefix_and_stuffs_dots, .timeout = 120)
 {
 	static const char *const bodies[][2] = {
 		{"Subject: x\r\n\r\n.\r\n..a\r\nb.\r\n",
@@ -33,7 +33,7 @@ Test(carrying, sends_the_prefix_and_stuffs_dots, .timeout = 20)
 	}
 }
 
-Test(carrying, keeps_the_conversation_for_the_next_message, .timeout = 20)
+Test(carrying, keeps_the_conversation_for_the_next_message, .timeout = 120)
 {
 	struct run run = {
 		.recipients = 1,
@@ -56,7 +56,7 @@ Test(carrying, keeps_the_conversation_for_the_next_message, .timeout = 20)
 }
 
 /* Many destinations have one smarthost: it sees one client, not hundreds. */
-Test(carrying, goes_on_with_what_another_destination_has_left, .timeout = 20)
+Test(carrying, goes_on_with_what_another_destination_has_left, .timeout = 120)
 {
 	struct run run = {
 		.recipients = 1,
@@ -79,7 +79,7 @@ Test(carrying, goes_on_with_what_another_destination_has_left, .timeout = 20)
 }
 
 /* Other names of hosts, another policy, another login: another site. */
-Test(carrying, keeps_nothing_for_another_site, .timeout = 20)
+Test(carrying, keeps_nothing_for_another_site, .timeout = 120)
 {
 	struct run run = {
 		.recipients = 1,
@@ -111,7 +111,7 @@ second_needs_smtputf8(struct message *message)
 
 /* It began when there was no other host that seemed well; now there is one, and
  * what this one lacks is no reason to bounce. */
-Test(carrying, what_was_kept_knows_of_a_host_that_is_well_again, .timeout = 20)
+Test(carrying, what_was_kept_knows_of_a_host_that_is_well_again, .timeout = 120)
 {
 	struct run run = {
 		.recipients = 1,
@@ -168,7 +168,7 @@ expect_large_body(const char *line, const char *stuffed)
 	text_done(&run.hosts[0].message);
 }
 
-Test(carrying, streams_a_large_body_from_the_store, .timeout = 60)
+Test(carrying, streams_a_large_body_from_the_store, .timeout = 120)
 {
 	expect_large_body(".line with a dot\r\n", "..line with a dot\r\n");
 	cr_expect_gt(store_reads, 3 * MIB / BODY_READ_MAX - 1);
@@ -177,7 +177,7 @@ Test(carrying, streams_a_large_body_from_the_store, .timeout = 60)
 
 /* What the system has of it in memory is not waited for; that others have their
  * turn costs no read. */
-Test(carrying, streams_a_large_body_from_a_file, .timeout = 60)
+Test(carrying, streams_a_large_body_from_a_file, .timeout = 120)
 {
 	static const char plain[] = "a line of a usual length, like others\r\n";
 
@@ -191,7 +191,7 @@ Test(carrying, streams_a_large_body_from_a_file, .timeout = 60)
 }
 
 /* What ends a conversation because of one message says nothing of the next. */
-Test(carrying, carries_the_next_message_on_another_connection, .timeout = 20)
+Test(carrying, carries_the_next_message_on_another_connection, .timeout = 120)
 {
 	static const struct {
 		const char *name, *first, *outcomes;
@@ -239,7 +239,7 @@ static const struct unreadable_row {
 };
 
 Test(carrying, a_message_that_cannot_be_read_is_not_the_hosts_fault,
-     .timeout = 20)
+     .timeout = 120)
 {
 	for (size_t i = 0; i < COUNT(unreadable_rows); i++) {
 		const struct unreadable_row *row = &unreadable_rows[i];

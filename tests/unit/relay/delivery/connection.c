@@ -318,7 +318,7 @@ row_run(const struct script_row *row)
 /* Those that say QUIT do so after CONNECTION_IDLE_MS: in parts, side by side. */
 #define PARTS 4
 #define PART(number)                                                           \
-	Test(connection, talks_to_all_kinds_of_hosts_##number, .timeout = 60)  \
+	Test(connection, talks_to_all_kinds_of_hosts_##number, .timeout = 120)  \
 	{                                                                      \
 		for (size_t i = number; i < COUNT(script_rows); i += PARTS)    \
 			row_run(&script_rows[i]);                              \
@@ -331,7 +331,7 @@ PART(3)
 /* A host that passes on one message may take the others: they are not deferred
  * because its fellow is down. */
 /* To one sender, or to us: the second tells. */
-Test(connection, a_second_421_to_mail_is_the_hosts, .timeout = 20)
+Test(connection, a_second_421_to_mail_is_the_hosts, .timeout = 120)
 {
 	static const char away[] = HELLO "C MAIL|S 421 4.7.1 go away|X";
 	struct run run = {
@@ -351,7 +351,7 @@ Test(connection, a_second_421_to_mail_is_the_hosts, .timeout = 20)
 	cr_expect_str_eq(run.hosts[0].wrong, "");
 }
 
-Test(connection, a_421_to_mail_is_forgotten_with_a_message_taken, .timeout = 20)
+Test(connection, a_421_to_mail_is_forgotten_with_a_message_taken, .timeout = 120)
 {
 	static const char away[] = HELLO "C MAIL|S 421 4.7.1 go away|X";
 	struct run run = {
@@ -373,7 +373,7 @@ Test(connection, a_421_to_mail_is_forgotten_with_a_message_taken, .timeout = 20)
 	text_done(&run.hosts[0].message);
 }
 
-Test(connection, gives_back_what_was_not_asked_for, .timeout = 20)
+Test(connection, gives_back_what_was_not_asked_for, .timeout = 120)
 {
 	struct run run = {
 		.recipients = 1,
@@ -391,7 +391,7 @@ Test(connection, gives_back_what_was_not_asked_for, .timeout = 20)
 }
 
 /* Nor is each of many messages to wait for one that was found to be down. */
-Test(connection, passes_nothing_to_a_host_that_failed_lately, .timeout = 20)
+Test(connection, passes_nothing_to_a_host_that_failed_lately, .timeout = 120)
 {
 	struct run run = {
 		.recipients = 1,
@@ -435,7 +435,7 @@ run_without_files(struct address *source, const char *trouble)
 	cr_expect_eq(run.open, 0);
 }
 
-Test(connection, blames_no_host_for_want_of_files, .timeout = 20)
+Test(connection, blames_no_host_for_want_of_files, .timeout = 120)
 {
 	struct address source;
 
@@ -448,7 +448,7 @@ Test(connection, blames_no_host_for_want_of_files, .timeout = 20)
 
 /* Another host, of the other family, may be one for which there is an address:
  * what this machine does not have now is tried like a host that is down. */
-Test(connection, goes_on_without_an_address_to_come_from, .timeout = 20)
+Test(connection, goes_on_without_an_address_to_come_from, .timeout = 120)
 {
 	struct address source;
 	struct run run = {
@@ -475,7 +475,7 @@ Test(connection, goes_on_without_an_address_to_come_from, .timeout = 20)
 
 /* The second host never greets: what is to be tried there goes back at a stop,
  * and does not hold it up. */
-Test(connection, gives_back_what_is_between_two_hosts, .timeout = 20)
+Test(connection, gives_back_what_is_between_two_hosts, .timeout = 120)
 {
 	struct run run = {
 		.recipients = 2,

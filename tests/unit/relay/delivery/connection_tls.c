@@ -87,7 +87,7 @@ tls_row_run(const struct tls_row *row, SSL_CTX *server)
 	text_done(&run.hosts[0].message);
 }
 
-Test(connection_tls, holds_to_the_tls_policy, .timeout = 60)
+Test(connection_tls, holds_to_the_tls_policy, .timeout = 120)
 {
 	CLEAN(text_done) struct text certificate = {0}, key = {0};
 	char trusted[] = "/tmp/signet-test-XXXXXX";

@@ -385,7 +385,7 @@ world_end(void)
 	options_free(options);
 }
 
-TestSuite(destination, .init = world_make, .fini = world_end, .timeout = 20);
+TestSuite(destination, .init = world_make, .fini = world_end, .timeout = 120);
 
 /* Every message that a connection has in hand. */
 static void

@@ -335,7 +335,7 @@ static const struct lapse_row {
 	  "C RCPT TO:<r0@example.net> NOTIFY|" OK BODY "X" },
 };
 
-Test(extensions, offered_in_vain_is_remembered, .timeout = 60)
+Test(extensions, offered_in_vain_is_remembered, .timeout = 120)
 {
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < COUNT(lapse_rows); i++) {

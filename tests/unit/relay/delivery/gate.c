@@ -80,7 +80,7 @@ runner_start(struct post *post)
 	runner_go(CONTAINER(post, struct runner, post));
 }
 
-Test(gate, holds_on_all_loops, .timeout = 60)
+Test(gate, holds_on_all_loops, .timeout = 120)
 {
 	gate_init(&gate, LIMIT);
 	gate_limit(&gate, GATE_FAILING, 2);

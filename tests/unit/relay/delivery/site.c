@@ -49,7 +49,7 @@ end(void)
 	loop_done(&loop);
 }
 
-TestSuite(site, .init = begin, .fini = end, .timeout = 20);
+TestSuite(site, .init = begin, .fini = end, .timeout = 120);
 
 static enum site_answer
 take_at(struct site *where, unsigned i)

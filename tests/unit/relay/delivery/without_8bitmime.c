@@ -119,7 +119,7 @@ Test(without_8bitmime, converts_for_hosts_without_8bitmime, .timeout = 120)
 }
 
 /* It waits for us: who hangs up meanwhile is asked once more. */
-Test(without_8bitmime, blames_no_host_for_a_slow_conversion, .timeout = 20)
+Test(without_8bitmime, blames_no_host_for_a_slow_conversion, .timeout = 120)
 {
 	struct run run = {
 		.recipients = 1,

@@ -239,7 +239,7 @@ static const struct trick_row {
 	{ TRICK_ALIAS, "an alias without its target", DNS_FOUND, NULL },
 };
 
-Test(dns_odd, survives_odd_servers, .timeout = 60)
+Test(dns_odd, survives_odd_servers, .timeout = 120)
 {
 	for (size_t i = 0; i < COUNT(trick_rows); i++) {
 		const struct trick_row *row = &trick_rows[i];
@@ -270,7 +270,7 @@ static const enum trick silent_tricks[] = {
 	TRICK_ECHO,
 };
 
-Test(dns_odd, does_not_believe_what_it_did_not_ask, .timeout = 60)
+Test(dns_odd, does_not_believe_what_it_did_not_ask, .timeout = 120)
 {
 	struct trickster bad[COUNT(silent_tricks)], good;
 	struct resolver resolvers[COUNT(silent_tricks)];
@@ -301,7 +301,7 @@ Test(dns_odd, does_not_believe_what_it_did_not_ask, .timeout = 60)
 	trickster_stop(&good);
 }
 
-Test(dns_odd, goes_over_tcp_where_udp_is_lost, .timeout = 60)
+Test(dns_odd, goes_over_tcp_where_udp_is_lost, .timeout = 120)
 {
 	struct trickster trickster;
 	struct resolver resolver;
@@ -318,7 +318,7 @@ Test(dns_odd, goes_over_tcp_where_udp_is_lost, .timeout = 60)
 	cr_expect_eq(trickster.asked, DNS_TRIES - 1);
 }
 
-Test(dns_odd, asks_equal_questions_once_and_forgets_the_cancelled, .timeout = 60)
+Test(dns_odd, asks_equal_questions_once_and_forgets_the_cancelled, .timeout = 120)
 {
 	struct trickster trickster;
 	struct resolver resolver;
@@ -365,7 +365,7 @@ different(const uint16_t *numbers, size_t count)
 }
 
 /* Who wants to forge an answer has to guess both. RFC 5452 9.2. */
-Test(dns_odd, ids_and_ports_cannot_be_foretold, .timeout = 60)
+Test(dns_odd, ids_and_ports_cannot_be_foretold, .timeout = 120)
 {
 	struct trickster trickster;
 	struct resolver resolver;
@@ -398,7 +398,7 @@ Test(dns_odd, ids_and_ports_cannot_be_foretold, .timeout = 60)
 	cr_expect_leq(in_step, 3, "they count");
 }
 
-Test(dns_odd, follows_aliases_only_so_far, .timeout = 60)
+Test(dns_odd, follows_aliases_only_so_far, .timeout = 120)
 {
 	struct trickster trickster;
 	struct resolver resolver;
@@ -417,7 +417,7 @@ Test(dns_odd, follows_aliases_only_so_far, .timeout = 60)
 }
 
 /* What one resolver cannot say another may: SERVFAIL is no answer. */
-Test(dns_odd, goes_on_after_an_error_of_a_resolver, .timeout = 60)
+Test(dns_odd, goes_on_after_an_error_of_a_resolver, .timeout = 120)
 {
 	struct trickster sick, well;
 	struct resolver resolver;
@@ -437,7 +437,7 @@ Test(dns_odd, goes_on_after_an_error_of_a_resolver, .timeout = 60)
 	cr_expect_eq(sick.asked, 1);
 }
 
-Test(dns_odd, refuses_more_questions_than_its_bound, .timeout = 60)
+Test(dns_odd, refuses_more_questions_than_its_bound, .timeout = 120)
 {
 	static struct asked asked[DNS_QUERIES_MAX + 1];
 	struct trickster trickster;
@@ -464,7 +464,7 @@ Test(dns_odd, refuses_more_questions_than_its_bound, .timeout = 60)
 }
 
 /* Each of them then fails where it stands: in turn, not one inside the other. */
-Test(dns_odd, fails_all_that_wait_when_no_resolver_is_left, .timeout = 60)
+Test(dns_odd, fails_all_that_wait_when_no_resolver_is_left, .timeout = 120)
 {
 	static struct asked asked[DNS_QUERIES_MAX];
 	struct trickster trickster;

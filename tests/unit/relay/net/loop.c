@@ -105,7 +105,7 @@ ball_return(struct post *post)
 }
 
 /* Each waits, or is about to, when the post comes: none may be slept through. */
-Test(loop, wakes_however_short_it_has_slept, .timeout = 60)
+Test(loop, wakes_however_short_it_has_slept, .timeout = 120)
 {
 	struct loop loops[2];
 	struct ball ball = {.at = &loops[0], .other = &loops[1]};
@@ -231,7 +231,7 @@ release_run(struct post *post)
 	loop_release(&held_loop);
 }
 
-Test(loop, does_not_end_before_a_post_it_waits_for, .timeout = 20)
+Test(loop, does_not_end_before_a_post_it_waits_for, .timeout = 120)
 {
 	struct post hold, release;
 	struct fault fault;

@@ -52,7 +52,7 @@ close_all(bool was_killed)
 	stage_stop(&stage, was_killed);
 }
 
-TestSuite(signing, .init = open_all, .timeout = 60);
+TestSuite(signing, .init = open_all, .timeout = 120);
 
 static void
 order_done(struct signing_order *signing_order, const struct fault *fault)

@@ -311,7 +311,7 @@ row_check(const struct row *row)
 	cr_expect(seen.message->body.header_len > 0);
 }
 
-Test(convert, messages, .timeout = 60)
+Test(convert, messages, .timeout = 120)
 {
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		const struct row *row = &rows[i];
@@ -350,7 +350,7 @@ file_exists(const struct message_id *id)
 	return access(name, F_OK) == 0;
 }
 
-Test(convert, large, .timeout = 60)
+Test(convert, large, .timeout = 120)
 {
 	CLEAN(text_done) struct text bytes = {0};
 	struct message *message;
@@ -374,7 +374,7 @@ Test(convert, large, .timeout = 60)
 	end();
 }
 
-Test(convert, a_body_that_is_gone, .timeout = 60)
+Test(convert, a_body_that_is_gone, .timeout = 120)
 {
 	CLEAN(text_done) struct text bytes = {0};
 	struct message *message;
@@ -390,7 +390,7 @@ Test(convert, a_body_that_is_gone, .timeout = 60)
 	end();
 }
 
-Test(convert, no_room, .timeout = 60)
+Test(convert, no_room, .timeout = 120)
 {
 	CLEAN(text_done) struct text bytes = {0};
 	struct message *message;
