@@ -214,8 +214,8 @@ refused(struct session *session)
 	struct slice name = auth_user(session->auth);
 	bool waits = name_waits(session);
 
-	offenders_failed(offenders, &session->client, SLICE_NONE);
-	if (name.len > 0 && !waits)
+	/* What waits is told nothing, and costs nothing. */
+	if (!waits)
 		offenders_failed(offenders, &session->client, name);
 	return verdict_say(session, waits ? &reply_wait : &reply_wrong);
 }
@@ -227,7 +227,6 @@ let_in(struct session *session)
 
 	if (name_waits(session))
 		return verdict_say(session, &reply_wait);
-	offenders_succeeded(offenders, &session->client, SLICE_NONE);
 	offenders_succeeded(offenders, &session->client,
 			    auth_user(session->auth));
 	auth_set_principal(session->auth, &session->principal);

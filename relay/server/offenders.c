@@ -1,5 +1,6 @@
 #include "relay/server/offenders.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <uv.h>
@@ -133,45 +134,83 @@ offenders_wait_ms(struct offenders *offenders, const struct address *client,
 	return wait_ms;
 }
 
-void
-offenders_failed(struct offenders *offenders, const struct address *client,
-		 struct slice name)
+/* One more, of an address or of one with a name. Says how many that makes. */
+static unsigned
+fail_once(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE])
 {
 	uint64_t now_ms = clock_now_ms();
-	struct offender *part, *offender;
-	uint8_t key[CENSUS_KEY_SIZE];
+	struct offender *part = part_of(offenders, key), *offender;
+	unsigned failures;
 
-	key_of(offenders, client, name, key);
-	part = part_of(offenders, key);
 	uv_mutex_lock(&offenders->mutex);
 	offender = find(part, key);
 	if (offender == NULL) {
 		offender = make_room(part);
 		*offender = (struct offender){.last_ms = now_ms};
-		memcpy(offender->key, key, sizeof(key));
+		memcpy(offender->key, key, CENSUS_KEY_SIZE);
 	}
 	/* Another thread may have been here with a later time. */
 	if (now_ms > offender->last_ms + OFFENDER_FORGET_MS)
 		offender->failures = 0;
 	if (offender->failures < 64)
 		offender->failures++;
+	failures = offender->failures;
 	offender->last_ms = now_ms;
-	offender->until_ms = now_ms + wait_after(offender->failures);
+	offender->until_ms = now_ms + wait_after(failures);
 	uv_mutex_unlock(&offenders->mutex);
+	return failures;
+}
+
+void
+offenders_failed(struct offenders *offenders, const struct address *client,
+		 struct slice name)
+{
+	uint8_t key[CENSUS_KEY_SIZE];
+	unsigned failures = 0;
+
+	if (name.len > 0) {
+		key_of(offenders, client, name, key);
+		failures = fail_once(offenders, key);
+	}
+	if (failures > OFFENDER_FREE)
+		return;
+	key_of(offenders, client, SLICE_NONE, key);
+	fail_once(offenders, key);
+}
+
+/* Takes away that many at most. Says how many that were. */
+static unsigned
+forgive(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE],
+	unsigned most)
+{
+	struct offender *offender;
+	unsigned forgiven = 0;
+
+	uv_mutex_lock(&offenders->mutex);
+	offender = find(part_of(offenders, key), key);
+	if (offender != NULL) {
+		forgiven = offender->failures < most ? offender->failures
+						     : most;
+		offender->failures -= forgiven;
+		offender->until_ms =
+			offender->last_ms + wait_after(offender->failures);
+	}
+	uv_mutex_unlock(&offenders->mutex);
+	return forgiven;
 }
 
 void
 offenders_succeeded(struct offenders *offenders, const struct address *client,
 		    struct slice name)
 {
-	struct offender *part, *offender;
 	uint8_t key[CENSUS_KEY_SIZE];
+	unsigned forgiven;
 
+	if (name.len == 0)
+		return;
 	key_of(offenders, client, name, key);
-	part = part_of(offenders, key);
-	uv_mutex_lock(&offenders->mutex);
-	offender = find(part, key);
-	if (offender != NULL)
-		offender->failures = 0;
-	uv_mutex_unlock(&offenders->mutex);
+	forgiven = forgive(offenders, key, UINT_MAX);
+	key_of(offenders, client, SLICE_NONE, key);
+	forgive(offenders, key,
+		forgiven < OFFENDER_FREE ? forgiven : OFFENDER_FREE);
 }

@@ -3,12 +3,16 @@
  *
  * By address, or by /64 of an IPv6 address, which is what one subscriber has.
  * The first OFFENDER_FREE failures cost nothing; from then on each doubles the
- * time in which no further login is tried, up to OFFENDER_WAIT_MAX_MS. A login
- * that succeeds, or OFFENDER_FORGET_MS without a failure, ends it.
+ * time in which no further login is tried, up to OFFENDER_WAIT_MAX_MS.
+ * OFFENDER_FORGET_MS without a failure end it.
  *
- * Counted once for the address, and once for each name with it: an address may
- * be that of many, and who logs in from there with his own name forgives what
- * failed with his, and the address, but not what was tried with others'.
+ * Counted for each name with the address, and for the address alone as far as
+ * the name has failed OFFENDER_FREE times there; beyond that only the name has
+ * to wait. So one program with an old password does not keep out others whose
+ * address is the same, but who tries name after name has to wait with all of
+ * them. A login that succeeds forgives what failed with its name, and what that
+ * cost the address, but nothing that was tried with others' names: who has an
+ * account would have as many guesses as he likes.
  *
  * Bounded      OFFENDERS_MAX addresses; the one that failed longest ago makes
  *              room within its part of the table.
@@ -31,11 +35,11 @@ struct offenders;
 struct offenders *offenders_new(void);
 void offenders_free(struct offenders *offenders); /* takes NULL */
 
-/* name: with that name; empty: with any. */
-
-/* How long no login from there is to be tried; 0: it may. */
+/* How long no login from there is to be tried, with that name, or (empty) with
+ * any; 0: it may. */
 uint64_t offenders_wait_ms(struct offenders *offenders,
 			   const struct address *client, struct slice name);
+/* name: empty where none was said; of a success that is nothing. */
 void offenders_failed(struct offenders *offenders,
 		      const struct address *client, struct slice name);
 void offenders_succeeded(struct offenders *offenders,

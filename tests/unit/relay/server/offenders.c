@@ -76,15 +76,63 @@ Test(offenders, time_that_seems_to_go_back_forgives_nothing)
 	fake_clock_pass(1);
 }
 
-Test(offenders, success_ends_it)
+static void
+fail_as(const char *text, const char *name, unsigned times)
+{
+	struct address address = client(text);
+
+	while (times-- > 0)
+		offenders_failed(offenders, &address, SLICE(name));
+}
+
+static uint64_t
+wait_as(const char *text, const char *name)
+{
+	struct address address = client(text);
+
+	return offenders_wait_ms(offenders, &address, SLICE(name));
+}
+
+Test(offenders, success_forgives_its_name)
 {
 	struct address address = client("192.0.2.1");
 
-	fail("192.0.2.1", OFFENDER_FREE + 3);
-	offenders_succeeded(offenders, &address, SLICE_NONE);
+	fail_as("192.0.2.1", "a", OFFENDER_FREE + 3);
+	cr_expect_gt(wait_as("192.0.2.1", "a"), 0);
+	offenders_succeeded(offenders, &address, SLICE("a"));
+	cr_expect_eq(wait_as("192.0.2.1", "a"), 0);
+	fail_as("192.0.2.1", "a", OFFENDER_FREE);
+	cr_expect_eq(wait_as("192.0.2.1", "a"), 0);
 	cr_expect_eq(wait_of("192.0.2.1"), 0);
-	fail("192.0.2.1", OFFENDER_FREE);
+}
+
+/* Or who has an account could guess between his own logins for ever. */
+Test(offenders, success_forgives_no_other_name)
+{
+	struct address address = client("192.0.2.1");
+	char name[8];
+
+	for (unsigned i = 0; i <= OFFENDER_FREE; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		cr_expect_eq(wait_of("192.0.2.1"), 0, "%u", i);
+		fail_as("192.0.2.1", name, 1);
+		fail_as("192.0.2.1", "own", 1);
+		offenders_succeeded(offenders, &address, SLICE("own"));
+	}
+	cr_expect_gt(wait_of("192.0.2.1"), 0);
+	offenders_succeeded(offenders, &address, SLICE("own"));
+	cr_expect_gt(wait_of("192.0.2.1"), 0);
+}
+
+/* An address may be that of many. */
+Test(offenders, one_name_keeps_out_no_other)
+{
+	fail_as("192.0.2.1", "a", 10 * OFFENDER_FREE);
+	cr_expect_eq(wait_as("192.0.2.1", "a"), OFFENDER_WAIT_MAX_MS);
+	cr_expect_eq(wait_as("192.0.2.1", "b"), 0);
 	cr_expect_eq(wait_of("192.0.2.1"), 0);
+	fail_as("192.0.2.1", "b", 1);
+	cr_expect_gt(wait_of("192.0.2.1"), 0);
 }
 
 Test(offenders, forgets_after_a_while)
