@@ -4,6 +4,7 @@ children that nobody waits for, nor pages that they share.
 """
 
 import os
+import signal
 
 from harness.process import TimedOut, wait_for
 
@@ -158,13 +159,23 @@ class Group:
     def adopt(self, roots):
         pass  # they are in it
 
-    def remove(self):
-        """Once all have ended."""
+    def remove(self, patience=10):
+        """Once all have ended; who takes longer than so many seconds is
+        killed, as nobody else knows of him."""
         for place in self._group.directories():
             try:
-                wait_for(lambda: _removed(place), 10, "the end of all in it")
-            except TimedOut as fault:
-                print("%s stays: %s" % (place, fault))
+                wait_for(lambda: _removed(place), patience, "all in it")
+            except TimedOut:
+                wait_for(lambda: _kill(place) or _removed(place), 10,
+                         "the end of all in " + place)
+
+
+def _kill(place):
+    for pid in _read(os.path.join(place, "cgroup.procs")).split():
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def _removed(place):
@@ -203,7 +214,7 @@ class Tree:
     def written_bytes(self):
         return 0
 
-    def remove(self):
+    def remove(self, patience=0):
         pass
 
 

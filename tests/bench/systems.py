@@ -29,8 +29,12 @@ class System:
                                           dir=bench.directory)
         os.chmod(self.directory, 0o755)
         self.group = groups.group(os.path.basename(self.directory))
-        with self.group:
-            self.roots = self.start()
+        try:
+            with self.group:
+                self.roots = self.start()
+        except BaseException:
+            self.group.remove(patience=0)
+            raise
         self.group.adopt(self.roots)
 
     def start(self):
@@ -40,8 +44,10 @@ class System:
         raise NotImplementedError
 
     def stop(self):
-        self.end()
-        self.group.remove()
+        try:
+            self.end()
+        finally:
+            self.group.remove()
 
 
 class Direct(System):
