@@ -7,6 +7,7 @@ import signal
 import statistics
 import sys
 import tempfile
+import time
 
 from bench import Bench, parse_size, percentile  # first: the way to harness/
 import groups
@@ -17,6 +18,8 @@ from systems import SYSTEMS
 
 SIZES = (4 << 10, 100 << 10, 1 << 20)
 SESSIONS = (1, 20, 200)
+ALL_MINUTES = 30
+MESSAGES_MAX = 50000  # of a run
 
 
 def arguments():
@@ -25,6 +28,7 @@ def arguments():
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--minutes", type=float)
     parser.add_argument("--ed25519", action="store_true")
     parser.add_argument("--only", action="append", choices=sorted(SYSTEMS))
     parser.add_argument("--json")
@@ -32,26 +36,64 @@ def arguments():
     if options.all:
         options.size = [(size, sessions, 0)
                         for size in SIZES for sessions in SESSIONS]
+        options.minutes = options.minutes or ALL_MINUTES
     options.size = options.size or [(4096, 20, 0)]
     return options
 
 
+class Budget:
+    """How long it may take in all: the rows that are left share what is left.
+    Each has one round at least."""
+
+    def __init__(self, minutes, rows):
+        self._begun = time.monotonic()
+        self._seconds = minutes * 60 if minutes else None
+        self._rows, self._done = rows, 0
+        self._until = None
+
+    def _spent(self):
+        return time.monotonic() - self._begun
+
+    def begin_row(self, size, sessions):
+        left = self._rows - self._done
+        self._done += 1
+        if self._seconds:
+            self._until = self._spent() + \
+                (self._seconds - self._spent()) / left
+        to_go = self._spent() / (self._done - 1) * left if self._done > 1 \
+            else self._seconds
+        tell("row %d of %d: %d bytes, %d sessions; %.1f minutes so far%s" % (
+            self._done, self._rows, size, sessions, self._spent() / 60,
+            ", about %.0f to go" % (to_go / 60) if to_go else ""))
+
+    def is_row_over(self):
+        return self._until is not None and self._spent() > self._until
+
+
+def tell(text):
+    print(text, file=sys.stderr, flush=True)
+
+
 def calibrated(bench, system, size, sessions, seconds):
-    """How many messages it takes in the time that a run may last."""
-    least = max(sessions, (2 << 20) // size, 20)
-    rate = bench.run(system, size, sessions, least)["rate"]
-    if rate * seconds > 4 * least:  # too few to tell
-        rate = bench.run(system, size, sessions, int(rate * seconds / 4))[
-            "rate"]
-    return int(min(max(least, rate * seconds), 50000))
+    """How many messages it takes in the time that a run may last. Whoever is
+    slow gets few, from the first run on; but a few that wait for something at
+    the end do not say how quick he is with many."""
+    least = count = max(sessions, 20)
+    while True:
+        lasted = count / bench.run(system, size, sessions, count)["rate"]
+        if lasted > seconds / 2 or count == MESSAGES_MAX:
+            break
+        count = int(min(count * min(10, max(3, seconds / lasted)),
+                        MESSAGES_MAX))
+    return int(min(max(least, count * seconds / lasted), MESSAGES_MAX))
 
 
-def one_run(bench, system, size, sessions, messages):
+def one_run(bench, system, size, sessions, messages, seconds):
     """With one session, latency is measured when nothing else goes on, else
     beside the load."""
     found = bench.run(system, size, sessions, messages, probed=sessions > 1)
     if sessions == 1:
-        found["waits"] = load.latencies(system.port, 100, size)
+        found["waits"] = load.latencies(system.port, 100, size, seconds)
     return found
 
 
@@ -68,8 +110,7 @@ def summary(rounds):
 
 def complain(name, fault):
     """Others go on without it."""
-    print("  %s: %s: %s" % (name, type(fault).__name__, fault),
-          file=sys.stderr, flush=True)
+    tell("  %s: %s: %s" % (name, type(fault).__name__, fault))
 
 
 class Systems:
@@ -98,6 +139,8 @@ class Systems:
                 system.stop()
             except Exception as fault:
                 complain(name, fault)
+            # What it had under way counts for nobody.
+            load.settled(lambda: self._bench.sink.count)
 
     def stop_all(self):
         for name in list(self._running):
@@ -108,8 +151,10 @@ class Row:
     """All systems with messages of one size from so many sessions. What fails
     has no figures here."""
 
-    def __init__(self, bench, systems, options, size, sessions, messages):
+    def __init__(self, bench, systems, options, budget, size, sessions,
+                 messages):
         self._bench, self._systems, self._options = bench, systems, options
+        self._budget = budget
         self._size, self._sessions = size, sessions
         self._messages = messages
         self._counts = {}
@@ -128,23 +173,28 @@ class Row:
             return None
 
     def _round(self, name, number):
-        one = self._try(name, one_run, self._counts[name])
+        one = self._try(name, one_run, self._counts[name],
+                        self._options.seconds)
         if one is None:
             del self._counts[name]
             return
         self._rounds.setdefault(name, []).append(one)
-        print("  %d bytes, %d sessions, round %d/%d  %-9s %7.0f messages/s"
-              " %7.0f µs" % (self._size, self._sessions, number + 1,
-                             self._options.rounds, name, one["rate"],
-                             one["cpu_us"]), file=sys.stderr, flush=True)
+        tell("  %d bytes, %d sessions, round %d/%d  %-9s %7.0f messages/s"
+             " %7.0f µs" % (self._size, self._sessions, number + 1,
+                            self._options.rounds, name, one["rate"],
+                            one["cpu_us"]))
 
     def measure(self):
+        self._budget.begin_row(self._size, self._sessions)
         for name in self._systems.names:
             count = self._messages or self._try(
                 name, calibrated, self._options.seconds)
             if count:
                 self._counts[name] = count
         for number in range(self._options.rounds):
+            if number and self._budget.is_row_over():
+                tell("  no time for more than %d" % number)
+                break
             # Each goes first in turn.
             names = list(self._counts)
             turn = number % max(1, len(names))
@@ -164,9 +214,10 @@ class Row:
 def measure(bench, names, options, found):
     """Calls found() with each row."""
     systems = Systems(bench, names)
+    budget = Budget(options.minutes, len(options.size))
     try:
         for size in options.size:
-            found(Row(bench, systems, options, *size).measure())
+            found(Row(bench, systems, options, budget, *size).measure())
     finally:
         systems.stop_all()
 
@@ -190,9 +241,10 @@ def figures(name, one, peer):
 def show_row(row, facts):
     if not row["systems"]:
         return
-    print("\n%d bytes, %d session%s, %d rounds" % (
+    rounds = max(len(rounds) for rounds in row["rounds"].values())
+    print("\n%d bytes, %d session%s, %d round%s" % (
         row["size"], row["sessions"], "s"[:row["sessions"] - 1],
-        max(len(rounds) for rounds in row["rounds"].values())))
+        rounds, "s"[:rounds - 1]))
     print(COLUMNS % ("", "messages/s", "CPU µs", "MiB", "KiB disk",
                      "p50 µs", "p99 µs", "rate", "CPU"))
     peer = row["systems"].get("opendkim")
