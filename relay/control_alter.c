@@ -7,8 +7,12 @@
 
 /*
  * What an administrator decides about a page of the queue: it is read, altered
- * in pieces of STORE_ALTER_MAX deliveries, logged and counted.
+ * in pieces of STORE_ALTER_MAX deliveries, logged and counted. What is not where
+ * it was read may have another route by now: its message is read once more, and
+ * it is altered where it is.
  */
+#define FOLLOWS_MAX 3
+
 struct change {
 	struct control_task *task;
 	uint64_t begun_ms; /* of the whole command */
@@ -17,6 +21,10 @@ struct change {
 	size_t count, next;
 	struct schedule_alter alter;
 	struct schedule_alter_row pieces[STORE_ALTER_MAX];
+	/* of one that has gone */
+	struct change_row *followed;
+	struct store_read_page again;
+	struct list found; /* deliveries that rows have */
 };
 
 struct change_row {
@@ -24,6 +32,7 @@ struct change_row {
 	struct slice destination;
 	const struct delivery *delivery; /* NULL: damaged */
 	enum altered altered;
+	unsigned follows;
 };
 
 static const struct verb {
@@ -50,7 +59,11 @@ verb_of(const struct change *change)
 static void
 change_free(struct change *change)
 {
+	struct list *item;
+
 	control_read_done(&change->read);
+	while ((item = list_take_first(&change->found)) != NULL)
+		delivery_free(CONTAINER(item, struct delivery, link));
 	free(change->rows);
 	free(change);
 }
@@ -166,44 +179,149 @@ change_altered(struct schedule_alter *alter)
 }
 
 static void
-change_go_on(struct change *change)
+change_alter(struct change *change, const struct change_row *rows,
+	     size_t count, void (*done)(struct schedule_alter *alter))
 {
 	struct schedule_alter *alter = &change->alter;
-	size_t left = change->count - change->next;
 
-	if (left == 0) {
-		change_answer(change);
-		return;
-	}
-	/* Between two pieces the loops may have ended. */
-	if (control_is_closing(change->task->control)) {
-		struct control_task *task = change->task;
-
-		change_free(change);
-		control_task_stopping(task);
-		return;
-	}
 	*alter = (struct schedule_alter){
 		.alteration = verb_of(change)->alteration,
 		.now_ms = change->begun_ms,
 		.rows = change->pieces,
-		.count = left < STORE_ALTER_MAX ? left : STORE_ALTER_MAX,
+		.count = count,
 		.loop = change->task->parts->main_loop,
-		.done = change_altered,
+		.done = done,
 		.private = change,
 	};
-	for (size_t i = 0; i < alter->count; i++) {
-		const struct change_row *row =
-			&change->rows[change->next + i];
-
+	for (size_t i = 0; i < count; i++)
 		change->pieces[i] = (struct schedule_alter_row){
-			.id = row->id,
-			.destination = row->destination,
-			.may_have_file = row->delivery == NULL ||
-					 row->delivery->message->body.is_file};
-	}
-	change->next += alter->count;
+			.id = rows[i].id,
+			.destination = rows[i].destination,
+			.may_have_file =
+				rows[i].delivery == NULL ||
+				rows[i].delivery->message->body.is_file};
 	schedule_alter(change->task->parts->schedule, alter);
+}
+
+/* The loops may have ended. */
+static bool
+change_ends(struct change *change)
+{
+	struct control_task *task = change->task;
+
+	if (!control_is_closing(task->control))
+		return false;
+	change_free(change);
+	control_task_stopping(task);
+	return true;
+}
+
+/* --- what has gone from where it was read --- */
+
+static void
+change_followed(struct schedule_alter *alter)
+{
+	struct change *change = alter->private;
+	struct change_row *row = change->followed;
+
+	row->altered = alter->rows[0].altered;
+	if (row->altered == ALTERED)
+		row_log(change, row);
+	change_go_on(change);
+}
+
+/* For the same domain, and no other row's. */
+static bool
+row_is_here(const struct change *change, const struct delivery *delivery)
+{
+	const struct change_row *followed = change->followed;
+
+	if (!slice_eq(routing_domain(delivery->destination),
+		      routing_domain(followed->destination)))
+		return false;
+	for (size_t i = 0; i < change->count; i++) {
+		const struct change_row *row = &change->rows[i];
+
+		if (row != followed && message_id_eq(&row->id, &followed->id) &&
+		    slice_eq(row->destination, delivery->destination))
+			return false;
+	}
+	return true;
+}
+
+static void
+change_found(struct store_read_page *read, const struct fault *fault)
+{
+	struct change *change = CONTAINER(read, struct change, again);
+	struct change_row *row = change->followed;
+	struct delivery *found = NULL;
+
+	LIST_EACH (item, &read->deliveries) {
+		struct delivery *delivery =
+			CONTAINER(item, struct delivery, link);
+
+		if (fault != NULL || found != NULL ||
+		    !row_is_here(change, delivery))
+			continue;
+		found = delivery;
+		list_remove(item);
+		list_add_last(&change->found, item);
+	}
+	control_read_done(read);
+	if (change_ends(change))
+		return;
+	if (found == NULL) {
+		row->follows = FOLLOWS_MAX;
+		change_go_on(change);
+		return;
+	}
+	row->delivery = found;
+	row->destination = found->destination;
+	change_alter(change, row, 1, change_followed);
+}
+
+/* False: there is none to be followed. */
+static bool
+change_follow(struct change *change)
+{
+	for (size_t i = 0; i < change->count; i++) {
+		struct change_row *row = &change->rows[i];
+
+		if (row->altered != ALTERED_GONE || row->delivery == NULL ||
+		    row->follows >= FOLLOWS_MAX)
+			continue;
+		row->follows++;
+		change->followed = row;
+		change->again = (struct store_read_page){
+			.is_one = true,
+			.after = row->id,
+			.loop = change->task->parts->main_loop,
+			.done = change_found,
+		};
+		store_read_page(change->task->parts->store, &change->again);
+		return true;
+	}
+	return false;
+}
+
+static void
+change_go_on(struct change *change)
+{
+	size_t left = change->count - change->next;
+	const struct change_row *rows = &change->rows[change->next];
+
+	if (left == 0) {
+		if (control_is_closing(change->task->control) ||
+		    !change_follow(change))
+			change_answer(change);
+		return;
+	}
+	if (change_ends(change))
+		return;
+	if (left > STORE_ALTER_MAX)
+		left = STORE_ALTER_MAX;
+	change->next += left;
+	change_alter(change, rows, left, change_altered);
 }
 
 /* --- what is meant --- */
@@ -242,7 +360,7 @@ change_gather(struct change *change)
 		if (delivery_is_meant(change, delivery))
 			change->rows[change->count++] = (struct change_row){
 				delivery->message->id, delivery->destination,
-				delivery, ALTERED_GONE};
+				delivery, ALTERED_GONE, 0};
 	}
 	if (change->task->request.verb != CONTROL_DELETE)
 		return;
@@ -253,7 +371,7 @@ change_gather(struct change *change)
 		change->rows[change->count++] = (struct change_row){
 			damage->id,
 			slice_of(damage->destination, damage->destination_len),
-			NULL, ALTERED_GONE};
+			NULL, ALTERED_GONE, 0};
 	}
 }
 
@@ -288,5 +406,6 @@ control_alter_start(struct control_task *task)
 				   : clock_wall_ms();
 	control_read_fill(task, &change->read);
 	change->read.done = change_read;
+	list_init(&change->found);
 	store_read_page(task->parts->store, &change->read);
 }

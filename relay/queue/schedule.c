@@ -285,7 +285,7 @@ stop_report_run(struct post *post)
 static bool
 home_is_busy(struct schedule_loop *home)
 {
-	if (home->leases_count > 0)
+	if (home->leases_count > 0 || home->altering > 0)
 		return true;
 	LIST_EACH (item, &home->destinations) {
 		struct destination *destination =

@@ -7,6 +7,11 @@
  * it and what a read under way brings of it is recognised; has the store write
  * all of a loop's at once; and gives the leases up. A part is what belongs to
  * one loop; it goes out by a post and comes back by another.
+ *
+ * What is on its way to another destination has a lease already, which nobody
+ * takes. The store is told all the same: behind the move it finds nothing there
+ * (ALTERED_GONE), and whoever asked looks where it is now; where the move fails,
+ * it is altered where it stays.
  */
 struct part {
 	struct post post;
@@ -46,6 +51,27 @@ row_due_ms(const struct store_alter_row *row, const struct fault *fault)
 								: row->due_ms;
 }
 
+/* Without a lease of the row's own it may have gone meanwhile. */
+static struct destination *
+row_owner(struct schedule_loop *home, const struct schedule_alter_row *row)
+{
+	return row->lease != NULL ? row->owner
+				  : destination_find(home, row->destination);
+}
+
+/* The destination may be gone after its last one. */
+static void
+row_settle(struct destination *owner, const struct schedule_alter_row *row,
+	   uint64_t due_ms)
+{
+	if (row->lease != NULL) {
+		destination_settled(owner, row->lease, due_ms);
+	} else if (owner != NULL && due_ms > 0) {
+		destination_note_due(owner, due_ms);
+		destination_update(owner);
+	}
+}
+
 static void
 part_stored(struct store_alter *store, const struct fault *fault)
 {
@@ -54,23 +80,35 @@ part_stored(struct store_alter *store, const struct fault *fault)
 
 	for (size_t i = 0; i < store->count; i++) {
 		struct schedule_alter_row *row = part->of[i];
-		struct destination *owner = row->owner;
+		struct destination *owner = row_owner(part->home, row);
 
 		row->altered = fault != NULL ? ALTERED_FAILED
 					     : store->rows[i].altered;
-		if (alter->alteration == ALTER_RETRY &&
+		if (owner != NULL && alter->alteration == ALTER_RETRY &&
 		    (row->altered == ALTERED ||
 		     row->altered == ALTERED_ALREADY))
 			destination_wake(owner, alter->now_ms);
 		/* What was put before, and is handed over only now, is not as
 		 * it was. */
-		if (fault == NULL && store->version > owner->read_version)
+		if (owner != NULL && fault == NULL &&
+		    store->version > owner->read_version)
 			owner->read_version = store->version;
-		/* The destination may be gone after its last one. */
-		destination_settled(owner, row->lease,
-				    row_due_ms(&store->rows[i], fault));
+		row_settle(owner, row, row_due_ms(&store->rows[i], fault));
 	}
+	ASSERT(part->home->altering > 0);
+	part->home->altering--;
+	if (part->home->is_stopping)
+		home_check_stopped(part->home);
 	part_done(part);
+}
+
+static bool
+row_is_moving(struct destination *owner, const struct schedule_alter_row *row)
+{
+	const struct lease *lease = lease_find(owner, &row->id);
+
+	return lease != NULL && lease->state == LEASE_SETTLING &&
+	       lease->is_moving;
 }
 
 /* False: it is under way, and that is what a retry wants. */
@@ -84,10 +122,11 @@ row_seize(struct schedule_loop *home, struct schedule_alter_row *row,
 		owner = destination_new(home, row->destination);
 	row->owner = owner;
 	row->lease = lease_seize(owner, &row->id);
-	if (row->lease == NULL)
-		row->altered = alteration == ALTER_RETRY ? ALTERED_ALREADY
-							 : ALTERED_BUSY;
-	return row->lease != NULL;
+	if (row->lease != NULL || row_is_moving(owner, row))
+		return true;
+	row->altered =
+		alteration == ALTER_RETRY ? ALTERED_ALREADY : ALTERED_BUSY;
+	return false;
 }
 
 static void
@@ -122,6 +161,7 @@ part_run(struct post *post)
 	part->store.loop = part->home->loop;
 	part->store.done = part_stored;
 	part->store.private = part;
+	part->home->altering++;
 	store_alter(schedule->store, &part->store);
 }
 

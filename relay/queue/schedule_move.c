@@ -61,6 +61,7 @@ lease_move(struct destination *destination, struct lease *lease)
 
 	lease_leave_ready(destination, lease);
 	lease->state = LEASE_SETTLING;
+	lease->is_moving = true;
 	moving->destination = destination;
 	moving->lease = lease;
 	moving->move = (struct store_move){

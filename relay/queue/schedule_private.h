@@ -30,6 +30,7 @@ struct lease {
 	struct list ready; /* in its ready ones, while READY */
 	struct message_id id;
 	enum lease_state state;
+	bool is_moving;            /* while SETTLING: to another destination */
 	struct delivery *delivery; /* NULL once OVER, or where it is only being
 				      altered */
 };
@@ -47,6 +48,7 @@ struct schedule_loop {
 	size_t leases_coming;   /* at most so many, of the reads under way */
 	struct list reports_waiting; /* settlements, for a place */
 	size_t reports_count, reports_max; /* being made */
+	size_t altering;        /* alterations that the store has */
 	uint64_t read_version;  /* the highest of destinations that are gone */
 	struct post post;       /* the stop's */
 	bool is_stopping, has_stopped;

@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "relay/routing.h"
 #include "tests/unit/relay/queue/schedule_stand.h"
 
@@ -80,4 +82,147 @@ Test(schedule_routes, a_route_that_is_gone_keeps_nothing, .init = begin,
 	cr_expect(wait_delivered(200));
 	for (unsigned i = 0; i < attempts_count; i++)
 		cr_expect_str_eq(attempts[i].destination, "x.example");
+}
+
+/* --- an administrator meets what is being moved --- */
+
+static struct schedule_alter alter;
+static struct schedule_alter_row row;
+static enum alteration alteration;
+static bool meets_move, fails_move, is_altered;
+
+static void
+on_altered(struct schedule_alter *done)
+{
+	(void)done;
+	uv_mutex_lock(&mutex);
+	is_altered = true;
+	uv_cond_broadcast(&cond);
+	uv_mutex_unlock(&mutex);
+}
+
+static bool
+altered(void)
+{
+	return is_altered;
+}
+
+static void
+alter_start(struct message_id id, const char *destination)
+{
+	row = (struct schedule_alter_row){.id = id,
+					  .destination = SLICE(destination)};
+	alter = (struct schedule_alter){.alteration = alteration,
+					.now_ms = clock_wall_ms(),
+					.rows = &row,
+					.count = 1,
+					.loop = &main_loop,
+					.done = on_altered};
+	is_altered = false;
+	schedule_alter(schedule, &alter);
+}
+
+struct no_room {
+	struct post post;
+	struct store_move *move;
+};
+
+static void
+no_room_tell(struct post *post)
+{
+	struct no_room *no_room = CONTAINER(post, struct no_room, post);
+	struct store_move *move = no_room->move;
+	struct fault fault = {FAULT_LIMIT, 0, "no room"};
+
+	free(no_room);
+	move->done(move, &fault);
+}
+
+void __real_store_move(struct store *to, struct store_move *move);
+void __wrap_store_move(struct store *to, struct store_move *move);
+
+/* Asked while the move is on its way; it may fail, once. */
+void
+__wrap_store_move(struct store *to, struct store_move *move)
+{
+	struct no_room *no_room;
+
+	if (meets_move)
+		alter_start(move->delivery->message->id, "x.example");
+	meets_move = false;
+	if (!fails_move) {
+		__real_store_move(to, move);
+		return;
+	}
+	fails_move = false;
+	no_room = memory_new(sizeof(*no_room));
+	no_room->move = move;
+	loop_post(move->loop, &no_room->post, no_room_tell);
+}
+
+static const struct meet_row {
+	const char *name;
+	enum alteration alteration;
+	bool fails_move;
+	enum altered at_first, then; /* where it was, where it is now */
+	unsigned held, attempts;
+} meet_rows[] = {
+	{"hold", ALTER_HOLD, false, ALTERED_GONE, ALTERED, 1, 0},
+	{"delete", ALTER_DELETE, false, ALTERED_GONE, ALTERED, 0, 0},
+	{"hold, and it stays where it is", ALTER_HOLD, true, ALTERED,
+	 ALTERED_GONE, 1, 0},
+	{"delete, and it stays where it is", ALTER_DELETE, true, ALTERED,
+	 ALTERED_GONE, 0, 0},
+};
+
+static void
+meet_test(const struct meet_row *wanted)
+{
+	struct store_counters counters;
+	char destination[DESTINATION_MAX + 1];
+	struct slice name;
+	struct message_id id;
+
+	options = (struct options){0};
+	begin();
+	attempts_count = gone_count = 0;
+	has_stopped = false;
+	cr_assert(loop_start(&main_loop, NULL));
+	id = put("from@example.com", "com@x.example", false);
+	routes_set(by_sender, COUNT(by_sender));
+	name = routing_destination(&options, SLICE("x.example"),
+				   SLICE("from@example.com"), destination);
+	destination[name.len] = '\0';
+	alteration = wanted->alteration;
+	is_altered = false;
+	meets_move = true;
+	fails_move = wanted->fails_move;
+	is_holding = true;
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_for(altered), "%s", wanted->name);
+	cr_expect_eq(row.altered, wanted->at_first, "%s: %d", wanted->name,
+		     (int)row.altered);
+	if (wanted->at_first == ALTERED_GONE) {
+		alter_start(id, destination);
+		cr_expect(wait_for(altered), "%s", wanted->name);
+		cr_expect(row.altered == wanted->then ||
+				  row.altered == ALTERED_BUSY,
+			  "%s: %d", wanted->name, (int)row.altered);
+	}
+	if (row.altered != ALTERED_BUSY) {
+		store_count(store, &counters);
+		cr_expect_eq(counters.held, wanted->held, "%s", wanted->name);
+		cr_expect_eq(counters.due, 0, "%s", wanted->name);
+	} else {
+		settle(held_at, held);
+	}
+	stop_all();
+}
+
+Test(schedule_routes, what_is_being_moved_is_altered_where_it_is)
+{
+	for (size_t i = 0; i < COUNT(meet_rows); i++)
+		meet_test(&meet_rows[i]);
 }
