@@ -145,8 +145,9 @@
 #define CROWD_TELL_MS (1 * MINUTE)      /* and why connections are */
 #define STORE_SPACE_CHECK_MS 200  /* how long a look at the disk is good for */
 #define STORE_READERS_CHECK_MS (1 * MINUTE) /* for ones that have died */
-/* So many starts fail where the file cannot be read; the next one salvages what
- * can be. */
+/* For so long, and at so many starts, a file that cannot be read is asked for
+ * again; the next start salvages what can be. */
+#define STORE_UNREADABLE_MS (10 * MINUTE)
 #define STORE_UNREADABLE_STARTS 3
 /* Of the two checks at start. */
 #define STORE_VERIFY_MS (SECOND / 2)

@@ -311,10 +311,6 @@ pages_open(const char *path, struct pages **pages_out, struct fault *fault)
 	if (pages->file < 0)
 		return fault_errno(fault, "%s", path);
 	is_described = metas_choose(pages, &meta);
-	/* Another time it may be there; without any of it nothing is known. */
-	if (!is_described && pages->is_unreadable)
-		return fault_set(fault, FAULT_SYSTEM, "%s: %s", path,
-				 pages->damage);
 	if (!is_described)
 		meta_make_up(pages, &meta);
 	if (!pages_measure(pages, &meta, path, fault))

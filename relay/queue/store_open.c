@@ -201,12 +201,22 @@ store_find_engine(struct store *store, const char *path, bool gives_up,
 /* What a disk cannot read now it may read after a while, or once somebody has
  * looked after it; but without end nothing else would be delivered. */
 static bool
+unreadable_is_over(const struct unreadable *found)
+{
+	uint64_t now_ms = clock_wall_ms();
+
+	return found->starts >= STORE_UNREADABLE_STARTS &&
+	       now_ms >= found->since_ms &&
+	       now_ms - found->since_ms >= STORE_UNREADABLE_MS;
+}
+
+static bool
 store_open_engine(struct store *store, const char *path,
 		  struct list *findings, struct fault *fault)
 {
-	unsigned starts = suspect_unreadable(store->directory);
+	struct unreadable found = suspect_unreadable(store->directory);
 
-	if (store_find_engine(store, path, starts >= STORE_UNREADABLE_STARTS,
+	if (store_find_engine(store, path, unreadable_is_over(&found),
 			      findings, fault)) {
 		suspect_forget_unreadable(store->directory);
 		return true;
@@ -215,9 +225,10 @@ store_open_engine(struct store *store, const char *path,
 		return false;
 	suspect_note_unreadable(store->directory);
 	return fault_within(fault,
-			    "a disk that fails (start %u of %u, after which "
-			    "what cannot be read is given up)",
-			    starts + 1, STORE_UNREADABLE_STARTS);
+			    "a disk that fails (start %u; after %u minutes of "
+			    "it what cannot be read is given up)",
+			    found.starts + 1,
+			    (unsigned)(STORE_UNREADABLE_MS / MINUTE));
 }
 
 static bool

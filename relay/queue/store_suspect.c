@@ -1,13 +1,16 @@
 #include "relay/queue/store_suspect.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define MARK "queue.suspect"
-#define UNREADABLE "queue.unreadable" /* a byte for each start */
+#define UNREADABLE "queue.unreadable" /* since when, and how many starts */
 #define REASON_MAX 512
 
 /* A handler has no other way to know. */
@@ -105,14 +108,19 @@ suspect_clear(int directory)
 	(void)unlinkat(directory, MARK, 0);
 }
 
-unsigned
+struct unreadable
 suspect_unreadable(int directory)
 {
-	struct stat status;
+	CLEAN(clean_descriptor)
+	int file = openat(directory, UNREADABLE, O_RDONLY | O_CLOEXEC);
+	char text[REASON_MAX] = "";
+	struct unreadable found = {0};
 
-	return fstatat(directory, UNREADABLE, &status, 0) == 0
-		       ? (unsigned)status.st_size
-		       : 0;
+	if (file < 0 || read(file, text, sizeof(text) - 1) <= 0 ||
+	    sscanf(text, "%" SCNu64 " %u", &found.since_ms, &found.starts) !=
+		    2)
+		return (struct unreadable){0};
+	return found;
 }
 
 /* Where it cannot be written, the disk is such that no start will do. */
@@ -120,11 +128,19 @@ void
 suspect_note_unreadable(int directory)
 {
 	CLEAN(clean_descriptor)
-	int file = openat(directory, UNREADABLE,
-			  O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int file = openat(directory, UNREADABLE ".new",
+			  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	struct unreadable found = suspect_unreadable(directory);
+	uint64_t now_ms = clock_wall_ms();
 
-	if (file >= 0 && write(file, "", 1) == 1)
-		(void)fsync(file);
+	if (found.starts == 0 || found.since_ms > now_ms)
+		found = (struct unreadable){.since_ms = now_ms};
+	if (file >= 0 &&
+	    dprintf(file, "%" PRIu64 " %u\n", found.since_ms,
+		    found.starts + 1) > 0 &&
+	    fsync(file) == 0)
+		(void)renameat(directory, UNREADABLE ".new", directory,
+			       UNREADABLE);
 }
 
 void

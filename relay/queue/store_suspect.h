@@ -6,7 +6,7 @@
  * start salvages. A crash inside of the engine counts as damage too.
  *
  * Who cannot read the file is not told so by that: another start may. It is
- * given up only after some of them, which are counted there too.
+ * given up only after some time and some of them; both are noted there too.
  *
  * Thread      Any. One directory per process.
  */
@@ -38,9 +38,13 @@ void suspect_mark(const char *reason);
 bool suspect_read(int directory, struct text *reason);
 void suspect_clear(int directory);
 
-/* How many starts in a row have failed because the file could not be read. */
-unsigned suspect_unreadable(int directory);
-/* One more. */
+/* Starts in a row that have failed because the file could not be read. */
+struct unreadable {
+	unsigned starts;
+	uint64_t since_ms; /* wall; of the first, where there is one */
+};
+struct unreadable suspect_unreadable(int directory);
+/* One more. A clock that stands before the first one now begins anew. */
 void suspect_note_unreadable(int directory);
 void suspect_forget_unreadable(int directory);
 

@@ -283,6 +283,6 @@ store_verify_bytes(const char *path, struct fault *fault)
 	CLEAN(pages_close_clean) struct pages *pages = NULL;
 
 	return pages_open(path, &pages, fault) &&
-	       (pages_read_all(pages) ||
+	       ((pages_read_all(pages) && !pages_is_unreadable(pages)) ||
 		engine_unreadable(fault, path, pages_damage(pages)));
 }

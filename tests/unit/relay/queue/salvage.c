@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
 
@@ -25,10 +26,12 @@ static char path[64];
 static struct loop loop;
 static struct store *store;
 static uv_timer_t keep;
+static struct message_id last; /* of the messages */
 
 /* --- a disk that fails --- */
 
-static ino_t unreadable; /* behind its first two pages */
+static ino_t unreadable;
+static off_t unreadable_from, unreadable_to; /* in it */
 static unsigned failing_reads, failing_links;
 static int links_errno;
 
@@ -37,7 +40,8 @@ read_one(int descriptor, void *out, size_t len, off_t offset)
 {
 	struct stat status;
 
-	if (failing_reads > 0 && offset >= 2 * 4096 &&
+	if (failing_reads > 0 && offset >= unreadable_from &&
+	    offset < unreadable_to &&
 	    fstat(descriptor, &status) == 0 && status.st_ino == unreadable) {
 		failing_reads--;
 		errno = EIO;
@@ -69,6 +73,17 @@ usleep(useconds_t microseconds)
 {
 	(void)microseconds;
 	return 0;
+}
+
+static uint64_t later_ms;
+
+uint64_t __real_clock_wall_ms(void);
+uint64_t __wrap_clock_wall_ms(void);
+
+uint64_t
+__wrap_clock_wall_ms(void)
+{
+	return __real_clock_wall_ms() + later_ms;
 }
 
 int
@@ -185,6 +200,7 @@ begin(void)
 				     "a@x.example b@y.example", BODY);
 
 		cr_assert(put_wait(store, &loop, message, NULL, &fault));
+		last = message->id;
 	}
 	before = counts();
 	cr_assert_eq(before.messages, MESSAGES);
@@ -236,21 +252,41 @@ Test(salvage, knows_how_much_there_is)
 	end();
 }
 
+#define FIRST_TREES (2 * 4096)
+#define ALL_OF_IT ((off_t)1 << 40)
+
 static const struct read_row {
 	const char *name, *mark; /* "": none */
+	off_t from, to;          /* what cannot be read */
 	unsigned failing, refused; /* reads; starts */
+	unsigned minutes;        /* from start to start */
 	unsigned salvages, messages;
 } read_rows[] = {
-	{"it passes in a moment", "a test", 5, 0, 1, MESSAGES},
-	{"at a start without a mark", "", 5, 0, 0, MESSAGES},
-	{"it passes by the next start", "a test", 60, 1, 1, MESSAGES},
-	{"the same without a mark", "", 24, 1, 0, MESSAGES},
-	{"it does not pass", "a test", UINT32_MAX, 3, 1, 0},
-	{"the same without a mark", "", UINT32_MAX, 3, 1, 0},
-	{"it was all of the damage", "the engine crashed (SIGBUS)", 0, 0, 0,
+	{"it passes in a moment", "a test", FIRST_TREES, ALL_OF_IT, 5, 0, 0, 1,
 	 MESSAGES},
-	{"it is, and passes", "the engine crashed (SIGBUS)", 24, 1, 0,
+	{"at a start without a mark", "", FIRST_TREES, ALL_OF_IT, 5, 0, 0, 0,
 	 MESSAGES},
+	{"it passes by the next start", "a test", FIRST_TREES, ALL_OF_IT, 60, 1,
+	 0, 1, MESSAGES},
+	{"the same without a mark", "", FIRST_TREES, ALL_OF_IT, 24, 1, 0, 0,
+	 MESSAGES},
+	{"after many starts in a short time", "", FIRST_TREES, ALL_OF_IT, 190, 9,
+	 1, 0, MESSAGES},
+	{"it does not pass", "a test", FIRST_TREES, ALL_OF_IT, UINT32_MAX, 5, 2,
+	 1, 0},
+	{"the same without a mark", "", FIRST_TREES, ALL_OF_IT, UINT32_MAX, 5, 2,
+	 1, 0},
+	{"few starts in a long time", "", FIRST_TREES, ALL_OF_IT, UINT32_MAX, 3,
+	 60, 1, 0},
+	{"neither description can be read", "", 0, FIRST_TREES, UINT32_MAX, 5, 2,
+	 1, MESSAGES},
+	{"the same with a mark", "a test", 0, FIRST_TREES, UINT32_MAX, 5, 2, 1,
+	 MESSAGES},
+	{"and then they can", "", 0, FIRST_TREES, 60, 2, 1, 0, MESSAGES},
+	{"it was all of the damage", "the engine crashed (SIGBUS)", FIRST_TREES,
+	 ALL_OF_IT, 0, 0, 0, 0, MESSAGES},
+	{"it is, and passes", "the engine crashed (SIGBUS)", FIRST_TREES,
+	 ALL_OF_IT, 24, 1, 0, 0, MESSAGES},
 };
 
 static void
@@ -262,6 +298,8 @@ read_test(const struct read_row *row)
 	begin();
 	if (row->mark[0] != '\0')
 		mark(row->mark);
+	unreadable_from = row->from;
+	unreadable_to = row->to;
 	failing_reads = row->failing;
 	while (!open_again(&fault)) {
 		cr_expect_eq(fault.kind, FAULT_SYSTEM, "%s: %s", row->name,
@@ -271,6 +309,7 @@ read_test(const struct read_row *row)
 		cr_expect_eq(asides(), 0, "%s", row->name);
 		cr_assert_leq(++refused, row->refused, "%s: %s", row->name,
 			      fault.text);
+		later_ms += row->minutes * MINUTE;
 	}
 	cr_expect_eq(refused, row->refused, "%s", row->name);
 	cr_expect_eq(counts().messages, row->messages, "%s", row->name);
@@ -281,6 +320,7 @@ read_test(const struct read_row *row)
 	cr_expect_not(is_there("queue.unreadable"), "%s", row->name);
 	store_close(store);
 	failing_reads = 0;
+	later_ms = 0;
 	end();
 }
 
@@ -323,29 +363,61 @@ Test(salvage, one_that_fails_leaves_nothing_behind)
 	end();
 }
 
-/* Killed while it set bodies aside. */
-Test(salvage, one_that_was_interrupted_is_undone)
+/* As one that was killed has left it, while it set bodies aside. */
+static void
+leave_half(const char *body)
 {
-	struct fault fault;
 	char name[160], other[160];
 
-	begin();
 	file_name(name, "queue.damaged-before");
 	cr_assert_eq(mkdir(name, 0700), 0);
-	file_write("queue.damaged-before/" ORPHAN, "a body");
+	file_write(body, "a body");
 	file_name(name, "queue/data.mdb");
 	file_name(other, "queue.damaged-before/data.mdb");
 	cr_assert_eq(link(name, other), 0);
+	file_name(name, "queue.salvage");
+	cr_assert_eq(mkdir(name, 0700), 0);
+	file_write("queue.salvage/data.mdb", "a part of it");
 	/* Whose file somebody has taken. */
 	file_name(name, "queue.damaged-kept");
 	cr_assert_eq(mkdir(name, 0700), 0);
 	file_write("queue.damaged-kept/" ORPHAN, "a body");
+}
+
+Test(salvage, one_that_was_interrupted_is_undone)
+{
+	struct fault fault;
+
+	begin();
+	leave_half("queue.damaged-before/" ORPHAN);
 	mark("a test");
 	cr_assert(open_again(&fault), "%s", fault.text);
 	cr_expect_not(is_there("queue.damaged-before"));
 	cr_expect(is_there("queue.damaged-kept/" ORPHAN));
 	cr_expect_eq(asides(), 2);
 	cr_expect_not(is_there("spool/" ORPHAN));
+	cr_expect_eq(counts().messages, MESSAGES);
+	store_close(store);
+	end();
+}
+
+/* Also where the next start finds nothing to salvage any more. */
+Test(salvage, one_that_was_interrupted_is_undone_without_another)
+{
+	char id[MESSAGE_ID_TEXT + 1], body[64], kept[64];
+	struct fault fault;
+
+	begin();
+	message_id_write(&last, id);
+	snprintf(kept, sizeof(kept), "queue.damaged-before/%s", id);
+	snprintf(body, sizeof(body), "spool/%s", id);
+	leave_half(kept);
+	cr_assert(open_again(&fault), "%s", fault.text);
+	cr_expect_not(is_there("queue.damaged-before"));
+	cr_expect_not(is_there("queue.salvage"));
+	cr_expect(is_there(body));
+	cr_expect(is_there("queue.damaged-kept/" ORPHAN));
+	cr_expect_eq(asides(), 1);
 	cr_expect_eq(counts().messages, MESSAGES);
 	store_close(store);
 	end();
