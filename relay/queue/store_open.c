@@ -216,6 +216,7 @@ store_open_engine(struct store *store, const char *path,
 {
 	struct unreadable found = suspect_unreadable(store->directory);
 
+	store_salvage_undo(path);
 	if (store_find_engine(store, path, unreadable_is_over(&found),
 			      findings, fault)) {
 		suspect_forget_unreadable(store->directory);

@@ -410,6 +410,13 @@ salvage_done(struct salvage *salvage)
 	free(salvage->gaps);
 }
 
+void
+store_salvage_undo(const char *path)
+{
+	new_remove(path);
+	asides_undo(path);
+}
+
 bool
 store_salvage(const char *path, const char *reason, bool gives_up,
 	      struct fault *fault)
@@ -417,15 +424,14 @@ store_salvage(const char *path, const char *reason, bool gives_up,
 	CLEAN(salvage_done)
 	struct salvage salvage = {.path = path, .gives_up = gives_up};
 
-	asides_undo(path);
+	store_salvage_undo(path);
 	if (!new_open(&salvage, fault) || !salvage_take(&salvage, fault) ||
 	    !new_sync(&salvage, fault) || !aside_make(&salvage, fault) ||
 	    !spool_set_aside(&salvage, fault) ||
 	    !files_change(&salvage, fault)) {
 		/* While there is no room, if that is why. */
 		(void)salvage_fault(path, fault);
-		new_remove(path);
-		asides_undo(path);
+		store_salvage_undo(path);
 		return false;
 	}
 	new_remove(path);

@@ -14,7 +14,7 @@
  *
  * May be interrupted at any moment: until the new store is whole and durable,
  * the old one stays in its place, and then is replaced in one step. One that
- * fails leaves nothing behind; what an interrupted one has, the next one undoes.
+ * fails leaves nothing behind; what an interrupted one has, the next start undoes.
  */
 #ifndef RELAY_QUEUE_STORE_SALVAGE_H
 #define RELAY_QUEUE_STORE_SALVAGE_H
@@ -26,5 +26,10 @@
  * for some seconds, is a fault (engine_is_unreadable()), or given up. */
 bool store_salvage(const char *path, const char *reason, bool gives_up,
 		   struct fault *fault) MUST_USE;
+
+/* What one that was interrupted has left, back to where it was; where there is
+ * nothing of the kind, nothing. Nobody may have the store open, and no body be
+ * swept. */
+void store_salvage_undo(const char *path);
 
 #endif
