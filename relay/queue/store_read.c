@@ -359,6 +359,21 @@ is_damage(const struct fault *fault)
 	return fault->kind == FAULT_INPUT || fault->kind == FAULT_ABSENT;
 }
 
+/* Whoever asked may not have waited for this: a host has said what it has to say
+ * before it had the body, and that has been settled. */
+static bool
+message_is_gone(struct store_operation *operation, const struct message *message)
+{
+	bool is_stored;
+
+	read_begin();
+	if (!engine_has_message(operation->store->engine, &message->id,
+				&is_stored, NULL))
+		is_stored = true;
+	read_end(operation);
+	return !is_stored;
+}
+
 /* A message is given up for what is found here: so it is looked at twice, the
  * second time as it is on the disk, where the system lets go of its copy. */
 static void
@@ -376,7 +391,11 @@ read_body_run(struct job *job)
 		if (read->message->body.is_file)
 			spool_forget(store->room, read->message);
 		*fault = (struct fault){0};
-		if (!read_body(store, read, fault) && is_damage(fault))
+		if (read_body(store, read, fault) || !is_damage(fault))
+			return;
+		if (message_is_gone(operation, read->message))
+			fault_set(fault, FAULT_ABSENT, "the message is gone");
+		else
 			read_body_damaged(store, read->message, fault);
 	}
 }

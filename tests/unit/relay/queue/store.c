@@ -559,3 +559,37 @@ Test(store, settlements_ride_along, .init = start, .fini = end)
 		deliveries_free_all(&deliveries[i]);
 	uv_sem_destroy(&group_done);
 }
+
+/* Of one that has been settled while somebody who needs it no more was still
+ * reading it. */
+Test(store, what_is_gone_is_not_damaged, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("from@example.org", "a@x.example", 5000);
+	CLEAN(message_unref_clean) struct message *stored = NULL;
+	struct store_counters counters;
+	struct list deliveries;
+	struct delivery *delivery;
+
+	list_init(&deliveries);
+	cr_assert(put_wait(store, &loop, message, NULL, NULL));
+	cr_assert(due_wait(store, &loop, "x.example", UINT64_MAX, 10,
+			   &deliveries, NULL, NULL));
+	delivery = first(&deliveries);
+	stored = message_ref(delivery->message);
+	expect_body(stored, 5000, "while it is there");
+	delivery->recipients[0].outcome = OUTCOME_DELIVERED;
+	cr_assert(settle_wait(store, &loop, delivery, 0, NULL, NULL));
+	deliveries_free_all(&deliveries);
+	for (unsigned is_file = 0; is_file < 2; is_file++) {
+		CLEAN(text_done) struct text body = {0};
+		struct fault fault = {0};
+
+		stored->body.is_file = is_file == 1;
+		cr_expect_not(body_wait(store, &loop, stored, &body, &fault));
+		cr_expect_eq(fault.kind, FAULT_ABSENT, "%s", fault.text);
+	}
+	store_count(store, &counters);
+	cr_expect_eq(counters.damaged, 0);
+	cr_expect_eq(fake_log_count("damaged ", NULL), 0);
+}
