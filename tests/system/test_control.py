@@ -166,6 +166,21 @@ def test_check_config_warns_of_modes(setup, own_keys, directory, certificate):
     assert signet.run("check-config", config=path, check=0).stderr == b""
 
 
+def test_check_config_takes_a_machine_without_a_domain(directory):
+    """Its name is not in the configuration, which is right."""
+    path = os.path.join(directory, "signet.conf")
+    for hostname, code in (("", 0), ('hostname = "a..b"', 78)):
+        with open(path, "w") as file:
+            file.write('state_dir = "%s"\n%s\n' % (directory, hostname))
+        done = subprocess.run(
+            ["unshare", "-u", "sh", "-c",
+             'hostname dotless; exec "$@"', "sh", signet.binary(),
+             "check-config", "-c", path], capture_output=True)
+        assert done.returncode == code, done.stderr
+        assert done.stdout == b""
+        assert (done.stderr == b"") == (code == 0), done.stderr
+
+
 def test_check_config_warns_of_what_nobody_means(setup, directory):
     configured = setup()
     users = os.path.join(directory, "users")
