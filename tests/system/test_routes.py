@@ -2,6 +2,8 @@
 queue when they change."""
 
 import json
+import re
+import subprocess
 
 import pytest
 
@@ -137,6 +139,32 @@ def fill(world, count):
     assert len(rows) == 3 * count
     assert {one["domain"] for row in rows
             for one in row["recipients"]} == {"example.net"}
+
+
+def test_what_moves_is_held_all_the_same(world, hops):
+    """While a reload and a retry give it another route, it is never unknown:
+    held, or left alone because it is being tried."""
+    ways = ['route "*" { from = {%s}  %s }' % (names, hops.via("a")) for names
+            in ('"example.com"', '"example.com", "a.example.com"')]
+    world.setup.delivery = 'retry = {"1h"}'
+    world.setup.extra = ways[0]
+    world.start()
+    for number in range(30):
+        send(world, "u%d@example.com" % number,
+             "bob@d%d.example.net" % (number % 7))
+    for turn in range(4):
+        world.setup.extra = ways[(turn + 1) % 2]
+        reload(world)
+        retry = subprocess.Popen(
+            [signet.binary(), "queue", "retry", "--all", "-c",
+             world.setup.path], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        held = signet.run("queue", "hold", "--all", config=world.setup.path)
+        retry.wait()
+        said = (held.stdout + held.stderr).decode()
+        assert sum(map(int, re.findall(r"(\d+) message", said))) == 30, said
+        signet.run("queue", "release", "--all", config=world.setup.path)
+        assert len(listed(world)) == 30
 
 
 @pytest.mark.parametrize("how", ("reload", "restart", "kill"))
