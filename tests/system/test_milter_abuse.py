@@ -252,6 +252,6 @@ def test_idle_mtas_cost_no_signatures(shared):
     with shared.client() as client:
         for number in range(20):
             assert shared.passes(client.message(PLAIN, begin=number == 0))
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     for client in clients:
         client.close()

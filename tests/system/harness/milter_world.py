@@ -29,7 +29,7 @@ class World:
         self.setup.socket = socket
         self.setup.write()
 
-    def client(self, timeout=30):
+    def client(self, timeout=60):
         return Milter(self.setup.socket, timeout)
 
     def message(self, data=PLAIN, **options):

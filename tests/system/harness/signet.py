@@ -1,18 +1,22 @@
 """The program under test: its configuration, its commands, its relay."""
 
+import array
+import fcntl
 import json
 import os
 import pwd
 import re
+import select
 import shutil
 import signal
 import subprocess
+import termios
 import threading
 import time
 
 from .ports import free_port
-from .process import (TimedOut, children_of, end_with_parent, is_alive,
-                      wait_for)
+from .process import (HANG_S, TimedOut, children_of, end_with_parent, is_alive,
+                      is_running, started_at, wait_for)
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 
@@ -189,7 +193,8 @@ class Relay:
         self._env.update(env or {})
         self._prefix = list(prefix)
         self._reader = None
-        self._family = set()
+        self._reading = threading.Lock()  # from a read until it is in events
+        self._family = {}  # pid: since when
         setup.write()
         if start:
             self.start()
@@ -218,25 +223,60 @@ class Relay:
         return self
 
     def _read(self, pipe):
-        for raw in pipe:
-            line = raw.decode(errors="replace").rstrip("\n")
-            try:
-                event = json.loads(line)
-                check = event["event"]  # an object with an event
-                assert isinstance(check, str)
-            except (ValueError, KeyError, TypeError, AssertionError):
-                self.strays.append(line)
-            else:
-                self.events.append(event)
-        pipe.close()
+        rest = b""
+        more = None
+        while more != b"":
+            select.select([pipe], [], [])
+            with self._reading:
+                more = os.read(pipe.fileno(), 65536)
+                *lines, rest = (rest + more).split(b"\n")
+                for line in lines:
+                    self._take(line.decode(errors="replace"))
+        if rest:
+            self._take(rest.decode(errors="replace"))
+        with self._reading:
+            pipe.close()
+
+    def _take(self, line):
+        try:
+            event = json.loads(line)
+            check = event["event"]  # an object with an event
+            assert isinstance(check, str)
+        except (ValueError, KeyError, TypeError, AssertionError):
+            self.strays.append(line)
+        else:
+            self.events.append(event)
 
     # -- what it said ------------------------------------------------------
 
     def named(self, name, **fields):
         """All such events that have been logged by now: lines that follow
         closely on others are written a few ms later, together."""
-        time.sleep(0.05)
+        self._hear_out()
         return self._named(name, **fields)
+
+    def _hear_out(self):
+        """Twice no log thread runs, and between that none has slept on what
+        it gathers; then all that they have written is read."""
+        quiet = 0
+        deadline = time.monotonic() + HANG_S
+        while quiet < 2 and time.monotonic() < deadline:
+            time.sleep(0.025)
+            if any(is_running(pid, "log") for pid in self._family):
+                quiet = 0
+            else:
+                quiet += 1
+        while self._unread() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _unread(self):
+        pipe = self.process.stderr if self.process else None
+        with self._reading:
+            if pipe is None or pipe.closed:
+                return 0
+            count = array.array("i", [0])
+            fcntl.ioctl(pipe, termios.FIONREAD, count)
+            return count[0]
 
     def _named(self, name, **fields):
         return [event for event in list(self.events)
@@ -245,6 +285,7 @@ class Relay:
 
     def wait(self, name, count=1, seconds=20, **fields):
         """The count-th such event; the process may not end meanwhile."""
+        seconds = max(seconds, HANG_S)
         deadline = time.monotonic() + seconds
         while True:
             found = self._named(name, **fields)
@@ -280,7 +321,8 @@ class Relay:
             return (relays[0], others[0]) if relays and others else None
 
         relay, signer = wait_for(both, 10, "a relay and a signer process")
-        self._family |= {supervisor, relay, signer}
+        self._family |= {pid: started_at(pid)
+                         for pid in (supervisor, relay, signer)}
         return {"supervisor": supervisor, "relay": relay, "signer": signer}
 
     def _supervisor(self):
@@ -332,7 +374,8 @@ class Relay:
         self._reader.join(5)
 
     def _gone(self):
-        wait_for(lambda: not any(is_alive(pid) for pid in self._family), 10,
+        wait_for(lambda: not any(is_alive(pid, since) for pid, since
+                                 in list(self._family.items())), 10,
                  "the children to follow their supervisor: %s" % self._family)
         self._family.clear()
 

@@ -12,7 +12,7 @@ class Closed(Exception):
 
 
 class Client:
-    def __init__(self, port, address="127.0.0.1", source=None, timeout=15,
+    def __init__(self, port, address="127.0.0.1", source=None, timeout=60,
                  greet=True, path=None):
         """path: of a Unix socket instead."""
         if path:
