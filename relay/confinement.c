@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -44,8 +45,8 @@ static const int allowed_calls[] = {
 	SCMP_SYS(preadv2), SCMP_SYS(write), SCMP_SYS(writev),
 	SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(pwritev2),
 	SCMP_SYS(lseek), SCMP_SYS(_llseek), SCMP_SYS(close),
-	SCMP_SYS(close_range), SCMP_SYS(fcntl), SCMP_SYS(fcntl64),
-	SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3), SCMP_SYS(flock),
+	SCMP_SYS(close_range), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3),
+	SCMP_SYS(flock),
 	/* files: the store, the spool, certificates, resolv.conf */
 	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(fstat),
 	SCMP_SYS(fstat64),
@@ -61,7 +62,6 @@ static const int allowed_calls[] = {
 	SCMP_SYS(copy_file_range), SCMP_SYS(mkdir), SCMP_SYS(mkdirat),
 	SCMP_SYS(rmdir), SCMP_SYS(unlink), SCMP_SYS(unlinkat),
 	SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2),
-	SCMP_SYS(chmod), SCMP_SYS(fchmod), SCMP_SYS(fchmodat),
 	SCMP_SYS(umask),
 	/* memory; that of code has conditions below */
 	SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk),
@@ -145,6 +145,38 @@ static const int sanitizer_calls[] = {
 /* glibc names what it maps; <sys/prctl.h> of Debian 12 does not know. */
 #define NAME_MEMORY 0x53564d41
 
+/* What a command of fcntl() may be. Others have the kernel send signals, also
+ * SIGKILL, to whatever process of our user (F_SETOWN, F_SETSIG). */
+#define FCNTL(command)                                                         \
+	{SCMP_SYS(fcntl), ALLOW, IS(1, command)},                              \
+	{                                                                      \
+		SCMP_SYS(fcntl64), ALLOW, IS(1, command)                       \
+	}
+
+static const struct sandbox_condition first_conditions[] = {
+	{SCMP_SYS(socket), ALLOW, IS(0, AF_INET)},
+	{SCMP_SYS(socket), ALLOW, IS(0, AF_INET6)},
+	{SCMP_SYS(socket), ALLOW, IS(0, AF_UNIX)},
+	{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_NAME)},
+	{SCMP_SYS(prctl), ALLOW, IS(0, NAME_MEMORY)},
+	/* of the child that checks the store */
+	{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_PDEATHSIG)},
+	{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_DUMPABLE)},
+	/* by the second step */
+	{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_SECCOMP)},
+	{SCMP_SYS(ioctl), ALLOW, IS(1, FIONBIO)},
+	{SCMP_SYS(ioctl), ALLOW, IS(1, FIONREAD)},
+	{SCMP_SYS(ioctl), ALLOW, IS(1, FIOCLEX)},
+	/* isatty(), of stdio */
+	{SCMP_SYS(ioctl), ALLOW, IS(1, TCGETS)},
+	/* Limits are read and not set. */
+	{SCMP_SYS(prlimit64), ALLOW, IS(2, 0)},
+	FCNTL(F_DUPFD), FCNTL(F_DUPFD_CLOEXEC), FCNTL(F_GETFD),
+	FCNTL(F_SETFD), FCNTL(F_GETFL), FCNTL(F_SETFL),
+	/* of the store */
+	FCNTL(F_GETLK), FCNTL(F_SETLK), FCNTL(F_SETLKW), FCNTL(F_OFD_SETLK),
+};
+
 static bool
 first_filter(struct fault *fault)
 {
@@ -156,26 +188,7 @@ first_filter(struct fault *fault)
 		/* All that is not allowed kills there. */
 		{deadly_calls, SANITIZED ? 0 : COUNT(deadly_calls), KILL},
 	};
-	const struct sandbox_condition conditions[] = {
-		{SCMP_SYS(socket), ALLOW, IS(0, AF_INET)},
-		{SCMP_SYS(socket), ALLOW, IS(0, AF_INET6)},
-		{SCMP_SYS(socket), ALLOW, IS(0, AF_UNIX)},
-		{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_NAME)},
-		{SCMP_SYS(prctl), ALLOW, IS(0, NAME_MEMORY)},
-		/* of the child that checks the store */
-		{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_PDEATHSIG)},
-		{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_DUMPABLE)},
-		/* by the second step */
-		{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_SECCOMP)},
-		{SCMP_SYS(ioctl), ALLOW, IS(1, FIONBIO)},
-		{SCMP_SYS(ioctl), ALLOW, IS(1, FIONREAD)},
-		{SCMP_SYS(ioctl), ALLOW, IS(1, FIOCLEX)},
-		/* isatty(), of stdio */
-		{SCMP_SYS(ioctl), ALLOW, IS(1, TCGETS)},
-		/* Limits are read and not set. */
-		{SCMP_SYS(prlimit64), ALLOW, IS(2, 0)},
-			{SCMP_SYS(tgkill), ALLOW, IS(0, (scmp_datum_t)getpid())},
-	};
+	struct sandbox_condition conditions[COUNT(first_conditions) + 1];
 	const struct sandbox_filter filter = {
 		.lists = lists,
 		.lists_count = COUNT(lists),
@@ -185,6 +198,9 @@ first_filter(struct fault *fault)
 		.logs = true,
 	};
 
+	memcpy(conditions, first_conditions, sizeof(first_conditions));
+	conditions[COUNT(first_conditions)] = (struct sandbox_condition){
+		SCMP_SYS(tgkill), ALLOW, IS(0, (scmp_datum_t)getpid())};
 	return sandbox_filter(&filter, fault);
 }
 
@@ -206,14 +222,14 @@ confinement_begin(const char *directory, struct fault *fault)
 static const int process_calls[] = {SCMP_SYS(fork), SCMP_SYS(vfork)};
 /* Without clone3(), whose flags cannot be seen, glibc calls clone(). */
 static const int refused_calls[] = {SCMP_SYS(clone3), SCMP_SYS(wait4),
-				    SCMP_SYS(kill)};
+				    SCMP_SYS(kill), SCMP_SYS(link),
+				    SCMP_SYS(linkat)};
 
 /* A milter keeps no files. */
 static const int file_calls[] = {
 	SCMP_SYS(mkdir), SCMP_SYS(mkdirat), SCMP_SYS(rmdir), SCMP_SYS(unlink),
 	SCMP_SYS(unlinkat), SCMP_SYS(rename), SCMP_SYS(renameat),
-	SCMP_SYS(renameat2), SCMP_SYS(chmod), SCMP_SYS(fchmod),
-	SCMP_SYS(fchmodat), SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64),
+	SCMP_SYS(renameat2), SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64),
 	SCMP_SYS(fallocate), SCMP_SYS(listen),
 	SCMP_SYS(openat2), /* the flags cannot be seen */
 };

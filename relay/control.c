@@ -298,8 +298,8 @@ control_closed(uv_handle_t *handle)
 	control_let_go(control);
 }
 
-/* The name comes with its last mode: the process's umask is 077, and what it
- * leaves (0700) opens it to nobody else. */
+/* The process's umask is 077: what that leaves of its mode (0700) opens it to
+ * nobody else. */
 static int
 control_listen(struct control *control)
 {
@@ -308,8 +308,6 @@ control_listen(struct control *control)
 	if (unlink(CONTROL_SOCKET) != 0 && errno != ENOENT)
 		return -errno;
 	status = uv_pipe_bind(&control->listener, CONTROL_SOCKET);
-	if (status == 0 && chmod(CONTROL_SOCKET, 0600) != 0)
-		status = -errno;
 	/* Whoever does not block fails where the backlog is full. */
 	if (status == 0)
 		status = uv_listen((uv_stream_t *)&control->listener,
