@@ -14,6 +14,11 @@ union rights {
 	char bytes[CMSG_SPACE(CONTROL_KEYS_MAX * sizeof(int))];
 };
 
+/* So that the kernel, which fills what alignment leaves, cannot give more. */
+static_assert(CMSG_SPACE(CONTROL_KEYS_MAX * sizeof(int)) ==
+		      CMSG_LEN(CONTROL_KEYS_MAX * sizeof(int)),
+	      "room for CONTROL_KEYS_MAX descriptors and no more");
+
 static bool
 control_wait(int control, short events, uint64_t deadline_ms,
 	     struct fault *fault)

@@ -14,6 +14,11 @@
 #define HANDOVER_MAGIC 0x73676e31u
 #define DESCRIPTORS_MAX (1 + HANDOVER_LISTENERS_MAX + HANDOVER_SIGNERS_MAX)
 
+/* The kernel fills what alignment leaves, too. */
+#define DESCRIPTORS_ROOM                                                       \
+	((CMSG_SPACE(sizeof(int) * DESCRIPTORS_MAX) - CMSG_LEN(0)) /           \
+	 sizeof(int))
+
 struct handover_head {
 	uint32_t magic, kind;
 	uint64_t serial;
@@ -253,6 +258,7 @@ handover_take_descriptors(struct handover *handover,
 	return is_read;
 }
 
+/* No more than DESCRIPTORS_ROOM. */
 static size_t
 message_descriptors(struct msghdr *message, int *received)
 {
@@ -265,7 +271,6 @@ message_descriptors(struct msghdr *message, int *received)
 		if (cmsg->cmsg_level != SOL_SOCKET ||
 		    cmsg->cmsg_type != SCM_RIGHTS)
 			continue;
-		ASSERT(count + len / sizeof(int) <= DESCRIPTORS_MAX);
 		memcpy(received + count, CMSG_DATA(cmsg), len);
 		count += len / sizeof(int);
 	}
@@ -279,13 +284,14 @@ is_answer(uint32_t kind)
 	       kind == HANDOVER_ALIVE;
 }
 
-/* Without generations no descriptor is looked at, only closed. */
+/* Without generations no descriptor is looked at, only closed, and nothing is
+ * waited for. */
 static bool
 message_receive(int control, bool takes_generations,
 		struct handover *handover_out, struct fault *fault)
 {
 	union handover_rights rights;
-	int received[DESCRIPTORS_MAX];
+	int received[DESCRIPTORS_ROOM];
 	struct handover_head head = {0};
 	char text[HANDOVER_TEXT_MAX];
 	struct iovec parts[2] = {{&head, sizeof(head)}, {text, sizeof(text)}};
@@ -297,7 +303,9 @@ message_receive(int control, bool takes_generations,
 	ssize_t len;
 
 	do {
-		len = recvmsg(control, &message, MSG_CMSG_CLOEXEC);
+		len = recvmsg(control, &message,
+			      MSG_CMSG_CLOEXEC |
+				      (takes_generations ? 0 : MSG_DONTWAIT));
 	} while (len < 0 && errno == EINTR);
 	if (len < 0)
 		return fault_errno(fault, "reading the control socket");

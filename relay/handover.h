@@ -57,7 +57,8 @@ bool handover_send(int control, enum handover_kind kind, uint64_t serial,
  * nothing there (nonblocking). Descriptors become the caller's. */
 bool handover_receive(int control, struct handover *handover_out,
 		      struct fault *fault) MUST_USE;
-/* The supervisor's side of it: takes only answers, and no descriptor.
+/* The supervisor's side of it: never blocks, takes only answers, and no
+ * descriptor.
  * The relay process reads what strangers send, and may have become one. */
 bool handover_receive_answer(int control, struct handover *handover_out,
 			     struct fault *fault) MUST_USE;

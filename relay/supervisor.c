@@ -151,8 +151,12 @@ worker_read(struct supervisor *supervisor)
 
 	if (!handover_receive_answer(supervisor->worker_control, &answer,
 				     &fault)) {
-		/* Its end comes as SIGCHLD too; nothing more is to be read. */
+		if (fault.kind == FAULT_BUSY)
+			return;
+		/* It ends, which comes as SIGCHLD too, or it is not the worker
+		 * any more: nobody watches one who cannot be asked. */
 		clean_descriptor(&supervisor->worker_control);
+		child_kill(&supervisor->worker);
 		return;
 	}
 	worker_answer(supervisor, &answer);

@@ -247,6 +247,23 @@ def test_a_relay_that_starts_a_program_is_replaced(relay_world):
     relay_world.works()
 
 
+CONTROL = 3  # to the supervisor
+WRITE_CALL = 1
+
+
+def test_who_says_what_is_no_answer_is_replaced(relay_world):
+    """By the supervisor, which stays: nobody else would watch it any more."""
+    before = relay_world.all()
+    with pytest.raises(traced.Died) as died, \
+            traced.Traced(relay_world.pid()) as process:
+        process.call(WRITE_CALL, CONTROL, "x", 1)
+        wait_for(process.look, 20, "its end, while it stands still")
+    assert died.value.signal == signal.SIGKILL
+    relay_world.program.wait("ready", count=2)
+    assert relay_world.all()["supervisor"] == before["supervisor"]
+    relay_world.works()
+
+
 def test_processes_of_one_user(setup, own_for_nobody):
     """As in the unit, where all are of one user and that is not root: the relay
     has the signer's rights, and still no way to it."""

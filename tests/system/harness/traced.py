@@ -83,6 +83,12 @@ class Traced:
         _ptrace(SETREGS, self.pid, 0, ctypes.addressof(self.before))
         _ptrace(DETACH, self.pid)
 
+    def look(self):
+        """Raises Died where it is killed while it stands still."""
+        pid, status = os.waitpid(self.pid, 0x40000000 | os.WNOHANG)
+        if pid == self.pid and os.WIFSIGNALED(status):
+            raise Died(os.WTERMSIG(status))
+
     def _put(self, text):
         data = text.encode() + b"\0" * WORD
         place = (self.before.rsp - 4096) & ~(WORD - 1)

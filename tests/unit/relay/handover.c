@@ -127,6 +127,66 @@ Test(handover, the_relay_hands_nothing_to_the_supervisor)
 	close(generation.listeners[0]);
 }
 
+#define SURPLUS_MAX 250 /* SCM_MAX_FD is 253 */
+
+static void
+send_descriptors(int to, size_t count)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int) * SURPLUS_MAX)];
+	} rights = {0};
+	char byte = 'x';
+	struct iovec part = {&byte, 1};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = rights.bytes,
+				 .msg_controllen =
+					 CMSG_SPACE(sizeof(int) * count)};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&message);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int) * count);
+	for (size_t i = 0; i < count; i++)
+		memcpy(CMSG_DATA(cmsg) + i * sizeof(int), &to, sizeof(int));
+	cr_assert_eq(sendmsg(to, &message, 0), 1);
+}
+
+/* Around how many there is room for; the kernel gives one more where that fills
+ * what alignment leaves. */
+Test(handover, surplus_descriptors_are_closed)
+{
+	int first_free = dup(0);
+
+	close(first_free);
+	for (size_t count = 190; count <= SURPLUS_MAX; count++) {
+		struct handover got;
+		struct fault fault = {0};
+		int next;
+
+		send_descriptors(ends[1], count);
+		cr_expect(count % 2 ? !handover_receive(ends[0], &got, &fault)
+				    : !handover_receive_answer(ends[0], &got,
+							       &fault));
+		cr_expect_eq(fault.kind, FAULT_INPUT, "%zu: %s", count,
+			     fault.text);
+		next = dup(0);
+		cr_expect_eq(next, first_free, "%zu", count);
+		close(next);
+	}
+}
+
+/* Its other end may be somebody's who says nothing. */
+Test(handover, the_supervisor_waits_for_no_answer, .timeout = 10)
+{
+	struct handover got;
+	struct fault fault = {0};
+
+	cr_expect_not(handover_receive_answer(ends[0], &got, &fault));
+	cr_expect_eq(fault.kind, FAULT_BUSY);
+}
+
 /* Neither side may be held up by one that does not read. */
 Test(handover, a_full_socket_is_busy, .timeout = 120)
 {
