@@ -184,6 +184,10 @@
 /* Due times are wall time: look again at least this often. */
 #define SCHEDULE_SLEEP_MAX_MS (5 * MINUTE)
 #define SCHEDULE_READ_RETRY_MS (5 * SECOND)
+/* Of the destinations that are due at a start, a loop begins with so many at
+ * once; between these it has time for what comes in. */
+#define SCHEDULE_RECOVER_MAX 16
+#define SCHEDULE_RECOVER_MS 10
 /* delivery/ was not ready to let a destination go. */
 #define SCHEDULE_GONE_RETRY_MS (1 * SECOND)
 #define SCHEDULE_STOPPING_MS 50 /* the same, at a stop */

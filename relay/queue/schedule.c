@@ -221,7 +221,54 @@ destination_recover(void *owner, struct slice name, uint64_t due_ms)
 		destination_new(home_of(schedule, name), name);
 
 	destination_note_due(destination, due_ms);
-	destination_sleep(destination, 0);
+	list_add_last(&destination->home->recovered, &destination->recovered);
+}
+
+/* Some of those that are due; of those that are not, any number. */
+static void
+home_recover_some(struct schedule_loop *home)
+{
+	struct list *item;
+
+	for (unsigned reads = 0; reads < SCHEDULE_RECOVER_MAX;) {
+		size_t before = home->leases_coming;
+
+		item = list_take_first(&home->recovered);
+		if (item == NULL)
+			return;
+		destination_update(
+			CONTAINER(item, struct destination, recovered));
+		reads += home->leases_coming > before;
+	}
+}
+
+/* Thousands at once would fill each turn of the loop for as long as they take,
+ * and whatever is new would wait for all of them. */
+static void
+home_recover(struct alarm *alarm)
+{
+	struct schedule_loop *home =
+		CONTAINER(alarm, struct schedule_loop, recovery);
+
+	if (!home->is_stopping)
+		home_recover_some(home);
+	if (home->is_stopping || list_is_empty(&home->recovered))
+		alarm_close(&home->recovery, NULL);
+	else
+		alarm_set(&home->recovery, SCHEDULE_RECOVER_MS);
+}
+
+static void
+schedule_begin_recovery(struct schedule *schedule)
+{
+	for (size_t i = 0; i < schedule->loops_count; i++) {
+		struct schedule_loop *home = &schedule->loops[i];
+
+		if (list_is_empty(&home->recovered))
+			continue;
+		alarm_init(&home->recovery, home->loop, home_recover);
+		alarm_set(&home->recovery, 0);
+	}
 }
 
 bool
@@ -248,6 +295,7 @@ schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 		home->leases_max = LEASES_MAX / loops_count;
 		home->reports_max = SETTLE_REPORTS_MAX / loops_count;
 		list_init(&home->destinations);
+		list_init(&home->recovered);
 		list_init(&home->starved);
 		list_init(&home->resting);
 		list_init(&home->reports_waiting);
@@ -259,6 +307,7 @@ schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 		schedule_free(schedule);
 		return false;
 	}
+	schedule_begin_recovery(schedule);
 	*schedule_out = schedule;
 	return true;
 }

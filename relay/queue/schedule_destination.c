@@ -46,6 +46,7 @@ destination_new(struct schedule_loop *home, struct slice name)
 				     ? LEASE_SWEEP_BATCH /* nobody takes them */
 				     : LEASE_READ_BATCH_FIRST;
 	destination->read_version = home->read_version;
+	list_init(&destination->recovered);
 	list_init(&destination->starved);
 	list_init(&destination->resting);
 	list_init(&destination->leases);
@@ -114,6 +115,7 @@ destination_close(struct destination *destination)
 	leases_forget_over(destination);
 	if (destination->read_version > home->read_version)
 		home->read_version = destination->read_version;
+	list_remove(&destination->recovered);
 	list_remove(&destination->starved);
 	list_remove(&destination->resting);
 	list_remove(&destination->link);

@@ -41,6 +41,8 @@ struct schedule_loop {
 	struct loop *loop;
 	void *tree;             /* destinations by name: tsearch(3) */
 	struct list destinations;
+	struct list recovered;  /* of the start, not looked at yet */
+	struct alarm recovery;  /* exists while there are some */
 	struct list starved;    /* wait for leases_count to fall */
 	struct list resting;    /* have leases that nobody has taken */
 	struct list reporting;  /* settlements that make reports */
@@ -89,7 +91,7 @@ struct destination_trouble {
 struct destination {
 	struct schedule_destination public;
 	struct schedule_loop *home;
-	struct list link, starved, resting;
+	struct list link, recovered, starved, resting;
 	struct list leases, ready;
 	size_t leases_count, ready_count;
 	size_t batch;           /* to read at once */

@@ -192,6 +192,33 @@ Test(schedule, a_destination_has_no_more_than_its_share, .init = begin)
 	stop_all();
 }
 
+/* What is due at a start is begun with by and by. */
+Test(schedule, after_a_start_there_is_time_for_others, .init = begin,
+     .fini = stop_all)
+{
+	cr_assert(loop_start(&main_loop, NULL));
+	for (unsigned i = 0; i < 200; i++) {
+		char to[32];
+
+		snprintf(to, sizeof(to), "a@d%u.example", i);
+		put("from@example.org", to, false);
+	}
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++) {
+		const struct list *recovered = &schedule->loops[i].recovered;
+		size_t before = list_count(recovered);
+
+		uv_run(&loops[i].uv, UV_RUN_NOWAIT);
+		cr_expect_eq(before - list_count(recovered),
+			     SCHEDULE_RECOVER_MAX, "%zu of %zu are left",
+			     list_count(recovered), before);
+	}
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_gone(200));
+	cr_expect_eq(attempts_count, 200);
+}
+
 #define MANY 700
 
 Test(schedule, after_a_start_everything_is_leased_once, .init = begin,
