@@ -46,7 +46,8 @@ class Relay(running.Relay):
         """What the filling said."""
         done = subprocess.run(
             [FILL, "fill", self.setup.state_dir, str(options.messages),
-             str(options.destinations), str(options.size), str(due)],
+             str(options.destinations), str(options.size), str(due),
+             str(options.part)],
             stdout=subprocess.PIPE, check=True)
         if os.getuid() == 0:
             subprocess.run(["chown", "-R", "--reference",
@@ -66,6 +67,7 @@ class Bench:
         # Nobody listens at 127.0.0.2; each domain is a host of its own.
         self.names = NameServer(directory, {
             HEALTHY: "@ IN MX 10 mx\nmx IN A 127.0.0.1",
+            "example.com": "@ IN MX 10 mx\nmx IN A 127.0.0.1",
             "example": "* IN A 127.0.0.2"})
         self.rows, self.figures = [], {}
 
@@ -153,20 +155,40 @@ def measure_quiet(bench, empty):
         shutil.rmtree(deep.directory)
 
 
+def quantiles(waits):
+    ordered = sorted(waits)
+    return "%.3f, %.3f, %.3f s" % tuple(
+        ordered[int((len(ordered) - 1) * part)] for part in (0.5, 0.99, 1))
+
+
+def measure_sweep(bench, deep):
+    """Every destination is tried; meanwhile a message in every 50 ms."""
+    begun, cpu = time.monotonic(), deep.group.cpu_seconds()
+    prober = load.Prober(deep.port, 4096)
+    wait_for(lambda: tried(deep, bench.options.destinations), 120,
+             "every destination to be tried")
+    elapsed = time.monotonic() - begun
+    cpu = deep.group.cpu_seconds() - cpu
+    waits = prober.end()
+    bench.say("each destination tried, s", "%.1f" % bench.keep(
+        "due tried", elapsed))
+    bench.say("its CPU, µs/destination", "%.0f" % bench.keep(
+        "due tried cpu", cpu / bench.options.destinations * 1e6))
+    bench.say("meanwhile, dot to 250: p50, p99, longest", quantiles(
+        bench.keep("due tried waits", waits)))
+    wait_for(lambda: len(running.delays(deep, HEALTHY)) >= len(waits), 60,
+             "what was sent meanwhile")
+    bench.say("meanwhile, until delivered: p50, p99, longest", quantiles(
+        bench.keep("due tried delays", running.delays(deep, HEALTHY))))
+
+
 def measure_due(bench, empty):
     options, deep = bench.options, Relay(bench, "due")
     deep.fill(options, -3600)
     try:
         bench.say("all due: start, s", "%.2f" % bench.keep(
             "due start", deep.start()), "%.2f" % empty.started)
-        begun, most = time.monotonic(), 0
-        # Meanwhile.
-        rate = bench.load(deep, options.load)["rate"]
-        bench.say("all due, being tried: messages/s", "%.0f" % rate)
-        wait_for(lambda: tried(deep, options.destinations), 120,
-                 "every destination to be tried")
-        bench.say("each destination tried, s", "%.1f" % bench.keep(
-            "due tried", time.monotonic() - begun))
+        measure_sweep(bench, deep)
         bench.say("all due: RssAnon, MiB", "%.1f" % bench.keep(
             "due memory", deep.memory_mib()))
         bench.say("all due: highest RSS with mapped pages, MiB",
@@ -178,6 +200,35 @@ def measure_due(bench, empty):
             "%.1f" % empty.memory_mib())
         if options.delete:
             measure_delete(bench, empty, deep)
+    finally:
+        deep.stop()
+        shutil.rmtree(deep.directory)
+
+
+def measure_expiry(bench):
+    """All are over once they have been tried; their sender answers."""
+    options, deep = bench.options, Relay(bench, "expired")
+    deep.setup.delivery = 'expire = "1s" retry = {"1s"}'
+    deep.fill(options, -3600)
+    sent = bench.sink.count
+    try:
+        begun = time.monotonic()
+        deep.start()
+        samples, prober = running.Samples(deep), load.Prober(deep.port, 4096)
+        wait_for(lambda: bench.sink.count - sent >= options.messages, 900,
+                 lambda: "%d reports" % (bench.sink.count - sent))
+        elapsed = time.monotonic() - begun
+        waits = prober.end()
+        samples.stop()
+        bench.say("all expired and reported, s", "%.1f" % bench.keep(
+            "expired", elapsed))
+        bench.say("meanwhile: RssAnon, highest, MiB", "%.1f" % bench.keep(
+            "expired memory", samples.memory_mib))
+        bench.say("meanwhile, dot to 250: p50, p99, longest", quantiles(
+            bench.keep("expired waits", waits)))
+        bench.say("then: RssAnon, MiB", "%.1f" % deep.memory_mib())
+        bench.say("CPU, µs/message", "%.0f" % (
+            deep.group.cpu_seconds() / options.messages * 1e6))
     finally:
         deep.stop()
         shutil.rmtree(deep.directory)
@@ -205,10 +256,11 @@ def arguments():
     parser.add_argument("--messages", type=int, default=1000000)
     parser.add_argument("--destinations", type=int, default=10000)
     parser.add_argument("--size", type=int, default=1000)
+    parser.add_argument("--part", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--load", type=int, default=3000)
     parser.add_argument("--delete", action="store_true")
-    parser.add_argument("--only", choices=["quiet", "due"])
+    parser.add_argument("--only", choices=["quiet", "due", "expired"])
     parser.add_argument("--state")
     parser.add_argument("--json")
     return parser.parse_args()
@@ -222,10 +274,12 @@ def measure(bench):
     empty.started = empty.start()
     try:
         bench.load(empty, options.load)  # one that does not count
-        if options.only != "due":
+        if options.only in (None, "quiet"):
             measure_quiet(bench, empty)
-        if options.only != "quiet":
+        if options.only in (None, "due"):
             measure_due(bench, empty)
+        if options.only == "expired":
+            measure_expiry(bench)
     finally:
         empty.stop()
 
@@ -234,7 +288,8 @@ def main():
     options = arguments()
     with tempfile.TemporaryDirectory(prefix="signet-bench.") as directory:
         os.chmod(directory, 0o755)
-        needed = 2500 * options.messages
+        needed = options.messages * (
+            6000 + 5 * options.size // 4 // options.part)
         if shutil.disk_usage(options.state or directory).free < needed:
             sys.exit("not %d bytes free there; see --state" % needed)
         bench = Bench(directory, options)

@@ -1,14 +1,15 @@
 /*
  * queue - a deep queue without a network: what its store and its schedule cost.
  *
- * usage: queue fill DIRECTORY [MESSAGES [DESTINATIONS [SIZE [DUE]]]]
+ * usage: queue fill DIRECTORY [MESSAGES [DESTINATIONS [SIZE [DUE [PART]]]]]
  *        queue age DIRECTORY [GROUPS [DESTINATIONS [SIZE]]]
  *        queue thin DIRECTORY MESSAGES DESTINATIONS
  *        queue start DIRECTORY
  *
  * `fill` stores messages that have been deferred once, for d0.example,
  * d1.example and so on, and are due in the hour that begins DUE seconds from
- * now (default: -3600, so all are). `age` works on that as the store thread
+ * now (default: -3600, so all are); one in PART (default: 1) is of SIZE, the
+ * others are of 4 KiB. `age` works on that as the store thread
  * does: in each group some messages come, as many are delivered, and as many of
  * the deferred ones are deferred again; a twentieth of those that come is of
  * SIZE, the others are of 4 KiB. It says what a group costs as time goes on.
@@ -40,6 +41,8 @@
 static struct loop loops[LOOPS];
 static struct store *store;
 static struct schedule *schedule;
+
+#define USUAL (4 * KIB)
 
 static double
 now(void)
@@ -79,9 +82,9 @@ bench_open(const char *directory)
 
 /* --- fill --- */
 
-static size_t wanted, destinations, size;
+static size_t wanted, destinations, size, part;
 static long due_s;
-static struct body model;
+static struct body model, usual_model;
 
 /* What a first attempt left behind: one recipient, deferred. */
 static struct delivery *
@@ -117,7 +120,7 @@ message_make(size_t number)
 			      destination);
 	message->prefix = SLICE("Received: from client.example.com\r\n"
 				"\tby relay.example.com with ESMTP\r\n");
-	message->body = model;
+	message->body = number % part == 0 ? model : usual_model;
 	return message;
 }
 
@@ -162,7 +165,7 @@ fill(const char *directory)
 	uint64_t now_ms = clock_wall_ms();
 	double start = now();
 
-	ASSERT(size >= 64 && size <= BODY_CHUNK);
+	ASSERT(size >= 64 && size <= BODY_INLINE_MAX);
 	text_addf(&queue, "%s/queue", directory);
 	(void)mkdir(directory, 0700);
 	if (!engine_open(text_string(&queue), &engine, &fault)) {
@@ -170,6 +173,7 @@ fill(const char *directory)
 		return 1;
 	}
 	model = body_make(size);
+	usual_model = body_make(USUAL);
 	for (size_t i = 0; i < wanted;) {
 		size_t end = i + GROUP < wanted ? i + GROUP : wanted;
 
@@ -301,7 +305,7 @@ age(const char *directory)
 		return 1;
 	}
 	large = body_make(size);
-	usual = body_make(4 * KIB);
+	usual = body_make(USUAL);
 	for (size_t i = 0; i < wanted; i++) {
 		double before = cpu_us();
 
@@ -548,6 +552,7 @@ main(int argc, char **argv)
 	destinations = argc > 4 ? strtoul(argv[4], NULL, 10) : 1000;
 	size = argc > 5 ? strtoul(argv[5], NULL, 10) : 1000;
 	due_s = argc > 6 ? strtol(argv[6], NULL, 10) : -3600;
+	part = argc > 7 ? strtoul(argv[7], NULL, 10) : 1;
 	if (strcmp(argv[1], "age") == 0)
 		return age(argv[2]);
 	if (strcmp(argv[1], "thin") == 0)
