@@ -51,6 +51,14 @@
 #define SESSION_FILES 2
 #define RELAY_FILES 4096
 
+/* A quarter of max_sessions is kept for clients of allow_from. */
+#define SESSIONS_OF_STRANGERS(max) ((max) - (max) / 4)
+/* How long a client outside allow_from may say nothing until it has logged in,
+ * and the same while more than half of max_sessions are there; command_timeout
+ * is what it has for all of that. It cannot send anything before. */
+#define STRANGER_MS (1 * MINUTE)
+#define STRANGER_HURRY_MS (10 * SECOND)
+
 /* Streams. Above the high mark the producer stops until the low mark. */
 #define STREAM_INPUT_MAX (64 * KIB)
 #define STREAM_OUTPUT_HIGH (256 * KIB)

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "relay/server/account.h"
 #include "relay/server/commands_private.h"
 #include "relay/server/intake.h"
@@ -235,6 +236,8 @@ rcpt_run(struct session *session, const struct parsed *parsed)
 			.notify = rcpt->notify});
 	if (session->state == SESSION_MAIL)
 		session_enter(session, SESSION_RCPT);
+	session_progressed(session, clock_now_ms() +
+					    session_command_timeout(session));
 	return session_reply(session, &reply_rcpt_ok, SLICE_NONE);
 }
 

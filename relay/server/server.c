@@ -1,6 +1,7 @@
 #include "relay/server/server.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "relay/limits.h"
@@ -220,6 +221,45 @@ accepting(const struct server *server)
 	return &server->shares[0];
 }
 
+static size_t
+everybody(const struct server *server)
+{
+	return atomic_load(&server->count) - 1; /* the server */
+}
+
+size_t
+share_everybody(const struct share *share)
+{
+	return everybody(share->server);
+}
+
+/* Who is behind a proxy it says later. */
+static bool
+may_be_allowed(const struct listener_options *listener, int descriptor)
+{
+	struct address peer = {.len = sizeof(peer.local)};
+
+	if (getpeername(descriptor, &peer.any, &peer.len) != 0)
+		return false;
+	address_unmap(&peer);
+	return networks_contain(listener->allow_from,
+				listener->allow_from_count, &peer) ||
+	       networks_contain(listener->proxy_from,
+				listener->proxy_from_count, &peer);
+}
+
+static bool
+has_place(const struct server *server, const struct options *options,
+	  size_t listener, int descriptor)
+{
+	uint64_t max = options->limits.max_sessions;
+	size_t count = everybody(server);
+
+	return count < SESSIONS_OF_STRANGERS(max) ||
+	       (count < max &&
+		may_be_allowed(&options->listeners[listener], descriptor));
+}
+
 /* Not of every one: who floods a listener would fill the log as well. */
 static void
 crowd_tell(struct server *server)
@@ -231,8 +271,9 @@ crowd_tell(struct server *server)
 	    now_ms < server->crowd_told_ms + CROWD_TELL_MS)
 		return;
 	log_note(LOG_LEVEL_WARNING, "refused",
-		 "limits.max_sessions clients are connected: %llu turned away "
-		 "since this was said last",
+		 "limits.max_sessions clients are connected, or as many outside "
+		 "allow_from as may be: %llu turned away since this was said "
+		 "last",
 		 server->crowd);
 	server->crowd = 0;
 	server->crowd_told_ms = now_ms;
@@ -246,8 +287,7 @@ deal(void *owner, int descriptor, struct generation *generation,
 	struct share *share = share_choose(server);
 	struct arrival *arrival;
 
-	if (atomic_load(&server->count) >
-	    generation->options->limits.max_sessions) {
+	if (!has_place(server, generation->options, listener, descriptor)) {
 		acceptor_refuse(descriptor, generation, listener);
 		crowd_tell(server);
 		return;

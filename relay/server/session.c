@@ -112,24 +112,62 @@ state_timeout(const struct session *session)
 	return timeout_ms;
 }
 
+static bool
+is_stranger(const struct session *session)
+{
+	return !session->is_allowed && !principal_is_known(&session->principal);
+}
+
+/* He can do nothing but log in, and holds a place. What is ours to do for him
+ * does not depend on that. */
+static uint64_t
+stranger_until(const struct session *session, uint64_t now_ms,
+	       uint64_t until_ms)
+{
+	bool is_crowded =
+		share_everybody(session->share) >
+		session_options(session)->limits.max_sessions / 2;
+	uint64_t idle_until_ms =
+		now_ms + (is_crowded ? STRANGER_HURRY_MS : STRANGER_MS);
+
+	if (session->state == SESSION_COMMIT ||
+	    session->state == SESSION_AUTHING)
+		return until_ms;
+	if (until_ms > session->stranger_until_ms)
+		until_ms = session->stranger_until_ms;
+	return until_ms < idle_until_ms ? until_ms : idle_until_ms;
+}
+
 static void
 deadline_at(struct session *session, uint64_t until_ms)
 {
 	uint64_t now_ms = clock_now_ms();
 
+	if (is_stranger(session))
+		until_ms = stranger_until(session, now_ms, until_ms);
 	stream_deadline(session->stream,
 			until_ms > now_ms ? until_ms - now_ms : 1);
 }
 
-/* Chunks and what is between them have one deadline, which only octets move
- * (intake.c): a chunk of one octet now and then holds no place for ever. */
+/* In these a transaction is open. Its deadline is moved by recipients and octets
+ * alone (intake.c): NOOP now and then, or a chunk of one octet, holds no place
+ * and no memory for ever. */
+#define OPEN (IN(MAIL) | IN(RCPT) | IN(CHUNK) | IN(BDAT))
+
 static void
 set_deadline(struct session *session)
 {
-	if (session->state == SESSION_CHUNK || session->state == SESSION_BDAT)
+	if ((OPEN & (1u << session->state)) != 0)
 		deadline_at(session, session->data_until_ms);
 	else
-		stream_deadline(session->stream, state_timeout(session));
+		deadline_at(session, clock_now_ms() + state_timeout(session));
+}
+
+void
+session_be_patient(struct session *session)
+{
+	session->stranger_until_ms =
+		clock_now_ms() + session_command_timeout(session);
 }
 
 void
@@ -140,7 +178,8 @@ session_enter(struct session *session, enum session_state state)
 
 	ASSERT((entered_from[state] & (1u << session->state)) != 0);
 	session->state = state;
-	if (!goes_on && (state == SESSION_DATA || state == SESSION_CHUNK))
+	if (!goes_on &&
+	    (state == SESSION_DATA || ((OPEN & (1u << state)) != 0)))
 		session->data_until_ms =
 			clock_now_ms() + session_command_timeout(session);
 	set_deadline(session);
@@ -217,12 +256,6 @@ session_reply(struct session *session, const struct reply *reply,
 	if (!stream_write(session->stream, text_slice(&out)))
 		session->is_clogged = true;
 	return STEP_NEXT;
-}
-
-static bool
-is_stranger(const struct session *session)
-{
-	return !session->is_allowed && !principal_is_known(&session->principal);
 }
 
 static enum step
@@ -483,6 +516,7 @@ secure(struct session *session)
 	session->is_esmtp = false;
 	session->line_ends = LINE_ENDS_UNKNOWN;
 	principal_forget(&session->principal);
+	session_be_patient(session);
 	session_enter(session, SESSION_SECURING);
 	if (may_have_begun)
 		stream_secure_server_begun(session->stream, session->tls);
@@ -524,6 +558,7 @@ on_secured(struct session *session)
 		session_legacy(session, LEGACY_TLS);
 	session_enter(session, SESSION_START);
 	certificate_look(session);
+	set_deadline(session);
 	if (greets)
 		welcome_greet(session);
 }
@@ -611,6 +646,8 @@ begin(struct session *session)
 		secure(session);
 	else if (step == STEP_CLOSE)
 		session_close(session);
+	else
+		set_deadline(session); /* it is known who he is */
 	return step != STEP_CLOSE;
 }
 
@@ -628,6 +665,7 @@ session_start(struct share *share, int descriptor,
 	session->generation = generation_ref(generation);
 	session->listener = &options->listeners[listener];
 	session->tls = generation->listener_tls[listener];
+	session_be_patient(session);
 	if (!stream_accept(share->loop, descriptor, on_event, session,
 			   &session->stream, &fault)) {
 		log_note(LOG_LEVEL_WARNING, "lost", "%s", fault.text);
@@ -642,10 +680,8 @@ session_start(struct share *share, int descriptor,
 			     &session->client)) {
 		session->state = SESSION_PROXY;
 		set_deadline(session);
-	} else {
-		set_deadline(session);
-		if (!begin(session))
-			return;
+	} else if (!begin(session)) {
+		return;
 	}
 	if (share->is_stopping)
 		session_stop(session);

@@ -118,7 +118,8 @@ struct session {
 	bool is_clogged;       /* too many replies wait for the client */
 	struct conduct conduct;
 	uint64_t messages; /* begun */
-	uint64_t data_until_ms;
+	uint64_t data_until_ms;     /* of an open transaction, too */
+	uint64_t stranger_until_ms; /* as long as he is nobody */
 	uint64_t data_octets;  /* of DATA, so far */
 	struct chunk chunk;
 	bool is_discarding; /* MAIL or a chunk was refused: what the client has
@@ -173,7 +174,9 @@ const struct options *session_options(const struct session *session);
  * connected: what a client asks for from now on goes by that. */
 struct generation *session_now(const struct session *session);
 extern const struct reply session_reply_closing;
-/* Octets have come: how long the rest may now take. */
+/* Who the client is was told anew: if nobody, how long he may stay begins now. */
+void session_be_patient(struct session *session);
+/* Octets have come, or a recipient: how long the rest may now take. */
 void session_progressed(struct session *session, uint64_t until_ms);
 uint64_t session_command_timeout(const struct session *session);
 /* Takes what there is of input, as far as it can; the session may be gone

@@ -41,6 +41,8 @@ struct share {
 /* On the share's loop: who is asked over that socket, opened where it is not.
  * NULL: nobody, since the share is stopping or there are too many. */
 struct dovecot *share_dovecot(struct share *share, struct slice path);
+/* Any thread: sessions of all shares. */
+size_t share_everybody(const struct share *share);
 /* On the share's loop, the last thing a session does. */
 void share_session_ended(struct share *share);
 

@@ -89,6 +89,8 @@ judge_address(struct session *session)
 		session->listener->allow_from,
 		session->listener->allow_from_count, &session->client);
 	session->is_expelled = was_allowed && !session->is_allowed;
+	if (session->is_expelled)
+		session_be_patient(session);
 	if (session->is_allowed)
 		welcome_leave(session);
 }

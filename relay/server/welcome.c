@@ -1,5 +1,6 @@
 #include "relay/server/welcome.h"
 
+#include "relay/limits.h"
 #include "relay/net/proxy.h"
 #include "relay/server/census.h"
 
@@ -7,6 +8,8 @@ static const struct reply reply_too_many = {
 	421, "4.7.0",
 	"Too many connections from your address at once: close some, or try "
 	"again later"};
+static const struct reply reply_no_place = {
+	421, "4.7.0", "Too many connections, try again later"};
 static const struct reply reply_too_fast = {
 	421, "4.7.0",
 	"Too many connections from your address in a minute: keep one open, or "
@@ -30,6 +33,7 @@ let_in(struct session *session)
 	const struct listener_options *listener = session->listener;
 	const struct limits_options *limits = &session_options(session)->limits;
 
+	session_be_patient(session);
 	session->is_expelled = false;
 	session->is_allowed = networks_contain(listener->allow_from,
 					       listener->allow_from_count,
@@ -39,6 +43,13 @@ let_in(struct session *session)
 	    (session->is_proxied &&
 	     session->client.any.sa_family == AF_UNSPEC))
 		return NULL;
+	/* The server has judged by the proxy's address. */
+	if (session->is_proxied &&
+	    share_everybody(session->share) >
+		    SESSIONS_OF_STRANGERS(limits->max_sessions)) {
+		session_lost(session, "limits.max_sessions");
+		return &reply_no_place;
+	}
 	switch (census_enter(session->share->census, &session->client,
 			     limits->max_sessions_per_address,
 			     limits->max_session_rate)) {

@@ -9,7 +9,7 @@
 #include "relay/server/session.h"
 
 static const struct share *opened;
-static size_t sessions;
+static size_t sessions, crowd;
 
 void
 share_session_ended(struct share *ended)
@@ -17,6 +17,19 @@ share_session_ended(struct share *ended)
 	ASSERT(ended == opened);
 	ASSERT(sessions > 0);
 	sessions--;
+}
+
+size_t
+share_everybody(const struct share *share)
+{
+	ASSERT(share == opened);
+	return sessions + crowd;
+}
+
+void
+fake_share_crowd(size_t others)
+{
+	crowd = others;
 }
 
 void
@@ -30,7 +43,7 @@ fake_share_open(struct share *share, struct loop *loop)
 	share->loop = loop;
 	list_init(&share->sessions);
 	opened = share;
-	sessions = 0;
+	sessions = crowd = 0;
 }
 
 void
@@ -75,6 +88,7 @@ fake_share_options(struct listener_options *listener)
 			   .max_hops = 3,
 			   .max_header_size = 2000,
 			   .command_timeout_ms = 5 * MINUTE,
+			   .max_sessions = 100,
 			   .max_sessions_per_address = 1},
 		.prepare = {.add_date = true,
 			    .add_message_id = true,

@@ -15,6 +15,8 @@ void fake_share_close(struct share *share);
 void fake_share_stop(struct share *share);
 /* A client has connected, with the descriptor of nothing. */
 void fake_share_connect(struct share *share);
+/* So many others are connected. */
+void fake_share_crowd(size_t others);
 /* Sessions that have not ended. */
 size_t fake_share_sessions(void);
 

@@ -23,6 +23,7 @@
  *	deaf yes|no      the client reads no replies
  *	incoming BYTES   that may be received at once
  *	held BYTES       of envelopes and headers that may be in memory
+ *	crowd COUNT      of other clients are connected (max_sessions: 100)
  *	slow COUNT       the spool drains after so many octets
  *	stored COUNT     messages in the store by now
  *	= TEXT           stands in the message stored last; >= RAW likewise
@@ -381,6 +382,9 @@ say(struct slice word, struct slice rest, struct slice whole)
 	} else if (slice_eq(word, SLICE("held"))) {
 		cr_assert(slice_number(rest, &number));
 		fake_queue_held_max(number);
+	} else if (slice_eq(word, SLICE("crowd"))) {
+		cr_assert(slice_number(rest, &number));
+		fake_share_crowd(number);
 	} else if (slice_eq(word, SLICE("slow"))) {
 		cr_assert(slice_number(rest, &number));
 		fake_queue_slow(number);

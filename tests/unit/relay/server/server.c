@@ -455,6 +455,35 @@ Test(server, one_more_than_max_sessions_is_sent_away)
 	stop_end();
 }
 
+/* Strangers keep nobody out whom allow_from names. */
+Test(server, a_quarter_of_max_sessions_is_not_for_strangers)
+{
+	struct network others, ours;
+	int strangers[3], refused, allowed;
+
+	start();
+	options.limits.max_sessions = 4;
+	options.limits.max_sessions_per_address = 4;
+	cr_assert(network_parse(SLICE("192.0.2.0/24"), &others, NULL));
+	network = others;
+	for (size_t i = 0; i < COUNT(strangers); i++)
+		strangers[i] = client_greeted();
+	refused = client_open();
+	hear(refused, "421 4.7.0");
+	hear_end(refused);
+	cr_assert(network_parse(SLICE("127.0.0.0/8"), &ours, NULL));
+	network = ours;
+	allowed = client_greeted();
+	refused = client_open();
+	hear(refused, "421 4.7.0");
+	hear_end(refused);
+	for (size_t i = 0; i < COUNT(strangers); i++)
+		close(strangers[i]);
+	close(allowed);
+	stop_begin();
+	stop_end();
+}
+
 Test(server, without_descriptors_clients_are_sent_away)
 {
 	struct rlimit before, none;
