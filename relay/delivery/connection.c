@@ -73,6 +73,15 @@ current_return(struct connection *connection)
 		attempt_return(connection, TAKE(connection->current));
 }
 
+/* A reload has come: the policy for TLS may be another now, or the next hop. What
+ * has not been begun goes back, and from there by the rules in force. */
+static bool
+connection_is_outdated(const struct connection *connection)
+{
+	return connection->settings.generation !=
+	       connection->settings.loop->generation;
+}
+
 /* Has had its share: of the host's patience, or while others wait for a place
  * at the same hosts, of that. */
 static bool
@@ -81,6 +90,7 @@ connection_is_worn(const struct connection *connection)
 	unsigned carried = client_carried(connection->client);
 
 	return connection->settings.place->is_stopping ||
+	       connection_is_outdated(connection) ||
 	       client_is_worn(connection->client) ||
 	       carried >= CONNECTION_MESSAGES_MAX ||
 	       clock_now_ms() - connection->opened_ms >= CONNECTION_AGE_MS ||
@@ -379,7 +389,8 @@ connection_on_client_end(struct connection *connection)
 		return;
 	}
 	/* No other host any more: it goes back, with what is known so far. */
-	if (connection->settings.place->is_stopping) {
+	if (connection->settings.place->is_stopping ||
+	    connection_is_outdated(connection)) {
 		current_return(connection);
 		connection_end(connection);
 		return;
@@ -429,6 +440,8 @@ connection_on_client(void *owner, enum client_event event)
 		ipv6_tell(ipv6_note_reached(
 			peers_ipv6(connection->settings.peers),
 			&connection->host->address));
+		if (connection_is_outdated(connection))
+			current_return(connection);
 		if (connection->current == NULL) {
 			connection_pump(connection);
 		} else if (client_is_ready(connection->client) &&
@@ -563,7 +576,7 @@ connection_on_open(struct post *post)
 	struct kept *kept;
 
 	list_add_last(&place->connections, &connection->place_link);
-	if (place->is_stopping) {
+	if (place->is_stopping || connection_is_outdated(connection)) {
 		connection_end(connection);
 		return;
 	}

@@ -494,3 +494,47 @@ Test(connection, gives_back_what_is_between_two_hosts, .timeout = 120)
 	cr_expect_str_eq(run.outcomes, "FN", "%s", run.outcomes);
 	cr_expect_not(run.has_failed);
 }
+
+/* --- reloads --- */
+
+static void
+reload_run(const char *first, const char *retry, const char *second,
+	   const char *outcomes)
+{
+	struct run run = {
+		.tls = TLS_OPPORTUNISTIC,
+		.recipients = 2,
+		.messages = 2,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = second != NULL ? 2 : 1,
+		.hosts = {{.scripts = {first, retry}}, {.scripts = {second}}},
+		.reloads = true,
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, outcomes, "%s", run.outcomes);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+	cr_expect_eq(run.hosts[0].connections, 1);
+	cr_expect_eq(run.hosts[1].connections, 0);
+	cr_expect_not(run.has_failed);
+	cr_expect_eq(run.open, 0);
+	text_done(&run.hosts[0].message);
+	text_done(&run.hosts[1].message);
+}
+
+/* The policy for TLS may have changed, or the next hop: what has not been begun
+ * goes back, whoever of the loop or the host comes first. */
+Test(connection, begins_nothing_by_the_rules_of_old, .timeout = 20)
+{
+	static const char never[] = "S 220 never";
+
+	reload_run(HELLO MAIL RCPT0 RCPT1 "S 250 ok|C DATA|S 354 go|B|N |"
+		   "S 250 2.0.0 taken|" BYE, NULL, NULL, "DDNN");
+	reload_run("N |" HELLO BYE, NULL, never, "NNNN");
+	/* Not the next host, nor the same one in clear. */
+	reload_run(HELLO MAIL "C RCPT|S 550 5.1.1 no|" RCPT1 "N |S 421 bye|X",
+		   NULL, never, "FNNN");
+	reload_run(HELLO "C MAIL|N |S 451 4.3.0 later|X", NULL, never, "NNNN");
+	reload_run(STARTTLS "N |X", never, NULL, "NNNN");
+}

@@ -148,6 +148,32 @@ convert_cancel(struct convert **convert)
 		TAKE(*convert)->is_cancelled = true;
 }
 
+/* --- a reload --- */
+
+static bool reload_waits; /* for the loop */
+static struct generation reloaded;
+static struct alarm reload_alarm;
+
+static void
+reload_now(struct alarm *alarm)
+{
+	if (!__atomic_load_n(&reload_waits, __ATOMIC_ACQUIRE)) {
+		alarm_set(alarm, 1);
+		return;
+	}
+	store_loop->generation = &reloaded;
+	alarm_close(alarm, NULL);
+	__atomic_store_n(&reload_waits, false, __ATOMIC_RELEASE);
+}
+
+static void
+reload_await(void)
+{
+	__atomic_store_n(&reload_waits, true, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&reload_waits, __ATOMIC_ACQUIRE))
+		usleep(1000);
+}
+
 /* --- hosts --- */
 
 static bool
@@ -236,6 +262,9 @@ step_run(struct scripted *host, int fd, char kind, struct slice text)
 		return SSL_accept(host->ssl) == 1;
 	case 'G':
 		__atomic_store_n(&store_waits, false, __ATOMIC_RELEASE);
+		return true;
+	case 'N':
+		reload_await();
 		return true;
 	case 'X':
 		return false;
@@ -490,6 +519,7 @@ world_make(struct world *world, struct run *run)
 	if (run->host_name != NULL)
 		hosts->items[0].name = SLICE(run->host_name);
 	cr_assert(loop_init(&run->owner.loop, 0, &fault));
+	run->owner.loop.generation = &world->generation;
 	store_loop = &run->owner.loop;
 	cr_assert(tls_context_client(&world->generation.client_tls, &fault));
 	connection_place_init(&run->owner.place);
@@ -614,6 +644,10 @@ run_it(struct run *run)
 			stop_owner = owner;
 			alarm_init(&stop_alarm, &owner->loop, stop_now);
 			alarm_set(&stop_alarm, 10);
+		}
+		if (run->reloads) {
+			alarm_init(&reload_alarm, &owner->loop, reload_now);
+			alarm_set(&reload_alarm, 1);
 		}
 		connection_run(run);
 		run->open = site_open(site);

@@ -10,6 +10,7 @@
  *	M n       sends n lines of a greeting that goes on
  *	T         makes TLS of it, as mail.example.com
  *	G         lets the store go on
+ *	N         waits until the loop has come to a new configuration
  *	X         closes; without it, at the end, waits for the peer to close
  */
 #ifndef TESTS_UNIT_RELAY_DELIVERY_SCRIPTED_H
@@ -74,6 +75,7 @@ struct run {
 	enum without_8bitmime without_8bitmime;
 	const char *host_name; /* NULL: mx.example.net */
 	bool stops;              /* once a host has said G */
+	bool reloads;            /* once a host says N */
 	bool lacks_files;        /* no descriptor is left to the relay */
 	struct address *source;  /* to connect from; NULL: the kernel's choice */
 	bool one_each;           /* another connection for each message */
