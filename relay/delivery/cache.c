@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "relay/delivery/parting.h"
 #include "relay/generation.h"
 
 void
@@ -29,6 +30,7 @@ kept_on_client(void *owner, enum client_event event)
 	struct kept *kept = owner;
 
 	ASSERT(event == CLIENT_ENDED);
+	parting_keep(kept->client, &kept->place);
 	/* It frees itself. */
 	kept->client = NULL;
 	kept_free(kept);
@@ -93,8 +95,10 @@ cache_end(struct cache *cache)
 	while ((item = list_take_first(&cache->kept)) != NULL) {
 		struct kept *kept = CONTAINER(item, struct kept, link);
 
-		if (client_is_ready(kept->client))
+		if (client_is_ready(kept->client)) {
+			parting_keep(kept->client, &kept->place);
 			client_quit(&kept->client);
+		}
 		kept_free(kept);
 	}
 }

@@ -640,6 +640,16 @@ client_quit(struct client **handed_back)
 }
 
 void
+client_on_closed(struct client *client, void (*closed)(void *owner),
+		 void *owner)
+{
+	if (client->stream != NULL)
+		stream_on_closed(client->stream, closed, owner);
+	else
+		closed(owner);
+}
+
+void
 client_close(struct client **handed_back)
 {
 	struct client *client = TAKE(*handed_back);

@@ -112,6 +112,10 @@ void client_pass_on(struct client *client, client_fn *event, void *owner,
 		    bool has_other_host);
 /* While nothing is carried: says QUIT and goes by itself; no event follows. */
 void client_quit(struct client **client);
+/* Before quitting, or in ENDED: is called once the connection is closed, which
+ * may be at once. */
+void client_on_closed(struct client *client, void (*closed)(void *owner),
+		      void *owner);
 /* In any state, at once; no event follows. */
 void client_close(struct client **client);
 

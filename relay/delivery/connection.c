@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "relay/delivery/connection.h"
+#include "relay/delivery/parting.h"
 #include "relay/generation.h"
 
 /* How long a host that failed is left for the last. */
@@ -41,6 +42,14 @@ connection_on_end(struct post *post)
 		CONTAINER(post, struct connection, end_post);
 
 	connection->settings.ended(connection->settings.owner, connection);
+}
+
+/* No conversation follows this one: its place goes when it does. */
+static void
+connection_quit(struct connection *connection)
+{
+	parting_keep(connection->client, &connection->site_place);
+	client_quit(&connection->client);
 }
 
 /* The last thing that a connection does on its loop, but for giving back what
@@ -130,7 +139,7 @@ connection_pump(struct connection *connection)
 		struct list *item;
 
 		if (connection_is_worn(connection)) {
-			client_quit(&connection->client);
+			connection_quit(connection);
 			connection_end(connection);
 			return;
 		}
@@ -359,6 +368,7 @@ connection_on_client_end(struct connection *connection)
 {
 	const struct client_end *end = client_end(connection->client);
 	bool try_same, is_passing, is_blameless, is_of_login, is_unreached;
+	bool is_done;
 
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
@@ -378,13 +388,17 @@ connection_on_client_end(struct connection *connection)
 				   connection->host->name,
 				   &connection->host->address);
 	last_set(connection, &end->result);
+	is_done = connection->current == NULL &&
+		  list_is_empty(&connection->waiting);
+	if (is_done)
+		parting_keep(connection->client, &connection->site_place);
 	/* It frees itself. */
 	connection->client = NULL;
 	if (connection->is_local_trouble) {
 		connection_fail_locally(connection);
 		return;
 	}
-	if (connection->current == NULL && list_is_empty(&connection->waiting)) {
+	if (is_done) {
 		connection_end(connection);
 		return;
 	}
@@ -638,7 +652,7 @@ connection_on_release(struct post *post)
 	    client_is_ready(connection->client)) {
 		if (connection_is_worn(connection) ||
 		    site_is_wanted(connection->settings.site))
-			client_quit(&connection->client);
+			connection_quit(connection);
 		else
 			connection_keep(connection);
 		connection_end(connection);
@@ -732,7 +746,7 @@ connection_place_stop(struct connection_place *place)
 		current_return(connection);
 		if (connection->client != NULL &&
 		    client_is_ready(connection->client))
-			client_quit(&connection->client);
+			connection_quit(connection);
 		else if (connection->client != NULL)
 			client_close(&connection->client);
 		connection_end(connection);

@@ -46,6 +46,18 @@ stream_destroy(struct stream *stream)
 	uv_close(&stream->uv.handle, on_handle_closed);
 	uv_close((uv_handle_t *)&stream->deadline, on_handle_closed);
 	uv_close((uv_handle_t *)&stream->turn, on_handle_closed);
+	if (stream->closed != NULL)
+		stream->closed(stream->closed_owner);
+}
+
+void
+stream_on_closed(struct stream *stream, void (*closed)(void *owner),
+		 void *owner)
+{
+	ASSERT(!stream->is_closed);
+	ASSERT(stream->closed == NULL);
+	stream->closed = closed;
+	stream->closed_owner = owner;
 }
 
 /* --- input, as the owner sees it --- */

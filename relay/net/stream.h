@@ -104,6 +104,11 @@ const struct fault *stream_fault(const struct stream *stream);
 const struct address *stream_peer(const struct stream *stream);
 const struct address *stream_local(const struct stream *stream);
 
+/* Called once the descriptor is closed, from inside whatever closes it; outlasts
+ * the stream's other events. Once for each stream. */
+void stream_on_closed(struct stream *stream, void (*closed)(void *owner),
+		      void *owner);
+
 /* Goes at once. */
 void stream_close(struct stream **stream);
 /* Writes out what is queued, sends close_notify, shuts down and closes, within

@@ -41,6 +41,8 @@ struct stream {
 
 	stream_fn *event; /* NULL: closed or finishing */
 	void *owner;
+	void (*closed)(void *owner); /* NULL: nobody asks */
+	void *closed_owner;
 
 	struct slice borrowed;
 	struct text kept;

@@ -403,6 +403,17 @@ stream_close(struct stream **stream)
 	free(closed);
 }
 
+/* Nobody asks here. */
+void
+stream_on_closed(struct stream *stream, void (*closed)(void *owner),
+		 void *owner)
+{
+	(void)stream;
+	(void)closed;
+	(void)owner;
+	abort();
+}
+
 void
 stream_finish(struct stream **stream)
 {

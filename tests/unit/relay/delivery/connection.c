@@ -287,6 +287,7 @@ row_check(const struct script_row *row, struct run *run)
 		cr_expect_str_eq(run->reply, row->reply, "%s: reply is '%s'",
 				 row->name, run->reply);
 	cr_expect_eq(run->has_failed, row->has_failed, "%s: failed", row->name);
+	cr_expect_eq(run->left_open, 0, "%s: a place is taken", row->name);
 	for (size_t i = 0; i < run->hosts_count; i++) {
 		cr_expect_str_eq(run->hosts[i].wrong, "", "%s: host %zu: %s",
 				 row->name, i, run->hosts[i].wrong);
@@ -518,7 +519,7 @@ reload_run(const char *first, const char *retry, const char *second,
 	cr_expect_eq(run.hosts[0].connections, 1);
 	cr_expect_eq(run.hosts[1].connections, 0);
 	cr_expect_not(run.has_failed);
-	cr_expect_eq(run.open, 0);
+	cr_expect_eq(run.left_open, 0);
 	text_done(&run.hosts[0].message);
 	text_done(&run.hosts[1].message);
 }
@@ -537,4 +538,35 @@ Test(connection, begins_nothing_by_the_rules_of_old, .timeout = 20)
 		   NULL, never, "FNNN");
 	reload_run(HELLO "C MAIL|N |S 451 4.3.0 later|X", NULL, never, "NNNN");
 	reload_run(STARTTLS "N |X", never, NULL, "NNNN");
+}
+
+/* --- the place at the site --- */
+
+static void
+place_run(const char *script, bool reloads)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {script}}},
+		.reloads = reloads,
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "D", "%s", run.outcomes);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+	cr_expect_eq(run.left_open, 0);
+	text_done(&run.hosts[0].message);
+}
+
+/* Who allows one connection counts that which says QUIT; and one of whom nothing
+ * more is wanted, be it with a connection or kept for a moment. */
+Test(connection, has_its_place_until_it_is_closed, .timeout = 20)
+{
+	place_run(HELLO MAIL RCPT0 "C DATA|S 354 go|B|N |S 250 taken|C QUIT|P |"
+		  "S 221 bye|X", true);
+	place_run(HELLO MAIL RCPT0 BODY "C QUIT|P |S 221 bye|X", false);
 }

@@ -174,6 +174,22 @@ reload_await(void)
 		usleep(1000);
 }
 
+/* --- the end of the connection --- */
+
+static struct owner *the_owner;
+static struct site *the_site;
+
+static bool
+end_await(struct scripted *host)
+{
+	while (!__atomic_load_n(&the_owner->has_ended, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	if (site_open(the_site) == 1)
+		return true;
+	snprintf(host->wrong, sizeof(host->wrong), "the place is free");
+	return false;
+}
+
 /* --- hosts --- */
 
 static bool
@@ -266,6 +282,8 @@ step_run(struct scripted *host, int fd, char kind, struct slice text)
 	case 'N':
 		reload_await();
 		return true;
+	case 'P':
+		return end_await(host);
 	case 'X':
 		return false;
 	case 'M':
@@ -387,7 +405,7 @@ on_ended(void *argument, struct connection *connection)
 	struct owner *owner = argument;
 
 	connection->has_ended = true;
-	owner->has_ended = true;
+	__atomic_store_n(&owner->has_ended, true, __ATOMIC_RELEASE);
 	uv_stop(&owner->loop.uv);
 }
 
@@ -534,6 +552,12 @@ world_end(struct world *world)
 		connection_place_stop(&run->owner.place);
 	connection_place_done(&run->owner.place);
 	loop_done(&run->owner.loop);
+	for (size_t i = 0; i < COUNT(run->sites); i++) {
+		if (run->sites[i] == NULL)
+			continue;
+		run->left_open += site_open(run->sites[i]);
+		site_unref(run->sites[i]);
+	}
 	for (size_t i = 0; i < run->hosts_count; i++)
 		host_stop(&run->hosts[i]);
 	run_collect(run);
@@ -635,6 +659,8 @@ run_it(struct run *run)
 			site_find(world.sites,
 				  SLICE(run->other_site ? name : "mx"));
 
+		run->sites[owner->given] = the_site = site;
+		the_owner = owner;
 		hosts_get_well(&world);
 		connection_make(&world, site);
 		do
@@ -651,7 +677,6 @@ run_it(struct run *run)
 		}
 		connection_run(run);
 		run->open = site_open(site);
-		site_unref(site);
 	}
 	world_end(&world);
 }

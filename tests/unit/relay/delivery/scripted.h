@@ -11,6 +11,7 @@
  *	T         makes TLS of it, as mail.example.com
  *	G         lets the store go on
  *	N         waits until the loop has come to a new configuration
+ *	P         waits until the connection has ended, with its place still taken
  *	X         closes; without it, at the end, waits for the peer to close
  */
 #ifndef TESTS_UNIT_RELAY_DELIVERY_SCRIPTED_H
@@ -89,7 +90,9 @@ struct run {
 	char first_reply[256];
 	unsigned adopted; /* connections that went on with a conversation */
 	char local_trouble[128];
-	unsigned open;    /* places that were never given back */
+	struct site *sites[4]; /* one for each connection */
+	unsigned open;    /* places that are taken at the end of the last one */
+	unsigned left_open; /* and that were never given back */
 	unsigned changes; /* messages that say what was changed */
 	bool dsn_passed_on; /* as the first recipient's result says */
 	bool has_failed;
