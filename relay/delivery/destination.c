@@ -370,20 +370,35 @@ rate_on_alarm(struct alarm *alarm)
 	destination_pump(destination);
 }
 
-/* False: the next message has to wait until the alarm. */
+/* False: the next message has to wait until the alarm; meanwhile no place is
+ * kept for it. */
 static bool
 rate_allows(struct delivery_destination *destination)
 {
-	uint64_t now_ms = clock_now_ms();
+	unsigned rate = (unsigned)destination->route.max_rate;
+	uint64_t wait_ms;
 
-	if (destination->route.max_rate == 0 || destination->site == NULL)
+	if (rate == 0 || destination->site == NULL ||
+	    site_rate_ask(destination->site, rate, &destination->rate_turn,
+			  &wait_ms))
 		return true;
-	if (destination->rate_at_ms == 0)
-		destination->rate_at_ms = site_rate(
-			destination->site, (unsigned)destination->route.max_rate);
-	if (destination->rate_at_ms <= now_ms)
+	if (!site_ticket_waits(&destination->ticket))
+		(void)!site_ticket_cancel(&destination->ticket);
+	alarm_set(&destination->rate_alarm, wait_ms);
+	return false;
+}
+
+/* The same, and it goes. */
+static bool
+rate_take(struct delivery_destination *destination)
+{
+	unsigned rate = (unsigned)destination->route.max_rate;
+	uint64_t wait_ms;
+
+	if (rate == 0 || site_rate_take(destination->site, rate,
+					&destination->rate_turn, &wait_ms))
 		return true;
-	alarm_set(&destination->rate_alarm, destination->rate_at_ms - now_ms);
+	alarm_set(&destination->rate_alarm, wait_ms);
 	return false;
 }
 
@@ -424,7 +439,12 @@ destination_step(struct delivery_destination *destination)
 		outlet_give_back(destination, &outlet);
 		return false;
 	}
-	destination->rate_at_ms = 0;
+	/* Another one of the site may have been quicker. */
+	if (!rate_take(destination)) {
+		outlet_give_back(destination, &outlet);
+		list_add_first(&destination->returned, &attempt->link);
+		return false;
+	}
 	if (is_new)
 		connection = destination_connect(destination, &outlet);
 	connection_carry(connection, attempt);

@@ -33,7 +33,7 @@ struct delivery_destination {
 	struct site *site;       /* of the hosts, or of those before them */
 	struct site_ticket ticket;
 	unsigned turn;           /* of the next connection */
-	uint64_t rate_at_ms;     /* when the next message may go; 0: to ask */
+	struct site_turn rate_turn;
 	struct alarm rate_alarm;
 	uint64_t hosts_until_ms;
 	struct hosts_query query;

@@ -22,7 +22,8 @@ struct leg {
 	struct site *site;
 	struct site_ticket ticket;
 	struct alarm rate_alarm;
-	bool is_rate_asked;
+	struct site_turn rate_turn;
+	bool is_rate_taken;
 	struct connection *connection;
 	unsigned connections_count; /* so far */
 	bool is_told;               /* its results */
@@ -201,20 +202,34 @@ leg_tell_why(struct leg *leg)
 
 /* --- the way there --- */
 
-/* False: the alarm goes on with it. */
+/* False: the alarm goes on with it. Its one thread has no other leg between the
+ * question and what it leads to. */
 static bool
 rate_allows(struct leg *leg)
 {
-	uint64_t at_ms, now_ms = clock_now_ms();
+	uint64_t wait_ms;
 
-	if (leg->is_rate_asked || leg->route.max_rate == 0)
+	if (leg->is_rate_taken || leg->route.max_rate == 0 ||
+	    site_rate_ask(leg->site, (unsigned)leg->route.max_rate,
+			  &leg->rate_turn, &wait_ms))
 		return true;
-	leg->is_rate_asked = true;
-	at_ms = site_rate(leg->site, (unsigned)leg->route.max_rate);
-	if (at_ms <= now_ms)
-		return true;
-	alarm_set(&leg->rate_alarm, at_ms - now_ms);
+	if (!site_ticket_waits(&leg->ticket))
+		(void)!site_ticket_cancel(&leg->ticket);
+	alarm_set(&leg->rate_alarm, wait_ms);
 	return false;
+}
+
+static void
+rate_take(struct leg *leg)
+{
+	uint64_t wait_ms;
+
+	if (leg->is_rate_taken || leg->route.max_rate == 0)
+		return;
+	leg->is_rate_taken =
+		site_rate_take(leg->site, (unsigned)leg->route.max_rate,
+			       &leg->rate_turn, &wait_ms);
+	ASSERT(leg->is_rate_taken);
 }
 
 static void
@@ -230,11 +245,13 @@ leg_connect(struct leg *leg)
 	kept = cache_take(&service->places[0].connections.cache, leg->site,
 			  leg->errand->generation, leg->hosts);
 	if (kept != NULL) {
+		rate_take(leg);
 		leg_carry(leg, &place, kept);
 		return;
 	}
 	switch (site_take(leg->site, &leg->ticket, &place, &pause_ms)) {
 	case SITE_TAKEN:
+		rate_take(leg);
 		leg_carry(leg, &place, NULL);
 		return;
 	case SITE_WAIT:

@@ -25,7 +25,8 @@ struct site {
 	atomic_uint window;
 	atomic_uint class;        /* enum gate_class */
 	atomic_uint_fast64_t paused_until_ms;
-	atomic_uint_fast64_t next_us; /* when the next message may go */
+	atomic_uint_fast64_t next_us;  /* when the next message may go */
+	atomic_uint_fast64_t turns_us; /* when all who wait have had a turn */
 	char bytes[];
 };
 
@@ -419,19 +420,99 @@ site_answered(struct site_place *place, bool has_delivered)
 
 /* --- the rate --- */
 
-uint64_t
-site_rate(struct site *site, unsigned per_minute)
+/* What alarms and loops are late by does not lessen the rate. */
+#define RATE_LATE_US (20 * 1000)
+/* Whose turn it was does not come, with a connection: anybody may go. */
+#define RATE_GRACE_US (50 * 1000)
+/* Those before may be gone by then: the sooner it is, the more often. */
+#define RATE_LOOKS 16
+#define RATE_LOOK_MIN_US (250 * 1000)
+#define RATE_LOOK_MAX_US (10 * 1000 * 1000)
+
+static uint64_t
+rate_later(uint64_t a_us, uint64_t b_us)
+{
+	return a_us > b_us ? a_us : b_us;
+}
+
+static uint64_t
+rate_look_us(uint64_t wait_us)
+{
+	uint64_t look_us = wait_us / RATE_LOOKS;
+
+	if (look_us < RATE_LOOK_MIN_US)
+		look_us = RATE_LOOK_MIN_US;
+	if (look_us > RATE_LOOK_MAX_US)
+		look_us = RATE_LOOK_MAX_US;
+	return look_us < wait_us ? look_us : wait_us;
+}
+
+static bool
+rate_allows(const struct site *site, const struct site_turn *turn,
+	    uint64_t next_us, uint64_t now_us)
+{
+	bool is_due = turn->due_us > 0 && turn->due_us <= now_us;
+
+	return next_us <= now_us &&
+	       (is_due || atomic_load(&site->turns_us) <= now_us ||
+		next_us + RATE_GRACE_US <= now_us);
+}
+
+/* Who has come in vain goes behind those who wait: they do not all come at
+ * once. */
+static uint64_t
+rate_wait_ms(struct site *site, unsigned per_minute, struct site_turn *turn,
+	     uint64_t now_us)
+{
+	uint64_t turns_us = atomic_load(&site->turns_us);
+	uint64_t soonest_us = rate_later(atomic_load(&site->next_us), now_us);
+	uint64_t wait_us;
+
+	if (turn->due_us <= now_us) {
+		do
+			turn->due_us = rate_later(turns_us, soonest_us);
+		while (!atomic_compare_exchange_weak(
+			&site->turns_us, &turns_us,
+			turn->due_us + MINUTE * 1000 / per_minute));
+	}
+	wait_us = rate_look_us(turn->due_us - now_us);
+	return wait_us > 0 ? (wait_us + 999) / 1000 : 1;
+}
+
+bool
+site_rate_ask(struct site *site, unsigned per_minute, struct site_turn *turn,
+	      uint64_t *wait_ms_out)
 {
 	uint64_t now_us = clock_now_ms() * 1000;
-	uint64_t next_us = atomic_load(&site->next_us), at_us;
 
 	ASSERT(per_minute > 0);
-	do
-		at_us = next_us > now_us ? next_us : now_us;
-	while (!atomic_compare_exchange_weak(
+	if (rate_allows(site, turn, atomic_load(&site->next_us), now_us))
+		return true;
+	*wait_ms_out = rate_wait_ms(site, per_minute, turn, now_us);
+	return false;
+}
+
+bool
+site_rate_take(struct site *site, unsigned per_minute, struct site_turn *turn,
+	       uint64_t *wait_ms_out)
+{
+	uint64_t now_us = clock_now_ms() * 1000;
+	uint64_t next_us = atomic_load(&site->next_us), from_us;
+
+	ASSERT(per_minute > 0);
+	do {
+		if (!rate_allows(site, turn, next_us, now_us)) {
+			*wait_ms_out = rate_wait_ms(site, per_minute, turn,
+						    now_us);
+			return false;
+		}
+		/* Nothing is saved up. */
+		from_us = next_us + RATE_LATE_US >= now_us ? next_us : now_us;
+	} while (!atomic_compare_exchange_weak(
 		&site->next_us, &next_us,
-		at_us + MINUTE * 1000 / per_minute));
-	return (at_us + 999) / 1000;
+		from_us + MINUTE * 1000 / per_minute));
+	turn->due_us = 0;
+	return true;
 }
 
 /* --- looking --- */

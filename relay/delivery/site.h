@@ -88,8 +88,21 @@ void site_hurry(struct site *site);
 /* The hosts answered; has_delivered: and took a message. */
 void site_answered(struct site_place *place, bool has_delivered);
 
-/* When the next message may go, of so many a minute; counts as gone. */
-uint64_t site_rate(struct site *site, unsigned per_minute);
+/*
+ * The rate. Nobody has a slot before he can use it: what is asked for ahead of
+ * time is only when to come and look, each at a time of his own, so that of many
+ * who wait one at a time comes, and all in turn.
+ */
+struct site_turn {
+	uint64_t due_us; /* when to come; 0: not said yet */
+};
+/* Whether a message might go now, of so many a minute; else when to ask again,
+ * at least 1 ms. */
+bool site_rate_ask(struct site *site, unsigned per_minute,
+		   struct site_turn *turn, uint64_t *wait_ms_out) MUST_USE;
+/* The same with all else in hand, and it counts as gone. */
+bool site_rate_take(struct site *site, unsigned per_minute,
+		    struct site_turn *turn, uint64_t *wait_ms_out) MUST_USE;
 
 /* Whether somebody waits for a place of this site, or of all, and a place that
  * is given back here is one. */

@@ -508,6 +508,43 @@ Test(destination, keeps_to_a_rate)
 	cr_expect_eq(ready_count, 1, "not leased before its time");
 }
 
+/* Those who could not go in their time have saved nothing up. */
+Test(destination, keeps_to_a_rate_after_a_pause)
+{
+	static struct schedule_destination others[8];
+	size_t carried_count = 0;
+
+	options->delivery.max_rate = 60;
+	add(COUNT(others) + 1);
+	destination_due(&destination);
+	for (size_t i = 0; i < COUNT(others); i++) {
+		others[i] = destination;
+		others[i].delivery = NULL;
+		destination_due(&others[i]);
+	}
+	cr_assert_eq(connections_count, 1);
+	ends(connections[0], true);
+	fake_clock_pass(5 * MINUTE);
+	for (unsigned second = 0; second < 4; second++) {
+		paused_ms = 0;
+		for (size_t i = 0; i < COUNT(others); i++)
+			destination_due(&others[i]);
+		for (size_t i = 1; i < connections_count; i++)
+			if (connections[i]->assigned > 0) {
+				carried(connections[i], OUTCOME_DELIVERED);
+				carried_count++;
+			}
+		cr_expect_eq(carried_count, second + 1, "%zu after %u s",
+			     carried_count, second);
+		fake_clock_pass(1 * SECOND);
+	}
+	delivery_service_stop(service, &loops[0]);
+	for (size_t i = 1; i < connections_count; i++)
+		ends(connections[i], false);
+	for (size_t i = 0; i < COUNT(others); i++)
+		cr_expect(destination_gone(&others[i]));
+}
+
 Test(destination, waits_for_the_connection_that_is_under_way)
 {
 	add(2);

@@ -197,15 +197,91 @@ Test(site, never_more_than_the_configuration_allows)
 	cr_expect_str_eq(turn(), "2");
 }
 
+/* --- the rate --- */
+
+static uint64_t wait_ms;
+
+static bool
+goes(struct site *where, struct site_turn *turn, unsigned per_minute)
+{
+	return site_rate_ask(where, per_minute, turn, &wait_ms) &&
+	       site_rate_take(where, per_minute, turn, &wait_ms);
+}
+
+static uint64_t
+until_it_goes(struct site_turn *turn, unsigned per_minute)
+{
+	uint64_t start_ms = clock_now_ms();
+
+	while (!goes(site, turn, per_minute))
+		fake_clock_pass(wait_ms);
+	return clock_now_ms() - start_ms;
+}
+
 Test(site, messages_go_at_a_rate)
 {
-	uint64_t now_ms = clock_now_ms();
+	struct site_turn turn = {0}, its = {0};
 
+	cr_expect(goes(site, &turn, 30));
 	for (unsigned i = 0; i < 5; i++)
-		cr_expect_eq(site_rate(site, 30), now_ms + i * 2 * SECOND);
-	cr_expect_eq(site_rate(other, 30), now_ms, "each its own");
+		cr_expect_eq(until_it_goes(&turn, 30), 2 * SECOND);
+	cr_expect(goes(other, &its, 30), "each its own");
 	fake_clock_pass(1 * HOUR);
-	now_ms = clock_now_ms();
-	cr_expect_eq(site_rate(site, 30), now_ms, "nothing is saved up");
-	cr_expect_eq(site_rate(site, 30), now_ms + 2 * SECOND);
+	cr_expect(goes(site, &turn, 30));
+	cr_expect_not(goes(site, &turn, 30), "nothing is saved up");
+	/* A little late is not less. */
+	fake_clock_pass(2 * SECOND + 15);
+	cr_expect(goes(site, &turn, 30));
+	fake_clock_pass(2 * SECOND - 15);
+	cr_expect(goes(site, &turn, 30));
+}
+
+/* However many wait: all in turn, none twice before another, and hardly one
+ * comes in vain. */
+Test(site, those_who_wait_for_the_rate_come_in_turn)
+{
+	enum { MANY = 200, ROUNDS = 3, PER_MINUTE = 600 };
+	static struct site_turn turns_of[MANY];
+	static uint64_t at_ms[MANY];
+	static unsigned went[MANY];
+	unsigned gone = 0, looks = 0, last = 0;
+	uint64_t start_ms = clock_now_ms();
+
+	while (gone < ROUNDS * MANY) {
+		for (unsigned i = 0; i < MANY; i++) {
+			if (at_ms[i] > clock_now_ms())
+				continue;
+			looks++;
+			if (goes(site, &turns_of[i], PER_MINUTE)) {
+				gone++;
+				cr_expect_leq(++went[i], last / MANY + 1);
+				last++;
+				at_ms[i] = clock_now_ms();
+			} else {
+				at_ms[i] = clock_now_ms() + wait_ms;
+			}
+		}
+		cr_assert_leq(gone, (clock_now_ms() - start_ms) / 100 + 1);
+		fake_clock_pass(1);
+	}
+	cr_expect_leq(clock_now_ms() - start_ms, ROUNDS * MANY * 101);
+	cr_expect_leq(looks, gone * MANY / 4, "%u", looks);
+}
+
+/* Those who could not come in their time, and those who never will. */
+Test(site, a_turn_that_is_missed_is_no_slot)
+{
+	struct site_turn absent[TICKETS] = {{0}}, present = {0};
+
+	cr_expect(goes(site, &present, 60));
+	for (unsigned i = 0; i < TICKETS; i++)
+		cr_expect_not(goes(site, &absent[i], 60));
+	fake_clock_pass(1 * SECOND + 49);
+	cr_expect_not(goes(site, &present, 60), "another one's turn");
+	fake_clock_pass(1);
+	cr_expect(goes(site, &present, 60), "who does not come");
+	fake_clock_pass(1 * HOUR);
+	cr_expect(goes(site, &absent[0], 60));
+	for (unsigned i = 0; i < TICKETS; i++)
+		cr_expect_not(goes(site, &absent[i], 60));
 }
