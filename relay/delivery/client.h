@@ -88,6 +88,12 @@ struct client_settings {
 	void *owner;
 };
 
+/* The same for who asks for the same of TLS: where it fails for one it does for
+ * the other. */
+uint64_t client_tls_terms(const struct tls_context *context,
+			  enum tls_policy policy,
+			  const struct tls_terms *terms);
+
 bool client_open(const struct client_settings *settings,
 		 struct client **client_out, struct fault *fault) MUST_USE;
 /* Whether it may carry something now. False after READY or CARRIED means that

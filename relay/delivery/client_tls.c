@@ -72,9 +72,9 @@ client_end_for_tls(struct client *client, const struct reply_in *reply)
  * worth waiting for; but any certificate includes one of 1024 bits, and that is
  * level 1. To verify is as strict as the system is. */
 static enum tls_protocol
-least_protocol(const struct client_settings *settings)
+least_protocol(enum tls_policy policy, const struct tls_terms *terms)
 {
-	switch (settings->terms.min) {
+	switch (terms->min) {
 	case TLS_MIN_AUTO:
 		break;
 	case TLS_MIN_1_0:
@@ -86,16 +86,25 @@ least_protocol(const struct client_settings *settings)
 	case TLS_MIN_1_3:
 		return TLS_1_3;
 	}
-	return settings->tls == TLS_OPPORTUNISTIC ? TLS_1_0 : TLS_1_2;
+	return policy == TLS_OPPORTUNISTIC ? TLS_1_0 : TLS_1_2;
 }
 
 static int
 security_level(const struct client_settings *settings)
 {
 	if (settings->tls == TLS_OPPORTUNISTIC ||
-	    least_protocol(settings) < TLS_1_2)
+	    least_protocol(settings->tls, &settings->terms) < TLS_1_2)
 		return 0;
 	return settings->tls == TLS_VERIFY ? -1 : 1;
+}
+
+/* The level of security follows from these. */
+uint64_t
+client_tls_terms(const struct tls_context *context, enum tls_policy policy,
+		 const struct tls_terms *terms)
+{
+	return tls_context_number(context) << 8 | (uint64_t)policy << 4 |
+	       (uint64_t)least_protocol(policy, terms);
 }
 
 /* All that must not differ between the connection that a session comes from and
@@ -109,7 +118,8 @@ session_key(const struct client *client, struct text *key)
 
 	text_addf(key, "%llu %u %u %s ",
 		  (unsigned long long)tls_context_number(settings->tls_context),
-		  settings->tls, least_protocol(settings), client->address);
+		  settings->tls, least_protocol(settings->tls, terms),
+		  client->address);
 	text_add(key, text_slice(&client->host_name));
 	for (size_t i = 0; i < terms->names_count; i++) {
 		text_add_byte(key, ' ');
@@ -133,7 +143,7 @@ handshake_start(struct client *client)
 			.server_name = text_slice(&client->host_name),
 			.names = settings->terms.names,
 			.names_count = settings->terms.names_count,
-			.min = least_protocol(settings),
+			.min = least_protocol(settings->tls, &settings->terms),
 			.security_level = security_level(settings),
 			.has_to_verify = settings->tls == TLS_VERIFY,
 			.takes_old = settings->tls == TLS_OPPORTUNISTIC,

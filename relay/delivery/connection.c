@@ -270,6 +270,18 @@ connection_fail_locally(struct connection *connection)
 	connection_end(connection);
 }
 
+/* A host that has no TLS as new as one route asks for has it for the others. */
+static uint64_t
+lapse_terms(const struct connection *connection, enum peer_lapse lapse)
+{
+	const struct connection_settings *settings = &connection->settings;
+
+	return lapse == PEER_LAPSE_TLS
+		       ? client_tls_terms(settings->generation->client_tls,
+					  settings->tls, &settings->tls_terms)
+		       : 0;
+}
+
 /* The host goes without what it offers for a while, as every conversation with
  * it. To be told once, not with each message nor by each of several
  * connections. */
@@ -281,7 +293,7 @@ lapse_note(const struct connection *connection, enum peer_lapse lapse,
 	struct log line;
 
 	if (!peers_note_lapse(connection->settings.peers, lapse, host->name,
-			      &host->address))
+			      &host->address, lapse_terms(connection, lapse)))
 		return;
 	log_begin(&line, LOG_LEVEL_WARNING, event);
 	log_text(&line, "mx", host->name);
@@ -290,12 +302,21 @@ lapse_note(const struct connection *connection, enum peer_lapse lapse,
 	log_send(&line);
 }
 
+static void
+lapse_forget(const struct connection *connection, enum peer_lapse lapse)
+{
+	peers_forget_lapse(connection->settings.peers, lapse,
+			   connection->host->name, &connection->host->address,
+			   lapse_terms(connection, lapse));
+}
+
 static bool
 has_lapse(const struct connection *connection, enum peer_lapse lapse)
 {
 	return peers_has_lapse(connection->settings.peers, lapse,
 			       connection->host->name,
-			       &connection->host->address);
+			       &connection->host->address,
+			       lapse_terms(connection, lapse));
 }
 
 /* Whether the same host is worth another connection: what it offers is refused
@@ -384,9 +405,7 @@ connection_on_client_end(struct connection *connection)
 	is_unreached = end->is_unreached;
 	connection->is_local_trouble = end->is_local;
 	if (end->wants_tls)
-		peers_forget_lapse(connection->settings.peers, PEER_LAPSE_TLS,
-				   connection->host->name,
-				   &connection->host->address);
+		lapse_forget(connection, PEER_LAPSE_TLS);
 	last_set(connection, &end->result);
 	is_done = connection->current == NULL &&
 		  list_is_empty(&connection->waiting);

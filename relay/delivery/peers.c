@@ -145,25 +145,26 @@ peers_ipv6(struct peers *peers)
 
 static void
 lapse_key(struct text *key, enum peer_lapse lapse, struct slice host,
-	  const struct address *address)
+	  const struct address *address, uint64_t terms)
 {
 	char text[ADDRESS_TEXT_SIZE];
 
 	address_write(address, text);
-	text_addf(key, "%u %s ", (unsigned)lapse, text);
+	text_addf(key, "%u %llu %s ", (unsigned)lapse,
+		  (unsigned long long)terms, text);
 	for (size_t i = 0; i < host.len; i++)
 		text_add_byte(key, ascii_lower(host.bytes[i]));
 }
 
 bool
 peers_note_lapse(struct peers *peers, enum peer_lapse lapse, struct slice host,
-		 const struct address *address)
+		 const struct address *address, uint64_t terms)
 {
 	CLEAN(text_done) struct text key = {0};
 	struct trace *trace;
 	bool is_new;
 
-	lapse_key(&key, lapse, host, address);
+	lapse_key(&key, lapse, host, address, terms);
 	pthread_mutex_lock(&peers->lock);
 	trace = memory_find_or_add(&peers->lapses, text_slice(&key));
 	is_new = trace->until_ms == 0;
@@ -176,12 +177,13 @@ peers_note_lapse(struct peers *peers, enum peer_lapse lapse, struct slice host,
 
 void
 peers_forget_lapse(struct peers *peers, enum peer_lapse lapse,
-		   struct slice host, const struct address *address)
+		   struct slice host, const struct address *address,
+		   uint64_t terms)
 {
 	CLEAN(text_done) struct text key = {0};
 	struct trace *trace;
 
-	lapse_key(&key, lapse, host, address);
+	lapse_key(&key, lapse, host, address, terms);
 	pthread_mutex_lock(&peers->lock);
 	trace = memory_find(&peers->lapses, text_slice(&key));
 	if (trace != NULL)
@@ -191,12 +193,12 @@ peers_forget_lapse(struct peers *peers, enum peer_lapse lapse,
 
 bool
 peers_has_lapse(struct peers *peers, enum peer_lapse lapse, struct slice host,
-		const struct address *address)
+		const struct address *address, uint64_t terms)
 {
 	CLEAN(text_done) struct text key = {0};
 	bool has_lapse;
 
-	lapse_key(&key, lapse, host, address);
+	lapse_key(&key, lapse, host, address, terms);
 	pthread_mutex_lock(&peers->lock);
 	has_lapse = memory_find(&peers->lapses, text_slice(&key)) != NULL;
 	pthread_mutex_unlock(&peers->lock);

@@ -41,13 +41,17 @@ void peers_free(struct peers *peers); /* takes NULL */
 /* It lives as long. */
 struct ipv6 *peers_ipv6(struct peers *peers);
 
-/* It did so; or is to be believed again. True: that is news. */
+/* It did so; or is to be believed again. True: that is news. terms: what we asked
+ * for; it did not do that, and who asks for something else finds out himself. */
 bool peers_note_lapse(struct peers *peers, enum peer_lapse lapse,
-		      struct slice host, const struct address *address);
+		      struct slice host, const struct address *address,
+		      uint64_t terms);
 void peers_forget_lapse(struct peers *peers, enum peer_lapse lapse,
-			struct slice host, const struct address *address);
+			struct slice host, const struct address *address,
+			uint64_t terms);
 bool peers_has_lapse(struct peers *peers, enum peer_lapse lapse,
-		     struct slice host, const struct address *address);
+		     struct slice host, const struct address *address,
+		     uint64_t terms);
 
 /* A session (relay/net/tls.h) is for who comes with the same key, octet for
  * octet; the caller puts into it all that must not differ. It is given out

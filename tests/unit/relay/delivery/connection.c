@@ -526,7 +526,7 @@ reload_run(const char *first, const char *retry, const char *second,
 
 /* The policy for TLS may have changed, or the next hop: what has not been begun
  * goes back, whoever of the loop or the host comes first. */
-Test(connection, begins_nothing_by_the_rules_of_old, .timeout = 20)
+Test(connection, begins_nothing_by_the_rules_of_old, .timeout = 120)
 {
 	static const char never[] = "S 220 never";
 
@@ -564,7 +564,7 @@ place_run(const char *script, bool reloads)
 
 /* Who allows one connection counts that which says QUIT; and one of whom nothing
  * more is wanted, be it with a connection or kept for a moment. */
-Test(connection, has_its_place_until_it_is_closed, .timeout = 20)
+Test(connection, has_its_place_until_it_is_closed, .timeout = 120)
 {
 	place_run(HELLO MAIL RCPT0 "C DATA|S 354 go|B|N |S 250 taken|C QUIT|P |"
 		  "S 221 bye|X", true);

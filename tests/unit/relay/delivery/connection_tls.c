@@ -87,33 +87,40 @@ tls_row_run(const struct tls_row *row, SSL_CTX *server)
 	text_done(&run.hosts[0].message);
 }
 
+static SSL_CTX *
+server_new(const struct text *certificate, const struct text *key)
+{
+	SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+	BIO *bio = BIO_new_mem_buf(certificate->bytes, (int)certificate->len);
+	X509 *x509 = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	EVP_PKEY *pair;
+
+	signal(SIGPIPE, SIG_IGN);
+	cr_assert_eq(SSL_CTX_use_certificate(server, x509), 1);
+	X509_free(x509);
+	BIO_free(bio);
+	bio = BIO_new_mem_buf(key->bytes, (int)key->len);
+	pair = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+	cr_assert_eq(SSL_CTX_use_PrivateKey(server, pair), 1);
+	EVP_PKEY_free(pair);
+	BIO_free(bio);
+	return server;
+}
+
 Test(connection_tls, holds_to_the_tls_policy, .timeout = 120)
 {
 	CLEAN(text_done) struct text certificate = {0}, key = {0};
 	char trusted[] = "/tmp/signet-test-XXXXXX";
 	char certificates[] = "/tmp/signet-test-XXXXXX";
 	int empty = mkstemp(certificates), full = mkstemp(trusted);
-	SSL_CTX *server = SSL_CTX_new(TLS_server_method());
-	BIO *bio;
-	X509 *x509;
-	EVP_PKEY *pair;
+	SSL_CTX *server;
 
 	cr_assert_geq(empty, 0);
 	cr_assert_geq(full, 0);
-	signal(SIGPIPE, SIG_IGN);
 	certificate_make(&certificate, &key);
 	cr_assert_eq(write(full, certificate.bytes, certificate.len),
 		     (ssize_t)certificate.len);
-	bio = BIO_new_mem_buf(certificate.bytes, (int)certificate.len);
-	x509 = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-	cr_assert_eq(SSL_CTX_use_certificate(server, x509), 1);
-	X509_free(x509);
-	BIO_free(bio);
-	bio = BIO_new_mem_buf(key.bytes, (int)key.len);
-	pair = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-	cr_assert_eq(SSL_CTX_use_PrivateKey(server, pair), 1);
-	EVP_PKEY_free(pair);
-	BIO_free(bio);
+	server = server_new(&certificate, &key);
 	setenv("SSL_CERT_DIR", "/nonexistent", 1);
 	for (size_t i = 0; i < COUNT(tls_rows); i++) {
 		setenv("SSL_CERT_FILE",
@@ -125,4 +132,38 @@ Test(connection_tls, holds_to_the_tls_policy, .timeout = 120)
 	close(full);
 	unlink(trusted);
 	unlink(certificates);
+}
+
+/* A host that has no TLS 1.3 fails one route, which asks for it; the next
+ * route's mail is encrypted as before. */
+Test(connection_tls, fails_for_those_only_who_ask_for_more, .timeout = 120)
+{
+	CLEAN(text_done) struct text certificate = {0}, key = {0};
+	SSL_CTX *server;
+	struct run run = {
+		.tls = TLS_OPPORTUNISTIC,
+		.first_min = TLS_MIN_1_3,
+		.recipients = 1,
+		.messages = 2,
+		.one_each = true,
+		.other_site = true,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {STARTTLS "S 220 go|T|X",
+				       HELLO MAIL RCPT0 BODY BYE,
+				       SECURED MAIL RCPT0 BODY BYE}}},
+	};
+
+	certificate_make(&certificate, &key);
+	server = server_new(&certificate, &key);
+	cr_assert_eq(SSL_CTX_set_max_proto_version(server, TLS1_2_VERSION), 1);
+	run.hosts[0].tls = server;
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "DD", "%s", run.reply);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+	cr_expect_eq(strncmp(run.used_tls, "TLSv1.2 ", 8), 0, "%s",
+		     run.used_tls);
+	text_done(&run.hosts[0].message);
+	SSL_CTX_free(server);
 }

@@ -21,22 +21,22 @@ Test(peers, a_host_is_in_clear_for_a_while)
 	struct address other_port = a;
 
 	address_set_port(&other_port, 26);
-	cr_expect(peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
-	cr_expect_not(peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
-	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
-	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("MX.Example.NET"), &a));
-	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx2.example.net"), &a));
-	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &b));
+	cr_expect(peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a, 0));
+	cr_expect_not(peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a, 0));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a, 0));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("MX.Example.NET"), &a, 0));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx2.example.net"), &a, 0));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &b, 0));
 	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"),
-				     &other_port));
+				     &other_port, 0));
 	fake_clock_pass(PEER_CLEAR_MS - 1);
-	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a, 0));
 	fake_clock_pass(1);
-	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
-	peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a);
-	peers_forget_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a);
-	peers_forget_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &b);
-	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a, 0));
+	peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a, 0);
+	peers_forget_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a, 0);
+	peers_forget_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &b, 0);
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx.example.net"), &a, 0));
 	peers_free(peers);
 }
 
@@ -46,14 +46,30 @@ Test(peers, one_lapse_is_not_another)
 	struct address address = address_of("192.0.2.1");
 	struct slice name = SLICE("mx.example.net");
 
-	cr_expect(peers_note_lapse(peers, PEER_LAPSE_BDAT, name, &address));
-	cr_expect(peers_has_lapse(peers, PEER_LAPSE_BDAT, name, &address));
-	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_DSN, name, &address));
-	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, name, &address));
+	cr_expect(peers_note_lapse(peers, PEER_LAPSE_BDAT, name, &address, 0));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_BDAT, name, &address, 0));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_DSN, name, &address, 0));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, name, &address, 0));
 	fake_clock_pass(PEER_LAPSE_MS - 1);
-	cr_expect(peers_has_lapse(peers, PEER_LAPSE_BDAT, name, &address));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_BDAT, name, &address, 0));
 	fake_clock_pass(1);
-	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_BDAT, name, &address));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_BDAT, name, &address, 0));
+	peers_free(peers);
+}
+
+/* Who asks for more than the host can do has not found it unable. */
+Test(peers, a_lapse_is_for_those_of_the_same_terms)
+{
+	struct peers *peers = peers_new();
+	struct address address = address_of("192.0.2.1");
+	struct slice name = SLICE("mx.example.net");
+
+	cr_expect(peers_note_lapse(peers, PEER_LAPSE_TLS, name, &address, 1));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, name, &address, 1));
+	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, name, &address, 2));
+	cr_expect(peers_note_lapse(peers, PEER_LAPSE_TLS, name, &address, 2));
+	peers_forget_lapse(peers, PEER_LAPSE_TLS, name, &address, 2);
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, name, &address, 1));
 	peers_free(peers);
 }
 
@@ -65,16 +81,16 @@ Test(peers, the_oldest_is_forgotten_first)
 
 	for (unsigned i = 0; i < PEERS_LAPSES_MAX + 2; i++) {
 		snprintf(name, sizeof(name), "mx%u.example.net", i);
-		peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE(name), &address);
+		peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE(name), &address, 0);
 		/* Who is seen again is not the oldest. */
-		peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx0.example.net"), &address);
+		peers_note_lapse(peers, PEER_LAPSE_TLS, SLICE("mx0.example.net"), &address, 0);
 	}
-	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx0.example.net"), &address));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx0.example.net"), &address, 0));
 	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx1.example.net"),
-				     &address));
+				     &address, 0));
 	cr_expect_not(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx2.example.net"),
-				     &address));
-	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx3.example.net"), &address));
+				     &address, 0));
+	cr_expect(peers_has_lapse(peers, PEER_LAPSE_TLS, SLICE("mx3.example.net"), &address, 0));
 	peers_free(peers);
 }
 

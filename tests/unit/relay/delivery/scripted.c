@@ -602,6 +602,9 @@ connection_make(struct world *world, struct site *site)
 			.place = &owner->place,
 			.generation = &world->generation,
 			.hosts = world->hosts, .site = site, .tls = run->tls,
+			.tls_terms = {.min = owner->given == 0
+						     ? run->first_min
+						     : TLS_MIN_AUTO},
 			.owner = owner, .peers = world->peers,
 			.source = {.helo = world->generation.options->hostname,
 				   .bind = run->source,

@@ -65,6 +65,7 @@ struct owner {
 
 struct run {
 	enum tls_policy tls;
+	enum tls_min first_min;  /* tls_min of the first message's route */
 	bool implicit_tls;
 	struct login *login;
 	unsigned recipients, messages;
