@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from harness import signet
+from harness import leavings, signet
 from harness.faulty import Receiver
 from harness.judge import Keys
 from harness.milter_world import World as MilterWorld
@@ -16,6 +16,13 @@ from harness.postfix import Postfix, self_signed
 
 KEYS = (("example.com", "rsa", "rsa"), ("example.com", "ed", "ed25519"),
         ("example.org", "rsa", "rsa"), ("example.org", "ed", "ed25519"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left():
+    leavings.sweep()
+    yield
+    leavings.sweep()
 
 
 @pytest.fixture(scope="session")
