@@ -122,7 +122,7 @@ def test_clients(submission, certificate):
 def test_smtplib(submission, certificate):
     """It logs in by itself, and goes on over the same connection."""
     world = submission
-    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as client:
         client.starttls(context=trusting(certificate))
         with pytest.raises(smtplib.SMTPRecipientsRefused):
             smtplib_send(client)
@@ -154,7 +154,7 @@ def test_optional(world, users):
         client.ehlo()
         client.expect("MAIL FROM:<alice@example.com>", 250)
         client.expect("RCPT TO:<bob@example.net>", 530, "5.7.0")
-    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30,
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120,
                       source_address=(OUTSIDE, 0)) as client:
         client.login("keys", PASSWORDS["keys"])
         smtplib_send(client)
@@ -171,7 +171,7 @@ def test_reload(world, users):
 
     def code_of(user, password):
         with smtplib.SMTP("127.0.0.1", world.relay.port,
-                          timeout=30) as client:
+                          timeout=120) as client:
             try:
                 return client.login(user, password)[0]
             except smtplib.SMTPAuthenticationError as error:
@@ -179,8 +179,8 @@ def test_reload(world, users):
     assert code_of("keys", PASSWORDS["keys"]) == 235
     assert code_of("new", "secret") == 535
     passwd(users, "new", "secret")
-    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as gone, \
-            smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as stays:
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as gone, \
+            smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as stays:
         gone.login("keys", PASSWORDS["keys"])
         stays.login("stays", "secret")
         smtplib_send(gone)
@@ -209,7 +209,7 @@ def test_account(world, users):
     world.setup.extra = ('account "keys" { from = {"alice@example.com"} }\n'
                          'account "*" { messages_per_hour = 1 }')
     world.start()
-    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as client:
         client.login("keys", PASSWORDS["keys"])
         for _ in range(2):
             smtplib_send(client)
@@ -241,7 +241,7 @@ def test_guessing(world, users):
             client.ehlo()
             client.expect("AUTH PLAIN " + WRONG, expected)
     # Nobody else has to wait.
-    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as client:
         assert client.login("keys", PASSWORDS["keys"])[0] == 235
 
 

@@ -204,7 +204,7 @@ def connect(world, name):
     if name is not None:
         context.load_cert_chain(world.certificates.cert(name),
                                 world.certificates.key(name))
-    client = smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30)
+    client = smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120)
     client.starttls(context=context)
     return client
 

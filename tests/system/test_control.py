@@ -30,7 +30,7 @@ def refused_to_start(configured, code, *words, config=None):
     """The relay ends at once with this code and says all these words."""
     done = subprocess.run(
         [signet.binary(), "relay", "-c", config or configured.write()],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120)
     said = done.stderr.decode(errors="replace")
     assert done.returncode == code, said
     for word in words:
@@ -312,7 +312,7 @@ def test_reloads_under_load(world, keys):
         world.relay.wait("reload", count=turn + 1)
     stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert not failures, failures[:3]
     for event in world.relay.named("accepted"):
         assert len(event["signatures"]) == 2
@@ -403,7 +403,7 @@ def test_port_in_use(world, setup, directory):
     shutil.chown(other, "nobody")
     with open(path, "w") as file:
         file.write(world.setup.text().replace(world.setup.state_dir, other))
-    done = subprocess.run([signet.binary(), "relay", "-c", path], timeout=30,
+    done = subprocess.run([signet.binary(), "relay", "-c", path], timeout=120,
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert done.returncode in (69, 71, 75, 78)
     assert str(world.setup.port) in done.stderr.decode()
@@ -433,7 +433,7 @@ def test_a_state_dir_that_is_none(setup):
     open(configured.state_dir, "w").close()
     done = subprocess.run(
         [signet.binary(), "relay", "-c", configured.write()],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120)
     assert done.returncode in (73, 75, 77, 78), done.stderr.decode()
     assert configured.state_dir in done.stderr.decode()
 
@@ -491,7 +491,7 @@ def test_what_may_not_be_read(setup, own_keys, directory, certificate):
                 continue
             done = subprocess.run(
                 [*AS_NOBODY, signet.binary(), command, "-c", configured.path],
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120)
             said = done.stderr.decode()
             assert done.returncode == 77, (name, command, said)
             assert "'%s'" % path in said or path + ":" in said, (name, said)
@@ -512,7 +512,7 @@ def test_a_state_dir_that_may_not_be_used(world):
         os.chmod(path, mode)
         done = subprocess.run(
             [*AS_NOBODY, signet.binary(), "relay", "-c", world.setup.path],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120)
         said = done.stderr.decode()
         assert done.returncode == 77, (mode, said)
         assert "state_dir '%s'" % path in said, (mode, said)

@@ -236,7 +236,7 @@ def test_killed_in_the_middle(world, keys):
     world.receiver.replies["DATA"] = kill
     submit(world.relay.port, sent)
     wait_for(lambda: len(seen) == 2, 20, "a version beside the message")
-    world.relay.process.wait(20)
+    world.relay.process.wait(60)
     world.relay.start()
     check_converted(world.receiver.wait_deliveries(1)[0].data, sent, keys)
     world.relay.wait("delivered")

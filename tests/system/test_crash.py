@@ -142,7 +142,7 @@ def test_altered_under_load(world, kills):
     for thread in loads + [hand]:
         thread.stopping.set()
     for thread in loads + [hand]:
-        thread.join(20)
+        thread.join(60)
     hand.queue("release", "--all")
 
     def missing():

@@ -321,9 +321,9 @@ def spf_names(session_directory):
 
 def asked_of(port):
     """pyspf's way to the DNS, led to our server."""
-    def lookup(name, qtype, tcpfallback=True, timeout=30):
+    def lookup(name, qtype, tcpfallback=True, timeout=120):
         query = dns.message.make_query(name, qtype)
-        answer = dns.query.udp(query, "127.0.0.1", timeout=5, port=port)
+        answer = dns.query.udp(query, "127.0.0.1", timeout=120, port=port)
         found = []
         for rrset in answer.answer:
             for item in rrset:

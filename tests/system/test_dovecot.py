@@ -29,7 +29,7 @@ def listening(world, dovecot):
 
 def code_of(world, user="user", password=PASSWORD):
     """As smtplib logs in: by CRAM-MD5, PLAIN or LOGIN."""
-    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as client:
         try:
             return client.login(user, password)[0]
         except smtplib.SMTPAuthenticationError as error:
@@ -37,7 +37,7 @@ def code_of(world, user="user", password=PASSWORD):
 
 
 def mechanisms(world):
-    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as client:
         client.ehlo()
         return set(client.esmtp_features["auth"].split())
 
@@ -77,7 +77,7 @@ def test_names(listening, dovecot):
     until_in(world)
     wait_for(lambda: mechanisms(world) == {"PLAIN", "LOGIN", "SCRAM-SHA-256"},
              10, "what Dovecot offers")
-    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as client:
         client.login("ANN@Example.COM", PASSWORD)
         with pytest.raises(smtplib.SMTPSenderRefused) as refused:
             client.sendmail("alice@example.com", ["bob@example.net"],
@@ -112,7 +112,7 @@ def test_hung(listening, dovecot):
     dovecot.start()
     world.start()
     until_in(world)
-    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as slow:
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as slow:
         slow.ehlo()
         assert slow.docmd("AUTH", "LOGIN")[0] == 334
         dovecot.hang()

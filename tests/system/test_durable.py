@@ -83,7 +83,7 @@ class Trace:
     def __exit__(self, *_):
         self.strace.send_signal(signal.SIGINT)
         self.strace.stderr.read()
-        self.strace.wait(20)
+        self.strace.wait(60)
         with open(self.path, errors="replace") as file:
             self.calls = calls_in(file.read().splitlines())
 

@@ -60,7 +60,7 @@ def test_a_message_without_an_end(setup):
     made = setup()
     made.domains, made.extra = {}, SECTIONS
     told = signet.run("explain", "/dev/zero", config=made.write(), check=65,
-                      timeout=20).stdout
+                      timeout=120).stdout
     assert b"But the relay refuses it: " in told
 
 

@@ -415,7 +415,7 @@ def test_a_file_that_may_not_be_read(directory):
     if os.getuid() == 0:
         command = ["setpriv", "--reuid=nobody", "--clear-groups"] + command
     done = subprocess.run(command, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=30)
+                          stderr=subprocess.PIPE, timeout=120)
     assert done.returncode == 77
     assert b"Permission denied" in done.stderr
     assert done.stdout == b""

@@ -246,7 +246,7 @@ print(sent)
 """
     done = subprocess.run(["/usr/bin/python3", "-c", code,
                            str(before["relay"])], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=30)
+                          stderr=subprocess.PIPE, timeout=120)
     if done.returncode != 0 or int(done.stdout or 0) == 0:
         pytest.skip("cannot take descriptors over: %s" %
                     done.stderr.decode()[-200:])

@@ -84,7 +84,7 @@ def test_lines_that_end_in_lf(world):
     text = message().replace(b"\r\n", b"\n") + b".dot\n\nlast\n"
     stuffed = text.replace(b"\n.", b"\n..")
     with socket.create_connection(("127.0.0.1", world.relay.port),
-                                  timeout=15) as device:
+                                  timeout=120) as device:
         lines = device.makefile("rb")
         assert lines.readline().startswith(b"220")
         device.sendall(b"HELO scanner\nMAIL FROM:alice@example.com\n"

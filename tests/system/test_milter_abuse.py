@@ -41,7 +41,7 @@ def descriptors(pid):
 
 def raw(world):
     connection = socket.create_connection(
-        ("127.0.0.1", world.setup.milter_port), timeout=10)
+        ("127.0.0.1", world.setup.milter_port), timeout=120)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

@@ -58,7 +58,7 @@ class Load(threading.Thread):
 
     def end(self):
         self.is_ending = True
-        self.join(30)
+        self.join(60)
         return self.results
 
 
@@ -233,7 +233,7 @@ def test_a_stop_finishes_what_is_in_flight(milter_world):
     reply, data = ended(busy)
     assert world.passes(slow_result(reply, data))
     idle.expect_closed()
-    world.milter.process.wait(10)
+    world.milter.process.wait(60)
     assert world.milter.process.returncode == 0
 
 
@@ -330,7 +330,7 @@ def test_a_file_in_the_way_is_left_alone(local):
     with open(world.path, "w") as file:
         file.write("mine")
     done = subprocess.run([signet.binary(), "-c", world.setup.write(),
-                           "milter"], stderr=subprocess.PIPE, timeout=20)
+                           "milter"], stderr=subprocess.PIPE, timeout=120)
     assert done.returncode != 0
     assert b"milter.socket: listening on" in done.stderr
     with open(world.path) as file:
@@ -340,7 +340,7 @@ def test_a_file_in_the_way_is_left_alone(local):
 def test_a_group_that_nobody_knows(local):
     world = local('socket_group = "nosuchgroup"')
     done = subprocess.run([signet.binary(), "-c", world.setup.write(),
-                           "milter"], stderr=subprocess.PIPE, timeout=20)
+                           "milter"], stderr=subprocess.PIPE, timeout=120)
     assert done.returncode == 78
     assert b"there is no such group" in done.stderr
 

@@ -173,7 +173,7 @@ def test_a_killed_supervisor_leaves_nothing(world):
         time.sleep(turn * 0.02)  # not to wait for anything: any moment
         family = children_of(pid)
         os.kill(pid, signal.SIGKILL)
-        world.relay.process.wait(10)
+        world.relay.process.wait(60)
         wait_for(lambda: not any(is_alive(child) for child in family), 10,
                  "the children to end: %s" % family)
     world.relay.strays.clear()
@@ -223,7 +223,7 @@ def test_hidden_commands_by_hand(directory):
                 ["sh", "-c", 'exec "$0" "$1" ' + redirection,
                  signet.binary(), command],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, timeout=20)
+                stderr=subprocess.PIPE, timeout=120)
             assert done.returncode == 64, done
             assert done.stderr.startswith(b"signet: "), done
 
@@ -322,7 +322,7 @@ def test_a_certificate_that_is_no_file(setup, directory, kind):
     configured.listener = \
         'tls = "starttls" tls_cert = "%s" tls_key = "%s"' % (path, path)
     done = subprocess.run(
-        [signet.binary(), "-c", configured.write(), "relay"], timeout=20,
+        [signet.binary(), "-c", configured.write(), "relay"], timeout=120,
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE)
     assert done.returncode == 78, done

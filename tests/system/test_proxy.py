@@ -63,7 +63,7 @@ def test_handshake_behind_the_header(proxied, certificate):
     context.check_hostname = False
     for _ in range(10):  # in one segment with the header, or not
         with smtplib.SMTP_SSL("127.0.0.1", world.proxy.ports["tls"],
-                              context=context, timeout=30,
+                              context=context, timeout=120,
                               source_address=(CLIENT, 0)) as client:
             client.sendmail("alice@example.com", ["bob@example.net"],
                             message())

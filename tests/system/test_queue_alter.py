@@ -242,7 +242,7 @@ def test_what_is_being_delivered(silent, server):
         return None
     receiver = server(replies={"END": end})
     one = send(world, "b@one.example.net")
-    assert waits.wait(20)
+    assert waits.wait(60)
     for verb in ("hold", "release", "delete"):
         for words in ([one], ["--all"], ["--domain", "one.example.net"]):
             said = queue(world, verb, *words, check=75)

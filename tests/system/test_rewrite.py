@@ -195,7 +195,7 @@ def library(port):
     mail["From"] = "Cron Daemon <root@localhost>"
     mail["To"] = "bob@example.net"
     mail.set_content("Hello.\n")
-    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", port, timeout=120) as client:
         client.send_message(mail)
 
 
@@ -226,7 +226,7 @@ account "other" { from = {"other@example.com"} }
     world.start()
 
     def send(user, author, sender):
-        with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as client:
             client.login(user, "secret")
             client.sendmail(sender, ["bob@example.net"],
                             message(sender=author))

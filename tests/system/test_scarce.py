@@ -42,7 +42,7 @@ def few_descriptors(pid, more):
 
 
 def connected(port):
-    peer = socket.create_connection(("127.0.0.1", port), timeout=5)
+    peer = socket.create_connection(("127.0.0.1", port), timeout=120)
     peer.settimeout(1)
     return peer
 

@@ -340,5 +340,5 @@ def test_what_does_not_speak_smtp(setup):
             peer, _ = server.accept()
             peer.sendall(words)
             peer.close()
-            assert running.wait(20) == code, running.stderr.read()
+            assert running.wait(60) == code, running.stderr.read()
             running.stderr.close()

@@ -96,7 +96,7 @@ class Slow(threading.Thread):
                 listening.join(0.1)
         except OSError:
             pass
-        listening.join(30)
+        listening.join(60)
 
     def wait_for(self, reply, listening):
         """What comes before it would come too early."""

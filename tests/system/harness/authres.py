@@ -34,7 +34,7 @@ def by_python(value):
 
 def by_perl(value):
     done = subprocess.run(["/usr/bin/perl", "-e", PERL], input=value.encode(),
-                          stdout=subprocess.PIPE, check=True, timeout=30)
+                          stdout=subprocess.PIPE, check=True, timeout=120)
     parsed = json.loads(done.stdout)
     results = []
     for entry in parsed["children"]:

@@ -99,7 +99,7 @@ class Machine:
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGKILL)  # --kill-child
-        self.process.wait(20)
+        self.process.wait(60)
 
     def _first(self):
         """systemd, once it has its own root."""

@@ -23,7 +23,7 @@ Verdict = collections.namedtuple("Verdict", "domain selector algorithm passed")
 
 def lookup_txt(port):
     """A dnsfunc for dkimpy that asks the name server on this port."""
-    def lookup(name, timeout=5):
+    def lookup(name, timeout=120):
         query = dns.message.make_query(name.decode(), "TXT")
         reply = dns.query.udp_with_fallback(
             query, "127.0.0.1", timeout=timeout, port=port)[0]
@@ -37,7 +37,7 @@ def lookup_txt(port):
 
 def lookup_in(records):
     """A dnsfunc for dkimpy that knows {"sel._domainkey.domain": text}."""
-    def lookup(name, timeout=5):
+    def lookup(name, timeout=120):
         text = records.get(name.decode().rstrip(".").lower())
         return text.encode() if text is not None else None
     return lookup
@@ -81,7 +81,7 @@ def opendkim(messages, records):
                 file.write(message)
             done = subprocess.run(
                 ["opendkim", "-x", directory + "/conf", "-vv", "-t", path],
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
             text = done.stdout.decode(errors="replace")
             verdicts.append([
                 Verdict(domain, selector, algorithm, result == "pass")

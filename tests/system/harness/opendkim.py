@@ -103,6 +103,6 @@ class OpenDkim:
 
 def check(config):
     """opendkim -n: (is the configuration good, what it says)."""
-    done = subprocess.run([program(), "-n", "-x", config], timeout=30,
+    done = subprocess.run([program(), "-n", "-x", config], timeout=120,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode == 0, done.stdout.decode(errors="replace")

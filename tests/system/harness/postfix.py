@@ -220,7 +220,7 @@ class Relaying(Instance):
         env = dict(self._env, MAIL_CONFIG=self.config)
         done = subprocess.run(
             [self._root + "/usr/sbin/sendmail"] + list(arguments),
-            input=message, env=env, timeout=30, stdout=subprocess.PIPE,
+            input=message, env=env, timeout=120, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         assert done.returncode == 0, done.stdout.decode() + self.maillog()
 

@@ -24,7 +24,7 @@ def bounce_parser(data):
     leaves out what is no failure."""
     done = subprocess.run(["perl", "-e", BOUNCE_PARSER],
                           input=data.replace(b"\r\n", b"\n"),
-                          stdout=subprocess.PIPE, check=True, timeout=30)
+                          stdout=subprocess.PIPE, check=True, timeout=120)
     return json.loads(done.stdout)
 
 

@@ -163,7 +163,7 @@ class Sendmail:
         """sendmail(8) as programs call it, with a message in LF."""
         done = subprocess.run(
             self._command(self.submit_config, *arguments), input=message,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
         assert done.returncode == 0, done.stdout.decode()
 
     def start(self):

@@ -39,11 +39,11 @@ def run_as(user, directory, *arguments):
     os.chmod(copy, 0o755)
     return subprocess.run(
         [copy] + list(arguments), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, timeout=30, cwd="/",
+        stderr=subprocess.PIPE, timeout=120, cwd="/",
         user=pwd.getpwnam(user).pw_uid, extra_groups=[])
 
 
-def run(*arguments, stdin=b"", check=None, timeout=30, config=None, env=None,
+def run(*arguments, stdin=b"", check=None, timeout=120, config=None, env=None,
         cwd=None):
     """One command, with -c before it."""
     command = [binary()] + (["-c", config] if config else []) + \
@@ -292,7 +292,7 @@ class Relay:
             if len(found) >= count:
                 return found[count - 1]
             if self.process.poll() is not None:
-                self._reader.join(5)
+                self._reader.join(60)
                 found = self._named(name, **fields)
                 if len(found) >= count:
                     return found[count - 1]
@@ -341,7 +341,7 @@ class Relay:
         if self.process.poll() is None:
             os.kill(self._supervisor(), signal.SIGTERM)
         self.process.wait(seconds)
-        self._reader.join(5)
+        self._reader.join(60)
         assert self.process.returncode == code, \
             "exit %d; signet said:\n%s" % (self.process.returncode,
                                            self.tail())
@@ -369,9 +369,9 @@ class Relay:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.process.wait(10)
+        self.process.wait(60)
         self._gone()
-        self._reader.join(5)
+        self._reader.join(60)
 
     def _gone(self):
         wait_for(lambda: not any(is_alive(pid, since) for pid, since
@@ -389,7 +389,7 @@ class Relay:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.process.wait(10)
+        self.process.wait(60)
         wait_for(lambda: not any(is_alive(pid) for pid in pids), 10,
                  "processes to end: %s" % pids)
 
