@@ -41,7 +41,7 @@ files_check(const struct configuration *configuration, struct text *errors,
 
 	return configuration->service == SERVICE_RELAY
 		       ? options_check_files(options, NULL, errors, fault)
-		       : options_check_key_files(options, errors, fault);
+		       : options_check_milter_files(options, errors, fault);
 }
 
 bool

@@ -236,15 +236,17 @@ bool options_parse(struct slice sources, struct options **options_out,
 /* Whether options_load() would take these bytes for a whole file; if not, the
  * errors say what is wrong. */
 bool options_accept(struct slice bytes, struct text *errors) MUST_USE;
-/* Whether each file that the options name can be read. Reports as
+/* Whether each file that the options name can be read, and there is the group of
+ * each socket. Reports as
  * options_load() does. What keeps a secret and lets others in is told to `warn`,
  * in words; NULL: nobody. */
 bool options_check_files(const struct options *options,
 			 void (*warn)(const char *text), struct text *errors,
 			 struct fault *fault) MUST_USE;
-/* The same of the keys alone. */
-bool options_check_key_files(const struct options *options, struct text *errors,
-			     struct fault *fault) MUST_USE;
+/* The same of what a milter uses: the keys, its socket's group. */
+bool options_check_milter_files(const struct options *options,
+				struct text *errors,
+				struct fault *fault) MUST_USE;
 /* 77 or 78 (sysexits(3)) for a fault of the above. */
 int options_exit_code(const struct fault *fault);
 /* By its title. */

@@ -348,6 +348,43 @@ is_same_place(const struct listener_options *a,
 	       address_eq(&a->address, &b->address);
 }
 
+/* What "*", "0.0.0.0" or "[::]" takes of the other, too; [::] is IPv6 alone. */
+static bool
+covers(const struct listener_options *a, const struct listener_options *b)
+{
+	sa_family_t family = a->address.any.sa_family;
+	sa_family_t other = b->address.any.sa_family;
+
+	if (a->address.len == 0 || b->address.len == 0 || family == AF_UNIX ||
+	    other == AF_UNIX ||
+	    address_port(&a->address) != address_port(&b->address))
+		return false;
+	if (a->is_any)
+		return true;
+	if (family != other)
+		return false;
+	return family == AF_INET
+		       ? a->address.v4.sin_addr.s_addr == htonl(INADDR_ANY)
+		       : IN6_IS_ADDR_UNSPECIFIED(&a->address.v6.sin6_addr);
+}
+
+static void
+listeners_compare(const struct listener_options *a,
+		  const struct listener_options *b, struct conf_place place,
+		  struct conf_errors *errors)
+{
+	if (is_same_place(a, b))
+		conf_error(errors, place,
+			   "the listeners \"%.*s\" and \"%.*s\" have the same "
+			   "address",
+			   SLICE_ARG(a->name), SLICE_ARG(b->name));
+	else if (covers(a, b) || covers(b, a))
+		conf_error(errors, place,
+			   "the listeners \"%.*s\" and \"%.*s\" have the same "
+			   "port, and one of them every address",
+			   SLICE_ARG(a->name), SLICE_ARG(b->name));
+}
+
 static void
 listeners_check(const struct options *options, struct conf_errors *errors)
 {
@@ -359,18 +396,10 @@ listeners_check(const struct options *options, struct conf_errors *errors)
 
 		listener_check(listener, item, errors);
 		listener_auth_check(listener, item, errors);
-		for (size_t j = 0; j < i; j++) {
-			const struct listener_options *other =
-				&options->listeners[j];
-
-			if (is_same_place(other, listener))
-				conf_error(errors,
-					   conf_item_place(item, "address"),
-					   "the listeners \"%.*s\" and "
-					   "\"%.*s\" have the same address",
-					   SLICE_ARG(other->name),
-					   SLICE_ARG(listener->name));
-		}
+		for (size_t j = 0; j < i; j++)
+			listeners_compare(&options->listeners[j], listener,
+					  conf_item_place(item, "address"),
+					  errors);
 	}
 }
 

@@ -26,6 +26,10 @@ void options_check(const struct options *options, struct conf_errors *errors);
 bool options_errors_report(const struct conf_errors *errors, const char *path,
 			   struct text *text, struct fault *fault) MUST_USE;
 
+/* The milter's, which options_check_files() leaves to the milter. */
+void options_check_milter_group(const struct options *options,
+				struct conf_errors *errors);
+
 /* The n-th section of that name; an empty one for the default listener. */
 const struct conf_item *options_section_at(const struct conf_item *section,
 					   const char *name, size_t n);

@@ -247,6 +247,7 @@ check_config_command(const char *path, int argc, char **argv)
 	options_warn(options, warning_print);
 	senders_warn(options, warning_print);
 	accounts_warn(options, warning_print);
+	options_check_milter_group(options, &errors);
 	certificates_check(options, &errors);
 	keys_check(options, &errors);
 	if (errors.count == 0)

@@ -1,6 +1,7 @@
 #include "relay/options_check.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/stat.h>
 
 #include "relay/clients.h"
@@ -122,6 +123,30 @@ clients_check(const struct listener_options *listener,
 }
 
 static void
+group_check(struct slice name, struct conf_place place,
+	    struct conf_errors *errors)
+{
+	CLEAN(text_done) struct text copy = {0};
+
+	text_add(&copy, name);
+	if (name.len > 0 && getgrnam(text_string(&copy)) == NULL)
+		conf_error(errors, place,
+			   "'socket_group': there is no group '%.*s'",
+			   SLICE_ARG(name));
+}
+
+void
+options_check_milter_group(const struct options *options,
+			   struct conf_errors *errors)
+{
+	const struct conf_item *item =
+		options_section_at(options->items, "milter", 0);
+
+	group_check(options->milter.socket_group,
+		    conf_item_place(item, "socket_group"), errors);
+}
+
+static void
 keys_check(const struct options *options, struct conf_errors *errors)
 {
 	for (size_t i = 0; i < options->keys.domains_count; i++) {
@@ -167,6 +192,8 @@ options_check_files(const struct options *options, secret_warn_fn *warn,
 			   "tls_client_ca", &errors);
 		clients_check(listener, item, &errors);
 		users_check(options, listener, item, warn, &errors);
+		group_check(listener->socket_group,
+			    conf_item_place(item, "socket_group"), &errors);
 	}
 	password_check(options, &options->delivery.login,
 		       options_section_at(root, "delivery", 0), warn,
@@ -180,11 +207,12 @@ options_check_files(const struct options *options, secret_warn_fn *warn,
 }
 
 bool
-options_check_key_files(const struct options *options, struct text *text,
-			struct fault *fault)
+options_check_milter_files(const struct options *options, struct text *text,
+			   struct fault *fault)
 {
 	CLEAN(conf_errors_done) struct conf_errors errors = {0};
 
+	options_check_milter_group(options, &errors);
 	keys_check(options, &errors);
 	return options_errors_report(&errors, options->items->place.file, text,
 				     fault);

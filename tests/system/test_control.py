@@ -608,6 +608,36 @@ def test_missing_files(setup, directory):
     assert "/nonexistent/c.pem" in done.stderr.decode()
 
 
+@pytest.mark.parametrize("command, section", (
+    ("relay", 'listener "programs" {\n address = "unix:%s"\n'),
+    ("milter", 'milter {\n socket = "unix:%s"\n')))
+def test_an_unknown_group(setup, directory, command, section):
+    """The start says what check-config says."""
+    configured = setup()
+    configured.extra = section % (directory + "/socket") + \
+        ' socket_group = "signet-none"\n}\n'
+    path = configured.write()
+    said = [signet.run(one, config=path, check=78).stderr.decode()
+            for one in ("check-config", command)]
+    assert said[0] == said[1]
+    assert "'socket_group': there is no group 'signet-none'" in said[0]
+
+
+def test_every_address_beside_one_of_them(setup):
+    """Not a start that fails again and again, as for a port in use (75)."""
+    configured = setup()
+    configured.extra = 'listener "all" { address = "*:%d" }\n' % \
+        configured.port
+    path = configured.write()
+    for command in ("check-config", "relay"):
+        said = signet.run(command, config=path, check=78).stderr.decode()
+        assert "have the same port" in said, said
+    # These are different sockets.
+    configured.extra = 'listener "all" { address = "[::]:%d" }\n' % \
+        configured.port
+    signet.run("check-config", config=configured.write(), check=0)
+
+
 def test_include(setup, directory):
     configured = setup()
     with open(os.path.join(directory, "more.conf"), "w") as file:

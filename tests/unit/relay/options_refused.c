@@ -27,6 +27,26 @@ static const struct {
 	 "'address'?\n"},
 	{"listener \"a\" { }\nlistener \"b\" { }",
 	 "c:2: the listeners \"a\" and \"b\" have the same address\n"},
+	{"listener \"a\" { address = \"127.0.0.1:25\" }\n"
+	 "listener \"b\" { address = \"*:25\" }",
+	 "c:2: the listeners \"a\" and \"b\" have the same port, and one of them "
+	 "every address\n"},
+	{"listener \"a\" { address = \"*:25\" }\n"
+	 "listener \"b\" { address = \"[::1]:25\" }",
+	 "c:2: the listeners \"a\" and \"b\" have the same port, and one of them "
+	 "every address\n"},
+	{"listener \"a\" { address = \"*:25\" }\n"
+	 "listener \"b\" { address = \"0.0.0.0:25\" }",
+	 "c:2: the listeners \"a\" and \"b\" have the same port, and one of them "
+	 "every address\n"},
+	{"listener \"a\" { address = \"0.0.0.0:25\" }\n"
+	 "listener \"b\" { address = \"127.0.0.1:25\" }",
+	 "c:2: the listeners \"a\" and \"b\" have the same port, and one of them "
+	 "every address\n"},
+	{"listener \"a\" { address = \"[::1]:25\" }\n"
+	 "listener \"b\" { address = \"[::]:25\" }",
+	 "c:2: the listeners \"a\" and \"b\" have the same port, and one of them "
+	 "every address\n"},
 	{"listener \"a\" {\ntls = \"starttls\"\ntls_cert = \"x\" }",
 	 "c:2: 'tls' needs 'tls_key' in the listener \"a\"\n"},
 	{"listener \"a\" {\ntls = \"implicit\"\ntls_key = \"x\" }",
