@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #define WORKER_THREADS_MAX 64
+#define LANE_SHARE 4 /* of jobs_max, one lane's */
 
 struct worker {
 	const char *name;
@@ -11,6 +12,7 @@ struct worker {
 	uv_cond_t wake;
 	struct job *first, **last;
 	size_t waiting, jobs_max;
+	uint64_t turn; /* of the job begun last */
 	unsigned threads;
 	bool is_stopping;
 	uv_thread_t thread[WORKER_THREADS_MAX];
@@ -39,6 +41,7 @@ worker_next(struct worker *worker)
 		worker->first = job->next;
 		if (worker->first == NULL)
 			worker->last = &worker->first;
+		worker->turn = job->turn;
 		worker->waiting--;
 	}
 	uv_mutex_unlock(&worker->mutex);
@@ -120,6 +123,58 @@ worker_submit(struct worker *worker, struct job *job)
 	}
 	uv_mutex_unlock(&worker->mutex);
 	/* Who is woken finds the mutex free. */
+	if (has_room)
+		uv_cond_signal(&worker->wake);
+	return has_room;
+}
+
+/* Its turn comes behind those of its lane that wait, and no sooner than now.
+ * False: the lane has enough. */
+static bool
+turn_take(const struct worker *worker, struct job *job)
+{
+	size_t others = 0;
+
+	job->turn = worker->turn;
+	for (const struct job *other = worker->first; other != NULL;
+	     other = other->next)
+		if (memcmp(other->lane, job->lane, WORKER_LANE) == 0) {
+			job->turn = other->turn + 1;
+			others++;
+		}
+	return others < (worker->jobs_max + LANE_SHARE - 1) / LANE_SHARE;
+}
+
+/* The list is in the order of turns. */
+static void
+insert(struct worker *worker, struct job *job)
+{
+	struct job **at = &worker->first;
+
+	while (*at != NULL && (*at)->turn <= job->turn)
+		at = &(*at)->next;
+	job->next = *at;
+	*at = job;
+	if (job->next == NULL)
+		worker->last = &job->next;
+	worker->waiting++;
+	loop_hold(job->loop);
+}
+
+bool
+worker_submit_fairly(struct worker *worker, struct job *job,
+		     const uint8_t lane[WORKER_LANE])
+{
+	bool has_room;
+
+	memcpy(job->lane, lane, WORKER_LANE);
+	uv_mutex_lock(&worker->mutex);
+	ASSERT(!worker->is_stopping);
+	has_room = worker->waiting < worker->jobs_max &&
+		   turn_take(worker, job);
+	if (has_room)
+		insert(worker, job);
+	uv_mutex_unlock(&worker->mutex);
 	if (has_room)
 		uv_cond_signal(&worker->wake);
 	return has_room;

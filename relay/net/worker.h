@@ -11,6 +11,9 @@
 
 struct worker;
 
+/* Whom a job is for. */
+#define WORKER_LANE 16
+
 /* run on a thread of the worker, then done on the loop, which does not end
  * before. */
 struct job {
@@ -19,6 +22,9 @@ struct job {
 	struct loop *loop;
 	struct post post;
 	struct job *next;
+	/* Of worker_submit_fairly(). */
+	uint8_t lane[WORKER_LANE];
+	uint64_t turn;
 };
 
 /* name: of the threads, too, in what shows them; at most 15 bytes, for ever. */
@@ -28,5 +34,10 @@ bool worker_new(const char *name, unsigned threads, size_t jobs_max,
 void worker_free(struct worker *worker);
 /* False when jobs_max are waiting: nothing happened, try later. */
 bool worker_submit(struct worker *worker, struct job *job) MUST_USE;
+/* The same, by turns: who has many jobs waiting does not hold up another who has
+ * one, and has a quarter of jobs_max at most. A worker has jobs of one kind or
+ * of the other. Walks along all that waits: for few jobs that take long. */
+bool worker_submit_fairly(struct worker *worker, struct job *job,
+			  const uint8_t lane[WORKER_LANE]) MUST_USE;
 
 #endif

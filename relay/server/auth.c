@@ -1,8 +1,11 @@
 #include "relay/server/auth.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/base64.h"
+#include "relay/server/census.h"
+#include "relay/server/offenders.h"
 
 /* SASL_LOGIN_NAME, SASL_LOGIN_PASSWORD. */
 #define LOGIN_NAME_BASE64 "VXNlcm5hbWU6"
@@ -15,6 +18,9 @@ enum collecting { COLLECTING_NOTHING, COLLECTING_FIRST, COLLECTING_NAME,
 struct auth {
 	struct job job;
 	struct worker *worker;
+	struct offenders *offenders;
+	struct address address;
+	atomic_bool is_cancelled; /* for the worker's thread */
 	struct generation *generation;
 	size_t listener;
 	const struct tls *tls; /* of EXTERNAL: where the certificate is */
@@ -68,25 +74,43 @@ on_done(struct job *job)
 	auth->answered(auth->owner, auth->verdict, text_slice(&challenge));
 }
 
+/* The queue may have been long. */
+static bool
+waits(const void *owner, struct slice name)
+{
+	const struct auth *auth = owner;
+
+	return offenders_wait_ms(auth->offenders, &auth->address, name) > 0;
+}
+
 static void
 run(struct job *job)
 {
 	struct auth *auth = CONTAINER(job, struct auth, job);
 
 	text_clear(&auth->challenge);
+	auth->verdict = SASL_TROUBLE;
+	if (atomic_load(&auth->is_cancelled) || waits(auth, SLICE_NONE))
+		return;
 	auth->verdict = sasl_server_step(auth->sasl, auth->has_response,
 					 text_slice(&auth->response),
 					 &auth->challenge);
 }
 
+static_assert(CENSUS_KEY_SIZE == WORKER_LANE, "each address has a lane");
+
 static bool
 submit(struct auth *auth, bool has_response, struct slice response,
        struct fault *fault)
 {
+	uint8_t lane[CENSUS_KEY_SIZE];
+
 	ASSERT(!auth->is_running);
 	auth->has_response = has_response;
 	text_add(&auth->response, response);
-	auth->is_running = worker_submit(auth->worker, &auth->job);
+	census_key(&auth->address, lane);
+	auth->is_running =
+		worker_submit_fairly(auth->worker, &auth->job, lane);
 	return auth->is_running ||
 	       fault_set(fault, FAULT_LIMIT, "too many logins at once");
 }
@@ -204,6 +228,8 @@ begin(struct auth *auth, const struct auth_setup *setup, bool has_initial,
 	struct sasl_setup sasl = {
 		.mechanism = setup->mechanism,
 		.users = setup->generation->listener_users[setup->listener],
+		.waits = waits,
+		.owner = auth,
 	};
 
 	if (slice_eq_nocase(setup->mechanism, SLICE(SASL_EXTERNAL))) {
@@ -226,6 +252,8 @@ auth_start(const struct auth_setup *setup, bool has_initial,
 	auth->job.done = on_done;
 	auth->job.loop = setup->loop;
 	auth->worker = setup->worker;
+	auth->offenders = setup->offenders;
+	auth->address = *setup->address;
 	auth->generation = generation_ref(setup->generation);
 	auth->listener = setup->listener;
 	auth->answered = setup->answered;
@@ -259,6 +287,7 @@ auth_cancel(struct auth **handed_back)
 	if (auth == NULL)
 		return;
 	auth->answered = NULL;
+	atomic_store(&auth->is_cancelled, true);
 	dovecot_cancel(&auth->request);
 	if (!auth->is_running || auth->is_dovecots)
 		auth_free(auth); /* else on_done() does */

@@ -3,7 +3,9 @@
  * verdict. Each step is taken by a worker thread, since passwords are hashed
  * there, or by Dovecot. Dovecot is asked only when the client has said what the
  * mechanism begins with, PLAIN's and LOGIN's whole: who says nothing takes no
- * place there.
+ * place there. Workers take addresses by turns, and drop what has been given up
+ * meanwhile, and what is of an address, or has a name, that has to wait by then
+ * (SASL_TROUBLE).
  *
  * Ownership   auth_start() hands over; auth_cancel() ends it in any state and
  *             clears the pointer. Holds a reference of the generation, whose
@@ -24,6 +26,7 @@
 #include "relay/server/sasl_server.h"
 
 struct auth;
+struct offenders;
 
 /* challenge: in base64, for SASL_CHALLENGE. The auth is still there, and may be
  * cancelled or given a response from inside. */
@@ -41,7 +44,10 @@ struct auth_setup {
 	/* Who is asked instead of the users; NULL: nobody. */
 	struct dovecot *dovecot;
 	bool is_secured;
-	const struct address *client;
+	const struct address *client; /* for Dovecot; NULL: it has none */
+	/* By whom jobs take turns, and who says that no more is tried. */
+	const struct address *address;
+	struct offenders *offenders;
 	auth_answered_fn *answered;
 	void *owner;
 };

@@ -143,6 +143,13 @@ place_check(const struct session *session, struct text *mechanisms)
 							    : NULL;
 }
 
+static bool
+address_waits(const struct session *session)
+{
+	return offenders_wait_ms(session->share->offenders, &session->client,
+				 SLICE_NONE) > 0;
+}
+
 const struct reply *
 authentication_check(const struct session *session, struct slice args,
 		     struct slice *mechanism_out, struct slice *initial_out)
@@ -160,8 +167,7 @@ authentication_check(const struct session *session, struct slice args,
 		*initial_out = rest;
 	if (!has_word(text_slice(&mechanisms), *mechanism_out))
 		return &reply_mechanism;
-	if (offenders_wait_ms(session->share->offenders, &session->client,
-			      SLICE_NONE) > 0)
+	if (address_waits(session))
 		return &reply_wait;
 	return NULL;
 }
@@ -262,7 +268,10 @@ on_answered(void *owner, enum sasl_verdict verdict, struct slice challenge)
 		step = verdict_say(session, &reply_malformed);
 		break;
 	case SASL_TROUBLE:
-		step = verdict_say(session, &reply_trouble);
+		step = verdict_say(session, address_waits(session) ||
+							    name_waits(session)
+						    ? &reply_wait
+						    : &reply_trouble);
 		break;
 	}
 	session_resume(session, step);
@@ -297,6 +306,8 @@ authentication_begin(struct session *session, struct slice mechanism,
 	struct auth_setup setup = {
 		.loop = session->loop,
 		.worker = session->share->logins,
+		.offenders = session->share->offenders,
+		.address = &session->client,
 		.generation = session_now(session),
 		.mechanism = mechanism,
 		.certified = &session->principal,

@@ -11,6 +11,8 @@
 
 struct sasl_server {
 	const struct users *users;
+	bool (*waits)(const void *owner, struct slice name);
+	const void *owner;
 	Gsasl *library; /* of this conversation: threads share nothing */
 	Gsasl_session *session;
 	struct text user;
@@ -144,6 +146,8 @@ validate(struct sasl_server *server)
 	bool is_known = user != NULL;
 
 	user_note(server);
+	if (server->waits != NULL && server->waits(server->owner, name))
+		return GSASL_CRYPTO_ERROR;
 	if (!is_known)
 		user = users_decoy(server->users, made_up_number(name));
 	if (!password_matches(user, password) || !is_known ||
@@ -240,6 +244,8 @@ sasl_server_open(const struct sasl_setup *setup,
 	int code;
 
 	server->users = setup->users;
+	server->waits = setup->waits;
+	server->owner = setup->owner;
 	server->is_login = is_login(setup->mechanism);
 	server->is_external =
 		slice_eq_nocase(setup->mechanism, SLICE(SASL_EXTERNAL));

@@ -39,6 +39,10 @@ struct sasl_setup {
 	struct slice mechanism;    /* one that is known */
 	const struct users *users; /* NULL for EXTERNAL */
 	struct slice certified;    /* of EXTERNAL: who he is; copied */
+	/* Whether nothing is tried with the name: then no password is hashed,
+	 * and it is SASL_TROUBLE. NULL: it is. */
+	bool (*waits)(const void *owner, struct slice name);
+	const void *owner;
 };
 
 /* FAULT_SYSTEM. */

@@ -17,6 +17,14 @@ worker_submit(struct worker *worker, struct job *job)
 	return true;
 }
 
+bool
+worker_submit_fairly(struct worker *worker, struct job *job,
+		     const uint8_t lane[WORKER_LANE])
+{
+	(void)lane;
+	return worker_submit(worker, job);
+}
+
 void
 fake_worker_is_full(bool is_full)
 {

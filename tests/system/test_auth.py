@@ -245,6 +245,26 @@ def test_guessing(world, users):
         assert client.login("keys", PASSWORDS["keys"])[0] == 235
 
 
+def test_guessing_at_once(world, users):
+    """What waits in line is looked at again: as much as one after the other,
+    and those that are under way; and it keeps nobody waiting."""
+    world.setup.listener = ('auth = "required"\n auth_file = "%s"\n'
+                            'auth_without_tls = true' % users)
+    world.start()
+    clients = [Client(world.relay.port, source=OUTSIDE) for _ in range(40)]
+    for number, client in enumerate(clients):
+        client.ehlo()
+        client.send(b"AUTH PLAIN %s\r\n" % base64.b64encode(
+            b"\0user%d\0wrong" % number))
+    with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=30) as client:
+        assert client.login("keys", PASSWORDS["keys"])[0] == 235
+    codes = [client.reply()[0] for client in clients]
+    assert set(codes) == {454, 535}
+    assert 6 <= codes.count(535) <= 6 + 2, codes  # LOGIN_THREADS
+    for client in clients:
+        client.close()
+
+
 def test_hashing_holds_up_nobody(world, users):
     """A hundred logins at once, and a client without one is served between."""
     world.setup.listener = ('auth = "optional"\n auth_file = "%s"\n'

@@ -1,0 +1,99 @@
+#include "relay/net/worker.h"
+
+#include <criterion/criterion.h>
+
+#define JOBS 12
+
+struct task {
+	struct job job;
+	char name;
+};
+
+static struct loop loop;
+static struct worker *worker;
+static uv_sem_t begun, may_go;
+static char ran[JOBS + 1];
+static unsigned done;
+
+static void
+run(struct job *job)
+{
+	struct task *task = CONTAINER(job, struct task, job);
+
+	if (task->name == '-') {
+		uv_sem_post(&begun);
+		uv_sem_wait(&may_go);
+		return;
+	}
+	ran[strlen(ran)] = task->name; /* there is one thread */
+}
+
+static void
+on_done(struct job *job)
+{
+	(void)job;
+	done++;
+}
+
+static bool
+submit(struct task *task, char name, char lane)
+{
+	uint8_t key[WORKER_LANE] = {(uint8_t)lane};
+
+	*task = (struct task){
+		.job = {.run = run, .done = on_done, .loop = &loop},
+		.name = name};
+	return worker_submit_fairly(worker, &task->job, key);
+}
+
+static void
+begin(struct task *first)
+{
+	cr_assert(loop_init(&loop, 0, NULL));
+	cr_assert_eq(uv_sem_init(&begun, 0), 0);
+	cr_assert_eq(uv_sem_init(&may_go, 0), 0);
+	cr_assert(worker_new("fair", 1, 4 * 4, &worker, NULL));
+	cr_assert(submit(first, '-', 'a'));
+	uv_sem_wait(&begun);
+}
+
+static void
+end(unsigned count)
+{
+	uv_sem_post(&may_go);
+	cr_assert(loop_start(&loop, NULL));
+	worker_free(worker);
+	loop_stop(&loop);
+	loop_join(&loop);
+	cr_expect_eq(done, count);
+	loop_done(&loop);
+}
+
+/* Who has four waiting does not hold up who has one. */
+Test(worker, takes_lanes_by_turns)
+{
+	static const char order[] = "abcabaa";
+	struct task first, tasks[7];
+
+	begin(&first);
+	for (unsigned i = 0; i < 4; i++)
+		cr_expect(submit(&tasks[i], 'a', 'a'));
+	cr_expect(submit(&tasks[4], 'b', 'b'));
+	cr_expect(submit(&tasks[5], 'b', 'b'));
+	cr_expect(submit(&tasks[6], 'c', 'c'));
+	end(8);
+	cr_expect_str_eq(ran, order);
+}
+
+/* Nor fills the queue. */
+Test(worker, one_lane_has_a_quarter)
+{
+	struct task first, tasks[6];
+
+	begin(&first);
+	for (unsigned i = 0; i < 4; i++)
+		cr_expect(submit(&tasks[i], 'a', 'a'));
+	cr_expect_not(submit(&tasks[4], 'a', 'a'));
+	cr_expect(submit(&tasks[5], 'b', 'b'));
+	end(6);
+}
