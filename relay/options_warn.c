@@ -64,17 +64,23 @@ is_everybody(const struct network *network)
 		       (network->is_v6 ? PREFIX_V6_OWN : PREFIX_V4_OWN);
 }
 
+static bool
+has_everybody(const struct network *networks, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (is_everybody(&networks[i]))
+			return true;
+	return false;
+}
+
 static void
 open_relay_warn(const struct listener_options *listener,
 		const struct conf_item *item, void (*warn)(const char *text))
 {
 	CLEAN(text_done) struct text said = {0};
-	bool is_open = false;
 
-	for (size_t i = 0; i < listener->allow_from_count; i++)
-		is_open |= is_everybody(&listener->allow_from[i]);
-	if (!is_open || listener->auth == AUTH_REQUIRED ||
-	    !is_reached_from_afar(listener))
+	if (!has_everybody(listener->allow_from, listener->allow_from_count) ||
+	    listener->auth == AUTH_REQUIRED || !is_reached_from_afar(listener))
 		return;
 	place_add(&said, item, "allow_from");
 	text_addf(&said,
@@ -84,6 +90,36 @@ open_relay_warn(const struct listener_options *listener,
 		  "\"required\"'",
 		  SLICE_ARG(listener->name));
 	warn(text_string(&said));
+}
+
+/* Who may say who he is may say that he is one of allow_from, or has logged
+ * in. */
+static void
+believing_warn(const struct listener_options *listener,
+	       const struct conf_item *item, const char *option,
+	       void (*warn)(const char *text))
+{
+	CLEAN(text_done) struct text said = {0};
+
+	place_add(&said, item, option);
+	text_addf(&said,
+		  "the listener \"%.*s\" is an OPEN RELAY: '%s' believes "
+		  "everybody who says who the client is; name your own proxies "
+		  "or MTAs there",
+		  SLICE_ARG(listener->name), option);
+	warn(text_string(&said));
+}
+
+static void
+fronts_warn(const struct listener_options *listener,
+	    const struct conf_item *item, void (*warn)(const char *text))
+{
+	if (has_everybody(listener->proxy_from, listener->proxy_from_count))
+		believing_warn(listener, item, "proxy_from", warn);
+	if (has_everybody(listener->xclient_from,
+			  listener->xclient_from_count) &&
+	    is_reached_from_afar(listener))
+		believing_warn(listener, item, "xclient_from", warn);
 }
 
 /* ---- identities that nobody signs ---- */
@@ -148,6 +184,7 @@ options_warn(const struct options *options, void (*warn)(const char *text))
 			options_section_at(options->items, "listener", i);
 
 		open_relay_warn(&options->listeners[i], item, warn);
+		fronts_warn(&options->listeners[i], item, warn);
 		rewrite_warn(options, options->listeners[i].rewrite.from, item,
 			     warn);
 	}

@@ -51,6 +51,22 @@ static const struct warn_row {
 	  "listener \"a\" { proxy_from = {\"127.0.0.1\"}\n"
 	  "allow_from = {\"0.0.0.0/0\"} }",
 	  "c:3: the listener \"a\" is an OPEN RELAY" },
+	{ "everybody is a proxy", NAME
+	  "listener \"a\" { address = \"*:25\" auth = \"required\" "
+	  "auth_without_tls = true auth_file = \"u\"\n"
+	  "proxy_from = {\"::/0\"} }",
+	  "c:3: the listener \"a\" is an OPEN RELAY: 'proxy_from' believes" },
+	{ "everybody is a front", NAME
+	  "listener \"a\" { address = \"*:25\" auth = \"required\" "
+	  "auth_without_tls = true auth_file = \"u\"\n"
+	  "xclient_from = {\"10.0.0.0/8\", \"0.0.0.0/0\"} }",
+	  "c:3: the listener \"a\" is an OPEN RELAY: 'xclient_from' believes" },
+	{ "everybody on this machine is a front", NAME
+	  "listener \"a\" { xclient_from = {\"0.0.0.0/0\"} }", "" },
+	{ "fronts of one's own", NAME
+	  "listener \"a\" { address = \"*:25\" "
+	  "proxy_from = {\"192.0.2.1\"} xclient_from = {\"10.0.0.0/8\"} }",
+	  "" },
 	{ "everybody by systemd's socket", NAME
 	  "listener \"a\" { address = \"systemd:x\"\n"
 	  "allow_from = {\"0.0.0.0/0\"} }",
