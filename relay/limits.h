@@ -75,7 +75,7 @@
 /* RFC 5321 4.5.3.1 asks for at least 512 octets of command line and 1000 of
  * text line; extensions add to the former (RFC 1870, 3461, 6531). */
 #define COMMAND_LINE_MAX (4 * KIB)
-#define AUTH_LINE_MAX (12 * KIB) /* a response: RFC 4954 4 */
+#define AUTH_LINE_MAX (12 * KIB) /* AUTH, a response: RFC 4954 4 */
 #define REPLY_LINE_MAX (4 * KIB)
 #define REPLY_LINES_MAX 128
 #define REPLY_TEXT_MAX (8 * KIB) /* kept of one whole reply */

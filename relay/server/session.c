@@ -37,6 +37,10 @@ static const struct reply reply_auth_stuck = {
 static const struct reply reply_too_long = {
 	500, "5.5.2", "Line too long: a command has at most 4096 octets"};
 static_assert(COMMAND_LINE_MAX == 4096, "as the reply says");
+static const struct reply reply_auth_too_long = {
+	500, "5.5.6",
+	"Line too long: AUTH and a response have at most 12288 octets"};
+static_assert(AUTH_LINE_MAX == 12288, "as the reply says");
 static const struct reply reply_bare_line_end = {
 	500, "5.5.2", "Bare CR or LF: lines must end in CRLF"};
 
@@ -386,17 +390,39 @@ find_line(struct session *session, size_t max, struct slice *line,
 	return slice_split(rest, '\n', line) ? WIRE_LINE : WIRE_MORE;
 }
 
+/* RFC 4954 4: with its initial response AUTH may be as long as a response. */
+static bool
+is_auth(const struct session *session, struct slice input)
+{
+	return session->state == SESSION_AUTH ||
+	       slice_starts_nocase(input, SLICE("AUTH "));
+}
+
+static enum step
+refuse_long(struct session *session, bool is_auth)
+{
+	session->is_skipping_line = true;
+	if (session->state != SESSION_AUTH)
+		return session_refuse(session,
+				      is_auth ? &reply_auth_too_long
+					      : &reply_too_long,
+				      SLICE_NONE);
+	session_reply(session, &reply_auth_too_long, SLICE_NONE);
+	return STEP_CLOSE; /* no client comes to that */
+}
+
 static enum step
 read_line(struct session *session, bool *more_needed)
 {
 	struct slice input = stream_input(session->stream), line, rest;
 	bool responds = session->state == SESSION_AUTH;
+	bool logs_in = is_auth(session, input);
 	enum step step;
 
 	if (session->state == SESSION_START || session->state == SESSION_READY)
 		terms_renew(session);
 	switch (find_line(session,
-			  responds ? AUTH_LINE_MAX : COMMAND_LINE_MAX, &line,
+			  logs_in ? AUTH_LINE_MAX : COMMAND_LINE_MAX, &line,
 			  &rest)) {
 	case WIRE_LINE:
 		session->has_more = rest.len > 0;
@@ -410,10 +436,7 @@ read_line(struct session *session, bool *more_needed)
 		*more_needed = true;
 		return STEP_NEXT;
 	case WIRE_TOO_LONG:
-		if (responds)
-			return STEP_CLOSE; /* no client comes to that */
-		session->is_skipping_line = true;
-		return session_refuse(session, &reply_too_long, SLICE_NONE);
+		return refuse_long(session, logs_in);
 	case WIRE_BARE_LF:
 	case WIRE_BARE_CR:
 		/* Two readers of these bytes may see different commands. */
