@@ -10,7 +10,7 @@
 #define BUCKETS 4096
 
 struct rate {
-	struct list link;
+	struct list link, turn;
 	/* When all that was spent will have come back. */
 	uint64_t whole_again_us;
 	size_t len;
@@ -21,6 +21,7 @@ struct rate {
 struct rates {
 	uv_mutex_t mutex;
 	struct list buckets[BUCKETS];
+	struct list turns; /* who spent last comes last */
 	size_t count;
 	bool has_warned;
 };
@@ -32,6 +33,7 @@ rates_new(void)
 
 	for (size_t i = 0; i < BUCKETS; i++)
 		list_init(&rates->buckets[i]);
+	list_init(&rates->turns);
 	ASSERT(uv_mutex_init(&rates->mutex) == 0);
 	return rates;
 }
@@ -54,6 +56,15 @@ now_us(void)
 	return clock_now_ms() * 1000;
 }
 
+static void
+forget(struct rates *rates, struct rate *rate)
+{
+	list_remove(&rate->link);
+	list_remove(&rate->turn);
+	free(rate);
+	rates->count--;
+}
+
 /* Drops on its way who has nothing spent any more. */
 static struct rate *
 find(struct rates *rates, struct list *bucket, struct slice key,
@@ -65,9 +76,7 @@ find(struct rates *rates, struct list *bucket, struct slice key,
 		struct rate *rate = CONTAINER(item, struct rate, link);
 
 		if (rate->whole_again_us <= at_us) {
-			list_remove(item);
-			free(rate);
-			rates->count--;
+			forget(rates, rate);
 		} else if (slice_eq(slice_of(rate->key, rate->len), key)) {
 			found = rate;
 		}
@@ -115,16 +124,19 @@ rate_add(struct rates *rates, struct list *bucket, struct slice key)
 	if (rates->count >= RATES_MAX) {
 		if (!rates->has_warned)
 			log_note(LOG_LEVEL_WARNING, "limit",
-				 "more than %d users send at once; some are "
-				 "not counted", RATES_MAX);
+				 "more than %d users send at once: what those "
+				 "spent who have sent nothing for longest is "
+				 "forgotten", RATES_MAX);
 		rates->has_warned = true;
-		return NULL;
+		forget(rates,
+		       CONTAINER(rates->turns.next, struct rate, turn));
 	}
 	rate = memory_new(sizeof(*rate) + key.len);
 	memcpy(rate->key, key.bytes, key.len);
 	rate->len = key.len;
 	rate->whole_again_us = now_us();
 	list_add_last(bucket, &rate->link);
+	list_init(&rate->turn);
 	rates->count++;
 	return rate;
 }
@@ -141,7 +153,8 @@ rates_spend(struct rates *rates, struct slice key, uint64_t per_hour)
 	rate = find(rates, bucket, key, now_us());
 	if (rate == NULL)
 		rate = rate_add(rates, bucket, key);
-	if (rate != NULL)
-		rate->whole_again_us += each_us(per_hour);
+	rate->whole_again_us += each_us(per_hour);
+	list_remove(&rate->turn);
+	list_add_last(&rates->turns, &rate->turn);
 	uv_mutex_unlock(&rates->mutex);
 }

@@ -6,8 +6,9 @@
  * so that there is no full hour to wait for (a leaky bucket; ITU-T I.371 calls
  * it GCRA).
  *
- * Bounded      RATES_MAX keys that have spent anything; one that is not known
- *              then is let through, and the log says so once.
+ * Bounded      RATES_MAX keys that have spent anything; for one more the one
+ *              that has spent nothing for longest is forgotten, which the log
+ *              says once.
  * Thread       Any.
  */
 #ifndef RELAY_SERVER_RATES_H

@@ -60,6 +60,24 @@ Test(rates, one_is_one_an_hour)
 	cr_expect_eq(rates_wait_ms(rates, SLICE("a"), 1), HOUR);
 }
 
+Test(rates, forgets_who_has_spent_nothing_for_longest)
+{
+	char key[16];
+
+	spend("first", 1, 1);
+	spend("second", 1, 2);
+	for (unsigned i = 0; i < RATES_MAX - 2; i++) {
+		snprintf(key, sizeof(key), "%u", i);
+		spend(key, 1, 1);
+	}
+	spend("first", 1, 1);
+	spend("one more", 1, 1);
+	cr_expect_eq(rates_wait_ms(rates, SLICE("one more"), 1), HOUR);
+	cr_expect_eq(rates_wait_ms(rates, SLICE("first"), 1), 2 * HOUR);
+	cr_expect_eq(rates_wait_ms(rates, SLICE("second"), 1), 0);
+	cr_expect_eq(rates_wait_ms(rates, SLICE("0"), 1), HOUR);
+}
+
 Test(rates, many_users_do_not_mix)
 {
 	char key[16];
