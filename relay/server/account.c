@@ -4,6 +4,7 @@
 #include "milter/idn.h"
 #include "milter/mailbox.h"
 #include "milter/senders.h"
+#include "relay/server/encoded_word.h"
 
 const struct account_options *
 account_find(const struct options *options, struct slice user)
@@ -55,9 +56,11 @@ account_may_use(const struct account_options *account, struct slice address)
 
 static bool
 are_his(const struct account_options *account, const char *name,
-	const struct authors *authors, struct arena *arena,
+	struct slice value, struct authors *authors, struct arena *arena,
 	struct slice *reason_out)
 {
+	if (encoded_words_hide(value))
+		authors->dispute = "an encoded word that is more than a name";
 	for (size_t i = 0; i < authors->count; i++)
 		if (!is_his(account, authors->locals[i], authors->domains[i])) {
 			*reason_out = arena_printf(
@@ -95,7 +98,7 @@ account_may_claim(const struct account_options *account, struct slice name,
 			arena_printf(arena, "%s: %s", says_who, fault.text);
 		return false;
 	}
-	return are_his(account, says_who, &authors, arena, reason_out);
+	return are_his(account, says_who, value, &authors, arena, reason_out);
 }
 
 bool
@@ -132,5 +135,5 @@ account_may_write(const struct account_options *account, size_t from_count,
 		*reason_out = SLICE("From names nobody");
 		return false;
 	}
-	return are_his(account, "From", &authors, arena, reason_out);
+	return are_his(account, "From", from, &authors, arena, reason_out);
 }
