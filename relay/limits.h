@@ -71,6 +71,7 @@
 /* How long a finished stream may take to hand over its last bytes. */
 #define STREAM_FINISH_MS (10 * SECOND)
 #define STREAM_HURRY_MS (1 * SECOND) /* where only that keeps us from ending */
+#define STREAM_HURRY_LOOK_MS 20      /* how often it is looked whether it does */
 
 /* RFC 5321 4.5.3.1 asks for at least 512 octets of command line and 1000 of
  * text line; extensions add to the former (RFC 1870, 3461, 6531). */

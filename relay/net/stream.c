@@ -1,5 +1,6 @@
 #include "relay/net/stream_private.h"
 
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -266,6 +267,7 @@ on_turn(uv_timer_t *timer)
 }
 
 static void on_deadline(uv_timer_t *timer);
+static void hurry(struct stream *stream);
 
 static void
 deadline_watch(struct stream *stream)
@@ -304,7 +306,10 @@ on_deadline(uv_timer_t *timer)
 	}
 	stream->deadline_ms = 0;
 	if (stream->is_finishing) {
-		stream_destroy(stream);
+		if (stream->hurry_until_ms != 0)
+			hurry(stream);
+		else
+			stream_destroy(stream);
 		return;
 	}
 	stream->has_expired = true;
@@ -622,17 +627,44 @@ has_unread(const struct stream *stream)
 	       recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
-/* The loop waits for nobody else. Who has our last words and says nothing need
- * not be waited for: an idle client may keep its end open for hours. */
+/* Whether all that was said has come to the peer's kernel, and so whatever he
+ * had sent before has come here. */
+static bool
+has_arrived(const struct stream *stream)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+	uv_os_fd_t descriptor;
+
+	return uv_fileno(&stream->uv.handle, &descriptor) != 0 ||
+	       getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+	       (info.tcpi_state != TCP_ESTABLISHED &&
+		info.tcpi_state != TCP_FIN_WAIT1);
+}
+
+/* Who has our last words and says nothing need not be waited for: an idle
+ * client may keep its end open for hours. What he said before he had them would
+ * be answered with a reset, which could take them back. */
+static void
+hurry(struct stream *stream)
+{
+	if (uv_now(stream->deadline.loop) >= stream->hurry_until_ms ||
+	    (stream->is_shut_down && has_arrived(stream) &&
+	     !has_unread(stream)))
+		stream_destroy(stream);
+	else
+		deadline_set(stream, STREAM_HURRY_LOOK_MS);
+}
+
+/* The loop waits for nobody else. */
 static void
 on_hurry(struct farewell *farewell)
 {
 	struct stream *stream = CONTAINER(farewell, struct stream, farewell);
 
-	if (stream->is_shut_down && !has_unread(stream))
-		stream_destroy(stream);
-	else
-		deadline_set(stream, STREAM_HURRY_MS);
+	stream->hurry_until_ms = uv_now(stream->deadline.loop) +
+				 STREAM_HURRY_MS;
+	hurry(stream);
 }
 
 void

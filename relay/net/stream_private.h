@@ -31,6 +31,7 @@ struct stream {
 	uv_timer_t deadline, turn;
 	/* By the loop's clock; 0: none. The timer comes no later, and looks. */
 	uint64_t deadline_ms, timer_ms;
+	uint64_t hurry_until_ms; /* likewise; 0: the loop is not to end */
 	union {
 		uv_connect_t connect;
 		uv_shutdown_t shutdown;
