@@ -270,15 +270,17 @@
 
 /* At a stop, for all that is under way. Of it: clients may send the rest of a
  * message for so long; and so long, at its end, may the disk take over what has
- * become of deliveries. */
+ * become of deliveries, and so long may clients be told what of theirs it took
+ * over. */
 #define STOP_GRACE_MS (30 * SECOND)
 #define STOP_DATA_MS (25 * SECOND)
 #define STOP_FLUSH_MS (2 * SECOND)
+#define STOP_ANSWER_MS (SECOND / 2)
 
 static_assert(STREAM_INPUT_MAX > COMMAND_LINE_MAX &&
 		      STREAM_INPUT_MAX > AUTH_LINE_MAX,
 	      "a whole command fits into the input");
-static_assert(STOP_DATA_MS + STOP_FLUSH_MS < STOP_GRACE_MS,
+static_assert(STOP_DATA_MS + STOP_FLUSH_MS + STOP_ANSWER_MS < STOP_GRACE_MS,
 	      "a message that has just come is stored and answered in time");
 static_assert(DNS_QUERIES_MAX >= 2 * LEASES_MAX,
 	      "each delivery in memory may ask for a domain of its own");

@@ -294,10 +294,17 @@ stop_expired(struct alarm *alarm)
 	log_note(LOG_LEVEL_WARNING, "stop-expired",
 		 "the grace period is over; deliveries under way will be tried "
 		 "again after the next start");
+	store_take_no_more(process->store);
 	if (!store_flush(process->store, STOP_FLUSH_MS))
 		log_note(LOG_LEVEL_WARNING, "stop-expired",
 			 "the disk is slow: what has become of the last "
 			 "deliveries is not stored; they will be made again");
+	/* Whose message is stored gets his 250, or he would send it again:
+	 * once it is said, and once more for what he has said meanwhile, which
+	 * unread would take the reply back. */
+	for (int rounds = 0; rounds < 2; rounds++)
+		(void)loops_turn(process->loops, process->loops_count,
+				 STOP_ANSWER_MS / 2);
 	log_stop();
 	_exit(EX_OK);
 }
@@ -309,7 +316,8 @@ stop(struct process *process)
 		return;
 	process->is_stopping = true;
 	log_listeners("stopping", process->generation);
-	alarm_set(&process->stop_alarm, STOP_GRACE_MS - STOP_FLUSH_MS);
+	alarm_set(&process->stop_alarm,
+		  STOP_GRACE_MS - STOP_FLUSH_MS - STOP_ANSWER_MS);
 	process->parts_running = 2;
 	/* At once: no client's slowness has more deliveries begin, of which the
 	 * end may come too late. What is accepted meanwhile is stored. */

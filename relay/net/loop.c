@@ -1,5 +1,7 @@
 #include "relay/net/loop.h"
 
+#include <stdlib.h>
+
 #include <pthread.h>
 
 #include "base/clock.h"
@@ -210,6 +212,89 @@ loop_post(struct loop *loop, struct post *post, post_fn *run)
 	uv_mutex_unlock(&loop->mutex);
 	if (was_waiting)
 		uv_async_send(&loop->wake);
+}
+
+/* Whoever is the last to have to do with it frees it. */
+struct turn {
+	uv_mutex_t mutex;
+	uv_cond_t done;
+	size_t left;
+	bool is_waited_for;
+	struct turn_post {
+		struct post post;
+		struct turn *turn;
+		struct loop *loop;
+		bool has_polled; /* between the first time and the second */
+	} posts[];
+};
+
+static void
+turn_free(struct turn *turn)
+{
+	uv_cond_destroy(&turn->done);
+	uv_mutex_destroy(&turn->mutex);
+	free(turn);
+}
+
+/* Posts are run before the loop looks for input: once more, behind that. */
+static void
+turn_run(struct post *post)
+{
+	struct turn_post *here = CONTAINER(post, struct turn_post, post);
+	struct turn *turn = here->turn;
+	bool is_last;
+
+	if (!here->has_polled) {
+		here->has_polled = true;
+		loop_post(here->loop, post, turn_run);
+		return;
+	}
+	uv_mutex_lock(&turn->mutex);
+	if (--turn->left == 0)
+		uv_cond_signal(&turn->done);
+	is_last = turn->left == 0 && !turn->is_waited_for;
+	uv_mutex_unlock(&turn->mutex);
+	if (is_last)
+		turn_free(turn);
+}
+
+static struct turn *
+turn_begin(struct loop *loops, size_t count)
+{
+	struct turn *turn = memory_new(sizeof(*turn) +
+				       count * sizeof(turn->posts[0]));
+
+	ASSERT(uv_mutex_init(&turn->mutex) == 0);
+	ASSERT(uv_cond_init(&turn->done) == 0);
+	turn->left = count;
+	turn->is_waited_for = true;
+	for (size_t i = 0; i < count; i++) {
+		turn->posts[i].turn = turn;
+		turn->posts[i].loop = &loops[i];
+		loop_post(&loops[i], &turn->posts[i].post, turn_run);
+	}
+	return turn;
+}
+
+bool
+loops_turn(struct loop *loops, size_t count, uint64_t timeout_ms)
+{
+	uint64_t now = uv_hrtime(), until = now + timeout_ms * 1000000;
+	struct turn *turn = turn_begin(loops, count);
+	bool has_turned;
+
+	uv_mutex_lock(&turn->mutex);
+	while (turn->left > 0 && now < until) {
+		(void)uv_cond_timedwait(&turn->done, &turn->mutex,
+					until - now);
+		now = uv_hrtime();
+	}
+	has_turned = turn->left == 0;
+	turn->is_waited_for = false;
+	uv_mutex_unlock(&turn->mutex);
+	if (has_turned)
+		turn_free(turn);
+	return has_turned;
 }
 
 bool

@@ -70,6 +70,11 @@ void loop_join(struct loop *loop);
  * thread, in the order of posting, never from inside loop_post(). */
 void loop_post(struct loop *loop, struct post *post, post_fn *run);
 
+/* From a thread that runs none of them: waits until each has done what was
+ * posted to it before, and has looked for input behind that. False: it takes
+ * longer. */
+bool loops_turn(struct loop *loops, size_t count, uint64_t timeout_ms);
+
 /* From any thread: whether it is at work for most of the time, so that what is
  * new is better given to another. */
 bool loop_is_busy(const struct loop *loop);

@@ -545,6 +545,22 @@ store_thread(void *argument)
 }
 
 void
+store_take_no_more(struct store *store)
+{
+	uv_mutex_lock(&store->mutex);
+	store->is_closing = true;
+	uv_mutex_unlock(&store->mutex);
+}
+
+static void
+put_too_late(struct store *store, struct store_put *put)
+{
+	atomic_fetch_sub(&store->waiting_count, 1);
+	fault_set(&put->operation.fault, FAULT_BUSY, "the relay is stopping");
+	put_finish(store, put);
+}
+
+void
 store_submit(struct store *store, struct store_operation *operation,
 	     enum operation_kind kind)
 {
@@ -558,6 +574,11 @@ store_submit(struct store *store, struct store_operation *operation,
 	count = atomic_fetch_add(&store->waiting_count, 1) + 1;
 	uv_mutex_lock(&store->mutex);
 	ASSERT(!store->is_stopping);
+	if (kind == OPERATION_PUT && store->is_closing) {
+		uv_mutex_unlock(&store->mutex);
+		put_too_late(store, put_of(operation));
+		return;
+	}
 	is_first = list_is_empty(&store->waiting);
 	was_awaited = store->is_awaited;
 	list_add_last(&store->waiting, &operation->link);

@@ -59,6 +59,9 @@ void store_set_limits(struct store *store, const struct store_limits *limits);
 /* Writes out every operation that is queued now; none waits for others any more.
  * False: it takes longer. Not from the store thread. */
 bool store_flush(struct store *store, uint64_t timeout_ms) MUST_USE;
+/* Every put from now on fails (BUSY), whoever began it: what is stored behind
+ * the last flush would never be answered. */
+void store_take_no_more(struct store *store);
 /* Writes out every operation queued, then closes. No read may be open. */
 void store_close(struct store *store);
 /* What a put of this size would be refused for now, which is also logged, now

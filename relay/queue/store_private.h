@@ -40,6 +40,7 @@ struct store {
 	bool is_stopping;
 	struct store_beat *beat; /* NULL: nobody asks */
 	bool is_hurried;     /* no patience any more */
+	bool is_closing;     /* no put any more */
 	uint64_t submitted, finished; /* operations, in that order */
 	/* any thread */
 	atomic_size_t waiting_count, expected;
@@ -57,7 +58,8 @@ _Noreturn void store_die_of(const struct fault *fault);
 /* All in the list. */
 void deliveries_free(struct list *deliveries);
 
-/* Gives an operation to the store thread. */
+/* Gives an operation to the store thread; a put fails where none is taken any
+ * more. */
 void store_submit(struct store *store, struct store_operation *operation,
 		  enum operation_kind kind);
 /* Appends a message's header as it was received, at most max bytes; waits for

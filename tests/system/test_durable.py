@@ -5,15 +5,16 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 
 import pytest
 
 from harness import power, signet
 from harness.account import Account, Load, stop
-from harness.preload import DiskJournal
+from harness.preload import ClockJumps, DiskFaults, DiskJournal
 from harness.process import wait_for
-from harness.smtp import message, submit
+from harness.smtp import Client, Closed, message, submit
 
 CALLS = "openat,write,writev,sendto,sendmsg,pwrite64,pwritev,pwritev2," \
     "fsync,fdatasync"
@@ -202,3 +203,46 @@ def test_the_power_fails(world, directory, keys):
                 assert one.read() == other.read()
         count += 1
     assert count >= 10
+
+
+def last_words(client):
+    """What is said to its message; None: nothing."""
+    try:
+        code = client.reply()[0]
+        client.expect_closed()
+        return code
+    except Closed:
+        return None
+
+
+def test_what_is_stored_as_the_grace_period_ends_is_answered(
+        world, directory, relay):
+    """A disk that gives no sign until then. Who heard nothing would send it
+    again, and it would arrive twice."""
+    faults, clock = DiskFaults(directory), ClockJumps(directory)
+    both = dict(faults.environment, **clock.environment)
+    both["LD_PRELOAD"] = " ".join((faults.environment["LD_PRELOAD"],
+                                   clock.environment["LD_PRELOAD"]))
+    world.start()
+    world.relay.stop()
+    slow = relay(world.setup, env=both)
+    faults.set(("hang",), 1)
+    clients = [Client(slow.port) for _ in range(40)]
+    for client in clients:
+        client.ehlo()
+        client.expect("MAIL FROM:<alice@example.com>", 250)
+        client.expect("RCPT TO:<bob@example.net>", 250)
+        client.expect("DATA", 354)
+        client.send(message() + b".\r\n")
+    os.kill(slow.process.pid, signal.SIGTERM)
+    slow.wait("stopping")
+    clock.forward(28)
+    # It looks at the clock once it is woken.
+    with socket.socket(socket.AF_UNIX) as waker:
+        waker.connect(os.path.join(world.setup.state_dir, "control"))
+        slow.wait("stop-expired")
+    faults.set((), 1)
+    answers = [last_words(client) for client in clients]
+    slow.stop()
+    stored = signet.run("queue", "list", config=world.setup.path).stdout
+    assert 1 <= stored.count(b"bob@example.net") == answers.count(250), answers

@@ -1,5 +1,9 @@
 #include <criterion/criterion.h>
 
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "base/clock.h"
 #include "relay/net/loop.h"
 #include "relay/net/worker.h"
 
@@ -229,6 +233,61 @@ release_run(struct post *post)
 	(void)post;
 	held_ran = true;
 	loop_release(&held_loop);
+}
+
+static atomic_uint turned;
+
+static void
+turn_slowly(struct post *post)
+{
+	(void)post;
+	usleep(100000);
+	atomic_fetch_add(&turned, 1);
+}
+
+Test(loop, a_turn_is_over_behind_what_was_posted_before)
+{
+	struct loop loops[3];
+	struct post posts[COUNT(loops)];
+
+	for (unsigned i = 0; i < COUNT(loops); i++) {
+		cr_assert(loop_init(&loops[i], i, NULL));
+		cr_assert(loop_start(&loops[i], NULL));
+		loop_post(&loops[i], &posts[i], turn_slowly);
+	}
+	cr_expect(loops_turn(loops, COUNT(loops), 10 * SECOND));
+	cr_expect_eq(turned, COUNT(loops));
+	cr_expect(loops_turn(loops, COUNT(loops), 10 * SECOND));
+	for (unsigned i = 0; i < COUNT(loops); i++) {
+		loop_stop(&loops[i]);
+		loop_join(&loops[i]);
+		loop_done(&loops[i]);
+	}
+}
+
+static uv_sem_t may_turn;
+
+static void
+turn_when_it_may(struct post *post)
+{
+	(void)post;
+	uv_sem_wait(&may_turn);
+}
+
+Test(loop, a_turn_takes_no_longer_than_it_may)
+{
+	struct loop loop;
+	struct post post;
+
+	cr_assert_eq(uv_sem_init(&may_turn, 0), 0);
+	cr_assert(loop_init(&loop, 0, NULL));
+	cr_assert(loop_start(&loop, NULL));
+	loop_post(&loop, &post, turn_when_it_may);
+	cr_expect_not(loops_turn(&loop, 1, 10));
+	uv_sem_post(&may_turn);
+	loop_stop(&loop);
+	loop_join(&loop);
+	loop_done(&loop);
 }
 
 Test(loop, does_not_end_before_a_post_it_waits_for, .timeout = 120)

@@ -254,6 +254,30 @@ Test(sync, a_flush_waits_for_what_is_queued_and_no_longer_than_it_may,
 	cr_expect_not(has_failed);
 }
 
+Test(sync, who_comes_too_late_is_told_so, .init = begin, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+	struct store_put early = {
+		.message = message, .loop = &loop, .done = on_put};
+	struct store_put late = early;
+	struct store_counters counters;
+
+	slow_ms = 200;
+	store_put(store, &early);
+	store_take_no_more(store);
+	store_put(store, &late);
+	wait_over();
+	cr_expect(has_failed);
+	cr_expect(store_flush(store, 10 * SECOND));
+	wait_over();
+	cr_expect_not(has_failed);
+	store_count(store, &counters);
+	cr_expect_eq(counters.puts, 1);
+	cr_expect_eq(counters.refused, 1);
+	cr_expect_eq(counters.waiting, 0);
+}
+
 #define HEAVY 200
 
 static unsigned heavy_done;
