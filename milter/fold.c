@@ -23,6 +23,17 @@ has_addresses(struct slice name)
 	return false;
 }
 
+/* RFC 5322 3.2.1: the second half of a quoted-pair, which is nowhere folded. */
+static bool
+is_escaped(struct slice line, size_t at)
+{
+	size_t backslashes = 0;
+
+	while (backslashes < at && line.bytes[at - 1 - backslashes] == '\\')
+		backslashes++;
+	return backslashes % 2 != 0;
+}
+
 /* Where a line is to be cut: before white space that follows something else,
  * with something else behind it; 0: nowhere. */
 static size_t
@@ -35,7 +46,7 @@ white_find(struct slice line, size_t from, size_t most)
 		end--;
 	for (; at > from; at--)
 		if (at < end && ascii_is_wsp(line.bytes[at]) &&
-		    !ascii_is_wsp(line.bytes[at - 1]))
+		    !ascii_is_wsp(line.bytes[at - 1]) && !is_escaped(line, at))
 			return at;
 	return 0;
 }

@@ -26,6 +26,12 @@ static const struct fold_row {
 	{"before the run of white space",
 	 "A: " X500 X100 X100 X100 X100 "zzz    \t  " Y100 "y\r\n", true,
 	 "A: " X500 X100 X100 X100 X100 "zzz\r\n    \t  " Y100 "y\r\n"},
+	{"not in a quoted-pair",
+	 "To: \"a b\\ " Y500 Y400 Y80 Y10 "\" <c@d>\r\n", true,
+	 "To: \"a\r\n b\\ " Y500 Y400 Y80 Y10 "\"\r\n <c@d>\r\n"},
+	{"behind a backslash that is quoted",
+	 "To: \"a b\\\\ " Y500 Y400 Y80 Y10 "\" <c@d>\r\n", true,
+	 "To: \"a b\\\\\r\n " Y500 Y400 Y80 Y10 "\" <c@d>\r\n"},
 	{"white space at the end is not a line",
 	 "A: b" Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y10 Y10 Y10 Y10 Y10
 		 Y10 Y10 Y10 Y10 "                         \r\n",
