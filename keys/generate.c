@@ -19,10 +19,10 @@ sync_directory(int directory, const char *path, struct fault *fault)
 /* Opens `name` in `parent`, makes it where it is missing, and then syncs the
  * parent so that it stays. */
 static bool
-open_or_make(int parent, const char *name, const char *path, int *out,
-	     struct fault *fault)
+open_or_make(int parent, const char *name, mode_t mode, const char *path,
+	     int *out, struct fault *fault)
 {
-	bool is_new = mkdirat(parent, name, 0700) == 0;
+	bool is_new = mkdirat(parent, name, mode) == 0;
 
 	if (!is_new && errno != EEXIST)
 		return fault_errno(fault, "making the directory '%s'", path);
@@ -36,26 +36,32 @@ open_or_make(int parent, const char *name, const char *path, int *out,
 	return true;
 }
 
-/* keys_dir itself, one level of it made where it is missing. */
+/* Opens a directory. It is made where it is missing, with those above it, which
+ * are open to all: there are no keys in them. */
 static bool
-open_keys_dir(const char *path, int *out, struct fault *fault)
+directory_open(struct slice path, mode_t mode, int *out, struct fault *fault)
 {
+	CLEAN(text_done) struct text whole = {0};
 	CLEAN(clean_descriptor) int parent = -1;
-	CLEAN(text_done) struct text above = {0};
-	ptrdiff_t slash = slice_find_last(SLICE(path), '/');
+	ptrdiff_t slash;
 
-	if (slash < 0)
-		text_add_string(&above, ".");
-	else
-		text_add(&above, slice_sub(SLICE(path), 0,
-					   slash > 0 ? (size_t)slash : 1));
-	parent = open(text_string(&above), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (parent < 0)
+	while (path.len > 1 && path.bytes[path.len - 1] == '/')
+		path.len--;
+	text_add(&whole, path);
+	*out = open(text_string(&whole), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*out >= 0)
+		return true;
+	if (errno != ENOENT || path.len == 0)
 		return fault_errno(fault, "directory '%s'",
-				   text_string(&above));
-	if (path[slash + 1] == '\0')
-		return open_or_make(parent, ".", path, out, fault);
-	return open_or_make(parent, path + slash + 1, path, out, fault);
+				   text_string(&whole));
+	slash = slice_find_last(path, '/');
+	if (!directory_open(slash < 0    ? SLICE(".")
+			    : slash == 0 ? SLICE("/")
+					 : slice_sub(path, 0, (size_t)slash),
+			    0755, &parent, fault))
+		return false;
+	return open_or_make(parent, text_string(&whole) + slash + 1, mode,
+			    text_string(&whole), out, fault);
 }
 
 static bool
@@ -142,12 +148,12 @@ generate_file(struct slice keys_dir, struct slice domain, struct slice selector,
 	while (keys_dir.len > 1 && keys_dir.bytes[keys_dir.len - 1] == '/')
 		keys_dir.len--;
 	text_add(&path, keys_dir);
-	if (!open_keys_dir(text_string(&path), &top, fault))
+	if (!directory_open(text_slice(&path), 0700, &top, fault))
 		return false;
 	text_add(&label, domain);
 	text_add_byte(&path, '/');
 	text_add(&path, domain);
-	if (!open_or_make(top, text_string(&label), text_string(&path),
+	if (!open_or_make(top, text_string(&label), 0700, text_string(&path),
 			  &directory, fault))
 		return false;
 	text_addf(&file, "%.*s.pem", SLICE_ARG(selector));

@@ -65,6 +65,18 @@ def test_generate(empty, arguments, algorithm, bits):
         assert len(base64.b64decode(tags["p"])) == 32
 
 
+def test_generate_makes_the_way(empty):
+    """Those above keys_dir are for everybody to pass, it itself is not."""
+    top = os.path.join(empty.directory, "a")
+    empty.keys.directory = os.path.join(top, "b", "keys")
+    empty.write()
+    generate(empty, "example.com", "made", "-a", "ed25519-sha256")
+    modes = [stat.S_IMODE(os.stat(path).st_mode) for path in (
+        top, os.path.join(top, "b"), empty.keys.directory,
+        os.path.join(empty.keys.directory, "example.com"))]
+    assert modes == [0o755, 0o755, 0o700, 0o700]
+
+
 def test_a_large_key_is_a_warning(empty):
     """Some receivers' libraries take none of them."""
     words = "receivers need not verify more than 4096 (RFC 8301 3.2)"
