@@ -412,6 +412,13 @@ signals_open(struct supervisor *supervisor, struct fault *fault)
 }
 
 static bool
+is_wrong_path(int system)
+{
+	return system == ENOENT || system == ENOTDIR || system == ELOOP ||
+	       system == ENAMETOOLONG;
+}
+
+static bool
 state_open(struct supervisor *supervisor, struct fault *fault)
 {
 	CLEAN(text_done) struct text state_dir = {0};
@@ -421,10 +428,13 @@ state_open(struct supervisor *supervisor, struct fault *fault)
 			       text_string(&state_dir), &supervisor->state_dir,
 			       fault))
 		return true;
-	/* What the system denies stays that; one with what is somebody else's
-	 * is the wrong directory. */
-	if (fault->kind != FAULT_DENIED || fault->system == 0)
+	/* One with what is somebody else's is the wrong directory, and a path
+	 * may lead nowhere. What the system denies stays that; a full disk has
+	 * room again one day. */
+	if (fault->system == 0 || is_wrong_path(fault->system))
 		fault->kind = FAULT_INPUT;
+	else if (fault->kind != FAULT_DENIED)
+		fault->kind = FAULT_SYSTEM;
 	return false;
 }
 

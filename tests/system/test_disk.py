@@ -197,3 +197,18 @@ def test_writes_and_syncs_that_fail(world, directory):
     assert not problems, "%s\n%s" % (problems, relay.tail())
     assert faults.count() > 2
     assert len(account.acknowledged) > 20
+
+
+def test_a_disk_that_is_full_before_the_first_start(world, directory):
+    """No fault of the configuration: 75, by which it is tried again."""
+    path = os.path.join(directory, "full")
+    os.mkdir(path)
+    # One name is all that it has room for, its own.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "tmpfs",
+                    path], check=True)
+    try:
+        world.setup.state_dir = os.path.join(path, "state")
+        done = signet.run("relay", config=world.setup.write(), check=75)
+        assert b"No space left on device" in done.stderr, done.stderr
+    finally:
+        subprocess.run(["umount", path], check=True)
