@@ -77,11 +77,16 @@ bool
 listener_tls_days(const struct listener_options *listener,
 		  const struct tls_context *context, struct text *words_out)
 {
-	CLEAN(text_done) struct text words = {0};
+	CLEAN(text_done) struct text words = {0}, lists = {0};
+	uint64_t now_ms = clock_wall_ms();
 
-	if (!tls_context_days(context, clock_wall_ms(), &words))
-		return false;
-	text_addf(words_out, "tls_cert '%.*s': %s",
-		  SLICE_ARG(listener->tls_cert), text_string(&words));
-	return true;
+	if (tls_context_days(context, now_ms, &words))
+		text_addf(words_out, "tls_cert '%.*s': %s",
+			  SLICE_ARG(listener->tls_cert), text_string(&words));
+	if (tls_context_lists_days(context, now_ms, &lists))
+		text_addf(words_out, "%stls_client_ca '%.*s': %s",
+			  words.len > 0 ? "; " : "",
+			  SLICE_ARG(listener->tls_client_ca),
+			  text_string(&lists));
+	return words.len > 0 || lists.len > 0;
 }

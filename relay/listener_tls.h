@@ -17,8 +17,9 @@ bool listener_tls_new(const struct listener_options *listener,
 		      struct tls_context **context_out,
 		      enum listener_file *at_out,
 		      struct fault *fault) MUST_USE;
-/* Appends, likewise, that the days of its certificates are over, have not come
- * or are few. False: nothing. */
+/* Appends, likewise, that the days of its certificates, or of the revocation
+ * lists for those of clients, are over, have not come or are few. False:
+ * nothing. */
 bool listener_tls_days(const struct listener_options *listener,
 		       const struct tls_context *context,
 		       struct text *words_out);

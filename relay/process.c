@@ -26,7 +26,7 @@ struct process {
 	int control;
 	struct loop main_loop;
 	uv_poll_t control_poll;
-	struct alarm stop_alarm;
+	struct alarm stop_alarm, day_alarm;
 	struct loop *loops;
 	size_t loops_count;
 	struct generation *generation;
@@ -100,7 +100,6 @@ log_listeners(const char *event, const struct generation *generation)
 	log_send(&line);
 }
 
-/* Once for each time it is taken into use. */
 static void
 log_certificates(const struct generation *generation)
 {
@@ -119,6 +118,20 @@ log_certificates(const struct generation *generation)
 				 SLICE_ARG(listener->name),
 				 text_string(&words));
 	}
+}
+
+/* When they are taken into use, and then each day: nobody may reload for long. */
+static void
+certificates_look(struct process *process)
+{
+	log_certificates(process->generation);
+	alarm_set(&process->day_alarm, 24 * HOUR);
+}
+
+static void
+on_day(struct alarm *alarm)
+{
+	certificates_look(CONTAINER(alarm, struct process, day_alarm));
 }
 
 /* What a loop is sent on a reload. */
@@ -195,7 +208,7 @@ reload_try(struct process *process, struct handover *handover,
 		handover->listeners[i] = -1;
 	generation_unref(process->generation);
 	process->generation = generation;
-	log_certificates(generation);
+	certificates_look(process);
 	return true;
 }
 
@@ -249,6 +262,7 @@ part_stopped(void *owner)
 	uv_close((uv_handle_t *)&process->control_poll, NULL);
 	control_close(process->commands);
 	alarm_close(&process->stop_alarm, NULL);
+	alarm_close(&process->day_alarm, NULL);
 	loop_stop(&process->main_loop);
 }
 
@@ -447,7 +461,8 @@ process_start(struct process *process, struct handover *handover,
 	for (size_t i = 0; i < process->loops_count; i++)
 		if (!loop_start(&process->loops[i], fault))
 			return false;
-	log_certificates(process->generation);
+	alarm_init(&process->day_alarm, &process->main_loop, on_day);
+	certificates_look(process);
 	pulse_init(&process->pulse, process->control, &process->main_loop,
 		   process->loops, process->loops_count, process->store);
 	server_listen(process->server, process->generation,

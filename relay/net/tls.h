@@ -26,6 +26,9 @@ bool tls_context_key(struct tls_context *context, struct slice key,
  * words, or that they are nearly over. False: nothing. */
 bool tls_context_days(const struct tls_context *context, uint64_t wall_ms,
 		      struct text *words_out);
+/* The same of the revocation lists that came with tls_context_trust(). */
+bool tls_context_lists_days(const struct tls_context *context,
+			    uint64_t wall_ms, struct text *words_out);
 /* Before its first use: lets it take older versions, too, and the weak keys and
  * SHA-1 that they come with. */
 void tls_context_lower(struct tls_context *context, enum tls_protocol min);

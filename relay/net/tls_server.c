@@ -236,15 +236,20 @@ date_add(struct text *out, time_t time)
 }
 
 static bool
+is_far(time_t from, time_t until, time_t now)
+{
+	return until - now >= DAYS_WARNED * DAY_S ||
+	       until - now >= (until - from) / LIFE_WARNED;
+}
+
+static bool
 days_say(const X509 *certificate, size_t number, time_t now, struct text *out)
 {
 	time_t from = time_of(X509_get0_notBefore(certificate));
 	time_t until = time_of(X509_get0_notAfter(certificate));
 	bool is_over = until <= now, is_early = from > now;
 
-	if (!is_over && !is_early &&
-	    (until - now >= DAYS_WARNED * DAY_S ||
-	     until - now >= (until - from) / LIFE_WARNED))
+	if (!is_over && !is_early && is_far(from, until, now))
 		return false;
 	if (number > 1)
 		text_addf(out, "certificate %zu of the chain ", number);
@@ -277,6 +282,42 @@ tls_context_days(const struct tls_context *context, uint64_t wall_ms,
 		if (days_say(sk_X509_value(chain, i), (size_t)i + 2, now,
 			     words_out))
 			return true;
+	return false;
+}
+
+static bool
+list_days_say(const X509_CRL *list, time_t now, struct text *out)
+{
+	const ASN1_TIME *next = X509_CRL_get0_nextUpdate(list);
+	time_t from = time_of(X509_CRL_get0_lastUpdate(list)), until;
+
+	if (next == NULL)
+		return false;
+	until = time_of(next);
+	if (until > now && is_far(from, until, now))
+		return false;
+	text_addf(out, "a revocation list %s ",
+		  until <= now ? "ran out on" : "runs out on");
+	date_add(out, until);
+	text_add_string(out, "; from then on no client of its authority is known");
+	return true;
+}
+
+bool
+tls_context_lists_days(const struct tls_context *context, uint64_t wall_ms,
+		       struct text *words_out)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(context->ssl);
+	const STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
+
+	for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+		const X509_OBJECT *object = sk_X509_OBJECT_value(objects, i);
+
+		if (X509_OBJECT_get_type(object) == X509_LU_CRL &&
+		    list_days_say(X509_OBJECT_get0_X509_CRL(object),
+				  (time_t)(wall_ms / SECOND), words_out))
+			return true;
+	}
 	return false;
 }
 

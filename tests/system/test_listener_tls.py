@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness import signet
+from harness.preload import ClockJumps
 
 
 def openssl(*arguments, before=()):
@@ -145,3 +146,53 @@ def test_days(world, files):
         assert event["level"] == "warning"
         assert 'listener "apps": tls_cert ' in event["reason"]
         assert words in event["reason"]
+
+
+def test_days_go_by(world, files, directory, relay):
+    """Nobody reloads for weeks: it is looked each day, and said then, too."""
+    clock = ClockJumps(directory)
+    world.setup.listener = listener(files)
+    world.start()
+    world.relay.stop()
+    long_running = relay(world.setup, env=clock.environment)
+    assert not long_running.named("certificate")
+    for day, passed in enumerate((10, 25), 1):
+        assert not long_running.named("certificate")
+        clock.set(passed * 86400)
+        clock.forward(day * 86401)
+        # It looks at the clock once it is woken.
+        for _ in range(2):
+            signet.run("status", config=world.setup.path, check=0)
+    assert ", in 4 days" in long_running.wait("certificate")["reason"]
+
+
+def revocations(files, name, before=()):
+    """An authority with a list for seven days."""
+    files.own(name)
+    open(files.path("index"), "w").close()
+    with open(files.path("ca.cnf"), "w") as file:
+        file.write("[ca]\ndefault_ca = x\n[x]\ndatabase = %s\n"
+                   "default_md = sha256\n" % files.path("index"))
+    openssl("ca", "-gencrl", "-config", files.path("ca.cnf"), "-crldays", "7",
+            "-cert", files.path(name + ".pem"), "-keyfile",
+            files.path(name + ".key"), "-out", files.path("list"),
+            before=before)
+    files.write(name, files.read(name + ".pem") + files.read("list"))
+
+
+def test_days_of_revocation_lists(setup, files):
+    configured = setup()
+    for name, before, words in (
+            ("fresh", (), None),
+            ("near", ("faketime", "-f", "-5d"), "runs out on 20"),
+            ("over", ("faketime", "-f", "-8d"), "ran out on 20")):
+        revocations(files, name, before)
+        configured.listener = listener(files, authority=name)
+        said = signet.run("check-config", config=configured.write(),
+                          check=0).stderr.decode()
+        if words is None:
+            assert said == ""
+            continue
+        assert said.startswith("signet: warning: tls_client_ca '%s': "
+                               "a revocation list %s" %
+                               (files.path(name), words)), said
