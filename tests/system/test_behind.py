@@ -1,6 +1,7 @@
 """Behind an MTA: Postfix hands its mail on and gets it back signed, and what it
 says of the clients behind it is heard where a listener believes it."""
 
+import concurrent.futures
 import re
 import subprocess
 
@@ -29,6 +30,7 @@ BACK = ("receive_override_options=no_header_body_checks",
 def filtering(world, directory, started):
     """Postfix → signet → the same Postfix on another port → a Receiver."""
     back, world.submission = free_port(), free_port()
+    world.proxied = free_port()
     world.setup.listener = 'xforward_from = {"127.0.0.1"}'
     world.setup.delivery = 'smarthost = "127.0.0.1:%d"' % back
     world.start()
@@ -36,7 +38,9 @@ def filtering(world, directory, started):
         directory, world.setup.port,
         FILTER.format(mx=world.setup.mx_port), services={
             back: BACK, world.submission: (
-                "content_filter=smtp:[127.0.0.1]:%d" % world.setup.port,)})
+                "content_filter=smtp:[127.0.0.1]:%d" % world.setup.port,),
+            world.proxied: (
+                "smtpd_proxy_filter=127.0.0.1:%d" % world.setup.port,)})
     started(world.postfix)
     return world
 
@@ -85,6 +89,44 @@ def test_after_queue_content_filter(filtering):
         r"relay=127\.0\.0\.1\S*, conn_use=(\d+)",
         world.postfix.maillog())]
     assert uses and max(uses) >= 2, world.postfix.maillog()[-3000:]
+
+
+def hand_in_many(port, name, count):
+    with Client(port, source=CLIENT) as client:
+        client.ehlo("laptop")
+        for number in range(count):
+            code, lines = client.transaction(
+                "alice@example.com", ["bob@example.net"],
+                message("%s-%d" % (name, number)))
+            assert code == 250, lines
+
+
+def test_around_under_load(filtering, keys):
+    """Before the queue and behind it at once, over several connections each:
+    everything arrives once, and signed."""
+    world = filtering
+    connections, count = 6, 20
+    with concurrent.futures.ThreadPoolExecutor(2 * connections) as pool:
+        done = [pool.submit(hand_in_many, port, "%s-%d" % (name, one), count)
+                for one in range(connections)
+                for name, port in (("before", world.proxied),
+                                   ("behind", world.submission))]
+        for each in done:
+            each.result()
+    total = 2 * connections * count
+    world.receiver.wait_deliveries(total, seconds=60)
+    names = [re.search(rb"\r\nSubject: (\S+)", one.data).group(1).decode()
+             for one in world.receiver.deliveries]
+    assert sorted(names) == sorted(
+        "%s-%d-%d" % (name, one, number) for name in ("before", "behind")
+        for one in range(connections) for number in range(count))
+    for one in world.receiver.deliveries:
+        verdicts = judge.dkimpy(one.data, judge.lookup_in(keys.records))
+        assert [verdict.passed for verdict in verdicts] == [True, True]
+    accepted = world.relay.named("accepted")
+    assert len(accepted) == total
+    assert {event["origin"] for event in accepted} == {CLIENT}
+    assert world.relay.named("rejected") == []
 
 
 @pytest.fixture
