@@ -13,6 +13,10 @@ static const struct reply reply_bad_param = {
 	501, "5.5.4",
 	"Malformed parameter: NAME or NAME=VALUE, a space before each, each "
 	"once"};
+static const struct reply reply_bad_size = {
+	501, "5.5.4", "SIZE is a number of octets, and given once"};
+static const struct reply reply_bad_body = {
+	501, "5.5.4", "BODY is 7BIT or 8BITMIME, and given once"};
 static const struct reply reply_bad_ret = {
 	501, "5.5.4", "RET is FULL or HDRS, and given once"};
 static const struct reply reply_bad_envid = {
@@ -189,8 +193,8 @@ orcpt_parse(struct slice value, void *out)
 }
 
 static const struct param mail_params[] = {
-	{"SIZE", &reply_bad_param, size_parse},
-	{"BODY", &reply_bad_param, body_parse},
+	{"SIZE", &reply_bad_size, size_parse},
+	{"BODY", &reply_bad_body, body_parse},
 	{"SMTPUTF8", &reply_bad_param, smtputf8_parse},
 	{"RET", &reply_bad_ret, ret_parse},
 	{"ENVID", &reply_bad_envid, envid_parse},
