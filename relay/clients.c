@@ -175,6 +175,12 @@ clients_free(struct clients *clients)
 }
 
 bool
+clients_are_none(const struct clients *clients)
+{
+	return clients->count == 0;
+}
+
+bool
 clients_find(const struct clients *clients,
 	     const uint8_t fingerprint[CLIENT_FINGERPRINT],
 	     struct slice *name_out)

@@ -101,8 +101,21 @@ users_check(const struct options *options,
 }
 
 static void
+no_client_warn(const struct listener_options *listener, secret_warn_fn *warn)
+{
+	CLEAN(text_done) struct text said = {0};
+
+	text_addf(&said,
+		  "tls_clients '%.*s': nobody stands in it, so nobody is known "
+		  "by a fingerprint; a line is a fingerprint and a name",
+		  SLICE_ARG(listener->tls_clients));
+	warn(text_string(&said));
+}
+
+static void
 clients_check(const struct listener_options *listener,
-	      const struct conf_item *item, struct conf_errors *errors)
+	      const struct conf_item *item, secret_warn_fn *warn,
+	      struct conf_errors *errors)
 {
 	CLEAN(text_done) struct text name = {0}, bytes = {0};
 	struct clients *clients = NULL;
@@ -119,6 +132,8 @@ clients_check(const struct listener_options *listener,
 		fault_within(&fault, "tls_clients '%s'", text_string(&name));
 	options_fault_report(errors, conf_item_place(item, "tls_clients"),
 			     is_good, &fault);
+	if (is_good && warn != NULL && clients_are_none(clients))
+		no_client_warn(listener, warn);
 	clients_free(clients);
 }
 
@@ -190,7 +205,7 @@ options_check_files(const struct options *options, secret_warn_fn *warn,
 		file_check(listener->tls_client_ca,
 			   conf_item_place(item, "tls_client_ca"),
 			   "tls_client_ca", &errors);
-		clients_check(listener, item, &errors);
+		clients_check(listener, item, warn, &errors);
 		users_check(options, listener, item, warn, &errors);
 		group_check(listener->socket_group,
 			    conf_item_place(item, "socket_group"), &errors);

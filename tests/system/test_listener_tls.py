@@ -196,3 +196,15 @@ def test_days_of_revocation_lists(setup, files):
         assert said.startswith("signet: warning: tls_client_ca '%s': "
                                "a revocation list %s" %
                                (files.path(name), words)), said
+
+
+def test_nobody_is_known(setup, files):
+    """A list of clients without one is no error, but hardly meant."""
+    configured = setup()
+    files.write("nobody", b"# to be filled\n")
+    configured.listener = listener(files) + '\n    tls_clients = "%s"' % \
+        files.path("nobody")
+    said = signet.run("check-config", config=configured.write(),
+                      check=0).stderr.decode()
+    assert said.startswith("signet: warning: tls_clients '%s': nobody stands "
+                           "in it" % files.path("nobody")), said
