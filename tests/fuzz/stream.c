@@ -179,7 +179,7 @@ on_event(void *owner, enum stream_event event)
 	(void)owner;
 	ASSERT(stream != NULL);
 	ASSERT(!has_failed);
-	ASSERT(!has_ended || (event != STREAM_ENDED && event != STREAM_DATA));
+	ASSERT(!has_ended || event != STREAM_ENDED);
 	has_failed = event == STREAM_FAILED;
 	has_ended |= event == STREAM_ENDED;
 	if (has_failed)
