@@ -105,14 +105,14 @@ fill_and_empty(const struct size_row *row)
 	end();
 }
 
-Test(full_map, what_is_stored_comes_to_its_end, .timeout = 60)
+Test(full_map, what_is_stored_comes_to_its_end, .timeout = 120)
 {
 	for (size_t i = 0; i < COUNT(size_rows); i++)
 		fill_and_empty(&size_rows[i]);
 }
 
 /* All at once, as when a host that was out of reach is back. */
-Test(full_map, much_ends_at_once, .init = start, .fini = end, .timeout = 60)
+Test(full_map, much_ends_at_once, .init = start, .fini = end, .timeout = 120)
 {
 	struct fault fault = {0};
 
@@ -127,7 +127,7 @@ Test(full_map, much_ends_at_once, .init = start, .fini = end, .timeout = 60)
 
 /* They are put off before they take from outcomes what is kept for these. */
 Test(full_map, reports_leave_room_for_outcomes, .init = start, .fini = end,
-     .timeout = 60)
+     .timeout = 120)
 {
 	struct fault fault = {0}, last = {0};
 	size_t refused = 0;

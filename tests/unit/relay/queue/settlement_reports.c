@@ -1,0 +1,523 @@
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/relay/queue/schedule_stand.h"
+
+/* Reports: made, signed, put off where they cannot be. */
+
+Test(settlement_reports, a_failure_is_reported_and_signed, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("bounced ", "status=5.1.1"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(fields_fed, 8, "%u fields", fields_fed);
+	cr_expect_gt(body_fed, 500);
+}
+
+Test(settlement_reports, the_settlement_waits_for_the_signer, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	signing_failures = 1;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_delivered(1));
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+}
+
+static struct recipient_result
+good_and_bad(const struct delivery *delivery, size_t recipient)
+{
+	if (delivery->message->is_report || recipient == 0)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	return result(OUTCOME_FAILED, "550 5.1.1 no such user");
+}
+
+static bool
+is_put_off(void)
+{
+	return fake_log_count("settle ", "no signer") > 0;
+}
+
+/* Where reports wait of which the first recipient has this number. */
+#define REPORTS(number) "x.example/report-0000000" #number
+
+/* Of what the relay would find there after a crash now. */
+static unsigned
+stored_recipients(const char *destination,
+		  struct delivery_recipient *first_out)
+{
+	struct list deliveries, *item;
+	unsigned count = 0;
+
+	list_init(&deliveries);
+	cr_assert(due_wait(store, &main_loop, destination, UINT64_MAX, 10,
+			   &deliveries, NULL, NULL));
+	while ((item = list_take_first(&deliveries)) != NULL) {
+		struct delivery *delivery =
+			CONTAINER(item, struct delivery, link);
+
+		count += (unsigned)delivery->recipients_count;
+		if (first_out != NULL)
+			*first_out = delivery->recipients[0];
+		delivery_free(delivery);
+	}
+	return count;
+}
+
+/* Nobody gets it twice because of a report for somebody else, nor is anything
+ * said to have failed twice. */
+Test(settlement_reports, what_was_delivered_does_not_wait_for_the_signer,
+     .init = begin, .fini = stop_all)
+{
+	struct delivery_recipient left = {0};
+
+	begin_schedule();
+	schedule->report_retry_ms = SECOND;
+	run_loops();
+	decide = good_and_bad;
+	signatures_wanted = 1;
+	signing_failures = 2;
+	put("from@example.org", "good@x.example bad@x.example", true);
+	cr_assert(wait_for(is_put_off));
+	for (unsigned i = 0;
+	     i < 500 && stored_recipients(REPORTS(1), &left) != 1; i++)
+		usleep(1000);
+	cr_expect_eq(stored_recipients("x.example", NULL), 0);
+	cr_expect_eq(left.number, 1);
+	cr_expect_eq(left.outcome, OUTCOME_FAILED);
+	cr_expect(left.is_report_owed);
+	cr_expect(wait_delivered(2));
+	cr_expect_eq(stored_recipients(REPORTS(1), NULL), 0);
+	/* The message's, and the report's. */
+	cr_expect_eq(attempts_count, 2, "%u", attempts_count);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=good@x.example"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 2);
+}
+
+static bool
+hangs(void)
+{
+	return unanswered_count > 0;
+}
+
+/* A stop does not wait for a signer that hangs, and forgets nothing. */
+Test(settlement_reports, a_stop_stores_what_waits_for_the_signer, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	is_signer_deaf = true;
+	run_loops();
+	decide = good_and_bad;
+	signatures_wanted = 1;
+	put("from@example.org", "good@x.example bad@x.example", true);
+	cr_assert(wait_for(hangs));
+	cr_expect_eq(stored_recipients("x.example", NULL), 2);
+	stop_schedule();
+	cr_expect_eq(stored_recipients("x.example", NULL), 0);
+	cr_expect_eq(stored_recipients(REPORTS(1), NULL), 1);
+}
+
+/* --- reports that are put off --- */
+
+/* What the store makes of settlements: `failing_stores` of those that have
+ * reports, or of all, find no room. */
+static atomic_uint failing_stores;
+static atomic_bool all_fail;
+
+struct no_room {
+	struct post post;
+	struct store_settle *settle;
+};
+
+static void
+no_room_tell(struct post *post)
+{
+	struct no_room *no_room = CONTAINER(post, struct no_room, post);
+	struct store_settle *settle = no_room->settle;
+	struct fault fault = {FAULT_LIMIT, 0, "no room"};
+
+	free(no_room);
+	settle->done(settle, &fault);
+}
+
+void __real_store_settle(struct store *to, struct store_settle *settle);
+void __wrap_store_settle(struct store *to, struct store_settle *settle);
+
+void
+__wrap_store_settle(struct store *to, struct store_settle *settle)
+{
+	struct no_room *no_room;
+
+	if (failing_stores == 0 || (settle->reports_count == 0 && !all_fail)) {
+		__real_store_settle(to, settle);
+		return;
+	}
+	atomic_fetch_sub(&failing_stores, 1);
+	no_room = memory_new(sizeof(*no_room));
+	no_room->settle = settle;
+	loop_post(settle->loop, &no_room->post, no_room_tell);
+}
+
+static struct recipient_result
+bad_and_deferred(const struct delivery *delivery, size_t recipient)
+{
+	const struct delivery_recipient *state =
+		&delivery->recipients[recipient];
+
+	if (delivery->message->is_report)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	if (state->number == 0)
+		return result(OUTCOME_FAILED, "550 5.1.1 no such user");
+	return third_time(delivery, recipient);
+}
+
+static bool
+is_told(void)
+{
+	return fake_log_count("delivered ", "to=from@example.org") > 0;
+}
+
+/* The destination is left alone for a long time right after. */
+Test(settlement_reports, a_report_waits_for_no_pause, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = good_and_bad;
+	signatures_wanted = 1;
+	signing_failures = 1;
+	pause_after_ms = HOUR;
+	put("from@example.org", "good@x.example bad@x.example", true);
+	cr_expect(wait_for(is_told));
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
+}
+
+/* Nor does it hold up who is tried again; he is, as if there were none. */
+Test(settlement_reports, nobody_waits_for_a_report, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	schedule->report_retry_ms = SETTLE_REPORT_RETRY_MAX_MS;
+	run_loops();
+	decide = bad_and_deferred;
+	signatures_wanted = 1;
+	signing_failures = 1;
+	put("from@example.org", "bad@x.example good@x.example", true);
+	cr_expect(wait_delivered(1));
+	cr_expect_eq(fake_log_count("delivered ", "to=good@x.example"), 1);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+	cr_expect_eq(stored_recipients(REPORTS(0), NULL), 1);
+}
+
+static struct schedule_alter alter;
+static struct schedule_alter_row alter_row;
+static bool is_altered;
+
+static void
+on_altered(struct schedule_alter *done)
+{
+	(void)done;
+	uv_mutex_lock(&mutex);
+	is_altered = true;
+	uv_cond_broadcast(&cond);
+	uv_mutex_unlock(&mutex);
+}
+
+static bool
+altered(void)
+{
+	return is_altered;
+}
+
+static enum altered
+alter_wait(enum alteration alteration, struct message_id id,
+	   const char *destination)
+{
+	alter_row = (struct schedule_alter_row){
+		.id = id, .destination = SLICE(destination)};
+	alter = (struct schedule_alter){.alteration = alteration,
+					.now_ms = clock_wall_ms(),
+					.rows = &alter_row,
+					.count = 1,
+					.loop = &main_loop,
+					.done = on_altered};
+	is_altered = false;
+	schedule_alter(schedule, &alter);
+	cr_assert(wait_for(altered));
+	return alter_row.altered;
+}
+
+Test(settlement_reports, a_retry_makes_the_report_now, .init = begin,
+     .fini = stop_all)
+{
+	struct message_id id;
+
+	begin_schedule();
+	schedule->report_retry_ms = SETTLE_REPORT_RETRY_MAX_MS;
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	signing_failures = 1;
+	id = put("from@example.org", "a@x.example", true);
+	cr_assert(wait_gone(1));
+	cr_expect_eq(stored_recipients(REPORTS(0), NULL), 1);
+	cr_expect_eq(alter_wait(ALTER_RETRY, id, REPORTS(0)), ALTERED);
+	cr_expect(wait_for(is_told));
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+}
+
+/* The longer nobody signs, the longer until that is asked for again. */
+Test(settlement_reports, a_report_backs_off, .init = begin, .fini = stop_all)
+{
+	uint64_t begun_ms;
+
+	begin_schedule();
+	schedule->report_retry_ms = 50;
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	signing_failures = 5;
+	begun_ms = clock_now_ms();
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_for(is_told));
+	/* 50, 50, 100, 200 and 400 */
+	cr_expect_geq(clock_now_ms() - begun_ms, 790);
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 5);
+}
+
+static bool
+no_room_seen(void)
+{
+	return fake_log_count("settle ", "no room") > 0;
+}
+
+Test(settlement_reports, a_report_for_which_there_is_no_room_comes_later,
+     .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = good_and_bad;
+	failing_stores = 2;
+	all_fail = true; /* what is put off as well */
+	put("from@example.org", "good@x.example bad@x.example", true);
+	cr_expect(wait_for(no_room_seen));
+	cr_expect(wait_for(is_told));
+	cr_expect_eq(fake_log_count("settle ", "no room"), 2);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
+	cr_expect_eq(attempts_count, 2);
+}
+
+/* A report whose signature does not verify is signed again. */
+Test(settlement_reports, a_report_that_does_not_verify_waits, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	proof_failures = 1;
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_delivered(1));
+	cr_expect_eq(fake_log_count("error ", "it does not verify"), 1);
+	cr_expect_eq(fake_log_count("settle ", "it does not verify"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+}
+
+#define FAILURES 600 /* more than a loop's share of those at once, on each */
+
+static bool
+all_wait(void)
+{
+	return attempts_count == FAILURES &&
+	       unanswered_count >= SETTLE_REPORTS_MAX;
+}
+
+static bool
+all_told(void)
+{
+	return fake_log_count("delivered ", "to=from@example.org") == FAILURES;
+}
+
+/* However many fail at once, a few reports are in memory at a time. */
+Test(settlement_reports, reports_are_made_a_few_at_a_time, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(text_done) struct text recipients = {0}, body = {0};
+	CLEAN(message_unref_clean) struct message *message = NULL;
+	struct list deliveries;
+
+	for (unsigned i = 0; i < FAILURES; i++)
+		text_addf(&recipients, "a@x%u.example ", i);
+	message = message_make("from@example.org", text_string(&recipients),
+			       500);
+	list_init(&deliveries);
+	begin_schedule();
+	is_signer_deaf = true;
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	schedule_add(schedule, &deliveries);
+	cr_expect(wait_for(all_wait));
+	/* Behind whatever else is read for reports. */
+	cr_expect(body_wait(store, &main_loop, message, &body, NULL));
+	cr_expect_leq(unanswered_count, SETTLE_REPORTS_MAX);
+	signer_hears();
+	cr_expect(wait_for(all_told));
+	cr_expect_eq(fake_log_count("bounced ", NULL), FAILURES);
+}
+
+static bool
+copied(void)
+{
+	return fake_log_count("delivered ", "to=postmaster@example.com") >= 1;
+}
+
+/* Both in one settlement, and both signed. */
+Test(settlement_reports, the_postmaster_gets_a_copy, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	signatures_wanted = 1;
+	options.delivery.bounce_copy = SLICE("postmaster@example.com");
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_for(copied));
+	cr_expect(wait_gone(3));
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(attempts_count, 3);
+}
+
+/* Its place on the disk is bad: it will not be better next time. */
+Test(settlement_reports, a_header_that_cannot_be_read_delays_no_report, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 0);
+	char id[MESSAGE_ID_TEXT + 1], name[160];
+	struct list deliveries;
+
+	list_init(&deliveries);
+	message->body.size = message->body.header_len = 3000;
+	message->body.is_file = true;
+	message_id_write(&message->id, id);
+	snprintf(name, sizeof(name), "%s/spool/%s", path, id);
+	cr_assert_eq(mkdir(name, 0700), 0);
+	begin_schedule();
+	run_loops();
+	decide = refused;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	schedule_add(schedule, &deliveries);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect_eq(fake_log_count("settle ", "Is a directory"), 1);
+}
+
+static struct recipient_result
+damaged(const struct delivery *delivery, size_t recipient)
+{
+	struct recipient_result found =
+		result(OUTCOME_FAILED, "the message was damaged");
+
+	if (delivery->message->is_report)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	if (recipient > 0)
+		return result(OUTCOME_DELIVERED, "250 ok");
+	found.status = SLICE("5.3.0");
+	found.is_damage = true;
+	return found;
+}
+
+/* Its sender is told at once; what is left of it stays, tried no more. */
+Test(settlement_reports, a_damaged_message_fails_and_is_kept, .init = begin,
+     .fini = stop_all)
+{
+	struct store_counters counters;
+
+	begin_schedule();
+	run_loops();
+	decide = damaged;
+	put("from@example.org", "a@x.example b@x.example", true);
+	cr_expect(wait_gone(2));
+	cr_expect_eq(attempts_count, 2, "the message's and the report's");
+	cr_expect_eq(fake_log_count("bounced ", "status=5.3.0"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=b@x.example"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	store_count(store, &counters);
+	cr_expect_eq(counters.deliveries, 1);
+	cr_expect_eq(counters.held, 1);
+	cr_expect_eq(counters.due, 0);
+}
+
+static bool
+is_kept(void)
+{
+	struct store_counters counters;
+
+	store_count(store, &counters);
+	return counters.held == 1 && counters.deliveries == 1;
+}
+
+static const struct put_off_row {
+	const char *name;
+	unsigned signing_failures, failing_stores;
+	bool all_fail;
+} put_off_rows[] = {
+	{"no signature", 1, 0, false},
+	{"no room for the report", 0, 1, false},
+	{"nor for what is put off", 0, 2, true},
+	{"again and again", 2, 1, false},
+};
+
+/* Damaged, and the report comes later: it is kept then, and not before; who
+ * releases it has it tried again where it belongs. */
+static void
+damage_test(const struct put_off_row *row)
+{
+	struct message_id id;
+
+	begin();
+	begin_schedule();
+	attempts_count = gone_count = 0;
+	has_stopped = false;
+	run_loops();
+	decide = damaged;
+	signatures_wanted = 1;
+	signing_failures = row->signing_failures;
+	failing_stores = row->failing_stores;
+	all_fail = row->all_fail;
+	id = put("from@example.org", "a@x.example b@x.example", true);
+	cr_expect(wait_for(is_told), "%s", row->name);
+	cr_expect(wait_for(is_kept), "%s", row->name);
+	cr_expect_eq(attempts_count, 2, "%s", row->name);
+	cr_expect_eq(fake_log_count("bounced ", "status=5.3.0"), 1, "%s",
+		     row->name);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1,
+		     "%s", row->name);
+	decide = always_delivered;
+	cr_expect_eq(alter_wait(ALTER_RELEASE, id, REPORTS(0)), ALTERED, "%s",
+		     row->name);
+	cr_expect(wait_delivered(3), "%s", row->name);
+	cr_expect_str_eq(attempts[2].destination, "x.example", "%s",
+			 row->name);
+	cr_expect_eq(fake_log_count("delivered ", "to=a@x.example"), 1, "%s",
+		     row->name);
+	stop_all();
+}
+
+Test(settlement_reports, damage_is_kept_once_its_report_is_made)
+{
+	for (size_t i = 0; i < COUNT(put_off_rows); i++)
+		damage_test(&put_off_rows[i]);
+}
