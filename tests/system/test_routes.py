@@ -227,7 +227,7 @@ def test_the_next_host_while_the_first_is_down(world, hops, option):
     assert not world.relay.named("deferred")
     assert len(hops["b"].deliveries) == 30
     assert not hops["c"].deliveries
-    assert hops["a"].sessions <= 4
+    assert hops["a"].sessions <= 5  # as many as there are at first
     hops["a"].replies.clear()
     reload(world)
     send(world, "again@example.com")
