@@ -492,11 +492,24 @@ site_rate_ask(struct site *site, unsigned per_minute, struct site_turn *turn,
 	return false;
 }
 
+/* Somebody went, since nobody came whose turn it was: as many of those who have
+ * one may be gone for good. Whoever is not keeps his own, and looks before it
+ * comes. */
+static void
+rate_forget_turns(struct site *site, uint64_t next_us)
+{
+	uint64_t turns_us = atomic_load(&site->turns_us);
+
+	if (turns_us > next_us)
+		(void)atomic_compare_exchange_strong(&site->turns_us, &turns_us,
+						     next_us);
+}
+
 bool
 site_rate_take(struct site *site, unsigned per_minute, struct site_turn *turn,
 	       uint64_t *wait_ms_out)
 {
-	uint64_t now_us = clock_now_ms() * 1000;
+	uint64_t now_us = clock_now_ms() * 1000, span_us = MINUTE * 1000;
 	uint64_t next_us = atomic_load(&site->next_us), from_us;
 
 	ASSERT(per_minute > 0);
@@ -508,9 +521,10 @@ site_rate_take(struct site *site, unsigned per_minute, struct site_turn *turn,
 		}
 		/* Nothing is saved up. */
 		from_us = next_us + RATE_LATE_US >= now_us ? next_us : now_us;
-	} while (!atomic_compare_exchange_weak(
-		&site->next_us, &next_us,
-		from_us + MINUTE * 1000 / per_minute));
+	} while (!atomic_compare_exchange_weak(&site->next_us, &next_us,
+					       from_us + span_us / per_minute));
+	if (turn->due_us == 0 || turn->due_us > now_us)
+		rate_forget_turns(site, from_us + span_us / per_minute);
 	turn->due_us = 0;
 	return true;
 }

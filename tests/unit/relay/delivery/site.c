@@ -285,3 +285,34 @@ Test(site, a_turn_that_is_missed_is_no_slot)
 	for (unsigned i = 0; i < TICKETS; i++)
 		cr_expect_not(goes(site, &absent[i], 60));
 }
+
+/* How many go, of a destination that has always one more. */
+static unsigned
+gone_within(uint64_t span_ms, unsigned per_minute)
+{
+	uint64_t end_ms = clock_now_ms() + span_ms;
+	struct site_turn turn = {0};
+	unsigned gone = 0;
+
+	while (clock_now_ms() < end_ms) {
+		if (goes(site, &turn, per_minute))
+			gone++;
+		else
+			fake_clock_pass(wait_ms);
+	}
+	return gone;
+}
+
+/* Those who waited are gone, or a reload allows more: their places in the queue
+ * are nobody's. */
+Test(site, nobody_waits_for_those_who_are_gone)
+{
+	static struct site_turn absent[1000];
+
+	for (unsigned i = 0; i < COUNT(absent); i++)
+		(void)goes(site, &absent[i], 60);
+	cr_expect_geq(gone_within(1 * MINUTE, 60), 50);
+	for (unsigned i = 0; i < COUNT(absent); i++)
+		(void)goes(site, &absent[i], 60);
+	cr_expect_geq(gone_within(1 * MINUTE, 6000), 4000);
+}
