@@ -142,3 +142,16 @@ def test_reload_death_and_stop(machine, service):
     machine.done("systemctl stop " + unit)
     assert machine.ask("systemctl show -p Result --value " + unit) == "success"
     assert not machine.ask("pgrep -P " + before["supervisor"])
+
+
+@pytest.mark.parametrize("service", UNIT_OF)
+def test_a_bad_configuration_is_not_tried_again(machine, service):
+    """It fails, and so is seen by whoever watches the units."""
+    unit = UNIT_OF[service]
+    machine.done("echo nonsense >/etc/signet/signet.conf")
+    machine.ask("systemctl start " + unit)
+    wait_for(lambda: machine.ask("systemctl show -p ActiveState --value " +
+                                 unit) == "failed", 20, "the failure")
+    assert machine.ask("systemctl show -p ExecMainStatus --value " +
+                       unit) == "78"
+    assert "nonsense" in machine.ask("journalctl --no-pager -n 20 -u " + unit)
