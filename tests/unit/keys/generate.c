@@ -146,15 +146,17 @@ Test(generate, leaves_its_directory_never)
 	cr_expect_eq(entries_in(text_string(&files.directory)), 0);
 }
 
-Test(generate, a_missing_place_is_named)
+Test(generate, a_place_that_cannot_be_made_is_named)
 {
 	CLEAN(files_done) struct files files = {0};
-	CLEAN(text_done) struct text path = {0};
+	CLEAN(text_done) struct text path = {0}, way = {0};
 	struct fault fault = {0};
 
 	files_new(&files);
-	cr_expect_not(make(&files, "not/there", "example.com", "a", &path,
+	text_addf(&way, "%s/no", text_string(&files.directory));
+	cr_assert_eq(symlink("where", text_string(&way)), 0);
+	cr_expect_not(make(&files, "no/there", "example.com", "a", &path,
 			   &fault));
 	cr_expect_eq(fault.kind, FAULT_ABSENT);
-	cr_expect_not_null(strstr(fault.text, "/not'"), "%s", fault.text);
+	cr_expect_not_null(strstr(fault.text, "/no'"), "%s", fault.text);
 }
