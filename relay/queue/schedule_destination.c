@@ -84,6 +84,33 @@ destination_note_due(struct destination *destination, uint64_t due_ms)
 		destination->rewind_ms = due_ms;
 }
 
+uint64_t
+destination_note_stuck(struct destination *destination, uint64_t due_ms)
+{
+	if (due_ms == 0)
+		due_ms = 1;
+	if (destination->stuck_ms == 0)
+		destination->stuck_until_ms =
+			clock_wall_ms() + SCHEDULE_READ_RETRY_MS;
+	if (destination->stuck_ms == 0 || due_ms < destination->stuck_ms)
+		destination->stuck_ms = due_ms;
+	return destination->stuck_until_ms;
+}
+
+/* A clock may have been set back meanwhile. */
+uint64_t
+destination_free_stuck(struct destination *destination, uint64_t wall_ms)
+{
+	if (destination->stuck_ms == 0)
+		return 0;
+	if (destination->stuck_until_ms > wall_ms &&
+	    destination->stuck_until_ms - wall_ms <= SCHEDULE_READ_RETRY_MS)
+		return destination->stuck_until_ms;
+	destination_rewind(destination, destination->stuck_ms);
+	destination->stuck_ms = 0;
+	return 0;
+}
+
 /* --- what it does next --- */
 
 void

@@ -28,8 +28,8 @@ lease_fits(const struct destination *destination, const struct lease *lease)
 }
 
 /* ABSENT: somebody has deleted it meanwhile. What cannot be stored stays where
- * it is, and is read again; so does what has to wait for the message's other one
- * to go (BUSY). */
+ * it is, and is read again a little later; so does what has to wait for the
+ * message's other one to go (BUSY). */
 static void
 lease_moved(struct store_move *move, const struct fault *fault)
 {
@@ -47,7 +47,8 @@ lease_moved(struct store_move *move, const struct fault *fault)
 				 "new route: %s",
 				 SLICE_ARG(destination->public.name),
 				 fault->text);
-		due_ms = clock_wall_ms() + SCHEDULE_READ_RETRY_MS;
+		due_ms = destination_note_stuck(destination,
+						lease->delivery->due_ms);
 	}
 	free(moving);
 	destination_settled(destination, lease, due_ms);

@@ -104,6 +104,9 @@ struct destination {
 	struct store_read_due *read; /* NULL: none under way */
 	uint64_t read_version;  /* the store's, of the last read that ended */
 	uint64_t rewind_ms;     /* while reading: go back to there; 0: no */
+	/* When the first of those was due that could not be moved: reading has
+	 * passed them, and goes back there at stuck_until_ms. Wall; 0: none. */
+	uint64_t stuck_ms, stuck_until_ms;
 	struct destination_trouble trouble;
 	/* A probe has just failed: of what is due, those for whom this is the
 	 * end are looked for while the pause lasts. */
@@ -162,6 +165,14 @@ void destination_close(struct destination *destination);
 void destination_rewind(struct destination *destination, uint64_t due_ms);
 /* Something is stored and due then that is not in memory. */
 void destination_note_due(struct destination *destination, uint64_t due_ms);
+/* What is due then stays stored here, and is tried again after a while, not
+ * with the next read: as long as others are due, that would come at once. Gives
+ * when that is. */
+uint64_t destination_note_stuck(struct destination *destination,
+				uint64_t due_ms);
+/* Before a read. Gives until when what is stuck stays so, 0: nothing does. */
+uint64_t destination_free_stuck(struct destination *destination,
+				uint64_t wall_ms);
 void destination_sleep(struct destination *destination, uint64_t delay_ms);
 
 /* Calls destination_update() from the loop, and delivery/ where there is

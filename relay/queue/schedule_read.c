@@ -126,6 +126,7 @@ destination_read(struct destination *destination, uint64_t wall_ms)
 {
 	struct schedule_loop *home = destination->home;
 	struct store_read_due *read;
+	uint64_t stuck_until_ms;
 
 	if (!home_has_room(home))
 		home_make_room(home, destination);
@@ -135,6 +136,7 @@ destination_read(struct destination *destination, uint64_t wall_ms)
 	}
 	list_remove(&destination->starved);
 	destination->is_fed = false;
+	stuck_until_ms = destination_free_stuck(destination, wall_ms);
 	read = memory_new(sizeof(*read));
 	read->destination = destination->public.name;
 	read->until_ms = destination->next_due_ms <= wall_ms ? wall_ms
@@ -148,7 +150,8 @@ destination_read(struct destination *destination, uint64_t wall_ms)
 	read->private = destination;
 	destination->read = read;
 	home->leases_coming += read->max;
-	destination->next_due_ms = 0;
+	/* The read begins behind what is stuck. */
+	destination->next_due_ms = stuck_until_ms;
 	destination->rewind_ms = 0;
 	store_read_due(home->schedule->store, read);
 }

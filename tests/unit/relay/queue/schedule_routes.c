@@ -89,7 +89,8 @@ Test(schedule_routes, a_route_that_is_gone_keeps_nothing, .init = begin,
 static struct schedule_alter alter;
 static struct schedule_alter_row row;
 static enum alteration alteration;
-static bool meets_move, fails_move, is_altered;
+static bool meets_move, is_altered;
+static unsigned fails_move; /* so many */
 
 static void
 on_altered(struct schedule_alter *done)
@@ -141,7 +142,7 @@ no_room_tell(struct post *post)
 void __real_store_move(struct store *to, struct store_move *move);
 void __wrap_store_move(struct store *to, struct store_move *move);
 
-/* Asked while the move is on its way; it may fail, once. */
+/* Asked while the move is on its way; it may fail. */
 void
 __wrap_store_move(struct store *to, struct store_move *move)
 {
@@ -150,11 +151,11 @@ __wrap_store_move(struct store *to, struct store_move *move)
 	if (meets_move)
 		alter_start(move->delivery->message->id, "x.example");
 	meets_move = false;
-	if (!fails_move) {
+	if (fails_move == 0) {
 		__real_store_move(to, move);
 		return;
 	}
-	fails_move = false;
+	fails_move--;
 	no_room = memory_new(sizeof(*no_room));
 	no_room->move = move;
 	loop_post(move->loop, &no_room->post, no_room_tell);
@@ -225,4 +226,20 @@ Test(schedule_routes, what_is_being_moved_is_altered_where_it_is)
 {
 	for (size_t i = 0; i < COUNT(meet_rows); i++)
 		meet_test(&meet_rows[i]);
+}
+
+Test(schedule_routes, what_could_not_be_moved_is_moved_later, .init = begin,
+     .fini = stop_all)
+{
+	cr_assert(loop_start(&main_loop, NULL));
+	put_of_both(10, false);
+	routes_set(by_sender, COUNT(by_sender));
+	fails_move = 7;
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_delivered(20));
+	cr_expect_eq(fails_move, 0);
+	cr_expect_eq(attempts_count, 20);
+	routes_expect("at last");
 }
