@@ -271,6 +271,17 @@ schedule_begin_recovery(struct schedule *schedule)
 	}
 }
 
+/* No loop has run; some destinations may have been found already. */
+static void
+schedule_drop(struct schedule *schedule)
+{
+	for (size_t i = 0; i < schedule->loops_count; i++)
+		LIST_EACH (item, &schedule->loops[i].destinations)
+			destination_close(
+				CONTAINER(item, struct destination, link));
+	schedule_free(schedule);
+}
+
 bool
 schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 	     schedule_due_fn *due, schedule_gone_fn *gone,
@@ -304,7 +315,7 @@ schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 	/* Before any loop runs: their alarms may be set from here. */
 	if (!store_each_destination(store, destination_recover, schedule,
 				    fault)) {
-		schedule_free(schedule);
+		schedule_drop(schedule);
 		return false;
 	}
 	schedule_begin_recovery(schedule);

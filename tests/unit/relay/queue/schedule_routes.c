@@ -1,5 +1,7 @@
 #include <stdlib.h>
 
+#include "relay/queue/store_engine_private.h"
+#include "relay/queue/store_private.h"
 #include "relay/routing.h"
 #include "tests/unit/relay/queue/schedule_stand.h"
 
@@ -242,4 +244,25 @@ Test(schedule_routes, what_could_not_be_moved_is_moved_later, .init = begin,
 	cr_expect_eq(fails_move, 0);
 	cr_expect_eq(attempts_count, 20);
 	routes_expect("at last");
+}
+
+/* --- a store that cannot be taken over --- */
+
+Test(schedule_routes, a_damaged_name_behind_a_good_one_is_a_fault,
+     .init = begin)
+{
+	struct schedule *none = NULL;
+	struct fault fault = {0};
+	MDB_val key = {3, (void *)"zzz"}, value = {0, NULL};
+
+	cr_assert(loop_start(&main_loop, NULL));
+	put("from@example.com", "com@x.example", false);
+	cr_assert(engine_begin(store->engine, &fault));
+	cr_assert(mdb_put(store->engine->txn, store->engine->due, &key, &value,
+			  0) == 0);
+	cr_assert(engine_commit(store->engine, &fault));
+	cr_expect_not(schedule_new(store, loops, LOOPS, NULL, NULL, NULL,
+				   &none, &fault));
+	cr_expect_gt(strlen(fault.text), 0);
+	cr_expect_null(none);
 }
