@@ -91,7 +91,7 @@ salvage_gap(void *owner, struct slice low, struct slice high)
 	struct salvage_gap *gap;
 
 	if (salvage->gaps_count == GAPS_MAX)
-		low = high = SLICE_NONE;
+		low = high = SLICE_NONE; /* everywhere */
 	if (salvage->gaps_count > GAPS_MAX)
 		return;
 	if (salvage->gaps_count == salvage->gaps_room) {
@@ -101,9 +101,8 @@ salvage_gap(void *owner, struct slice low, struct slice high)
 				    salvage->gaps_room * sizeof(*gap));
 	}
 	gap = &salvage->gaps[salvage->gaps_count++];
-	/* All of the first message: a route's name is behind the domain's. */
-	gap->low = arena_copy(&salvage->arena,
-			      slice_sub(low, 0, MESSAGE_ID_SIZE));
+	gap->from = arena_copy(&salvage->arena, low);
+	gap->low = slice_sub(gap->from, 0, MESSAGE_ID_SIZE);
 	gap->high = arena_copy(&salvage->arena, high);
 }
 
@@ -125,16 +124,30 @@ gap_end(struct salvage *salvage, struct slice key)
 	text_add(&salvage->last, key);
 }
 
+static bool
+is_between(struct slice low, struct slice key, struct slice high)
+{
+	return (low.len == 0 || slice_compare(low, key) <= 0) &&
+	       (high.len == 0 || slice_compare(key, high) < 0);
+}
+
 bool
 salvage_is_in_gap(const struct salvage *salvage, struct slice key)
 {
-	for (size_t i = 0; i < salvage->gaps_count; i++) {
-		const struct salvage_gap *gap = &salvage->gaps[i];
-
-		if ((gap->low.len == 0 || slice_compare(gap->low, key) <= 0) &&
-		    (gap->high.len == 0 || slice_compare(key, gap->high) < 0))
+	for (size_t i = 0; i < salvage->gaps_count; i++)
+		if (is_between(salvage->gaps[i].low, key,
+			       salvage->gaps[i].high))
 			return true;
-	}
+	return false;
+}
+
+bool
+salvage_is_exactly_in_gap(const struct salvage *salvage, struct slice key)
+{
+	for (size_t i = 0; i < salvage->gaps_count; i++)
+		if (is_between(salvage->gaps[i].from, key,
+			       salvage->gaps[i].high))
+			return true;
 	return false;
 }
 

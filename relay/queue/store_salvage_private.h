@@ -19,7 +19,8 @@
 
 /* Keys of deliveries that may have been there. */
 struct salvage_gap {
-	struct slice low, high; /* as of pages_walk */
+	struct slice from, high; /* as of pages_walk */
+	struct slice low;        /* where the message of `from` begins */
 };
 
 struct salvage {
@@ -48,7 +49,11 @@ bool salvage_node(void *salvage, struct slice key,
 void salvage_gap(void *salvage, struct slice low, struct slice high);
 /* No more deliveries in their order come. */
 void salvage_gap_end(struct salvage *salvage);
+/* Of a domain: a route's name, which nobody knows, is behind it. */
 bool salvage_is_in_gap(const struct salvage *salvage, struct slice key);
+/* Of a whole name. */
+bool salvage_is_exactly_in_gap(const struct salvage *salvage,
+			       struct slice key);
 /* Deliveries and messages, and nothing else, are in the new store; then all of
  * it is. */
 bool salvage_queue(struct salvage *salvage) MUST_USE;

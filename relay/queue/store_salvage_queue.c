@@ -13,8 +13,12 @@ struct whole {
 	struct salvage *salvage;
 	struct message *message;
 	struct list deliveries;
-	bool *is_covered; /* per recipient: some delivery is for it */
-	bool has_unread;  /* a delivery of it that makes no sense */
+	/* per recipient: */
+	bool *is_listed;      /* some delivery is for it */
+	bool *is_covered;     /* or was */
+	bool *is_report_lost; /* a delivery that makes no sense was for reports
+				 from here on */
+	bool has_unread;      /* another delivery of it makes no sense */
 };
 
 void
@@ -52,6 +56,25 @@ key_is_of(const struct text *key, const struct message_id *id)
 	       memcmp(key->bytes, id->bytes, sizeof(id->bytes)) == 0;
 }
 
+static void
+whole_begin(struct whole *whole)
+{
+	size_t count = whole->message->recipients_count;
+
+	whole->is_listed = memory_array(count, sizeof(bool));
+	whole->is_covered = memory_array(count, sizeof(bool));
+	whole->is_report_lost = memory_array(count, sizeof(bool));
+}
+
+static void
+whole_end(struct whole *whole)
+{
+	free(whole->is_listed);
+	free(whole->is_covered);
+	free(whole->is_report_lost);
+	message_unref(whole->message);
+}
+
 /* --- deliveries --- */
 
 static bool
@@ -75,13 +98,37 @@ whole_cover(struct whole *whole, const struct delivery *delivery)
 	struct slice domain = routing_domain(delivery->destination);
 	bool is_apart = routing_is_of_reports(delivery->destination);
 
-	for (size_t i = 0; i < delivery->recipients_count; i++)
+	for (size_t i = 0; i < delivery->recipients_count; i++) {
+		whole->is_listed[delivery->recipients[i].index] = true;
 		whole->is_covered[delivery->recipients[i].index] = true;
+	}
 	/* The others that it was for are done with; but what a report is owed
 	 * for stands apart from them. */
 	for (size_t i = 0; !is_apart && i < message->recipients_count; i++)
 		if (slice_eq(message->recipients[i].destination, domain))
 			whole->is_covered[i] = true;
+}
+
+/* Where reports about this recipient, as the first of some, wait. */
+static struct slice
+whole_reports(const struct whole *whole, size_t i, char out[DESTINATION_MAX])
+{
+	return routing_reports(whole->message->recipients[i].destination,
+			       (unsigned)i, out);
+}
+
+static void
+whole_unread(struct whole *whole, struct slice destination)
+{
+	char name[DESTINATION_MAX];
+
+	if (!routing_is_of_reports(destination)) {
+		whole->has_unread = true;
+		return;
+	}
+	for (size_t i = 0; i < whole->message->recipients_count; i++)
+		if (slice_eq(whole_reports(whole, i, name), destination))
+			whole->is_report_lost[i] = true;
 }
 
 /* One that the message has; a record that is whole but fits no such message is
@@ -98,10 +145,12 @@ whole_delivery(struct whole *whole, struct slice key, struct slice record,
 	struct message_id id;
 
 	delivery->message = message_ref(whole->message);
-	if (!record_key_delivery_read(key, &id, &destination) ||
+	if (!record_key_delivery_read(key, &id, &destination))
+		destination = SLICE_NONE;
+	if (destination.len == 0 ||
 	    !record_delivery_place(&id, destination, record, &place) ||
 	    !record_delivery_read(destination, record, delivery, NULL)) {
-		whole->has_unread = true;
+		whole_unread(whole, destination);
 		return salvage_delete(salvage, salvage->engine->deliveries,
 				      key);
 	}
@@ -134,13 +183,17 @@ whole_deliveries(struct whole *whole, size_t *count_out)
 	return salvage->fault.kind == FAULT_NONE;
 }
 
-/* A recipient of whom nothing is known, and of those with the same domain. */
+/* To be tried, from the first of them on: those of a domain whom no delivery
+ * that is left says anything of. */
 static bool
-whole_again(struct whole *whole, struct slice domain)
+whole_again(struct whole *whole, size_t first, struct slice destination,
+	    const bool *is_known)
 {
 	struct message *message = whole->message;
 	struct salvage *salvage = whole->salvage;
-	struct delivery delivery = {.message = message, .destination = domain};
+	struct slice domain = routing_domain(destination);
+	struct delivery delivery = {.message = message,
+				    .destination = destination};
 	struct record_place place = {.due_ms = message->received_ms};
 	struct record_key key;
 	uint8_t *record;
@@ -150,28 +203,62 @@ whole_again(struct whole *whole, struct slice domain)
 	delivery.recipients =
 		arena_array(&delivery.arena, message->recipients_count,
 			    sizeof(*delivery.recipients));
-	for (size_t i = 0; i < message->recipients_count; i++) {
+	for (size_t i = first; i < message->recipients_count; i++) {
 		struct delivery_recipient *own =
 			&delivery.recipients[delivery.recipients_count];
 
-		if (!slice_eq(message->recipients[i].destination, domain))
+		if (is_known[i] ||
+		    !slice_eq(message->recipients[i].destination, domain))
 			continue;
 		own->index = own->number = (unsigned)i;
 		delivery.recipients_count++;
-		whole->is_covered[i] = true;
 	}
+	whole_cover(whole, &delivery);
 	size = record_delivery_size(&delivery);
 	record = memory_new(size);
 	record_delivery_write(&delivery, place.due_ms, record);
-	record_key_delivery(&key, &message->id, domain);
+	record_key_delivery(&key, &message->id, destination);
 	is_done = salvage_write(salvage, salvage->engine->deliveries,
 				slice_of(key.bytes, key.len),
 				slice_of(record, size), 0) &&
-		  put_due(salvage, domain, &message->id, &place);
+		  put_due(salvage, destination, &message->id, &place);
 	salvage->again++;
 	free(record);
 	arena_done(&delivery.arena);
 	return is_done;
+}
+
+/* A recipient whose domain no delivery is for. */
+static bool
+whole_domain_again(struct whole *whole, size_t i, bool is_any_lost)
+{
+	struct slice domain = whole->message->recipients[i].destination;
+	struct record_key key;
+
+	record_key_delivery(&key, &whole->message->id, domain);
+	return (!is_any_lost &&
+		!salvage_is_in_gap(whole->salvage,
+				   slice_of(key.bytes, key.len))) ||
+	       whole_again(whole, i, domain, whole->is_covered);
+}
+
+/* One with whom the delivery of his domain is done, and whom a report may have
+ * been owed for. Nothing says any more what has become of him, so he is tried
+ * again: stored where the report was, since his domain's place is taken, he
+ * moves there once it is free. */
+static bool
+whole_report_again(struct whole *whole, size_t i)
+{
+	struct salvage *salvage = whole->salvage;
+	char name[DESTINATION_MAX];
+	struct slice reports = whole_reports(whole, i, name);
+	struct record_key key;
+
+	record_key_delivery(&key, &whole->message->id, reports);
+	return (!whole->is_report_lost[i] &&
+		!salvage_is_exactly_in_gap(salvage,
+					   slice_of(key.bytes, key.len))) ||
+	       whole_again(whole, i, reports, whole->is_listed);
 }
 
 /* --- messages --- */
@@ -209,7 +296,6 @@ whole_settle(struct whole *whole)
 	struct message *message = whole->message;
 	struct salvage *salvage = whole->salvage;
 	bool is_doubtful = message_is_doubtful(salvage, &message->id);
-	struct record_key key;
 	size_t count;
 
 	if (!whole_deliveries(whole, &count))
@@ -218,15 +304,14 @@ whole_settle(struct whole *whole)
 		return message_drop(salvage, salvage->engine->messages,
 				    &message->id);
 	salvage->messages++;
-	for (size_t i = 0; !is_doubtful && i < message->recipients_count; i++) {
-		struct slice domain = message->recipients[i].destination;
-
-		record_key_delivery(&key, &message->id, domain);
+	if (is_doubtful)
+		return true;
+	for (size_t i = 0; i < message->recipients_count; i++) {
 		if (!whole->is_covered[i] &&
-		    (count == 0 || whole->has_unread ||
-		     salvage_is_in_gap(salvage,
-				       slice_of(key.bytes, key.len))) &&
-		    !whole_again(whole, domain))
+		    !whole_domain_again(whole, i,
+					count == 0 || whole->has_unread))
+			return false;
+		if (!whole->is_listed[i] && !whole_report_again(whole, i))
 			return false;
 	}
 	return true;
@@ -297,8 +382,7 @@ message_settle(struct salvage *salvage, const struct message_id *id,
 	if (!record_message_read(id, record, &whole.message, NULL))
 		return message_is_lost(salvage, id);
 	ASSERT(record_message_chunks(id, record, &chunks));
-	whole.is_covered = memory_array(whole.message->recipients_count,
-					sizeof(*whole.is_covered));
+	whole_begin(&whole);
 	is_done = message_fill(salvage, id, chunks, &lost);
 	if (is_done && lost > 0 && message_is_doubtful(salvage, id)) {
 		if (message_has_deliveries(salvage, id))
@@ -315,8 +399,7 @@ message_settle(struct salvage *salvage, const struct message_id *id,
 			salvage_lost(salvage, id, SLICE_NONE,
 				     "a part of the message's body is lost");
 	}
-	free(whole.is_covered);
-	message_unref(whole.message);
+	whole_end(&whole);
 	return is_done;
 }
 

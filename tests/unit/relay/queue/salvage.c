@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "relay/queue/store_engine_private.h"
+#include "relay/queue/store_private.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
 
@@ -421,4 +423,117 @@ Test(salvage, one_that_was_interrupted_is_undone_without_another)
 	cr_expect_eq(counts().messages, MESSAGES);
 	store_close(store);
 	end();
+}
+
+/* --- a report that is owed --- */
+
+#define OWING "z.example"
+#define OWED OWING "/report-00000001"
+
+/* Of two recipients one is deferred, and for the other a report is owed. */
+static struct message_id
+owe(void)
+{
+	struct delivery_recipient failed;
+	struct delivery *delivery, owed = {0};
+	struct message_id id;
+	struct list deliveries;
+	struct fault fault;
+	bool is_gone;
+
+	list_init(&deliveries);
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@z.example b@z.example", BODY);
+	cr_assert(put_wait(store, &loop, message, &deliveries, &fault));
+	id = message->id;
+	delivery = CONTAINER(deliveries.next, struct delivery, link);
+	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+	delivery->recipients[1].outcome = OUTCOME_FAILED;
+	failed = delivery->recipients[1];
+	failed.is_report_owed = true;
+	owed.message = message;
+	owed.destination = SLICE(OWED);
+	owed.recipients = &failed;
+	owed.recipients_count = 1;
+	owed.is_report_owed = true;
+	owed.due_ms = clock_wall_ms();
+	cr_assert(engine_begin(store->engine, &fault));
+	cr_assert(engine_add(store->engine, &owed, &fault));
+	cr_assert(engine_settle(store->engine, delivery, clock_wall_ms(),
+				&is_gone, &fault));
+	cr_assert(engine_commit(store->engine, &fault));
+	deliveries_free_all(&deliveries);
+	return id;
+}
+
+static void
+record_damage(const struct message_id *id, const char *destination)
+{
+	MDB_val name, value = {60, (char[60]){0}};
+	struct record_key key;
+	struct fault fault;
+
+	record_key_delivery(&key, id, SLICE(destination));
+	name = val_of_key(&key);
+	cr_assert(engine_begin(store->engine, &fault));
+	cr_assert(mdb_put(store->engine->txn, store->engine->deliveries, &name,
+			  &value, 0) == 0);
+	cr_assert(engine_commit(store->engine, &fault));
+}
+
+/* Who is there, by number: those to be tried, and those to be reported. */
+static void
+expect_there(const char *name, const char *destination, const char *wanted)
+{
+	CLEAN(text_done) struct text found = {0};
+	struct list deliveries, *item;
+
+	list_init(&deliveries);
+	cr_assert(due_wait(store, &loop, destination, UINT64_MAX, 10,
+			   &deliveries, NULL, NULL));
+	while ((item = list_take_first(&deliveries)) != NULL) {
+		struct delivery *delivery =
+			CONTAINER(item, struct delivery, link);
+
+		for (size_t i = 0; i < delivery->recipients_count; i++)
+			text_addf(&found, "%s%u ",
+				  delivery->recipients[i].is_report_owed
+					  ? "owed "
+					  : "",
+				  delivery->recipients[i].number);
+		delivery_free(delivery);
+	}
+	cr_expect_str_eq(text_string(&found), wanted, "%s, at %s: '%s'", name,
+			 destination, text_string(&found));
+}
+
+static const struct owed_row {
+	const char *damaged, *owing, *owed; /* who is there afterwards */
+} owed_rows[] = {
+	{"", "0 ", "owed 1 "},
+	{OWING, "0 ", "owed 1 "}, /* he has one of his own */
+	{OWED, "0 ", "1 "},       /* tried again */
+};
+
+Test(salvage, who_is_owed_a_report_is_told_and_not_twice)
+{
+	for (size_t i = 0; i < COUNT(owed_rows); i++) {
+		const struct owed_row *row = &owed_rows[i];
+		struct message_id id;
+		struct fault fault;
+
+		begin();
+		cr_assert(open_again(&fault), "%s", fault.text);
+		id = owe();
+		if (row->damaged[0] != '\0')
+			record_damage(&id, row->damaged);
+		store_close(store);
+		mark("a test");
+		cr_assert(open_again(&fault), "%s", fault.text);
+		expect_there(row->damaged, OWING, row->owing);
+		expect_there(row->damaged, OWED, row->owed);
+		cr_expect_eq(fake_log_count("store-damaged ", "lost=0 "), 1);
+		store_close(store);
+		end();
+	}
 }
