@@ -25,11 +25,12 @@ struct census {
 	size_t gone; /* without a session */
 };
 
-/* Clients of Unix sockets are one. */
+/* Clients of Unix sockets are one, and those without a known address another. */
 void
 census_key(const struct address *client, uint8_t key[CENSUS_KEY_SIZE])
 {
 	memset(key, 0, CENSUS_KEY_SIZE);
+	key[8] = (uint8_t)client->any.sa_family; /* behind a /64 */
 	if (client->any.sa_family == AF_INET)
 		memcpy(key + 12, &client->v4.sin_addr, 4);
 	else if (client->any.sa_family == AF_INET6)

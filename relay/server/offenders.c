@@ -103,16 +103,16 @@ make_room(struct offender *part)
 }
 
 static uint64_t
-wait_after(unsigned failures)
+wait_after(unsigned failures, uint64_t max_ms)
 {
 	uint64_t wait_ms = OFFENDER_WAIT_MIN_MS;
 
 	if (failures <= OFFENDER_FREE)
 		return 0;
-	for (unsigned i = OFFENDER_FREE + 1;
-	     i < failures && wait_ms < OFFENDER_WAIT_MAX_MS; i++)
+	for (unsigned i = OFFENDER_FREE + 1; i < failures && wait_ms < max_ms;
+	     i++)
 		wait_ms *= 2;
-	return wait_ms < OFFENDER_WAIT_MAX_MS ? wait_ms : OFFENDER_WAIT_MAX_MS;
+	return wait_ms < max_ms ? wait_ms : max_ms;
 }
 
 uint64_t
@@ -136,7 +136,8 @@ offenders_wait_ms(struct offenders *offenders, const struct address *client,
 
 /* One more, of an address or of one with a name. Says how many that makes. */
 static unsigned
-fail_once(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE])
+fail_once(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE],
+	  uint64_t max_ms)
 {
 	uint64_t now_ms = clock_now_ms();
 	struct offender *part = part_of(offenders, key), *offender;
@@ -156,7 +157,7 @@ fail_once(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE])
 		offender->failures++;
 	failures = offender->failures;
 	offender->last_ms = now_ms;
-	offender->until_ms = now_ms + wait_after(failures);
+	offender->until_ms = now_ms + wait_after(failures, max_ms);
 	uv_mutex_unlock(&offenders->mutex);
 	return failures;
 }
@@ -170,18 +171,18 @@ offenders_failed(struct offenders *offenders, const struct address *client,
 
 	if (name.len > 0) {
 		key_of(offenders, client, name, key);
-		failures = fail_once(offenders, key);
+		failures = fail_once(offenders, key, OFFENDER_WAIT_MAX_MS);
 	}
 	if (failures > OFFENDER_FREE)
 		return;
 	key_of(offenders, client, SLICE_NONE, key);
-	fail_once(offenders, key);
+	fail_once(offenders, key, OFFENDER_WAIT_ALL_MAX_MS);
 }
 
 /* Takes away that many at most. Says how many that were. */
 static unsigned
 forgive(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE],
-	unsigned most)
+	unsigned most, uint64_t max_ms)
 {
 	struct offender *offender;
 	unsigned forgiven = 0;
@@ -193,7 +194,8 @@ forgive(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE],
 						     : most;
 		offender->failures -= forgiven;
 		offender->until_ms =
-			offender->last_ms + wait_after(offender->failures);
+			offender->last_ms +
+			wait_after(offender->failures, max_ms);
 	}
 	uv_mutex_unlock(&offenders->mutex);
 	return forgiven;
@@ -209,8 +211,9 @@ offenders_succeeded(struct offenders *offenders, const struct address *client,
 	if (name.len == 0)
 		return;
 	key_of(offenders, client, name, key);
-	forgiven = forgive(offenders, key, UINT_MAX);
+	forgiven = forgive(offenders, key, UINT_MAX, OFFENDER_WAIT_MAX_MS);
 	key_of(offenders, client, SLICE_NONE, key);
 	forgive(offenders, key,
-		forgiven < OFFENDER_FREE ? forgiven : OFFENDER_FREE);
+		forgiven < OFFENDER_FREE ? forgiven : OFFENDER_FREE,
+		OFFENDER_WAIT_ALL_MAX_MS);
 }

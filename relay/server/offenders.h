@@ -3,8 +3,10 @@
  *
  * By address, or by /64 of an IPv6 address, which is what one subscriber has.
  * The first OFFENDER_FREE failures cost nothing; from then on each doubles the
- * time in which no further login is tried, up to OFFENDER_WAIT_MAX_MS.
- * OFFENDER_FORGET_MS without a failure end it.
+ * time in which no further login is tried, up to OFFENDER_WAIT_MAX_MS for one name
+ * and OFFENDER_WAIT_ALL_MAX_MS for all of an address: behind it there may be an
+ * office whose devices know old passwords, and then each slip of somebody costs
+ * all the others that. OFFENDER_FORGET_MS without a failure end it.
  *
  * Counted for each name with the address, and for the address alone as far as
  * the name has failed OFFENDER_FREE times there; beyond that only the name has
@@ -28,6 +30,7 @@
 #define OFFENDER_FREE 5
 #define OFFENDER_WAIT_MIN_MS (2 * SECOND)
 #define OFFENDER_WAIT_MAX_MS (15 * MINUTE)
+#define OFFENDER_WAIT_ALL_MAX_MS (1 * MINUTE)
 #define OFFENDER_FORGET_MS (1 * HOUR)
 
 struct offenders;

@@ -58,8 +58,8 @@ Test(offenders, each_failure_doubles_the_wait)
 	cr_expect_eq(wait_of("192.0.2.1"), 2 * OFFENDER_WAIT_MIN_MS);
 	cr_expect_eq(wait_of("192.0.2.2"), 0);
 	fail("192.0.2.1", 100);
-	cr_expect_eq(wait_of("192.0.2.1"), OFFENDER_WAIT_MAX_MS);
-	fake_clock_pass(OFFENDER_WAIT_MAX_MS - 1);
+	cr_expect_eq(wait_of("192.0.2.1"), OFFENDER_WAIT_ALL_MAX_MS);
+	fake_clock_pass(OFFENDER_WAIT_ALL_MAX_MS - 1);
 	cr_expect_eq(wait_of("192.0.2.1"), 1);
 	fake_clock_pass(1);
 	cr_expect_eq(wait_of("192.0.2.1"), 0);
@@ -133,6 +133,28 @@ Test(offenders, one_name_keeps_out_no_other)
 	cr_expect_eq(wait_of("192.0.2.1"), 0);
 	fail_as("192.0.2.1", "b", 1);
 	cr_expect_gt(wait_of("192.0.2.1"), 0);
+}
+
+/* Three devices of an office have old passwords, and somebody mistypes his. */
+Test(offenders, a_slip_does_not_cost_the_others_much)
+{
+	fail_as("192.0.2.1", "a", OFFENDER_FREE);
+	fail_as("192.0.2.1", "b", OFFENDER_FREE);
+	fail_as("192.0.2.1", "c", OFFENDER_FREE);
+	fail_as("192.0.2.1", "d", 1);
+	cr_expect_leq(wait_of("192.0.2.1"), 1 * MINUTE);
+}
+
+/* Those of a Unix socket, of no known address and of the machine itself. */
+Test(offenders, unlike_clients_are_not_one)
+{
+	struct address nobody = {0}, local = {0};
+
+	local.any.sa_family = AF_UNIX;
+	fail("::1", OFFENDER_FREE + 1);
+	cr_expect_eq(offenders_wait_ms(offenders, &nobody, SLICE_NONE), 0);
+	cr_expect_eq(offenders_wait_ms(offenders, &local, SLICE_NONE), 0);
+	cr_expect_eq(wait_of("0.0.0.0"), 0);
 }
 
 Test(offenders, forgets_after_a_while)
