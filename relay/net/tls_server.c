@@ -308,17 +308,21 @@ tls_context_lists_days(const struct tls_context *context, uint64_t wall_ms,
 		       struct text *words_out)
 {
 	X509_STORE *store = SSL_CTX_get_cert_store(context->ssl);
-	const STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
+	const STACK_OF(X509_OBJECT) *objects;
+	bool is_said = false;
 
-	for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+	/* A handshake on another thread sorts them when it looks first. */
+	ASSERT(X509_STORE_lock(store) == 1);
+	objects = X509_STORE_get0_objects(store);
+	for (int i = 0; i < sk_X509_OBJECT_num(objects) && !is_said; i++) {
 		const X509_OBJECT *object = sk_X509_OBJECT_value(objects, i);
 
-		if (X509_OBJECT_get_type(object) == X509_LU_CRL &&
-		    list_days_say(X509_OBJECT_get0_X509_CRL(object),
-				  (time_t)(wall_ms / SECOND), words_out))
-			return true;
+		is_said = X509_OBJECT_get_type(object) == X509_LU_CRL &&
+			  list_days_say(X509_OBJECT_get0_X509_CRL(object),
+					(time_t)(wall_ms / SECOND), words_out);
 	}
-	return false;
+	X509_STORE_unlock(store);
+	return is_said;
 }
 
 /* ---- what it takes ---- */
