@@ -158,6 +158,7 @@
  * again; the next start salvages what can be. */
 #define STORE_UNREADABLE_MS (10 * MINUTE)
 #define STORE_UNREADABLE_STARTS 3
+#define STORE_UNREADABLE_GAP_MS MINUTE /* between two of them, what counts */
 /* Of the two checks at start. */
 #define STORE_VERIFY_MS (SECOND / 2)
 #define STORE_CHECK_MS (SECOND / 2)

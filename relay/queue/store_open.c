@@ -203,11 +203,8 @@ store_find_engine(struct store *store, const char *path, bool gives_up,
 static bool
 unreadable_is_over(const struct unreadable *found)
 {
-	uint64_t now_ms = clock_wall_ms();
-
 	return found->starts >= STORE_UNREADABLE_STARTS &&
-	       now_ms >= found->since_ms &&
-	       now_ms - found->since_ms >= STORE_UNREADABLE_MS;
+	       found->waited_ms >= STORE_UNREADABLE_MS;
 }
 
 static bool
@@ -227,7 +224,7 @@ store_open_engine(struct store *store, const char *path,
 	suspect_note_unreadable(store->directory);
 	return fault_within(fault,
 			    "a disk that fails (start %u; after %u minutes of "
-			    "it what cannot be read is given up)",
+			    "trying what cannot be read is given up)",
 			    found.starts + 1,
 			    (unsigned)(STORE_UNREADABLE_MS / MINUTE));
 }

@@ -8,9 +8,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "relay/limits.h"
 
 #define MARK "queue.suspect"
-#define UNREADABLE "queue.unreadable" /* since when, and how many starts */
+/* How many starts, how long they have waited, and when the last one was. */
+#define UNREADABLE "queue.unreadable-starts"
+/* That of releases before, which had the starts alone, and would take another
+ * number for them. */
+#define UNREADABLE_BEFORE "queue.unreadable"
 #define REASON_MAX 512
 
 /* A handler has no other way to know. */
@@ -114,12 +119,17 @@ suspect_unreadable(int directory)
 	CLEAN(clean_descriptor)
 	int file = openat(directory, UNREADABLE, O_RDONLY | O_CLOEXEC);
 	char text[REASON_MAX] = "";
+	uint64_t now_ms = clock_wall_ms(), last_ms, gap_ms;
 	struct unreadable found = {0};
 
 	if (file < 0 || read(file, text, sizeof(text) - 1) <= 0 ||
-	    sscanf(text, "%" SCNu64 " %u", &found.since_ms, &found.starts) !=
-		    2)
+	    sscanf(text, "%u %" SCNu64 " %" SCNu64, &found.starts,
+		   &found.waited_ms, &last_ms) != 3)
 		return (struct unreadable){0};
+	gap_ms = now_ms > last_ms ? now_ms - last_ms : 0;
+	found.waited_ms += gap_ms < STORE_UNREADABLE_GAP_MS
+				   ? gap_ms
+				   : STORE_UNREADABLE_GAP_MS;
 	return found;
 }
 
@@ -131,13 +141,10 @@ suspect_note_unreadable(int directory)
 	int file = openat(directory, UNREADABLE ".new",
 			  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	struct unreadable found = suspect_unreadable(directory);
-	uint64_t now_ms = clock_wall_ms();
 
-	if (found.starts == 0 || found.since_ms > now_ms)
-		found = (struct unreadable){.since_ms = now_ms};
 	if (file >= 0 &&
-	    dprintf(file, "%" PRIu64 " %u\n", found.since_ms,
-		    found.starts + 1) > 0 &&
+	    dprintf(file, "%u %" PRIu64 " %" PRIu64 "\n", found.starts + 1,
+		    found.waited_ms, clock_wall_ms()) > 0 &&
 	    fsync(file) == 0)
 		(void)renameat(directory, UNREADABLE ".new", directory,
 			       UNREADABLE);
@@ -147,4 +154,5 @@ void
 suspect_forget_unreadable(int directory)
 {
 	(void)unlinkat(directory, UNREADABLE, 0);
+	(void)unlinkat(directory, UNREADABLE_BEFORE, 0);
 }

@@ -41,10 +41,13 @@ void suspect_clear(int directory);
 /* Starts in a row that have failed because the file could not be read. */
 struct unreadable {
 	unsigned starts;
-	uint64_t since_ms; /* wall; of the first, where there is one */
+	/* From the first of them until now, as far as somebody tried: between
+	 * two, at most STORE_UNREADABLE_GAP_MS. A machine that was off, or a
+	 * clock that was set, has not waited for the disk. */
+	uint64_t waited_ms;
 };
 struct unreadable suspect_unreadable(int directory);
-/* One more. A clock that stands before the first one now begins anew. */
+/* One more. */
 void suspect_note_unreadable(int directory);
 void suspect_forget_unreadable(int directory);
 
