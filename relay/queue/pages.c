@@ -354,3 +354,15 @@ pages_knows_free(const struct pages *pages)
 {
 	return !pages->is_free_doubtful;
 }
+
+uint64_t
+pages_bytes_in_use(const struct pages *pages)
+{
+	uint64_t in_use = 0;
+
+	if (pages->is_free_doubtful)
+		return 0;
+	for (uint64_t page = 0; page < pages->there; page++)
+		in_use += !bit_get(pages->free, page);
+	return in_use * pages->page_size;
+}

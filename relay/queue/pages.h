@@ -58,6 +58,8 @@ bool pages_is_unreadable(const struct pages *pages);
 bool pages_read_all(struct pages *pages) MUST_USE;
 /* Whether the free list can be believed: what it names holds nothing. */
 bool pages_knows_free(const struct pages *pages);
+/* Bytes of the pages that are there and not free; 0: nobody knows. */
+uint64_t pages_bytes_in_use(const struct pages *pages);
 /* False: the value is no tree. */
 bool pages_tree_read(const struct pages_value *value,
 		     struct pages_tree *tree_out) MUST_USE;

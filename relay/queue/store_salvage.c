@@ -120,6 +120,25 @@ new_remove(const char *path)
 	(void)rmdir(text_string(&directory));
 }
 
+/* Each start that fills the disk, to find that it is full, takes from everybody
+ * else on it meanwhile. */
+static bool
+new_has_room(const struct salvage *salvage, struct fault *fault)
+{
+	CLEAN(clean_descriptor)
+	int directory =
+		open(salvage->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	uint64_t bytes = pages_bytes_in_use(salvage->pages);
+	struct space space;
+
+	if (directory < 0)
+		return fault_errno(fault, "%s", salvage->path);
+	space_init(&space, directory, 0, 0);
+	return space_has(&space, bytes) ||
+	       fault_set(fault, FAULT_LIMIT, "%llu MiB of the old one are in use",
+			 (unsigned long long)(bytes / MIB + 1));
+}
+
 static bool
 new_open(struct salvage *salvage, struct fault *fault)
 {
@@ -332,13 +351,21 @@ is_readable(struct salvage *salvage, const char *path)
 }
 
 static bool
+old_open(struct salvage *salvage, struct fault *fault)
+{
+	CLEAN(text_done) struct text path = {0};
+
+	text_addf(&path, "%s/queue/data.mdb", salvage->path);
+	return pages_open(text_string(&path), &salvage->pages, fault);
+}
+
+static bool
 salvage_take(struct salvage *salvage, struct fault *fault)
 {
 	CLEAN(text_done) struct text path = {0};
 
 	text_addf(&path, "%s/queue/data.mdb", salvage->path);
-	if (!pages_open(text_string(&path), &salvage->pages, fault) ||
-	    !engine_begin(salvage->engine, fault))
+	if (!engine_begin(salvage->engine, fault))
 		return false;
 	if (trees_take(salvage) && pages_take_rest(salvage) &&
 	    is_readable(salvage, text_string(&path)) &&
@@ -425,7 +452,8 @@ store_salvage(const char *path, const char *reason, bool gives_up,
 	struct salvage salvage = {.path = path, .gives_up = gives_up};
 
 	store_salvage_undo(path);
-	if (!new_open(&salvage, fault) || !salvage_take(&salvage, fault) ||
+	if (!old_open(&salvage, fault) || !new_has_room(&salvage, fault) ||
+	    !new_open(&salvage, fault) || !salvage_take(&salvage, fault) ||
 	    !new_sync(&salvage, fault) || !aside_make(&salvage, fault) ||
 	    !spool_set_aside(&salvage, fault) ||
 	    !files_change(&salvage, fault)) {

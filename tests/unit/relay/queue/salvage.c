@@ -36,6 +36,7 @@ static ino_t unreadable;
 static off_t unreadable_from, unreadable_to; /* in it */
 static unsigned failing_reads, failing_links;
 static int links_errno;
+static uint64_t free_bytes = 4096 * MIB;
 
 static ssize_t
 read_one(int descriptor, void *out, size_t len, off_t offset)
@@ -93,6 +94,7 @@ link(const char *from, const char *to)
 {
 	if (failing_links > 0) {
 		failing_links--;
+		free_bytes = 0;
 		errno = links_errno;
 		return -1;
 	}
@@ -104,7 +106,7 @@ fstatvfs(int descriptor, struct statvfs *out)
 {
 	(void)descriptor;
 	*out = (struct statvfs){.f_bsize = 4096, .f_frsize = 4096,
-				.f_bavail = failing_links > 0 ? 0 : 1 << 20};
+				.f_bavail = free_bytes / 4096};
 	return 0;
 }
 
@@ -357,7 +359,9 @@ Test(salvage, one_that_fails_leaves_nothing_behind)
 		cr_expect_eq(fault.kind, FAULT_LIMIT);
 		cr_expect_not_null(strstr(fault.text, "make room"), "%s",
 				   fault.text);
+		cr_expect_eq(failing_links, 1, "%u", failing_links);
 		failing_links = 0;
+		free_bytes = 4096 * MIB;
 		cr_expect_eq(asides(), 0, "%u", asides());
 		cr_expect(is_there("spool/" ORPHAN));
 		cr_expect_not(is_there("queue.salvage"));
@@ -365,6 +369,33 @@ Test(salvage, one_that_fails_leaves_nothing_behind)
 	cr_assert(open_again(&fault), "%s", fault.text);
 	cr_expect_eq(asides(), 1);
 	cr_expect_not(is_there("spool/" ORPHAN));
+	cr_expect_eq(counts().messages, MESSAGES);
+	store_close(store);
+	end();
+}
+
+/* What is free inside the old file needs no room in the new one. */
+Test(salvage, one_without_room_is_not_begun)
+{
+	struct fault fault;
+	struct stat status;
+	char name[160];
+
+	begin();
+	file_name(name, "queue/data.mdb");
+	cr_assert_eq(stat(name, &status), 0);
+	mark("a test");
+	/* Nor does anything of it lie there by then. */
+	links_errno = ENOSPC;
+	failing_links = 1;
+	free_bytes = MESSAGES * BODY;
+	cr_expect_not(open_again(&fault));
+	cr_expect_eq(fault.kind, FAULT_LIMIT);
+	cr_expect_not_null(strstr(fault.text, "make room"), "%s", fault.text);
+	cr_expect_eq(failing_links, 1);
+	failing_links = 0;
+	free_bytes = (uint64_t)status.st_size;
+	cr_expect(open_again(&fault), "%s", fault.text);
 	cr_expect_eq(counts().messages, MESSAGES);
 	store_close(store);
 	end();
