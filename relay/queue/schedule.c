@@ -18,20 +18,6 @@ home_of(struct schedule *schedule, struct slice name)
 
 /* --- delivery's side --- */
 
-/* What another route has by now goes there. */
-static void
-destination_move_strangers(struct destination *destination)
-{
-	while (destination->ready_count > 0) {
-		struct lease *lease =
-			CONTAINER(destination->ready.next, struct lease, ready);
-
-		if (lease_fits(destination, lease))
-			return;
-		lease_move(destination, lease);
-	}
-}
-
 struct delivery *
 schedule_take(struct schedule_destination *public)
 {

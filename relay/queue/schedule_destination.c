@@ -158,6 +158,10 @@ destination_on_post(struct post *post)
 		CONTAINER(post, struct destination, post);
 
 	destination->is_posted = false;
+	/* For those whose way leads elsewhere nobody need look for hosts: there
+	 * may be none of that name. */
+	if (!destination->is_told)
+		destination_move_strangers(destination);
 	if (destination->ready_count > 0 && !destination->is_told) {
 		destination->is_told = true;
 		destination->home->schedule->due(&destination->public);

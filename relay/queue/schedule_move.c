@@ -54,7 +54,8 @@ lease_moved(struct store_move *move, const struct fault *fault)
 	destination_settled(destination, lease, due_ms);
 }
 
-void
+/* Ends in destination_settled(), never from inside the call. */
+static void
 lease_move(struct destination *destination, struct lease *lease)
 {
 	struct moving *moving = memory_new(sizeof(*moving));
@@ -76,4 +77,17 @@ lease_move(struct destination *destination, struct lease *lease)
 		.private = moving,
 	};
 	store_move(destination->home->schedule->store, &moving->move);
+}
+
+void
+destination_move_strangers(struct destination *destination)
+{
+	while (destination->ready_count > 0) {
+		struct lease *lease =
+			CONTAINER(destination->ready.next, struct lease, ready);
+
+		if (lease_fits(destination, lease))
+			return;
+		lease_move(destination, lease);
+	}
 }

@@ -230,9 +230,9 @@ void home_feed_starved(struct schedule_loop *home);
 /* Whether its route leads here still: relay/routing.h. */
 bool lease_fits(const struct destination *destination,
 		const struct lease *lease);
-/* A READY one: stores it under the destination that it has now, which takes it
- * over. Ends in destination_settled(), never from inside the call. */
-void lease_move(struct destination *destination, struct lease *lease);
+/* Before the next READY one is taken: each before it that another route has by
+ * now is stored under the destination of that, which takes it over. */
+void destination_move_strangers(struct destination *destination);
 
 /* --- schedule_trouble.c --- */
 

@@ -84,6 +84,8 @@ Test(schedule_routes, a_route_that_is_gone_keeps_nothing, .init = begin,
 	cr_expect(wait_delivered(200));
 	for (unsigned i = 0; i < attempts_count; i++)
 		cr_expect_str_eq(attempts[i].destination, "x.example");
+	/* Nor has anybody looked for its hosts. */
+	cr_expect_eq(told_in_vain, 0, "%u", told_in_vain);
 }
 
 /* --- an administrator meets what is being moved --- */

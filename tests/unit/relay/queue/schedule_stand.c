@@ -203,7 +203,7 @@ struct schedule_destination *held_at;
 struct recipient_result (*decide)(const struct delivery *delivery,
 					 size_t recipient);
 uint64_t pause_ms, pause_after_ms;
-atomic_uint hurries;
+atomic_uint hurries, told_in_vain;
 
 static void
 attempt_note(const struct schedule_destination *destination,
@@ -247,13 +247,18 @@ on_due(struct schedule_destination *destination)
 {
 	size_t leases = schedule->loops[destination->loop->index].leases_count;
 	struct delivery *delivery;
+	bool has_taken = false;
 
 	/* Each loop has its own; what is lost between two is no matter. */
 	if (leases > leases_seen)
 		leases_seen = leases;
 	if (slice_starts(destination->name, SLICE(DEAD)))
 		return;
+	atomic_fetch_add(&told_in_vain, 1);
 	while ((delivery = schedule_take(destination)) != NULL) {
+		if (!has_taken)
+			atomic_fetch_sub(&told_in_vain, 1);
+		has_taken = true;
 		attempt_note(destination, delivery);
 		if (is_holding ||
 		    slice_starts(destination->name, SLICE(SLOW))) {

@@ -63,6 +63,8 @@ extern struct recipient_result (*decide)(const struct delivery *delivery,
 /* Of the destination: instead of the next attempt, and after it. */
 extern uint64_t pause_ms, pause_after_ms;
 extern atomic_uint hurries;
+/* Destinations that were told of a delivery, and had none to take. */
+extern atomic_uint told_in_vain;
 /* The most leases of a loop that were in memory at once. */
 extern _Atomic size_t leases_seen;
 
