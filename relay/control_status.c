@@ -78,7 +78,9 @@ static void
 destination_write_text(const struct control_destination *destination,
 		       struct text *out)
 {
-	text_addf(out, "  %s: %s%zu queued", destination->name,
+	text_add_string(out, "  ");
+	listing_write_destination(SLICE(destination->name), out);
+	text_addf(out, ": %s%zu queued",
 		  destination->due > STATUS_DEPTH_MAX ? ">" : "",
 		  depth_shown(destination->due));
 	if (destination->held > 0)

@@ -24,6 +24,16 @@ listing_write_visible(struct slice bytes, bool keeps_lines, struct text *out)
 	}
 }
 
+void
+listing_write_destination(struct slice name, struct text *out)
+{
+	bool is_of_reports = routing_is_of_reports(name);
+
+	text_add(out, is_of_reports ? routing_domain(name) : name);
+	if (is_of_reports)
+		text_add_string(out, " (report)");
+}
+
 /* "42s", "17m", "5h", "3d". */
 static void
 duration_write(uint64_t ms, struct text *out)

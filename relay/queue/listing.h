@@ -30,6 +30,9 @@ void listing_write_all(const struct listing *listing, struct text *out);
 /* Its prefix and its header as it was received, behind an empty line. */
 void listing_write_header(const struct message *message, struct slice header,
 			  struct text *out);
+/* Its name; of the place of a report that is still to be made, the domain that
+ * it is about, and that it is one. */
+void listing_write_destination(struct slice name, struct text *out);
 /* Bytes of strangers for a terminal: controls become "?", CRLF a newline. */
 void listing_write_visible(struct slice bytes, bool keeps_lines,
 			   struct text *out);

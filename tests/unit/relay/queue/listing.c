@@ -101,3 +101,23 @@ Test(listing, lines_stay_lines)
 	listing_write_visible(SLICE("a: b\r\n\tc\rd\0e"), true, &out);
 	cr_expect_str_eq(text_string(&out), "a: b\n\tc?d");
 }
+
+static const struct name_row {
+	const char *destination, *text;
+} name_rows[] = {
+	{"example.net", "example.net"},
+	{"example.net/0123456789abcdef", "example.net/0123456789abcdef"},
+	{"example.net/report-0000000a", "example.net (report)"},
+	{"report-0000000a.example.net", "report-0000000a.example.net"},
+};
+
+Test(listing, names_of_destinations)
+{
+	for (size_t i = 0; i < COUNT(name_rows); i++) {
+		CLEAN(text_done) struct text out = {0};
+
+		listing_write_destination(SLICE(name_rows[i].destination),
+					  &out);
+		cr_expect_str_eq(text_string(&out), name_rows[i].text);
+	}
+}
