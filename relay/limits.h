@@ -51,11 +51,11 @@
 #define SESSION_FILES 2
 #define RELAY_FILES 4096
 
-/* A quarter of max_sessions is kept for clients of allow_from. */
+/* Of max_sessions, clients outside allow_from that have not logged in. */
 #define SESSIONS_OF_STRANGERS(max) ((max) - (max) / 4)
-/* How long a client outside allow_from may say nothing until it has logged in,
- * and the same while more than half of max_sessions are there; command_timeout
- * is what it has for all of that. It cannot send anything before. */
+/* How long one of those may say nothing, and the same while they have more than
+ * half of the places that the others leave to them; command_timeout is what it
+ * has for logging in. It cannot send anything before. */
 #define STRANGER_MS (1 * MINUTE)
 #define STRANGER_HURRY_MS (10 * SECOND)
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "relay/server/auth.h"
 #include "relay/server/offenders.h"
+#include "relay/server/welcome.h"
 
 static const struct reply reply_in = {235, "2.7.0",
 				      "Authentication successful"};
@@ -236,6 +237,7 @@ let_in(struct session *session)
 	offenders_succeeded(offenders, &session->client,
 			    auth_user(session->auth));
 	auth_set_principal(session->auth, &session->principal);
+	welcome_recount(session);
 	return verdict_say(session, &reply_in);
 }
 

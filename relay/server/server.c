@@ -13,6 +13,7 @@
 #include "relay/server/portions.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
+#include "relay/server/strangers.h"
 
 /*
  * Who is counted: each session from the moment it is dealt, and the server
@@ -31,6 +32,7 @@ struct server {
 	struct worker *logins;
 	struct offenders *offenders;
 	struct census *census;
+	struct strangers strangers;
 	struct rates *rates;
 	struct portions *portions;
 	atomic_size_t count;
@@ -81,6 +83,7 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 	server->shares = memory_array(loops_count, sizeof(*server->shares));
 	server->shares_count = loops_count;
 	atomic_init(&server->count, 1);
+	atomic_init(&server->strangers.count, 0);
 	for (size_t i = 0; i < loops_count; i++) {
 		struct share *share = &server->shares[i];
 
@@ -91,6 +94,7 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 		share->logins = server->logins;
 		share->offenders = server->offenders;
 		share->census = server->census;
+		share->strangers = &server->strangers;
 		share->rates = server->rates;
 		share->portions = server->portions;
 		atomic_init(&share->count, 0);
@@ -111,6 +115,7 @@ server_free(struct server *server)
 	worker_free(server->logins);
 	offenders_free(server->offenders);
 	census_free(server->census);
+	ASSERT(atomic_load(&server->strangers.count) == 0);
 	rates_free(server->rates);
 	portions_free(server->portions);
 	free(server->shares);
@@ -253,10 +258,10 @@ has_place(const struct server *server, const struct options *options,
 	  size_t listener, int descriptor)
 {
 	uint64_t max = options->limits.max_sessions;
-	size_t count = everybody(server);
 
-	return count < SESSIONS_OF_STRANGERS(max) ||
-	       (count < max &&
+	/* Of two strangers at once the session has the last word: welcome.c. */
+	return everybody(server) < max &&
+	       (strangers_have_place(&server->strangers, max) ||
 		may_be_allowed(&options->listeners[listener], descriptor));
 }
 
@@ -271,9 +276,9 @@ crowd_tell(struct server *server)
 	    now_ms < server->crowd_told_ms + CROWD_TELL_MS)
 		return;
 	log_note(LOG_LEVEL_WARNING, "refused",
-		 "limits.max_sessions clients are connected, or as many outside "
-		 "allow_from as may be: %llu turned away since this was said "
-		 "last",
+		 "limits.max_sessions clients are connected, or as many as may be "
+		 "that allow_from does not name and that have not logged in: "
+		 "%llu turned away since this was said last",
 		 server->crowd);
 	server->crowd = 0;
 	server->crowd_told_ms = now_ms;

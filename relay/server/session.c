@@ -12,6 +12,7 @@
 #include "relay/server/commands.h"
 #include "relay/server/front.h"
 #include "relay/server/intake.h"
+#include "relay/server/strangers.h"
 #include "relay/server/terms.h"
 #include "relay/server/welcome.h"
 
@@ -116,8 +117,8 @@ state_timeout(const struct session *session)
 	return timeout_ms;
 }
 
-static bool
-is_stranger(const struct session *session)
+bool
+session_is_stranger(const struct session *session)
 {
 	return !session->is_allowed && !principal_is_known(&session->principal);
 }
@@ -128,9 +129,9 @@ static uint64_t
 stranger_until(const struct session *session, uint64_t now_ms,
 	       uint64_t until_ms)
 {
-	bool is_crowded =
-		share_everybody(session->share) >
-		session_options(session)->limits.max_sessions / 2;
+	bool is_crowded = strangers_are_many(
+		session->share->strangers, share_everybody(session->share),
+		session_options(session)->limits.max_sessions);
 	uint64_t idle_until_ms =
 		now_ms + (is_crowded ? STRANGER_HURRY_MS : STRANGER_MS);
 
@@ -147,7 +148,7 @@ deadline_at(struct session *session, uint64_t until_ms)
 {
 	uint64_t now_ms = clock_now_ms();
 
-	if (is_stranger(session))
+	if (session_is_stranger(session))
 		until_ms = stranger_until(session, now_ms, until_ms);
 	stream_deadline(session->stream,
 			until_ms > now_ms ? until_ms - now_ms : 1);
@@ -276,7 +277,7 @@ session_refuse(struct session *session, const struct reply *reply,
 {
 	enum step step = session_reply(session, reply, extra);
 
-	return conduct_refused(&session->conduct, reply, is_stranger(session))
+	return conduct_refused(&session->conduct, reply, session_is_stranger(session))
 		       ? step
 		       : enough(session);
 }
@@ -286,7 +287,7 @@ session_refuse_behind(struct session *session, const struct reply *reply)
 {
 	enum step step = session_reply(session, reply, SLICE_NONE);
 
-	return conduct_refused_behind(&session->conduct, is_stranger(session))
+	return conduct_refused_behind(&session->conduct, session_is_stranger(session))
 		       ? step
 		       : enough(session);
 }
@@ -297,7 +298,7 @@ session_reply_idle(struct session *session, const struct reply *reply,
 {
 	enum step step = session_reply(session, reply, extra);
 
-	return conduct_idled(&session->conduct, is_stranger(session))
+	return conduct_idled(&session->conduct, session_is_stranger(session))
 		       ? step
 		       : enough(session);
 }
@@ -539,6 +540,7 @@ secure(struct session *session)
 	session->is_esmtp = false;
 	session->line_ends = LINE_ENDS_UNKNOWN;
 	principal_forget(&session->principal);
+	welcome_recount(session);
 	session_be_patient(session);
 	session_enter(session, SESSION_SECURING);
 	if (may_have_begun)
@@ -581,6 +583,7 @@ on_secured(struct session *session)
 		session_legacy(session, LEGACY_TLS);
 	session_enter(session, SESSION_START);
 	certificate_look(session);
+	welcome_recount(session);
 	set_deadline(session);
 	if (greets)
 		welcome_greet(session);

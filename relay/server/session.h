@@ -107,6 +107,7 @@ struct session {
 	bool is_allowed;  /* may relay by its address */
 	bool is_expelled; /* might, before a reload */
 	bool is_counted; /* in the census */
+	bool is_counted_stranger;
 	bool is_esmtp, is_secured;
 	enum line_ends line_ends;
 	struct wire_lf lf;     /* of a message whose lines end so */
@@ -170,6 +171,8 @@ void session_reset(struct session *session); /* as RSET does */
 struct rewrite session_rewrite(const struct session *session);
 void session_begin(struct session *session, const struct envelope_mail *mail);
 const struct options *session_options(const struct session *session);
+/* Nobody: allow_from does not name him, and he has not logged in. */
+bool session_is_stranger(const struct session *session);
 /* The generation in force, which a reload may have made since the client
  * connected: what a client asks for from now on goes by that. */
 struct generation *session_now(const struct session *session);

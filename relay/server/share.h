@@ -15,6 +15,7 @@ struct offenders;
 struct portions;
 struct rates;
 struct session;
+struct strangers;
 struct worker;
 
 /* Sockets that all generations together may name; beyond, none is asked. */
@@ -28,6 +29,7 @@ struct share {
 	struct worker *logins;       /* of all shares: hashes passwords */
 	struct offenders *offenders; /* likewise */
 	struct census *census;       /* likewise: of clients not in allow_from */
+	struct strangers *strangers; /* likewise */
 	struct rates *rates;         /* likewise: what users send */
 	struct portions *portions;   /* likewise: of the room for messages */
 	struct list sessions;     /* the loop's thread only */

@@ -93,6 +93,8 @@ judge_address(struct session *session)
 		session_be_patient(session);
 	if (session->is_allowed)
 		welcome_leave(session);
+	else
+		welcome_recount(session);
 }
 
 bool

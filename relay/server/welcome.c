@@ -3,6 +3,7 @@
 #include "relay/limits.h"
 #include "relay/net/proxy.h"
 #include "relay/server/census.h"
+#include "relay/server/strangers.h"
 
 static const struct reply reply_too_many = {
 	421, "4.7.0",
@@ -26,6 +27,26 @@ welcome_greet(struct session *session)
 	session_reply(session, &hello, text_slice(&text));
 }
 
+/* Whom a proxy does not name are mostly its own checks of health. */
+static bool
+is_check_of_health(const struct session *session)
+{
+	return session->is_proxied && !session->is_fronted &&
+	       session->client.any.sa_family == AF_UNSPEC;
+}
+
+/* Whoever has said so: the client, a proxy, or a front. */
+static bool
+has_place(struct session *session)
+{
+	ASSERT(!session->is_counted_stranger);
+	session->is_counted_stranger =
+		session_is_stranger(session) &&
+		strangers_enter(session->share->strangers,
+				session_options(session)->limits.max_sessions);
+	return session->is_counted_stranger || !session_is_stranger(session);
+}
+
 /* Who the client is, and whether there is room for him. NULL: there is. */
 static const struct reply *
 let_in(struct session *session)
@@ -38,15 +59,9 @@ let_in(struct session *session)
 	session->is_allowed = networks_contain(listener->allow_from,
 					       listener->allow_from_count,
 					       &session->client);
-	/* Whom a proxy does not name are mostly its own checks of health. */
-	if (session->is_allowed ||
-	    (session->is_proxied &&
-	     session->client.any.sa_family == AF_UNSPEC))
+	if (session->is_allowed || is_check_of_health(session))
 		return NULL;
-	/* The server has judged by the proxy's address. */
-	if (session->is_proxied &&
-	    share_everybody(session->share) >
-		    SESSIONS_OF_STRANGERS(limits->max_sessions)) {
+	if (!has_place(session)) {
 		session_lost(session, "limits.max_sessions");
 		return &reply_no_place;
 	}
@@ -66,9 +81,30 @@ let_in(struct session *session)
 	return NULL;
 }
 
+static void
+no_stranger(struct session *session)
+{
+	if (session->is_counted_stranger)
+		strangers_leave(session->share->strangers);
+	session->is_counted_stranger = false;
+}
+
+void
+welcome_recount(struct session *session)
+{
+	if (!session_is_stranger(session)) {
+		no_stranger(session);
+	} else if (!session->is_counted_stranger &&
+		   !is_check_of_health(session)) {
+		strangers_join(session->share->strangers);
+		session->is_counted_stranger = true;
+	}
+}
+
 void
 welcome_leave(struct session *session)
 {
+	no_stranger(session);
 	if (session->is_counted)
 		census_leave(session->share->census, &session->client);
 	session->is_counted = false;

@@ -17,7 +17,10 @@ void welcome_greet(struct session *session);
 /* Once XCLIENT has put another client in the place of the one before, who has
  * left. */
 enum step welcome_again(struct session *session);
-/* Gives back the client's place among those of his address. */
+/* Once he is somebody, or is so no more, though he stays: strangers are counted
+ * (strangers.h), and nobody is sent away for that. */
+void welcome_recount(struct session *session);
+/* Gives back the client's places, among strangers and those of his address. */
 void welcome_leave(struct session *session);
 
 #endif

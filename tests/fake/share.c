@@ -7,9 +7,11 @@
 #include "relay/server/portions.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
+#include "relay/server/strangers.h"
 
 static const struct share *opened;
-static size_t sessions, crowd;
+static struct strangers strangers;
+static size_t sessions, crowd, crowd_of_strangers;
 
 void
 share_session_ended(struct share *ended)
@@ -23,13 +25,27 @@ size_t
 share_everybody(const struct share *share)
 {
 	ASSERT(share == opened);
-	return sessions + crowd;
+	return sessions + crowd + crowd_of_strangers;
 }
 
 void
 fake_share_crowd(size_t others)
 {
 	crowd = others;
+}
+
+void
+fake_share_strangers(size_t others)
+{
+	crowd_of_strangers += others;
+	for (size_t i = 0; i < others; i++)
+		strangers_join(&strangers);
+}
+
+bool
+fake_share_has_stranger(void)
+{
+	return atomic_load(&strangers.count) > crowd_of_strangers;
 }
 
 void
@@ -40,10 +56,12 @@ fake_share_open(struct share *share, struct loop *loop)
 	share->rates = rates_new();
 	share->portions = portions_new();
 	share->census = census_new();
+	share->strangers = &strangers;
 	share->loop = loop;
 	list_init(&share->sessions);
 	opened = share;
-	sessions = crowd = 0;
+	sessions = crowd = crowd_of_strangers = 0;
+	atomic_init(&strangers.count, 0);
 }
 
 void
@@ -53,6 +71,7 @@ fake_share_close(struct share *share)
 	rates_free(TAKE(share->rates));
 	portions_free(TAKE(share->portions)); /* likewise */
 	offenders_free(TAKE(share->offenders));
+	ASSERT(!fake_share_has_stranger());
 }
 
 void

@@ -15,8 +15,11 @@ void fake_share_close(struct share *share);
 void fake_share_stop(struct share *share);
 /* A client has connected, with the descriptor of nothing. */
 void fake_share_connect(struct share *share);
-/* So many others are connected. */
+/* So many others are connected who may send; so many more who are nobody. */
 void fake_share_crowd(size_t others);
+void fake_share_strangers(size_t others);
+/* Whether any is counted beside those. */
+bool fake_share_has_stranger(void);
 /* Sessions that have not ended. */
 size_t fake_share_sessions(void);
 

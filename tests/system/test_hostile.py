@@ -50,6 +50,36 @@ def test_more_clients_than_there_are_places(world):
     assert len(world.relay.named("refused")) == 1
 
 
+def test_strangers_and_those_who_may_send(world):
+    """Neither keep the others out while there are places; by a front strangers
+    get no more of them either, and who goes leaves his to the next."""
+    world.setup.listener = ('allow_from = {"127.0.0.1"}\n'
+                            'xclient_from = {"127.0.0.1"}')
+    world.setup.limits = "max_sessions = 4"
+    world.start()
+    idle = [greeted(world) for _ in range(3)]
+    greeted(world, source=STRANGER).close()
+    for client in idle:
+        client.close()
+    wait_for(lambda: sessions(world) == 0, 10, "the places")
+
+    strangers = [greeted(world) for _ in range(3)]
+    for client in strangers:
+        client.expect("XCLIENT ADDR=192.0.2.1", 220)
+    refused = Client(world.relay.port, source=STRANGER, greet=False)
+    Client.check(refused.reply(), 421, "4.7.0", "one stranger too many")
+    refused.expect_closed()
+    with greeted(world) as client:
+        client.expect("XCLIENT ADDR=192.0.2.2", 421, "4.7.0")
+        client.expect_closed()
+    world.relay.wait("lost", client="192.0.2.2", reason="limits.max_sessions")
+    wait_for(lambda: sessions(world) == 3, 10, "the place")
+    greeted(world).close()
+    strangers.pop().close()
+    wait_for(lambda: sessions(world) == 2, 10, "the places")
+    greeted(world, source=STRANGER).close()
+
+
 def test_limits(strict):
     """Each beside somebody who has a transaction open all the while."""
     world = strict

@@ -24,6 +24,8 @@
  *	incoming BYTES   that may be received at once
  *	held BYTES       of envelopes and headers that may be in memory
  *	crowd COUNT      of other clients are connected (max_sessions: 100)
+ *	strangers COUNT  more who may not send
+ *	stranger yes|no  the client is counted among those
  *	slow COUNT       the spool drains after so many octets
  *	stored COUNT     messages in the store by now
  *	= TEXT           stands in the message stored last; >= RAW likewise
@@ -298,6 +300,11 @@ say_expected(struct slice word, struct slice rest)
 	} else if (slice_eq(word, SLICE("event")) ||
 		   slice_eq(word, SLICE("!event"))) {
 		expect_event(rest, word.bytes[0] == 'e');
+	} else if (slice_eq(word, SLICE("stranger"))) {
+		cr_expect(run.mode == CUT ||
+				  fake_share_has_stranger() ==
+					  slice_eq(rest, SLICE("yes")),
+			  "%s:%u: how he is counted", run.file, run.line);
 	} else if (slice_eq(word, SLICE("closed"))) {
 		cr_expect(run.mode == CUT || !fake_stream_is_open(),
 			  "%s:%u: still open", run.file, run.line);
@@ -385,6 +392,9 @@ say(struct slice word, struct slice rest, struct slice whole)
 	} else if (slice_eq(word, SLICE("crowd"))) {
 		cr_assert(slice_number(rest, &number));
 		fake_share_crowd(number);
+	} else if (slice_eq(word, SLICE("strangers"))) {
+		cr_assert(slice_number(rest, &number));
+		fake_share_strangers(number);
 	} else if (slice_eq(word, SLICE("slow"))) {
 		cr_assert(slice_number(rest, &number));
 		fake_queue_slow(number);
@@ -416,6 +426,8 @@ end(void)
 	settle();
 	cr_expect_eq(fake_share_sessions(), 0, "%s: a session is left (cut at %zu)",
 		     run.file, run.cut);
+	cr_expect(!fake_share_has_stranger(), "%s: counted still (cut at %zu)",
+		  run.file, run.cut);
 	cr_expect(list_is_empty(&share.sessions));
 	cr_expect_eq(setting_references(), 0, "%s: %d references (cut at %zu)",
 		     run.file, setting_references(), run.cut);

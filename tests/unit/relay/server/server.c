@@ -484,6 +484,30 @@ Test(server, a_quarter_of_max_sessions_is_not_for_strangers)
 	stop_end();
 }
 
+/* Nor do those keep a stranger out as long as there are places. */
+Test(server, a_stranger_finds_a_place_beside_clients_of_allow_from)
+{
+	struct network others;
+	int allowed[3], stranger, refused;
+
+	start();
+	options.limits.max_sessions = 4;
+	options.limits.max_sessions_per_address = 4;
+	for (size_t i = 0; i < COUNT(allowed); i++)
+		allowed[i] = client_greeted();
+	cr_assert(network_parse(SLICE("192.0.2.0/24"), &others, NULL));
+	network = others;
+	stranger = client_greeted();
+	refused = client_open();
+	hear(refused, "421 4.7.0");
+	hear_end(refused);
+	close(stranger);
+	for (size_t i = 0; i < COUNT(allowed); i++)
+		close(allowed[i]);
+	stop_begin();
+	stop_end();
+}
+
 Test(server, without_descriptors_clients_are_sent_away)
 {
 	struct rlimit before, none;
