@@ -1,6 +1,5 @@
 #include "relay/server/welcome.h"
 
-#include "relay/limits.h"
 #include "relay/net/proxy.h"
 #include "relay/server/census.h"
 #include "relay/server/strangers.h"
