@@ -248,6 +248,51 @@ Test(schedule_routes, what_could_not_be_moved_is_moved_later, .init = begin,
 	routes_expect("at last");
 }
 
+/* As a salvage leaves it, where the record of a report was lost: at the place of
+ * the report, while the domain's own has another recipient. */
+static void
+put_apart(void)
+{
+	struct delivery *delivery, apart = {0};
+	struct list deliveries;
+	struct fault fault;
+	bool is_gone;
+
+	list_init(&deliveries);
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.com", "one@x.example two@x.example", 100);
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, &fault));
+	delivery = CONTAINER(deliveries.next, struct delivery, link);
+	apart.message = message;
+	apart.destination = SLICE("x.example/report-00000001");
+	apart.recipients = &delivery->recipients[1];
+	apart.recipients_count = 1;
+	apart.due_ms = clock_wall_ms();
+	cr_assert(engine_begin(store->engine, &fault));
+	cr_assert(engine_add(store->engine, &apart, &fault));
+	delivery->recipients_count = 1;
+	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+	cr_assert(engine_settle(store->engine, delivery, clock_wall_ms(),
+				&is_gone, &fault));
+	cr_assert(engine_commit(store->engine, &fault));
+	deliveries_free_all(&deliveries);
+}
+
+Test(schedule_routes, who_waits_at_a_reports_place_is_tried_at_his_own,
+     .init = begin, .fini = stop_all)
+{
+	cr_assert(loop_start(&main_loop, NULL));
+	put_apart();
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_delivered(2));
+	cr_expect_eq(attempts_count, 2);
+	for (unsigned i = 0; i < attempts_count; i++)
+		cr_expect_str_eq(attempts[i].destination, "x.example");
+	cr_expect_eq(told_in_vain, 0, "%u", told_in_vain);
+}
+
 /* --- a store that cannot be taken over --- */
 
 Test(schedule_routes, a_damaged_name_behind_a_good_one_is_a_fault,
