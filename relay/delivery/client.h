@@ -90,8 +90,7 @@ struct client_settings {
 
 /* The same for who asks for the same of TLS: where it fails for one it does for
  * the other. */
-uint64_t client_tls_terms(const struct tls_context *context,
-			  enum tls_policy policy,
+uint64_t client_tls_terms(enum tls_policy policy,
 			  const struct tls_terms *terms);
 
 bool client_open(const struct client_settings *settings,

@@ -100,11 +100,9 @@ security_level(const struct client_settings *settings)
 
 /* The level of security follows from these. */
 uint64_t
-client_tls_terms(const struct tls_context *context, enum tls_policy policy,
-		 const struct tls_terms *terms)
+client_tls_terms(enum tls_policy policy, const struct tls_terms *terms)
 {
-	return tls_context_number(context) << 8 | (uint64_t)policy << 4 |
-	       (uint64_t)least_protocol(policy, terms);
+	return (uint64_t)policy << 4 | (uint64_t)least_protocol(policy, terms);
 }
 
 /* All that must not differ between the connection that a session comes from and

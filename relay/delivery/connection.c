@@ -277,8 +277,7 @@ lapse_terms(const struct connection *connection, enum peer_lapse lapse)
 	const struct connection_settings *settings = &connection->settings;
 
 	return lapse == PEER_LAPSE_TLS
-		       ? client_tls_terms(settings->generation->client_tls,
-					  settings->tls, &settings->tls_terms)
+		       ? client_tls_terms(settings->tls, &settings->tls_terms)
 		       : 0;
 }
 
