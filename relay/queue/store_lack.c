@@ -9,8 +9,8 @@ lack_tell(struct store *store, enum store_lack lack)
 	static const char *const reasons[STORE_LACKS_COUNT] = {
 		[STORE_LACKS_TIME] = "too much waits to be written",
 		[STORE_LACKS_DISK] = "limits.min_free_space",
-		[STORE_LACKS_MAP] = "the queue's file is as large as the "
-				    "address space allows",
+		[STORE_LACKS_MAP] =
+			"the queue's file fills its address space",
 		[STORE_LACKS_PLACE] =
 			"limits.max_queue_messages or limits.max_queue_size",
 		[STORE_LACKS_INTAKE] = "limits.max_incoming",

@@ -113,24 +113,43 @@ suspect_clear(int directory)
 	(void)unlinkat(directory, MARK, 0);
 }
 
-struct unreadable
-suspect_unreadable(int directory)
+/* What the file of starts has, in its order. */
+enum { STARTS, WAITED_MS, LAST_MS, NUMBERS };
+
+static bool
+numbers_read(int directory, uint64_t numbers[NUMBERS])
 {
 	CLEAN(clean_descriptor)
 	int file = openat(directory, UNREADABLE, O_RDONLY | O_CLOEXEC);
-	char text[REASON_MAX] = "";
-	uint64_t now_ms = clock_wall_ms(), last_ms, gap_ms;
-	struct unreadable found = {0};
+	char text[REASON_MAX];
+	ssize_t len = file < 0 ? -1 : read(file, text, sizeof(text));
+	struct slice rest, part;
 
-	if (file < 0 || read(file, text, sizeof(text) - 1) <= 0 ||
-	    sscanf(text, "%u %" SCNu64 " %" SCNu64, &found.starts,
-		   &found.waited_ms, &last_ms) != 3)
+	if (len <= 0)
+		return false;
+	rest = slice_trim(slice_of(text, (size_t)len));
+	for (size_t i = 0; i < NUMBERS; i++)
+		if (!slice_split(&rest, ' ', &part) ||
+		    !slice_number(part, &numbers[i]))
+			return false;
+	return true;
+}
+
+struct unreadable
+suspect_unreadable(int directory)
+{
+	uint64_t now_ms = clock_wall_ms(), gap_ms = 0, numbers[NUMBERS];
+
+	if (!numbers_read(directory, numbers))
 		return (struct unreadable){0};
-	gap_ms = now_ms > last_ms ? now_ms - last_ms : 0;
-	found.waited_ms += gap_ms < STORE_UNREADABLE_GAP_MS
-				   ? gap_ms
-				   : STORE_UNREADABLE_GAP_MS;
-	return found;
+	if (now_ms > numbers[LAST_MS])
+		gap_ms = now_ms - numbers[LAST_MS];
+	if (gap_ms > STORE_UNREADABLE_GAP_MS)
+		gap_ms = STORE_UNREADABLE_GAP_MS;
+	return (struct unreadable){
+		.starts = (unsigned)numbers[STARTS],
+		.waited_ms = numbers[WAITED_MS] + gap_ms,
+	};
 }
 
 /* Where it cannot be written, the disk is such that no start will do. */
