@@ -62,7 +62,7 @@ def test_full_sessions(small):
         clients.append(client)
         codes |= own
     assert codes == {250, 452}, codes
-    world.relay.wait("no-room", reason="limits.max_memory")
+    world.relay.wait("no-room", reason="limits.max_memory, one client's part")
     # One more is not served at all.
     with Client(world.relay.port, greet=False) as client:
         Client.check(client.reply(), 421, "4.7.0", "the greeting")

@@ -342,7 +342,7 @@ def test_a_group_that_nobody_knows(local):
     done = subprocess.run([signet.binary(), "-c", world.setup.write(),
                            "milter"], stderr=subprocess.PIPE, timeout=120)
     assert done.returncode == 78
-    assert b"there is no such group" in done.stderr
+    assert b"there is no group 'nosuchgroup'" in done.stderr
 
 
 def test_ipv6(binary, keys):
