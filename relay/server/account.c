@@ -1,10 +1,10 @@
 #include "relay/server/account.h"
 
 #include "milter/author.h"
+#include "milter/encoded_word.h"
 #include "milter/idn.h"
 #include "milter/mailbox.h"
 #include "milter/senders.h"
-#include "relay/server/encoded_word.h"
 
 const struct account_options *
 account_find(const struct options *options, struct slice user)

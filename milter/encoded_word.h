@@ -3,8 +3,8 @@
  * at once the addresses of a field are known; some programs decode them first,
  * and then see other addresses, or another field. Pure.
  */
-#ifndef RELAY_SERVER_ENCODED_WORD_H
-#define RELAY_SERVER_ENCODED_WORD_H
+#ifndef MILTER_ENCODED_WORD_H
+#define MILTER_ENCODED_WORD_H
 
 #include "base/slice.h"
 

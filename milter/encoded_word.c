@@ -1,4 +1,4 @@
-#include "relay/server/encoded_word.h"
+#include "milter/encoded_word.h"
 
 #include "base/base64.h"
 
