@@ -1,6 +1,9 @@
 #include "milter/encoded_word.h"
 
 #include "base/base64.h"
+#include "milter/charset.h"
+#include "milter/mailbox.h"
+#include "milter/senders.h"
 
 static int
 hex_value(char c)
@@ -36,50 +39,48 @@ q_read(struct text *out, struct slice text)
 	return true;
 }
 
-/* Their octets are those of ASCII, which mean something else. */
+/* Some leave the padding out. */
 static bool
-is_odd(struct slice charset)
+b_read(struct text *out, struct slice encoded)
 {
-	return slice_starts_nocase(charset, SLICE("utf-7")) ||
-	       slice_starts_nocase(charset, SLICE("utf-16")) ||
-	       slice_starts_nocase(charset, SLICE("utf-32")) ||
-	       slice_starts_nocase(charset, SLICE("ucs")) ||
-	       slice_starts_nocase(charset, SLICE("iso-10646")) ||
-	       slice_starts_nocase(charset, SLICE("unicode"));
+	CLEAN(text_done) struct text padded = {0};
+
+	if (base64_read(out, encoded))
+		return true;
+	text_add(&padded, encoded);
+	while (padded.len % 4 != 0)
+		text_add_byte(&padded, '=');
+	return base64_read(out, text_slice(&padded));
 }
 
-/* Between ESC $ and ESC ( two octets of ISO 2022 are one character. */
+/* Encoded twice is for those who decode twice. */
 static bool
-is_more_than_a_name(struct slice text, bool is_iso_2022)
+is_more_than_a_name(struct slice text)
 {
-	bool is_wide = false;
-
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.bytes[i];
 
-		if (is_iso_2022 && c == 0x1b && text.len - i > 2) {
-			is_wide = text.bytes[i + 1] == '$';
-			i += 2;
-		} else if (c < 0x20 || c == 0x7f ||
-			   (!is_wide && (c == '<' || c == '>' || c == '@'))) {
+		if (c < 0x20 || c == 0x7f || c == '<' || c == '>' ||
+		    c == '@' || slice_starts(slice_from(text, i), SLICE("=?")))
 			return true;
-		}
 	}
 	return false;
 }
 
 static bool
-word_hides(struct slice charset, char encoding, struct slice encoded)
+is_allowed_address(struct slice text, const struct slice *allowed,
+		   size_t allowed_count)
 {
-	CLEAN(text_done) struct text text = {0};
-	bool is_read = ascii_lower(encoding) == 'b'
-			       ? base64_read(&text, encoded)
-			       : q_read(&text, encoded);
+	ptrdiff_t at = slice_find(text, '@');
+	struct slice local, domain;
 
-	return !is_read || is_odd(charset) ||
-	       is_more_than_a_name(
-		       text_slice(&text),
-		       slice_starts_nocase(charset, SLICE("iso-2022-")));
+	if (at < 0)
+		return false;
+	local = slice_sub(text, 0, (size_t)at);
+	domain = slice_from(text, (size_t)at + 1);
+	return mailbox_is_dot_atom(local) && slice_find(local, '?') < 0 &&
+	       mailbox_is_dot_atom(domain) &&
+	       senders_any_matches(allowed, allowed_count, local, domain);
 }
 
 /* What begins behind "=?". *end_out: where it ends. */
@@ -105,10 +106,30 @@ word_find(struct slice rest, struct slice *charset, char *encoding,
 	return false;
 }
 
-bool
-encoded_words_hide(struct slice value)
+/* Appends it with nothing in ASCII's octets but ASCII. */
+static bool
+word_read(struct slice charset, char encoding, struct slice encoded,
+	  struct text *out)
+{
+	return (ascii_lower(encoding) == 'b' ? b_read(out, encoded)
+					     : q_read(out, encoded)) &&
+	       charset_mask(charset, out);
+}
+
+/* Whether what stands around a word joins nothing to it. */
+static bool
+is_alone(struct slice before, struct slice behind)
+{
+	return slice_trim(before).len == 0 &&
+	       slice_starts(slice_trim(behind), SLICE("<"));
+}
+
+const char *
+encoded_words_problem(struct slice value, const struct slice *allowed,
+		      size_t allowed_count)
 {
 	for (size_t i = 0; i + 1 < value.len; i++) {
+		CLEAN(text_done) struct text text = {0};
 		struct slice charset, encoded;
 		char encoding;
 		size_t end;
@@ -117,9 +138,16 @@ encoded_words_hide(struct slice value)
 		    !word_find(slice_from(value, i + 2), &charset, &encoding,
 			       &encoded, &end))
 			continue;
-		if (word_hides(charset, encoding, encoded))
-			return true;
-		i += 1 + end;
+		end += i + 2;
+		if (!word_read(charset, encoding, encoded, &text))
+			return "an encoded word that cannot be read here";
+		if (is_more_than_a_name(text_slice(&text)) &&
+		    !(is_alone(slice_sub(value, 0, i),
+			       slice_from(value, end)) &&
+		      is_allowed_address(text_slice(&text), allowed,
+					 allowed_count)))
+			return "an encoded word that is more than a name";
+		i = end - 1;
 	}
-	return false;
+	return NULL;
 }

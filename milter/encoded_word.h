@@ -8,8 +8,12 @@
 
 #include "base/slice.h"
 
-/* Whether a word of the field's value may be read as more than a name: one with
- * '<', '>', '@' or a control in it, or that cannot be read here. */
-bool encoded_words_hide(struct slice value);
+/* Which word of the field's value may be read as more than a name, in words:
+ * one with '<', '>', '@' or a control in it, or that cannot be read here; NULL:
+ * none. One that is the whole name may be an address that a pattern of `allowed`
+ * (milter/senders.h) matches. */
+const char *encoded_words_problem(struct slice value,
+				  const struct slice *allowed,
+				  size_t allowed_count);
 
 #endif

@@ -54,6 +54,16 @@ senders_pattern_matches(struct slice pattern, struct slice local,
 }
 
 bool
+senders_any_matches(const struct slice *patterns, size_t count,
+		    struct slice local, struct slice domain)
+{
+	for (size_t i = 0; i < count; i++)
+		if (senders_pattern_matches(patterns[i], local, domain))
+			return true;
+	return false;
+}
+
+bool
 senders_is_within(struct slice name, struct slice domain)
 {
 	return slice_eq_nocase(name, domain) ||

@@ -59,6 +59,9 @@ struct slice senders_identity(const struct sender *sender,
 /* Whether a pattern matches an address. */
 bool senders_pattern_matches(struct slice pattern, struct slice local,
 			     struct slice domain);
+/* Whether one of them does. */
+bool senders_any_matches(const struct slice *patterns, size_t count,
+			 struct slice local, struct slice domain);
 /* Whether a domain is another one, or below it. */
 bool senders_is_within(struct slice name, struct slice domain);
 

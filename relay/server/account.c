@@ -30,10 +30,9 @@ static bool
 is_his(const struct account_options *account, struct slice local,
        struct slice domain)
 {
-	for (size_t i = 0; i < account->from_count; i++)
-		if (senders_pattern_matches(account->from[i], local, domain))
-			return true;
-	return account->from_count == 0;
+	return account->from_count == 0 ||
+	       senders_any_matches(account->from, account->from_count, local,
+				   domain);
 }
 
 bool
@@ -59,8 +58,9 @@ are_his(const struct account_options *account, const char *name,
 	struct slice value, struct authors *authors, struct arena *arena,
 	struct slice *reason_out)
 {
-	if (encoded_words_hide(value))
-		authors->dispute = "an encoded word that is more than a name";
+	if (authors->dispute == NULL)
+		authors->dispute = encoded_words_problem(
+			value, account->from, account->from_count);
 	for (size_t i = 0; i < authors->count; i++)
 		if (!is_his(account, authors->locals[i], authors->domains[i])) {
 			*reason_out = arena_printf(
