@@ -1,6 +1,7 @@
 #include "milter/rewrite.h"
 
 #include "milter/author.h"
+#include "milter/encoded_word.h"
 #include "milter/mailbox.h"
 #include "milter/senders.h"
 
@@ -45,10 +46,9 @@ static bool
 is_allowed(const struct rewrite *rewrite, struct slice local,
 	   struct slice domain)
 {
-	for (size_t i = 0; i < rewrite->allowed_count; i++)
-		if (senders_pattern_matches(rewrite->allowed[i], local, domain))
-			return true;
-	return rewrite->allowed_count == 0;
+	return rewrite->allowed_count == 0 ||
+	       senders_any_matches(rewrite->allowed, rewrite->allowed_count,
+				   local, domain);
 }
 
 static bool
@@ -198,13 +198,13 @@ reply_to_write(const struct authors *authors, struct text *out)
 
 static void
 from_write(const struct rewrite_facts *facts, const struct authors *authors,
-	   struct slice address, struct text *out)
+	   bool keeps_name, struct slice address, struct text *out)
 {
 	size_t before;
 
 	text_add_string(out, "From: ");
 	before = out->len;
-	if (facts->from_count == 1 && authors->count <= 1)
+	if (keeps_name && facts->from_count == 1 && authors->count <= 1)
 		mailbox_name_write(text_slice(&facts->from), out);
 	if (out->len > before)
 		text_addf(out, " <%.*s>\r\n", SLICE_ARG(address));
@@ -212,17 +212,28 @@ from_write(const struct rewrite_facts *facts, const struct authors *authors,
 		text_addf(out, "%.*s\r\n", SLICE_ARG(address));
 }
 
+static bool
+is_address(const struct authors *authors, struct slice address)
+{
+	size_t at = (size_t)slice_find_last(address, '@');
+
+	return authors->count == 1 &&
+	       slice_eq(authors->locals[0], slice_sub(address, 0, at)) &&
+	       slice_eq_nocase(authors->domains[0],
+			       slice_from(address, at + 1));
+}
+
 /* authors: count 0 where From cannot be read. */
 static void
 fields_write(const struct rewrite_facts *facts, const struct authors *authors,
-	     struct slice address, struct text *out,
+	     bool keeps_name, struct slice address, struct text *out,
 	     struct rewrite_report *report)
 {
 	size_t before;
 
-	from_write(facts, authors, address, out);
+	from_write(facts, authors, keeps_name, address, out);
 	before = out->len;
-	if (!facts->has_reply_to)
+	if (!facts->has_reply_to && !is_address(authors, address))
 		reply_to_write(authors, out);
 	*report = (struct rewrite_report){
 		.rewrites_from = facts->from_count > 0,
@@ -232,14 +243,49 @@ fields_write(const struct rewrite_facts *facts, const struct authors *authors,
 	};
 }
 
-static bool
-is_address(const struct authors *authors, struct slice address)
+/* Whom From is to name. */
+static void
+author_write(const struct rewrite *rewrite, const struct rewrite_facts *facts,
+	     const struct authors *authors, struct arena *arena,
+	     struct text *out)
 {
-	size_t at = (size_t)slice_find_last(address, '@');
+	const struct rewrite_rule *rule = &rewrite->from;
 
-	return slice_eq(authors->locals[0], slice_sub(address, 0, at)) &&
-	       slice_eq_nocase(authors->domains[0],
-			       slice_from(address, at + 1));
+	if (facts->from_count == 1 && authors->count == 1 &&
+	    authors->dispute == NULL && rule->when == REWRITE_NEEDED &&
+	    authors_are_ours(rewrite, authors, facts, arena))
+		mailbox_write(authors->locals[0], authors->domains[0], out);
+	else
+		address_write(rule,
+			      authors->count > 0
+				      ? authors->locals[0]
+				      : mailbox_local(text_slice(&facts->from)),
+			      out);
+}
+
+/* Whether nobody whose addresses are limited may be taken for another. */
+static bool
+name_is_fair(const struct rewrite *rewrite, const struct rewrite_facts *facts)
+{
+	return rewrite->allowed_count == 0 ||
+	       encoded_words_problem(text_slice(&facts->from),
+				     rewrite->allowed,
+				     rewrite->allowed_count) == NULL;
+}
+
+/* Whether From may stay. */
+static bool
+from_is_fit(const struct rewrite *rewrite, const struct rewrite_facts *facts,
+	    const struct authors *authors, struct slice address,
+	    struct arena *arena)
+{
+	if (facts->from_count != 1 || authors->count == 0 ||
+	    !name_is_fair(rewrite, facts) ||
+	    (rewrite->allowed_count > 0 && authors->dispute != NULL))
+		return false;
+	return is_address(authors, address) ||
+	       (rewrite->from.when == REWRITE_NEEDED &&
+		authors_are_ours(rewrite, authors, facts, arena));
 }
 
 enum rewrite_outcome
@@ -249,33 +295,23 @@ rewrite_decide(const struct rewrite *rewrite, const struct rewrite_facts *facts,
 {
 	CLEAN(arena_done) struct arena arena = {0};
 	CLEAN(text_done) struct text address = {0};
-	const struct rewrite_rule *rule = &rewrite->from;
 	struct authors authors = {0};
 	struct fault fault;
-	bool is_one;
 
-	if (rule->to.len == 0)
+	if (rewrite->from.to.len == 0)
 		return REWRITE_NOTHING;
 	if (facts->from_count > 0 &&
 	    !authors_parse(text_slice(&facts->from), &arena, &authors, &fault))
 		authors.count = 0;
-	address_write(rule,
-		      authors.count > 0
-			      ? authors.locals[0]
-			      : mailbox_local(text_slice(&facts->from)),
-		      &address);
-	is_one = facts->from_count == 1 && authors.count > 0;
-	if (is_one && authors.count == 1 &&
-	    is_address(&authors, text_slice(&address)))
-		return REWRITE_NOTHING;
-	if (is_one && rule->when == REWRITE_NEEDED &&
-	    authors_are_ours(rewrite, &authors, facts, &arena))
+	author_write(rewrite, facts, &authors, &arena, &address);
+	if (from_is_fit(rewrite, facts, &authors, text_slice(&address), &arena))
 		return REWRITE_NOTHING;
 	if (facts->is_signed)
 		return REWRITE_KEPT_SIGNED;
 	if (facts->is_report && is_null)
 		return REWRITE_KEPT_REPORT;
-	fields_write(facts, &authors, text_slice(&address), fields, report_out);
+	fields_write(facts, &authors, name_is_fair(rewrite, facts),
+		     text_slice(&address), fields, report_out);
 	return REWRITE_DONE;
 }
 

@@ -9,7 +9,9 @@
  * The header is held back until it is whole, then written anew:
  *	From        one field in the place of all, with one address; where there
  *	            is none, behind the others. The display name stays where there is one
- *	            to keep, that of "printer@localhost (Printer)" too.
+ *	            to keep, that of "printer@localhost (Printer)" too; but where
+ *	            there are allowed addresses, none that hides another
+ *	            (milter/encoded_word.h).
  *	Reply-To    added where there is none: the addresses that From named,
  *	            as far as mail may reach them (as mailing lists do).
  *	Sender      removed: author and sender are one (RFC 5322 3.6.2).
@@ -34,7 +36,9 @@
 enum rewrite_when {
 	/* From is not ours: an address of it has no public domain, is not among
 	 * `allowed`, or nobody would sign for it. A reverse-path: the same, but
-	 * that it is ours below a domain that we sign for, too. */
+	 * that it is ours below a domain that we sign for, too. Where there are
+	 * allowed ones, From is not ours that readers may take for another's;
+	 * if it is but an encoded word that says so, the address stays. */
 	REWRITE_NEEDED,
 	REWRITE_ALWAYS,
 };
