@@ -225,23 +225,31 @@ account "other" { from = {"other@example.com"} }
 """
     world.start()
 
-    def send(user, author, sender):
+    def send(user, author, sender, name="Alice"):
         with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as client:
             client.login(user, "secret")
             client.sendmail(sender, ["bob@example.net"],
-                            message(sender=author))
+                            message(sender=author).replace(
+                                b"Alice <", name.encode() + b" <"))
     send("printer", "p-1@example.com", "p-1@example.com")
     send("printer", "alice@example.com", "alice@example.com")
     send("alice", "p-1@example.com", "p@localhost")
+    send("printer", "p-1@example.com", "p-1@example.com",
+         "=?utf7?Q?+ADw-ceo+AEA-example.org+AD4-?=")
+    send("printer", "p-1@example.com", "p-1@example.com",
+         "=?Shift_JIS?B?jlKTY4FAkb6YWQ==?=")
     found = []
-    for number in (1, 2, 3):
+    for number in (1, 2, 3, 4, 5):
         one, mail = arrived(world, keys, number)
         found.append((one.sender, str(mail["From"]), mail["Reply-To"]))
     assert found == [
         ("p-1@example.com", "Alice <p-1@example.com>", None),
         ("p-b@example.com", "Alice <printer@example.com>",
          "alice@example.com"),
-        ("bounces@example.com", "Alice <p-1@example.com>", None)]
+        ("bounces@example.com", "Alice <p-1@example.com>", None),
+        ("p-1@example.com", "p-1@example.com", None),
+        ("p-1@example.com", "\u5c71\u7530\u3000\u592a\u90ce <p-1@example.com>",
+         None)]
     with pytest.raises(smtplib.SMTPSenderRefused) as refused:
         send("other", "other@example.com", "alice@example.com")
     assert refused.value.smtp_code == 553
