@@ -68,18 +68,14 @@ family_mask(const struct family *family, struct text *text)
 {
 	for (size_t i = 0; i < text->len; i++) {
 		char lead = text->bytes[i];
-		unsigned char trail;
 
 		if (!is_within(family->leads, COUNT(family->leads), lead))
 			continue;
-		if (i + 1 == text->len)
+		if (++i == text->len)
 			return false;
-		trail = (unsigned char)text->bytes[i + 1];
-		if (trail < 0x40 || trail == 0x7f)
-			continue;
-		i++;
-		if (trail == '@' && is_within(family->before_at,
-					      COUNT(family->before_at), lead))
+		if (text->bytes[i] == '@' &&
+		    is_within(family->before_at, COUNT(family->before_at),
+			      lead))
 			text->bytes[i] = CHARSET_MASK;
 	}
 	return true;
