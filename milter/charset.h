@@ -3,7 +3,9 @@
  * set. Pure.
  *
  * Known are only sets of which that can be said: not UTF-7, UTF-16, EBCDIC or
- * Johab, whose octets mean something else.
+ * Johab, whose octets mean something else. Not iconv(3): it loads a module for
+ * each set, which the processes that read mail may not, and says what one decoder
+ * sees, where readers have many.
  */
 #ifndef MILTER_CHARSET_H
 #define MILTER_CHARSET_H
