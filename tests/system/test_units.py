@@ -44,6 +44,8 @@ SupplementaryGroups=mail
 """
 UNITS = ("signet.service", "signet-milter.service")
 UNIT_OF = {"relay": UNITS[0], "milter": UNITS[1]}
+# Whoever runs one of them boots a machine, or waits in vain for one.
+pytestmark = pytest.mark.xdist_group("units")
 
 
 @pytest.fixture(scope="module")
