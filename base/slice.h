@@ -96,6 +96,22 @@ ascii_is_alpha(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+/* Of a hexadecimal digit; -1: it is none. upper: only 0 to 9 and A to F, as RFC
+ * 2045 6.7 and RFC 3461 4 have it. */
+static inline int
+ascii_hex_upper(char c)
+{
+	if (ascii_is_digit(c))
+		return c - '0';
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static inline int
+ascii_hex(char c)
+{
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : ascii_hex_upper(c);
+}
+
 static inline bool
 ascii_is_wsp(char c)
 {

@@ -380,15 +380,6 @@ plain_add(struct text *line, const char *name, struct slice value)
 /* Behind it comes "...". */
 #define NOTES_LEN_MAX 200
 
-static int
-hex_value(char c)
-{
-	const char *digits = "0123456789ABCDEF", *found;
-
-	found = c == '\0' ? NULL : strchr(digits, c);
-	return found == NULL ? -1 : (int)(found - digits);
-}
-
 /* n= is a word to people, in dkim-quoted-printable (RFC 6376 2.11). */
 static void
 notes_add(struct text *line, struct slice notes)
@@ -401,8 +392,8 @@ notes_add(struct text *line, struct slice notes)
 		int high = -1, low = -1;
 
 		if (c == '=' && i + 2 < notes.len) {
-			high = hex_value(notes.bytes[i + 1]);
-			low = hex_value(notes.bytes[i + 2]);
+			high = ascii_hex_upper(notes.bytes[i + 1]);
+			low = ascii_hex_upper(notes.bytes[i + 2]);
 		}
 		if (high >= 0 && low >= 0) {
 			c = (char)(high << 4 | low);

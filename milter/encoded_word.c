@@ -5,15 +5,6 @@
 #include "milter/mailbox.h"
 #include "milter/senders.h"
 
-static int
-hex_value(char c)
-{
-	c = ascii_lower(c);
-	if (ascii_is_digit(c))
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* RFC 2047 4.2 */
 static bool
 q_read(struct text *out, struct slice text)
@@ -29,8 +20,8 @@ q_read(struct text *out, struct slice text)
 		}
 		if (text.len - i < 3)
 			return false;
-		high = hex_value(text.bytes[i + 1]);
-		low = hex_value(text.bytes[i + 2]);
+		high = ascii_hex(text.bytes[i + 1]);
+		low = ascii_hex(text.bytes[i + 2]);
 		if (high < 0 || low < 0)
 			return false;
 		text_add_byte(out, (char)(high * 16 + low));

@@ -64,15 +64,6 @@ dsn_notify_parse(struct slice value, unsigned *notify_out)
 
 /* --- ENVID, ORCPT --- */
 
-static int
-hex_value(char c)
-{
-	if (ascii_is_digit(c))
-		return c - '0';
-	c = ascii_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* RFC 3461 4: "!" to "~" but "+" and "=", which are "+" and two upper case
  * hexadecimal digits. What those stand for has to be printable, too. */
 static bool
@@ -85,8 +76,8 @@ xtext_check(struct slice xtext)
 		if (c == '+') {
 			if (i + 2 >= xtext.len)
 				return false;
-			high = hex_value(xtext.bytes[i + 1]);
-			low = hex_value(xtext.bytes[i + 2]);
+			high = ascii_hex(xtext.bytes[i + 1]);
+			low = ascii_hex(xtext.bytes[i + 2]);
 			if (high < 0 || low < 0 || xtext.bytes[i + 1] >= 'a' ||
 			    xtext.bytes[i + 2] >= 'a')
 				return false;
@@ -125,8 +116,8 @@ embedded_len(struct slice text)
 
 	if (!slice_starts(text, SLICE("\\x{")))
 		return 0;
-	while (at < text.len && at < 9 && hex_value(text.bytes[at]) >= 0)
-		code = code << 4 | (uint32_t)hex_value(text.bytes[at++]);
+	while (at < text.len && at < 9 && ascii_hex(text.bytes[at]) >= 0)
+		code = code << 4 | (uint32_t)ascii_hex(text.bytes[at++]);
 	if (at < 5 || at >= text.len || text.bytes[at] != '}' ||
 	    !is_unicode_text(code))
 		return 0;

@@ -73,14 +73,6 @@ add_utf8_address(struct text *out, struct slice address, bool is_utf8,
 	}
 }
 
-static int
-hex_digit(char c)
-{
-	if (ascii_is_digit(c))
-		return c - '0';
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* RFC 3461 4: "+" and two digits for what would not pass as a parameter. */
 static void
 xtext_decode(struct slice xtext, struct text *out)
@@ -90,8 +82,8 @@ xtext_decode(struct slice xtext, struct text *out)
 		int high, low;
 
 		if (c == '+' && i + 2 < xtext.len &&
-		    (high = hex_digit(xtext.bytes[i + 1])) >= 0 &&
-		    (low = hex_digit(xtext.bytes[i + 2])) >= 0) {
+		    (high = ascii_hex_upper(xtext.bytes[i + 1])) >= 0 &&
+		    (low = ascii_hex_upper(xtext.bytes[i + 2])) >= 0) {
 			c = (char)(high << 4 | low);
 			i += 2;
 		}

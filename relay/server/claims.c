@@ -15,14 +15,6 @@ static const struct reply reply_bad_value = {
 
 /* --- values --- */
 
-static int
-hex_value(char c)
-{
-	if (ascii_is_digit(c))
-		return c - '0';
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* RFC 3461 4. What is no xtext stands for itself: Postfix before 2.3 wrote it
  * so. */
 static struct slice
@@ -40,8 +32,8 @@ xtext_read(struct slice value, struct arena *arena)
 		}
 		if (i + 2 >= value.len)
 			return arena_copy(arena, value);
-		high = hex_value(value.bytes[i + 1]);
-		low = hex_value(value.bytes[i + 2]);
+		high = ascii_hex_upper(value.bytes[i + 1]);
+		low = ascii_hex_upper(value.bytes[i + 2]);
 		if (high < 0 || low < 0)
 			return arena_copy(arena, value);
 		out[len++] = (char)(high << 4 | low);
