@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/conf.h"
 #include "relay/users.h"
 
 struct client_entry {
@@ -164,6 +165,19 @@ clients_new(struct slice bytes, struct clients **clients_out,
 	return true;
 }
 
+bool
+clients_read(struct slice path, struct clients **clients_out,
+	     struct fault *fault)
+{
+	CLEAN(text_done) struct text name = {0}, bytes = {0};
+
+	text_add(&name, path);
+	return (conf_file_read(text_string(&name), CLIENTS_FILE_MAX, &bytes,
+			       fault) &&
+		clients_new(text_slice(&bytes), clients_out, fault)) ||
+	       fault_within(fault, "tls_clients '%s'", text_string(&name));
+}
+
 void
 clients_free(struct clients *clients)
 {
@@ -172,12 +186,6 @@ clients_free(struct clients *clients)
 	text_done(&clients->bytes);
 	free(clients->items);
 	free(clients);
-}
-
-bool
-clients_are_none(const struct clients *clients)
-{
-	return clients->count == 0;
 }
 
 bool

@@ -26,8 +26,10 @@ struct clients;
 /* Copies the bytes. The fault names the line. */
 bool clients_new(struct slice bytes, struct clients **clients_out,
 		 struct fault *fault) MUST_USE;
+/* The same of a file; faults name it. */
+bool clients_read(struct slice path, struct clients **clients_out,
+		  struct fault *fault) MUST_USE;
 void clients_free(struct clients *clients); /* takes NULL */
-bool clients_are_none(const struct clients *clients);
 /* Whose fingerprint it is; the name lives as long as the clients. */
 bool clients_find(const struct clients *clients,
 		  const uint8_t fingerprint[CLIENT_FINGERPRINT],

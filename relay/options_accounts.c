@@ -33,16 +33,12 @@ users_add(const struct listener_options *listener, struct known *known)
 static void
 clients_add(const struct listener_options *listener, struct known *known)
 {
-	CLEAN(text_done) struct text path = {0}, bytes = {0};
 	struct clients *clients = NULL;
 	struct fault fault;
 
 	if (listener->tls_clients.len == 0)
 		return;
-	text_add(&path, listener->tls_clients);
-	if (!conf_file_read(text_string(&path), CLIENTS_FILE_MAX, &bytes,
-			    &fault) ||
-	    !clients_new(text_slice(&bytes), &clients, &fault)) {
+	if (!clients_read(listener->tls_clients, &clients, &fault)) {
 		known->is_all = false;
 		return;
 	}

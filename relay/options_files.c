@@ -117,22 +117,16 @@ clients_check(const struct listener_options *listener,
 	      const struct conf_item *item, secret_warn_fn *warn,
 	      struct conf_errors *errors)
 {
-	CLEAN(text_done) struct text name = {0}, bytes = {0};
 	struct clients *clients = NULL;
 	struct fault fault;
 	bool is_good;
 
 	if (listener->tls_clients.len == 0)
 		return;
-	text_add(&name, listener->tls_clients);
-	is_good = conf_file_read(text_string(&name), CLIENTS_FILE_MAX, &bytes,
-				 &fault) &&
-		  clients_new(text_slice(&bytes), &clients, &fault);
-	if (!is_good)
-		fault_within(&fault, "tls_clients '%s'", text_string(&name));
+	is_good = clients_read(listener->tls_clients, &clients, &fault);
 	options_fault_report(errors, conf_item_place(item, "tls_clients"),
 			     is_good, &fault);
-	if (is_good && warn != NULL && clients_are_none(clients))
+	if (is_good && warn != NULL && clients_count(clients) == 0)
 		no_client_warn(listener, warn);
 	clients_free(clients);
 }
