@@ -313,44 +313,6 @@ Test(schedule, a_stop_waits_for_leases, .init = begin, .fini = stop_all)
 
 /* --- altering --- */
 
-static struct schedule_alter alteration;
-static struct schedule_alter_row altered_rows[2];
-static bool is_altered;
-
-static void
-on_altered(struct schedule_alter *alter)
-{
-	(void)alter;
-	uv_mutex_lock(&mutex);
-	is_altered = true;
-	uv_cond_broadcast(&cond);
-	uv_mutex_unlock(&mutex);
-}
-
-static bool
-altered(void)
-{
-	return is_altered;
-}
-
-static enum altered
-alter(enum alteration what, struct message_id id, const char *destination,
-      uint64_t now_ms)
-{
-	is_altered = false;
-	altered_rows[0] = (struct schedule_alter_row){
-		.id = id, .destination = SLICE(destination)};
-	alteration = (struct schedule_alter){.alteration = what,
-					     .now_ms = now_ms,
-					     .rows = altered_rows,
-					     .count = 1,
-					     .loop = &main_loop,
-					     .done = on_altered};
-	schedule_alter(schedule, &alteration);
-	cr_assert(wait_for(altered));
-	return altered_rows[0].altered;
-}
-
 static struct recipient_result
 deferred_always(const struct delivery *delivery, size_t recipient)
 {

@@ -90,42 +90,9 @@ Test(schedule_routes, a_route_that_is_gone_keeps_nothing, .init = begin,
 
 /* --- an administrator meets what is being moved --- */
 
-static struct schedule_alter alter;
-static struct schedule_alter_row row;
 static enum alteration alteration;
-static bool meets_move, is_altered;
+static bool meets_move;
 static unsigned fails_move; /* so many */
-
-static void
-on_altered(struct schedule_alter *done)
-{
-	(void)done;
-	uv_mutex_lock(&mutex);
-	is_altered = true;
-	uv_cond_broadcast(&cond);
-	uv_mutex_unlock(&mutex);
-}
-
-static bool
-altered(void)
-{
-	return is_altered;
-}
-
-static void
-alter_start(struct message_id id, const char *destination)
-{
-	row = (struct schedule_alter_row){.id = id,
-					  .destination = SLICE(destination)};
-	alter = (struct schedule_alter){.alteration = alteration,
-					.now_ms = clock_wall_ms(),
-					.rows = &row,
-					.count = 1,
-					.loop = &main_loop,
-					.done = on_altered};
-	is_altered = false;
-	schedule_alter(schedule, &alter);
-}
 
 struct no_room {
 	struct post post;
@@ -153,7 +120,8 @@ __wrap_store_move(struct store *to, struct store_move *move)
 	struct no_room *no_room;
 
 	if (meets_move)
-		alter_start(move->delivery->message->id, "x.example");
+		alter_start(alteration, move->delivery->message->id,
+			    "x.example", clock_wall_ms());
 	meets_move = false;
 	if (fails_move == 0) {
 		__real_store_move(to, move);
@@ -187,6 +155,7 @@ meet_test(const struct meet_row *wanted)
 	char destination[DESTINATION_MAX + 1];
 	struct slice name;
 	struct message_id id;
+	enum altered what = ALTERED_GONE;
 
 	options = (struct options){0};
 	begin();
@@ -199,24 +168,23 @@ meet_test(const struct meet_row *wanted)
 				   SLICE("from@example.com"), destination);
 	destination[name.len] = '\0';
 	alteration = wanted->alteration;
-	is_altered = false;
 	meets_move = true;
 	fails_move = wanted->fails_move;
 	is_holding = true;
 	begin_schedule();
 	for (unsigned i = 0; i < LOOPS; i++)
 		cr_assert(loop_start(&loops[i], NULL));
-	cr_expect(wait_for(altered), "%s", wanted->name);
-	cr_expect_eq(row.altered, wanted->at_first, "%s: %d", wanted->name,
-		     (int)row.altered);
+	cr_expect(altered(&what), "%s", wanted->name);
+	cr_expect_eq(what, wanted->at_first, "%s: %d", wanted->name,
+		     (int)what);
 	if (wanted->at_first == ALTERED_GONE) {
-		alter_start(id, destination);
-		cr_expect(wait_for(altered), "%s", wanted->name);
-		cr_expect(row.altered == wanted->then ||
-				  row.altered == ALTERED_BUSY,
-			  "%s: %d", wanted->name, (int)row.altered);
+		alter_start(alteration, id, destination, clock_wall_ms());
+		cr_expect(altered(&what), "%s", wanted->name);
+		cr_expect(what == wanted->then ||
+				  what == ALTERED_BUSY,
+			  "%s: %d", wanted->name, (int)what);
 	}
-	if (row.altered != ALTERED_BUSY) {
+	if (what != ALTERED_BUSY) {
 		store_count(store, &counters);
 		cr_expect_eq(counters.held, wanted->held, "%s", wanted->name);
 		cr_expect_eq(counters.due, 0, "%s", wanted->name);

@@ -541,3 +541,59 @@ wait_gone(unsigned count)
 	wanted_gone = count;
 	return wait_for(gone);
 }
+
+static struct schedule_alter alteration_asked;
+static struct schedule_alter_row row_asked;
+static bool is_altered; /* under the mutex */
+
+static void
+on_altered(struct schedule_alter *asked)
+{
+	(void)asked;
+	uv_mutex_lock(&mutex);
+	is_altered = true;
+	uv_cond_broadcast(&cond);
+	uv_mutex_unlock(&mutex);
+}
+
+static bool
+has_altered(void)
+{
+	return is_altered;
+}
+
+void
+alter_start(enum alteration alteration, struct message_id id,
+	    const char *destination, uint64_t now_ms)
+{
+	row_asked = (struct schedule_alter_row){
+		.id = id, .destination = SLICE(destination)};
+	alteration_asked = (struct schedule_alter){.alteration = alteration,
+						   .now_ms = now_ms,
+						   .rows = &row_asked,
+						   .count = 1,
+						   .loop = &main_loop,
+						   .done = on_altered};
+	schedule_alter(schedule, &alteration_asked);
+}
+
+bool
+altered(enum altered *altered_out)
+{
+	bool is_there = wait_for(has_altered);
+
+	is_altered = false; /* for the next one */
+	*altered_out = row_asked.altered;
+	return is_there;
+}
+
+enum altered
+alter(enum alteration alteration, struct message_id id,
+      const char *destination, uint64_t now_ms)
+{
+	enum altered what;
+
+	alter_start(alteration, id, destination, now_ms);
+	cr_assert(altered(&what));
+	return what;
+}

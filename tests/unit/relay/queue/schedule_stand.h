@@ -90,4 +90,12 @@ bool wait_attempts(unsigned count);
 bool wait_delivered(unsigned count);
 bool wait_gone(unsigned count);
 
+/* What an administrator decides of one delivery: asked for (on any thread, one
+ * at a time), and what became of it. */
+void alter_start(enum alteration alteration, struct message_id id,
+		 const char *destination, uint64_t now_ms);
+bool altered(enum altered *altered_out);
+enum altered alter(enum alteration alteration, struct message_id id,
+		   const char *destination, uint64_t now_ms);
+
 #endif

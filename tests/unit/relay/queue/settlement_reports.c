@@ -220,44 +220,6 @@ Test(settlement_reports, nobody_waits_for_a_report, .init = begin, .fini = stop_
 	cr_expect_eq(stored_recipients(REPORTS(0), NULL), 1);
 }
 
-static struct schedule_alter alter;
-static struct schedule_alter_row alter_row;
-static bool is_altered;
-
-static void
-on_altered(struct schedule_alter *done)
-{
-	(void)done;
-	uv_mutex_lock(&mutex);
-	is_altered = true;
-	uv_cond_broadcast(&cond);
-	uv_mutex_unlock(&mutex);
-}
-
-static bool
-altered(void)
-{
-	return is_altered;
-}
-
-static enum altered
-alter_wait(enum alteration alteration, struct message_id id,
-	   const char *destination)
-{
-	alter_row = (struct schedule_alter_row){
-		.id = id, .destination = SLICE(destination)};
-	alter = (struct schedule_alter){.alteration = alteration,
-					.now_ms = clock_wall_ms(),
-					.rows = &alter_row,
-					.count = 1,
-					.loop = &main_loop,
-					.done = on_altered};
-	is_altered = false;
-	schedule_alter(schedule, &alter);
-	cr_assert(wait_for(altered));
-	return alter_row.altered;
-}
-
 Test(settlement_reports, a_retry_makes_the_report_now, .init = begin,
      .fini = stop_all)
 {
@@ -272,7 +234,7 @@ Test(settlement_reports, a_retry_makes_the_report_now, .init = begin,
 	id = put("from@example.org", "a@x.example", true);
 	cr_assert(wait_gone(1));
 	cr_expect_eq(stored_recipients(REPORTS(0), NULL), 1);
-	cr_expect_eq(alter_wait(ALTER_RETRY, id, REPORTS(0)), ALTERED);
+	cr_expect_eq(alter(ALTER_RETRY, id, REPORTS(0), clock_wall_ms()), ALTERED);
 	cr_expect(wait_for(is_told));
 	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
 }
@@ -506,7 +468,7 @@ damage_test(const struct put_off_row *row)
 	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1,
 		     "%s", row->name);
 	decide = always_delivered;
-	cr_expect_eq(alter_wait(ALTER_RELEASE, id, REPORTS(0)), ALTERED, "%s",
+	cr_expect_eq(alter(ALTER_RELEASE, id, REPORTS(0), clock_wall_ms()), ALTERED, "%s",
 		     row->name);
 	cr_expect(wait_delivered(3), "%s", row->name);
 	cr_expect_str_eq(attempts[2].destination, "x.example", "%s",
