@@ -63,15 +63,15 @@ password_check(const struct options *options, const struct login_options *login,
 			&fault);
 }
 
+/* A file in which nobody stands: what of it, and what belongs there. */
 static void
-nobody_warn(const struct listener_options *listener, secret_warn_fn *warn)
+nobody_warn(const char *option, struct slice file, const char *words,
+	    secret_warn_fn *warn)
 {
 	CLEAN(text_done) struct text said = {0};
 
-	text_addf(&said,
-		  "auth_file '%.*s': nobody stands in it, so nobody can log in "
-		  "by a password; `signet passwd` writes users",
-		  SLICE_ARG(listener->auth_file));
+	text_addf(&said, "%s '%.*s': nobody stands in it, so nobody %s", option,
+		  SLICE_ARG(file), words);
 	warn(text_string(&said));
 }
 
@@ -96,20 +96,11 @@ users_check(const struct options *options,
 	options_fault_report(errors, conf_item_place(item, "auth_file"),
 			     is_good, &fault);
 	if (is_good && warn != NULL && users_decoy(users, 0) == NULL)
-		nobody_warn(listener, warn);
+		nobody_warn("auth_file", listener->auth_file,
+			    "can log in by a password; `signet passwd` writes "
+			    "users",
+			    warn);
 	users_free(users);
-}
-
-static void
-no_client_warn(const struct listener_options *listener, secret_warn_fn *warn)
-{
-	CLEAN(text_done) struct text said = {0};
-
-	text_addf(&said,
-		  "tls_clients '%.*s': nobody stands in it, so nobody is known "
-		  "by a fingerprint; a line is a fingerprint and a name",
-		  SLICE_ARG(listener->tls_clients));
-	warn(text_string(&said));
 }
 
 static void
@@ -127,7 +118,10 @@ clients_check(const struct listener_options *listener,
 	options_fault_report(errors, conf_item_place(item, "tls_clients"),
 			     is_good, &fault);
 	if (is_good && warn != NULL && clients_count(clients) == 0)
-		no_client_warn(listener, warn);
+		nobody_warn("tls_clients", listener->tls_clients,
+			    "is known by a fingerprint; a line is a "
+			    "fingerprint and a name",
+			    warn);
 	clients_free(clients);
 }
 
