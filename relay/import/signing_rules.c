@@ -5,6 +5,7 @@
 #include "relay/import/dataset.h"
 #include "relay/import/glob.h"
 #include "relay/import/rows.h"
+#include "relay/options_values.h"
 
 #define NAME_MAX_BYTES 253 /* of a domain */
 
@@ -89,6 +90,18 @@ is_path(struct slice data)
 	       slice_starts(data, SLICE("../"));
 }
 
+/* OpenDKIM takes any; one that is no name in the DNS verifies nowhere, and what
+ * would become of it here need not be what was meant. */
+static void
+selector_judge(struct maker *maker, struct slice selector,
+	       struct conf_place place)
+{
+	struct fault fault;
+
+	if (!selector_check(selector, &fault))
+		report_decisive(maker->report, place, "%s", fault.text);
+}
+
 /* "example.com:2026:/etc/dkimkeys/2026.private" */
 static void
 key_read(struct maker *maker, const struct dataset_row *row)
@@ -111,6 +124,7 @@ key_read(struct maker *maker, const struct dataset_row *row)
 			   "a name of more than %d bytes", NAME_MAX_BYTES);
 		return;
 	}
+	selector_judge(maker, key.selector, row->place);
 	if (is_path(rest))
 		key.key_path = dataset_path(rest, maker->directory,
 					    maker->arena);
@@ -552,6 +566,7 @@ single_key_read(struct maker *maker)
 		return;
 	}
 	rule.selector = selector->value;
+	selector_judge(maker, rule.selector, selector->place);
 	rule.key_path =
 		dataset_path(file->value, maker->directory, maker->arena);
 	if (dataset_read(domain->value, maker->directory, domain->place,
