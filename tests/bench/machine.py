@@ -3,7 +3,9 @@
 import os
 import platform
 import re
+import statistics
 import subprocess
+import tempfile
 
 
 def processor():
@@ -34,6 +36,15 @@ def sha256_bytes_per_second():
     found = re.search(rb"^\+F:\d+:\w+:(?:[0-9.e+]+:)*([0-9.e+]+)\s*$",
                       _speed("-evp", "sha256", "-bytes", "16384"), re.M)
     return float(found.group(1)) if found else None
+
+
+def commit_microseconds(directory):
+    """What one commit of the store's engine costs now, by itself."""
+    with tempfile.TemporaryDirectory(dir=directory) as place:
+        said = subprocess.run(
+            [os.path.join(os.environ["BUILD"], "tests/bench/bench-commit"),
+             place], stdout=subprocess.PIPE, check=True).stdout
+    return statistics.median(map(int, said.split()))
 
 
 def facts():

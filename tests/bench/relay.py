@@ -94,6 +94,8 @@ def one_run(bench, system, size, sessions, messages, seconds):
     found = bench.run(system, size, sessions, messages, probed=sessions > 1)
     if sessions == 1:
         found["waits"] = load.latencies(system.port, 100, size, seconds)
+        found["commit_us"] = machine.commit_microseconds(bench.directory)
+        found["rsa_us"] = machine.rsa_microseconds()
     return found
 
 
@@ -102,6 +104,10 @@ def summary(rounds):
     waits = [wait * 1e6 for one in rounds for wait in one["waits"]]
     found = {name: statistics.median(one[name] for one in rounds)
              for name in ("rate", "cpu_us", "written_bytes")}
+    for name in ("commit_us", "rsa_us"):
+        known = [one[name] for one in rounds if one.get(name)]
+        if known:
+            found[name] = statistics.median(known)
     found["peak_bytes"] = max(one["peak_bytes"] for one in rounds)
     found["p50_us"] = percentile(waits, 0.5)
     found["p99_us"] = percentile(waits, 0.99)
@@ -252,7 +258,16 @@ def show_row(row, facts):
         print(figures(name, one, peer))
     if row.get("split"):
         split.show(row["split"], row["size"], facts)
+        show_wait(row["systems"]["signet"])
     sys.stdout.flush()
+
+
+def show_wait(one):
+    """Of one session: what no relay that signs and stores can do without."""
+    if "commit_us" in one and "rsa_us" in one:
+        print("  signet's p50: RSA %.0f, a commit by itself %.0f, the rest %.0f"
+              % (one["rsa_us"], one["commit_us"],
+                 one["p50_us"] - one["rsa_us"] - one["commit_us"]))
 
 
 def show_all(results):
