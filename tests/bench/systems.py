@@ -10,7 +10,7 @@ import os
 import tempfile
 
 import groups
-from harness import exim, opendkim, opensmtpd, signet
+from harness import exim, opendkim, opensmtpd, rspamd, signet
 from harness.alone import find_apart
 from harness.ports import free_port
 from harness.postfix import Instance
@@ -105,6 +105,23 @@ class OpenDkim(Plain):
         self.milter.stop()
 
 
+class Rspamd(Plain):
+    """Postfix with rspamd for its milter, which signs and does nothing else."""
+    name, label = "rspamd", "Postfix + rspamd"
+
+    def start(self):
+        place = "127.0.0.1:%d" % free_port()
+        self.milter = rspamd.Rspamd(
+            self.directory, "example.com", "rsa", self.bench.key, place,
+            cache="build-bench/rspamd").server
+        self.milters = "inet:" + place
+        return super().start() + [self.milter.process.pid]
+
+    def end(self):
+        super().end()
+        self.milter.stop()
+
+
 class Exim(System):
     """Exim, which signs by itself."""
     name, label = "exim", "Exim, its own DKIM"
@@ -173,5 +190,5 @@ class Signet(System):
         self.server.stop(40)
 
 
-SYSTEMS = {one.name: one for one in (Signet, OpenDkim, Plain, OpenSmtpd, Exim,
-                                     Direct)}
+SYSTEMS = {one.name: one for one in (Signet, OpenDkim, Rspamd, Plain, OpenSmtpd,
+                                     Exim, Direct)}
