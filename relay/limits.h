@@ -188,7 +188,7 @@
 /* A settlement that cannot be stored now is tried again. */
 #define SETTLE_RETRY_MS (1 * SECOND)
 #define SETTLE_RETRY_MAX_MS (1 * MINUTE)
-/* One whose report was put off: for as long as it has waited, within these. */
+/* One whose report was put off: twice as long each time, within these. */
 #define SETTLE_REPORT_RETRY_MS (1 * MINUTE)
 #define SETTLE_REPORT_RETRY_MAX_MS (30 * MINUTE)
 /* Due times are wall time: look again at least this often. */

@@ -15,7 +15,8 @@
  *	held        the same, of what is held → nothing
  *
  * Each record says its version; what an older one did not have is read as not
- * given. Of messages: 1 had no RET, ENVID and user.
+ * given. Of messages: 1 had no RET, ENVID and user. Of deliveries: 1 did not
+ * count how often a report was put off.
  *
  * A body in a file of its own is the same chunks, one after the other, with the
  * same keys.

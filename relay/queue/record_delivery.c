@@ -1,15 +1,19 @@
 #include "relay/queue/record_private.h"
 
-#define DELIVERY_VERSION 1
+#define DELIVERY_VERSION 2
+#define DELIVERY_VERSION_MIN 1
 
 #define DELIVERY_IS_HELD 1u
 #define DELIVERY_IS_DELAY_TOLD 2u
 #define DELIVERY_IS_OWED_ATTEMPT 4u
-/* Each recipient's state ends with its outcome. */
+/* Each recipient's state ends with its outcome, and since version 2 they all
+ * stand behind how often the report was put off. */
 #define DELIVERY_IS_REPORT_OWED 8u
 
 /* sum, version, flags, recipients, due, last attempt */
 #define DELIVERY_FIXED (RECORD_SUM_SIZE + 1 + 1 + 4 + 8 + 8)
+/* tries */
+#define REPORT_FIXED 4
 /* index, attempts, reply, status, mx */
 #define STATE_FIXED (4 + 4 + 2 + 1 + 2)
 
@@ -44,7 +48,8 @@ cut(struct slice slice, size_t max)
 size_t
 record_delivery_size(const struct delivery *delivery)
 {
-	size_t size = DELIVERY_FIXED;
+	size_t size = DELIVERY_FIXED +
+		      (delivery->is_report_owed ? REPORT_FIXED : 0);
 
 	for (size_t i = 0; i < delivery->recipients_count; i++) {
 		const struct delivery_recipient *rcpt =
@@ -98,6 +103,15 @@ delivery_flags(const struct delivery *delivery)
 	       (delivery->is_report_owed ? DELIVERY_IS_REPORT_OWED : 0);
 }
 
+/* Where no report is owed the versions are the same, and a program that knows
+ * only the first can go on with it. */
+static unsigned
+delivery_version(const struct delivery *delivery)
+{
+	return delivery->is_report_owed ? DELIVERY_VERSION
+					: DELIVERY_VERSION_MIN;
+}
+
 void
 record_delivery_write(const struct delivery *delivery, uint64_t due_ms,
 		      uint8_t *out)
@@ -105,11 +119,13 @@ record_delivery_write(const struct delivery *delivery, uint64_t due_ms,
 	struct record_key key;
 	uint8_t *at = out + RECORD_SUM_SIZE;
 
-	at = put_8(at, DELIVERY_VERSION);
+	at = put_8(at, delivery_version(delivery));
 	at = put_8(at, delivery_flags(delivery));
 	at = put_32(at, record_delivery_left(delivery));
 	at = put_64(at, due_ms);
 	at = put_64(at, delivery->last_attempt_ms);
+	if (delivery->is_report_owed)
+		at = put_32(at, delivery->report_tries);
 	for (size_t i = 0; i < delivery->recipients_count; i++)
 		if (recipient_stays(&delivery->recipients[i]))
 			at = write_state(at, delivery,
@@ -169,7 +185,10 @@ read_delivery(struct reader *reader, struct delivery *delivery)
 	delivery->is_report_owed = (flags & DELIVERY_IS_REPORT_OWED) != 0;
 	delivery->due_ms = take_64(reader);
 	delivery->last_attempt_ms = take_64(reader);
-	if (version != DELIVERY_VERSION || count == 0 ||
+	if (version >= 2 && delivery->is_report_owed)
+		delivery->report_tries = take_32(reader);
+	if (version < DELIVERY_VERSION_MIN || version > DELIVERY_VERSION ||
+	    count == 0 ||
 	    count > reader->rest.len / STATE_FIXED ||
 	    count > delivery->message->recipients_count) {
 		reader->is_bad = true;

@@ -91,6 +91,54 @@ retry_is_over_unseen(const struct delivery *delivery,
 	       retry_is_over(delivery, options, probes, at_ms);
 }
 
+/* --- reports --- */
+
+/* The first try whose wait is the longest. */
+static unsigned
+report_tries_longest(uint64_t first_ms)
+{
+	unsigned tries = 1;
+
+	ASSERT(first_ms > 0);
+	for (; first_ms < SETTLE_REPORT_RETRY_MAX_MS; first_ms *= 2)
+		tries++;
+	return tries;
+}
+
+uint64_t
+retry_report_ms(uint64_t first_ms, unsigned tries)
+{
+	ASSERT(tries > 0);
+	return tries < report_tries_longest(first_ms)
+		       ? first_ms << (tries - 1)
+		       : SETTLE_REPORT_RETRY_MAX_MS;
+}
+
+bool
+retry_report_is_over(const struct delivery_options *options, uint64_t first_ms,
+		     unsigned tries)
+{
+	unsigned longest = report_tries_longest(first_ms);
+	uint64_t waited_ms = 0;
+
+	for (unsigned i = 1; i <= tries && i < longest; i++)
+		waited_ms += retry_report_ms(first_ms, i);
+	if (tries >= longest)
+		waited_ms += (uint64_t)(tries - longest + 1) *
+			     SETTLE_REPORT_RETRY_MAX_MS;
+	return tries > 0 && waited_ms >= options->expire_ms;
+}
+
+unsigned
+retry_report_signed(uint64_t first_ms, unsigned tries)
+{
+	unsigned longest = report_tries_longest(first_ms);
+
+	return tries < longest ? tries : longest;
+}
+
+/* --- at once --- */
+
 bool
 retry_is_meant(const struct delivery *delivery, uint64_t begun_ms,
 	       uint64_t now_ms)

@@ -20,6 +20,12 @@
  *              when it has been out of reach for as long as those delays
  *              take, by a clock that nobody sets: probes follow each other
  *              faster, and so are not attempts of theirs.
+ * Reports      What cannot be told now is told later: after a minute, then twice
+ *              as long each time, up to half an hour. After `expire` of such
+ *              waits a report goes out unsigned, if nobody signs it still:
+ *              that loses a signature, and RFC 5321 6.1 wants the sender told.
+ *              The waits are counted, and not what a clock says, so a relay
+ *              that was down for long does not give up at its first attempt.
  */
 #ifndef RELAY_QUEUE_RETRY_H
 #define RELAY_QUEUE_RETRY_H
@@ -54,6 +60,16 @@ uint64_t retry_due_ms(const struct delivery *delivery,
 		      const struct delivery_options *options, uint64_t now_ms);
 /* Nothing is deferred for longer than this. */
 uint64_t retry_wait_max_ms(const struct delivery_options *options);
+
+/* How long a report waits that was put off so many times in vain, at least 1,
+ * the first time for first_ms. */
+uint64_t retry_report_ms(uint64_t first_ms, unsigned tries);
+/* Whether it has waited for `expire` altogether. */
+bool retry_report_is_over(const struct delivery_options *options,
+			  uint64_t first_ms, unsigned tries) MUST_USE;
+/* Of so many tries those that count on once somebody has signed it: the next
+ * wait is not shorter for that. */
+unsigned retry_report_signed(uint64_t first_ms, unsigned tries);
 
 /* Whether a retry that somebody began then is for it: what was tried since has
  * had what a retry is for, or it could run after its own deferrals for ever. But

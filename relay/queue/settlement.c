@@ -314,6 +314,7 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 	uint64_t due_ms = settlement->due_ms;
 
 	if (fault != NULL && settlement->reports_count > 0) {
+		owed_note_signed(settlement);
 		settlement_put_off(settlement, "a report cannot be stored",
 				   fault);
 		return;
@@ -413,6 +414,7 @@ settlement_start(struct destination *destination, struct lease *lease,
 	settlement->delivery = delivery;
 	settlement->now_ms = clock_wall_ms();
 	settlement->was_delay_told = delivery->is_delay_told;
+	settlement->was_asked_for = delivery->is_owed_attempt;
 	list_init(&settlement->reporting);
 	list_init(&settlement->waiting);
 	settlement->is_for_report =

@@ -1,4 +1,7 @@
+#include <limits.h>
+
 #include "base/clock.h"
+#include "relay/queue/retry.h"
 #include "relay/queue/settlement_private.h"
 #include "relay/routing.h"
 
@@ -69,6 +72,7 @@ owed_split(const struct settlement *settlement)
 				sizeof(*owed->recipients));
 			owed->last_attempt_ms = delivery->last_attempt_ms;
 			owed->is_report_owed = true;
+			owed->report_tries = delivery->report_tries;
 		}
 		state_copy(owed, state);
 		state->is_damage = false;
@@ -90,19 +94,42 @@ owed_keep(const struct settlement *settlement)
 	}
 }
 
-/* What has been waiting for long may do so for as long again. */
 static uint64_t
-owed_wait_ms(const struct settlement *settlement)
+first_wait_ms(const struct settlement *settlement)
 {
-	uint64_t min_ms = settlement->destination->home->schedule->report_retry_ms;
-	uint64_t now_ms = clock_wall_ms(), waited_ms = 0;
+	return settlement->destination->home->schedule->report_retry_ms;
+}
 
-	if (settlement->is_for_report &&
-	    now_ms > settlement->delivery->last_attempt_ms)
-		waited_ms = now_ms - settlement->delivery->last_attempt_ms;
-	if (waited_ms > SETTLE_REPORT_RETRY_MAX_MS)
-		waited_ms = SETTLE_REPORT_RETRY_MAX_MS;
-	return waited_ms > min_ms ? waited_ms : min_ms;
+bool
+owed_goes_unsigned(const struct settlement *settlement)
+{
+	return settlement->is_for_report &&
+	       retry_report_is_over(
+		       &settlement_options(settlement->destination)->delivery,
+		       first_wait_ms(settlement),
+		       settlement->delivery->report_tries);
+}
+
+void
+owed_note_signed(struct settlement *settlement)
+{
+	struct delivery *delivery = settlement->delivery;
+
+	if (!settlement->is_unsigned)
+		delivery->report_tries = retry_report_signed(
+			first_wait_ms(settlement), delivery->report_tries);
+}
+
+/* What somebody has asked for counts for nothing: others wait as long for the
+ * signer as without him. */
+static unsigned
+owed_tries(const struct settlement *settlement)
+{
+	unsigned tries = settlement->delivery->report_tries;
+
+	return tries > 0 && (settlement->was_asked_for || tries == UINT_MAX)
+		       ? tries
+		       : tries + 1;
 }
 
 /* A warning of a delay comes with the next attempt; what is final would not
@@ -117,7 +144,9 @@ settlement_put_off(struct settlement *settlement, const char *what,
 	ASSERT(settlement->owed == NULL);
 	if (what != NULL) {
 		settlement_log(settlement, what, fault);
-		due_ms += owed_wait_ms(settlement);
+		delivery->report_tries = owed_tries(settlement);
+		due_ms += retry_report_ms(first_wait_ms(settlement),
+					  delivery->report_tries);
 	}
 	settlement_report_drop(settlement);
 	delivery->is_delay_told = settlement->was_delay_told;

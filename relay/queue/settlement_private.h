@@ -19,7 +19,8 @@
  * can: an outcome is never lost while the process lives. A report that cannot be
  * made now (no signer) is put off: the outcomes are stored, and those to whom one
  * is owed become a delivery of their own (relay/routing.h: Reports). Once that is
- * due the report is made, without trying them again.
+ * due the report is made, without trying them again; unsigned in the end, where
+ * nobody signs it (retry.h).
  * Reports are made by a few at a time, and made anew where they have to be tried
  * again, so that what is in memory does not grow with how many there are.
  */
@@ -31,6 +32,8 @@ struct settlement {
 	bool was_delay_told;     /* before this */
 	/* reports */
 	bool is_for_report;      /* nothing else: it was put off before */
+	bool was_asked_for;      /* now, by somebody */
+	bool is_unsigned;        /* nobody signs them, and they go out so */
 	struct delivery *owed;   /* put off now; NULL: nothing */
 	struct list waiting; /* in its loop's, for a place */
 	bool has_place;
@@ -72,6 +75,11 @@ void settlement_log(const struct settlement *settlement, const char *what,
  * start. */
 void settlement_put_off(struct settlement *settlement, const char *what,
 			const struct fault *fault);
+
+/* Nobody has signed it for so long that it goes out as it is. */
+bool owed_goes_unsigned(const struct settlement *settlement);
+/* Somebody signs: that begins anew. */
+void owed_note_signed(struct settlement *settlement);
 
 /* It is stored: the schedule's. */
 void owed_hand_over(struct settlement *settlement);

@@ -66,34 +66,49 @@ report_signed(struct settlement *settlement)
 		settlement_store(settlement);
 }
 
+/* False: they do not verify, and it has none. */
+static bool
+report_take_fields(struct settlement *settlement, struct fault *fault)
+{
+	CLEAN(text_done) struct text fields = {0};
+	struct message *report = report_to_sign(settlement);
+
+	pipeline_write(settlement->pipeline, &fields);
+	if (!proof_memory(settlement->pipeline, text_slice(&fields),
+			  report->body.chunks, report->body.chunks_count,
+			  fault)) {
+		log_note(LOG_LEVEL_ERROR, "error", "%s", fault->text);
+		return false;
+	}
+	report->prefix = arena_copy(&report->arena, text_slice(&fields));
+	return true;
+}
+
 static void
 settlement_on_signed(struct signing_order *order, const struct fault *fault)
 {
 	struct settlement *settlement =
 		CONTAINER(order, struct settlement, order);
-	CLEAN(text_done) struct text fields = {0};
-	struct message *report = report_to_sign(settlement);
 	struct fault own;
 
-	if (fault == NULL) {
-		pipeline_write(settlement->pipeline, &fields);
-		report->prefix =
-			arena_copy(&report->arena, text_slice(&fields));
-		if (!proof_memory(settlement->pipeline, report->prefix,
-				  report->body.chunks,
-				  report->body.chunks_count, &own)) {
-			log_note(LOG_LEVEL_ERROR, "error", "%s", own.text);
-			fault = &own;
-		}
-	}
+	if (fault == NULL && !report_take_fields(settlement, &own))
+		fault = &own;
 	settlement->is_signing = false;
 	pipeline_free(TAKE(settlement->pipeline));
-	if (fault != NULL)
+	if (fault == NULL) {
+		report_signed(settlement);
+	} else if (owed_goes_unsigned(settlement)) {
+		settlement_log(settlement,
+			       "a report cannot be signed; nobody could for as "
+			       "long as `expire`, and it goes out unsigned",
+			       fault);
+		settlement->is_unsigned = true;
+		report_signed(settlement);
+	} else {
 		settlement_put_off(settlement,
 				   "a report cannot be signed; it is made later",
 				   fault);
-	else
-		report_signed(settlement);
+	}
 }
 
 /* Where no domain section is for it, the report goes out unsigned, whatever

@@ -137,6 +137,7 @@ struct delivery {
 	bool is_owed_attempt;       /* one more, however old it is: somebody
 				       has asked for it */
 	bool is_report_owed;        /* of some recipients; due_ms: for it */
+	unsigned report_tries;      /* of that: put off so often, retry.h */
 	void *lease;                /* the schedule's */
 };
 

@@ -201,7 +201,8 @@ Test(record, delivery_whose_report_is_owed)
 				    .destination = SLICE("x.example"),
 				    .recipients = states,
 				    .recipients_count = COUNT(rows),
-				    .is_report_owed = true};
+				    .is_report_owed = true,
+				    .report_tries = 77};
 	CLEAN(delivery_free_clean) struct delivery *back =
 		memory_new(sizeof(*back));
 	CLEAN(text_done) struct text record = {0};
@@ -221,6 +222,7 @@ Test(record, delivery_whose_report_is_owed)
 	cr_assert(record_delivery_read(SLICE("x.example"), text_slice(&record),
 				       back, NULL));
 	cr_expect(back->is_report_owed);
+	cr_expect_eq(back->report_tries, 77);
 	cr_assert_eq(back->recipients_count, COUNT(stay));
 	for (size_t i = 0; i < COUNT(stay); i++) {
 		const struct delivery_recipient *state = &back->recipients[i];
@@ -235,6 +237,40 @@ Test(record, delivery_whose_report_is_owed)
 						     : OUTCOME_NONE);
 		cr_expect(slice_eq(state->status, SLICE("5.1.1")));
 	}
+}
+
+/* As version 1 wrote one whose report is owed. */
+#define OWED_FLAGS "\10"
+#define OWED_DUE "\143\0\0\0\0\0\0\0"
+#define OWED_TRIED "\115\0\0\0\0\0\0\0"
+#define OWED_STATE                                                             \
+	"\0\0\0\0" "\3\0\0\0" "\5\0" "\5" "\0\0" "550 x" "5.1.1" "\2"
+
+Test(record, the_first_version_of_a_report_that_is_owed)
+{
+	static const char first[] = FIRST_SUM FIRST_VERSION OWED_FLAGS
+		FIRST_COUNT OWED_DUE OWED_TRIED OWED_STATE;
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "0@x.example", 10);
+	CLEAN(delivery_free_clean) struct delivery *back =
+		memory_new(sizeof(*back));
+	CLEAN(text_done) struct text record = {0};
+	struct record_key key;
+
+	text_add(&record, slice_of(first, sizeof(first) - 1));
+	record_key_delivery(&key, &message->id, SLICE("x.example"));
+	record_seal(&key, (uint8_t *)record.bytes, record.len);
+	back->message = message_ref(message);
+	cr_assert(record_delivery_read(SLICE("x.example"), text_slice(&record),
+				       back, NULL));
+	cr_expect(back->is_report_owed);
+	cr_expect_eq(back->report_tries, 0);
+	cr_expect_eq(back->due_ms, 99);
+	cr_assert_eq(back->recipients_count, 1);
+	cr_expect_eq(back->recipients[0].attempts, 3);
+	cr_expect_eq(back->recipients[0].outcome, OUTCOME_FAILED);
+	cr_expect(back->recipients[0].is_report_owed);
+	cr_expect(slice_eq(back->recipients[0].reply, SLICE("550 x")));
 }
 
 /* What a lease keeps of a message for a thousand. */

@@ -242,6 +242,43 @@ Test(retry, over_unseen)
 	}
 }
 
+/* --- reports --- */
+
+/* With these options' `expire`, from a minute on: 1, 2, 4, 8, 16, 30, 30 … */
+static const struct report_row {
+	const char *name;
+	const struct delivery_options *options;
+	unsigned tries, counts_on;
+	uint64_t wait_ms;
+	bool is_over;
+} report_rows[] = {
+	{"the first time", &usual, 1, 1, 1 * MINUTE, false},
+	{"twice as long", &usual, 2, 2, 2 * MINUTE, false},
+	{"and so on", &usual, 5, 5, 16 * MINUTE, false},
+	{"up to half an hour", &usual, 6, 6, 30 * MINUTE, false},
+	{"which repeats", &usual, 100, 6, 30 * MINUTE, false},
+	{"a moment before five days", &usual, 243, 6, 30 * MINUTE, false},
+	{"five days", &usual, 244, 6, 30 * MINUTE, true},
+	{"more than anybody counts", &usual, UINT_MAX, 6, 30 * MINUTE, true},
+	{"a brief life", &brief, 1, 1, 1 * MINUTE, true},
+};
+
+Test(retry, of_reports)
+{
+	cr_expect_not(retry_report_is_over(&brief, MINUTE, 0));
+	for (size_t i = 0; i < COUNT(report_rows); i++) {
+		const struct report_row *row = &report_rows[i];
+
+		cr_expect_eq(retry_report_ms(MINUTE, row->tries), row->wait_ms,
+			     "%s", row->name);
+		cr_expect_eq(retry_report_is_over(row->options, MINUTE,
+						  row->tries),
+			     row->is_over, "%s", row->name);
+		cr_expect_eq(retry_report_signed(MINUTE, row->tries),
+			     row->counts_on, "%s", row->name);
+	}
+}
+
 /* --- at once --- */
 
 static const struct meant_row {

@@ -6,33 +6,56 @@
 
 /* Reports: made, signed, put off where they cannot be. */
 
-Test(settlement_reports, a_failure_is_reported_and_signed, .init = begin,
-     .fini = stop_all)
+/* The relay runs, and its mail meets with this; so many times nobody signs. */
+static void
+begin_reports(struct recipient_result (*wanted)(const struct delivery *delivery,
+						size_t recipient),
+	      unsigned failures)
 {
-	begin_schedule();
-	run_loops();
-	decide = refused;
+	attempts_count = gone_count = 0;
+	has_stopped = false;
+	decide = wanted;
 	signatures_wanted = 1;
-	put("from@example.org", "a@x.example", true);
-	cr_expect(wait_gone(2));
-	cr_expect_eq(fake_log_count("bounced ", "status=5.1.1"), 1);
-	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
-	cr_expect_eq(fields_fed, 8, "%u fields", fields_fed);
-	cr_expect_gt(body_fed, 500);
+	signing_failures = failures;
+	run_loops();
 }
 
-Test(settlement_reports, the_settlement_waits_for_the_signer, .init = begin,
-     .fini = stop_all)
+static const struct signed_row {
+	const char *name;
+	unsigned signing_failures, proof_failures;
+	const char *trouble; /* told of once; NULL: none */
+} signed_rows[] = {
+	{"signed at once", 0, 0, NULL},
+	{"nobody signs at first", 1, 0, "no signer"},
+	{"what is signed does not verify at first", 0, 1, "it does not verify"},
+};
+
+static void
+signed_test(const struct signed_row *row)
 {
+	begin();
 	begin_schedule();
-	run_loops();
-	decide = refused;
-	signatures_wanted = 1;
-	signing_failures = 1;
+	proof_failures = row->proof_failures;
+	begin_reports(refused, row->signing_failures);
 	put("from@example.org", "a@x.example", true);
-	cr_expect(wait_delivered(1));
-	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
-	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
+	cr_expect(wait_delivered(1), "%s", row->name);
+	cr_expect_eq(fake_log_count("bounced ", "status=5.1.1"), 1, "%s",
+		     row->name);
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1,
+		     "%s", row->name);
+	cr_expect_eq(fake_log_count("settle ", NULL), row->trouble != NULL,
+		     "%s", row->name);
+	cr_expect_eq(fake_log_count("settle ", row->trouble),
+		     row->trouble != NULL, "%s", row->name);
+	stop_all();
+	cr_expect_eq(fields_fed, 8, "%s: %u fields", row->name, fields_fed);
+	cr_expect_gt(body_fed, 500, "%s", row->name);
+}
+
+Test(settlement_reports, a_failure_is_reported_and_signed)
+{
+	for (size_t i = 0; i < COUNT(signed_rows); i++)
+		signed_test(&signed_rows[i]);
 }
 
 static struct recipient_result
@@ -41,12 +64,6 @@ good_and_bad(const struct delivery *delivery, size_t recipient)
 	if (delivery->message->is_report || recipient == 0)
 		return result(OUTCOME_DELIVERED, "250 ok");
 	return result(OUTCOME_FAILED, "550 5.1.1 no such user");
-}
-
-static bool
-is_put_off(void)
-{
-	return fake_log_count("settle ", "no signer") > 0;
 }
 
 /* Where reports wait of which the first recipient has this number. */
@@ -75,29 +92,50 @@ stored_recipients(const char *destination,
 	return count;
 }
 
+static bool
+is_told(void)
+{
+	return fake_log_count("delivered ", "to=from@example.org") > 0;
+}
+
+/* A settlement that is under way has its lease still. */
+static bool
+report_now(struct message_id id, const char *reports)
+{
+	uint64_t until_ms = clock_now_ms() + MINUTE;
+	enum altered what;
+
+	do
+		what = alter(ALTER_RETRY, id, reports, clock_wall_ms());
+	while (what == ALTERED_ALREADY && clock_now_ms() < until_ms);
+	return what == ALTERED;
+}
+
 /* Nobody gets it twice because of a report for somebody else, nor is anything
  * said to have failed twice. */
 Test(settlement_reports, what_was_delivered_does_not_wait_for_the_signer,
      .init = begin, .fini = stop_all)
 {
 	struct delivery_recipient left = {0};
+	struct message_id id;
 
 	begin_schedule();
-	schedule->report_retry_ms = SECOND;
-	run_loops();
-	decide = good_and_bad;
-	signatures_wanted = 1;
-	signing_failures = 2;
-	put("from@example.org", "good@x.example bad@x.example", true);
-	cr_assert(wait_for(is_put_off));
-	for (unsigned i = 0;
-	     i < 500 && stored_recipients(REPORTS(1), &left) != 1; i++)
-		usleep(1000);
+	schedule->report_retry_ms = SETTLE_REPORT_RETRY_MAX_MS;
+	options.delivery.expire_ms = DAY;
+	begin_reports(good_and_bad, 2);
+	id = put("from@example.org", "good@x.example bad@x.example", true);
+	/* Nothing is left there. */
+	cr_assert(wait_gone(1));
 	cr_expect_eq(stored_recipients("x.example", NULL), 0);
+	cr_expect_eq(stored_recipients(REPORTS(1), &left), 1);
 	cr_expect_eq(left.number, 1);
 	cr_expect_eq(left.outcome, OUTCOME_FAILED);
 	cr_expect(left.is_report_owed);
-	cr_expect(wait_delivered(2));
+	/* Once in vain. */
+	cr_assert(report_now(id, REPORTS(1)));
+	cr_assert(report_now(id, REPORTS(1)));
+	cr_assert(wait_for(is_told));
+	cr_expect(wait_gone(3));
 	cr_expect_eq(stored_recipients(REPORTS(1), NULL), 0);
 	/* The message's, and the report's. */
 	cr_expect_eq(attempts_count, 2, "%u", attempts_count);
@@ -119,9 +157,7 @@ Test(settlement_reports, a_stop_stores_what_waits_for_the_signer, .init = begin,
 {
 	begin_schedule();
 	is_signer_deaf = true;
-	run_loops();
-	decide = good_and_bad;
-	signatures_wanted = 1;
+	begin_reports(good_and_bad, 0);
 	put("from@example.org", "good@x.example bad@x.example", true);
 	cr_assert(wait_for(hangs));
 	cr_expect_eq(stored_recipients("x.example", NULL), 2);
@@ -184,21 +220,12 @@ bad_and_deferred(const struct delivery *delivery, size_t recipient)
 	return third_time(delivery, recipient);
 }
 
-static bool
-is_told(void)
-{
-	return fake_log_count("delivered ", "to=from@example.org") > 0;
-}
-
 /* The destination is left alone for a long time right after. */
 Test(settlement_reports, a_report_waits_for_no_pause, .init = begin, .fini = stop_all)
 {
 	begin_schedule();
-	run_loops();
-	decide = good_and_bad;
-	signatures_wanted = 1;
-	signing_failures = 1;
 	pause_after_ms = HOUR;
+	begin_reports(good_and_bad, 1);
 	put("from@example.org", "good@x.example bad@x.example", true);
 	cr_expect(wait_for(is_told));
 	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
@@ -209,10 +236,7 @@ Test(settlement_reports, nobody_waits_for_a_report, .init = begin, .fini = stop_
 {
 	begin_schedule();
 	schedule->report_retry_ms = SETTLE_REPORT_RETRY_MAX_MS;
-	run_loops();
-	decide = bad_and_deferred;
-	signatures_wanted = 1;
-	signing_failures = 1;
+	begin_reports(bad_and_deferred, 1);
 	put("from@example.org", "bad@x.example good@x.example", true);
 	cr_expect(wait_delivered(1));
 	cr_expect_eq(fake_log_count("delivered ", "to=good@x.example"), 1);
@@ -227,10 +251,7 @@ Test(settlement_reports, a_retry_makes_the_report_now, .init = begin,
 
 	begin_schedule();
 	schedule->report_retry_ms = SETTLE_REPORT_RETRY_MAX_MS;
-	run_loops();
-	decide = refused;
-	signatures_wanted = 1;
-	signing_failures = 1;
+	begin_reports(refused, 1);
 	id = put("from@example.org", "a@x.example", true);
 	cr_assert(wait_gone(1));
 	cr_expect_eq(stored_recipients(REPORTS(0), NULL), 1);
@@ -239,23 +260,95 @@ Test(settlement_reports, a_retry_makes_the_report_now, .init = begin,
 	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
 }
 
-/* The longer nobody signs, the longer until that is asked for again. */
-Test(settlement_reports, a_report_backs_off, .init = begin, .fini = stop_all)
-{
-	uint64_t begun_ms;
+/* --- a report that nobody signs for long --- */
 
+#define FIRST_MS 20
+
+struct patience_row {
+	const char *name;
+	uint64_t tried_ms; /* ago, and in vain: it expires; 0: it is refused */
+	unsigned signing_failures, failing_stores;
+	uint64_t expire_ms, waited_ms;
+	unsigned put_offs;
+	bool goes_unsigned;
+};
+
+static const struct patience_row patience_rows[] = {
+	/* 20, 40, 80 and 160 */
+	{"twice as long each time", 0, 4, 0, 10 * MINUTE, 300, 4, false},
+	{"however long it took to expire", 10 * HOUR, 4, 0, 10 * MINUTE, 300, 4,
+	 false},
+	{"for as long as `expire`", 0, 1000, 0, 300, 300, 4, true},
+	{"and it is stored unsigned, once there is room", 0, 1000, 1, 300, 300,
+	 5, true},
+};
+
+static atomic_bool is_signed;
+
+static struct recipient_result
+refused_but_reports(const struct delivery *delivery, size_t recipient)
+{
+	if (delivery->message->is_report)
+		is_signed = delivery->message->prefix.len > 0;
+	return refused(delivery, recipient);
+}
+
+/* In the store, as it was left by a relay that was then off for long. */
+static void
+put_tried(uint64_t tried_ms)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("from@example.org", "a@x.example", 500);
+	struct delivery *delivery;
+	struct list deliveries;
+
+	list_init(&deliveries);
+	message->received_ms =
+		clock_wall_ms() - tried_ms - options.delivery.expire_ms;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	delivery = CONTAINER(deliveries.next, struct delivery, link);
+	delivery->last_attempt_ms = clock_wall_ms() - tried_ms;
+	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+	delivery->recipients[0].attempts = 9;
+	cr_assert(settle_wait(store, &main_loop, delivery,
+			      delivery->last_attempt_ms + SECOND, NULL, NULL));
+	/* To be read: what was just put would be tried. */
+	delivery->version = 0;
+	schedule_add(schedule, &deliveries);
+}
+
+static void
+patience_test(const struct patience_row *row)
+{
+	uint64_t begun_ms = clock_now_ms();
+
+	begin();
+	options.delivery.expire_ms = row->expire_ms;
+	failing_stores = row->failing_stores;
+	all_fail = false;
 	begin_schedule();
-	schedule->report_retry_ms = 50;
-	run_loops();
-	decide = refused;
-	signatures_wanted = 1;
-	signing_failures = 5;
-	begun_ms = clock_now_ms();
-	put("from@example.org", "a@x.example", true);
-	cr_expect(wait_for(is_told));
-	/* 50, 50, 100, 200 and 400 */
-	cr_expect_geq(clock_now_ms() - begun_ms, 790);
-	cr_expect_eq(fake_log_count("settle ", "no signer"), 5);
+	schedule->report_retry_ms = FIRST_MS;
+	begin_reports(refused_but_reports, row->signing_failures);
+	if (row->tried_ms == 0)
+		put("from@example.org", "a@x.example", true);
+	else
+		put_tried(row->tried_ms);
+	cr_expect(wait_for(is_told), "%s", row->name);
+	cr_expect_geq(clock_now_ms() - begun_ms, row->waited_ms, "%s", row->name);
+	cr_expect_eq(is_signed, !row->goes_unsigned, "%s", row->name);
+	cr_expect_eq(fake_log_count("settle ", "it is made later") +
+			     fake_log_count("settle ", "no room"),
+		     row->put_offs, "%s", row->name);
+	cr_expect_eq(fake_log_count("settle ", "goes out unsigned"),
+		     row->goes_unsigned ? 1 + row->failing_stores : 0, "%s",
+		     row->name);
+	stop_all();
+}
+
+Test(settlement_reports, a_report_waits_for_the_signer_but_not_for_ever)
+{
+	for (size_t i = 0; i < COUNT(patience_rows); i++)
+		patience_test(&patience_rows[i]);
 }
 
 static bool
@@ -278,22 +371,6 @@ Test(settlement_reports, a_report_for_which_there_is_no_room_comes_later,
 	cr_expect_eq(fake_log_count("settle ", "no room"), 2);
 	cr_expect_eq(fake_log_count("bounced ", NULL), 1);
 	cr_expect_eq(attempts_count, 2);
-}
-
-/* A report whose signature does not verify is signed again. */
-Test(settlement_reports, a_report_that_does_not_verify_waits, .init = begin,
-     .fini = stop_all)
-{
-	begin_schedule();
-	run_loops();
-	decide = refused;
-	signatures_wanted = 1;
-	proof_failures = 1;
-	put("from@example.org", "a@x.example", true);
-	cr_expect(wait_delivered(1));
-	cr_expect_eq(fake_log_count("error ", "it does not verify"), 1);
-	cr_expect_eq(fake_log_count("settle ", "it does not verify"), 1);
-	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
 }
 
 #define FAILURES 600 /* more than a loop's share of those at once, on each */
@@ -326,9 +403,7 @@ Test(settlement_reports, reports_are_made_a_few_at_a_time, .init = begin,
 	list_init(&deliveries);
 	begin_schedule();
 	is_signer_deaf = true;
-	run_loops();
-	decide = refused;
-	signatures_wanted = 1;
+	begin_reports(refused, 0);
 	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
 	schedule_add(schedule, &deliveries);
 	cr_expect(wait_for(all_wait));
@@ -350,9 +425,7 @@ copied(void)
 Test(settlement_reports, the_postmaster_gets_a_copy, .init = begin, .fini = stop_all)
 {
 	begin_schedule();
-	run_loops();
-	decide = refused;
-	signatures_wanted = 1;
+	begin_reports(refused, 0);
 	options.delivery.bounce_copy = SLICE("postmaster@example.com");
 	put("from@example.org", "a@x.example", true);
 	cr_expect(wait_for(copied));
@@ -451,14 +524,9 @@ damage_test(const struct put_off_row *row)
 
 	begin();
 	begin_schedule();
-	attempts_count = gone_count = 0;
-	has_stopped = false;
-	run_loops();
-	decide = damaged;
-	signatures_wanted = 1;
-	signing_failures = row->signing_failures;
 	failing_stores = row->failing_stores;
 	all_fail = row->all_fail;
+	begin_reports(damaged, row->signing_failures);
 	id = put("from@example.org", "a@x.example b@x.example", true);
 	cr_expect(wait_for(is_told), "%s", row->name);
 	cr_expect(wait_for(is_kept), "%s", row->name);
