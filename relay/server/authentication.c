@@ -205,10 +205,10 @@ verdict_say(struct session *session, const struct reply *reply)
 				  : session_refuse(session, reply, SLICE_NONE);
 }
 
-/* With this name too much was tried: nothing is said of one more password, not
- * even of the right one. */
+/* With this name, or from here, too much was tried: nothing is said of one more
+ * password, not even of the right one. */
 static bool
-name_waits(const struct session *session)
+login_waits(const struct session *session)
 {
 	return offenders_wait_ms(session->share->offenders, &session->client,
 				 auth_user(session->auth)) > 0;
@@ -219,7 +219,7 @@ refused(struct session *session)
 {
 	struct offenders *offenders = session->share->offenders;
 	struct slice name = auth_user(session->auth);
-	bool waits = name_waits(session);
+	bool waits = login_waits(session);
 
 	/* What waits is told nothing, and costs nothing. */
 	if (!waits)
@@ -232,7 +232,7 @@ let_in(struct session *session)
 {
 	struct offenders *offenders = session->share->offenders;
 
-	if (name_waits(session))
+	if (login_waits(session))
 		return verdict_say(session, &reply_wait);
 	offenders_succeeded(offenders, &session->client,
 			    auth_user(session->auth));
@@ -270,8 +270,7 @@ on_answered(void *owner, enum sasl_verdict verdict, struct slice challenge)
 		step = verdict_say(session, &reply_malformed);
 		break;
 	case SASL_TROUBLE:
-		step = verdict_say(session, address_waits(session) ||
-							    name_waits(session)
+		step = verdict_say(session, login_waits(session)
 						    ? &reply_wait
 						    : &reply_trouble);
 		break;

@@ -12,16 +12,23 @@
 /* An address may stand in any place of its part. */
 #define PART 8
 
-struct offender {
+/* Of an address alone, or of one with a name. */
+struct place {
 	uint8_t key[CENSUS_KEY_SIZE];
-	unsigned failures; /* 0: the place is free */
+	unsigned count; /* failures, or 1: has logged in; 0: it is free */
 	uint64_t last_ms, until_ms;
+};
+
+struct table {
+	struct place places[OFFENDERS_MAX];
 };
 
 struct offenders {
 	uv_mutex_t mutex;
 	char secret[16]; /* so that nobody chooses whom he shares a part with */
-	struct offender places[OFFENDERS_MAX];
+	/* Apart, so that no number of failures makes anybody forgotten who has
+	 * logged in. */
+	struct table failed, regulars;
 };
 
 struct offenders *
@@ -63,8 +70,9 @@ key_of(const struct offenders *offenders, const struct address *client,
 	memcpy(key, bytes, CENSUS_KEY_SIZE);
 }
 
-static struct offender *
-part_of(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE])
+static struct place *
+part_of(const struct offenders *offenders, struct table *table,
+	const uint8_t key[CENSUS_KEY_SIZE])
 {
 	CLEAN(digest_free_clean) struct digest *digest = digest_new();
 	uint8_t bytes[DIGEST_SIZE];
@@ -75,31 +83,64 @@ part_of(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE])
 	digest_feed(digest, slice_of(key, CENSUS_KEY_SIZE));
 	digest_finish(digest, bytes);
 	memcpy(&at, bytes, sizeof(at));
-	return &offenders->places[at % (OFFENDERS_MAX / PART) * PART];
+	return &table->places[at % (OFFENDERS_MAX / PART) * PART];
 }
 
-/* The client's place; NULL: it has none. */
-static struct offender *
-find(struct offender *part, const uint8_t key[CENSUS_KEY_SIZE])
+/* Its place; NULL: it has none. */
+static struct place *
+find(struct place *part, const uint8_t key[CENSUS_KEY_SIZE])
 {
 	for (size_t i = 0; i < PART; i++)
-		if (part[i].failures > 0 && memcmp(part[i].key, key, CENSUS_KEY_SIZE) == 0)
+		if (part[i].count > 0 &&
+		    memcmp(part[i].key, key, CENSUS_KEY_SIZE) == 0)
 			return &part[i];
 	return NULL;
 }
 
-static struct offender *
-make_room(struct offender *part)
+/* A free one, or that of the one who has been here longest ago. */
+static struct place *
+make_room(struct place *part)
 {
-	struct offender *oldest = &part[0];
+	struct place *oldest = &part[0];
 
 	for (size_t i = 0; i < PART; i++) {
-		if (part[i].failures == 0)
+		if (part[i].count == 0)
 			return &part[i];
 		if (part[i].last_ms < oldest->last_ms)
 			oldest = &part[i];
 	}
 	return oldest;
+}
+
+static struct place *
+find_or_add(struct place *part, const uint8_t key[CENSUS_KEY_SIZE],
+	    uint64_t now_ms)
+{
+	struct place *place = find(part, key);
+
+	if (place != NULL)
+		return place;
+	place = make_room(part);
+	*place = (struct place){.last_ms = now_ms};
+	memcpy(place->key, key, CENSUS_KEY_SIZE);
+	return place;
+}
+
+/* How long until what is noted there is over; 0: nothing is. */
+static uint64_t
+left_ms(struct offenders *offenders, struct table *table,
+	const uint8_t key[CENSUS_KEY_SIZE])
+{
+	struct place *part = part_of(offenders, table, key);
+	uint64_t now_ms = clock_now_ms(), found_ms = 0;
+	const struct place *place;
+
+	uv_mutex_lock(&offenders->mutex);
+	place = find(part, key);
+	if (place != NULL && place->until_ms > now_ms)
+		found_ms = place->until_ms - now_ms;
+	uv_mutex_unlock(&offenders->mutex);
+	return found_ms;
 }
 
 static uint64_t
@@ -115,23 +156,30 @@ wait_after(unsigned failures, uint64_t max_ms)
 	return wait_ms < max_ms ? wait_ms : max_ms;
 }
 
+bool
+offenders_know(struct offenders *offenders, const struct address *client)
+{
+	uint8_t key[CENSUS_KEY_SIZE];
+
+	key_of(offenders, client, SLICE_NONE, key);
+	return left_ms(offenders, &offenders->regulars, key) > 0;
+}
+
 uint64_t
 offenders_wait_ms(struct offenders *offenders, const struct address *client,
 		  struct slice name)
 {
-	uint64_t now_ms = clock_now_ms(), wait_ms = 0;
-	const struct offender *offender;
-	struct offender *part;
-	uint8_t key[CENSUS_KEY_SIZE];
+	uint8_t all[CENSUS_KEY_SIZE], key[CENSUS_KEY_SIZE];
+	uint64_t all_ms, wait_ms;
 
+	key_of(offenders, client, SLICE_NONE, all);
 	key_of(offenders, client, name, key);
-	part = part_of(offenders, key);
-	uv_mutex_lock(&offenders->mutex);
-	offender = find(part, key);
-	if (offender != NULL && offender->until_ms > now_ms)
-		wait_ms = offender->until_ms - now_ms;
-	uv_mutex_unlock(&offenders->mutex);
-	return wait_ms;
+	wait_ms = left_ms(offenders, &offenders->failed, key);
+	all_ms = left_ms(offenders, &offenders->failed, all);
+	/* Whose name has not been said may be one of them. */
+	if (all_ms > 0 && left_ms(offenders, &offenders->regulars, key) > 0)
+		return name.len > 0 ? wait_ms : 0;
+	return wait_ms > all_ms ? wait_ms : all_ms;
 }
 
 /* One more, of an address or of one with a name. Says how many that makes. */
@@ -139,25 +187,21 @@ static unsigned
 fail_once(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE],
 	  uint64_t max_ms)
 {
+	struct place *part = part_of(offenders, &offenders->failed, key);
 	uint64_t now_ms = clock_now_ms();
-	struct offender *part = part_of(offenders, key), *offender;
+	struct place *place;
 	unsigned failures;
 
 	uv_mutex_lock(&offenders->mutex);
-	offender = find(part, key);
-	if (offender == NULL) {
-		offender = make_room(part);
-		*offender = (struct offender){.last_ms = now_ms};
-		memcpy(offender->key, key, CENSUS_KEY_SIZE);
-	}
+	place = find_or_add(part, key, now_ms);
 	/* Another thread may have been here with a later time. */
-	if (now_ms > offender->last_ms + OFFENDER_FORGET_MS)
-		offender->failures = 0;
-	if (offender->failures < 64)
-		offender->failures++;
-	failures = offender->failures;
-	offender->last_ms = now_ms;
-	offender->until_ms = now_ms + wait_after(failures, max_ms);
+	if (now_ms > place->last_ms + OFFENDER_FORGET_MS)
+		place->count = 0;
+	if (place->count < 64)
+		place->count++;
+	failures = place->count;
+	place->last_ms = now_ms;
+	place->until_ms = now_ms + wait_after(failures, max_ms);
 	uv_mutex_unlock(&offenders->mutex);
 	return failures;
 }
@@ -184,36 +228,52 @@ static unsigned
 forgive(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE],
 	unsigned most, uint64_t max_ms)
 {
-	struct offender *offender;
+	struct place *part = part_of(offenders, &offenders->failed, key);
+	struct place *place;
 	unsigned forgiven = 0;
 
 	uv_mutex_lock(&offenders->mutex);
-	offender = find(part_of(offenders, key), key);
-	if (offender != NULL) {
-		forgiven = offender->failures < most ? offender->failures
-						     : most;
-		offender->failures -= forgiven;
-		offender->until_ms =
-			offender->last_ms +
-			wait_after(offender->failures, max_ms);
+	place = find(part, key);
+	if (place != NULL) {
+		forgiven = place->count < most ? place->count : most;
+		place->count -= forgiven;
+		place->until_ms =
+			place->last_ms + wait_after(place->count, max_ms);
 	}
 	uv_mutex_unlock(&offenders->mutex);
 	return forgiven;
+}
+
+static void
+remember(struct offenders *offenders, const uint8_t key[CENSUS_KEY_SIZE])
+{
+	struct place *part = part_of(offenders, &offenders->regulars, key);
+	uint64_t now_ms = clock_now_ms();
+	struct place *place;
+
+	uv_mutex_lock(&offenders->mutex);
+	place = find_or_add(part, key, now_ms);
+	place->count = 1;
+	place->last_ms = now_ms;
+	place->until_ms = now_ms + OFFENDER_REGULAR_MS;
+	uv_mutex_unlock(&offenders->mutex);
 }
 
 void
 offenders_succeeded(struct offenders *offenders, const struct address *client,
 		    struct slice name)
 {
-	uint8_t key[CENSUS_KEY_SIZE];
+	uint8_t all[CENSUS_KEY_SIZE], key[CENSUS_KEY_SIZE];
 	unsigned forgiven;
 
 	if (name.len == 0)
 		return;
+	key_of(offenders, client, SLICE_NONE, all);
 	key_of(offenders, client, name, key);
 	forgiven = forgive(offenders, key, UINT_MAX, OFFENDER_WAIT_MAX_MS);
-	key_of(offenders, client, SLICE_NONE, key);
-	forgive(offenders, key,
+	forgive(offenders, all,
 		forgiven < OFFENDER_FREE ? forgiven : OFFENDER_FREE,
 		OFFENDER_WAIT_ALL_MAX_MS);
+	remember(offenders, all);
+	remember(offenders, key);
 }

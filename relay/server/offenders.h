@@ -16,8 +16,17 @@
  * cost the address, but nothing that was tried with others' names: who has an
  * account would have as many guesses as he likes.
  *
- * Bounded      OFFENDERS_MAX addresses; the one that failed longest ago makes
- *              room within its part of the table.
+ * A regular is a name that has logged in from that address within
+ * OFFENDER_REGULAR_MS: it waits for what failed with it, and never for what
+ * others have tried. Or one guesser behind an address would keep out all who
+ * share it, as long as he goes on. (So who shares an address with a regular can
+ * learn that he is one: he is heard while others wait.) What is tried with a
+ * name from elsewhere costs its owner nothing: else whoever knows an account's
+ * name could lock it.
+ *
+ * Bounded      OFFENDERS_MAX names and addresses that failed, and as many that
+ *              have logged in; the one that was here longest ago makes room
+ *              within its part of the table.
  * Thread       Any; a lock is held for a look at a few entries.
  */
 #ifndef RELAY_SERVER_OFFENDERS_H
@@ -32,14 +41,17 @@
 #define OFFENDER_WAIT_MAX_MS (15 * MINUTE)
 #define OFFENDER_WAIT_ALL_MAX_MS (1 * MINUTE)
 #define OFFENDER_FORGET_MS (1 * HOUR)
+#define OFFENDER_REGULAR_MS (30 * DAY)
 
 struct offenders;
 
 struct offenders *offenders_new(void);
 void offenders_free(struct offenders *offenders); /* takes NULL */
 
-/* How long no login from there is to be tried, with that name, or (empty) with
- * any; 0: it may. */
+/* Whether a regular is there. */
+bool offenders_know(struct offenders *offenders, const struct address *client);
+/* How long no login from there is to be tried, with that name, or (empty)
+ * whatever the name; 0: it may. */
 uint64_t offenders_wait_ms(struct offenders *offenders,
 			   const struct address *client, struct slice name);
 /* name: empty where none was said; of a success that is nothing. */

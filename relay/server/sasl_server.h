@@ -6,7 +6,7 @@
  * Takes responses and gives challenges, both as bytes; knows of no socket and
  * no reply code. What a stranger may learn is whether a pair of name and
  * password is right, and not which names there are: an unknown one takes as
- * long, and is given a salt of its own.
+ * long, and is given a salt of its own (but see offenders.h).
  *
  * Ownership   sasl_server_open() hands over; sasl_server_close() clears the
  *             pointer. The users must live as long.

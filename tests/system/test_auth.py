@@ -245,6 +245,27 @@ def test_guessing(world, users):
         assert client.login("keys", PASSWORDS["keys"])[0] == 235
 
 
+def test_guessing_beside(world, users):
+    """Whoever has logged in from the guesser's address before goes on; who has
+    not waits with him."""
+    world.setup.listener = ('auth = "required"\n auth_file = "%s"\n'
+                            'auth_without_tls = true' % users)
+    world.start()
+
+    def login(user, password, expected):
+        with Client(world.relay.port, source=OUTSIDE) as client:
+            client.ehlo()
+            client.expect("AUTH PLAIN " + base64.b64encode(
+                ("\0%s\0%s" % (user, password)).encode()).decode(), expected)
+
+    login("keys", PASSWORDS["keys"], 235)
+    for number, expected in enumerate([535] * 6 + [454] * 2):
+        login("user%d" % number, "wrong", expected)
+    login("user", PASSWORDS["user"], 454)
+    login("keys", PASSWORDS["keys"], 235)
+    login("keys", "wrong", 535)
+
+
 def test_guessing_at_once(world, users):
     """What waits in line is looked at again, so that few more are tried than
     one after the other would be; and it keeps nobody waiting. How many are

@@ -119,9 +119,52 @@ Test(offenders, success_forgives_no_other_name)
 		fail_as("192.0.2.1", "own", 1);
 		offenders_succeeded(offenders, &address, SLICE("own"));
 	}
-	cr_expect_gt(wait_of("192.0.2.1"), 0);
+	cr_expect_gt(wait_as("192.0.2.1", "next"), 0);
 	offenders_succeeded(offenders, &address, SLICE("own"));
-	cr_expect_gt(wait_of("192.0.2.1"), 0);
+	cr_expect_gt(wait_as("192.0.2.1", "next"), 0);
+}
+
+/* Who guesses does not keep out those who share his address with him. */
+Test(offenders, a_regular_waits_for_himself_alone)
+{
+	struct address address = client("192.0.2.1");
+	char name[8];
+
+	cr_expect_not(offenders_know(offenders, &address));
+	offenders_succeeded(offenders, &address, SLICE("own"));
+	cr_expect(offenders_know(offenders, &address));
+	for (unsigned i = 0; i < 4 * OFFENDER_FREE; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		fail_as("192.0.2.1", name, 1);
+	}
+	cr_expect_eq(wait_as("192.0.2.1", "own"), 0);
+	cr_expect_gt(wait_as("192.0.2.1", "new"), 0);
+	/* Whose it is has yet to be said. */
+	cr_expect_eq(wait_of("192.0.2.1"), 0);
+	fail_as("192.0.2.2", "own", OFFENDER_FREE + 1);
+	cr_expect_gt(wait_as("192.0.2.2", "own"), 0, "no regular there");
+	cr_expect_eq(wait_as("192.0.2.1", "own"), 0);
+	fail_as("192.0.2.1", "own", OFFENDER_FREE + 1);
+	cr_expect_eq(wait_as("192.0.2.1", "own"), OFFENDER_WAIT_MIN_MS);
+}
+
+/* Neither by time that is short, nor by whoever fails meanwhile. */
+Test(offenders, a_regular_is_remembered)
+{
+	struct address address = client("192.0.2.1");
+	char text[32];
+
+	offenders_succeeded(offenders, &address, SLICE("own"));
+	fake_clock_pass(OFFENDER_REGULAR_MS - 1);
+	for (unsigned i = 0; i < 4 * OFFENDERS_MAX; i++) {
+		snprintf(text, sizeof(text), "10.%u.%u.1", i / 256, i % 256);
+		fail(text, 1);
+	}
+	fail("192.0.2.1", OFFENDER_FREE + 1);
+	cr_expect_eq(wait_as("192.0.2.1", "own"), 0);
+	fake_clock_pass(1);
+	cr_expect_not(offenders_know(offenders, &address));
+	cr_expect_gt(wait_as("192.0.2.1", "own"), 0);
 }
 
 /* An address may be that of many. */
