@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 #define WORKER_THREADS_MAX 64
-#define LANE_SHARE 4 /* of jobs_max, one lane's */
+/* Of jobs_max, one lane's; and what is kept for JOB_FIRST. */
+#define SHARE 4
 
 struct worker {
 	const char *name;
@@ -12,7 +13,7 @@ struct worker {
 	uv_cond_t wake;
 	struct job *first, **last;
 	size_t waiting, jobs_max;
-	uint64_t turn; /* of the job begun last */
+	uint64_t turns[JOB_RANKS_COUNT]; /* of the job of each begun last */
 	unsigned threads;
 	bool is_stopping;
 	uv_thread_t thread[WORKER_THREADS_MAX];
@@ -41,7 +42,7 @@ worker_next(struct worker *worker)
 		worker->first = job->next;
 		if (worker->first == NULL)
 			worker->last = &worker->first;
-		worker->turn = job->turn;
+		worker->turns[job->rank] = job->turn;
 		worker->waiting--;
 	}
 	uv_mutex_unlock(&worker->mutex);
@@ -128,30 +129,47 @@ worker_submit(struct worker *worker, struct job *job)
 	return has_room;
 }
 
+static size_t
+share_of(const struct worker *worker)
+{
+	return (worker->jobs_max + SHARE - 1) / SHARE;
+}
+
 /* Its turn comes behind those of its lane that wait, and no sooner than now.
- * False: the lane has enough. */
+ * False: the lane has enough, or its rank. */
 static bool
 turn_take(const struct worker *worker, struct job *job)
 {
+	size_t kept = job->rank == JOB_FIRST ? 0 : share_of(worker);
 	size_t others = 0;
 
-	job->turn = worker->turn;
+	job->turn = worker->turns[job->rank];
 	for (const struct job *other = worker->first; other != NULL;
-	     other = other->next)
-		if (memcmp(other->lane, job->lane, WORKER_LANE) == 0) {
+	     other = other->next) {
+		if (memcmp(other->lane, job->lane, WORKER_LANE) != 0)
+			continue;
+		if (other->rank == job->rank)
 			job->turn = other->turn + 1;
-			others++;
-		}
-	return others < (worker->jobs_max + LANE_SHARE - 1) / LANE_SHARE;
+		others++;
+	}
+	return others < share_of(worker) &&
+	       worker->waiting + kept < worker->jobs_max;
 }
 
-/* The list is in the order of turns. */
+static bool
+is_before(const struct job *one, const struct job *other)
+{
+	return one->rank == other->rank ? one->turn <= other->turn
+					: one->rank < other->rank;
+}
+
+/* The list is in the order of ranks, and within each of turns. */
 static void
 insert(struct worker *worker, struct job *job)
 {
 	struct job **at = &worker->first;
 
-	while (*at != NULL && (*at)->turn <= job->turn)
+	while (*at != NULL && is_before(*at, job))
 		at = &(*at)->next;
 	job->next = *at;
 	*at = job;
@@ -163,15 +181,15 @@ insert(struct worker *worker, struct job *job)
 
 bool
 worker_submit_fairly(struct worker *worker, struct job *job,
-		     const uint8_t lane[WORKER_LANE])
+		     const uint8_t lane[WORKER_LANE], enum job_rank rank)
 {
 	bool has_room;
 
 	memcpy(job->lane, lane, WORKER_LANE);
+	job->rank = rank;
 	uv_mutex_lock(&worker->mutex);
 	ASSERT(!worker->is_stopping);
-	has_room = worker->waiting < worker->jobs_max &&
-		   turn_take(worker, job);
+	has_room = turn_take(worker, job);
 	if (has_room)
 		insert(worker, job);
 	uv_mutex_unlock(&worker->mutex);

@@ -14,6 +14,9 @@ struct worker;
 /* Whom a job is for. */
 #define WORKER_LANE 16
 
+/* Whose turn comes first, whatever the others'. */
+enum job_rank { JOB_FIRST, JOB_BEHIND, JOB_RANKS_COUNT };
+
 /* run on a thread of the worker, then done on the loop, which does not end
  * before. */
 struct job {
@@ -24,6 +27,7 @@ struct job {
 	struct job *next;
 	/* Of worker_submit_fairly(). */
 	uint8_t lane[WORKER_LANE];
+	enum job_rank rank;
 	uint64_t turn;
 };
 
@@ -34,10 +38,12 @@ bool worker_new(const char *name, unsigned threads, size_t jobs_max,
 void worker_free(struct worker *worker);
 /* False when jobs_max are waiting: nothing happened, try later. */
 bool worker_submit(struct worker *worker, struct job *job) MUST_USE;
-/* The same, by turns: who has many jobs waiting does not hold up another who has
- * one, and has a quarter of jobs_max at most. A worker has jobs of one kind or
- * of the other. Walks along all that waits: for few jobs that take long. */
+/* The same, by turns: who has many jobs waiting does not hold up another of his
+ * rank who has one, and has a quarter of jobs_max at most; and a quarter of it
+ * is kept from JOB_BEHIND. A worker has jobs of one kind or of the other. Walks
+ * along all that waits: for few jobs that take long. */
 bool worker_submit_fairly(struct worker *worker, struct job *job,
-			  const uint8_t lane[WORKER_LANE]) MUST_USE;
+			  const uint8_t lane[WORKER_LANE],
+			  enum job_rank rank) MUST_USE;
 
 #endif

@@ -109,8 +109,11 @@ submit(struct auth *auth, bool has_response, struct slice response,
 	auth->has_response = has_response;
 	text_add(&auth->response, response);
 	census_key(&auth->address, lane);
-	auth->is_running =
-		worker_submit_fairly(auth->worker, &auth->job, lane);
+	/* However many addresses guess, who has been here before is heard. */
+	auth->is_running = worker_submit_fairly(
+		auth->worker, &auth->job, lane,
+		offenders_know(auth->offenders, &auth->address) ? JOB_FIRST
+								: JOB_BEHIND);
 	return auth->is_running ||
 	       fault_set(fault, FAULT_LIMIT, "too many logins at once");
 }

@@ -3,9 +3,9 @@
  * verdict. Each step is taken by a worker thread, since passwords are hashed
  * there, or by Dovecot. Dovecot is asked only when the client has said what the
  * mechanism begins with, PLAIN's and LOGIN's whole: who says nothing takes no
- * place there. Workers take addresses by turns, and drop what has been given up
- * meanwhile, and what is of an address, or has a name, that has to wait by then
- * (SASL_TROUBLE).
+ * place there. Workers take addresses by turns, those first from which somebody
+ * has logged in of late, and drop what has been given up meanwhile, and what is
+ * of an address, or has a name, that has to wait by then (SASL_TROUBLE).
  *
  * Ownership   auth_start() hands over; auth_cancel() ends it in any state and
  *             clears the pointer. Holds a reference of the generation, whose

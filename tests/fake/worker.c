@@ -19,9 +19,10 @@ worker_submit(struct worker *worker, struct job *job)
 
 bool
 worker_submit_fairly(struct worker *worker, struct job *job,
-		     const uint8_t lane[WORKER_LANE])
+		     const uint8_t lane[WORKER_LANE], enum job_rank rank)
 {
 	(void)lane;
+	(void)rank;
 	return worker_submit(worker, job);
 }
 

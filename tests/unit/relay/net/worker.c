@@ -2,7 +2,7 @@
 
 #include <criterion/criterion.h>
 
-#define JOBS 12
+#define JOBS 16
 
 struct task {
 	struct job job;
@@ -36,14 +36,20 @@ on_done(struct job *job)
 }
 
 static bool
-submit(struct task *task, char name, char lane)
+submit_as(struct task *task, char name, char lane, enum job_rank rank)
 {
 	uint8_t key[WORKER_LANE] = {(uint8_t)lane};
 
 	*task = (struct task){
 		.job = {.run = run, .done = on_done, .loop = &loop},
 		.name = name};
-	return worker_submit_fairly(worker, &task->job, key);
+	return worker_submit_fairly(worker, &task->job, key, rank);
+}
+
+static bool
+submit(struct task *task, char name, char lane)
+{
+	return submit_as(task, name, lane, JOB_BEHIND);
 }
 
 static void
@@ -96,4 +102,35 @@ Test(worker, one_lane_has_a_quarter)
 	cr_expect_not(submit(&tasks[4], 'a', 'a'));
 	cr_expect(submit(&tasks[5], 'b', 'b'));
 	end(6);
+}
+
+/* However many lanes of the other rank wait. */
+Test(worker, takes_the_first_rank_first)
+{
+	struct task first, tasks[6];
+
+	begin(&first);
+	for (unsigned i = 0; i < 3; i++)
+		cr_expect(submit(&tasks[i], 'x', (char)('x' + i)));
+	cr_expect(submit_as(&tasks[3], 'a', 'a', JOB_FIRST));
+	cr_expect(submit_as(&tasks[4], 'a', 'a', JOB_FIRST));
+	cr_expect(submit_as(&tasks[5], 'b', 'b', JOB_FIRST));
+	end(7);
+	cr_expect_str_eq(ran, "abaxxx");
+}
+
+Test(worker, keeps_a_quarter_for_the_first_rank)
+{
+	struct task first, tasks[18];
+	unsigned i;
+
+	begin(&first);
+	for (i = 0; i < 3 * 4; i++)
+		cr_expect(submit(&tasks[i], 'x', (char)('a' + i)), "%u", i);
+	cr_expect_not(submit(&tasks[i], 'x', 'y'));
+	for (; i < 4 * 4; i++)
+		cr_expect(submit_as(&tasks[i], 'a', (char)('A' + i), JOB_FIRST),
+			  "%u", i);
+	cr_expect_not(submit_as(&tasks[i], 'a', 'z', JOB_FIRST));
+	end(17);
 }
