@@ -435,6 +435,12 @@ repair_size_max(uint64_t size)
 	return size + size / 2 + (2 << 20);
 }
 
+uint64_t
+repair_room_max(uint64_t size)
+{
+	return size + repair_size_max(size);
+}
+
 bool
 repair_changes(const struct repair_report *report)
 {

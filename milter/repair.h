@@ -88,5 +88,7 @@ void repair_finish(struct repair *repair, struct text *out);
 /* No message of that many octets becomes larger than this: base64 makes 78 of
  * 57, each part may get some fields, and a header some line ends. */
 uint64_t repair_size_max(uint64_t size);
+/* Of both, side by side. */
+uint64_t repair_room_max(uint64_t size);
 
 #endif

@@ -1,7 +1,10 @@
 #include "relay/options_warn.h"
 
+#include "milter/repair.h"
 #include "milter/senders.h"
+#include "relay/limits.h"
 #include "relay/options_check.h"
+#include "relay/queue/quota.h"
 
 /* Whoever lists a network of fewer bits means everybody; the smallest of one's
  * own are 10.0.0.0/8 and fc00::/7. */
@@ -175,10 +178,35 @@ rewrite_warn(const struct options *options, struct slice from,
 	warn(text_string(&said));
 }
 
+/* ---- room for messages ---- */
+
+/* Programs that send two at once and try neither again are not rare. */
+static void
+incoming_warn(const struct options *options, void (*warn)(const char *text))
+{
+	const struct limits_options *limits = &options->limits;
+	uint64_t needed = quota_max_for(
+		2 * repair_room_max(limits->max_message_size));
+	CLEAN(text_done) struct text said = {0};
+
+	if (limits->max_incoming >= needed)
+		return;
+	place_add(&said, options_section_at(options->items, "limits", 0),
+		  "max_incoming");
+	text_addf(&said,
+		  "with 'limits.max_incoming' below %lluM (max_message_size "
+		  "decides that), the second of two messages of that size gets "
+		  "452 if one client sends them at once and both have to be "
+		  "mended",
+		  (unsigned long long)((needed + MIB - 1) / MIB));
+	warn(text_string(&said));
+}
+
 void
 options_warn(const struct options *options, void (*warn)(const char *text))
 {
 	hostname_warn(options, warn);
+	incoming_warn(options, warn);
 	for (size_t i = 0; i < options->listeners_count; i++) {
 		const struct conf_item *item =
 			options_section_at(options->items, "listener", i);

@@ -162,8 +162,7 @@ static void
 limit_store(struct store *store, const struct options *options)
 {
 	const struct limits_options *limits = &options->limits;
-	uint64_t one_bytes = limits->max_message_size +
-			     repair_size_max(limits->max_message_size);
+	uint64_t one_bytes = repair_room_max(limits->max_message_size);
 
 	store_set_limits(store, &(struct store_limits){
 		.memory_bytes = limits->max_memory,

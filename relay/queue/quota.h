@@ -37,6 +37,14 @@ struct quota_part {
 
 #define QUOTA_FAIR 3
 
+/* The least incoming_max, or held_max, at which one client who is alone may have
+ * so many bytes in several messages. */
+static inline uint64_t
+quota_max_for(uint64_t bytes)
+{
+	return bytes + bytes / QUOTA_FAIR;
+}
+
 /* Whether that many bytes more could be reserved. */
 bool quota_may_reserve(const struct quota *quota, uint64_t bytes);
 /* Whether so many more would be fair for whom this is a part; own: of what he

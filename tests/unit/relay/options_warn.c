@@ -100,6 +100,14 @@ static const struct warn_row {
 	{ "whoever it is", NAME
 	  "domain \"*\" { selector \"a\" { key = \"k\" } }\n"
 	  "listener \"a\" { rewrite_from = \"a@example.org\" }", "" },
+	{ "room for two messages that are mended", NAME
+	  "limits { max_incoming = \"339M\" }", "" },
+	{ "room for less", NAME
+	  "limits {\nmax_incoming = \"338M\" }",
+	  "c:3: with 'limits.max_incoming' below 339M " },
+	{ "room for less of larger ones", NAME
+	  "limits {\nmax_message_size = \"100M\" }",
+	  "c:2: with 'limits.max_incoming' below 672M " },
 	{ "a sender of its own", NAME KEYS
 	  "sender \"*@example.org\" { sign = {\"a._domainkey.example.com\"} }\n"
 	  "listener \"a\" { rewrite_from = \"a@example.org\" }", "" },
