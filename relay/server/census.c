@@ -12,17 +12,20 @@
 
 struct citizen {
 	struct list link;
+	struct census *census;
 	uint8_t key[CENSUS_KEY_SIZE];
+	size_t users; /* 0: it is gone */
 	size_t sessions;
 	/* When all that was opened will have come back. */
 	uint64_t whole_again_us;
+	struct quota_part part;
 };
 
 struct census {
 	uv_mutex_t mutex;
 	char secret[16]; /* strangers do not choose whom they stand beside */
 	struct list buckets[BUCKETS];
-	size_t gone; /* without a session */
+	size_t gone;
 };
 
 /* Clients of Unix sockets are one, and those without a known address another. */
@@ -60,7 +63,7 @@ census_free(struct census *census)
 			struct citizen *citizen =
 				CONTAINER(item, struct citizen, link);
 
-			ASSERT(citizen->sessions == 0);
+			ASSERT(citizen->users == 0);
 			free(citizen);
 		}
 	uv_mutex_destroy(&census->mutex);
@@ -90,7 +93,7 @@ now_us(void)
 static void
 forget(struct census *census, struct citizen *citizen)
 {
-	ASSERT(citizen->sessions == 0);
+	ASSERT(citizen->users == 0);
 	list_remove(&citizen->link);
 	free(citizen);
 	census->gone--;
@@ -108,7 +111,7 @@ find(struct census *census, struct list *bucket,
 
 		if (memcmp(citizen->key, key, CENSUS_KEY_SIZE) == 0)
 			found = citizen;
-		else if (citizen->sessions == 0 &&
+		else if (citizen->users == 0 &&
 			 citizen->whole_again_us <= at_us)
 			forget(census, citizen);
 	}
@@ -121,10 +124,68 @@ citizen_add(struct census *census, struct list *bucket,
 {
 	struct citizen *citizen = memory_new(sizeof(*citizen));
 
+	citizen->census = census;
 	memcpy(citizen->key, key, CENSUS_KEY_SIZE);
 	list_add_last(bucket, &citizen->link);
 	census->gone++;
 	return citizen;
+}
+
+struct citizen *
+census_find(struct census *census, const struct address *client)
+{
+	uint8_t key[CENSUS_KEY_SIZE];
+	struct citizen *citizen;
+	struct list *bucket;
+
+	census_key(client, key);
+	bucket = bucket_of(census, key);
+	uv_mutex_lock(&census->mutex);
+	citizen = find(census, bucket, key, now_us());
+	if (citizen == NULL)
+		citizen = citizen_add(census, bucket, key);
+	if (citizen->users++ == 0)
+		census->gone--;
+	uv_mutex_unlock(&census->mutex);
+	return citizen;
+}
+
+struct citizen *
+citizen_ref(struct citizen *citizen)
+{
+	uv_mutex_lock(&citizen->census->mutex);
+	ASSERT(citizen->users > 0);
+	citizen->users++;
+	uv_mutex_unlock(&citizen->census->mutex);
+	return citizen;
+}
+
+void
+citizen_unref(struct citizen *citizen)
+{
+	struct census *census;
+
+	if (citizen == NULL)
+		return;
+	census = citizen->census;
+	uv_mutex_lock(&census->mutex);
+	ASSERT(citizen->users > 0);
+	if (--citizen->users == 0) {
+		ASSERT(citizen->sessions == 0);
+		ASSERT(atomic_load(&citizen->part.incoming) == 0);
+		ASSERT(atomic_load(&citizen->part.held) == 0);
+		census->gone++;
+		if (citizen->whole_again_us <= now_us() ||
+		    census->gone > CENSUS_GONE_MAX)
+			forget(census, citizen);
+	}
+	uv_mutex_unlock(&census->mutex);
+}
+
+struct quota_part *
+citizen_part(struct citizen *citizen)
+{
+	return &citizen->part;
 }
 
 static enum census_answer
@@ -133,11 +194,11 @@ judge(const struct citizen *citizen, size_t max, uint64_t per_minute,
 {
 	uint64_t spent_us = 0;
 
-	if ((citizen != NULL ? citizen->sessions : 0) >= max)
+	if (citizen->sessions >= max)
 		return CENSUS_FULL;
 	if (per_minute == 0)
 		return CENSUS_IN;
-	if (citizen != NULL && citizen->whole_again_us > at_us)
+	if (citizen->whole_again_us > at_us)
 		spent_us = citizen->whole_again_us - at_us;
 	return spent_us + MINUTE * 1000 / per_minute <= MINUTE * 1000
 		       ? CENSUS_IN
@@ -155,26 +216,17 @@ spend(struct citizen *citizen, uint64_t per_minute, uint64_t at_us)
 }
 
 enum census_answer
-census_enter(struct census *census, const struct address *client, size_t max,
-	     uint64_t per_minute)
+citizen_enter(struct citizen *citizen, size_t max, uint64_t per_minute)
 {
-	uint8_t key[CENSUS_KEY_SIZE];
+	struct census *census = citizen->census;
 	enum census_answer answer;
-	struct citizen *citizen;
-	struct list *bucket;
 	uint64_t at_us;
 
-	census_key(client, key);
-	bucket = bucket_of(census, key);
 	uv_mutex_lock(&census->mutex);
 	at_us = now_us();
-	citizen = find(census, bucket, key, at_us);
 	answer = judge(citizen, max, per_minute, at_us);
 	if (answer == CENSUS_IN) {
-		if (citizen == NULL)
-			citizen = citizen_add(census, bucket, key);
-		if (citizen->sessions++ == 0)
-			census->gone--;
+		citizen->sessions++;
 		spend(citizen, per_minute, at_us);
 	}
 	uv_mutex_unlock(&census->mutex);
@@ -182,24 +234,10 @@ census_enter(struct census *census, const struct address *client, size_t max,
 }
 
 void
-census_leave(struct census *census, const struct address *client)
+citizen_leave(struct citizen *citizen)
 {
-	uint8_t key[CENSUS_KEY_SIZE];
-	struct citizen *citizen;
-	struct list *bucket;
-	uint64_t at_us;
-
-	census_key(client, key);
-	bucket = bucket_of(census, key);
-	uv_mutex_lock(&census->mutex);
-	at_us = now_us();
-	citizen = find(census, bucket, key, at_us);
-	ASSERT(citizen != NULL && citizen->sessions > 0);
-	if (--citizen->sessions == 0) {
-		census->gone++;
-		if (citizen->whole_again_us <= at_us ||
-		    census->gone > CENSUS_GONE_MAX)
-			forget(census, citizen);
-	}
-	uv_mutex_unlock(&census->mutex);
+	uv_mutex_lock(&citizen->census->mutex);
+	ASSERT(citizen->sessions > 0);
+	citizen->sessions--;
+	uv_mutex_unlock(&citizen->census->mutex);
 }

@@ -1,8 +1,8 @@
 #include "base/clock.h"
 #include "relay/server/account.h"
+#include "relay/server/census.h"
 #include "relay/server/commands_private.h"
 #include "relay/server/intake.h"
-#include "relay/server/portions.h"
 #include "relay/server/rewriting.h"
 #include "relay/server/terms.h"
 
@@ -108,18 +108,6 @@ mail_parse(const struct session *session, struct slice args, struct parsed *out)
 	return NULL;
 }
 
-static const struct reply *
-mail_room(const struct session *session, uint64_t size)
-{
-	struct portions *portions = session->share->portions;
-	struct portion *portion = portions_take(portions, &session->client);
-	enum store_lack lack = store_lacks_for_new(
-		session->share->store, portion_part(portion), size);
-
-	portions_give(portions, portion);
-	return transaction_lack(lack);
-}
-
 const struct reply *
 mail_check(const struct session *session, struct slice args,
 	   struct parsed *out)
@@ -147,7 +135,8 @@ mail_check(const struct session *session, struct slice args,
 		return refusal;
 	if (size > limits->max_message_size)
 		return &reply_too_big;
-	return mail_room(session, size);
+	return transaction_lack(store_lacks_for_new(
+		session->share->store, citizen_part(session->citizen), size));
 }
 
 enum step

@@ -131,7 +131,7 @@ session_begin(struct session *session, const struct envelope_mail *mail)
 		.loop = session->loop,
 		.store = session->share->store,
 		.schedule = session->share->schedule,
-		.portions = session->share->portions,
+		.citizen = session->citizen,
 		.generation = session_now(session),
 		.listener = session->listener->name,
 		.user = text_slice(&session->principal.user),

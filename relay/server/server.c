@@ -10,7 +10,6 @@
 #include "relay/server/census.h"
 #include "relay/server/dovecot.h"
 #include "relay/server/offenders.h"
-#include "relay/server/portions.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
 #include "relay/server/strangers.h"
@@ -34,7 +33,6 @@ struct server {
 	struct census *census;
 	struct strangers strangers;
 	struct rates *rates;
-	struct portions *portions;
 	atomic_size_t count;
 	struct alarm grace;
 	struct post ended, stop;
@@ -78,7 +76,6 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 	server->offenders = offenders_new();
 	server->census = census_new();
 	server->rates = rates_new();
-	server->portions = portions_new();
 	server->main_loop = main_loop;
 	server->shares = memory_array(loops_count, sizeof(*server->shares));
 	server->shares_count = loops_count;
@@ -96,7 +93,6 @@ server_new(struct loop *main_loop, struct loop *loops, size_t loops_count,
 		share->census = server->census;
 		share->strangers = &server->strangers;
 		share->rates = server->rates;
-		share->portions = server->portions;
 		atomic_init(&share->count, 0);
 		list_init(&share->sessions);
 	}
@@ -117,7 +113,6 @@ server_free(struct server *server)
 	census_free(server->census);
 	ASSERT(atomic_load(&server->strangers.count) == 0);
 	rates_free(server->rates);
-	portions_free(server->portions);
 	free(server->shares);
 	free(server);
 }

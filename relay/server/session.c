@@ -8,6 +8,7 @@
 #include "relay/net/wire.h"
 #include "relay/server/auth.h"
 #include "relay/server/authentication.h"
+#include "relay/server/census.h"
 #include "relay/server/certificate.h"
 #include "relay/server/commands.h"
 #include "relay/server/front.h"
@@ -208,6 +209,7 @@ session_end(struct session *session)
 	transaction_cancel(&session->transaction);
 	auth_cancel(&session->auth);
 	welcome_leave(session);
+	citizen_unref(session->citizen);
 	front_forget(session);
 	list_remove(&session->link);
 	generation_unref(session->generation);

@@ -99,6 +99,7 @@ struct session {
 
 	struct text helo;
 	struct address client;   /* AF_UNSPEC: XCLIENT, or the proxy, does not know */
+	struct citizen *citizen; /* its address's, once that is known */
 	struct text client_name; /* by XCLIENT */
 	struct noted *noted;     /* by XFORWARD: front.h */
 	bool is_proxied;         /* the client is whom a proxy has named */
@@ -106,7 +107,7 @@ struct session {
 	struct address front;    /* then: who has said so first */
 	bool is_allowed;  /* may relay by its address */
 	bool is_expelled; /* might, before a reload */
-	bool is_counted; /* in the census */
+	bool is_counted; /* by the citizen */
 	bool is_counted_stranger;
 	bool is_esmtp, is_secured;
 	enum line_ends line_ends;

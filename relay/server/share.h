@@ -12,7 +12,6 @@
 struct census;
 struct dovecot;
 struct offenders;
-struct portions;
 struct rates;
 struct session;
 struct strangers;
@@ -28,10 +27,9 @@ struct share {
 	struct schedule *schedule;
 	struct worker *logins;       /* of all shares: hashes passwords */
 	struct offenders *offenders; /* likewise */
-	struct census *census;       /* likewise: of clients not in allow_from */
+	struct census *census;       /* likewise */
 	struct strangers *strangers; /* likewise */
 	struct rates *rates;         /* likewise: what users send */
-	struct portions *portions;   /* likewise: of the room for messages */
 	struct list sessions;     /* the loop's thread only */
 	struct dovecot *dovecots[SHARE_DOVECOTS_MAX]; /* likewise; by socket */
 	bool is_stopping;         /* likewise */

@@ -34,7 +34,7 @@ transaction_new(const struct transaction_setup *setup,
 	trace->client_name = arena_copy(arena, trace->client_name);
 	trace->tls = arena_copy(arena, trace->tls);
 	trace->hostname = setup->generation->options->hostname;
-	transaction->portion = portions_take(setup->portions, trace->client);
+	citizen_ref(setup->citizen);
 	client = arena_new(arena, sizeof(*client));
 	*client = *trace->client;
 	trace->client = client;
@@ -83,7 +83,7 @@ static void
 transaction_free(struct transaction *transaction)
 {
 	transaction_release(transaction);
-	portions_give(transaction->setup.portions, transaction->portion);
+	citizen_unref(transaction->setup.citizen);
 	expect_put_no_more(transaction);
 	version_cancel(&transaction->version);
 	message_unref(transaction->message);

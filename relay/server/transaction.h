@@ -32,7 +32,7 @@
 #include "relay/server/envelope.h"
 #include "relay/server/trace.h"
 
-struct portions;
+struct citizen;
 struct transaction;
 
 /* The reply that ends it; extra as in reply_write(). The transaction is gone
@@ -46,7 +46,7 @@ struct transaction_setup {
 	struct loop *loop;
 	struct store *store;
 	struct schedule *schedule;
-	struct portions *portions;     /* the client has one of them */
+	struct citizen *citizen;       /* the client's; a reference is taken */
 	struct generation *generation; /* a reference is taken */
 	struct slice listener;         /* its name; copied */
 	struct slice user;             /* who has authenticated, or ""; copied */

@@ -12,7 +12,7 @@
 #include "relay/net/wire.h"
 #include "relay/prepare/pass.h"
 #include "relay/prepare/version.h"
-#include "relay/server/portions.h"
+#include "relay/server/census.h"
 #include "relay/server/transaction.h"
 
 /*
@@ -34,7 +34,6 @@ enum phase {
 struct transaction {
 	struct transaction_setup setup;
 	struct arena arena;
-	struct portion *portion; /* what its client has of the store's room */
 	struct message *message;
 	enum phase phase;
 

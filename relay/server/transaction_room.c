@@ -24,6 +24,13 @@ static const struct reply reply_intake_part = {
 	"Room for mail that is being received is short (limits.max_incoming), "
 	"and your address uses its part of it: try again later"};
 
+/* What its client has of the store's room. */
+static struct quota_part *
+part_of(const struct transaction *transaction)
+{
+	return citizen_part(transaction->setup.citizen);
+}
+
 const struct reply *
 transaction_lack(enum store_lack lack)
 {
@@ -45,7 +52,7 @@ const struct reply *
 transaction_room(const struct transaction *transaction)
 {
 	return transaction_lack(store_lacks_for_new(
-		transaction->setup.store, portion_part(transaction->portion),
+		transaction->setup.store, part_of(transaction),
 		transaction->announced));
 }
 
@@ -57,7 +64,7 @@ transaction_reserve(struct transaction *transaction, uint64_t bytes)
 	if (bytes <= transaction->reserved)
 		return NULL;
 	lack = store_reserve(transaction->setup.store,
-			     portion_part(transaction->portion),
+			     part_of(transaction),
 			     transaction->reserved,
 			     bytes - transaction->reserved);
 	if (lack == STORE_LACKS_NOTHING)
@@ -86,7 +93,7 @@ transaction_hold(struct transaction *transaction, size_t weight)
 	if (more == 0)
 		return NULL;
 	lack = store_hold(transaction->setup.store,
-			  portion_part(transaction->portion),
+			  part_of(transaction),
 			  transaction->held, more);
 	if (lack == STORE_LACKS_NOTHING)
 		transaction->held += more;
@@ -112,14 +119,14 @@ transaction_lacks_memory(const struct transaction *transaction,
 	if (more == 0)
 		return NULL;
 	return transaction_lack(store_lacks_memory(
-		transaction->setup.store, portion_part(transaction->portion),
+		transaction->setup.store, part_of(transaction),
 		transaction->held, more));
 }
 
 void
 transaction_release(struct transaction *transaction)
 {
-	struct quota_part *part = portion_part(transaction->portion);
+	struct quota_part *part = part_of(transaction);
 
 	store_let_go(transaction->setup.store, part, transaction->held);
 	transaction->held = 0;

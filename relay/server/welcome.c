@@ -53,6 +53,9 @@ let_in(struct session *session)
 	const struct listener_options *listener = session->listener;
 	const struct limits_options *limits = &session_options(session)->limits;
 
+	citizen_unref(session->citizen);
+	session->citizen =
+		census_find(session->share->census, &session->client);
 	session_be_patient(session);
 	session->is_expelled = false;
 	session->is_allowed = networks_contain(listener->allow_from,
@@ -64,9 +67,9 @@ let_in(struct session *session)
 		session_lost(session, "limits.max_sessions");
 		return &reply_no_place;
 	}
-	switch (census_enter(session->share->census, &session->client,
-			     limits->max_sessions_per_address,
-			     limits->max_session_rate)) {
+	switch (citizen_enter(session->citizen,
+			      limits->max_sessions_per_address,
+			      limits->max_session_rate)) {
 	case CENSUS_IN:
 		session->is_counted = true;
 		return NULL;
@@ -105,7 +108,7 @@ welcome_leave(struct session *session)
 {
 	no_stranger(session);
 	if (session->is_counted)
-		census_leave(session->share->census, &session->client);
+		citizen_leave(session->citizen);
 	session->is_counted = false;
 }
 

@@ -4,7 +4,6 @@
 #include "relay/limits.h"
 #include "relay/server/census.h"
 #include "relay/server/offenders.h"
-#include "relay/server/portions.h"
 #include "relay/server/rates.h"
 #include "relay/server/session.h"
 #include "relay/server/strangers.h"
@@ -54,7 +53,6 @@ fake_share_open(struct share *share, struct loop *loop)
 	memset(share, 0, sizeof(*share));
 	share->offenders = offenders_new();
 	share->rates = rates_new();
-	share->portions = portions_new();
 	share->census = census_new();
 	share->strangers = &strangers;
 	share->loop = loop;
@@ -69,7 +67,6 @@ fake_share_close(struct share *share)
 {
 	census_free(TAKE(share->census)); /* asserts that nobody is in it */
 	rates_free(TAKE(share->rates));
-	portions_free(TAKE(share->portions)); /* likewise */
 	offenders_free(TAKE(share->offenders));
 	ASSERT(!fake_share_has_stranger());
 }
