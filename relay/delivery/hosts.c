@@ -273,6 +273,7 @@ found_start(struct hosts_found *found, enum dns_type type)
 	struct hosts_query *query = found->lookup->query;
 
 	found->query.done = found_done;
+	found->query.is_prompt = query->is_prompt;
 	found->is_waiting = true;
 	query->waiting++;
 	dns_start(query->dns, &found->query, found->lookup->name, type);
@@ -465,6 +466,7 @@ hosts_start(struct hosts_query *query, struct dns *dns,
 
 	ASSERT(done != NULL);
 	*query = (struct hosts_query){.done = done,
+				      .is_prompt = query->is_prompt,
 				      .options = options,
 				      .route = *route,
 				      .dns = dns,
@@ -481,8 +483,23 @@ hosts_start(struct hosts_query *query, struct dns *dns,
 		return hosts_of_bad_name(query, SLICE(fault.text));
 	query->is_asking_mx = true;
 	query->mx.done = mx_done;
+	query->mx.is_prompt = query->is_prompt;
 	dns_start(dns, &query->mx, query->domain, DNS_MX);
 	return NULL;
+}
+
+void
+hosts_hurry(struct hosts_query *query)
+{
+	query->is_prompt = true;
+	if (query->is_asking_mx)
+		dns_hurry(&query->mx);
+	for (size_t i = 0; i < query->lookups_count; i++) {
+		if (query->lookups[i].v4.is_waiting)
+			dns_hurry(&query->lookups[i].v4.query);
+		if (query->lookups[i].v6.is_waiting)
+			dns_hurry(&query->lookups[i].v6.query);
+	}
 }
 
 void

@@ -57,6 +57,7 @@ struct hosts_lookup;
 struct hosts_query {
 	/* Once, from the loop, never after hosts_cancel(); a reference. */
 	void (*done)(struct hosts_query *query, struct hosts *hosts);
+	bool is_prompt; /* dns.h */
 	/* its own */
 	const struct options *options;
 	struct route route;
@@ -77,5 +78,7 @@ struct hosts *hosts_start(struct hosts_query *query, struct dns *dns,
 			  const struct options *options,
 			  const struct route *route);
 void hosts_cancel(struct hosts_query *query);
+/* It is under way, and prompt from now on. */
+void hosts_hurry(struct hosts_query *query);
 
 #endif

@@ -7,6 +7,7 @@
 #include "relay/net/dns_cache.h"
 #include "relay/net/dns_exchange.h"
 #include "relay/net/dns_packet.h"
+#include "relay/net/turns.h"
 
 /*
  * A question is asked once for all queries that wait for it. It is on the wire
@@ -31,6 +32,8 @@ struct question {
 	uint16_t id;
 	unsigned tries, aliases, resolver;
 	bool is_tcp, without_edns;
+	bool is_asked;           /* not in the backlog any more */
+	bool is_prompt;          /* as the promptest of its queries */
 };
 
 struct dns {
@@ -41,7 +44,8 @@ struct dns {
 	struct dns_cache cache;
 	void *questions;         /* tree */
 	size_t questions_count, asked_count;
-	struct list asked, backlog;
+	struct list asked;
+	struct turns backlog;
 	bool is_asking;          /* backlog_ask() is under way */
 	struct list ready;       /* queries with an answer */
 	uv_timer_t timer;
@@ -63,6 +67,7 @@ query_ready(struct dns *dns, struct dns_query *query, struct dns_result *result)
 {
 	result->references++;
 	query->state = result;
+	query->question = NULL;
 	list_add_last(&dns->ready, &query->link);
 	if (!uv_is_active((uv_handle_t *)&dns->timer))
 		uv_timer_start(&dns->timer, ready_deliver, 0, 0);
@@ -127,10 +132,14 @@ backlog_ask(struct dns *dns)
 		return;
 	dns->is_asking = true;
 	while (dns->asked_count < DNS_SOCKETS_MAX &&
-	       (item = list_take_first(&dns->backlog)) != NULL) {
+	       (item = turns_take(&dns->backlog)) != NULL) {
+		struct question *question =
+			CONTAINER(item, struct question, link);
+
+		question->is_asked = true;
 		dns->asked_count++;
 		list_add_last(&dns->asked, item);
-		question_ask(CONTAINER(item, struct question, link));
+		question_ask(question);
 	}
 	dns->is_asking = false;
 }
@@ -323,7 +332,7 @@ dns_new(struct loop *loop, const struct address *resolvers, size_t count,
 	}
 	dns->timer.data = dns;
 	list_init(&dns->asked);
-	list_init(&dns->backlog);
+	turns_init(&dns->backlog);
 	list_init(&dns->ready);
 	dns_cache_init(&dns->cache);
 	dns_reconfigure(dns, resolvers, count);
@@ -365,11 +374,13 @@ dns_reconfigure(struct dns *dns, const struct address *resolvers, size_t count)
 void
 dns_close(struct dns *dns)
 {
+	struct list *item;
+
 	ASSERT(dns->queries_open == 0);
 	/* Questions that nobody waits for any more. */
-	LIST_EACH(item, &dns->asked)
+	while ((item = list_take_first(&dns->asked)) != NULL)
 		question_free(CONTAINER(item, struct question, link));
-	LIST_EACH(item, &dns->backlog)
+	while ((item = turns_take(&dns->backlog)) != NULL)
 		question_free(CONTAINER(item, struct question, link));
 	dns_cache_done(&dns->cache);
 	uv_close((uv_handle_t *)&dns->timer, timer_closed);
@@ -407,6 +418,27 @@ query_refuse(struct dns *dns, struct dns_query *query, enum dns_status status,
 	dns_result_unref(result);
 }
 
+/* It enters the backlog, or goes over to who is prompt there. */
+static void
+question_wait(struct question *question, bool is_prompt)
+{
+	if (question->is_asked)
+		return;
+	question->is_prompt = is_prompt;
+	list_remove(&question->link);
+	list_add_last(turns_queue(&question->dns->backlog, is_prompt),
+		      &question->link);
+}
+
+static void
+query_join(struct dns_query *query, struct question *question)
+{
+	query->question = question;
+	list_add_last(&question->waiting, &query->link);
+	if (query->is_prompt && !question->is_prompt)
+		question_wait(question, true);
+}
+
 static void
 query_ask(struct dns *dns, struct dns_query *query, const struct dns_name *name,
 	  enum dns_type type)
@@ -416,8 +448,7 @@ query_ask(struct dns *dns, struct dns_query *query, const struct dns_name *name,
 	struct question *question;
 
 	if (node != NULL) {
-		question = *(struct question **)node;
-		list_add_last(&question->waiting, &query->link);
+		query_join(query, *(struct question **)node);
 		return;
 	}
 	if (dns->questions_count >= DNS_QUERIES_MAX) {
@@ -426,8 +457,8 @@ query_ask(struct dns *dns, struct dns_query *query, const struct dns_name *name,
 		return;
 	}
 	question = question_new(dns, name, type);
-	list_add_last(&question->waiting, &query->link);
-	list_add_last(&dns->backlog, &question->link);
+	question_wait(question, query->is_prompt);
+	query_join(query, question);
 	backlog_ask(dns);
 }
 
@@ -441,6 +472,7 @@ dns_start(struct dns *dns, struct dns_query *query, struct slice name,
 	ASSERT(query->done != NULL);
 	query->dns = dns;
 	query->state = NULL;
+	query->question = NULL;
 	list_init(&query->link);
 	dns->queries_open++;
 	if (!dns_name_parse(name, &parsed)) {
@@ -459,6 +491,14 @@ dns_start(struct dns *dns, struct dns_query *query, struct slice name,
 	dns_result_unref(result);
 }
 
+void
+dns_hurry(struct dns_query *query)
+{
+	query->is_prompt = true;
+	if (query->question != NULL && !query->question->is_prompt)
+		question_wait(query->question, true);
+}
+
 /* The question goes on: its answer will be of use to the next one. */
 void
 dns_cancel(struct dns_query *query)
@@ -472,5 +512,6 @@ dns_cancel(struct dns_query *query)
 	if (query->state != NULL)
 		dns_result_unref(query_result(query));
 	query->state = NULL;
+	query->question = NULL;
 	query->dns = NULL;
 }

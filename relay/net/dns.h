@@ -5,7 +5,8 @@
  * UDP with a random source port and id and EDNS(0), TCP on truncation, the
  * resolvers in turn (DNS_TRIES rounds of DNS_TIMEOUT_MS), a cache by TTL that
  * holds negative answers too (RFC 2308), CNAMEs followed within the answer.
- * Equal questions under way are asked once.
+ * Equal questions under way are asked once. What is more than DNS_SOCKETS_MAX
+ * waits (turns.h).
  */
 #ifndef RELAY_NET_DNS_H
 #define RELAY_NET_DNS_H
@@ -40,15 +41,18 @@ struct dns_answer {
 };
 
 struct dns;
+struct question;
 
 /* One question. done comes once, from the loop, never from inside dns_start()
  * and never after dns_cancel(). The answer is valid during done only. */
 struct dns_query {
 	void (*done)(struct dns_query *query, const struct dns_answer *answer);
+	bool is_prompt; /* turns.h, where it has to wait before it is asked */
 	/* its own */
 	struct list link;
 	struct dns *dns;
 	void *state;
+	struct question *question; /* NULL: there is an answer */
 	struct post post;
 };
 
@@ -61,5 +65,7 @@ void dns_close(struct dns *dns); /* no query may be open */
 void dns_start(struct dns *dns, struct dns_query *query, struct slice name,
 	       enum dns_type type);
 void dns_cancel(struct dns_query *query);
+/* It is prompt from now on. */
+void dns_hurry(struct dns_query *query);
 
 #endif

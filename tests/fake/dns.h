@@ -15,5 +15,7 @@ extern const struct fake_dns_row *fake_dns_rows;
 /* Answers everything asked, and what is asked meanwhile. */
 void fake_dns_run(void);
 unsigned fake_dns_open(void);
+/* Of what has been answered, how many queries were not prompt. */
+extern unsigned fake_dns_patient;
 
 #endif

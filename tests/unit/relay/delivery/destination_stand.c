@@ -137,6 +137,13 @@ hosts_start(struct hosts_query *query, struct dns *dns,
 }
 
 void
+hosts_hurry(struct hosts_query *query)
+{
+	cr_assert_eq(query, hosts_open);
+	query->is_prompt = true;
+}
+
+void
 hosts_cancel(struct hosts_query *query)
 {
 	cr_assert_eq(query, hosts_open);

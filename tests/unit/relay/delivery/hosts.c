@@ -356,6 +356,49 @@ Test(hosts, a_cancelled_query_leaves_nothing)
 	options_free(options);
 }
 
+static const struct prompt_row {
+	const char *name;
+	bool is_prompt, is_hurried;
+	unsigned patient;
+} prompt_rows[] = {
+	{ "it is not", false, false, 3 },
+	{ "it is", true, false, 0 },
+	{ "it becomes so", false, true, 0 },
+};
+
+/* MX, A and AAAA. */
+Test(hosts, who_is_prompt_asks_so)
+{
+	struct listener_options listener = {.is_any = false};
+	struct options *options = options_make(&listener);
+	struct route route = {.domain = SLICE("one.example.net"),
+			      .is_direct = true,
+			      .port = 25};
+
+	fake_dns_rows = (const struct fake_dns_row[]){
+		{"one.example.net", DNS_MX, DNS_FOUND, "10 mx.example.net"},
+		{"mx.example.net", DNS_A, DNS_FOUND, "192.0.2.1"},
+		{NULL, DNS_A, DNS_NO_DATA, NULL},
+	};
+	for (size_t i = 0; i < COUNT(prompt_rows); i++) {
+		const struct prompt_row *row = &prompt_rows[i];
+		struct hosts_query query = {.done = hosts_done,
+					    .is_prompt = row->is_prompt};
+
+		found = NULL;
+		fake_dns_patient = 0;
+		cr_assert_null(hosts_start(&query, NULL, options, &route));
+		if (row->is_hurried)
+			hosts_hurry(&query);
+		fake_dns_run();
+		cr_assert_not_null(found, "%s", row->name);
+		hosts_unref(found);
+		cr_expect_eq(fake_dns_patient, row->patient, "%s: %u",
+			     row->name, fake_dns_patient);
+	}
+	options_free(options);
+}
+
 static const struct v6_row {
 	const char *name, *destination, *source;
 	enum ipv6_use ipv6;

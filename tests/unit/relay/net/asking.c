@@ -128,15 +128,30 @@ resolver_close(struct resolver *resolver)
 	loop_done(&resolver->loop);
 }
 
-void
-ask_start(struct resolver *resolver, struct asked *asked, const char *name,
-	  enum dns_type type)
+static void
+ask_begin(struct resolver *resolver, struct asked *asked, const char *name,
+	  enum dns_type type, bool is_prompt)
 {
 	*asked = (struct asked){.query.done = asked_done,
+				.query.is_prompt = is_prompt,
 				.is_inside = true,
 				.uv = &resolver->loop.uv};
 	dns_start(resolver->dns, &asked->query, SLICE(name), type);
 	asked->is_inside = false;
+}
+
+void
+ask_start(struct resolver *resolver, struct asked *asked, const char *name,
+	  enum dns_type type)
+{
+	ask_begin(resolver, asked, name, type, false);
+}
+
+void
+ask_start_prompt(struct resolver *resolver, struct asked *asked,
+		 const char *name, enum dns_type type)
+{
+	ask_begin(resolver, asked, name, type, true);
 }
 
 void

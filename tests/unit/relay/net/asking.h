@@ -35,6 +35,8 @@ void resolver_open(struct resolver *resolver, const struct address *addresses,
 void resolver_close(struct resolver *resolver);
 void ask_start(struct resolver *resolver, struct asked *asked, const char *name,
 	       enum dns_type type);
+void ask_start_prompt(struct resolver *resolver, struct asked *asked,
+		      const char *name, enum dns_type type);
 void ask_wait(struct resolver *resolver, const struct asked *asked);
 void ask(struct resolver *resolver, struct asked *asked, const char *name,
 	 enum dns_type type);

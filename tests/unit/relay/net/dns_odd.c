@@ -487,3 +487,70 @@ Test(dns_odd, fails_all_that_wait_when_no_resolver_is_left, .timeout = 120)
 	resolver_close(&resolver);
 	trickster_stop(&trickster);
 }
+
+/* --- whose question is next --- */
+
+#define CROWD 30 /* that wait */
+
+/* The next question that is on the wire, answered; its name's first label. */
+static void
+next_asked(struct resolver *resolver, int udp, char label[64])
+{
+	uint8_t question[2048], out[4096];
+	struct sockaddr_in from;
+	socklen_t from_len = sizeof(from);
+	ssize_t len;
+
+	while ((len = recvfrom(udp, question, sizeof(question), MSG_DONTWAIT,
+			       (struct sockaddr *)&from, &from_len)) < 17)
+		uv_run(&resolver->loop.uv, UV_RUN_NOWAIT);
+	snprintf(label, 64, "%.*s", question[12], question + 13);
+	sendto(udp, out, honest(question, (size_t)len, out), 0,
+	       (struct sockaddr *)&from, from_len);
+}
+
+/* As many as may be are on the wire; of those behind them two are prompt, one
+ * because somebody hurries it, and one because somebody else asks it, too. */
+Test(dns_odd, who_is_prompt_does_not_wait_for_the_crowd, .timeout = 120)
+{
+	static struct asked crowd[DNS_SOCKETS_MAX + CROWD];
+	static const char *const wanted[] = {"prompt", "q512", "q530",
+					     "q513",   "q540", "q514"};
+	struct asked prompt, other;
+	struct resolver resolver;
+	struct address address;
+	char label[64];
+	int udp, tcp;
+
+	address = loopback(port_take(&udp, &tcp));
+	resolver_open(&resolver, &address, 1);
+	for (unsigned i = 0; i < COUNT(crowd); i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "q%u.example", i);
+		ask_start(&resolver, &crowd[i], name, DNS_A);
+	}
+	ask_start_prompt(&resolver, &prompt, "prompt.example", DNS_A);
+	dns_hurry(&crowd[530].query);
+	ask_start_prompt(&resolver, &other, "q540.example", DNS_A);
+	next_asked(&resolver, udp, label);
+	cr_expect_str_eq(label, "q0");
+	/* The others that are on the wire are never answered. */
+	while (recv(udp, label, sizeof(label), MSG_DONTWAIT) > 0)
+		;
+	for (size_t i = 0; i < COUNT(wanted); i++) {
+		next_asked(&resolver, udp, label);
+		cr_expect_str_eq(label, wanted[i], "%zu", i);
+	}
+	for (unsigned i = 0; i < COUNT(crowd); i++)
+		if (!crowd[i].is_done)
+			dns_cancel(&crowd[i].query);
+	cr_expect(prompt.is_done);
+	if (!prompt.is_done)
+		dns_cancel(&prompt.query);
+	if (!other.is_done)
+		dns_cancel(&other.query);
+	resolver_close(&resolver);
+	close(udp);
+	close(tcp);
+}
