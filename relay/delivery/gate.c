@@ -1,5 +1,7 @@
 #include "relay/delivery/gate.h"
 
+#include "relay/net/turns.h"
+
 #define WAITING (1ull << 63)
 #define FIELD_BITS 16
 
@@ -36,10 +38,12 @@ void
 gate_init(struct gate *gate, unsigned limit)
 {
 	atomic_init(&gate->word, 0);
+	gate->was_prompt = false;
 	ASSERT(uv_mutex_init(&gate->mutex) == 0);
 	for (unsigned i = 0; i < GATE_CLASSES; i++) {
 		atomic_init(&gate->limits[i], limit);
-		list_init(&gate->waiting[i]);
+		list_init(&gate->prompt[i]);
+		list_init(&gate->patient[i]);
 	}
 }
 
@@ -70,24 +74,44 @@ ticket_tell(struct gate_ticket *ticket, bool has_place)
 	loop_post(ticket->loop, &ticket->post, ticket_on_post);
 }
 
-/* Who has waited longest of those for whom there is room; NULL: nobody. */
-static struct gate_ticket *
-next_ticket(struct gate *gate)
+/* Under the mutex. */
+static bool
+is_waited_for(const struct gate *gate, enum gate_class class)
 {
+	return !list_is_empty(&gate->prompt[class]) ||
+	       !list_is_empty(&gate->patient[class]);
+}
+
+/* Who has waited longest of those for whom there is room; NULL: nobody. The
+ * queues are those of all classes. */
+static struct gate_ticket *
+first_ticket(const struct gate *gate, const struct list *queues)
+{
+	uint64_t word = atomic_load(&gate->word);
 	struct gate_ticket *next = NULL;
 
 	for (unsigned i = 0; i < GATE_CLASSES; i++) {
 		struct gate_ticket *first;
 
-		if (list_is_empty(&gate->waiting[i]) ||
-		    !has_room(gate, atomic_load(&gate->word), i))
+		if (list_is_empty(&queues[i]) || !has_room(gate, word, i))
 			continue;
-		first = CONTAINER(gate->waiting[i].next, struct gate_ticket,
-				  link);
+		first = CONTAINER(queues[i].next, struct gate_ticket, link);
 		if (next == NULL || first->asked_ns < next->asked_ns)
 			next = first;
 	}
 	return next;
+}
+
+static struct gate_ticket *
+next_ticket(struct gate *gate)
+{
+	struct gate_ticket *prompt = first_ticket(gate, gate->prompt);
+	struct gate_ticket *patient = first_ticket(gate, gate->patient);
+
+	return turns_is_prompt(&gate->was_prompt, prompt != NULL,
+			       patient != NULL)
+		       ? prompt
+		       : patient;
 }
 
 /* Under the mutex, and while somebody waits: nobody changes the word then who
@@ -104,7 +128,7 @@ gate_serve(struct gate *gate)
 		ticket_tell(ticket, true);
 	}
 	for (unsigned i = 0; i < GATE_CLASSES; i++)
-		is_empty &= list_is_empty(&gate->waiting[i]);
+		is_empty &= !is_waited_for(gate, i);
 	if (is_empty)
 		atomic_fetch_and(&gate->word, ~WAITING);
 }
@@ -126,8 +150,11 @@ gate_limit(struct gate *gate, enum gate_class class, unsigned limit)
 /* Under the mutex. In the order of asking; who is owed a turn is looked for a
  * place from the front, where he belongs. */
 static void
-queue_enter(struct list *waiting, struct gate_ticket *ticket)
+queue_enter(struct gate *gate, struct gate_ticket *ticket)
 {
+	struct list *waiting = ticket->is_prompt
+				       ? &gate->prompt[ticket->class]
+				       : &gate->patient[ticket->class];
 	struct list *behind = waiting;
 
 	for (struct list *item = waiting->next;
@@ -143,11 +170,10 @@ queue_enter(struct list *waiting, struct gate_ticket *ticket)
 static bool
 take_or_wait(struct gate *gate, struct gate_ticket *ticket)
 {
-	struct list *waiting = &gate->waiting[ticket->class];
 	uint64_t word = atomic_load(&gate->word);
 
 	for (;;) {
-		bool is_taken = list_is_empty(waiting) &&
+		bool is_taken = !is_waited_for(gate, ticket->class) &&
 				has_room(gate, word, ticket->class);
 		uint64_t next = is_taken ? word + place_of(ticket->class)
 					 : word | WAITING;
@@ -156,7 +182,7 @@ take_or_wait(struct gate *gate, struct gate_ticket *ticket)
 			continue;
 		if (!is_taken) {
 			ticket->state = GATE_TICKET_WAITS;
-			queue_enter(waiting, ticket);
+			queue_enter(gate, ticket);
 		}
 		return is_taken;
 	}
@@ -170,7 +196,7 @@ try_past_others(struct gate *gate, enum gate_class class)
 
 	uv_mutex_lock(&gate->mutex);
 	is_taken = (atomic_load(&gate->word) & WAITING) != 0 &&
-		   list_is_empty(&gate->waiting[class]) &&
+		   !is_waited_for(gate, class) &&
 		   has_room(gate, atomic_load(&gate->word), class);
 	if (is_taken)
 		atomic_fetch_add(&gate->word, place_of(class));
@@ -240,6 +266,20 @@ gate_move(struct gate *gate, enum gate_class from, enum gate_class to)
 		(void)gate_lessen(gate, place_of(from) - place_of(to));
 }
 
+/* Its place from now on is that of who has just come. */
+void
+gate_hurry(struct gate *gate, struct gate_ticket *ticket)
+{
+	uv_mutex_lock(&gate->mutex);
+	ticket->is_prompt = true;
+	if (ticket->state == GATE_TICKET_WAITS) {
+		list_remove(&ticket->link);
+		ticket->asked_ns = uv_hrtime();
+		queue_enter(gate, ticket);
+	}
+	uv_mutex_unlock(&gate->mutex);
+}
+
 bool
 gate_cancel(struct gate *gate, struct gate_ticket *ticket)
 {
@@ -256,15 +296,22 @@ gate_cancel(struct gate *gate, struct gate_ticket *ticket)
 	return is_cancelled;
 }
 
+/* Under the mutex. */
+static void
+queue_empty(struct list *queue)
+{
+	LIST_EACH (item, queue)
+		ticket_tell(CONTAINER(item, struct gate_ticket, link), false);
+}
+
 void
 gate_empty(struct gate *gate)
 {
 	uv_mutex_lock(&gate->mutex);
-	for (unsigned i = 0; i < GATE_CLASSES; i++)
-		while (!list_is_empty(&gate->waiting[i]))
-			ticket_tell(CONTAINER(gate->waiting[i].next,
-					      struct gate_ticket, link),
-				    false);
+	for (unsigned i = 0; i < GATE_CLASSES; i++) {
+		queue_empty(&gate->prompt[i]);
+		queue_empty(&gate->patient[i]);
+	}
 	atomic_fetch_and(&gate->word, ~WAITING);
 	uv_mutex_unlock(&gate->mutex);
 }

@@ -4,8 +4,9 @@
  * A place is taken before a connection is opened and given back once it is
  * closed: one atomic operation each, while there is room and nobody waits. Who
  * finds none free stands in a queue and gets a place by post, in the order of
- * asking: nobody polls, nobody is passed over. Whose turn came when he could not
- * use it is owed one: he stands again where he stood.
+ * asking: nobody polls, nobody is passed over but, by turns, for who is prompt
+ * (turns.h). Whose turn came when he could not use it is owed one: he stands
+ * again where he stood.
  *
  * Classes are for those of whom more trouble is expected: a place of one class
  * counts for all classes before it, too, and each has a limit. So they can
@@ -36,7 +37,8 @@ struct gate {
 	uv_mutex_t mutex;
 	/* under the mutex; the limits are read without, too */
 	atomic_uint limits[GATE_CLASSES];
-	struct list waiting[GATE_CLASSES];
+	struct list prompt[GATE_CLASSES], patient[GATE_CLASSES]; /* who wait */
+	bool was_prompt; /* the last turn, of whatever class */
 };
 
 enum gate_ticket_state { GATE_TICKET_NONE, GATE_TICKET_WAITS,
@@ -51,6 +53,7 @@ struct gate_ticket {
 	/* the owner's, before gate_take(): it had its turn, and could not use
 	 * it for no fault of its own */
 	bool is_owed;
+	bool is_prompt; /* and this; who waits changes it by gate_hurry() */
 	bool has_place;
 	enum gate_class class; /* of the place */
 	/* the gate's */
@@ -74,6 +77,8 @@ bool gate_take(struct gate *gate, enum gate_class class,
 unsigned gate_give(struct gate *gate, enum gate_class class);
 /* A place that is taken counts as of that class now. */
 void gate_move(struct gate *gate, enum gate_class from, enum gate_class to);
+/* It is prompt from now on, where it waits, too. */
+void gate_hurry(struct gate *gate, struct gate_ticket *ticket);
 /* False: granted() is on its way. */
 bool gate_cancel(struct gate *gate, struct gate_ticket *ticket) MUST_USE;
 /* Nobody waits any more: all are told, without a place. */

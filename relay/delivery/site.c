@@ -165,6 +165,20 @@ site_ticket_waits(const struct site_ticket *ticket)
 	       ticket->state == SITE_TICKET_AT_ALL;
 }
 
+void
+site_ticket_prompt(struct site_ticket *ticket, bool is_prompt)
+{
+	if (ticket->gate.is_prompt == is_prompt)
+		return;
+	if (!site_ticket_waits(ticket))
+		ticket->gate.is_prompt = is_prompt;
+	else if (is_prompt)
+		gate_hurry(ticket->state == SITE_TICKET_AT_SITE
+				   ? &ticket->site->gate
+				   : &ticket->site->sites->all,
+			   &ticket->gate);
+}
+
 static enum gate_class
 site_class(const struct site *site)
 {

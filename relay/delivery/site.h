@@ -50,7 +50,8 @@ struct site_ticket {
 	/* Ask again: a place is kept for this ticket, or why it had to wait
 	 * has changed. */
 	void (*turn)(struct site_ticket *ticket);
-	/* its own; but gate.is_owed, with what gate.h says, is the owner's */
+	/* its own; but gate.is_owed, with what gate.h says, is the owner's, and
+	 * gate.is_prompt is set by site_ticket_prompt() */
 	struct gate_ticket gate;
 	struct site_place place; /* taken at the site, not yet of all */
 	enum { SITE_TICKET_IDLE, SITE_TICKET_AT_SITE, SITE_TICKET_AT_ALL,
@@ -59,6 +60,9 @@ struct site_ticket {
 };
 void site_ticket_init(struct site_ticket *ticket, struct loop *loop,
 		      void (*turn)(struct site_ticket *ticket));
+/* What it is for (turns.h), before it is used; where it waits already it may
+ * become prompt. */
+void site_ticket_prompt(struct site_ticket *ticket, bool is_prompt);
 
 /* ticket NULL: only if one is free. */
 enum site_answer {

@@ -253,3 +253,89 @@ Test(gate, who_is_owed_a_turn_stands_where_it_stood, .init = begin,
 	gate_give(&gate, GATE_PROVEN);
 	gate_give(&gate, GATE_PROVEN);
 }
+
+/* --- who is prompt --- */
+
+/* The first two have the places; those that are named wait, upper case ones as
+ * prompt. */
+static void
+crowd(const char *waiting)
+{
+	for (unsigned i = 0; i < 2; i++)
+		cr_expect(gate_take(&gate, GATE_PROVEN, &tickets[i]));
+	for (; *waiting != '\0'; waiting++) {
+		struct gate_ticket *ticket = &tickets[(*waiting | 0x20) - 'a'];
+
+		ticket->is_prompt = (*waiting & 0x20) == 0;
+		cr_expect_not(gate_take(&gate, GATE_PROVEN, ticket));
+	}
+}
+
+/* One place after the other. */
+static const char *
+serve(void)
+{
+	while (gate_taken(&gate) > 0) {
+		gate_give(&gate, GATE_PROVEN);
+		turn();
+	}
+	return order;
+}
+
+static const struct prompt_row {
+	const char *name, *waiting, *served;
+} prompt_rows[] = {
+	{"one that is prompt is next", "cdeF", "fcde"},
+	{"the others have every other turn", "CDEf", "cfde"},
+	{"both in the order of asking", "cEdF", "ecfd"},
+};
+
+Test(gate, who_is_prompt_takes_turns_with_the_others)
+{
+	for (size_t i = 0; i < COUNT(prompt_rows); i++) {
+		const struct prompt_row *row = &prompt_rows[i];
+
+		order[0] = '\0';
+		memset(order, 0, sizeof(order));
+		begin();
+		crowd(row->waiting);
+		cr_expect_str_eq(serve(), row->served, "%s", row->name);
+		end();
+	}
+}
+
+/* Mail that is prompt has come for one that waits. */
+Test(gate, who_becomes_prompt_goes_over_to_them, .init = begin, .fini = end)
+{
+	crowd("cdeF");
+	gate_hurry(&gate, &tickets[4]);
+	cr_expect_str_eq(serve(), "fced");
+}
+
+/* However long others have waited, of whatever class. */
+Test(gate, who_is_prompt_does_not_wait_for_another_class, .init = begin,
+     .fini = end)
+{
+	crowd("");
+	cr_expect_not(gate_take(&gate, GATE_UNKNOWN, &tickets[2]));
+	cr_expect_not(gate_take(&gate, GATE_UNKNOWN, &tickets[3]));
+	tickets[4].is_prompt = true;
+	cr_expect_not(gate_take(&gate, GATE_PROVEN, &tickets[4]));
+	gate_give(&gate, GATE_PROVEN);
+	cr_expect_str_eq(turn(), "e");
+	gate_give(&gate, GATE_PROVEN);
+	cr_expect_str_eq(turn(), "ec");
+	/* Nor does one that there is no room for. */
+	gate_limit(&gate, GATE_UNKNOWN, 1);
+	tickets[5].is_prompt = true;
+	cr_expect_not(gate_take(&gate, GATE_UNKNOWN, &tickets[5]));
+	cr_expect_not(gate_take(&gate, GATE_PROVEN, &tickets[0]));
+	gate_give(&gate, GATE_PROVEN);
+	cr_expect_str_eq(turn(), "eca");
+	gate_give(&gate, GATE_PROVEN);
+	gate_give(&gate, GATE_UNKNOWN);
+	cr_expect_str_eq(turn(), "ecaf");
+	gate_give(&gate, GATE_UNKNOWN);
+	cr_expect_str_eq(turn(), "ecafd");
+	gate_give(&gate, GATE_UNKNOWN);
+}
