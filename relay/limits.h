@@ -204,6 +204,11 @@
 /* LEASES_MAX is reached: look again. */
 #define SCHEDULE_STARVED_MS (1 * SECOND)
 
+/* Of a message for no more than these it is assumed that somebody waits for it:
+ * it does not stand behind mail for many. Less than the 50 at a time that Postfix
+ * passes a larger message on with (default_destination_recipient_limit). */
+#define PROMPT_RECIPIENTS_MAX 20
+
 /* DNS. */
 #define DNS_TRIES 3
 #define DNS_TIMEOUT_MS (3 * SECOND)

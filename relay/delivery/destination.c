@@ -134,6 +134,18 @@ destination_pause_with_site(struct delivery_destination *destination,
 
 /* --- connections --- */
 
+/* What is to be tried on another connection has yet to have its turn. */
+bool
+destination_is_prompt(const struct delivery_destination *destination)
+{
+	const struct list *returned = &destination->returned;
+
+	return destination->schedule->is_prompt ||
+	       (!list_is_empty(returned) &&
+		CONTAINER(returned->next, struct attempt, link)
+			->delivery->is_prompt);
+}
+
 /* What a message may go out by: a connection that somebody has left, or a place
  * for a new one. */
 struct outlet {
@@ -162,6 +174,9 @@ outlet_find(struct delivery_destination *destination, struct outlet *outlet)
 	}
 	/* Who has a connection goes on with that one; the queue is for those
 	 * who have none. */
+	if (has_none)
+		site_ticket_prompt(&destination->ticket,
+				   destination_is_prompt(destination));
 	switch (site_take(destination->site,
 			  has_none ? &destination->ticket : NULL,
 			  &outlet->place, &pause_ms)) {
@@ -497,6 +512,8 @@ destination_due(struct schedule_destination *schedule)
 	if (destination == NULL)
 		destination = destination_new(schedule);
 	destination->is_due = true;
+	if (destination->is_resolving && schedule->is_prompt)
+		hosts_hurry(&destination->query);
 	destination_pump(destination);
 }
 

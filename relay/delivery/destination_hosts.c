@@ -76,6 +76,7 @@ hosts_ask(struct delivery_destination *destination)
 	hosts_forget(destination);
 	destination->generation = generation_ref(loop->generation);
 	destination->query.done = hosts_done;
+	destination->query.is_prompt = destination_is_prompt(destination);
 	destination->is_resolving = true;
 	/* Without one after a reload: then every delivery is taken from it
 	 * before it is tried, and what is said of the hosts is never heard. */

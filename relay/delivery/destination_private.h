@@ -67,6 +67,8 @@ void destination_pump(struct delivery_destination *destination);
 struct attempt *destination_take(struct delivery_destination *destination);
 void destination_settle(struct delivery_destination *destination,
 			struct attempt *attempt);
+/* For its turns: relay/net/turns.h. */
+bool destination_is_prompt(const struct delivery_destination *destination);
 /* Untried, as far as it is. */
 void destination_give_back_returned(struct delivery_destination *destination);
 /* Nothing is tried for so long. */

@@ -235,6 +235,7 @@ read_own_recipients(struct reader *reader, struct delivery *delivery)
 	message->recipients = arena_array(&message->arena, count,
 					  sizeof(*message->recipients));
 	message->recipients_count = count;
+	delivery->is_prompt = delivery_is_prompt(delivery, total);
 	for (size_t i = 0; i < total && !reader->is_bad; i++) {
 		if (own == count || delivery->recipients[own].number != i) {
 			skip_recipient(reader);

@@ -78,10 +78,7 @@ schedule_give_back(struct schedule_destination *public,
 	    destination->paused_until_ms > clock_now_ms()) {
 		lease_drop(destination, lease);
 	} else {
-		lease->state = LEASE_READY;
-		list_add_first(&destination->ready, &lease->ready);
-		destination->ready_count++;
-		destination_note_rest(destination);
+		lease_enter_ready(destination, lease, true);
 	}
 	destination_post(destination);
 }
@@ -111,6 +108,7 @@ schedule_pause(struct schedule_destination *public, uint64_t delay_ms)
 		destination_drop_ready(destination);
 		destination->batch = LEASE_READ_BATCH_FIRST;
 		destination->sweeps |= trouble_count(&destination->trouble);
+		destination_note_rest(destination);
 	}
 	destination_post(destination);
 }
@@ -157,6 +155,8 @@ home_take_over(struct schedule_loop *home, struct delivery *delivery)
 		lease_new(destination, delivery);
 	} else {
 		destination_note_due(destination, delivery->due_ms);
+		destination->has_prompt_stored |= delivery->is_prompt;
+		destination_note_rest(destination);
 		delivery_free(delivery);
 	}
 	destination_update(destination);
@@ -293,7 +293,7 @@ schedule_new(struct store *store, struct loop *loops, size_t loops_count,
 		home->reports_max = SETTLE_REPORTS_MAX / loops_count;
 		list_init(&home->destinations);
 		list_init(&home->recovered);
-		list_init(&home->starved);
+		turns_init(&home->starved);
 		list_init(&home->resting);
 		list_init(&home->reports_waiting);
 		list_init(&home->reporting);

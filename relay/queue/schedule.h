@@ -26,11 +26,15 @@ struct schedule;
 struct schedule_destination {
 	struct slice name;
 	struct loop *loop;      /* the owner */
+	/* For its turns (relay/net/turns.h): what may be taken is prompt, or
+	 * some of it, and nothing is known to keep it from being delivered. */
+	bool is_prompt;
 	void *delivery;         /* for delivery/'s own state; NULL at first */
 };
 
 /* On the owning loop: there is at least one lease to take. Called again only
- * after schedule_take() has given NULL once. */
+ * after schedule_take() has given NULL once, or where none has been taken and
+ * the destination has become prompt. */
 typedef void schedule_due_fn(struct schedule_destination *destination);
 /* On the owning loop: the destination is about to go (nothing stored, nothing
  * leased): delivery/ frees its state; false: not now, ask again after a

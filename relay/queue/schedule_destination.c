@@ -162,10 +162,12 @@ destination_on_post(struct post *post)
 	 * may be none of that name. */
 	if (!destination->is_told)
 		destination_move_strangers(destination);
-	if (destination->ready_count > 0 && !destination->is_told) {
+	if (destination->is_told ? destination->is_to_be_hurried
+				 : destination->ready_count > 0) {
 		destination->is_told = true;
 		destination->home->schedule->due(&destination->public);
 	}
+	destination->is_to_be_hurried = false;
 	destination_update(destination);
 }
 

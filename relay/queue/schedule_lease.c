@@ -26,12 +26,24 @@ lease_new(struct destination *destination, struct delivery *delivery)
 	lease->delivery = delivery;
 	delivery->lease = lease;
 	list_add_last(&destination->leases, &lease->link);
-	list_add_last(&destination->ready, &lease->ready);
 	destination->leases_count++;
-	destination->ready_count++;
 	destination->home->leases_count++;
-	destination_note_rest(destination);
+	lease_enter_ready(destination, lease, false);
 	return lease;
+}
+
+void
+lease_enter_ready(struct destination *destination, struct lease *lease,
+		  bool is_first)
+{
+	lease->state = LEASE_READY;
+	if (is_first)
+		list_add_first(&destination->ready, &lease->ready);
+	else
+		list_add_last(&destination->ready, &lease->ready);
+	destination->ready_count++;
+	destination->prompt_count += lease->delivery->is_prompt;
+	destination_note_rest(destination);
 }
 
 struct lease *
@@ -66,17 +78,61 @@ lease_leave_ready(struct destination *destination, struct lease *lease)
 	ASSERT(destination->ready_count > 0);
 	list_remove(&lease->ready);
 	destination->ready_count--;
+	destination->prompt_count -= lease->delivery->is_prompt;
 	destination_note_rest(destination);
 }
 
+/* Wherever it stands, it stands there as one that is patient. With a lease under
+ * way it has a connection, and waits for none. */
+static void
+destination_hurry(struct destination *destination)
+{
+	struct schedule_loop *home = destination->home;
+
+	if (!list_is_empty(&destination->starved)) {
+		list_remove(&destination->starved);
+		list_add_last(&home->starved.prompt, &destination->starved);
+	}
+	if (!list_is_empty(&destination->resting)) {
+		list_remove(&destination->resting);
+		list_add_first(&home->resting, &destination->resting);
+	}
+	if (destination->is_told &&
+	    destination->leases_count == destination->ready_count) {
+		destination->is_to_be_hurried = true;
+		destination_post(destination);
+	}
+}
+
+/* One that nobody gets to is patient, whatever it has. */
+static void
+destination_note_prompt(struct destination *destination)
+{
+	bool was_prompt = destination->public.is_prompt;
+
+	destination->public.is_prompt =
+		(destination->prompt_count > 0 ||
+		 destination->has_prompt_stored) &&
+		destination->trouble.probes == 0;
+	if (destination->public.is_prompt && !was_prompt)
+		destination_hurry(destination);
+}
+
+/* The last in the list is the first to lose: home_make_room(). */
 void
 destination_note_rest(struct destination *destination)
 {
+	struct list *resting = &destination->home->resting;
+
+	destination_note_prompt(destination);
 	if (destination->ready_count == 0)
 		list_remove(&destination->resting);
-	else if (list_is_empty(&destination->resting))
-		list_add_last(&destination->home->resting,
-			      &destination->resting);
+	else if (!list_is_empty(&destination->resting))
+		return;
+	else if (destination->public.is_prompt)
+		list_add_first(resting, &destination->resting);
+	else
+		list_add_last(resting, &destination->resting);
 }
 
 bool
@@ -123,7 +179,7 @@ home_feed_starved(struct schedule_loop *home)
 
 	if (!home_has_room(home))
 		return;
-	item = list_take_first(&home->starved);
+	item = turns_take(&home->starved);
 	if (item == NULL)
 		return;
 	destination = CONTAINER(item, struct destination, starved);
@@ -170,6 +226,7 @@ void
 lease_drop(struct destination *destination, struct lease *lease)
 {
 	destination_note_due(destination, lease->delivery->due_ms);
+	destination->has_prompt_stored |= lease->delivery->is_prompt;
 	if (lease->state == LEASE_READY)
 		lease_leave_ready(destination, lease);
 	lease->state = LEASE_OUT;

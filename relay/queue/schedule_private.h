@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+#include "relay/net/turns.h"
 #include "relay/queue/schedule.h"
 
 /*
@@ -43,7 +44,7 @@ struct schedule_loop {
 	struct list destinations;
 	struct list recovered;  /* of the start, not looked at yet */
 	struct alarm recovery;  /* exists while there are some */
-	struct list starved;    /* wait for leases_count to fall */
+	struct turns starved;   /* wait for leases_count to fall */
 	struct list resting;    /* have leases that nobody has taken */
 	struct list reporting;  /* settlements that make reports */
 	size_t leases_count, leases_max;
@@ -94,6 +95,7 @@ struct destination {
 	struct list link, recovered, starved, resting;
 	struct list leases, ready;
 	size_t leases_count, ready_count;
+	size_t prompt_count;    /* of the READY ones */
 	size_t batch;           /* to read at once */
 	uint64_t next_due_ms;   /* wall; of what is only stored; 0: nothing */
 	uint64_t paused_until_ms; /* clock_now_ms(); 0: not */
@@ -114,6 +116,9 @@ struct destination {
 	uint64_t skipped_ms;    /* wall; the first that it is not for; 0: none */
 	bool is_fed;            /* its turn for room came; until it reads */
 	bool is_told;           /* due() was called, take() has not said NULL */
+	bool is_to_be_hurried;  /* due() is to be called once more */
+	bool has_prompt_stored; /* some of what is only stored, as far as it is
+				   known */
 	bool has_taken;         /* since somebody needed its room */
 	bool is_posted;
 	struct post post;
@@ -212,14 +217,18 @@ void lease_drop(struct destination *destination, struct lease *lease);
 void leases_forget_over(struct destination *destination);
 void destination_drop_ready(struct destination *destination);
 
-/* After its leases have changed: whether some are READY. */
+/* First or last of the READY ones. */
+void lease_enter_ready(struct destination *destination, struct lease *lease,
+		       bool is_first);
+/* After its leases, or what is stored, have changed: whether some are READY, and
+ * whether it is prompt. */
 void destination_note_rest(struct destination *destination);
 
 bool home_has_room(const struct schedule_loop *home);
 /* Takes the memory of READY leases that nobody takes: they wait for a host that
  * is slow, with one OUT, or dead, and must not keep others from theirs. The last
- * to come is the first to lose, so that the one whose turn is next keeps its
- * own. */
+ * to come is the first to lose, and whoever is prompt the last, so that the one
+ * whose turn is next keeps its own. */
 void home_make_room(struct schedule_loop *home,
 		    const struct destination *wanting);
 /* Whoever waits for room is next. */

@@ -82,7 +82,10 @@ read_done(struct store_read_due *read, const struct fault *fault)
 		read_take_all(destination, read);
 		if (read->version > destination->read_version)
 			destination->read_version = read->version;
+		if (!read->has_more && destination->rewind_ms == 0)
+			destination->has_prompt_stored = false;
 	}
+	destination_note_rest(destination);
 	destination->read = NULL;
 	destination->home->leases_coming -= read->max;
 	free(read);
@@ -112,11 +115,13 @@ static void
 destination_starve(struct destination *destination)
 {
 	struct schedule_loop *home = destination->home;
+	struct list *queue = turns_queue(&home->starved,
+					 destination->public.is_prompt);
 
 	if (destination->is_fed)
-		list_add_first(&home->starved, &destination->starved);
+		list_add_first(queue, &destination->starved);
 	else if (list_is_empty(&destination->starved))
-		list_add_last(&home->starved, &destination->starved);
+		list_add_last(queue, &destination->starved);
 	destination->is_fed = false;
 	destination_sleep(destination, SCHEDULE_STARVED_MS);
 }

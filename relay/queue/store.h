@@ -132,6 +132,7 @@ struct delivery {
 	/* The store's version that has it, where it was just put: a read of
 	 * that version or a later one sees it. */
 	uint64_t version;
+	bool is_prompt;             /* delivery_is_prompt() */
 	bool is_held;
 	bool is_delay_told;         /* a report of the delay has been sent */
 	bool is_owed_attempt;       /* one more, however old it is: somebody
@@ -380,6 +381,11 @@ void store_beat(struct store *store, struct store_beat *beat);
 
 /* For the spool. */
 struct spool_room *store_spool_room(struct store *store);
+
+/* Whether whoever waits for it is prompt (relay/net/turns.h): its message is for
+ * few, and it has not been tried yet. */
+bool delivery_is_prompt(const struct delivery *delivery,
+			size_t recipients_of_message);
 
 /* One delivery per destination, each with its recipients in the order of their
  * RCPTs, as the generation of the loop has it; appended. */

@@ -1,6 +1,15 @@
 #include <stdlib.h>
 
+#include "relay/limits.h"
 #include "relay/queue/store.h"
+
+bool
+delivery_is_prompt(const struct delivery *delivery,
+		   size_t recipients_of_message)
+{
+	return delivery->last_attempt_ms == 0 &&
+	       recipients_of_message <= PROMPT_RECIPIENTS_MAX;
+}
 
 struct by_destination {
 	struct slice destination;
@@ -47,6 +56,8 @@ delivery_new(struct message *message, const struct loop *loop,
 	delivery->recipients = arena_array(&delivery->arena, count,
 					   sizeof(*delivery->recipients));
 	delivery->recipients_count = count;
+	delivery->is_prompt =
+		delivery_is_prompt(delivery, message->recipients_count);
 	for (size_t i = 0; i < count; i++)
 		delivery->recipients[i].index =
 			delivery->recipients[i].number = rows[i].index;

@@ -329,3 +329,63 @@ Test(destination, stops_with_work_in_hand)
 	cr_expect_str_eq(settled, "D");
 	cr_expect_eq(ready_count, 7);
 }
+
+/* Mail that is prompt comes for one that waits, for its hosts or for a place. */
+Test(destination, becomes_prompt_while_its_hosts_are_looked_for)
+{
+	hosts_answer = HOSTS_LATER;
+	add(1);
+	destination_due(&destination);
+	cr_expect_not(hosts_open->is_prompt);
+	destination.is_prompt = true;
+	destination_due(&destination);
+	cr_expect(hosts_open->is_prompt);
+	cr_expect_eq(hosts_asked, 1);
+}
+
+Test(destination, becomes_prompt_while_it_waits_for_a_place)
+{
+	static struct schedule_destination others[3];
+
+	add(PACE_FIRST);
+	destination_due(&destination);
+	cr_assert_eq(connections_count, PACE_FIRST);
+	add(COUNT(others));
+	for (size_t i = 0; i < COUNT(others); i++) {
+		others[i] = destination;
+		others[i].delivery = NULL;
+		destination_due(&others[i]);
+	}
+	others[2].is_prompt = true;
+	destination_due(&others[2]);
+	for (size_t i = 0; i < COUNT(others); i++) {
+		static const unsigned order[] = {2, 0, 1};
+
+		ends(connections[i], false);
+		uv_run(&loops[0].uv, UV_RUN_NOWAIT);
+		cr_assert_eq(connections_count, PACE_FIRST + i + 1);
+		cr_expect_eq(connections[PACE_FIRST + i]->settings.owner,
+			     others[order[i]].delivery, "%zu", i);
+	}
+	delivery_service_stop(service, &loops[0]);
+	for (size_t i = 0; i < connections_count; i++)
+		if (connections[i] != NULL)
+			ends(connections[i], false);
+	for (size_t i = 0; i < COUNT(others); i++)
+		cr_expect(destination_gone(&others[i]));
+}
+
+/* Whose host went away in the middle has not had its turn. */
+Test(destination, is_prompt_for_what_comes_back)
+{
+	add(1);
+	ready[0]->is_prompt = true;
+	hosts_answer = HOSTS_ONE;
+	destination_due(&destination);
+	cr_assert_eq(connections_count, 1);
+	hosts_answer = HOSTS_LATER;
+	fake_clock_pass(2 * MINUTE);
+	ends(connections[0], false);
+	cr_assert_not_null(hosts_open);
+	cr_expect(hosts_open->is_prompt);
+}

@@ -252,7 +252,8 @@ on_due(struct schedule_destination *destination)
 	/* Each loop has its own; what is lost between two is no matter. */
 	if (leases > leases_seen)
 		leases_seen = leases;
-	if (slice_starts(destination->name, SLICE(DEAD)))
+	if (slice_starts(destination->name, SLICE(DEAD)) ||
+	    (held != NULL && held_at == destination))
 		return;
 	atomic_fetch_add(&told_in_vain, 1);
 	while ((delivery = schedule_take(destination)) != NULL) {
