@@ -90,6 +90,11 @@ static const struct judge_row {
 	 0,
 	 LONG_LINES_REJECT,
 	 PREPARE_LONG_LINE},
+	{"no long line, where they are refused",
+	 {0},
+	 0,
+	 LONG_LINES_REJECT,
+	 PREPARE_NO_PROBLEM},
 };
 
 Test(prepare, judge)
@@ -103,6 +108,19 @@ Test(prepare, judge)
 		cr_expect_eq(prepare_judge(&facts, &row->bytes, &options, 4),
 			     row->problem, "%s", row->name);
 	}
+}
+
+/* Each of them alone is a reason to read the message once more. */
+Test(prepare, is_due)
+{
+	static const struct repair_needs rows[] = {
+		{.long_lines = true}, {.eight_bit = true}, {.bcc = true},
+		{.version = true},    {.strip_count = 1},
+	};
+
+	cr_expect_not(prepare_is_due(&(struct repair_needs){0}));
+	for (size_t i = 0; i < COUNT(rows); i++)
+		cr_expect(prepare_is_due(&rows[i]), "row %zu", i);
 }
 
 static const struct settle_row {

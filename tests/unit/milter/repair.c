@@ -116,6 +116,9 @@ static const struct repair_row {
 	{"a preamble", MIXED LONG "12345\r\n--b\r\n\r\nx\r\n--b--\r\n",
 	 BETWEEN, NULL,
 	 MIXED X998 "x 12345\r\n--b\r\n\r\nx\r\n--b--\r\n"},
+	{"a preamble of many lines",
+	 MIXED X500 "\r\n" X500 "\r\n--b\r\n\r\nx\r\n--b--\r\n", 0, NULL,
+	 NULL},
 	{"a preamble of a forwarded message that is signed",
 	 MIME "Content-Type: message/rfc822\r\n\r\nDKIM-Signature: x\r\n" MIXED
 	 LONG "12345\r\n--b\r\n\r\nx\r\n--b--\r\n",
@@ -256,6 +259,11 @@ Test(repair, needs)
 
 #define CTE(name) "Content-Transfer-Encoding: " name "\r\n"
 
+#define SIGNED_INSIDE                                                          \
+	"DKIM-Signature: x\r\n" MIME                                            \
+	"Content-Type: multipart/mixed; boundary=c\r\n\r\nf\xc3\xbcr\r\n"      \
+	"--c\r\n\r\na\r\n--c--\r\n"
+
 static const struct eight_row {
 	const char *name, *message, *left, *repaired;
 } eight_rows[] = {
@@ -278,6 +286,12 @@ static const struct eight_row {
 	 MIXED "--b\r\nX: \xc3\xbc\r\n\r\na\r\n--b--\r\n"},
 	{"a preamble", MIXED "f\xc3\xbcr\r\n--b\r\n\r\na\r\n--b--\r\n\xff",
 	 NULL, MIXED "f??r\r\n--b\r\n\r\na\r\n--b--\r\n?"},
+	{"a preamble, but not that of a forwarded message that is signed",
+	 MIXED "f\xc3\xbcr\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	       SIGNED_INSIDE "--b--\r\n",
+	 "a forwarded message that is signed",
+	 MIXED "f??r\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
+	       SIGNED_INSIDE "--b--\r\n"},
 	{"labels follow", CTE("8bit") MIXED "--b\r\n" CTE("8BIT") "\r\na=b\r\n"
 	 "--b\r\n" CTE("binary") "\r\n\xff\xff\r\n"
 	 "--b\r\nContent-Type: message/rfc822\r\n" CTE("8bit")

@@ -143,6 +143,21 @@ Test(sign, field)
 		"\tb=YWJjZGVm\r\n");
 }
 
+/* dkim-quoted-printable (RFC 6376 2.11): what would end the tag, or is no
+ * printable octet, is escaped. */
+Test(sign, identity)
+{
+	static const struct slice names[] = {SLICE_LITERAL("From")};
+	CLEAN(text_done) struct text out = {0};
+	struct sign_field field = field_example(names, COUNT(names));
+
+	field.identity = SLICE("a;b=c d\x7f\xc3!@example.com");
+	sign_field_write(&field, &out);
+	cr_expect_not_null(strstr(text_string(&out),
+				  " i=a=3Bb=3Dc=20d=7F=C3!@example.com;"),
+			   "%s", text_string(&out));
+}
+
 /* However long its parts: no line over 78 but one that cannot be broken, and
  * what is between the folds is unchanged. */
 Test(sign, folds)

@@ -340,6 +340,38 @@ large_write(struct text *out)
 		text_add_string(out, SMILE);
 }
 
+/* Chunks end where they like: within the header, at its end, within a line. */
+Test(convert, many_chunks_in_memory, .timeout = 120)
+{
+	CLEAN(text_done) struct text bytes = {0}, expected = {0}, whole = {0};
+	struct message *message;
+	const char *trace;
+
+	begin();
+	text_add_string(&bytes, FROM MIME UTF8);
+	while (bytes.len < BODY_CHUNK + 1000)
+		text_add_string(&bytes, "X: and more of the same\r\n");
+	text_add_string(&expected, TRACE);
+	text_add(&expected, text_slice(&bytes));
+	text_add_string(&expected, QP "\r\n");
+	text_add_string(&bytes, "\r\n");
+	while (bytes.len < 4 * BODY_CHUNK) {
+		text_add_string(&bytes, SMILE);
+		text_add_string(&expected, QUOTED);
+	}
+	message = original_make(OLD TRACE, text_slice(&bytes));
+	cr_assert_eq(message->body.chunks_count, 5);
+	convert_wait(message);
+	cr_assert_not_null(seen.message, "%s", seen.detail);
+	version_read(seen.message, &whole);
+	trace = strstr(text_string(&whole), TRACE);
+	cr_assert_not_null(trace);
+	cr_expect_str_eq(trace, text_string(&expected));
+	message_unref(seen.message);
+	message_unref(message);
+	end();
+}
+
 static bool
 file_exists(const struct message_id *id)
 {

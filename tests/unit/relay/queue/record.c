@@ -105,6 +105,36 @@ Test(record, message_and_back)
 	cr_expect(slice_eq(back->user, SLICE("printer")));
 }
 
+/* What is said of a message is said by itself. */
+Test(record, each_flag_alone)
+{
+	for (size_t flag = 0; flag < 7; flag++) {
+		CLEAN(message_unref_clean) struct message *message =
+			message_make("", "a@x.example", 1);
+		CLEAN(message_unref_clean) struct message *back = NULL;
+		CLEAN(text_done) struct text record = {0};
+
+		message->declared_8bit = flag == 0;
+		message->declared_smtputf8 = flag == 1;
+		message->is_report = flag == 2;
+		message->body.is_file = flag == 3;
+		message->body.has_8bit = flag == 4;
+		message->body.has_8bit_header = flag == 5;
+		message->body.has_long_line = flag == 6;
+		record = message_record(message);
+		cr_assert(record_message_read(&message->id, text_slice(&record),
+					      &back, NULL));
+		cr_expect_eq(back->declared_8bit, flag == 0);
+		cr_expect_eq(back->declared_smtputf8, flag == 1);
+		cr_expect_eq(back->is_report, flag == 2);
+		cr_expect_eq(back->body.is_file, flag == 3);
+		cr_expect_eq(back->body.has_8bit, flag == 4);
+		cr_expect_eq(back->body.has_8bit_header, flag == 5);
+		cr_expect_eq(back->body.has_long_line, flag == 6);
+		message->body.is_file = false;
+	}
+}
+
 /* As version 1 wrote it, byte by byte: a store outlives the program. */
 #define FIRST_SUM "\0\0\0\0\0\0\0\0"
 #define FIRST_VERSION "\1"
