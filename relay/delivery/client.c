@@ -125,6 +125,12 @@ in_transaction(const struct client *client)
 	return client->attempt != NULL;
 }
 
+bool
+client_is_between(const struct client *client)
+{
+	return client->state == CLIENT_MAIL && client->transactions > 0;
+}
+
 static enum client_state
 end_with(struct client *client, const struct fate *fate)
 {
@@ -173,6 +179,8 @@ client_end_trouble(struct client *client, enum outcome_trouble trouble,
 {
 	struct fate fate = outcome_of_trouble(trouble);
 
+	if (trouble == TROUBLE_CONNECTION_LOST)
+		client->end.is_worn = client_is_between(client);
 	text_clear(&client->end_words);
 	text_add_string(&client->end_words, fate.words);
 	if (client->state != CLIENT_CONNECTING &&
@@ -195,6 +203,15 @@ client_end_worn(struct client *client)
 	client->end.is_worn = true;
 	client_command(client, "QUIT", SLICE_NONE);
 	return end_with(client, &fate);
+}
+
+enum client_state
+client_transaction_over(struct client *client)
+{
+	client->transactions++;
+	if (attempt_is_complete(client->attempt))
+		return CLIENT_IDLE;
+	return client_is_worn(client) ? client_end_worn(client) : CLIENT_MAIL;
 }
 
 /* What the route had left out of this message; "": nothing. */
@@ -312,9 +329,7 @@ rset_replied(struct client *client, const struct reply_in *reply)
 
 		return client_end_reply(client, &fate, reply);
 	}
-	if (attempt_is_complete(client->attempt))
-		return CLIENT_IDLE;
-	return client_is_worn(client) ? client_end_worn(client) : CLIENT_MAIL;
+	return client_transaction_over(client);
 }
 
 static void
@@ -589,6 +604,7 @@ client_carry(struct client *client, struct attempt *attempt)
 	ASSERT(client_is_ready(client));
 	ASSERT(!attempt_is_complete(attempt));
 	client->attempt = attempt;
+	client->transactions = 0;
 	client->has_answered = client->is_of_message = false;
 	state = transaction_begin(client);
 	if (state == CLIENT_IDLE || state == CLIENT_OVER) {

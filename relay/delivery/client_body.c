@@ -376,9 +376,7 @@ end_replied(struct client *client, const struct reply_in *reply)
 		client_set_accepted(client, &fate, text_slice(&words));
 	if (fate.scope == SCOPE_HOST)
 		return client_end_reply(client, &fate, reply);
-	if (attempt_is_complete(client->attempt))
-		return CLIENT_IDLE;
-	return client_is_worn(client) ? client_end_worn(client) : CLIENT_MAIL;
+	return client_transaction_over(client);
 }
 
 void

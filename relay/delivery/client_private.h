@@ -91,6 +91,7 @@ struct client {
 	bool was_ready;
 	unsigned carried;
 	struct attempt *attempt;
+	unsigned transactions; /* of it, that are over */
 	bool has_answered, is_of_message;
 	/* The attempt's message as this peer takes it; NULL: as it is. */
 	struct message *version;
@@ -118,6 +119,11 @@ enum client_state client_end_trouble(struct client *client,
 				     struct slice detail);
 /* The end, since the peer takes no more on one connection. */
 enum client_state client_end_worn(struct client *client);
+/* The transaction is over, and has brought results: where that leads to. */
+enum client_state client_transaction_over(struct client *client);
+/* Waits for the answer to MAIL of a message of which a transaction is over. Who
+ * goes then, or sends us away, has had enough of this connection. */
+bool client_is_between(const struct client *client);
 /* The one road to another state. */
 void client_enter(struct client *client, enum client_state state);
 void client_command(struct client *client, const char *verb,

@@ -342,8 +342,10 @@ host_deserves_another(struct connection *connection,
 		return true;
 	}
 	/* Each time some recipients have got their results. */
-	if (end->is_worn)
+	if (end->is_worn) {
+		connection->retried_same = false;
 		return true;
+	}
 	/* Each time a message has got its results: this comes to an end. */
 	if (end->is_of_message && connection->current == NULL)
 		return true;
@@ -394,7 +396,7 @@ connection_on_client_end(struct connection *connection)
 	    attempt_is_complete(connection->current))
 		current_return(connection);
 	else if (connection->current != NULL && !end->is_passing &&
-		 has_been_broken(connection, end))
+		 !end->is_worn && has_been_broken(connection, end))
 		connection->current->lost++;
 	try_same = host_deserves_another(connection, end);
 	is_passing = end->is_passing ||

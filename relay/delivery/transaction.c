@@ -416,6 +416,7 @@ mail_replied(struct client *client, const struct reply_in *reply)
 				 fate.scope != SCOPE_HOST &&
 				 client->settings.has_other_host;
 	client->end.is_sent_away = reply->code == 421;
+	client->end.is_worn = reply->code == 421 && client_is_between(client);
 	if (fate.scope == SCOPE_HOST || client->end.is_passing)
 		return client_end_reply(client, &fate, reply);
 	message_set_reply(client, &fate, reply);

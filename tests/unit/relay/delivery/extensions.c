@@ -252,6 +252,28 @@ static const struct extension_row {
 	   "C QUIT|S 221 bye|X",
 	   EHLO("250 LIMITS MAILMAX=1 RCPTMAX=1\r\n") MAIL RCPT1 OK BODY
 	   "C QUIT|S 221 bye|X"}, 2, "DD", "2.0.0", NULL, false },
+	/* the same, not said */
+	{ "421 between two transactions: another connection", NULL,
+	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT0 BODY
+	   "C MAIL|S 421 4.7.0 too many messages|X",
+	   HELLO MAIL RCPT1 OK BODY "X"}, 2, "DD", "2.0.0", NULL, false },
+	{ "gone between two transactions: another connection", NULL,
+	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT0 BODY "C MAIL|X",
+	   HELLO MAIL RCPT1 OK BODY "X"}, 2, "DD", "2.0.0", NULL, false },
+	{ "gone between two again and again", NULL,
+	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT0 BODY "C MAIL|X",
+	   EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT1 OK BODY "C MAIL|X",
+	   HELLO MAIL "C RCPT TO:<r2|" OK BODY "X"}, 3, "DDD", "2.0.0", NULL,
+	  false },
+	{ "421 between two, and then at once: the others wait", NULL,
+	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT0 BODY
+	   "C MAIL|S 421 4.7.0 too many messages|X",
+	   HELLO "C MAIL|S 421 4.7.0 go away|X"}, 2, "DT", "2.0.0", NULL,
+	  false },
+	{ "gone within the second: that is another matter", NULL,
+	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT0 BODY
+	   "C MAIL|S 250 ok|" RCPT1 OK "C DATA|S 354 go|B|X"}, 2, "DT",
+	  "2.0.0", NULL, false, .next = "S 220 never" },
 	{ "limits that are none", NULL,
 	  {EHLO("250 LIMITS RCPTMAX=0 MAILMAX=x RCPTMAX MAILMAX=0 OTHER=1\r\n")
 	   MAIL RCPT0 RCPT1 OK BODY "X"}, 2, "DD", "2.0.0", NULL, false },
