@@ -97,6 +97,12 @@ record_key_message_read(struct slice key, struct message_id *id_out,
 }
 
 uint64_t
+record_part_sum(struct slice bytes)
+{
+	return XXH3_64bits(bytes.bytes, bytes.len);
+}
+
+uint64_t
 record_key_hash(struct slice key)
 {
 	return XXH3_64bits(key.bytes, key.len);

@@ -122,9 +122,9 @@ record_message_write(const struct message *message, uint8_t *out)
 	record_seal(&key, out, (size_t)(at - out));
 }
 
-static void
-read_recipient(struct reader *reader, struct arena *arena,
-	       struct recipient *rcpt)
+void
+record_read_recipient(struct reader *reader, struct arena *arena,
+		      struct recipient *rcpt)
 {
 	size_t address_len = take_16(reader);
 	size_t destination_len = take_16(reader);
@@ -209,12 +209,12 @@ read_recipients(struct reader *reader, struct message *message)
 	message->recipients = arena_array(&message->arena, count,
 					  sizeof(*message->recipients));
 	for (size_t i = 0; i < count && !reader->is_bad; i++)
-		read_recipient(reader, &message->arena,
-			       &message->recipients[i]);
+		record_read_recipient(reader, &message->arena,
+				      &message->recipients[i]);
 }
 
-static void
-skip_recipient(struct reader *reader)
+void
+record_skip_recipient(struct reader *reader)
 {
 	size_t len = take_16(reader);
 
@@ -238,11 +238,11 @@ read_own_recipients(struct reader *reader, struct delivery *delivery)
 	delivery->is_prompt = delivery_is_prompt(delivery, total);
 	for (size_t i = 0; i < total && !reader->is_bad; i++) {
 		if (own == count || delivery->recipients[own].number != i) {
-			skip_recipient(reader);
+			record_skip_recipient(reader);
 			continue;
 		}
-		read_recipient(reader, &message->arena,
-			       &message->recipients[own]);
+		record_read_recipient(reader, &message->arena,
+				      &message->recipients[own]);
 		delivery->recipients[own].index = (unsigned)own;
 		own++;
 	}
@@ -250,25 +250,31 @@ read_own_recipients(struct reader *reader, struct delivery *delivery)
 		reader->is_bad = true;
 }
 
-/* A message without recipients, and the reader before them. */
-static bool
-message_begin(const struct message_id *id, struct slice record,
-	      struct reader *reader, struct message **message_out,
-	      struct fault *fault)
+struct message *
+record_message_head(const struct message_id *id, struct slice record,
+		    struct reader *reader)
 {
-	struct message *message;
+	struct message *message = memory_new(sizeof(*message));
+
+	message->references = 1;
+	message->id = *id;
+	*reader = (struct reader){slice_from(record, RECORD_SUM_SIZE), false};
+	read_head(reader, message);
+	return message;
+}
+
+bool
+record_message_begin(const struct message_id *id, struct slice record,
+		     struct reader *reader, struct message **message_out,
+		     struct fault *fault)
+{
 	struct record_key key;
 
 	record_key_message(&key, id, 0);
 	if (!record_is_whole(&key, record))
 		return fault_set(fault, FAULT_INPUT,
 				 "the message's record is damaged");
-	message = memory_new(sizeof(*message));
-	message->references = 1;
-	message->id = *id;
-	*reader = (struct reader){slice_from(record, RECORD_SUM_SIZE), false};
-	read_head(reader, message);
-	*message_out = message;
+	*message_out = record_message_head(id, record, reader);
 	return true;
 }
 
@@ -288,7 +294,7 @@ record_message_read(const struct message_id *id, struct slice record,
 	CLEAN(message_unref_clean) struct message *message = NULL;
 	struct reader reader;
 
-	if (!message_begin(id, record, &reader, &message, fault))
+	if (!record_message_begin(id, record, &reader, &message, fault))
 		return false;
 	read_recipients(&reader, message);
 	if (!message_end(&reader, fault))
@@ -305,7 +311,8 @@ record_delivery_read_alone(const struct message_id *id,
 {
 	struct reader reader;
 
-	if (!message_begin(id, of_message, &reader, &delivery->message, fault))
+	if (!record_message_begin(id, of_message, &reader, &delivery->message,
+				  fault))
 		return false;
 	if (reader.is_bad)
 		return message_end(&reader, fault);
@@ -313,6 +320,15 @@ record_delivery_read_alone(const struct message_id *id,
 		return false;
 	read_own_recipients(&reader, delivery);
 	return message_end(&reader, fault);
+}
+
+size_t
+record_message_recipients(struct slice record)
+{
+	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+
+	take_16(&reader); /* version, flags */
+	return take_32(&reader);
 }
 
 /* Of a record that may be damaged. */

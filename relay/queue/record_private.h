@@ -1,6 +1,7 @@
 /*
- * record_private - what the records of messages and deliveries share: fields,
- * one after the other, and whether a record is whole.
+ * record_private - what the records of messages and deliveries, and the index of
+ * a message's recipients, share: fields, one after the other, and whether a
+ * record is whole.
  */
 #ifndef RELAY_QUEUE_RECORD_PRIVATE_H
 #define RELAY_QUEUE_RECORD_PRIVATE_H
@@ -11,6 +12,9 @@
 
 /* Whether the checksum is the one that belongs to the key and the bytes. */
 bool record_is_whole(const struct record_key *key, struct slice record);
+
+/* Sums of parts of a record, in memory only. */
+uint64_t record_part_sum(struct slice bytes);
 
 /* --- writing: each returns where the next field goes --- */
 
@@ -132,5 +136,22 @@ take_bytes(struct reader *reader, size_t len)
 
 	return at == NULL ? SLICE_NONE : slice_of(at, len);
 }
+
+/* --- of a message's record --- */
+
+/* The message without recipients, of whom it has the count, and the reader before
+ * them; one reference. The record is known to be whole, or the reader may be
+ * bad. */
+struct message *record_message_head(const struct message_id *id,
+				    struct slice record, struct reader *reader);
+/* Whether the record is; then the same. */
+bool record_message_begin(const struct message_id *id, struct slice record,
+			  struct reader *reader, struct message **message_out,
+			  struct fault *fault) MUST_USE;
+/* How many there are, of a record that may be damaged. */
+size_t record_message_recipients(struct slice record);
+void record_read_recipient(struct reader *reader, struct arena *arena,
+			   struct recipient *rcpt);
+void record_skip_recipient(struct reader *reader);
 
 #endif

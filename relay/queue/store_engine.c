@@ -146,6 +146,7 @@ engine_open(const char *directory, struct engine **engine_out,
 	if (mkdir(directory, 0700) != 0 && errno != EEXIST)
 		return fault_errno(fault, "%s", directory);
 	engine = memory_new(sizeof(*engine));
+	engine->indexes = engine_indexes_new();
 	if (!engine_open_env(engine, directory, 0, fault) ||
 	    !engine_open_tables(engine, fault))
 		return fault_within(fault, "%s", directory);
@@ -235,6 +236,7 @@ engine_close(struct engine *engine)
 	ASSERT(engine->txn == NULL);
 	if (engine->env != NULL)
 		mdb_env_close(engine->env);
+	engine_indexes_free(engine->indexes);
 	free(engine);
 }
 

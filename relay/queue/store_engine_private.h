@@ -5,6 +5,7 @@
  *	store_engine_alter.c what an administrator decides
  *	store_engine_count.c how much there is of it
  *	store_engine_domain.c which messages are for a domain
+ *	store_engine_index.c where the recipients of large ones stand
  *	store_engine_page.c  reads of the whole queue, in pages
  *	store_engine_read.c  reads, each a transaction of its own
  */
@@ -15,6 +16,7 @@
 #include <stdatomic.h>
 
 #include "relay/queue/record.h"
+#include "relay/queue/record_index.h"
 #include "relay/queue/store_engine.h"
 
 /* In `about`: which layout this store has. */
@@ -44,8 +46,11 @@ struct engine_count {
 	uint64_t messages, bytes;
 };
 
+struct engine_indexes;
+
 struct engine {
 	MDB_env *env;
+	struct engine_indexes *indexes; /* NULL: for reading pages only */
 	MDB_txn *txn; /* the writer's, while one is open */
 #define TABLE_FIELD(name) MDB_dbi name;
 	TABLES(TABLE_FIELD)
@@ -97,6 +102,14 @@ bool engine_read_delivery(struct engine *engine, MDB_txn *txn,
 			  const struct message_id *id,
 			  struct delivery **delivery_out,
 			  struct fault *fault) MUST_USE;
+
+/* Of messages for very many that were read last; any thread. */
+struct engine_indexes *engine_indexes_new(void);
+void engine_indexes_free(struct engine_indexes *indexes);
+/* A reference; NULL: the record is read without one. */
+struct record_index *engine_index(struct engine *engine,
+				  const struct message_id *id,
+				  struct slice of_message);
 
 /* Messages that have a delivery at a domain, in the order of their ids. Looks at
  * nothing but that domain's deliveries, at most ENGINE_PAGE_LOOKS. */

@@ -17,6 +17,23 @@ engine_get(MDB_txn *txn, MDB_dbi table, struct record_key *key,
 	return true;
 }
 
+static bool
+delivery_read(struct engine *engine, const struct message_id *id,
+	      struct slice destination, struct slice of_message,
+	      struct slice of_delivery, struct delivery *delivery,
+	      struct fault *fault)
+{
+	CLEAN(record_index_unref_clean)
+	struct record_index *index = engine_index(engine, id, of_message);
+
+	return index != NULL
+		       ? record_index_read(index, destination, of_message,
+					   of_delivery, delivery, fault)
+		       : record_delivery_read_alone(id, destination, of_message,
+						    of_delivery, delivery,
+						    fault);
+}
+
 bool
 engine_read_delivery(struct engine *engine, MDB_txn *txn,
 		     struct slice destination, const struct message_id *id,
@@ -35,8 +52,8 @@ engine_read_delivery(struct engine *engine, MDB_txn *txn,
 	record_key_delivery(&key, id, destination);
 	if (!engine_get(txn, engine->deliveries, &key, &of_delivery, fault))
 		return fault_within(fault, "delivery");
-	if (!record_delivery_read_alone(id, destination, of_message,
-					of_delivery, delivery, fault))
+	if (!delivery_read(engine, id, destination, of_message, of_delivery,
+			   delivery, fault))
 		return false;
 	*delivery_out = TAKE(delivery);
 	return true;

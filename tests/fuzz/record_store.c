@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "relay/queue/record.h"
+#include "relay/queue/record_index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -48,14 +49,32 @@ try_delivery(const struct message_id *id, struct text *record)
 
 /* What is taken of it with one message and its own recipients. */
 static void
+check_alone(const struct delivery *delivery, const char *const *names)
+{
+	for (size_t i = 0; i < delivery->recipients_count; i++) {
+		const struct delivery_recipient *rcpt =
+			&delivery->recipients[i];
+		const struct recipient *own =
+			&delivery->message->recipients[rcpt->index];
+
+		ASSERT(rcpt->index < delivery->message->recipients_count);
+		ASSERT(slice_eq(own->address, SLICE(names[rcpt->number])));
+	}
+}
+
+/* Read with an index, it is the same. */
+static void
 try_alone(const struct message_id *id, struct text *record)
 {
 	static const char *const names[] = {"x.example", "y.example",
 					    "z.example"};
 	struct delivery *delivery = memory_new(sizeof(*delivery));
+	struct delivery *indexed = memory_new(sizeof(*indexed));
 	struct message *message = message_new(SLICE_NONE);
 	CLEAN(text_done) struct text whole = {0};
+	struct record_index *index;
 	struct record_key key;
+	bool is_read;
 
 	message->id = *id;
 	for (size_t i = 0; i < COUNT(names); i++)
@@ -65,20 +84,22 @@ try_alone(const struct message_id *id, struct text *record)
 			     (uint8_t *)text_room(&whole,
 						  record_message_size(message)));
 	text_added(&whole, record_message_size(message));
+	index = record_index_new(id, text_slice(&whole));
+	ASSERT(index != NULL);
 	record_key_delivery(&key, id, SLICE(names[0]));
 	record_seal(&key, (uint8_t *)record->bytes, record->len);
-	if (record_delivery_read_alone(id, SLICE(names[0]), text_slice(&whole),
-				       text_slice(record), delivery, NULL))
-		for (size_t i = 0; i < delivery->recipients_count; i++) {
-			const struct delivery_recipient *rcpt =
-				&delivery->recipients[i];
-			const struct recipient *own =
-				&delivery->message->recipients[rcpt->index];
-
-			ASSERT(rcpt->index < delivery->message->recipients_count);
-			ASSERT(slice_eq(own->address,
-					SLICE(names[rcpt->number])));
-		}
+	is_read = record_delivery_read_alone(id, SLICE(names[0]),
+					     text_slice(&whole),
+					     text_slice(record), delivery,
+					     NULL);
+	ASSERT(record_index_read(index, SLICE(names[0]), text_slice(&whole),
+				 text_slice(record), indexed, NULL) == is_read);
+	if (is_read) {
+		check_alone(delivery, names);
+		check_alone(indexed, names);
+	}
+	record_index_unref(index);
+	delivery_free(indexed);
 	delivery_free(delivery);
 	message_unref(message);
 }
