@@ -3,7 +3,7 @@
 #include "milter/idn.h"
 #include "relay/delivery/exchangers.h"
 #include "relay/delivery/hosts_private.h"
-#include "relay/delivery/own.h"
+#include "relay/own.h"
 #include "relay/delivery/reach.h"
 
 /* --- hosts --- */

@@ -1,4 +1,4 @@
-#include "relay/delivery/own.h"
+#include "relay/own.h"
 
 #include <sys/socket.h>
 #include <unistd.h>

@@ -4,8 +4,8 @@
  *
  * The port counts: another server of this machine is somebody else.
  */
-#ifndef RELAY_DELIVERY_OWN_H
-#define RELAY_DELIVERY_OWN_H
+#ifndef RELAY_OWN_H
+#define RELAY_OWN_H
 
 #include "relay/options.h"
 

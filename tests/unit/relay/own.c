@@ -2,7 +2,7 @@
 
 #include <uv.h>
 
-#include "relay/delivery/own.h"
+#include "relay/own.h"
 
 static const struct own_row {
 	const char *name, *listener;
