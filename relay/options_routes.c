@@ -2,6 +2,7 @@
 
 #include "relay/options_values.h"
 #include "relay/options_check.h"
+#include "relay/own.h"
 
 static void
 tls_terms_check(const struct conf_item *item, enum tls_policy tls,
@@ -39,6 +40,36 @@ next_hops_check(const struct next_hops *hops, const struct conf_item *item,
 					   hops->option,
 					   SLICE_ARG(hops->items[i]));
 	}
+}
+
+/* Only what needs no DNS is seen here. Of several, one that is this relay is
+ * left out, so that relays can share a configuration. */
+static bool
+leads_nowhere_else(const struct options *options, const struct next_hops *hops)
+{
+	for (size_t i = 0; i < hops->count; i++) {
+		struct address address;
+		struct slice host;
+		uint16_t port;
+
+		if (!address_split(hops->items[i], options->delivery.port,
+				   &host, &port) ||
+		    !address_parse_host(host, port, &address) ||
+		    !own_is_address(options, &address))
+			return false;
+	}
+	return hops->count > 0;
+}
+
+static void
+own_hops_check(const struct options *options, const struct next_hops *hops,
+	       const struct conf_item *item, struct conf_errors *errors)
+{
+	if (leads_nowhere_else(options, hops))
+		conf_error(errors, conf_item_place(item, hops->option),
+			   "'%s' leads to a listener of this relay itself, so "
+			   "that its mail would never leave",
+			   hops->option);
 }
 
 /* A next hop, of `delivery` or of a route, which the hosts are. A host
@@ -87,36 +118,34 @@ void
 options_routes_check(const struct options *options, struct conf_errors *errors)
 {
 	const struct delivery_options *delivery = &options->delivery;
+	const struct conf_item *item =
+		options_section_at(options->items, "delivery", 0);
+	const struct conf_item *next = options->items->items;
+	struct next_hops hops = {"smarthost", delivery->smarthost,
+				 delivery->smarthost_count};
 
-	const struct conf_item *item = options->items->items;
-
-	next_hop_check(options_section_at(options->items, "delivery", 0),
-		       &(struct next_hops){"smarthost", delivery->smarthost,
-					   delivery->smarthost_count},
-		       delivery->tls, delivery->implicit_tls, &delivery->login,
-		       errors);
-	tls_terms_check(options_section_at(options->items, "delivery", 0),
-			delivery->tls, &delivery->tls_terms, errors);
-	source_check(options_section_at(options->items, "delivery", 0),
-		     &delivery->source, errors);
+	next_hop_check(item, &hops, delivery->tls, delivery->implicit_tls,
+		       &delivery->login, errors);
+	own_hops_check(options, &hops, item, errors);
+	tls_terms_check(item, delivery->tls, &delivery->tls_terms, errors);
+	source_check(item, &delivery->source, errors);
 	for (size_t i = 0; i < options->routes_count; i++) {
 		const struct route_options *route = &options->routes[i];
 		struct fault fault;
 
-		while (!slice_eq(item->name, SLICE("route")))
-			item = item->next;
-
+		while (!slice_eq(next->name, SLICE("route")))
+			next = next->next;
+		item = next;
+		next = next->next;
+		hops = (struct next_hops){"via", route->via, route->via_count};
 		if (route->pattern.len > 0)
 			options_fault_report(
 				errors, item->place,
 				pattern_check(route->pattern, &fault), &fault);
-		next_hop_check(item,
-			       &(struct next_hops){"via", route->via,
-						   route->via_count},
-			       route->tls, route->implicit_tls, &route->login,
-			       errors);
+		next_hop_check(item, &hops, route->tls, route->implicit_tls,
+			       &route->login, errors);
+		own_hops_check(options, &hops, item, errors);
 		tls_terms_check(item, route->tls, &route->tls_terms, errors);
 		source_check(item, &route->source, errors);
-		item = item->next;
 	}
 }

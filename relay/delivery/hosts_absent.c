@@ -53,10 +53,13 @@ hosts_explain_failure(const struct hosts_query *query)
 static void
 hosts_loop_trouble(struct hosts_query *query)
 {
+	/* A mistake of ours, or of the DNS that we asked: the recipient's
+	 * domain has no part in it, and reports would go the same way. */
 	if (!query->route.is_direct)
-		hosts_trouble(query->hosts, TROUBLE_LOOP,
+		hosts_trouble(query->hosts, TROUBLE_OWN_NEXT_HOP,
 			      SLICE("smarthost or route lead to a listener of "
-				    "its own"));
+				    "its own: correct what they name, or what "
+				    "the DNS says of it"));
 	else if (query->lookups_count > 0)
 		hosts_trouble(query->hosts, TROUBLE_NO_PRIMARY,
 			      SLICE("the MX hosts before it have no address "

@@ -72,6 +72,8 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 	  "mail for the domain loops back to this relay")                      \
 	X(NO_PRIMARY, DEFERRED, DESTINATION, false, "4.4.4",                   \
 	  "no mail host better than this relay can be found")                  \
+	X(OWN_NEXT_HOP, DEFERRED, DESTINATION, false, "4.4.6",                 \
+	  "the next hop that the configuration names is this relay")           \
 	X(REFUSED_ADDRESS, FAILED, DESTINATION, false, "5.7.1",                \
 	  "delivery.refuse_addresses forbids every address of the domain")     \
 	X(DNS, DEFERRED, DESTINATION, false, "4.4.3",                          \

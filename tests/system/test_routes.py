@@ -267,9 +267,10 @@ def test_bind_and_helo(world, hops, receiver):
         route "a.example" { %s  bind = {"127.0.0.32", "::1"} }
         route "b.example" { %s  helo = "b.example.com" }
         route "six.example" { via = "[::1]:%d"  helo = "[IPv6:::1]" }
-        route "loop.example" { via = "127.0.0.1:%d"  bind = "127.0.0.33" }
+        route "loop.example" { via = "us.example.net:%d"  bind = "127.0.0.33" }
     """ % (hops.via("a"), hops.via("b"), hops.port, world.setup.port)
-    world.start()
+    world.start({"example.net": "@ IN MX 10 mx\nmx IN A 127.0.0.2\n"
+                                "us IN A 127.0.0.1"})
     send(world, "u@example.org")
     world.relay.wait("delivered", count=1)
     assert world.receiver.peers == ["127.0.0.30"]
@@ -287,7 +288,7 @@ def test_bind_and_helo(world, hops, receiver):
     assert greetings(hops["b"]) == {"b.example.com"}
     assert six.peers == ["::1"] and greetings(six) == {"[IPv6:::1]"}
     send(world, "u@example.org", "x@loop.example")
-    assert world.relay.wait("bounced")["status"] == "5.4.6"
+    assert world.relay.wait("deferred")["status"] == "4.4.6"
 
 
 def test_an_address_that_is_not_there(world, hops):

@@ -53,6 +53,13 @@ static const struct {
 	 "c:2: 'tls' needs 'tls_cert' in the listener \"a\"\n"},
 	{"listener \"a\" {\nauth_without_tls = true\nauth = \"required\" }",
 	 "c:3: 'auth' needs 'auth_file' or 'auth_dovecot' in the listener \"a\"\n"},
+	{"listener \"a\" { address = \"*:2525\" }\n"
+	 "delivery { smarthost = {\"127.0.0.1:2525\", \"[::1]:2525\"} }",
+	 "c:2: 'smarthost' leads to a listener of this relay itself, so that "
+	 "its mail would never leave\n"},
+	{"route \"*\" { via = \"127.0.0.1:2525\" }",
+	 "c:1: 'via' leads to a listener of this relay itself, so that its "
+	 "mail would never leave\n"},
 	{"dns { resolvers = {\"127.0.0.1\", \"dns.example.com\"} }",
 	 "c:1: 'resolvers': "},
 	{"dns { resolvers = \"unix:/x\" }",

@@ -98,6 +98,7 @@ Test(destination_trouble, without_hosts)
 		{TROUBLE_LOOP, "FFFFFFFFFFFF", 0},
 		{TROUBLE_DNS, "TTTTTTTT", 1 * MINUTE},
 		{TROUBLE_DNS, "TTTTTTTT", 2 * MINUTE},
+		{TROUBLE_OWN_NEXT_HOP, "TTTTTTTT", 4 * MINUTE},
 	};
 
 	hosts_answer = HOSTS_NONE;

@@ -154,7 +154,7 @@ static const struct hosts_row {
 	{ "x.example", "127.0.0.1", 2526, "127.0.0.1:2526", 0 },
 	{ "x.example", "within.example.net", 25, "10.1.2.3:25", 0 },
 	{ "x.example", "10.1.2.3", 25, "10.1.2.3:25", 0 },
-	{ "x.example", "127.0.0.1", 2525, NULL, TROUBLE_LOOP },
+	{ "x.example", "127.0.0.1", 2525, NULL, TROUBLE_OWN_NEXT_HOP },
 	/* Several, in their order: names, addresses, one of them ourselves. */
 	{ "x.example", "mx2.example.net both.example.net", 26,
 	  "192.0.2.3:26 192.0.2.1:26 192.0.2.2:26", 0 },
@@ -170,7 +170,7 @@ static const struct hosts_row {
 	  TROUBLE_DNS },
 	{ "x.example", "127.0.0.1 192.0.2.7", 2525, "192.0.2.7:2525", 0 },
 	{ "x.example", "192.0.2.7 127.0.0.1", 2525, "192.0.2.7:2525", 0 },
-	{ "x.example", "127.0.0.1 no.example.net", 2525, NULL, TROUBLE_LOOP },
+	{ "x.example", "127.0.0.1 no.example.net", 2525, NULL, TROUBLE_OWN_NEXT_HOP },
 };
 
 static struct hosts *found;
