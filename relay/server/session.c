@@ -1,20 +1,17 @@
-#include "relay/server/session.h"
+#include "relay/server/session_private.h"
 
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/limits.h"
-#include "relay/net/wire.h"
 #include "relay/server/auth.h"
 #include "relay/server/authentication.h"
 #include "relay/server/census.h"
 #include "relay/server/certificate.h"
-#include "relay/server/commands.h"
 #include "relay/server/front.h"
 #include "relay/server/intake.h"
 #include "relay/server/strangers.h"
-#include "relay/server/terms.h"
 #include "relay/server/welcome.h"
 
 #define IN(state) (1u << SESSION_##state)
@@ -29,28 +26,10 @@ const struct reply session_reply_closing = {
 	421, "4.3.2", "Service is shutting down, try again later"};
 static const struct reply reply_timeout = {
 	421, "4.4.2", "Timed out waiting for you (limits.command_timeout)"};
-static const struct reply reply_errors = {
-	421, "4.7.0",
-	"Too many errors: see the replies before, and connect again"};
 static const struct reply reply_stuck = {
 	421, "4.3.0", "The message could not be stored in time"};
 static const struct reply reply_auth_stuck = {
 	421, "4.7.0", "The password could not be checked in time"};
-static const struct reply reply_too_long = {
-	500, "5.5.2", "Line too long: a command has at most 4096 octets"};
-static_assert(COMMAND_LINE_MAX == 4096, "as the reply says");
-static const struct reply reply_auth_too_long = {
-	500, "5.5.6",
-	"Line too long: AUTH and a response have at most 12288 octets"};
-static_assert(AUTH_LINE_MAX == 12288, "as the reply says");
-static const struct reply reply_bare_line_end = {
-	500, "5.5.2", "Bare CR or LF: lines must end in CRLF"};
-
-static const char *const state_names[] = {
-#define X(name) #name,
-	SESSION_STATES(X)
-#undef X
-};
 
 /* Which states lead to this one. */
 static const unsigned entered_from[SESSION_STATES_COUNT] = {
@@ -160,8 +139,8 @@ deadline_at(struct session *session, uint64_t until_ms)
  * and no memory for ever. */
 #define OPEN (IN(MAIL) | IN(RCPT) | IN(CHUNK) | IN(BDAT))
 
-static void
-set_deadline(struct session *session)
+void
+session_set_deadline(struct session *session)
 {
 	if ((OPEN & (1u << session->state)) != 0)
 		deadline_at(session, session->data_until_ms);
@@ -188,7 +167,7 @@ session_enter(struct session *session, enum session_state state)
 	    (state == SESSION_DATA || ((OPEN & (1u << state)) != 0)))
 		session->data_until_ms =
 			clock_now_ms() + session_command_timeout(session);
-	set_deadline(session);
+	session_set_deadline(session);
 }
 
 void
@@ -249,257 +228,7 @@ session_resume(struct session *session, enum step step)
 		stream_resume(session->stream);
 }
 
-/* --- replies --- */
-
-enum step
-session_reply(struct session *session, const struct reply *reply,
-	      struct slice extra)
-{
-	CLEAN(text_done) struct text out = {0};
-
-	reply_write(&out, reply, extra);
-	/* Who does not read is not heard any more, until the time is up for
-	 * what was heard last. */
-	if (!stream_write(session->stream, text_slice(&out)))
-		session->is_clogged = true;
-	return STEP_NEXT;
-}
-
-static enum step
-enough(struct session *session)
-{
-	session_lost(session, "too many errors");
-	session_reply(session, &reply_errors, SLICE_NONE);
-	return STEP_CLOSE;
-}
-
-enum step
-session_refuse(struct session *session, const struct reply *reply,
-	       struct slice extra)
-{
-	enum step step = session_reply(session, reply, extra);
-
-	return conduct_refused(&session->conduct, reply, session_is_stranger(session))
-		       ? step
-		       : enough(session);
-}
-
-enum step
-session_refuse_behind(struct session *session, const struct reply *reply)
-{
-	enum step step = session_reply(session, reply, SLICE_NONE);
-
-	return conduct_refused_behind(&session->conduct, session_is_stranger(session))
-		       ? step
-		       : enough(session);
-}
-
-enum step
-session_reply_idle(struct session *session, const struct reply *reply,
-		   struct slice extra)
-{
-	enum step step = session_reply(session, reply, extra);
-
-	return conduct_idled(&session->conduct, session_is_stranger(session))
-		       ? step
-		       : enough(session);
-}
-
-static void
-log_peer(struct log *line, const struct session *session)
-{
-	char client[ADDRESS_TEXT_SIZE];
-
-	address_write_host(&session->client, client);
-	log_text(line, "listener", session->listener->name);
-	log_string(line, "client", client);
-}
-
-static void
-log_reply(struct log *line, const struct reply *reply, struct slice extra)
-{
-	CLEAN(text_done) struct text text = {0};
-
-	text_addf(&text, "%u %s %s%.*s", reply->code,
-		  reply->status != NULL ? reply->status : "", reply->text,
-		  SLICE_ARG(extra));
-	log_text(line, "reply", text_slice(&text));
-}
-
-static void
-log_rejected(const struct session *session, const struct reply *reply,
-	     struct slice extra, struct slice argument, struct slice reason)
-{
-	const struct message *message = NULL;
-	struct log line;
-
-	if (session->transaction != NULL)
-		message = transaction_message(session->transaction);
-	log_begin(&line, LOG_LEVEL_INFO, "rejected");
-	log_peer(&line, session);
-	log_text(&line, "from",
-		 message != NULL ? message->reverse_path : argument);
-	log_text(&line, "to", message != NULL ? argument : SLICE_NONE);
-	log_reply(&line, reply, extra);
-	log_text(&line, "reason", reason);
-	log_send(&line);
-}
-
-enum step
-session_reject(struct session *session, const struct reply *reply,
-	       struct slice extra, struct slice argument, struct slice reason)
-{
-	log_rejected(session, reply, extra, argument, reason);
-	atomic_fetch_add(&session->share->rejected, 1);
-	return session_refuse(session, reply, extra);
-}
-
 /* --- input --- */
-
-/* Up to the CRLF of a line that was too long. False: more has to come. */
-static bool
-skip_line(struct session *session, struct slice input)
-{
-	ptrdiff_t lf = slice_find(input, '\n');
-	size_t used = input.len;
-
-	if (lf >= 0)
-		used = (size_t)lf + 1;
-	else if (input.bytes[input.len - 1] == '\r')
-		used--; /* may be half of the CRLF */
-	session->is_skipping_line =
-		lf < 0 || (session->line_ends != LINE_ENDS_LF &&
-			   (lf == 0 || input.bytes[lf - 1] != '\r'));
-	stream_consume(session->stream, used);
-	return lf >= 0;
-}
-
-/* The next line; one that ends in LF alone where the client may end them so. */
-static enum wire_status
-find_line(struct session *session, size_t max, struct slice *line,
-	  struct slice *rest)
-{
-	struct slice input = stream_input(session->stream);
-	enum wire_status status = wire_line(input, max, line, rest);
-
-	if (status == WIRE_LINE && session->line_ends == LINE_ENDS_UNKNOWN)
-		session->line_ends = LINE_ENDS_CRLF;
-	if (status != WIRE_BARE_LF || !session->listener->lenient ||
-	    session->line_ends == LINE_ENDS_CRLF)
-		return status;
-	session->line_ends = LINE_ENDS_LF;
-	session_legacy(session, LEGACY_LF);
-	*rest = input;
-	return slice_split(rest, '\n', line) ? WIRE_LINE : WIRE_MORE;
-}
-
-/* RFC 4954 4: with its initial response AUTH may be as long as a response. */
-static bool
-is_auth(const struct session *session, struct slice input)
-{
-	return session->state == SESSION_AUTH ||
-	       slice_starts_nocase(input, SLICE("AUTH "));
-}
-
-static enum step
-refuse_long(struct session *session, bool is_auth)
-{
-	session->is_skipping_line = true;
-	if (session->state != SESSION_AUTH)
-		return session_refuse(session,
-				      is_auth ? &reply_auth_too_long
-					      : &reply_too_long,
-				      SLICE_NONE);
-	session_reply(session, &reply_auth_too_long, SLICE_NONE);
-	return STEP_CLOSE; /* no client comes to that */
-}
-
-static enum step
-read_line(struct session *session, bool *more_needed)
-{
-	struct slice input = stream_input(session->stream), line, rest;
-	bool responds = session->state == SESSION_AUTH;
-	bool logs_in = is_auth(session, input);
-	enum step step;
-
-	if (session->state == SESSION_START || session->state == SESSION_READY)
-		terms_renew(session);
-	switch (find_line(session,
-			  logs_in ? AUTH_LINE_MAX : COMMAND_LINE_MAX, &line,
-			  &rest)) {
-	case WIRE_LINE:
-		session->has_more = rest.len > 0;
-		step = responds ? authentication_respond(session, line)
-				: command_run(session, line);
-		stream_consume(session->stream, input.len - rest.len);
-		if (step == STEP_NEXT)
-			set_deadline(session);
-		return step;
-	case WIRE_MORE:
-		*more_needed = true;
-		return STEP_NEXT;
-	case WIRE_TOO_LONG:
-		return refuse_long(session, logs_in);
-	case WIRE_BARE_LF:
-	case WIRE_BARE_CR:
-		/* Two readers of these bytes may see different commands. */
-		session_refuse(session, &reply_bare_line_end, SLICE_NONE);
-		return STEP_CLOSE;
-	}
-	return STEP_CLOSE;
-}
-
-void
-session_legacy(struct session *session, enum legacy what)
-{
-	static const char *const words[] = {
-		[LEGACY_LF] = "lines that end in LF",
-		[LEGACY_NO_BRACKETS] = "addresses without <>",
-		[LEGACY_TLS] = "a version of TLS below 1.2",
-		[LEGACY_SPACE] = "a space before addresses",
-		[LEGACY_HASTE] = "a message before its 354",
-		[LEGACY_AHEAD] = "commands before their turn",
-		[LEGACY_NAME] = "EHLO or HELO without a host name",
-	};
-	struct log line;
-
-	if ((session->legacy & what) != 0)
-		return;
-	session->legacy |= what;
-	log_begin(&line, LOG_LEVEL_INFO, "legacy");
-	log_peer(&line, session);
-	log_string(&line, "what", words[what]);
-	log_send(&line);
-}
-
-static void
-log_lost(const struct session *session, enum log_level level,
-	 const char *reason)
-{
-	struct log line;
-
-	log_begin(&line, level, "lost");
-	log_peer(&line, session);
-	log_string(&line, "state", state_names[session->state]);
-	log_string(&line, "reason", reason);
-	log_send(&line);
-}
-
-void
-session_lost(const struct session *session, const char *reason)
-{
-	log_lost(session, LOG_LEVEL_INFO, reason);
-}
-
-/* He goes by himself: without a word that is what scanners do all day. */
-static void
-log_gone(const struct session *session, const char *reason)
-{
-	log_lost(session,
-		 session->transaction != NULL ? LOG_LEVEL_INFO
-					      : LOG_LEVEL_DEBUG,
-		 reason);
-}
 
 static enum step
 read_input(struct session *session)
@@ -522,9 +251,9 @@ read_input(struct session *session)
 		else if (session->state == SESSION_PROXY)
 			step = welcome_proxied(session, &more_needed);
 		else if (session->is_skipping_line)
-			more_needed = !skip_line(session, input);
+			more_needed = !session_skip_line(session, input);
 		else
-			step = read_line(session, &more_needed);
+			step = session_read_line(session, &more_needed);
 	}
 	return step;
 }
@@ -586,7 +315,7 @@ on_secured(struct session *session)
 	session_enter(session, SESSION_START);
 	certificate_look(session);
 	welcome_recount(session);
-	set_deadline(session);
+	session_set_deadline(session);
 	if (greets)
 		welcome_greet(session);
 }
@@ -648,14 +377,14 @@ on_event(void *owner, enum stream_event event)
 		break;
 	case STREAM_ENDED:
 		if (session->transaction != NULL)
-			log_gone(session, "the client closed the connection");
+			session_gone(session, "the client closed the connection");
 		session_close(session);
 		break;
 	case STREAM_EXPIRED:
 		on_expired(session);
 		break;
 	case STREAM_FAILED:
-		log_gone(session, stream_fault(session->stream)->text);
+		session_gone(session, stream_fault(session->stream)->text);
 		session_kill(session);
 		break;
 	}
@@ -675,7 +404,7 @@ begin(struct session *session)
 	else if (step == STEP_CLOSE)
 		session_close(session);
 	else
-		set_deadline(session); /* it is known who he is */
+		session_set_deadline(session); /* it is known who he is */
 	return step != STEP_CLOSE;
 }
 
@@ -707,7 +436,7 @@ session_start(struct share *share, int descriptor,
 			     session->listener->proxy_from_count,
 			     &session->client)) {
 		session->state = SESSION_PROXY;
-		set_deadline(session);
+		session_set_deadline(session);
 	} else if (!begin(session)) {
 		return;
 	}

@@ -1,0 +1,166 @@
+#include "base/log.h"
+#include "relay/server/session_private.h"
+
+static const struct reply reply_errors = {
+	421, "4.7.0",
+	"Too many errors: see the replies before, and connect again"};
+
+static const char *const state_names[] = {
+#define X(name) #name,
+	SESSION_STATES(X)
+#undef X
+};
+
+enum step
+session_reply(struct session *session, const struct reply *reply,
+	      struct slice extra)
+{
+	CLEAN(text_done) struct text out = {0};
+
+	reply_write(&out, reply, extra);
+	/* Who does not read is not heard any more, until the time is up for
+	 * what was heard last. */
+	if (!stream_write(session->stream, text_slice(&out)))
+		session->is_clogged = true;
+	return STEP_NEXT;
+}
+
+static enum step
+enough(struct session *session)
+{
+	session_lost(session, "too many errors");
+	session_reply(session, &reply_errors, SLICE_NONE);
+	return STEP_CLOSE;
+}
+
+enum step
+session_refuse(struct session *session, const struct reply *reply,
+	       struct slice extra)
+{
+	enum step step = session_reply(session, reply, extra);
+
+	return conduct_refused(&session->conduct, reply, session_is_stranger(session))
+		       ? step
+		       : enough(session);
+}
+
+enum step
+session_refuse_behind(struct session *session, const struct reply *reply)
+{
+	enum step step = session_reply(session, reply, SLICE_NONE);
+
+	return conduct_refused_behind(&session->conduct, session_is_stranger(session))
+		       ? step
+		       : enough(session);
+}
+
+enum step
+session_reply_idle(struct session *session, const struct reply *reply,
+		   struct slice extra)
+{
+	enum step step = session_reply(session, reply, extra);
+
+	return conduct_idled(&session->conduct, session_is_stranger(session))
+		       ? step
+		       : enough(session);
+}
+
+static void
+log_peer(struct log *line, const struct session *session)
+{
+	char client[ADDRESS_TEXT_SIZE];
+
+	address_write_host(&session->client, client);
+	log_text(line, "listener", session->listener->name);
+	log_string(line, "client", client);
+}
+
+static void
+log_reply(struct log *line, const struct reply *reply, struct slice extra)
+{
+	CLEAN(text_done) struct text text = {0};
+
+	text_addf(&text, "%u %s %s%.*s", reply->code,
+		  reply->status != NULL ? reply->status : "", reply->text,
+		  SLICE_ARG(extra));
+	log_text(line, "reply", text_slice(&text));
+}
+
+static void
+log_rejected(const struct session *session, const struct reply *reply,
+	     struct slice extra, struct slice argument, struct slice reason)
+{
+	const struct message *message = NULL;
+	struct log line;
+
+	if (session->transaction != NULL)
+		message = transaction_message(session->transaction);
+	log_begin(&line, LOG_LEVEL_INFO, "rejected");
+	log_peer(&line, session);
+	log_text(&line, "from",
+		 message != NULL ? message->reverse_path : argument);
+	log_text(&line, "to", message != NULL ? argument : SLICE_NONE);
+	log_reply(&line, reply, extra);
+	log_text(&line, "reason", reason);
+	log_send(&line);
+}
+
+enum step
+session_reject(struct session *session, const struct reply *reply,
+	       struct slice extra, struct slice argument, struct slice reason)
+{
+	log_rejected(session, reply, extra, argument, reason);
+	atomic_fetch_add(&session->share->rejected, 1);
+	return session_refuse(session, reply, extra);
+}
+
+void
+session_legacy(struct session *session, enum legacy what)
+{
+	static const char *const words[] = {
+		[LEGACY_LF] = "lines that end in LF",
+		[LEGACY_NO_BRACKETS] = "addresses without <>",
+		[LEGACY_TLS] = "a version of TLS below 1.2",
+		[LEGACY_SPACE] = "a space before addresses",
+		[LEGACY_HASTE] = "a message before its 354",
+		[LEGACY_AHEAD] = "commands before their turn",
+		[LEGACY_NAME] = "EHLO or HELO without a host name",
+	};
+	struct log line;
+
+	if ((session->legacy & what) != 0)
+		return;
+	session->legacy |= what;
+	log_begin(&line, LOG_LEVEL_INFO, "legacy");
+	log_peer(&line, session);
+	log_string(&line, "what", words[what]);
+	log_send(&line);
+}
+
+static void
+log_lost(const struct session *session, enum log_level level,
+	 const char *reason)
+{
+	struct log line;
+
+	log_begin(&line, level, "lost");
+	log_peer(&line, session);
+	log_string(&line, "state", state_names[session->state]);
+	log_string(&line, "reason", reason);
+	log_send(&line);
+}
+
+void
+session_lost(const struct session *session, const char *reason)
+{
+	log_lost(session, LOG_LEVEL_INFO, reason);
+}
+
+void
+session_gone(const struct session *session, const char *reason)
+{
+	log_lost(session,
+		 session->transaction != NULL ? LOG_LEVEL_INFO
+					      : LOG_LEVEL_DEBUG,
+		 reason);
+}
