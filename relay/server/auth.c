@@ -151,10 +151,27 @@ on_said(void *owner, enum sasl_verdict verdict, struct slice challenge,
 	auth->answered(auth->owner, verdict, text_slice(&encoded));
 }
 
+/* Whom PLAIN (RFC 4616 2) or LOGIN names before anybody is asked; "": nobody. */
+static struct slice
+name_given(const struct auth *auth, struct slice initial)
+{
+	struct slice other, name;
+
+	if (auth->is_login)
+		return text_slice(&auth->words[0]);
+	return slice_eq_nocase(text_slice(&auth->mechanism), SLICE("PLAIN")) &&
+			       slice_split(&initial, '\0', &other) &&
+			       slice_split(&initial, '\0', &name)
+		       ? name
+		       : SLICE_NONE;
+}
+
 static bool
 ask(struct auth *auth, bool has_initial, struct slice initial,
     struct fault *fault)
 {
+	if (waits(auth, name_given(auth, initial)))
+		return fault_set(fault, FAULT_DENIED, "too many failed logins");
 	auth->question.has_initial = has_initial;
 	auth->question.initial = initial;
 	auth->is_running = dovecot_ask(auth->dovecot, &auth->question,

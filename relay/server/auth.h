@@ -53,11 +53,12 @@ struct auth_setup {
 };
 
 /* has_initial: AUTH came with a response, decoded. FAULT_LIMIT: the worker, or
- * Dovecot, has too much to do. FAULT_BUSY: Dovecot does not answer. */
+ * Dovecot, has too much to do. FAULT_BUSY: Dovecot does not answer.
+ * FAULT_DENIED: it is not asked, since address or name have to wait. */
 bool auth_start(const struct auth_setup *setup, bool has_initial,
 		struct slice initial, struct auth **auth_out,
 		struct fault *fault) MUST_USE;
-/* FAULT_LIMIT as above: cancel it. */
+/* Faults as above: cancel it. */
 bool auth_respond(struct auth *auth, struct slice response,
 		  struct fault *fault) MUST_USE;
 /* Behind either: whether the client has to say more before anybody is asked.

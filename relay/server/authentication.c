@@ -299,6 +299,15 @@ initial_read(struct slice initial, struct text *out)
 	return slice_eq(initial, SLICE("=")) || base64_read(out, initial);
 }
 
+static const struct reply *
+failure_reply(const struct fault *fault)
+{
+	if (fault->kind == FAULT_DENIED)
+		return &reply_wait;
+	log_note(LOG_LEVEL_WARNING, "not-authenticated", "%s", fault->text);
+	return &reply_trouble;
+}
+
 enum step
 authentication_begin(struct session *session, struct slice mechanism,
 		     struct slice initial)
@@ -326,11 +335,9 @@ authentication_begin(struct session *session, struct slice mechanism,
 	if (!initial_read(initial, &response))
 		return session_refuse(session, &reply_not_base64, SLICE_NONE);
 	if (!auth_start(&setup, initial.len > 0, text_slice(&response),
-			&session->auth, &fault)) {
-		log_note(LOG_LEVEL_WARNING, "not-authenticated", "%s",
-			 fault.text);
-		return session_refuse(session, &reply_trouble, SLICE_NONE);
-	}
+			&session->auth, &fault))
+		return session_refuse(session, failure_reply(&fault),
+				      SLICE_NONE);
 	return go_on(session);
 }
 
@@ -344,10 +351,7 @@ authentication_respond(struct session *session, struct slice line)
 		return verdict_say(session, &reply_cancelled);
 	if (!base64_read(&response, line))
 		return verdict_say(session, &reply_not_base64);
-	if (!auth_respond(session->auth, text_slice(&response), &fault)) {
-		log_note(LOG_LEVEL_WARNING, "not-authenticated", "%s",
-			 fault.text);
-		return verdict_say(session, &reply_trouble);
-	}
+	if (!auth_respond(session->auth, text_slice(&response), &fault))
+		return verdict_say(session, failure_reply(&fault));
 	return go_on(session);
 }

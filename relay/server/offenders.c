@@ -51,21 +51,24 @@ offenders_free(struct offenders *offenders)
 	free(offenders);
 }
 
-/* Of an address alone, or of one with a name. */
+/* Of an address alone, or of one with a name, however that is written. */
 static void
 key_of(const struct offenders *offenders, const struct address *client,
        struct slice name, uint8_t key[CENSUS_KEY_SIZE])
 {
 	CLEAN(digest_free_clean) struct digest *digest = digest_new();
+	CLEAN(text_done) struct text lower = {0};
 	uint8_t bytes[DIGEST_SIZE];
 
 	census_key(client, key);
 	if (name.len == 0)
 		return;
+	for (size_t i = 0; i < name.len; i++)
+		text_add_byte(&lower, ascii_lower(name.bytes[i]));
 	digest_feed(digest, slice_of(offenders->secret,
 				     sizeof(offenders->secret)));
 	digest_feed(digest, slice_of(key, CENSUS_KEY_SIZE));
-	digest_feed(digest, name);
+	digest_feed(digest, text_slice(&lower));
 	digest_finish(digest, bytes);
 	memcpy(key, bytes, CENSUS_KEY_SIZE);
 }

@@ -1,8 +1,11 @@
 #include "tests/fake/dovecot.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "relay/server/share.h"
+
+#define NAME_SIZE 64
 
 struct dovecot_request {
 	struct dovecot_question question;
@@ -93,9 +96,24 @@ is_half(const struct dovecot_request *request)
 	return is_login(request) && request->name.len == 0;
 }
 
+/* PLAIN's, or LOGIN's. */
+static void
+name_of(const struct dovecot_request *request, char name[NAME_SIZE])
+{
+	struct slice given = text_slice(&request->response), said;
+
+	if (is_login(request))
+		said = text_slice(&request->name);
+	else if (!slice_split(&given, '\0', &said) ||
+		 !slice_split(&given, '\0', &said))
+		said = SLICE_NONE;
+	snprintf(name, NAME_SIZE, "%.*s", SLICE_ARG(said));
+}
+
 bool
 fake_dovecot_turn(void)
 {
+	char name[NAME_SIZE];
 	struct dovecot_request *request = TAKE(waiting);
 	struct dovecot_question question;
 	enum sasl_verdict verdict = SASL_REFUSED;
@@ -110,13 +128,15 @@ fake_dovecot_turn(void)
 		return true;
 	}
 	given = text_slice(&request->response);
+	ASSERT(!slice_ends_nocase(given, SLICE("never")));
 	if (slice_eq(given, slice_of("\0user\0secret", 12)) ||
 	    (is_login(request) && slice_eq(given, SLICE("secret")) &&
 	     slice_eq(text_slice(&request->name), SLICE("user"))))
 		verdict = SASL_IN;
 	else if (slice_eq(given, slice_of("\0user\0down", 10)))
 		verdict = SASL_TROUBLE;
+	name_of(request, name);
 	dovecot_cancel(&request);
-	question.answered(question.owner, verdict, SLICE_NONE, SLICE("user"));
+	question.answered(question.owner, verdict, SLICE_NONE, SLICE(name));
 	return true;
 }
