@@ -1,18 +1,15 @@
 #include <stdlib.h>
 
-#include "base/log.h"
-#include "relay/delivery/connection.h"
+#include "relay/delivery/connection_private.h"
 #include "relay/delivery/parting.h"
 #include "relay/generation.h"
-
-/* How long a host that failed is left for the last. */
-#define HOST_FAILED_MS (1 * MINUTE)
 
 /* Conversations that one message may break before it is held to be the reason,
  * and not one connection too many. */
 #define LOST_MAX 3
 
 static void connection_next_host(struct connection *connection);
+static void connection_try(struct connection *connection);
 static void last_set(struct connection *connection,
 		     const struct recipient_result *result);
 
@@ -154,50 +151,6 @@ connection_pump(struct connection *connection)
 
 /* --- hosts --- */
 
-/* To be told once, not by each connection that meets with it. */
-static void
-ipv6_tell(enum ipv6_news news)
-{
-	switch (news) {
-	case IPV6_NO_NEWS:
-		return;
-	case IPV6_LEADS_NOWHERE:
-		log_note(LOG_LEVEL_WARNING, "ipv6",
-			 "nothing answers over IPv6: IPv4 is tried first");
-		return;
-	case IPV6_WORKS_AGAIN:
-		log_note(LOG_LEVEL_INFO, "ipv6", "IPv6 works again");
-		return;
-	}
-}
-
-/* "prefer" is an order, whatever we believe. */
-static bool
-puts_v6_off(const struct connection *connection)
-{
-	const struct options *options = connection->settings.generation->options;
-
-	return options->delivery.ipv6 == IPV6_AUTO &&
-	       ipv6_is_avoided(peers_ipv6(connection->settings.peers));
-}
-
-/* What it says of the host and the way there, when it ended. */
-static void
-host_judge(struct connection *connection, bool is_unreached, bool is_blameless)
-{
-	const struct host *host = connection->host;
-
-	if (is_unreached) {
-		ipv6_tell(ipv6_note_unreached(
-			peers_ipv6(connection->settings.peers),
-			&host->address));
-		if (connection->is_hurried)
-			choice_again(&connection->choice, host);
-	}
-	if (!is_blameless)
-		host_note(&connection->host->failed_until_ms, HOST_FAILED_MS);
-}
-
 static void
 last_set(struct connection *connection, const struct recipient_result *result)
 {
@@ -270,96 +223,6 @@ connection_fail_locally(struct connection *connection)
 	connection_end(connection);
 }
 
-/* A host that has no TLS as new as one route asks for has it for the others. */
-static uint64_t
-lapse_terms(const struct connection *connection, enum peer_lapse lapse)
-{
-	const struct connection_settings *settings = &connection->settings;
-
-	return lapse == PEER_LAPSE_TLS
-		       ? client_tls_terms(settings->tls, &settings->tls_terms)
-		       : 0;
-}
-
-/* The host goes without what it offers for a while, as every conversation with
- * it. To be told once, not with each message nor by each of several
- * connections. */
-static void
-lapse_note(const struct connection *connection, enum peer_lapse lapse,
-	   const char *event, const struct recipient_result *why)
-{
-	const struct host *host = connection->host;
-	struct log line;
-
-	if (!peers_note_lapse(connection->settings.peers, lapse, host->name,
-			      &host->address, lapse_terms(connection, lapse)))
-		return;
-	log_begin(&line, LOG_LEVEL_WARNING, event);
-	log_text(&line, "mx", host->name);
-	log_text(&line, "address", why->address);
-	log_text(&line, "reason", why->reply);
-	log_send(&line);
-}
-
-static void
-lapse_forget(const struct connection *connection, enum peer_lapse lapse)
-{
-	peers_forget_lapse(connection->settings.peers, lapse,
-			   connection->host->name, &connection->host->address,
-			   lapse_terms(connection, lapse));
-}
-
-static bool
-has_lapse(const struct connection *connection, enum peer_lapse lapse)
-{
-	return peers_has_lapse(connection->settings.peers, lapse,
-			       connection->host->name,
-			       &connection->host->address,
-			       lapse_terms(connection, lapse));
-}
-
-/* Whether the same host is worth another connection: what it offers is refused
- * and may be left out, one message was too much for the last one, or the peer
- * had closed one that was kept. */
-static bool
-host_deserves_another(struct connection *connection,
-		      const struct client_end *end)
-{
-	if (end->is_tls_trouble && !connection->in_clear &&
-	    connection->settings.tls == TLS_OPPORTUNISTIC) {
-		lapse_note(connection, PEER_LAPSE_TLS, "tls-failed",
-			   &end->result);
-		return true;
-	}
-	if (end->is_chunk_trouble && !connection->without_bdat) {
-		lapse_note(connection, PEER_LAPSE_BDAT, "bdat-refused",
-			   &end->result);
-		connection->without_bdat = true;
-		return true;
-	}
-	if (end->is_dsn_trouble && !connection->without_dsn) {
-		connection->without_dsn = connection->doubts_dsn = true;
-		return true;
-	}
-	/* Each time some recipients have got their results. */
-	if (end->is_worn) {
-		connection->retried_same = false;
-		return true;
-	}
-	/* Each time a message has got its results: this comes to an end. */
-	if (end->is_of_message && connection->current == NULL)
-		return true;
-	if (end->was_ready && !connection->retried_same && !end->is_passing &&
-	    (end->is_idle_end || end->is_of_message ||
-	     (client_carried(connection->client) > 0 && !end->has_answered))) {
-		connection->retried_same = true;
-		return true;
-	}
-	return false;
-}
-
-static void connection_try(struct connection *connection);
-
 /* By the message that it had: the peer has said something to that, or it was
  * the first one of a conversation that stood. Behind others it may have been
  * closed before. */
@@ -369,20 +232,6 @@ has_been_broken(const struct connection *connection,
 {
 	return end->has_answered ||
 	       (end->was_ready && client_carried(connection->client) == 0);
-}
-
-/* A 421 to MAIL may be meant for one sender: the message goes on to the next
- * host, and bears it alone where there is none, as with Postfix. The second one,
- * with nothing taken in between, is meant for us: the host is left alone. */
-static bool
-is_of_sender(const struct connection *connection, const struct client_end *end)
-{
-	uint64_t *until_ms = &connection->host->sent_away_until_ms;
-
-	if (!end->is_sent_away || host_is_before(until_ms))
-		return false;
-	host_note(until_ms, HOST_FAILED_MS);
-	return true;
 }
 
 static void
@@ -398,15 +247,15 @@ connection_on_client_end(struct connection *connection)
 	else if (connection->current != NULL && !end->is_passing &&
 		 !end->is_worn && has_been_broken(connection, end))
 		connection->current->lost++;
-	try_same = host_deserves_another(connection, end);
+	try_same = connection_host_deserves_another(connection, end);
 	is_passing = end->is_passing ||
-		     (!try_same && is_of_sender(connection, end));
+		     (!try_same && connection_end_is_of_sender(connection, end));
 	is_blameless = is_passing || end->is_of_message;
 	is_of_login = end->is_of_login;
 	is_unreached = end->is_unreached;
 	connection->is_local_trouble = end->is_local;
 	if (end->wants_tls)
-		lapse_forget(connection, PEER_LAPSE_TLS);
+		connection_forget_tls_lapse(connection);
 	last_set(connection, &end->result);
 	is_done = connection->current == NULL &&
 		  list_is_empty(&connection->waiting);
@@ -438,7 +287,7 @@ connection_on_client_end(struct connection *connection)
 		return;
 	}
 	connection->was_passed_on |= is_passing;
-	host_judge(connection, is_unreached, is_blameless);
+	connection_host_failed(connection, is_unreached, is_blameless);
 	connection_next_host(connection);
 }
 
@@ -451,18 +300,6 @@ has_delivered(const struct attempt *attempt)
 	return false;
 }
 
-/* Without its parameters what was refused with them has gone through: it was
- * them. */
-static void
-connection_delivered(struct connection *connection)
-{
-	host_note(&connection->host->sent_away_until_ms, 0);
-	if (connection->doubts_dsn)
-		lapse_note(connection, PEER_LAPSE_DSN, "dsn-refused",
-			   &connection->last);
-	connection->doubts_dsn = false;
-}
-
 static void
 connection_on_client(void *owner, enum client_event event)
 {
@@ -470,10 +307,7 @@ connection_on_client(void *owner, enum client_event event)
 
 	switch (event) {
 	case CLIENT_READY:
-		host_note(&connection->host->failed_until_ms, 0);
-		ipv6_tell(ipv6_note_reached(
-			peers_ipv6(connection->settings.peers),
-			&connection->host->address));
+		connection_host_reached(connection);
 		if (connection_is_outdated(connection))
 			current_return(connection);
 		if (connection->current == NULL) {
@@ -486,7 +320,7 @@ connection_on_client(void *owner, enum client_event event)
 	case CLIENT_CARRIED:
 		connection->retried_same = false;
 		if (has_delivered(connection->current))
-			connection_delivered(connection);
+			connection_host_took(connection);
 		site_answered(&connection->site_place,
 			      has_delivered(connection->current));
 		current_return(connection);
@@ -508,11 +342,7 @@ connection_try(struct connection *connection)
 	struct fault fault;
 
 	connection->opened_ms = clock_now_ms();
-	connection->in_clear =
-		settings->tls == TLS_OPPORTUNISTIC &&
-		has_lapse(connection, PEER_LAPSE_TLS);
-	connection->without_bdat |= has_lapse(connection, PEER_LAPSE_BDAT);
-	connection->without_dsn |= has_lapse(connection, PEER_LAPSE_DSN);
+	connection_recall_lapses(connection);
 	if (client_open(&(struct client_settings){
 				.loop = settings->loop,
 				.store = settings->store,
@@ -550,7 +380,7 @@ static void
 connection_next_host(struct connection *connection)
 {
 	connection->host = choice_next(&connection->choice,
-				       puts_v6_off(connection),
+				       connection_puts_v6_off(connection),
 				       &connection->is_hurried);
 	connection->retried_same = false;
 	connection->without_bdat = connection->without_dsn = false;

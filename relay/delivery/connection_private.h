@@ -1,0 +1,37 @@
+/*
+ * What connection.c (attempts, conversations, owner) and connection_host.c (what
+ * is known of a host and the way there, for all connections) share. For them
+ * only.
+ */
+#ifndef RELAY_DELIVERY_CONNECTION_PRIVATE_H
+#define RELAY_DELIVERY_CONNECTION_PRIVATE_H
+
+#include "relay/delivery/connection.h"
+
+/* --- connection_host.c: of connection->host --- */
+
+/* Whether IPv6 comes last. */
+bool connection_puts_v6_off(const struct connection *connection);
+/* It talks to us. */
+void connection_host_reached(struct connection *connection);
+/* What it says of the host and the way there that the conversation is over. */
+void connection_host_failed(struct connection *connection, bool is_unreached,
+			    bool is_blameless);
+/* It has taken a message: without its parameters what was refused with them has
+ * gone through, so it was them. */
+void connection_host_took(struct connection *connection);
+/* What is left out with it, though it offers that. */
+void connection_recall_lapses(struct connection *connection);
+void connection_forget_tls_lapse(const struct connection *connection);
+/* Whether the same host is worth another connection: what it offers is refused
+ * and may be left out, one message was too much for the last one, or the peer
+ * had closed one that was kept. */
+bool connection_host_deserves_another(struct connection *connection,
+				      const struct client_end *end);
+/* A 421 to MAIL may be meant for one sender: the message goes on to the next
+ * host, and bears it alone where there is none, as with Postfix. The second one,
+ * with nothing taken in between, is meant for us: the host is left alone. */
+bool connection_end_is_of_sender(const struct connection *connection,
+				 const struct client_end *end);
+
+#endif
