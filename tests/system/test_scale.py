@@ -8,12 +8,14 @@ import json
 import os
 import re
 import subprocess
+import threading
 
 import pytest
 
 from harness import signet
 from harness.faulty import Receiver
 from harness.names import Counter
+from harness.process import wait_for
 from harness.smtp import Client, message, submit
 
 DESTINATIONS = 500
@@ -21,6 +23,7 @@ LATER = 86400  # seconds until what is deferred is due
 DOMAINS = 150
 DEAD = 15
 AT_ONCE = 25
+CROWD = 30  # more than is prompt: relay/limits.h
 
 
 def memory_bytes(pid):
@@ -140,3 +143,45 @@ def test_a_wide_fan_out(setup, relay, name_server):
     # A question is asked again where the answer was late.
     assert sum(counter.asked.values()) < 1.3 * len(counter.asked), \
         counter.asked.most_common(3)
+
+
+class Held:
+    """The first MAIL is answered once it is let go."""
+
+    def __init__(self):
+        self.begun, self.may_go = threading.Event(), threading.Event()
+
+    def __call__(self, _):
+        self.begun.set()
+        self.may_go.wait(60)
+
+
+def test_a_single_message_beside_a_mailing(setup, relay):
+    """All domains wait for the one connection that the smarthost is given: a
+    message for one of them more is next, though it came last."""
+    made = setup("127.0.0.1:9")
+    held = Held()
+    hub = Receiver(made.mx_port, "127.0.0.2", replies={"MAIL": held})
+    made.delivery = ('smarthost = "127.0.0.2:%d"\n'
+                     "    max_host_connections = 1" % made.mx_port)
+    try:
+        one = relay(made)
+        with Client(one.port) as client:
+            client.ehlo()
+            code, lines = client.transaction(
+                "alice@example.com",
+                ["bob@d%d.example" % i for i in range(CROWD)], message())
+            assert code == 250, lines
+        assert held.begun.wait(60)
+        submit(one.port, message(), recipients=["bob@single.example"])
+        # It is known, and so waits.
+        wait_for(lambda: json.loads(signet.run(
+            "status", "--json", "--domain", "single.example",
+            config=made.path).stdout)["destinations"], 60, "the single one")
+        held.may_go.set()
+        hub.wait_deliveries(CROWD + 1, 60)
+    finally:
+        held.may_go.set()
+        hub.stop()
+    order = [delivery.recipients[0] for delivery in hub.deliveries]
+    assert "bob@single.example" in order[:4], order
