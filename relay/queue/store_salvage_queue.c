@@ -245,7 +245,15 @@ whole_domain_again(struct whole *whole, size_t i, bool is_any_lost)
 /* One with whom the delivery of his domain is done, and whom a report may have
  * been owed for. Nothing says any more what has become of him, so he is tried
  * again: stored where the report was, since his domain's place is taken, he
- * moves there once it is free. */
+ * moves there once it is free.
+ *
+ * So whoever has his message already gets it twice where his report would have
+ * stood in a gap, whether there was one or not; the gap is as wide as what lies
+ * between two sound keys, and that cannot be narrowed down. A record's checksum
+ * is of its key and its value together: of one that is wrong nobody knows whether
+ * the key is right, and one wrong character makes another recipient's report of
+ * it. The entries of what is due and held would name what there was, but have no
+ * checksum at all, and one that is missing is no proof. */
 static bool
 whole_report_again(struct whole *whole, size_t i)
 {
