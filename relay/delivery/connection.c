@@ -253,6 +253,7 @@ connection_on_client_end(struct connection *connection)
 	is_blameless = is_passing || end->is_of_message;
 	is_of_login = end->is_of_login;
 	is_unreached = end->is_unreached;
+	connection->site_place.was_answered |= !is_unreached && !try_same;
 	connection->is_local_trouble = end->is_local;
 	if (end->wants_tls)
 		connection_forget_tls_lapse(connection);

@@ -25,5 +25,6 @@ parting_keep(struct client *client, struct site_place *place)
 	parting = memory_new(sizeof(*parting));
 	parting->place = *place;
 	place->site = NULL;
+	site_part(&parting->place);
 	client_on_closed(client, parting_over, parting);
 }

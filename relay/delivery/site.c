@@ -16,8 +16,9 @@ struct site {
 	struct slice key;
 	unsigned references;
 	struct gate gate;
-	uv_mutex_t mutex; /* of the pace */
+	uv_mutex_t mutex; /* of the pace, and of who parts */
 	struct pace pace;
+	unsigned parting; /* places */
 	struct arena arena;
 	struct recipient_result why; /* it was paused; in the arena */
 	/* What the pace says, for those who only want to know. */
@@ -320,12 +321,38 @@ site_take(struct site *site, struct site_ticket *ticket,
 }
 
 void
+site_part(struct site_place *place)
+{
+	struct site *site = place->site;
+
+	ASSERT(!place->is_parting);
+	place->is_parting = true;
+	uv_mutex_lock(&site->mutex);
+	site->parting++;
+	uv_mutex_unlock(&site->mutex);
+}
+
+/* As one step, for whoever compares the two counts. */
+static void
+parting_give(struct site *site)
+{
+	uv_mutex_lock(&site->mutex);
+	ASSERT(site->parting > 0);
+	site->parting--;
+	(void)gate_give(&site->gate, GATE_PROVEN);
+	uv_mutex_unlock(&site->mutex);
+}
+
+void
 site_give(struct site_place *place)
 {
 	struct site *site = TAKE(place->site);
 
 	(void)gate_give(&site->sites->all, place->class);
-	(void)gate_give(&site->gate, GATE_PROVEN);
+	if (place->is_parting)
+		parting_give(site);
+	else
+		(void)gate_give(&site->gate, GATE_PROVEN);
 	site_unref(site);
 }
 
@@ -380,6 +407,15 @@ site_why(struct site *site, struct arena *arena,
 	uv_mutex_unlock(&site->mutex);
 }
 
+/* Under the mutex: who else is a sign that the hosts are within reach. */
+static unsigned
+others_open(const struct site *site, const struct site_place *place)
+{
+	unsigned others = gate_taken(&site->gate) - 1;
+
+	return others == site->parting && !place->was_answered ? 0 : others;
+}
+
 uint64_t
 site_give_failed(struct site_place *place, uint64_t pause_max_ms,
 		 const struct recipient_result *why)
@@ -388,7 +424,7 @@ site_give_failed(struct site_place *place, uint64_t pause_max_ms,
 	uint64_t pause_ms;
 
 	uv_mutex_lock(&site->mutex);
-	pause_ms = pace_failed(&site->pace, gate_taken(&site->gate) - 1,
+	pause_ms = pace_failed(&site->pace, others_open(site, place),
 			       pause_max_ms);
 	/* First, so that what is given back goes to nobody. */
 	pace_apply(site);

@@ -41,6 +41,9 @@ void site_limit(struct site *site, unsigned connections_max);
 struct site_place {
 	struct site *site; /* a reference; NULL: none */
 	enum gate_class class;
+	bool is_parting;   /* site_part() */
+	/* The owner's, before site_give_failed(): some host was there. */
+	bool was_answered;
 };
 
 /* Whoever asks for a place. One at a time. */
@@ -78,10 +81,15 @@ enum site_answer site_take(struct site *site, struct site_ticket *ticket,
 bool site_ticket_cancel(struct site_ticket *ticket) MUST_USE;
 bool site_ticket_waits(const struct site_ticket *ticket);
 
+/* Nobody needs the conversation any more: its place is given back once it is
+ * closed, but meanwhile it is no sign that the hosts are within reach. */
+void site_part(struct site_place *place);
 /* The connection is closed; clears the place. */
 void site_give(struct site_place *place);
 /* The same, and it has failed: no host could be talked to, and why (copied).
- * Gives how long all is paused; 0: others are still open. */
+ * Gives how long all is paused; 0: others are still open. Those that part count
+ * as others only where a host was there, for it counts them too, and may have
+ * had one too many. */
 uint64_t site_give_failed(struct site_place *place, uint64_t pause_max_ms,
 			  const struct recipient_result *why);
 /* Why it was last out of reach; outcome NONE: it has never been. */

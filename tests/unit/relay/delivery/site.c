@@ -132,6 +132,41 @@ Test(site, one_probe_for_all_while_out_of_reach)
 	cr_expect_str_eq(turn(), "2345", "as at the beginning");
 }
 
+static const struct parting_row {
+	const char *name;
+	unsigned works; /* beside those that part */
+	bool was_answered, is_paused;
+} parting_rows[] = {
+	{"nobody is there", 0, false, true},
+	{"one too many, perhaps", 0, true, false},
+	{"another one works", 1, false, false},
+};
+
+/* A peer may take long to close what it is asked to, also where the host behind
+ * it is gone. */
+Test(site, what_parts_is_no_sign_of_life)
+{
+	for (size_t i = 0; i < COUNT(parting_rows); i++) {
+		const struct parting_row *row = &parting_rows[i];
+		unsigned count = 3 + row->works;
+
+		for (unsigned j = 0; j < count; j++)
+			cr_expect_eq(take(j), SITE_TAKEN, "%s", row->name);
+		site_part(&places[1]);
+		site_part(&places[2]);
+		places[0].was_answered = row->was_answered;
+		cr_expect_eq(site_give_failed(&places[0], PAUSE_MAX_MS, &why),
+			     row->is_paused ? 1 * MINUTE : 0, "%s", row->name);
+		cr_expect_eq(site_open(site), count - 1, "until they are closed");
+		for (unsigned j = 1; j < count; j++)
+			site_give(&places[j]);
+		cr_expect_eq(site_open(site), 0, "%s", row->name);
+		/* As at the beginning. */
+		site_unref(site);
+		site = site_find(sites, SLICE("mx.example.net"));
+	}
+}
+
 Test(site, what_is_kept_for_a_ticket_is_not_lost)
 {
 	for (unsigned i = 0; i < PACE_FIRST; i++)
