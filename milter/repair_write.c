@@ -6,13 +6,16 @@ write_encoding(struct repair *repair, const char *name)
 	text_addf(repair->out, "Content-Transfer-Encoding: %s\r\n", name);
 }
 
-/* What cannot be folded was reported by looking. */
+/* Beside a field that can be folded there may be one that cannot: it stays. */
 static void
 write_folded(struct repair *repair, struct slice field)
 {
-	bool is_done = fold_field(field, repair->out);
+	CLEAN(text_done) struct text folded = {0};
 
-	ASSERT(is_done || repair->report.has_long_word);
+	if (fold_is_due(field) && fold_field(field, &folded))
+		text_add(repair->out, text_slice(&folded));
+	else
+		text_add(repair->out, field);
 }
 
 static void

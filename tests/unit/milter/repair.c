@@ -65,6 +65,9 @@ repair_cut(const struct repair_needs *needs, struct slice message, size_t step,
 	"Content-Type: text/plain; charset=iso-8859-15; format=flowed\r\n"
 #define QP "Content-Transfer-Encoding: quoted-printable\r\n"
 #define X998 X500 X100 X100 X100 X100 X70 X10 X10 "xxxxxxxx\r\n"
+/* The first line of "B: " LONG, folded. */
+#define X_HEAD \
+	X500 X100 X100 X100 X100 X10 X10 X10 X10 X10 X10 X10 X10 "xxxxxxxxx"
 #define X70 X10 X10 X10 X10 X10 X10 X10
 
 static const struct repair_row {
@@ -154,6 +157,20 @@ static const struct repair_row {
 	{"the same in a part",
 	 MIXED "--b\r\nSubject: " Y1000 "\r\n\r\nx\r\n--b--\r\n", 0,
 	 "a header line without white space", NULL},
+	{"one beside another", "A: " Y1000 "\r\nB: " LONG "y\r\n\r\nx\r\n",
+	 FOLDS | WORD, NULL, "A: " Y1000 "\r\nB: " X_HEAD "\r\n xxxxxxxxx y"},
+	{"one beside another in a forwarded message",
+	 MIME "Content-Type: message/rfc822\r\n\r\nA: " Y1000 "\r\nB: " LONG
+	      "y\r\n\r\nx\r\n",
+	 FOLDS, "a header line without white space",
+	 MIME "Content-Type: message/rfc822\r\n\r\nA: " Y1000 "\r\nB: " X_HEAD
+	      "\r\n xxxxxxxxx y"},
+	{"one beside another in a part",
+	 MIXED "--b\r\nB: " LONG "y\r\nA: " Y1000
+	       "\r\n\r\nx\r\n--b\r\n\r\n" LONG "\r\n--b--\r\n",
+	 FOLDS | QUOTED, "a header line without white space",
+	 MIXED "--b\r\nB: " X_HEAD "\r\n xxxxxxxxx y\r\nA: " Y1000
+	       "\r\n\r\nx\r\n--b\r\n" QP "\r\n" X70 "xxxxx=\r\n"},
 	{"8-bit text that does not say so", "A: b\r\n\r\n\xc3\xbc\r\n",
 	 VERSION | TYPE, NULL,
 	 "A: b\r\n" MIME "Content-Type: text/plain; charset=utf-8\r\n"
