@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "keys/signer_wire.h"
 #include "tests/unit/keys/signer_stage.h"
 
 Test(signer_client, cancelled_calls_are_never_heard_of)
@@ -55,6 +56,70 @@ Test(signer_client, a_call_times_out_once)
 	}
 	close(pair[1]);
 	signer_client_free(client);
+	stage_stop(&stage, false);
+}
+
+static const struct answer_row {
+	const char *name;
+	uint32_t magic, status, len;
+	size_t size; /* of what is sent */
+	bool is_taken;
+} answer_rows[] = {
+	{"as it should be", ANSWER_MAGIC, ANSWER_SIGNED, 64, ANSWER_HEAD + 64,
+	 true},
+	{"a refusal", ANSWER_MAGIC, ANSWER_FAILED, 0, ANSWER_HEAD, true},
+	{"cut within its head", ANSWER_MAGIC, ANSWER_FAILED, 0, ANSWER_HEAD - 1,
+	 false},
+	{"another magic", ANSWER_MAGIC + 1, ANSWER_SIGNED, 64, ANSWER_HEAD + 64,
+	 false},
+	{"longer than any signature", ANSWER_MAGIC, ANSWER_SIGNED,
+	 KEY_SIGNATURE_MAX + 1, sizeof(struct signer_answer), false},
+	{"shorter than it says", ANSWER_MAGIC, ANSWER_SIGNED, 64,
+	 ANSWER_HEAD + 63, false},
+	{"longer than it says", ANSWER_MAGIC, ANSWER_SIGNED, 64,
+	 ANSWER_HEAD + 65, false},
+	{"an empty signature", ANSWER_MAGIC, ANSWER_SIGNED, 0, ANSWER_HEAD,
+	 false},
+};
+
+static void
+answer_row_run(const struct answer_row *row, const struct key_public *public)
+{
+	struct signer_answer answer = {.magic = row->magic,
+				       .status = row->status,
+				       .len = row->len};
+	struct signer_request request;
+	struct signer_client *client;
+	struct ask ask;
+	int pair[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0,
+				pair), 0);
+	client = signer_client_new(pair[0]);
+	ask_init(&ask, public, 1);
+	signer_client_start(client, &ask.call);
+	cr_assert_eq(recv(pair[1], &request, sizeof(request), 0),
+		     (ssize_t)sizeof(request));
+	answer.tag = request.tag;
+	cr_assert_eq(send(pair[1], &answer, row->size, 0), (ssize_t)row->size);
+	cr_expect_eq(signer_client_read(client), row->is_taken, "%s",
+		     row->name);
+	cr_expect_eq(ask.answers, row->is_taken, "%s", row->name);
+	signer_client_tick(client,
+			   clock_now_ms() + SIGNER_CALL_TIMEOUT_MS + 60000);
+	cr_expect_eq(ask.answers, 1, "%s", row->name);
+	close(pair[1]);
+	signer_client_free(client);
+}
+
+/* Whatever is at the other end: nothing but an answer is taken for one. */
+Test(signer_client, believes_no_more_than_answers)
+{
+	struct stage stage;
+
+	stage_start(&stage);
+	for (size_t i = 0; i < COUNT(answer_rows); i++)
+		answer_row_run(&answer_rows[i], public_at(&stage, 0));
 	stage_stop(&stage, false);
 }
 
