@@ -34,7 +34,10 @@ struct signer_process {
 	pid_t pid;
 	int control;
 	int pid_status; /* waitpid()'s, once signer_stop has run */
-	uint64_t serial; /* its own: of the last control message */
+	/* its own */
+	uint64_t serial; /* of the last control message */
+	uint64_t asked;  /* by signer_look(), and not answered; 0: nothing */
+	unsigned looks_unanswered, looks_stuck;
 };
 
 /* Starts the signer: fork, then exec of this program's own file with the
@@ -61,6 +64,12 @@ bool signer_revert(struct signer_process *process,
  * caller: nonblocking, close-on-exec. */
 bool signer_attach(struct signer_process *process, int *client_out,
 		   struct fault *fault) MUST_USE;
+/* Whether it goes on: hears the answer to the last look, and asks again; never
+ * waits. Gives for how many looks in a row it has not: it owed the answer, or
+ * one of its threads was at the same requests. Only looks count, and no time: it
+ * is the caller's to leave enough between them, and a machine that stood still
+ * is one. */
+unsigned signer_look(struct signer_process *process) MUST_USE;
 /* Closes the control socket and reaps it: at its end, or after 5 s by
  * SIGKILL. Who has reaped it already sets pid to -1 first. */
 void signer_stop(struct signer_process *process);

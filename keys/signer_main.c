@@ -176,6 +176,15 @@ client_attach(struct control *control, struct fault *fault)
 }
 
 static bool
+look_answer(struct control *control)
+{
+	control->message.count = workers_stuck();
+	control->message.len = 0;
+	control_answer(control, CONTROL_LOOK);
+	return true;
+}
+
+static bool
 control_serve(struct control *control, struct fault *fault)
 {
 	switch (control->message.verb) {
@@ -189,6 +198,8 @@ control_serve(struct control *control, struct fault *fault)
 		return load_revert(control, fault);
 	case CONTROL_ATTACH:
 		return client_attach(control, fault);
+	case CONTROL_LOOK:
+		return look_answer(control);
 	default:
 		return fault_set(fault, FAULT_INPUT, "unknown verb");
 	}

@@ -22,6 +22,8 @@
 #define CLIENT_SOCKET_SIZE (256 << 10)
 /* How long an ending signer is given before it is killed. */
 #define STOP_TIMEOUT_MS 5000
+/* A deadline that has passed. */
+#define DO_NOT_WAIT 1
 
 bool
 process_send(struct signer_process *process, struct control_message *message,
@@ -33,6 +35,17 @@ process_send(struct signer_process *process, struct control_message *message,
 	message->len = 0;
 	return control_send(process->control, message, descriptors, count,
 			    deadline_ms, fault);
+}
+
+/* The answer to a look may come before that to what was asked behind it. */
+static void
+look_hear(struct signer_process *process, const struct control_message *message)
+{
+	if (message->verb != CONTROL_LOOK || process->asked == 0 ||
+	    message->serial != process->asked)
+		return;
+	process->asked = 0;
+	process->looks_stuck = message->count;
 }
 
 /* Answers of a call that was given up on may still come: they are passed
@@ -55,6 +68,7 @@ process_receive(struct signer_process *process, struct control_message *message,
 		}
 		while (count > 0)
 			close(descriptors[--count]);
+		look_hear(process, message);
 	} while (message->serial != process->serial);
 	if (message->verb == CONTROL_FAULT)
 		return control_fault_read(message, fault);
@@ -237,6 +251,43 @@ signer_attach(struct signer_process *process, int *client_out,
 		return false;
 	*client_out = descriptor_take(&ours);
 	return true;
+}
+
+static bool
+look_is_answered(struct signer_process *process)
+{
+	struct pollfd answer = {.fd = process->control, .events = POLLIN};
+	int descriptors[CONTROL_KEYS_MAX];
+	struct control_message message;
+	size_t count;
+
+	while (process->asked != 0 && poll(&answer, 1, 0) > 0 &&
+	       control_receive(process->control, &message, descriptors, &count,
+			       0, NULL)) {
+		while (count > 0)
+			close(descriptors[--count]);
+		look_hear(process, &message);
+	}
+	return process->asked == 0;
+}
+
+unsigned
+signer_look(struct signer_process *process)
+{
+	struct control_message message = {0};
+
+	if (look_is_answered(process)) {
+		bool is_sent = process_send(process, &message, CONTROL_LOOK,
+					    NULL, 0, DO_NOT_WAIT, NULL);
+
+		process->asked = process->serial;
+		process->looks_unanswered = is_sent ? 0 : 1;
+	} else {
+		process->looks_unanswered++;
+	}
+	return process->looks_unanswered > process->looks_stuck
+		       ? process->looks_unanswered
+		       : process->looks_stuck;
 }
 
 /* Waits until the process has ended; kills one that takes too long. */

@@ -9,7 +9,8 @@
  *             descriptors of at most CONTROL_KEYS_MAX key files, each answered
  *             by as many PUBLIC or by one FAULT, then COMMIT (and REVERT when
  *             the new generation comes to nothing); ATTACH with the
- *             descriptor of a client. DONE or FAULT answers these.
+ *             descriptor of a client. DONE or FAULT answers these. LOOK may
+ *             come between any two of them.
  * Client      requests; an answer to each, in any order.
  */
 #ifndef KEYS_SIGNER_WIRE_H
@@ -37,6 +38,8 @@ enum control_verb {
 	CONTROL_DONE,
 	CONTROL_PUBLIC, /* index; detail: algorithm; bytes: as in p= */
 	CONTROL_FAULT,  /* index; detail: kind; system; bytes: text */
+	CONTROL_LOOK,   /* answered by the same; count: for how many in a row a
+			   thread has been at the same requests */
 };
 
 struct control_message {

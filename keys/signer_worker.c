@@ -31,11 +31,19 @@ struct batch {
 	unsigned count;
 };
 
+/* What a thread does, and what was seen of it; a cache line for each. */
+struct turns {
+	_Alignas(64) atomic_uint_fast64_t count; /* odd: it is at requests */
+	uint64_t seen;
+	unsigned looks_stuck;
+};
+
 static struct {
 	int poll;
 	size_t threads;
 	atomic_size_t peers;
 	pthread_barrier_t started;
+	struct turns turns[SIGNER_THREADS_MAX];
 } workers = {.poll = -1};
 
 static void
@@ -179,6 +187,37 @@ peer_serve(struct peer *peer, size_t thread)
 		peer_drop(peer, 2);
 }
 
+/* Nobody else writes it. */
+static void
+turn_next(struct turns *turns)
+{
+	uint64_t count =
+		atomic_load_explicit(&turns->count, memory_order_relaxed);
+
+	atomic_store_explicit(&turns->count, count + 1, memory_order_relaxed);
+}
+
+unsigned
+workers_stuck(void)
+{
+	unsigned worst = 0;
+
+	for (size_t i = 0; i < workers.threads; i++) {
+		struct turns *turns = &workers.turns[i];
+		uint64_t count = atomic_load_explicit(&turns->count,
+						      memory_order_relaxed);
+
+		if (count % 2 == 1 && count == turns->seen)
+			turns->looks_stuck++;
+		else
+			turns->looks_stuck = 0;
+		turns->seen = count;
+		if (turns->looks_stuck > worst)
+			worst = turns->looks_stuck;
+	}
+	return worst;
+}
+
 static void *
 worker_run(void *argument)
 {
@@ -189,10 +228,13 @@ worker_run(void *argument)
 		struct epoll_event event;
 		int count = epoll_wait(workers.poll, &event, 1, -1);
 
-		if (count == 1)
-			peer_serve(event.data.ptr, thread);
-		else
+		if (count != 1) {
 			ASSERT(count == 0 || errno == EINTR);
+			continue;
+		}
+		turn_next(&workers.turns[thread]);
+		peer_serve(event.data.ptr, thread);
+		turn_next(&workers.turns[thread]);
 	}
 	return NULL;
 }

@@ -274,6 +274,15 @@
 /* Messages that may wait for their signatures without waiting for each other. */
 #define MILTER_SIGNERS_PER_CORE 8
 
+/* Looks at the signer, and how many in a row may find that it does not go on. */
+#define SIGNER_LOOK_MS (2 * SECOND)
+#define SIGNER_LOOKS_MAX 6
+/* A relay or milter process of which a thread does not go on is replaced after
+ * so long, where no service manager asks for signs of life and sets its own
+ * time. One write to a slow disk may take long; after this the kernel, too, says
+ * that a task which waits for one hangs. */
+#define WORKER_HANGS_MS (2 * MINUTE)
+
 /* At a stop, for all that is under way. Of it: clients may send the rest of a
  * message for so long; and so long, at its end, may the disk take over what has
  * become of deliveries, and so long may clients be told what of theirs it took

@@ -313,46 +313,51 @@ children_mend(struct supervisor *supervisor)
 	}
 }
 
-/* Not while they are started: that may take long, and is watched. A signer that
- * does not answer is replaced, as at a reload. */
+/* Not while they are started: that may take long, and is watched. */
 static void
 watch(struct supervisor *supervisor)
 {
-	int client;
-	struct fault fault = {0};
-
-	if (supervisor->is_stopping ||
-	    !watchdog_is_due(&supervisor->watchdog))
+	if (supervisor->is_stopping)
 		return;
-	watchdog_turn(&supervisor->watchdog, supervisor->worker_is_ready
-						     ? supervisor->worker_control
-						     : -1);
-	if (supervisor->signer.pid == 0)
+	if (watchdog_is_due(&supervisor->watchdog) &&
+	    !watchdog_turn(&supervisor->watchdog,
+			   supervisor->worker_is_ready
+				   ? supervisor->worker_control
+				   : -1))
+		child_kill(&supervisor->worker);
+	if (supervisor->signer.pid == 0 ||
+	    !vigil_finds_hung(&supervisor->vigil, &supervisor->signer_process))
 		return;
-	if (signer_attach(&supervisor->signer_process, &client, &fault)) {
-		clean_descriptor(&client);
-		return;
-	}
-	log_note(LOG_LEVEL_ERROR, "watchdog", "%s", fault.text);
+	log_note(LOG_LEVEL_ERROR, "signer-hangs",
+		 "the signer has not answered, or one of its threads has been "
+		 "at one request, for %llu s: it is replaced",
+		 (unsigned long long)(SIGNER_LOOKS_MAX * SIGNER_LOOK_MS /
+				      SECOND));
 	child_kill(&supervisor->signer);
+}
+
+static uint64_t
+sooner(uint64_t a_ms, uint64_t b_ms)
+{
+	return a_ms < b_ms ? a_ms : b_ms;
 }
 
 static int
 poll_timeout(const struct supervisor *supervisor)
 {
-	uint64_t now_ms = clock_now_ms(), until_ms = now_ms + MINUTE;
+	uint64_t now_ms = clock_now_ms();
+	uint64_t until_ms = supervisor->watchdog.due_ms;
 
+	if (supervisor->signer.pid != 0)
+		until_ms = sooner(until_ms, supervisor->vigil.due_ms);
 	if (supervisor->is_stopping)
 		until_ms = supervisor->stop_deadline_ms;
 	else if (supervisor->next != NULL)
-		until_ms = supervisor->answer_by_ms;
+		until_ms = sooner(until_ms, supervisor->answer_by_ms);
 	else if (supervisor->signer.pid == 0)
-		until_ms = supervisor->signer.restart_at_ms;
+		until_ms = sooner(until_ms, supervisor->signer.restart_at_ms);
 	else if (supervisor->worker.pid == 0)
-		until_ms = supervisor->worker.restart_at_ms;
-	if (supervisor->watchdog.every_ms > 0 &&
-	    supervisor->watchdog.due_ms < until_ms)
-		until_ms = supervisor->watchdog.due_ms;
+		until_ms = sooner(until_ms, supervisor->worker.restart_at_ms);
 	return until_ms <= now_ms ? 0 : (int)(until_ms - now_ms);
 }
 

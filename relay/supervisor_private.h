@@ -9,6 +9,7 @@
 #include "relay/configuration.h"
 #include "relay/family.h"
 #include "relay/identity.h"
+#include "relay/vigil.h"
 #include "relay/watchdog.h"
 
 struct supervisor {
@@ -34,6 +35,7 @@ struct supervisor {
 	bool is_stopping;
 	uint64_t stop_deadline_ms;
 	struct watchdog watchdog;
+	struct vigil vigil;
 	int exit_code;
 	bool is_done;
 };

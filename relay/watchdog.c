@@ -3,17 +3,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "relay/handover.h"
+#include "relay/limits.h"
 #include "relay/notify.h"
 
-/* Signs in the time that the manager allows. */
+/* Signs in the time that is allowed. */
 #define SIGNS 4
 
 void
 watchdog_begin(struct watchdog *watchdog)
 {
-	uint64_t allowed_ms = notify_watchdog_ms();
+	uint64_t managed_ms = notify_watchdog_ms();
+	uint64_t allowed_ms = managed_ms > 0 ? managed_ms : WORKER_HANGS_MS;
 
-	*watchdog = (struct watchdog){.every_ms = allowed_ms / SIGNS,
+	*watchdog = (struct watchdog){.is_managed = managed_ms > 0,
+				      .every_ms = allowed_ms / SIGNS,
 				      .due_ms = clock_now_ms()};
 }
 
@@ -22,7 +25,7 @@ watchdog_is_due(struct watchdog *watchdog)
 {
 	uint64_t now_ms = clock_now_ms();
 
-	if (watchdog->every_ms == 0 || now_ms < watchdog->due_ms)
+	if (now_ms < watchdog->due_ms)
 		return false;
 	watchdog->due_ms = now_ms + watchdog->every_ms;
 	return true;
@@ -32,28 +35,45 @@ void
 watchdog_forget(struct watchdog *watchdog)
 {
 	watchdog->answered = watchdog->asked;
+	watchdog->late = 0;
 }
 
-void
+/* The answer is owed. */
+static bool
+may_be_late(struct watchdog *watchdog)
+{
+	bool is_over;
+
+	watchdog->late++;
+	is_over = !watchdog->is_managed && watchdog->late >= SIGNS;
+	log_note(LOG_LEVEL_ERROR, "watchdog",
+		 is_over ? "a thread of the service hangs: it has not answered "
+			   "for %llu s, and its process is replaced"
+			 : "a thread of the service hangs, or is slow: it has "
+			   "not answered for %llu s",
+		 (unsigned long long)(watchdog->late * watchdog->every_ms /
+				      SECOND));
+	return !is_over;
+}
+
+bool
 watchdog_turn(struct watchdog *watchdog, int worker)
 {
 	struct fault fault = {0};
 
 	if (worker < 0)
 		watchdog_forget(watchdog);
-	watchdog->is_late = watchdog->answered != watchdog->asked;
-	if (watchdog->is_late) {
-		log_note(LOG_LEVEL_ERROR, "watchdog",
-			 "a thread of the service hangs, or is slow: it has "
-			 "not answered since the last sign of life");
-		return;
-	}
-	notify_send("WATCHDOG=1");
+	if (watchdog->answered != watchdog->asked)
+		return may_be_late(watchdog);
+	watchdog->late = 0;
+	if (watchdog->is_managed)
+		notify_send("WATCHDOG=1");
 	/* A message that cannot be sent is an answer that will be missed. */
 	if (worker >= 0 && !handover_send(worker, HANDOVER_ASK,
 					  ++watchdog->asked, SLICE_NONE,
 					  &fault))
 		log_note(LOG_LEVEL_ERROR, "watchdog", "%s", fault.text);
+	return true;
 }
 
 void
@@ -64,6 +84,6 @@ watchdog_answered(struct watchdog *watchdog, uint64_t serial)
 		return;
 	watchdog->answered = serial;
 	/* The next sign may be due after the manager's patience ends. */
-	if (watchdog->is_late)
+	if (watchdog->is_managed && watchdog->late > 0)
 		watchdog->due_ms = 0;
 }

@@ -39,6 +39,9 @@ class ClockJumps(Preload):
         """All of that time seems to have passed: no way leads back."""
         struct.pack_into("=q", self.page, 8, seconds)
 
+    def only_for(self, pid):
+        struct.pack_into("=q", self.page, 16, pid)
+
 
 class DiskFaults(Preload):
     """Writes and syncs below state_dir that fail at random; with "hang" syncs

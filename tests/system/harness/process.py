@@ -170,6 +170,14 @@ def is_running(pid, name):
     return False
 
 
+def is_asleep_without(pid, number):
+    """A process of one thread that has taken the signal, and waits."""
+    with open("/proc/%d/status" % pid) as file:
+        fields = dict(line.split(":", 1) for line in file)
+    return fields["State"].split()[0] == "S" and \
+        not int(fields["ShdPnd"], 16) & 1 << number - 1
+
+
 def _stat(pid):
     """From the state on, which is field 3 of proc(5)."""
     try:

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "relay/handover.h"
+#include "relay/limits.h"
 #include "relay/notify.h"
 #include "relay/watchdog.h"
 #include "tests/fake/clock.h"
@@ -14,13 +15,13 @@
 #define WORKER 7
 
 static unsigned signs;
-static uint64_t asked;
+static uint64_t asked, allowed_ms = ALLOWED_MS;
 static bool is_deaf;
 
 uint64_t
 notify_watchdog_ms(void)
 {
-	return ALLOWED_MS;
+	return allowed_ms;
 }
 
 void
@@ -54,7 +55,7 @@ turn_after(uint64_t ms, int worker)
 	fake_clock_pass(ms);
 	if (!watchdog_is_due(&watchdog))
 		return false;
-	watchdog_turn(&watchdog, worker);
+	cr_expect(watchdog_turn(&watchdog, worker), "the manager decides");
 	return signs > before;
 }
 
@@ -104,5 +105,44 @@ Test(watchdog, misses_the_answer_to_what_cannot_be_sent)
 	is_deaf = true;
 	cr_expect(turn_after(0, WORKER));
 	cr_expect_not(turn_after(EVERY_MS, WORKER));
+	fake_log_clear();
+}
+
+/* Without a manager. True: the worker goes on, as far as is known. */
+static bool
+goes_on_after(uint64_t ms)
+{
+	fake_clock_pass(ms);
+	return !watchdog_is_due(&watchdog) ||
+	       watchdog_turn(&watchdog, WORKER);
+}
+
+Test(watchdog, has_a_worker_that_hangs_replaced_where_nobody_else_will)
+{
+	allowed_ms = 0;
+	watchdog_begin(&watchdog);
+	cr_expect(goes_on_after(0));
+	for (uint64_t ms = SECOND; ms < WORKER_HANGS_MS; ms += SECOND)
+		cr_expect(goes_on_after(SECOND), "%llu ms",
+			  (unsigned long long)ms);
+	cr_expect_not(goes_on_after(SECOND));
+	watchdog_forget(&watchdog);
+	cr_expect(goes_on_after(WORKER_HANGS_MS), "there is another");
+	cr_expect_eq(signs, 0);
+	fake_log_clear();
+}
+
+/* However long that was, and however often: it answers in between. */
+Test(watchdog, takes_a_machine_that_stood_still_for_one_answer)
+{
+	allowed_ms = 0;
+	watchdog_begin(&watchdog);
+	cr_expect(goes_on_after(0));
+	for (unsigned i = 0; i < 8; i++) {
+		cr_expect(goes_on_after(24 * HOUR));
+		cr_expect(goes_on_after(1), "no other question follows at once");
+		watchdog_answered(&watchdog, asked);
+		cr_expect(goes_on_after(WORKER_HANGS_MS));
+	}
 	fake_log_clear();
 }

@@ -1,0 +1,19 @@
+#include "relay/vigil.h"
+
+#include "base/clock.h"
+#include "relay/limits.h"
+
+static_assert((SIGNER_LOOKS_MAX + 1) * SIGNER_LOOK_MS + 5 * SECOND <
+		      SIGNER_CALL_TIMEOUT_MS,
+	      "its calls still wait when there is another signer");
+
+bool
+vigil_finds_hung(struct vigil *vigil, struct signer_process *process)
+{
+	uint64_t now_ms = clock_now_ms();
+
+	if (now_ms < vigil->due_ms)
+		return false;
+	vigil->due_ms = now_ms + SIGNER_LOOK_MS;
+	return signer_look(process) >= SIGNER_LOOKS_MAX;
+}

@@ -1,0 +1,27 @@
+/*
+ * vigil - whether the signer goes on, and when it is to be replaced because it
+ * does not: who hangs never ends, and mail that it is to sign would be deferred
+ * until somebody looks.
+ *
+ * The signer is looked at every SIGNER_LOOK_MS. One that has not answered for
+ * SIGNER_LOOKS_MAX of them, or of which a thread has been at the same few
+ * signatures for as many, hangs: a signature takes milliseconds, however many
+ * wait for theirs. A look is worth no more for having come late, so that a
+ * machine that stood still (suspended, or its clock moved on) has one look to
+ * make up for and not all of them.
+ */
+#ifndef RELAY_VIGIL_H
+#define RELAY_VIGIL_H
+
+#include "keys/signer.h"
+
+/* Zeroed: the first look is due at once. */
+struct vigil {
+	uint64_t due_ms; /* the next look */
+};
+
+/* When it is due, looks. True: it hangs, and is of no use any more. */
+bool vigil_finds_hung(struct vigil *vigil,
+		      struct signer_process *process) MUST_USE;
+
+#endif

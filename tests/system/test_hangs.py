@@ -1,0 +1,92 @@
+"""Processes that hang, and a machine that stood still, with no service manager
+to see to it. For the supervisor time is made to pass by a clock that jumps."""
+
+import concurrent.futures as futures
+import os
+import signal
+
+import pytest
+
+from harness import smtp
+from harness.preload import ClockJumps
+from harness.process import freeze, is_asleep_without, wait_for
+
+LOOK_S = 2     # between two looks at the signer
+LOOKS = 6      # that it may miss
+CALL_S = 20    # for which a session waits for its signatures
+ASK_S = 30     # between two questions to the relay process
+QUESTIONS = 4  # of which it may owe the answer
+
+
+class Watched:
+    def __init__(self, made, clock):
+        self.relay, self.clock, self.seconds = made, clock, 0
+        self.family = made.family()
+        clock.only_for(self.family["supervisor"])
+
+    def pass_time(self, seconds):
+        """The supervisor has seen what it would then, and waits again."""
+        self.seconds += seconds
+        self.clock.forward(self.seconds)
+        supervisor = self.family["supervisor"]
+        os.kill(supervisor, signal.SIGCHLD)
+        wait_for(lambda: is_asleep_without(supervisor, signal.SIGCHLD), 20,
+                 "the supervisor to have looked")
+
+    def pass_until(self, event, each, at_most):
+        begun = self.seconds
+        while not self.relay.named(event):
+            assert self.seconds - begun <= at_most, self.relay.tail()
+            self.pass_time(each)
+        return self.seconds - begun
+
+    def expect_another(self, name):
+        wait_for(lambda: self.family[name] not in
+                 self.relay.family().values(), 20, "another " + name)
+
+
+@pytest.fixture
+def watched(setup, relay, directory):
+    clock = ClockJumps(directory)
+    return Watched(relay(setup(), env=clock.environment), clock)
+
+
+def test_a_signer_that_hangs_costs_no_mail(watched):
+    """It is replaced before those who wait for signatures give up."""
+    freeze(watched.family["signer"])
+    with futures.ThreadPoolExecutor() as pool:
+        sent = pool.submit(smtp.submit, watched.relay.setup.port,
+                           smtp.message())
+        taken = watched.pass_until("signer-hangs", LOOK_S, CALL_S)
+        assert taken > LOOKS * LOOK_S / 2, "who is merely busy has time"
+        watched.relay.wait("signer-died")
+        watched.pass_time(LOOK_S)
+        sent.result(60)
+    assert len(watched.relay.wait("accepted")["signatures"]) == 2
+    watched.expect_another("signer")
+
+
+def test_a_relay_that_hangs_is_replaced(watched):
+    watched.pass_time(ASK_S)
+    freeze(watched.family["relay"])
+    taken = watched.pass_until("relay-died", ASK_S,
+                               (QUESTIONS + 2) * ASK_S)
+    assert taken >= QUESTIONS * ASK_S, "a slow disk has time"
+    watched.relay.wait("ready", count=2)
+    smtp.submit(watched.relay.setup.port, smtp.message())
+    watched.expect_another("relay")
+
+
+def test_a_machine_that_stood_still(watched):
+    """Everybody did: that nobody has answered for days is nobody's fault."""
+    for name in ("signer", "relay", "supervisor"):
+        freeze(watched.family[name])
+    for name in ("supervisor", "relay", "signer"):
+        os.kill(watched.family[name], signal.SIGCONT)
+        if name == "supervisor":
+            for _ in range(3):
+                watched.pass_time(86400)
+    watched.pass_time(LOOK_S)
+    smtp.submit(watched.relay.setup.port, smtp.message())
+    assert watched.relay.family() == watched.family
+    assert not watched.relay.named("signer-hangs")
