@@ -108,8 +108,11 @@ client_settle(struct client *client)
 
 	if (client->state != CLIENT_OVER || client->in_event)
 		return;
+	/* Before the connection is, so that its end can be waited for. */
 	if (event != NULL)
 		event(client->settings.owner, CLIENT_ENDED);
+	if (client->stream != NULL)
+		stream_finish(&client->stream);
 	client_free(client);
 }
 
@@ -272,10 +275,8 @@ client_enter(struct client *client, enum client_state state)
 	ASSERT((step->from & (1u << client->state)) != 0);
 	client->state = state;
 	if (state == CLIENT_OVER) {
-		if (client->stream != NULL) {
+		if (client->stream != NULL)
 			sessions_keep(client);
-			stream_finish(&client->stream);
-		}
 		return;
 	}
 	stream_deadline(client->stream,

@@ -239,7 +239,7 @@ connection_on_client_end(struct connection *connection)
 {
 	const struct client_end *end = client_end(connection->client);
 	bool try_same, is_passing, is_blameless, is_of_login, is_unreached;
-	bool is_done;
+	bool is_done, is_left;
 
 	if (connection->current != NULL &&
 	    attempt_is_complete(connection->current))
@@ -260,7 +260,9 @@ connection_on_client_end(struct connection *connection)
 	last_set(connection, &end->result);
 	is_done = connection->current == NULL &&
 		  list_is_empty(&connection->waiting);
-	if (is_done)
+	is_left = connection->settings.place->is_stopping ||
+		  connection_is_outdated(connection);
+	if (is_done || is_left || connection->is_local_trouble)
 		parting_keep(connection->client, &connection->site_place);
 	/* It frees itself. */
 	connection->client = NULL;
@@ -273,8 +275,7 @@ connection_on_client_end(struct connection *connection)
 		return;
 	}
 	/* No other host any more: it goes back, with what is known so far. */
-	if (connection->settings.place->is_stopping ||
-	    connection_is_outdated(connection)) {
+	if (is_left) {
 		current_return(connection);
 		connection_end(connection);
 		return;

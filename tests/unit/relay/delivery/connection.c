@@ -569,4 +569,7 @@ Test(connection, has_its_place_until_it_is_closed, .timeout = 120)
 	place_run(HELLO MAIL RCPT0 "C DATA|S 354 go|B|N |S 250 taken|C QUIT|P |"
 		  "S 221 bye|X", true);
 	place_run(HELLO MAIL RCPT0 BODY "C QUIT|P |S 221 bye|X", false);
+	/* The host broke it off, and has yet to close. */
+	place_run(HELLO MAIL RCPT0 "C DATA|S 354 go|B|"
+		  "R 250 taken\r\n421 4.3.2 enough\r\n|F |X", false);
 }

@@ -12,6 +12,7 @@
  *	G         lets the store go on
  *	N         waits until the loop has come to a new configuration
  *	P         waits until the connection has ended, with its place still taken
+ *	F         reads the peer's end; the place is still taken
  *	X         closes; without it, at the end, waits for the peer to close
  */
 #ifndef TESTS_UNIT_RELAY_DELIVERY_SCRIPTED_H
