@@ -241,6 +241,10 @@
 #define CONNECTION_AGE_MS (5 * MINUTE)  /* beyond which it carries no more */
 #define CONNECTIONS_AHEAD_MAX 8 /* of a destination on its own loop, before others
 				   have any, as long as it has time */
+#define ATTEMPT_TRANSACTIONS_MAX 10 /* of one message in one go, and for how long
+				       another is begun: their results are stored
+				       before the rest has its turn */
+#define ATTEMPT_MAX_MS (10 * SECOND)
 #define CONNECTION_SHARE 10 /* transactions of one destination while others wait
 			       for a connection to the same hosts */
 

@@ -298,7 +298,7 @@ static const struct conf_option rows[] = {
 	  "Connections at once to all hosts together, counted until they are closed, but for those that a host has broken off (10 seconds at most); mail beyond waits. A quarter is kept for hosts that have shown that they work, and no more than a quarter goes to those that did not. 0: a quarter of the files that the relay may open, and 2000 at most." },
 	{ "delivery.max_rate", CONF_COUNT, FIELD(delivery.max_rate),
 	  "0", 0, 60000,
-	  "Messages a minute to the same MX hosts, or to the same next hop, at even intervals; 0: as they come." },
+	  "Messages a minute to the same MX hosts, or to the same next hop, at even intervals; a message of several transactions counts as so many; 0: as they come." },
 	{ "delivery.without_8bitmime", CONF_WORD, FIELD(delivery.without_8bitmime), "convert", 0, 0,
 	  "What becomes of an 8-bit message for a host that does not offer 8BITMIME: convert it and sign it again for that host (5.6.3 where that cannot be done), bounce it (5.6.3), or send it as it is, against RFC 6152, which many such hosts take.",
 	  .words = without_8bitmime_words },

@@ -43,6 +43,15 @@ attempt_has_begun(const struct attempt *attempt)
 	return false;
 }
 
+bool
+attempt_has_deferred(const struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->delivery->recipients_count; i++)
+		if (attempt->results[i].outcome == OUTCOME_DEFERRED)
+			return true;
+	return false;
+}
+
 void
 attempt_set(struct attempt *attempt, size_t i,
 	    const struct recipient_result *like)

@@ -23,6 +23,8 @@ struct attempt {
 	bool *accepted;       /* by RCPT, in the transaction under way */
 	struct arena arena;
 	bool is_unreached;    /* no host was reached: not the message's fault */
+	bool is_put_down;     /* comes back between two transactions, from a
+				 connection that is well */
 	bool is_homeless;     /* comes back from a connection that has failed */
 	unsigned lost;        /* conversations lost in the middle of it */
 };
@@ -33,6 +35,8 @@ void attempt_free(struct attempt *attempt); /* not the delivery */
 bool attempt_is_complete(const struct attempt *attempt);
 /* Whether any recipient has one. */
 bool attempt_has_begun(const struct attempt *attempt);
+/* Whether any is to be tried again after a while. */
+bool attempt_has_deferred(const struct attempt *attempt);
 /* Every recipient without a result gets this one; words are copied. */
 void attempt_fill(struct attempt *attempt, const struct recipient_result *like);
 /* Copies what it points to. */

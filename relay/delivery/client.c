@@ -211,8 +211,13 @@ client_end_worn(struct client *client)
 enum client_state
 client_transaction_over(struct client *client)
 {
+	const struct client_settings *settings = &client->settings;
+
 	client->transactions++;
-	if (attempt_is_complete(client->attempt))
+	client->carried++;
+	if (attempt_is_complete(client->attempt) ||
+	    (settings->goes_on != NULL &&
+	     !settings->goes_on(settings->owner, client->transactions)))
 		return CLIENT_IDLE;
 	return client_is_worn(client) ? client_end_worn(client) : CLIENT_MAIL;
 }
@@ -300,9 +305,10 @@ idle_enter(struct client *client)
 		event(client->settings.owner, CLIENT_READY);
 		return;
 	}
-	ASSERT(attempt_is_complete(attempt));
+	ASSERT(attempt != NULL);
 	client->attempt = NULL;
-	client->carried++;
+	if (client->transactions == 0)
+		client->carried++;
 	transaction_done(client);
 	event(client->settings.owner, CLIENT_CARRIED);
 }

@@ -28,7 +28,8 @@ struct login;
 
 enum client_event {
 	CLIENT_READY,   /* greeted and secured: carry something, or quit */
-	CLIENT_CARRIED, /* the attempt has a result for each recipient; it is
+	CLIENT_CARRIED, /* the attempt has a result for each recipient, or
+			   goes_on() was against the next transaction; it is
 			   the owner's again, and the client ready */
 	CLIENT_ENDED,   /* over; client_end() says why. An attempt in hand is
 			   the owner's again; recipients without a result may
@@ -86,6 +87,10 @@ struct client_settings {
 	uint64_t deadline_ms;      /* clock_now_ms(): nothing is waited for
 				      beyond it; 0: none */
 	struct tls_context *tls_context;
+	/* After a transaction that leaves recipients of the attempt over, of
+	 * which `transactions` are done: whether the next follows. NULL: it
+	 * does. */
+	bool (*goes_on)(void *owner, unsigned transactions);
 	client_fn *event;
 	void *owner;
 };
@@ -110,7 +115,8 @@ enum client_carrying {
 enum client_carrying client_carry(struct client *client,
 				  struct attempt *attempt) MUST_USE;
 bool client_is_carrying(const struct client *client);
-unsigned client_carried(const struct client *client); /* attempts so far */
+/* So far: attempts, or where one takes several transactions, those. */
+unsigned client_carried(const struct client *client);
 /* No further attempt: the host takes no more on one connection. */
 bool client_is_worn(const struct client *client);
 const struct client_end *client_end(const struct client *client);

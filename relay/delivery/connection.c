@@ -91,17 +91,39 @@ connection_is_outdated(const struct connection *connection)
 /* Has had its share: of the host's patience, or while others wait for a place
  * at the same hosts, of that. */
 static bool
-connection_is_worn(const struct connection *connection)
+connection_has_had_enough(const struct connection *connection)
 {
 	unsigned carried = client_carried(connection->client);
 
 	return connection->settings.place->is_stopping ||
 	       connection_is_outdated(connection) ||
-	       client_is_worn(connection->client) ||
 	       carried >= CONNECTION_MESSAGES_MAX ||
 	       clock_now_ms() - connection->opened_ms >= CONNECTION_AGE_MS ||
 	       (carried >= CONNECTION_SHARE &&
 		site_is_wanted(connection->settings.site));
+}
+
+static bool
+connection_is_worn(const struct connection *connection)
+{
+	return connection_has_had_enough(connection) ||
+	       client_is_worn(connection->client);
+}
+
+/* A message of many transactions has no more of a connection than as many
+ * messages would; and what has become of its recipients is stored now and
+ * then. */
+static bool
+connection_goes_on(void *owner, unsigned transactions)
+{
+	const struct connection *connection = owner;
+
+	if (connection->settings.in_one_go)
+		return true;
+	return !connection->settings.is_rated &&
+	       !connection_has_had_enough(connection) &&
+	       transactions < ATTEMPT_TRANSACTIONS_MAX &&
+	       clock_now_ms() - connection->begun_ms < ATTEMPT_MAX_MS;
 }
 
 /* Gives the client what is current. True: that took no time, and the client
@@ -110,6 +132,7 @@ connection_is_worn(const struct connection *connection)
 static bool
 current_is_refused(struct connection *connection)
 {
+	connection->begun_ms = clock_now_ms();
 	switch (client_carry(connection->client, connection->current)) {
 	case CLIENT_CARRIES:
 		return false;
@@ -325,6 +348,8 @@ connection_on_client(void *owner, enum client_event event)
 			connection_host_took(connection);
 		site_answered(&connection->site_place,
 			      has_delivered(connection->current));
+		connection->current->is_put_down =
+			!attempt_is_complete(connection->current);
 		current_return(connection);
 		connection_pump(connection);
 		return;
@@ -366,6 +391,7 @@ connection_try(struct connection *connection)
 				.tls_context = generation->client_tls,
 				.terms = settings->tls_terms,
 				.peers = settings->peers,
+				.goes_on = connection_goes_on,
 				.event = connection_on_client,
 				.owner = connection},
 			&connection->client, &fault))

@@ -34,9 +34,12 @@ struct connection_settings {
 	bool implicit_tls;
 	struct source_options source;  /* the generation's */
 	enum route_sign sign;
+	bool is_rated;                 /* each transaction has its turn */
+	bool in_one_go;                /* all of an attempt, whatever comes */
 	struct login *login;           /* the generation's; NULL: none */
 	void *owner;
-	/* An attempt comes back: complete, or to be tried otherwise. */
+	/* An attempt comes back: complete, put down, or to be tried
+	 * otherwise. */
 	void (*returned)(void *owner, struct connection *connection,
 			 struct attempt *attempt);
 	/* No attempt will be begun any more; what was given meanwhile still
@@ -71,6 +74,7 @@ struct connection {
 	struct host *host;
 	struct list waiting;     /* attempts not begun */
 	struct attempt *current; /* in the client's hands */
+	uint64_t begun_ms;       /* its being carried here */
 	struct arena arena;      /* of `last` */
 	struct choice choice;    /* of the hosts */
 	bool is_hurried;         /* there is another one to try */

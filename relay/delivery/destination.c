@@ -23,14 +23,16 @@ void
 destination_settle(struct delivery_destination *destination,
 		   struct attempt *attempt)
 {
-	ASSERT(attempt_is_complete(attempt));
+	ASSERT(attempt_has_begun(attempt));
 	schedule_settle(destination->schedule, attempt->delivery,
 			attempt->results);
 	attempt_free(attempt);
 }
 
 /* Untried: due again. Where some recipients have their results already, those
- * count, and the others are deferred. */
+ * count, and the others are due again. But what is deferred would be tried at
+ * once with them, time after time: then they are deferred, too. Not at a stop,
+ * which does not come time after time. */
 static void
 attempt_give_back(struct delivery_destination *destination,
 		  struct attempt *attempt)
@@ -43,7 +45,8 @@ attempt_give_back(struct delivery_destination *destination,
 	};
 
 	if (attempt_has_begun(attempt)) {
-		attempt_fill(attempt, &result);
+		if (attempt_has_deferred(attempt) && !is_stopping(destination))
+			attempt_fill(attempt, &result);
 		destination_settle(destination, attempt);
 		return;
 	}
@@ -285,31 +288,44 @@ connection_let_go(struct delivery_destination *destination,
 	connection_free(connection);
 }
 
+/* What is put down goes on as another lease, if it may: so its results are
+ * stored, and others have their turn. */
+static void
+attempt_go_on(struct delivery_destination *destination,
+	      struct attempt *attempt)
+{
+	bool is_put_down = attempt->is_put_down;
+
+	attempt->is_put_down = false;
+	if (attempt_is_complete(attempt))
+		destination_settle(destination, attempt);
+	else if (is_stopping(destination) ||
+		 clock_now_ms() < destination->paused_until_ms ||
+		 (is_put_down && !attempt_has_deferred(attempt)))
+		attempt_give_back(destination, attempt);
+	else
+		list_add_last(&destination->returned, &attempt->link);
+}
+
 static void
 connection_returned(void *owner, struct connection *connection,
 		    struct attempt *attempt)
 {
 	struct delivery_destination *destination = owner;
+	bool is_answered = attempt_is_complete(attempt) || attempt->is_put_down;
 
 	ASSERT(connection->assigned > 0);
 	connection->assigned--;
 	connection->is_failing |= attempt->is_homeless;
-	if (attempt_is_complete(attempt) && !attempt->is_homeless)
+	if (is_answered && !attempt->is_homeless)
 		schedule_reached(destination->schedule);
 	attempt->is_homeless = false;
-	if (attempt_is_complete(attempt)) {
-		if (!attempt->is_unreached) {
-			connection->has_worked = true;
-			destination->backoff_ms = 0;
-			text_clear(&destination->trouble);
-		}
-		destination_settle(destination, attempt);
-	} else if (is_stopping(destination) ||
-		   clock_now_ms() < destination->paused_until_ms) {
-		attempt_give_back(destination, attempt);
-	} else {
-		list_add_last(&destination->returned, &attempt->link);
+	if (is_answered && !attempt->is_unreached) {
+		connection->has_worked = true;
+		destination->backoff_ms = 0;
+		text_clear(&destination->trouble);
 	}
+	attempt_go_on(destination, attempt);
 	connection_let_go(destination, connection);
 	destination_pump(destination);
 }

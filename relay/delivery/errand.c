@@ -177,6 +177,7 @@ leg_carry(struct leg *leg, struct site_place *place, struct kept *kept)
 
 	settings.owner_loop = errand->setup.loop;
 	settings.deadline_ms = errand->setup.deadline_ms;
+	settings.in_one_go = true;
 	settings.owner = leg;
 	settings.returned = connection_returned;
 	settings.ended = connection_ended;

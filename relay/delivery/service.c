@@ -112,6 +112,7 @@ service_connection(struct delivery_service *service, size_t loop,
 		.implicit_tls = route->implicit_tls,
 		.source = route->source,
 		.sign = route->sign,
+		.is_rated = route->max_rate > 0,
 		.login = logins_at(generation->logins, route->login),
 	};
 }

@@ -89,12 +89,24 @@ notice_of(const struct delivery *delivery, size_t i,
 	return NOTICE_NONE;
 }
 
+/* Whose attempt is not over. */
+static bool
+has_rest(const struct delivery *delivery, const struct recipient_result *results)
+{
+	for (size_t i = 0; results != NULL && i < delivery->recipients_count;
+	     i++)
+		if (results[i].outcome == OUTCOME_NONE)
+			return true;
+	return false;
+}
+
 static void
 decide_sender(struct notices *notices, const struct delivery *delivery,
 	      const struct recipient_result *results,
 	      const struct delivery_options *options, uint64_t age_ms)
 {
-	bool delay_is_due = notify_delay_is_due(delivery, options, age_ms);
+	bool delay_is_due = !has_rest(delivery, results) &&
+			    notify_delay_is_due(delivery, options, age_ms);
 
 	for (size_t i = 0; i < delivery->recipients_count; i++) {
 		enum notice notice =

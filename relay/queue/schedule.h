@@ -79,7 +79,8 @@ struct recipient_result {
 	const struct changes *changes;
 };
 
-/* Ends a lease. results[i] belongs to delivery->recipients[i] (copied). Logs
+/* Ends a lease. results[i] belongs to delivery->recipients[i] (copied); those
+ * with NONE, but not all, are left as they are, and are due at once. Logs
  * one event per recipient; a deferral past `expire` becomes a failure (retry.h);
  * whom notify.h names is told in reports, signed and stored in the same
  * transaction; takes the delivery. On the owning loop. */

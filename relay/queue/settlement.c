@@ -241,16 +241,24 @@ results_apply(struct settlement *settlement,
 		&settlement_options(settlement->destination)->delivery;
 	unsigned attempts;
 
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		if (results[i].outcome != OUTCOME_NONE)
+			recipient_apply(delivery, i, &results[i]);
+		else
+			settlement->has_rest = true;
+	/* Up to the last row, which may be delivery/'s last word. */
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		if (results[i].outcome != OUTCOME_NONE)
+			trouble_note(&settlement->destination->trouble,
+				     &results[i]);
+	/* What the attempt is for those who are left still have. */
+	if (settlement->has_rest)
+		return;
 	delivery->last_attempt_ms = settlement->now_ms;
 	delivery->is_owed_attempt = false;
-	for (size_t i = 0; i < delivery->recipients_count; i++)
-		recipient_apply(delivery, i, &results[i]);
 	attempts = retry_attempts(delivery);
 	if (retry_is_over(delivery, options, attempts, settlement->now_ms))
 		recipients_expire(delivery);
-	/* Up to the last row, which may be delivery/'s last word. */
-	for (size_t i = 0; i < delivery->recipients_count; i++)
-		trouble_note(&settlement->destination->trouble, &results[i]);
 }
 
 /* What is over without being tried now: its own last attempt was too late, or
@@ -282,6 +290,8 @@ outcomes_log(struct settlement *settlement,
 	const struct delivery *delivery = settlement->delivery;
 
 	for (size_t i = 0; i < delivery->recipients_count; i++) {
+		if (results != NULL && results[i].outcome == OUTCOME_NONE)
+			continue;
 		recipient_log(settlement, i,
 			      results != NULL ? &results[i] : NULL);
 		recipient_count(settlement->destination->home->schedule,
@@ -395,6 +405,8 @@ outcomes_apply(struct settlement *settlement,
 		settlement->delivery,
 		&settlement_options(settlement->destination)->delivery,
 		settlement->now_ms);
+	if (settlement->has_rest)
+		settlement->due_ms = settlement->now_ms;
 	outcomes_log(settlement, results);
 }
 

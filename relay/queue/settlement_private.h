@@ -29,6 +29,7 @@ struct settlement {
 	struct lease *lease;
 	struct delivery *delivery;
 	uint64_t now_ms, due_ms; /* wall; due 0: nothing is left */
+	bool has_rest;           /* the attempt goes on with that */
 	bool was_delay_told;     /* before this */
 	/* reports */
 	bool is_for_report;      /* nothing else: it was put off before */

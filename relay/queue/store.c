@@ -637,9 +637,6 @@ void
 store_settle(struct store *store, struct store_settle *settle)
 {
 	ASSERT(settle->done != NULL);
-	for (size_t i = 0; i < settle->delivery->recipients_count; i++)
-		ASSERT(settle->delivery->recipients[i].outcome !=
-		       OUTCOME_NONE);
 	ASSERT(settle->reports_count <= STORE_REPORTS_MAX);
 	for (size_t i = 0; i < settle->reports_count; i++) {
 		list_init(&settle->reports[i].deliveries);

@@ -175,9 +175,9 @@ void store_expect_no_more(struct store *store);
 /* --- settle: what became of a delivery --- */
 #define STORE_REPORTS_MAX 2 /* the sender's, and a copy */
 struct store_settle {
-	/* With the outcome of each recipient set: DELIVERED and FAILED ones
-	 * go, unless their report is owed; DEFERRED ones stay with attempts and
-	 * reply, due at due_ms. A message without deliveries left goes
+	/* With the outcome of recipients set: DELIVERED and FAILED ones go,
+	 * unless their report is owed; DEFERRED ones, and those with NONE, stay
+	 * with attempts and reply, due at due_ms. A message without deliveries left goes
 	 * whole. */
 	struct delivery *delivery;
 	uint64_t due_ms;            /* wall */

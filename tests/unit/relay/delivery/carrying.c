@@ -1,6 +1,8 @@
 /* What a connection carries: one message after another, small and large. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
+#include "relay/limits.h"
 #include "tests/unit/relay/delivery/scripted.h"
 
 static const char header[] = "From: <a@example.com>\r\n\r\n";
@@ -263,4 +265,76 @@ Test(carrying, a_message_that_cannot_be_read_is_not_the_hosts_fault,
 		cr_expect_not(run.has_failed);
 		text_done(&run.hosts[0].message);
 	}
+}
+
+/* --- a message of several transactions --- */
+
+#define ONE_EACH "S 220 mx|C EHLO|R 250-mx\r\n250 LIMITS RCPTMAX=1\r\n|"
+
+static const struct between_row {
+	const char *name;
+	bool stops, reloads, is_rated;
+	const char *last; /* what the host says to the first message */
+	const char *outcomes;
+} between_rows[] = {
+	{ "a stop", true, false, false, "N |S 250 ok|", "DN" },
+	{ "a stop, and the host refuses for now", true, false, false,
+	  "N |S 450 later|", "TN" },
+	/* The policy may be another now. */
+	{ "a reload", false, true, false, "N |S 250 ok|", "DN" },
+	{ "the next one has to wait for its turn", false, false, true,
+	  "S 250 ok|", "DN" },
+};
+
+Test(carrying, goes_no_further_than_a_transaction, .timeout = 120)
+{
+	for (size_t i = 0; i < COUNT(between_rows); i++) {
+		const struct between_row *row = &between_rows[i];
+		char script[512];
+		struct run run = {
+			.recipients = 2,
+			.messages = 1,
+			.stops_at_n = row->stops,
+			.reloads = row->reloads,
+			.is_rated = row->is_rated,
+			.body = SLICE(header),
+			.in_memory = true,
+			.hosts_count = 1,
+			.hosts = {{.scripts = {script}}},
+		};
+
+		snprintf(script, sizeof(script), "%s%s%s",
+			 ONE_EACH MAIL RCPT0 "C DATA|S 354 go|B|", row->last,
+			 BYE);
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, row->outcomes, "%s: %s %s",
+				 row->name, run.outcomes, run.reply);
+		cr_expect_str_eq(run.hosts[0].wrong, "", "%s: %s", row->name,
+				 run.hosts[0].wrong);
+		cr_expect_not(run.has_failed);
+		cr_expect_eq(run.left_open, 0);
+		text_done(&run.hosts[0].message);
+	}
+}
+
+Test(carrying, puts_a_message_of_many_transactions_down, .timeout = 120)
+{
+	CLEAN(text_done) struct text script = {0};
+	struct run run = {
+		.recipients = ATTEMPT_TRANSACTIONS_MAX + 2,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+	};
+
+	text_add_string(&script, ONE_EACH);
+	for (unsigned i = 0; i < ATTEMPT_TRANSACTIONS_MAX; i++)
+		text_addf(&script, MAIL "C RCPT TO:<r%u@|S 250 ok|" BODY, i);
+	text_add_string(&script, BYE);
+	run.hosts[0].scripts[0] = text_string(&script);
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "DDDDDDDDDDNN", "%s", run.outcomes);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+	text_done(&run.hosts[0].message);
 }

@@ -282,6 +282,68 @@ Test(destination, gives_back_what_belongs_elsewhere)
 	cr_expect_str_eq(settled, "D");
 }
 
+/* What has become of the first of many recipients is stored meanwhile. */
+Test(destination, settles_what_is_put_down)
+{
+	add_to(3);
+	destination_due(&destination);
+	puts_down(connections[0], OUTCOME_DELIVERED);
+	cr_expect_str_eq(settled, "DNN");
+	cr_expect(connections[0]->has_worked);
+	cr_expect_eq(reached, 1);
+	cr_expect_eq(given_back, 0);
+	cr_expect_eq(released, 1, "for others, or for the rest");
+}
+
+/* It would be due again at once with the rest, and with that again and again. */
+Test(destination, keeps_what_is_put_down_with_somebody_deferred)
+{
+	add_to(4);
+	destination_due(&destination);
+	puts_down(connections[0], OUTCOME_FAILED);
+	cr_expect_str_eq(settled, "FNNN");
+	add_to(4);
+	destination_due(&destination);
+	cr_assert_eq(connections_count, 2);
+	puts_down(connections[1], OUTCOME_DEFERRED);
+	cr_expect_str_eq(settled, "FNNN");
+	cr_assert_eq(connections[1]->assigned, 1, "it goes on");
+	puts_down(connections[1], OUTCOME_DELIVERED);
+	puts_down(connections[1], OUTCOME_FAILED);
+	puts_down(connections[1], OUTCOME_DELIVERED);
+	cr_expect_str_eq(settled, "FNNNTDFD");
+	cr_expect_eq(given_back, 0);
+}
+
+Test(destination, keeps_to_a_rate_between_two_transactions)
+{
+	options->delivery.max_rate = 60;
+	add_to(2);
+	destination_due(&destination);
+	cr_assert_eq(connections_count, 1);
+	puts_down(connections[0], OUTCOME_DEFERRED);
+	cr_expect_eq(connections[0]->assigned, 0, "not before its time");
+	cr_expect_str_eq(settled, "");
+	fake_clock_pass(1 * SECOND);
+	destination_due(&destination);
+	cr_assert_eq(connections[0]->assigned, 1);
+	carried(connections[0], OUTCOME_DELIVERED);
+	cr_expect_str_eq(settled, "TD");
+}
+
+/* All of it is due with the next start, which does not come time after time. */
+Test(destination, settles_what_is_put_down_at_a_stop)
+{
+	add_to(2);
+	add_to(2);
+	destination_due(&destination);
+	delivery_service_stop(service, &loops[0]);
+	puts_down(connections[0], OUTCOME_DEFERRED);
+	puts_down(connections[1], OUTCOME_DELIVERED);
+	cr_expect_str_eq(settled, "TNDN");
+	cr_expect_eq(given_back, 0);
+}
+
 Test(destination, goes_when_nothing_is_open)
 {
 	cr_expect(destination_gone(&destination), "never used");

@@ -10,7 +10,7 @@
 
 struct delivery *ready[DELIVERIES_MAX];
 size_t ready_count;
-char settled[DELIVERIES_MAX + 1]; /* a letter for each, in order */
+char settled[DELIVERIES_MAX + 1];
 size_t settled_count, given_back;
 uint64_t paused_ms;
 bool pause_is_short; /* over before the next call */
@@ -42,7 +42,8 @@ schedule_settle(struct schedule_destination *public,
 		const struct recipient_result *results)
 {
 	(void)public;
-	settled[settled_count++] = "NDTF"[results[0].outcome];
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		settled[settled_count++] = "NDTF"[results[i].outcome];
 	settled[settled_count] = '\0';
 	delivery_drop(delivery);
 }
@@ -285,6 +286,20 @@ carried(struct connection *connection, enum outcome outcome)
 	gives_back(connection);
 }
 
+void
+puts_down(struct connection *connection, enum outcome outcome)
+{
+	struct recipient_result result = {.outcome = outcome};
+	struct attempt *attempt = first_of(connection);
+	size_t i = 0;
+
+	while (attempt->results[i].outcome != OUTCOME_NONE)
+		i++;
+	attempt_set(attempt, i, &result);
+	attempt->is_put_down = !attempt_is_complete(attempt);
+	gives_back(connection);
+}
+
 /* What connection.c does of what is waiting. */
 static void
 fails(struct connection *connection)
@@ -335,17 +350,22 @@ struct delivery_service *service;
 struct schedule_destination destination;
 
 void
+add_to(unsigned recipients)
+{
+	struct delivery *delivery = memory_new(sizeof(*delivery));
+
+	delivery->message = message_new(SLICE("a@example.com"));
+	delivery->recipients_count = recipients;
+	delivery->recipients = memory_array(recipients,
+					    sizeof(*delivery->recipients));
+	ready[ready_count++] = delivery;
+}
+
+void
 add(unsigned count)
 {
-	while (count-- > 0) {
-		struct delivery *delivery = memory_new(sizeof(*delivery));
-
-		delivery->message = message_new(SLICE("a@example.com"));
-		delivery->recipients_count = 1;
-		delivery->recipients =
-			memory_new(sizeof(*delivery->recipients));
-		ready[ready_count++] = delivery;
-	}
+	while (count-- > 0)
+		add_to(1);
 }
 
 void

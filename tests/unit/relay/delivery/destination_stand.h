@@ -17,7 +17,8 @@
 
 extern struct delivery *ready[DELIVERIES_MAX];
 extern size_t ready_count;
-extern char settled[DELIVERIES_MAX + 1]; /* a letter for each, in order */
+/* A letter for each recipient, in order. */
+extern char settled[DELIVERIES_MAX + 1];
 extern size_t settled_count, given_back;
 extern uint64_t paused_ms;
 extern bool pause_is_short; /* over before the next call */
@@ -46,6 +47,8 @@ extern unsigned released;
 struct attempt *first_of(struct connection *connection);
 void gives_back(struct connection *connection);
 void carried(struct connection *connection, enum outcome outcome);
+/* A transaction for one more recipient, and no further for now. */
+void puts_down(struct connection *connection, enum outcome outcome);
 /* As connection.c does: all back first, then the end. */
 void ends(struct connection *connection, bool has_failed);
 /* Every message that a connection has in hand. */
@@ -60,6 +63,7 @@ extern struct delivery_service *service;
 extern struct schedule_destination destination;
 
 void add(unsigned count);
+void add_to(unsigned recipients); /* one message */
 void world_make(void);
 void world_end(void);
 

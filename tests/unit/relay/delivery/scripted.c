@@ -151,6 +151,7 @@ convert_cancel(struct convert **convert)
 /* --- a reload --- */
 
 static bool reload_waits; /* for the loop */
+static struct connection_place *reload_stops; /* NULL: goes on */
 static struct generation reloaded;
 static struct alarm reload_alarm;
 
@@ -161,7 +162,10 @@ reload_now(struct alarm *alarm)
 		alarm_set(alarm, 1);
 		return;
 	}
-	store_loop->generation = &reloaded;
+	if (reload_stops != NULL)
+		connection_place_stop(reload_stops);
+	else
+		store_loop->generation = &reloaded;
 	alarm_close(alarm, NULL);
 	__atomic_store_n(&reload_waits, false, __ATOMIC_RELEASE);
 }
@@ -626,7 +630,8 @@ connection_make(struct world *world, struct site *site)
 				   .bind = run->source,
 				   .bind_count = run->source != NULL},
 			.implicit_tls = run->implicit_tls,
-			.login = run->login, .pause_max_ms = MINUTE,
+			.login = run->login, .is_rated = run->is_rated,
+			.pause_max_ms = MINUTE,
 			.returned = on_returned, .ended = on_ended,
 			.released = on_released},
 		&place, kept);
@@ -690,7 +695,8 @@ run_it(struct run *run)
 			alarm_init(&stop_alarm, &owner->loop, stop_now);
 			alarm_set(&stop_alarm, 10);
 		}
-		if (run->reloads) {
+		if (run->reloads || run->stops_at_n) {
+			reload_stops = run->stops_at_n ? &owner->place : NULL;
 			alarm_init(&reload_alarm, &owner->loop, reload_now);
 			alarm_set(&reload_alarm, 1);
 		}

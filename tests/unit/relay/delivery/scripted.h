@@ -10,7 +10,7 @@
  *	M n       sends n lines of a greeting that goes on
  *	T         makes TLS of it, as mail.example.com
  *	G         lets the store go on
- *	N         waits until the loop has come to a new configuration
+ *	N         waits until the loop has come to a new configuration, or to a stop
  *	P         waits until the connection has ended, with its place still taken
  *	F         reads the peer's end; the place is still taken
  *	X         closes; without it, at the end, waits for the peer to close
@@ -79,6 +79,8 @@ struct run {
 	const char *host_name; /* NULL: mx.example.net */
 	bool stops;              /* once a host has said G */
 	bool reloads;            /* once a host says N */
+	bool stops_at_n;         /* instead */
+	bool is_rated;           /* the route has a max_rate */
 	bool lacks_files;        /* no descriptor is left to the relay */
 	struct address *source;  /* to connect from; NULL: the kernel's choice */
 	bool one_each;           /* another connection for each message */

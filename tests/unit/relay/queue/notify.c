@@ -65,7 +65,8 @@ static void
 decide(struct notices *notices, struct delivery *delivery,
        const struct notify_row *row, const struct delivery_options *options)
 {
-	struct recipient_result result = {.dsn_passed_on = row->dsn_passed_on};
+	struct recipient_result result = {.outcome = row->outcome,
+					  .dsn_passed_on = row->dsn_passed_on};
 
 	notify_decide(notices, delivery, &result, options, row->age_ms);
 }
@@ -92,6 +93,22 @@ Test(notify, the_sender)
 				  (row->notice == NOTICE_DELAYED),
 			  "%s", row->name);
 	}
+}
+
+/* Whose attempt goes on at once is not told that it takes long. */
+Test(notify, no_delay_within_an_attempt)
+{
+	const struct notify_row row = {"deferred", DEFERRED, NOTIFY_DELAY, DAY,
+				       false, false, NOTICE_NONE};
+	struct delivery_options options = {.delay_warning_ms = 4 * HOUR};
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_make("from@example.org", &row);
+	struct recipient_result result = {.outcome = OUTCOME_NONE};
+	struct notices notices;
+
+	notify_decide(&notices, delivery, &result, &options, row.age_ms);
+	cr_expect_eq(notices.sender[0], NOTICE_NONE);
+	cr_expect_not(notices.sender_is_told);
 }
 
 /* A report that was put off: the next hop was not told, and has no result any

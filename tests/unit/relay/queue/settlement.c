@@ -84,6 +84,64 @@ Test(settlement, what_expired_meanwhile_is_tried_once_more, .init = begin,
 	cr_expect_eq(fake_log_count("delivered ", "to=a@x.example"), 1);
 }
 
+/* One recipient in each part of an attempt; with others left. */
+static struct recipient_result
+first_only(const struct delivery *delivery, size_t recipient)
+{
+	(void)delivery;
+	return recipient == 0 ? result(OUTCOME_DELIVERED, "250 ok")
+			      : result(OUTCOME_NONE, "");
+}
+
+Test(settlement, the_rest_of_an_attempt_is_due_at_once, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = first_only;
+	retry_ms[0] = retry_ms[1] = 1 * HOUR;
+	put("from@example.org", "a@x.example b@x.example c@x.example", true);
+	cr_expect(wait_gone(1));
+	cr_expect_eq(attempts_count, 3);
+	cr_expect_eq(fake_log_count("delivered ", "to=a@x.example"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=b@x.example"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=c@x.example"), 1);
+	cr_expect_eq(fake_log_count("deferred ", ""), 0);
+}
+
+/* Its last attempt is not over with a part of it. */
+Test(settlement, the_rest_of_a_last_attempt_is_tried, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example b@x.example", 500);
+	struct list deliveries;
+	struct delivery *delivery;
+
+	list_init(&deliveries);
+	cr_assert(loop_start(&main_loop, NULL));
+	message->received_ms -= 20 * MINUTE;
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	delivery = CONTAINER(deliveries.next, struct delivery, link);
+	for (size_t i = 0; i < 2; i++) {
+		delivery->recipients[i].outcome = OUTCOME_DEFERRED;
+		delivery->recipients[i].attempts = 30;
+	}
+	delivery->last_attempt_ms = message->received_ms + 9 * MINUTE;
+	cr_assert(settle_wait(store, &main_loop, delivery,
+			      message->received_ms + 10 * MINUTE, NULL, NULL));
+	deliveries_free_all(&deliveries);
+	decide = first_only;
+	options.delivery.delay_warning_ms = 1;
+	begin_schedule();
+	for (unsigned i = 0; i < LOOPS; i++)
+		cr_assert(loop_start(&loops[i], NULL));
+	cr_expect(wait_gone(1));
+	cr_expect_eq(attempts_count, 2);
+	cr_expect_eq(fake_log_count("bounced ", ""), 0);
+	cr_expect_eq(fake_log_count("delivered ", "to=b@x.example"), 1);
+}
+
 static unsigned wanted_expired;
 
 static bool

@@ -1,0 +1,120 @@
+"""One message to so many recipients of one next hop that it takes several
+transactions: between two of them the rest of the message has no more of the
+connection, nor of the rules that it was made by, than another message has; and
+what has become of its first recipients is not forgotten."""
+
+import collections
+import threading
+
+import pytest
+
+from harness import faulty
+from harness.process import wait_for
+from harness.smtp import message, submit
+
+SPARE = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"]
+
+
+def addresses(count):
+    return ["user%d@example.net" % i for i in range(count)]
+
+
+def start(world, options, most, **replies):
+    world.setup.delivery = 'retry = {"1h"}\n' + options
+    world.start(receiver_options={
+        "replies": replies, "extensions": SPARE + ["LIMITS RCPTMAX=%d" % most]})
+
+
+def reached(world):
+    """How often each recipient has been."""
+    return collections.Counter(address
+                               for delivery in world.receiver.deliveries
+                               for address in delivery.recipients)
+
+
+class Gate:
+    """Final replies: so many at once, the others once it is open."""
+
+    def __init__(self, count):
+        self.left, self.opened = count, threading.Event()
+
+    def __call__(self, argument):
+        self.left -= 1
+        if self.left < 0:
+            self.opened.wait(30)
+
+
+def open_at_stop(world, gate):
+    world.relay.wait("stopping")
+    gate.opened.set()
+
+
+@pytest.mark.parametrize("leaves", ["421 4.7.0 too many messages", faulty.HANG_UP])
+def test_a_host_that_leaves_between_two(world, leaves):
+    mails = collections.Counter()
+
+    def mail(argument):
+        mails[world.receiver.sessions] += 1
+        return leaves if mails[world.receiver.sessions] > 5 else None
+
+    start(world, "max_connections = 1", 2, MAIL=mail)
+    submit(world.relay.port, message(), recipients=addresses(40))
+    world.receiver.wait_deliveries(20)
+    world.relay.wait("delivered", count=40)
+    assert set(reached(world).values()) == {1}
+    assert not world.relay.named("deferred")
+    assert world.receiver.sessions == 4
+
+
+def test_the_rest_goes_by_the_rules_of_a_reload(world):
+    gate = Gate(3)
+    start(world, "", 1, END=gate)
+    submit(world.relay.port, message(), recipients=addresses(20))
+    world.receiver.wait_deliveries(4)
+    world.setup.delivery = 'retry = {"1h"}\ntls = "required"'
+    world.setup.write()
+    world.relay.hang_up()
+    world.relay.wait("reload")
+    gate.opened.set()
+    world.relay.wait("deferred", count=16)
+    world.relay.wait("delivered", count=4)
+    assert len(world.receiver.deliveries) == 4
+    assert all("does not offer STARTTLS" in event["reply"]
+               for event in world.relay.named("deferred"))
+
+
+def test_a_stop_ends_it(world):
+    gate = Gate(3)
+    start(world, "", 5, END=gate)
+    submit(world.relay.port, message(), recipients=addresses(60))
+    world.receiver.wait_deliveries(4)
+    threading.Thread(target=open_at_stop, args=(world, gate)).start()
+    world.relay.stop()
+    assert len(world.receiver.deliveries) == 4
+    world.relay.start()
+    world.relay.wait("delivered", count=60)
+    assert set(reached(world).values()) == {1}
+    assert len(reached(world)) == 60
+
+
+def test_little_is_sent_twice_after_a_crash(world):
+    gate = Gate(35)
+    start(world, "", 1, END=gate)
+    submit(world.relay.port, message(), recipients=addresses(40))
+    world.receiver.wait_deliveries(36)
+    world.relay.kill(whole_family=True)
+    gate.opened.set()
+    world.relay.start()
+    wait_for(lambda: len(reached(world)) == 40, 20, lambda: reached(world))
+    world.relay.wait("delivered", count=40)
+    assert sum(count - 1 for count in reached(world).values()) <= 10
+
+
+def test_a_connection_is_not_used_without_end(world):
+    start(world, "", 1)
+    submit(world.relay.port, message(), recipients=addresses(110))
+    world.relay.wait("delivered", count=110)
+    by_session = collections.Counter(delivery.session
+                                     for delivery in world.receiver.deliveries)
+    assert max(by_session.values()) <= 100
+    assert set(reached(world).values()) == {1}
