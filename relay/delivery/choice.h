@@ -7,7 +7,8 @@
  * address of the same preference is left, or one of IPv4 behind one of IPv6,
  * each has only CONNECT_HURRY_MS to answer (the spirit of RFC 8305; but nothing
  * is ever tried side by side): who took longer comes once more, at the very end,
- * with all the time there is.
+ * with all the time there is. So does who passed a message on for the lack of
+ * something: where nobody else took it he is to have what he can take.
  */
 #ifndef RELAY_DELIVERY_CHOICE_H
 #define RELAY_DELIVERY_CHOICE_H
@@ -26,7 +27,9 @@ struct choice {
  * is_hurried_out: this one has only CONNECT_HURRY_MS. */
 struct host *choice_next(struct choice *choice, bool puts_v6_off,
 			 bool *is_hurried_out);
-/* It did not answer in CONNECT_HURRY_MS. */
+/* It is to come once more, when no other is left: it did not answer in
+ * CONNECT_HURRY_MS, or lacks what another may have. Its second turn is its
+ * last. */
 void choice_again(struct choice *choice, const struct host *host);
 /* It counts as tried, without having been chosen. */
 void choice_take(struct choice *choice, const struct host *host);

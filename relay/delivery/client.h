@@ -55,6 +55,9 @@ struct client_end {
 	bool is_passing;        /* MAIL was refused for now, or the host lacks
 				   what the message needs: nothing against it,
 				   but another may take it */
+	bool is_lacking;        /* that is it: where no other takes the message
+				   this host may yet take some of it, and say
+				   so of the rest */
 	bool is_sent_away;      /* 421 to MAIL: for the sender's sake, or ours */
 	bool is_worn;           /* the host takes no more messages on one
 				   connection: it will on another. It said so,

@@ -141,6 +141,7 @@ current_is_refused(struct connection *connection)
 		return true;
 	case CLIENT_PASSES_ON:
 		last_set(connection, &client_end(connection->client)->result);
+		choice_again(&connection->choice, connection->host);
 		client_quit(&connection->client);
 		connection->was_passed_on = true;
 		connection_next_host(connection);
@@ -278,6 +279,8 @@ connection_on_client_end(struct connection *connection)
 	is_unreached = end->is_unreached;
 	connection->site_place.was_answered |= !is_unreached && !try_same;
 	connection->is_local_trouble = end->is_local;
+	if (end->is_lacking)
+		choice_again(&connection->choice, connection->host);
 	if (end->wants_tls)
 		connection_forget_tls_lapse(connection);
 	last_set(connection, &end->result);

@@ -218,7 +218,7 @@ begin_not(struct client *client, enum outcome_trouble trouble,
 	CLEAN(text_done) struct text words = {0};
 
 	if (fate.may_try_next_host && client->settings.has_other_host) {
-		client->end.is_passing = true;
+		client->end.is_passing = client->end.is_lacking = true;
 		return client_end_trouble(client, trouble, detail);
 	}
 	text_add_string(&words, fate.words);

@@ -162,6 +162,20 @@ def test_host_without_smtputf8(world, keys):
             check_signed(one.data, keys)
 
 
+def test_a_dead_backup_host_keeps_nobody_waiting(world):
+    """It might have had what the first one lacks: that takes what it can, and
+    the rest is told the reason at once."""
+    world.start(dict(ZONES, **{"example.net": "@ IN MX 10 mx\n@ IN MX 20 dead\n"
+                               "mx IN A 127.0.0.2\ndead IN A 127.0.0.3"}),
+                {"extensions": PLAIN})
+    hand_in(world, smtp.message(), ["用户@example.net", "carol@example.net"],
+            " SMTPUTF8")
+    world.relay.wait("delivered", to="carol@example.net")
+    bounced = world.relay.wait("bounced", to="用户@example.net")
+    assert "SMTPUTF8" in bounced["reply"]
+    assert not world.relay.named("deferred")
+
+
 def test_kept_over_a_restart(world):
     """Killed with the message in the queue: all its parameters are there."""
     world.setup.delivery = 'retry = {"1s"}'

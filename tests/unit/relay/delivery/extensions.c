@@ -133,6 +133,10 @@ static const struct extension_row {
 	  "2.0.0", NULL, false,
 	  SMTPUTF8 "C MAIL FROM:<a@example.com> SMTPUTF8\r\n|" OK
 	  "C RCPT TO:<" UE "@example.net>\r\n|" OK RCPT1 OK BODY "X" },
+	{ "the next host is down: the first has who needs it not",
+	  first_utf8, {HELLO BYE, HELLO MAIL RCPT1 OK BODY "X"}, 2, "FD",
+	  "5.6.7", "the addresses need SMTPUTF8, which the peer does not offer",
+	  false, "X" },
 	{ "a domain alone goes in A-labels", first_domain_utf8,
 	  {HELLO MAIL "C RCPT TO:<r0@xn--bcher-kva.example>\r\n|" OK BODY
 	   "X"}, 1, "D", "2.0.0", NULL, false },

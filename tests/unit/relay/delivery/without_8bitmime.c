@@ -45,6 +45,11 @@ static const struct convert_row {
 	  "DD", NULL, NULL, 0, 0, "" },
 	{ "no host has it", WITHOUT_8BITMIME_CONVERT, {HELLO}, HELLO BYE,
 	  1, false, TROUBLE_NO_8BITMIME, "F", "5.6.3", NULL, 0, 0, "" },
+	{ "it cannot be converted, and the next host is down",
+	  WITHOUT_8BITMIME_CONVERT, {HELLO, HELLO BYE}, "X", 1, false,
+	  TROUBLE_NO_8BITMIME, "F", "5.6.3",
+	  "the message is 8-bit and the peer does not offer 8BITMIME; so it "
+	  "is", 0, 0, "" },
 	{ "it cannot be signed", WITHOUT_8BITMIME_CONVERT, {HELLO BYE}, NULL,
 	  1, false, TROUBLE_UNSIGNED, "T", "4.7.5",
 	  "the message could not be signed again; so it is", 0, 0, "" },
