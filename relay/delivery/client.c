@@ -420,15 +420,17 @@ static bool
 fault_is_local(const struct fault *fault)
 {
 	return fault->system == EMFILE || fault->system == ENFILE ||
-	       fault->system == ENOBUFS || fault->system == ENOMEM ||
-	       fault->system == EADDRNOTAVAIL;
+	       fault->system == ENOBUFS || fault->system == ENOMEM;
 }
 
-/* Nothing leads there, or nothing leads back. */
+/* Nothing leads there, or nothing leads back. EADDRNOTAVAIL: there is no address
+ * of ours to go there from, as where IPv6 is switched off, or no port left; to
+ * another host there may be. */
 static bool
 fault_is_of_way(const struct fault *fault)
 {
-	return fault->system == ENETUNREACH || fault->system == EHOSTUNREACH ||
+	return fault->system == EADDRNOTAVAIL ||
+	       fault->system == ENETUNREACH || fault->system == EHOSTUNREACH ||
 	       fault->system == ETIMEDOUT || fault->system == EACCES;
 }
 

@@ -342,6 +342,10 @@ connection_ended(void *owner, struct connection *connection)
 	if (connection->is_local_trouble) {
 		log_note(LOG_LEVEL_WARNING, "limits", "%.*s",
 			 SLICE_ARG(connection->last.reply));
+		/* It may last: what waits is to say why, and to come to an end,
+		 * as behind hosts that are down. */
+		destination_note_trouble(destination, connection->last.reply);
+		schedule_trouble(destination->schedule, &connection->last);
 		pause_ms = LOCAL_PAUSE_MS;
 	}
 	connection_let_go(destination, connection);

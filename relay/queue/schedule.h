@@ -95,7 +95,8 @@ bool schedule_is_stranger(const struct schedule_destination *destination,
 void schedule_give_back(struct schedule_destination *destination,
 			struct delivery *delivery);
 /* Why no host of it was reached, where that was not found with one of its own
- * deliveries: for those that come to an end while schedule_pause() lasts. */
+ * deliveries (at the same hosts, or this relay has nothing to connect with): for
+ * those that come to an end while schedule_pause() lasts. */
 void schedule_trouble(struct schedule_destination *destination,
 		      const struct recipient_result *why);
 /* A host of it has said something about a message: whatever it was, it is within

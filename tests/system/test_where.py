@@ -232,6 +232,28 @@ def test_ipv6(network, world, name_server, receiver, relay):
         "delivered", to="bob@[IPv6:2001:db8::2]")["address"]
 
 
+def test_ipv6_switched_off(network, world, name_server, receiver, relay):
+    """As in many a container: its addresses cannot even be tried, IPv4 can."""
+    try:
+        with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w") as switch:
+            switch.write("1")
+    except OSError:
+        pytest.skip("the kernel's settings cannot be written")
+    setup = world.setup
+    world.names = name_server({"example.net": V6_ZONE})
+    setup.resolver = world.names.resolver
+    setup.delivery = 'ipv6 = "prefer"'
+    network.add("192.0.2.2/32")
+    receiver(setup.mx_port, "192.0.2.2")
+    world.relay = relay(setup)
+    submit(setup.port, message(), sender="", recipients=["bob@both.example.net"])
+    assert world.relay.wait("delivered")["address"].startswith("192.0.2.2:")
+    submit(setup.port, message(), sender="", recipients=["bob@six.example.net"])
+    deferred = world.relay.wait("deferred")
+    assert deferred["status"] == "4.4.1" and "[2001:db8::2]" in \
+        deferred["address"] and "cannot connect" in deferred["reply"]
+
+
 HOLE_ZONE = """
 hole1  IN A 192.0.2.2
 hole1  IN AAAA 2001:db8:1::2

@@ -29,6 +29,32 @@ Test(destination_trouble, is_not_tried_where_another_domain_found_nobody)
 	cr_expect(destination_gone(&other));
 }
 
+static void
+trouble_copy(void *owner, const struct destination_state *state)
+{
+	text_add(owner, state->trouble);
+}
+
+/* Nothing to connect with: what waits says so, and comes to its end. */
+Test(destination_trouble, our_own_is_told_as_well)
+{
+	CLEAN(text_done) struct text trouble = {0};
+	struct connection *connection;
+
+	add(2);
+	destination_due(&destination);
+	connection = connections[0];
+	connection->is_local_trouble = true;
+	connection->last = (struct recipient_result){
+		.outcome = OUTCOME_DEFERRED, .reply = SLICE("no more files")};
+	ends(connection, false);
+	cr_expect_eq(paused_ms, 5 * SECOND);
+	cr_expect_eq(settled_count, 0, "nothing is touched");
+	cr_expect_str_eq(noted, "no more files");
+	destination_each_state(service, &loops[0], trouble_copy, &trouble);
+	cr_expect_str_eq(text_string(&trouble), "no more files");
+}
+
 Test(destination_trouble, works_again_after_a_back_off)
 {
 	add(1);
