@@ -61,8 +61,9 @@ struct client_end {
 	bool is_sent_away;      /* 421 to MAIL: for the sender's sake, or ours */
 	bool is_worn;           /* the host takes no more messages on one
 				   connection: it will on another. It said so,
-				   or left after a transaction of the attempt
-				   in hand and before the next */
+				   left after a transaction of the attempt in
+				   hand and before the next, or said a yes that
+				   is no whole reply */
 	bool is_chunk_trouble;  /* BDAT was offered, but not known; with DATA it
 				   may work */
 	bool is_dsn_trouble;    /* likewise DSN; without its parameters it may */

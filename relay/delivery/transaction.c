@@ -526,19 +526,49 @@ data_replied(struct client *client, const struct reply_in *reply)
 
 /* --- the end --- */
 
+/* A yes that is cut off, or goes on as no reply does, was said all the same:
+ * Postfix, too, takes the last code that it can read. Else each attempt would
+ * bring another copy. */
+static bool
+final_reply_is_yes(struct client *client, struct reply_in *reply)
+{
+	return reply_read_begun(&client->reader, stream_input(client->stream),
+				reply) &&
+	       outcome_of_reply(STAGE_END_OF_DATA, reply).outcome ==
+		       OUTCOME_DELIVERED;
+}
+
+/* Behind the last octet, with no whole reply to it. */
+static void
+abort_behind_data(struct client *client, const struct fate *fate,
+		  struct slice words)
+{
+	struct fate final = *fate;
+	struct reply_in reply;
+	CLEAN(text_done) struct text said = {0};
+
+	if (final_reply_is_yes(client, &reply)) {
+		final = outcome_of_reply(STAGE_END_OF_DATA, &reply);
+		outcome_write_reply(&said, &reply);
+		client_set_accepted(client, &final, text_slice(&said));
+		/* Nothing against the host; but this connection is out of
+		 * step. */
+		client->end.is_worn = true;
+		return;
+	}
+	/* Nobody knows whether the peer has it: not to another host at once,
+	 * and "the message may be sent twice". */
+	final.outcome = OUTCOME_DEFERRED;
+	client_set_accepted(client, &final, words);
+}
+
 void
 transaction_abort(struct client *client, const struct fate *fate,
 		  struct slice words)
 {
-	struct fate deferred = *fate;
-
-	/* Behind the last octet nobody knows whether the peer has it: not to
-	 * another host at once, and "the message may be sent twice". */
 	if (client->state == CLIENT_END_OF_DATA &&
-	    !client->transaction.is_empty && !client->end.is_chunk_trouble) {
-		deferred.outcome = OUTCOME_DEFERRED;
-		client_set_accepted(client, &deferred, words);
-	}
+	    !client->transaction.is_empty && !client->end.is_chunk_trouble)
+		abort_behind_data(client, fate, words);
 	for (size_t i = 0; i < client->attempt->delivery->recipients_count;
 	     i++)
 		client->attempt->accepted[i] = false;

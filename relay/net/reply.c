@@ -125,6 +125,16 @@ read_code(struct slice line, unsigned *code_out)
 	return true;
 }
 
+/* And what follows it: a space or nothing where it is the last line. */
+static bool
+read_head(struct slice line, unsigned *code_out, bool *is_last_out)
+{
+	char sign = line.len > 3 ? line.bytes[3] : ' ';
+
+	*is_last_out = sign == ' ';
+	return (sign == ' ' || sign == '-') && read_code(line, code_out);
+}
+
 static void
 keep_text(struct reply_reader *reader, struct slice text)
 {
@@ -144,20 +154,27 @@ keep_text(struct reply_reader *reader, struct slice text)
 static enum reply_status
 read_line(struct reply_reader *reader, struct slice line)
 {
+	bool is_other, is_last;
 	unsigned code;
-	char sign;
 
-	if (!read_code(line, &code))
-		return REPLY_BROKEN;
-	sign = line.len > 3 ? line.bytes[3] : ' ';
-	if ((sign != ' ' && sign != '-') ||
-	    (reader->lines > 0 && code != reader->code) ||
+	if (!read_head(line, &code, &is_last) ||
 	    reader->lines >= REPLY_LINES_MAX)
 		return REPLY_BROKEN;
+	is_other = reader->lines > 0 && code != reader->code;
 	reader->code = code;
 	keep_text(reader, slice_from(line, 4));
 	reader->lines++;
-	return sign == ' ' ? REPLY_COMPLETE : REPLY_MORE;
+	if (is_other)
+		return REPLY_BROKEN;
+	return is_last ? REPLY_COMPLETE : REPLY_MORE;
+}
+
+static void
+reply_set(const struct reply_reader *reader, struct reply_in *reply)
+{
+	reply->code = reader->code;
+	reply->text = text_slice(&reader->text);
+	reply->status = find_status(reply->text, reader->code);
 }
 
 enum reply_status
@@ -190,8 +207,29 @@ reply_read(struct reply_reader *reader, struct slice input, size_t *used_out,
 	if (status != REPLY_COMPLETE)
 		return status;
 	reader->is_complete = true;
-	reply->code = reader->code;
-	reply->text = text_slice(&reader->text);
-	reply->status = find_status(reply->text, reader->code);
+	reply_set(reader, reply);
 	return status;
+}
+
+bool
+reply_read_begun(struct reply_reader *reader, struct slice rest,
+		 struct reply_in *reply)
+{
+	unsigned code;
+	bool is_last;
+
+	if (reader->is_complete)
+		return false;
+	/* A line too long, or without its end. Shorter than that the code may
+	 * not be whole. */
+	if (reader->lines == 0) {
+		rest = slice_sub(rest, 0, REPLY_LINE_MAX);
+		if (slice_find(rest, '\n') >= 0 || rest.len < 4 ||
+		    !read_head(rest, &code, &is_last))
+			return false;
+		reader->code = code;
+		keep_text(reader, slice_from(rest, 4));
+	}
+	reply_set(reader, reply);
+	return true;
 }

@@ -45,4 +45,9 @@ void reply_reader_done(struct reply_reader *reader);
 enum reply_status reply_read(struct reply_reader *reader, struct slice input,
 			     size_t *used_out, struct reply_in *reply);
 
+/* Of a reply that is BROKEN, or of which no more will come: its last line that
+ * has a code. `rest`: what was not consumed. False: there is none. */
+bool reply_read_begun(struct reply_reader *reader, struct slice rest,
+		      struct reply_in *reply);
+
 #endif

@@ -44,6 +44,11 @@ read_all(struct slice input, size_t piece, struct text *out)
 		text_addf(out, "%u %.*s|%.*s\n", reply.code,
 			  SLICE_ARG(reply.status), SLICE_ARG(reply.text));
 	}
+	/* Of the last one, as far as it came: however it was cut. */
+	if (reply_read_begun(&reader, slice_from(input, start), &reply)) {
+		check(&reply);
+		text_addf(out, "begun %u ", reply.code);
+	}
 	text_add_string(out, status == REPLY_BROKEN ? "broken" : "");
 	reply_reader_done(&reader);
 }

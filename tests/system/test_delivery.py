@@ -75,6 +75,17 @@ def test_mx_behind_a_cname(world):
     assert world.receiver.wait_deliveries(1)
 
 
+def test_an_odd_yes_brings_no_second_copy(world):
+    world.setup.delivery = SHORT
+    world.start(receiver_options={
+        "replies": {"END": "250-ok\r\nqueued as 17\r\n250 bye"}})
+    for _ in range(2):
+        send(world)
+    world.relay.wait("delivered", count=2)
+    assert len(world.receiver.deliveries) == 2
+    assert not world.relay.named("deferred")
+
+
 def test_null_mx(world):
     """RFC 7505: a permanent failure, 5.1.10, and no attempt."""
     world.start({"example.net": "@ IN MX 0 .\n@ IN A 127.0.0.2",

@@ -5,6 +5,8 @@
 
 static const char header[] = "From: <a@example.com>\r\n\r\n";
 
+#define TAKEN HELLO MAIL RCPT0 "C DATA|S 354 go|B|"
+
 /* --- the table --- */
 
 static const struct script_row {
@@ -85,6 +87,26 @@ static const struct script_row {
 	  {HELLO MAIL RCPT0 "C DATA|S 354 go|B|X"}, "S 220 never", 1, "T",
 	  "4.4.2", "the connection was lost while waiting for the final "
 	  "reply; the message may be sent twice" },
+	/* A yes is one, however it goes on: no second copy. */
+	{ "a yes to the message of two codes", TLS_NONE,
+	  {TAKEN "R 250-2.0.0 ok\r\n251 queued\r\n|X"}, "S 220 never", 1, "D",
+	  "2.0.0", "251 2.0.0 ok queued" },
+	{ "a yes with a line that is none", TLS_NONE,
+	  {TAKEN "R 250-ok\r\nqueued as 17\r\n250 bye\r\n|X"}, "S 220 never",
+	  1, "D", "2.0.0", "250 ok" },
+	{ "a yes that is too long", TLS_NONE, {TAKEN "R 250 |L 5000|X"},
+	  "S 220 never", 1, "D", "2.0.0", NULL },
+	{ "a yes that is cut off", TLS_NONE, {TAKEN "R 250 2.1.0 ta|X"},
+	  "S 220 never", 1, "D", "2.1.0", "250 2.1.0 ta" },
+	{ "a yes whose last line is missing", TLS_NONE, {TAKEN "S 250-ok|X"},
+	  "S 220 never", 1, "D", "2.0.0", "250 ok" },
+	{ "a yes that may not be one", TLS_NONE, {TAKEN "R 250|X"},
+	  "S 220 never", 1, "T", "4.4.2", NULL },
+	{ "a yes that becomes a no", TLS_NONE,
+	  {TAKEN "R 250-ok\r\n550 no\r\n|X"}, "S 220 never", 1, "T", "4.5.0",
+	  NULL },
+	{ "a no that is cut off", TLS_NONE, {TAKEN "S 550-no|X"},
+	  "S 220 never", 1, "T", "4.4.2", NULL },
 	{ "421 behind the dot", TLS_NONE,
 	  {HELLO MAIL RCPT0 "C DATA|S 354 go|B|S 421 closing|X"},
 	  "S 220 never", 1, "T", NULL, "421 closing" },
@@ -375,6 +397,28 @@ Test(connection, a_421_to_mail_is_forgotten_with_a_message_taken, .timeout = 120
 	cr_expect_not(run.has_failed);
 	cr_expect_eq(run.hosts_blamed, 0);
 	cr_expect_str_eq(run.hosts[0].wrong, "");
+	text_done(&run.hosts[0].message);
+}
+
+/* The next message is not the first one's to spoil. */
+Test(connection, carries_on_after_an_odd_yes, .timeout = 120)
+{
+	static const char odd[] = TAKEN "R 250-ok\r\nqueued as 17\r\n|";
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {odd, odd}},
+			  {.scripts = {"S 220 never"}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "DD", "%s", run.reply);
+	cr_expect_eq(run.hosts_blamed, 0);
+	cr_expect_eq(run.hosts[0].connections, 2);
+	cr_expect_eq(run.hosts[1].connections, 0);
 	text_done(&run.hosts[0].message);
 }
 

@@ -121,6 +121,47 @@ Test(reply, read)
 	}
 }
 
+static const struct {
+	const char *name, *input;
+	unsigned code; /* 0: there is none */
+	const char *text;
+} begun_rows[] = {
+	{"nothing", "", 0, ""},
+	{"perhaps a code", "250", 0, ""},
+	{"a line without its end", "250 2.0.0 Ok: que", 250, "2.0.0 Ok: que"},
+	{"no line of a reply", "hello", 0, ""},
+	{"nor what follows it", "hello\r\n250 ok", 0, ""},
+	{"the last line is missing", "250-a\r\n", 250, "a"},
+	{"or is cut", "250-a\r\n250 b", 250, "a"},
+	{"or is none", "250-a\r\nb\r\n", 250, "a"},
+	{"or has another code", "250-a\r\n550 b\r\n", 550, "a\nb"},
+	{"all is well", "250 a\r\n", 0, ""},
+	{"and nothing has come of the next", "250-a\r\n250 b\r\n", 0, ""},
+};
+
+Test(reply, begun)
+{
+	for (size_t i = 0; i < COUNT(begun_rows); i++) {
+		CLEAN(reply_reader_done) struct reply_reader reader = {0};
+		struct slice input = SLICE(begun_rows[i].input);
+		struct reply_in reply = {0};
+		size_t used = 0;
+
+		if (reply_read(&reader, input, &used, &reply) == REPLY_BROKEN)
+			used = 0;
+		cr_expect_eq(reply_read_begun(&reader, slice_from(input, used),
+					      &reply),
+			     begun_rows[i].code != 0, "%s", begun_rows[i].name);
+		if (begun_rows[i].code == 0)
+			continue;
+		cr_expect_eq(reply.code, begun_rows[i].code, "%s: %u",
+			     begun_rows[i].name, reply.code);
+		cr_expect(slice_eq(reply.text, SLICE(begun_rows[i].text)),
+			  "%s: text '%.*s'", begun_rows[i].name,
+			  SLICE_ARG(reply.text));
+	}
+}
+
 Test(reply, cut_anywhere)
 {
 	const char *whole = "250-one\r\n250-two\r\n250 three\r\n";
