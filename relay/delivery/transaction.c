@@ -526,9 +526,9 @@ data_replied(struct client *client, const struct reply_in *reply)
 
 /* --- the end --- */
 
-/* A yes that is cut off, or goes on as no reply does, was said all the same:
- * Postfix, too, takes the last code that it can read. Else each attempt would
- * bring another copy. */
+/* A yes that is cut off, or goes on as no reply does, was said all the same
+ * (Postfix, too, takes the code that it can read): else each attempt would bring
+ * another copy. */
 static bool
 final_reply_is_yes(struct client *client, struct reply_in *reply)
 {

@@ -161,7 +161,8 @@ read_line(struct reply_reader *reader, struct slice line)
 	    reader->lines >= REPLY_LINES_MAX)
 		return REPLY_BROKEN;
 	is_other = reader->lines > 0 && code != reader->code;
-	reader->code = code;
+	if (code > reader->code)
+		reader->code = code;
 	keep_text(reader, slice_from(line, 4));
 	reader->lines++;
 	if (is_other)

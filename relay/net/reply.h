@@ -45,8 +45,9 @@ void reply_reader_done(struct reply_reader *reader);
 enum reply_status reply_read(struct reply_reader *reader, struct slice input,
 			     size_t *used_out, struct reply_in *reply);
 
-/* Of a reply that is BROKEN, or of which no more will come: its last line that
- * has a code. `rest`: what was not consumed. False: there is none. */
+/* Of a reply that is BROKEN, or of which no more will come, what could be read:
+ * of several codes the highest, so that a yes is one in every line. `rest`: what
+ * was not consumed. False: there is none. */
 bool reply_read_begun(struct reply_reader *reader, struct slice rest,
 		      struct reply_in *reply);
 

@@ -308,6 +308,9 @@ hear(struct run *run, struct slice bytes)
 	if (run->has_ended && lf >= 0) {
 		run->was_taken = run->heard.bytes[0] == '2';
 		run->has_ended = false;
+	} else if (run->has_ended && run->heard.len >= sizeof("250 ") - 1) {
+		/* What is cut off there was said, too. */
+		run->was_taken = run->heard.bytes[0] == '2';
 	}
 	if (lf >= 0)
 		text_clear(&run->heard);

@@ -135,6 +135,7 @@ static const struct {
 	{"or is cut", "250-a\r\n250 b", 250, "a"},
 	{"or is none", "250-a\r\nb\r\n", 250, "a"},
 	{"or has another code", "250-a\r\n550 b\r\n", 550, "a\nb"},
+	{"or has a lower one", "550-a\r\n250 b\r\n", 550, "a\nb"},
 	{"all is well", "250 a\r\n", 0, ""},
 	{"and nothing has come of the next", "250-a\r\n250 b\r\n", 0, ""},
 };
