@@ -358,6 +358,7 @@ end_send(struct client *client)
 {
 	struct block block = {.client = client};
 
+	client->transaction.is_foretold = !client->reader.is_complete;
 	if (!client->transaction.has_end)
 		block_end(&block);
 }

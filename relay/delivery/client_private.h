@@ -57,6 +57,7 @@ struct transaction {
 	bool is_ahead;        /* commands up to DATA, or to the last RCPT, are
 				 written already */
 	bool is_empty;        /* 354 although nobody was accepted */
+	bool is_foretold;     /* a reply had begun before the end was sent */
 	/* the body */
 	uint64_t offset;      /* of the stored bytes */
 	bool has_prefix, at_line_start;

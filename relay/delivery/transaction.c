@@ -532,7 +532,8 @@ data_replied(struct client *client, const struct reply_in *reply)
 static bool
 final_reply_is_yes(struct client *client, struct reply_in *reply)
 {
-	return reply_read_begun(&client->reader, stream_input(client->stream),
+	return !client->transaction.is_foretold &&
+	       reply_read_begun(&client->reader, stream_input(client->stream),
 				reply) &&
 	       outcome_of_reply(STAGE_END_OF_DATA, reply).outcome ==
 		       OUTCOME_DELIVERED;

@@ -36,7 +36,7 @@ enum reply_status { REPLY_MORE, REPLY_COMPLETE, REPLY_BROKEN };
 struct reply_reader {
 	struct text text;
 	unsigned code, lines;
-	bool is_complete;
+	bool is_complete; /* and nothing of the next one has come */
 };
 /* A zeroed one is ready. */
 void reply_reader_done(struct reply_reader *reader);
