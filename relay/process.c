@@ -22,6 +22,14 @@
 #define STORE_BUSY_TRIES 50
 #define STORE_BUSY_WAIT_US 100000
 
+/* At the end of the grace period: for what has become of some recipients of
+ * messages that are still being sent. */
+#define STOP_RESULTS_MS (SECOND / 2)
+
+static_assert(STOP_DATA_MS + STOP_RESULTS_MS + STOP_FLUSH_MS + STOP_ANSWER_MS <
+		      STOP_GRACE_MS,
+	      "a message that has just come is stored and answered in time");
+
 struct process {
 	int control;
 	struct loop main_loop;
@@ -265,10 +273,14 @@ part_stopped(void *owner)
 	loop_stop(&process->main_loop);
 }
 
+typedef void delivery_stop_fn(struct delivery_service *service,
+			      struct loop *loop);
+
 struct delivery_stop {
 	struct post post;
 	struct process *process;
 	struct loop *loop;
+	delivery_stop_fn *stop;
 };
 
 static void
@@ -277,20 +289,27 @@ delivery_stop_run(struct post *post)
 	struct delivery_stop *stop =
 		CONTAINER(post, struct delivery_stop, post);
 
-	delivery_service_stop(stop->process->delivery, stop->loop);
+	stop->stop(stop->process->delivery, stop->loop);
 	free(stop);
 }
 
 static void
-deliveries_stop(struct process *process)
+deliveries_each_loop(struct process *process, delivery_stop_fn *function)
 {
 	for (size_t i = 0; i < process->loops_count; i++) {
 		struct delivery_stop *stop = memory_new(sizeof(*stop));
 
 		stop->process = process;
 		stop->loop = &process->loops[i];
+		stop->stop = function;
 		loop_post(stop->loop, &stop->post, delivery_stop_run);
 	}
+}
+
+static void
+deliveries_stop(struct process *process)
+{
+	deliveries_each_loop(process, delivery_service_stop);
 	schedule_stop(process->schedule, &process->main_loop, part_stopped,
 		      process);
 }
@@ -307,6 +326,12 @@ stop_expired(struct alarm *alarm)
 	log_note(LOG_LEVEL_WARNING, "stop-expired",
 		 "the grace period is over; deliveries under way will be tried "
 		 "again after the next start");
+	/* Whoever owns a message may be on another loop than what carries it:
+	 * a turn for each. */
+	deliveries_each_loop(process, delivery_service_break_off);
+	for (int rounds = 0; rounds < 2; rounds++)
+		(void)loops_turn(process->loops, process->loops_count,
+				 STOP_RESULTS_MS / 2);
 	store_take_no_more(process->store);
 	if (!store_flush(process->store, STOP_FLUSH_MS))
 		log_note(LOG_LEVEL_WARNING, "stop-expired",
@@ -330,7 +355,8 @@ stop(struct process *process)
 	process->is_stopping = true;
 	log_listeners("stopping", process->generation);
 	alarm_set(&process->stop_alarm,
-		  STOP_GRACE_MS - STOP_FLUSH_MS - STOP_ANSWER_MS);
+		  STOP_GRACE_MS - STOP_RESULTS_MS - STOP_FLUSH_MS -
+			  STOP_ANSWER_MS);
 	process->parts_running = 2;
 	/* At once: no client's slowness has more deliveries begin, of which the
 	 * end may come too late. What is accepted meanwhile is stored. */

@@ -675,6 +675,14 @@ client_on_closed(struct client *client, void (*closed)(void *owner),
 }
 
 void
+client_break_off(struct client **handed_back, struct slice why)
+{
+	ASSERT(client_is_carrying(*handed_back));
+	(void)client_end_trouble(*handed_back, TROUBLE_CONNECTION_LOST, why);
+	client_close(handed_back);
+}
+
+void
 client_close(struct client **handed_back)
 {
 	struct client *client = TAKE(*handed_back);

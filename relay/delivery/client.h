@@ -135,5 +135,7 @@ void client_on_closed(struct client *client, void (*closed)(void *owner),
 		      void *owner);
 /* In any state, at once; no event follows. */
 void client_close(struct client **client);
+/* While it carries something: the same, and the attempt is the owner's again. */
+void client_break_off(struct client **client, struct slice why);
 
 #endif

@@ -605,8 +605,17 @@ connection_place_done(struct connection_place *place)
 	ASSERT(list_is_empty(&place->cache.kept));
 }
 
+/* Whether it may end what it carries. */
+static bool
+connection_may_end(const struct connection *connection, bool has_time)
+{
+	return connection->current != NULL &&
+	       client_is_carrying(connection->client) &&
+	       (has_time || !attempt_has_begun(connection->current));
+}
+
 void
-connection_place_stop(struct connection_place *place)
+connection_place_stop(struct connection_place *place, bool has_time)
 {
 	place->is_stopping = true;
 	cache_end(&place->cache);
@@ -620,10 +629,13 @@ connection_place_stop(struct connection_place *place)
 			attempt_return(connection,
 				       CONTAINER(waiting, struct attempt,
 						 link));
+		if (connection_may_end(connection, has_time))
+			continue;
 		if (connection->current != NULL &&
 		    client_is_carrying(connection->client))
-			continue;
-		/* Between two hosts: with what it knows so far. */
+			client_break_off(&connection->client,
+					 SLICE("this relay stops"));
+		/* With what it knows so far. */
 		current_return(connection);
 		if (connection->client != NULL &&
 		    client_is_ready(connection->client))

@@ -92,8 +92,10 @@ struct connection_place {
 };
 void connection_place_init(struct connection_place *place);
 void connection_place_done(struct connection_place *place);
-/* Idle ones quit; what has not been begun goes back; the rest may end. */
-void connection_place_stop(struct connection_place *place);
+/* Idle ones quit; what has not been begun goes back; the rest may end. Without
+ * time what has results goes back with those, in the midst of its next
+ * transaction; what has none is due again all the same. */
+void connection_place_stop(struct connection_place *place, bool has_time);
 
 /* Takes over the place at the site, or what the cache of the loop, which is the
  * owner's then, had kept. */

@@ -24,6 +24,10 @@ void destination_hurry(struct schedule_destination *destination);
 /* On each loop at a stop: closes idle connections, lets conversations end. */
 void delivery_service_stop(struct delivery_service *service,
 			   struct loop *loop);
+/* On each loop behind that, when the grace period is over: whose conversations
+ * have results already is settled with those in the next turn of its owner. */
+void delivery_service_break_off(struct delivery_service *service,
+				struct loop *loop);
 
 /* What goes on with one destination. The slices are lent for the call. */
 struct destination_state {

@@ -122,7 +122,7 @@ delivery_service_stop(struct delivery_service *service, struct loop *loop)
 {
 	struct delivery_place *place = &service->places[loop->index];
 
-	connection_place_stop(&place->connections);
+	connection_place_stop(&place->connections, true);
 	LIST_EACH (item, &place->destinations) {
 		struct delivery_destination *destination =
 			CONTAINER(item, struct delivery_destination, link);
@@ -133,6 +133,12 @@ delivery_service_stop(struct delivery_service *service, struct loop *loop)
 		}
 		destination_give_back_returned(destination);
 	}
+}
+
+void
+delivery_service_break_off(struct delivery_service *service, struct loop *loop)
+{
+	connection_place_stop(&service->places[loop->index].connections, false);
 }
 
 /* --- looking --- */

@@ -338,3 +338,50 @@ Test(carrying, puts_a_message_of_many_transactions_down, .timeout = 120)
 	cr_expect_str_eq(run.hosts[0].wrong, "");
 	text_done(&run.hosts[0].message);
 }
+
+/* The host says no more, but the conversation ends. */
+static const struct break_off_row {
+	const char *name;
+	const char *script;
+	const char *outcomes, *reply; /* the first recipient's */
+} break_off_rows[] = {
+	{ "in the second, behind its last octet",
+	  ONE_EACH MAIL RCPT0 BODY MAIL RCPT1 "S 250 ok|C DATA|S 354 go|B|N ",
+	  "DTN", "250 2.0.0 taken" },
+	{ "in the second, before", ONE_EACH MAIL RCPT0 BODY MAIL RCPT1 "N ",
+	  "DNN", "250 2.0.0 taken" },
+	{ "in the first, of which some are refused", HELLO MAIL
+	  "C RCPT|S 550 5.1.1 no|" RCPT1 "N ", "FNN", "550 5.1.1 no" },
+	/* As if it had not been tried: it may have any end. */
+	{ "in the first", ONE_EACH MAIL RCPT0 "N |S 421 4.3.2 enough|X", "NNN",
+	  "" },
+	{ "in the first, behind its last octet", ONE_EACH MAIL RCPT0
+	  "C DATA|S 354 go|B|N |S 250 ok|" BYE, "DNN", "250 ok" },
+};
+
+Test(carrying, gives_back_its_results_where_no_time_is_left, .timeout = 120)
+{
+	for (size_t i = 0; i < COUNT(break_off_rows); i++) {
+		const struct break_off_row *row = &break_off_rows[i];
+		struct run run = {
+			.recipients = 3,
+			.messages = 1,
+			.stops_at_n = true,
+			.breaks_off = true,
+			.body = SLICE(header),
+			.in_memory = true,
+			.hosts_count = 1,
+			.hosts = {{.scripts = {row->script}}},
+		};
+
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, row->outcomes, "%s: %s %s",
+				 row->name, run.outcomes, run.reply);
+		cr_expect_str_eq(run.reply, row->reply, "%s: %s", row->name,
+				 run.reply);
+		cr_expect_str_eq(run.hosts[0].wrong, "", "%s: %s", row->name,
+				 run.hosts[0].wrong);
+		cr_expect_eq(run.left_open, 0, "%s", row->name);
+		text_done(&run.hosts[0].message);
+	}
+}

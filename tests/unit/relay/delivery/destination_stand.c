@@ -236,8 +236,9 @@ connection_place_done(struct connection_place *place)
 }
 
 void
-connection_place_stop(struct connection_place *place)
+connection_place_stop(struct connection_place *place, bool has_time)
 {
+	(void)has_time;
 	place->is_stopping = true;
 }
 

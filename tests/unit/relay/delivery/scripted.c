@@ -152,6 +152,7 @@ convert_cancel(struct convert **convert)
 
 static bool reload_waits; /* for the loop */
 static struct connection_place *reload_stops; /* NULL: goes on */
+static bool reload_breaks_off;
 static struct generation reloaded;
 static struct alarm reload_alarm;
 
@@ -162,10 +163,13 @@ reload_now(struct alarm *alarm)
 		alarm_set(alarm, 1);
 		return;
 	}
-	if (reload_stops != NULL)
-		connection_place_stop(reload_stops);
-	else
+	if (reload_stops != NULL) {
+		connection_place_stop(reload_stops, true);
+		if (reload_breaks_off)
+			connection_place_stop(reload_stops, false);
+	} else {
 		store_loop->generation = &reloaded;
+	}
 	alarm_close(alarm, NULL);
 	__atomic_store_n(&reload_waits, false, __ATOMIC_RELEASE);
 }
@@ -486,7 +490,7 @@ stop_now(struct alarm *alarm)
 		alarm_set(alarm, 10);
 		return;
 	}
-	connection_place_stop(&stop_owner->place);
+	connection_place_stop(&stop_owner->place, true);
 	alarm_close(alarm, NULL);
 }
 
@@ -569,7 +573,7 @@ world_end(struct world *world)
 	struct run *run = world->run;
 
 	if (!run->owner.place.is_stopping)
-		connection_place_stop(&run->owner.place);
+		connection_place_stop(&run->owner.place, true);
 	connection_place_done(&run->owner.place);
 	loop_done(&run->owner.loop);
 	for (size_t i = 0; i < COUNT(run->sites); i++) {
@@ -697,6 +701,7 @@ run_it(struct run *run)
 		}
 		if (run->reloads || run->stops_at_n) {
 			reload_stops = run->stops_at_n ? &owner->place : NULL;
+			reload_breaks_off = run->breaks_off;
 			alarm_init(&reload_alarm, &owner->loop, reload_now);
 			alarm_set(&reload_alarm, 1);
 		}

@@ -80,6 +80,7 @@ struct run {
 	bool stops;              /* once a host has said G */
 	bool reloads;            /* once a host says N */
 	bool stops_at_n;         /* instead */
+	bool breaks_off;         /* and has no time left */
 	bool is_rated;           /* the route has a max_rate */
 	bool lacks_files;        /* no descriptor is left to the relay */
 	struct address *source;  /* to connect from; NULL: the kernel's choice */
