@@ -59,6 +59,17 @@ record_check(const struct key_public *key, const struct record *record,
 				  "the record has another key than the one "
 				  "that signs; publish what `signet key dns` "
 				  "prints");
+	if (!slice_eq(text_slice(&record->key), key_public_record(key)))
+		return verdict_of(CHECK_FAIL, why,
+				  "the record has the key that signs, in a form "
+				  "that most verifiers do not read "
+				  "(RSAPublicKey); publish what `signet key "
+				  "dns` prints");
+	if (record->is_unusual)
+		return verdict_of(CHECK_WARN, why,
+				  "the key signs, and some verifiers do not "
+				  "understand the record's k=, h=, s= or g=; "
+				  "publish what `signet key dns` prints");
 	if (record->is_testing)
 		return verdict_of(CHECK_WARN, why,
 				  "the key signs, and t=y asks receivers to "

@@ -26,6 +26,17 @@ has_item_or_is_absent(const struct tags *tags, const char *name,
 	return tag == NULL || has_item(tag->value, wanted);
 }
 
+/* Seen of dkimpy 1.1 and Mail::DKIM 1.2, which fail what differs. */
+static bool
+is_plain(const struct tags *tags, const char *name, const char *one,
+	 const char *other)
+{
+	const struct tag *tag = tags_find(tags, name);
+
+	return tag == NULL || slice_eq(tag->value, SLICE(one)) ||
+	       slice_eq(tag->value, SLICE(other));
+}
+
 static struct slice
 value_of(const struct tags *tags, const char *name, struct slice fallback)
 {
@@ -93,6 +104,10 @@ record_parse(struct slice txt, struct record *out, struct fault *fault)
 			   has_item_or_is_absent(&tags, "s", "email");
 	record.is_testing = has_item(flags, "y");
 	record.is_strict = has_item(flags, "s");
+	record.is_unusual = !is_plain(&tags, "k", "rsa", "ed25519") ||
+			    !is_plain(&tags, "h", "sha256", "sha1:sha256") ||
+			    !is_plain(&tags, "s", "*", "email") ||
+			    !is_plain(&tags, "g", "*", "*");
 	record.notes = value_of(&tags, "n", SLICE_NONE);
 	kind_read(&tags, &record);
 	*out = record;

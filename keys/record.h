@@ -22,6 +22,9 @@ struct record {
 	bool is_testing;   /* t=y */
 	bool is_strict;    /* t=s: i= must have exactly the domain of d= */
 	bool is_revoked;   /* p= is empty */
+	/* Says what it means in a way that some verifiers take for another: k=
+	 * in capitals, lists in h= and s=, g= (RFC 4871 3.6.1). */
+	bool is_unusual;
 	struct slice notes; /* n=, as written (dkim-quoted-printable) */
 	struct text key;   /* p=, decoded */
 };
