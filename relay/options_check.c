@@ -449,7 +449,7 @@ domain_sections_check(const struct domain_options *domain,
 		return; /* reported already */
 	if (!slice_eq(domain->name, SLICE("*")))
 		options_fault_report(errors, item->place,
-				     domain_check(domain->name, &fault),
+				     signing_domain_check(domain->name, &fault),
 				     &fault);
 	for (size_t i = 0; i < domain->selectors_count; i++) {
 		struct slice name = domain->selectors[i].name;

@@ -16,7 +16,7 @@ is_alphanumeric(char c)
 }
 
 static bool
-label_check(struct slice label, struct fault *fault)
+label_check(struct slice label, const char *also, struct fault *fault)
 {
 	if (label.len == 0)
 		return fault_set(fault, FAULT_INPUT, "has an empty label");
@@ -29,7 +29,9 @@ label_check(struct slice label, struct fault *fault)
 			return fault_set(fault, FAULT_INPUT,
 					 "has letters beyond ASCII that no "
 					 "domain name may have");
-		if (!is_alphanumeric(label.bytes[i]) && label.bytes[i] != '-')
+		if (label.bytes[i] == '\0' ||
+		    (!is_alphanumeric(label.bytes[i]) &&
+		     strchr(also, label.bytes[i]) == NULL))
 			return fault_set(fault, FAULT_INPUT,
 					 "holds '%c', which no domain name may",
 					 label.bytes[i]);
@@ -41,7 +43,7 @@ label_check(struct slice label, struct fault *fault)
 }
 
 static bool
-name_check(struct slice text, struct fault *fault)
+name_check(struct slice text, const char *also, struct fault *fault)
 {
 	struct slice rest = text, label;
 
@@ -55,7 +57,7 @@ name_check(struct slice text, struct fault *fault)
 		return fault_set(fault, FAULT_INPUT,
 				 "ends with a dot: write it without");
 	while (slice_split(&rest, '.', &label))
-		if (!label_check(label, fault))
+		if (!label_check(label, also, fault))
 			return false;
 	return true;
 }
@@ -63,14 +65,21 @@ name_check(struct slice text, struct fault *fault)
 bool
 domain_check(struct slice text, struct fault *fault)
 {
-	return name_check(text, fault) ||
+	return name_check(text, "-", fault) ||
+	       fault_within(fault, "the domain name '%.*s'", SLICE_ARG(text));
+}
+
+bool
+signing_domain_check(struct slice text, struct fault *fault)
+{
+	return name_check(text, "-_", fault) ||
 	       fault_within(fault, "the domain name '%.*s'", SLICE_ARG(text));
 }
 
 bool
 selector_check(struct slice text, struct fault *fault)
 {
-	return name_check(text, fault) ||
+	return name_check(text, "-_", fault) ||
 	       fault_within(fault, "the selector '%.*s'", SLICE_ARG(text));
 }
 

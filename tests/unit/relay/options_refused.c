@@ -309,8 +309,11 @@ static const struct {
 	 "\"*@news.example.com\"\n"},
 	{"domain \"example.com\" {\nselector \"s\" { } }",
 	 "c:2: 'key' is missing in the section 'selector \"s\"'\n"},
-	{"domain \"example.com\" {\nselector \"s_1\" { key = \"k\" } }",
-	 "c:2: the selector 's_1': holds '_', which no domain name may\n"},
+	{"domain \"example.com\" {\nselector \"s~1\" { key = \"k\" } }",
+	 "c:2: the selector 's~1': holds '~', which no domain name may\n"},
+	{"hostname = \"mail_1.example.com\"",
+	 "c:1: the domain name 'mail_1.example.com': holds '_', which no domain "
+	 "name may\n"},
 	{"domain \"example.com.\" { selector \"s\" { key = \"k\" } }",
 	 "c:1: the domain name 'example.com.': ends with a dot: write it "
 	 "without\n"},
