@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -108,8 +109,12 @@ next_step(struct rotation *rotation, size_t i)
 	enum check_answer answer;
 
 	switch (dns_check(rotation, selector, &answer, &why)) {
-	case CHECK_OK:
 	case CHECK_WARN:
+		text_addf(out, "%.*s: %s.\n", SLICE_ARG(selector->name),
+			  text_string(&why));
+		switch_tell(rotation, i);
+		return;
+	case CHECK_OK:
 		switch_tell(rotation, i);
 		return;
 	case CHECK_FAIL:
@@ -128,9 +133,20 @@ next_step(struct rotation *rotation, size_t i)
 			  out);
 }
 
+/* However the two are written; text decides where one of them is not there. */
+static bool
+is_same_file(const char *a, const char *b)
+{
+	struct stat of_a, of_b;
+
+	if (stat(a, &of_a) != 0 || stat(b, &of_b) != 0)
+		return strcmp(a, b) == 0;
+	return of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
 /* By a selector of any section, but for that one. */
 static bool
-is_configured(const struct rotation *rotation, struct slice path,
+is_configured(const struct rotation *rotation, const char *path,
 	      const struct selector_options *but)
 {
 	for (size_t i = 0; i < rotation->all->domains_count; i++) {
@@ -144,7 +160,7 @@ is_configured(const struct rotation *rotation, struct slice path,
 				continue;
 			keys_path_write(rotation->all,
 					domain->selectors[j].key_path, &known);
-			if (slice_eq(text_slice(&known), path))
+			if (is_same_file(text_string(&known), path))
 				return true;
 		}
 	}
@@ -185,7 +201,7 @@ retired_step(struct rotation *rotation, size_t i)
 		  SLICE_ARG(selector->name));
 	place_write(&rotation->options->selectors[i], out);
 	text_add_string(out, "\nand reload");
-	if (!is_configured(rotation, text_slice(&path),
+	if (!is_configured(rotation, text_string(&path),
 			   &rotation->options->selectors[i]))
 		text_addf(out, ", and delete %s", text_string(&path));
 	text_add_string(out, ".\n");
@@ -300,7 +316,7 @@ waiting_tell(struct rotation *rotation)
 			  entry->d_name);
 		if (name.bytes[0] == '.' || name.len <= 4 ||
 		    !slice_ends_nocase(name, SLICE(".pem")) ||
-		    is_configured(rotation, text_slice(&path), NULL))
+		    is_configured(rotation, text_string(&path), NULL))
 			continue;
 		text_addf(rotation->out, "%s is named by no selector. ",
 			  text_string(&path));

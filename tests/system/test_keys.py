@@ -220,20 +220,21 @@ def records_of(text):
 
 
 def test_rotation(setup, directory, started):
-    """Each step done as it is told; what is signed verifies at each."""
+    """Each step done as it is told; what is signed verifies at each. However a
+    path is written, the key is in use."""
     keys = Keys(os.path.join(directory, "rotated"))
     configured = setup(keys=keys)
     configured.domains = {}
     configured.write()
     zone = [records_of(generate(configured, "example.com", name, *more)
                        .stdout.decode())
-            for name, more in (("old", ()), ("edd",
+            for name, more in (("old", ()), ("ed_1",
                                              ("-a", "ed25519-sha256")))]
     names = NameServer(directory, {"example.com": "\n".join(zone)})
     started(names)
     configured.resolver = names.resolver
-    lines = {name: 'selector "%s" { key = "example.com/%s.pem"  '
-             'state = "active" }' % (name, name) for name in ("old", "edd")}
+    lines = {name: 'selector "%s" { key = "./example.com/%s.pem"  '
+             'state = "active" }' % (name, name) for name in ("old", "ed_1")}
 
     def step(code=0):
         configured.extra = 'domain "example.com" {\n%s\n}' % \
@@ -265,7 +266,7 @@ def test_rotation(setup, directory, started):
     again = step()
     assert "is named by no selector" in again
     assert sorted(os.listdir(keys.directory + "/example.com")) == sorted(
-        name + ".pem" for name in ("old", "edd", added[0][1], added[1][1]))
+        name + ".pem" for name in ("old", "ed_1", added[0][1], added[1][1]))
     for line, name in added:
         lines[name] = line
     # Not published yet.
@@ -276,7 +277,7 @@ def test_rotation(setup, directory, started):
     assert "is not to sign yet" in step(65)
     names.replace({"example.com": "\n".join(zone)})
     switched = step()
-    for (_, name), old in zip(added, ("old", "edd")):
+    for (_, name), old in zip(added, ("old", "ed_1")):
         assert line_of(name) + ': state = "active"' in switched
         assert line_of(old) + ': state = "retired"' in switched
         state(name, "publish", "active")
@@ -285,10 +286,10 @@ def test_rotation(setup, directory, started):
     assert "take old._domainkey.example.com out" in retired
     names.replace({"example.com": zone[2]})
     gone = step()
-    for old in ("old", "edd"):
+    for old in ("old", "ed_1"):
         assert line_of(old) in gone
-        assert "delete " + keys.path("example.com", old) in gone
-    for old in ("old", "edd"):
+        assert "delete %s/./example.com/%s.pem" % (keys.directory, old) in gone
+    for old in ("old", "ed_1"):
         del lines[old]
         os.unlink(keys.path("example.com", old))
     # And from the start: names that are taken are not taken again.
