@@ -33,8 +33,10 @@ write_field(struct repair *repair, const struct mime_part *part,
 	if (part->index == 0 && repair->report.removes_signatures &&
 	    repair_is_stripped(repair, field))
 		return;
-	/* Where 8-bit content stays in it, so does a multipart's label. */
+	/* Where 8-bit content stays in it, so does a multipart's label; and for
+	 * a label alone no message is changed. */
 	if (encoding == NULL && repair->report.left_8bit == NULL &&
+	    repair_changes(&repair->report) &&
 	    part->index < repair->plans_count &&
 	    repair->plans[part->index].relabels)
 		encoding = "7bit";
