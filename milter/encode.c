@@ -53,11 +53,23 @@ octet_escape(char c, struct text *out)
 /* Whether a line that goes on so would be changed on the way: with "-" it might
  * turn into a boundary; "From " becomes ">From " in a mailbox (RFC 2049 3). */
 static bool
-is_mistaken(const struct encoder *encoder, char c)
+is_mistaken(size_t column, size_t from_len, char c)
 {
-	return (encoder->column == 0 && c == '-') ||
-	       (encoder->column == strlen(ENCODE_FROM) && c == ' ' &&
-		encoder->from_len == strlen(ENCODE_FROM));
+	return (column == 0 && c == '-') ||
+	       (column == strlen(ENCODE_FROM) && c == ' ' &&
+		from_len == strlen(ENCODE_FROM));
+}
+
+/* How much of "From" the line begins with, now that it goes on so. */
+static size_t
+from_pass(size_t column, size_t from_len, char c)
+{
+	if (column == 0)
+		from_len = 0;
+	return from_len < strlen(ENCODE_FROM) && column == from_len &&
+			       c == ENCODE_FROM[from_len]
+		       ? from_len + 1
+		       : from_len;
 }
 
 /* One octet, escaped or not; before it a soft line break where the line has no
@@ -69,13 +81,8 @@ quoted_put(struct encoder *encoder, char c, bool is_escaped, struct text *out)
 		text_add_string(out, "=\r\n");
 		encoder->column = 0;
 	}
-	if (encoder->column == 0)
-		encoder->from_len = 0;
-	if (encoder->from_len < strlen(ENCODE_FROM) &&
-	    encoder->column == encoder->from_len &&
-	    c == ENCODE_FROM[encoder->from_len])
-		encoder->from_len++;
-	if (is_escaped || is_mistaken(encoder, c)) {
+	encoder->from_len = from_pass(encoder->column, encoder->from_len, c);
+	if (is_escaped || is_mistaken(encoder->column, encoder->from_len, c)) {
 		octet_escape(c, out);
 		encoder->column += 3;
 	} else {
@@ -331,9 +338,20 @@ is_base64_byte(char c)
 	       c == '=' || ascii_is_wsp(c);
 }
 
+static bool
+is_escaped(const struct encode_measure *measure, char c)
+{
+	if (is_mistaken(measure->column, measure->from_len, c))
+		return true;
+	return !ascii_is_wsp(c) && (c < '!' || c > '~' || c == '=');
+}
+
 static void
 measure_octet(struct encode_measure *measure, char c)
 {
+	measure->from_len = from_pass(measure->column, measure->from_len, c);
+	if (is_escaped(measure, c))
+		measure->escapes++;
 	measure->column++;
 	if (measure->column > LINE_OCTETS_MAX)
 		measure->has_long_line = true;
@@ -343,8 +361,6 @@ measure_octet(struct encode_measure *measure, char c)
 		measure->has_long_run = true;
 	if (!is_base64_byte(c))
 		measure->has_foreign = true;
-	if (!ascii_is_wsp(c) && (c < '!' || c > '~' || c == '='))
-		measure->escapes++;
 	if ((unsigned char)c >= 0x80)
 		measure->has_8bit = true;
 }
@@ -358,6 +374,7 @@ measure_feed(struct encode_measure *measure, char c)
 	if (measure->has_cr) {
 		measure->has_cr = false;
 		if (c == '\n') {
+			measure->escapes += measure->rule.behind_space;
 			measure->column = measure->run = 0;
 			measure->rule = (struct encode_break){0};
 			return;

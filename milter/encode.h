@@ -68,8 +68,11 @@ enum encode_given {
 };
 
 struct encode_measure {
-	uint64_t size, escapes; /* octets, and those that quoting makes three */
-	size_t column, run;     /* of the line; of what cannot be broken */
+	/* Octets, and those that quoting makes three wherever it breaks lines.
+	 */
+	uint64_t size, escapes;
+	size_t column, run; /* of the line; of what cannot be broken */
+	size_t from_len;    /* how much of "From" the line begins with */
 	struct encode_break rule;
 	bool has_long_line; /* over 998 octets */
 	bool has_8bit;

@@ -428,11 +428,41 @@ repair_decide(struct repair *repair)
 	return report;
 }
 
+/* What a part may get: MIME-Version, a Content-Type and an encoding's name; the
+ * last line of base64, a CRLF behind it, and what is rounded. */
+#define PART_ADDED_MAX 128
+/* What a part that gets any has itself: "--b" and a line end, its header's empty
+ * line, and an octet that it is encoded for. */
+#define PART_OCTETS_MIN 8
+
+/*
+ * Octets belong to a header, to the content of a part, or stand between parts.
+ *
+ *	quoted-printable: chosen where E of the n octets are escaped wherever
+ *	    lines are broken, E <= n / 6 (encode.c); that makes 4/3 n. A soft
+ *	    line break is three octets more, behind at least 73 of a line, and
+ *	    two where the line it begins has to be escaped there ("-", "From "):
+ *	    S of them with 73 S <= 4/3 n + 2 S, hence 4/3 n + 5 S, and this is at
+ *	    most 4/3 * 76/71 n < 1.43 n
+ *	base64: 4 for 3, and 2 for 57: < 1.37 n
+ *	lines of both broken: 5 for 760; 2 for 76: < 1.03 n
+ *	header fields: lines are cut at the last place there is within 998
+ *	    octets, at white space rather than at commas: three cuts are never
+ *	    within 990 octets. Each adds at most three: < 1.02 n
+ *	between parts: 2 for 998: < 1.01 n
+ *
+ * All of these are below 3/2 n. The rest is what parts get, each once; there
+ * are MIME_PARTS_MAX at most, and all but the first have the least of octets
+ * themselves; a message that is a digest's part has the delimiter alone.
+ */
 uint64_t
 repair_size_max(uint64_t size)
 {
-	static_assert(MIME_PARTS_MAX * 128 < 2 << 20, "fields for each part");
-	return size + size / 2 + (2 << 20);
+	uint64_t parts = 1 + size / PART_OCTETS_MIN;
+
+	if (parts > MIME_PARTS_MAX)
+		parts = MIME_PARTS_MAX;
+	return size + size / 2 + parts * PART_ADDED_MAX;
 }
 
 uint64_t

@@ -85,8 +85,8 @@ bool repair_changes(const struct repair_report *report);
 void repair_write(struct repair *repair, struct slice bytes, struct text *out);
 void repair_finish(struct repair *repair, struct text *out);
 
-/* No message of that many octets becomes larger than this: base64 makes 78 of
- * 57, each part may get some fields, and a header some line ends. */
+/* No message of that many octets becomes larger than this, whatever is in it:
+ * half as large again, and some fields for each part. */
 uint64_t repair_size_max(uint64_t size);
 /* Of both, side by side. */
 uint64_t repair_room_max(uint64_t size);

@@ -5,8 +5,12 @@ static const struct reply reply_long_word = {
 	554, "5.6.0",
 	"A header line is longer than 998 octets and cannot be folded"};
 
-/* 128 octets of fields for a part, which has five itself. */
-#define REPAIR_FACTOR_MAX 32
+/* Nothing is known that leads here: it is for what nobody has thought of, so
+ * that such a message ends a transaction only. */
+static const struct reply reply_overgrown = {
+	554, "5.6.0",
+	"The message grows too much where it is prepared for signing: send its "
+	"content encoded, and in lines of at most 998 octets"};
 
 bool
 second_pass_is_due(struct transaction *transaction,
@@ -37,16 +41,12 @@ begin_again(struct transaction *transaction)
 			 2 * transaction_header_max(transaction) + KIB);
 }
 
-/* It needs room beside the one that is read. What is added for each part of it
- * is bounded by the parts that so many bytes may have. */
+/* It needs room beside the one that is read. */
 static const struct reply *
 reserve(struct transaction *transaction)
 {
-	uint64_t max = repair_size_max(transaction->size);
-
-	if (max / REPAIR_FACTOR_MAX > transaction->size)
-		max = transaction->size * REPAIR_FACTOR_MAX;
-	return transaction_reserve(transaction, transaction->size + max);
+	return transaction_reserve(transaction,
+				   repair_room_max(transaction->size));
 }
 
 static bool
@@ -83,9 +83,16 @@ on_bytes(void *owner, struct slice bytes)
 	struct transaction *transaction = owner;
 	enum version_status status;
 
+	if (transaction->is_overgrown)
+		return true;
 	transaction->size += bytes.len;
+	/* limits.max_message_size is for what a client gives. */
+	if (transaction->size > repair_size_max(transaction->given_size)) {
+		transaction->is_overgrown = true;
+		return true;
+	}
 	status = version_write(transaction->version, bytes);
-	ASSERT(status != VERSION_HEADER_TOO_LARGE);
+	transaction->is_overgrown = status == VERSION_HEADER_TOO_LARGE;
 	transaction->is_blocked = status == VERSION_WAIT;
 	return !transaction->is_blocked;
 }
@@ -95,7 +102,6 @@ static void
 on_passed(void *owner, const struct fault *fault)
 {
 	struct transaction *transaction = owner;
-	bool is_whole = fault == NULL && version_end(transaction->version);
 	const struct decision *decision;
 
 	transaction->pass = NULL;
@@ -105,9 +111,11 @@ on_passed(void *owner, const struct fault *fault)
 				    SLICE(fault->text));
 		return;
 	}
-	ASSERT(is_whole);
-	/* limits.max_message_size is for what a client gives. */
-	ASSERT(transaction->size <= repair_size_max(transaction->given_size));
+	if (transaction->is_overgrown || !version_end(transaction->version)) {
+		transaction_give_up(transaction, &reply_overgrown, SLICE_NONE,
+				    SLICE("it grows too much"));
+		return;
+	}
 	transaction->phase = PHASE_FINISHING;
 	decision = version_decision(transaction->version);
 	if (decision->verdict == VERDICT_REJECT) {

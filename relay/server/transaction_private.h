@@ -50,6 +50,7 @@ struct transaction {
 	size_t envelope_weight;  /* memory, about */
 	size_t held;             /* of the store, for envelope and header */
 	bool is_blocked;         /* until it has drained */
+	bool is_overgrown;       /* the second pass made too much of it */
 	struct prepare_facts facts;
 	bool adds_date, adds_message_id;
 	/* Of the user who sends it; NULL: he may write as anybody. */

@@ -9,6 +9,8 @@
 #define Y100 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10
 #define Y1000 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100 Y100
 #define LONG X500 X500
+#define Y500 Y100 Y100 Y100 Y100 Y100
+#define Y80 Y10 Y10 Y10 Y10 Y10 Y10 Y10 Y10
 
 enum {
 	QUOTED = 1,
@@ -374,5 +376,104 @@ Test(repair, eight_bit)
 		cr_expect_null(report->left, "%s", row->name);
 		cr_expect(slice_eq(SLICE(report->left_8bit), SLICE(row->left)),
 			  "%s", row->name);
+	}
+}
+
+/* --- size --- */
+
+#define DASHES10 "----------"
+#define PART(fields) "--b\r\n" fields "\r\n"
+
+/* Each is the worst of its kind: what is repeated, between what is there once.
+ */
+static const struct size_row {
+	const char *name, *before, *unit, *behind;
+	bool has_part; /* each unit is a part that may get fields */
+} size_rows[] = {
+	{"tiny", "\r\n", "\xfc", ""},
+	{"dashes that begin lines", "\r\n" Y1000, "\r\n-", "\r\n"},
+	{"and white space that ends them", "\r\n" Y1000, "\r\n- ", "\r\n"},
+	{"white space", "\r\n" Y1000, "\r\n ", "\r\n"},
+	{"as in a mailbox", "\r\n\xfc", "\r\nFrom x", "\r\n"},
+	{"with an escape more", "\r\n\xfc", "\r\nFrom \xfc", "\r\n"},
+	{"with white space", "\r\n\xfc", "\r\nFrom x ", "\r\n"},
+	{"as many escapes as there may be", "\r\n" Y1000, "=-----", ""},
+	{"one less", "\r\n" Y1000, "=------", ""},
+	{"dashes behind soft line breaks", "\r\n" Y1000, DASHES10, "\r\n"},
+	{"both", "\r\n" Y1000,
+	 "-===========----- " DASHES10 DASHES10 DASHES10 DASHES10 DASHES10,
+	 "\r\n"},
+	{"a CR at the end", "\r\n" Y1000, "\r", ""},
+	{"octets", "Content-Type: image/x\r\n\r\n\xff", "a", "\r\n"},
+	{"base64 without line ends", CTE("base64") MIME "\r\n", Y100, "\r\n"},
+	{"quoted-printable likewise", QP MIME "\r\n", DASHES10, "\r\n"},
+	{"parts", MIXED, PART("") "\xfc\r\n", "--b--\r\n", true},
+	{"parts with a type", MIXED, PART("Content-Type:a/b\r\n") "\xfc\r\n",
+	 "--b--\r\n", true},
+	{"messages in a digest",
+	 MIME "Content-Type: multipart/digest; boundary=b\r\n\r\n",
+	 PART("") "\r\n\xfc\r\n", "--b--\r\n", true},
+	{"messages",
+	 MIXED, PART("Content-Type:message/rfc822\r\n") "\r\n\xfc\r\n",
+	 "--b--\r\n", true},
+	{"labels", MIXED, PART("Content-Transfer-Encoding:8bit\r\n") "\r\n",
+	 "--b--\r\n", true},
+	{"between parts", MIXED "--b\r\n\r\n--b--\r\n", "\xff", ""},
+	{"addresses", "To: ", "a,", "a\r\n\r\nx\r\n"},
+	{"one far from the next", "To: ", "a ," Y500 Y100 Y100 Y100 Y100 Y80 ",",
+	 "a\r\n\r\nx\r\n"},
+	{"words", "A: ", "b ", "c\r\n\r\nx\r\n"},
+	{"words with much between", "A: ", Y500 " ", "c\r\n\r\nx\r\n"},
+	{"fields", "A: b\r\n",
+	 "A: " Y500 Y100 Y100 Y100 Y100 Y80 " bcdefghijklmno\r\n", "\r\nx\r\n"},
+};
+
+/* Octets that are made of so many. */
+static size_t
+repair_size(struct slice message, bool eight_bit)
+{
+	const struct repair_needs needs = {.long_lines = true,
+					   .eight_bit = eight_bit,
+					   .version = true};
+	CLEAN(repair_free_clean)
+	struct repair *repair = repair_new(&needs, SIZE_MAX);
+	CLEAN(text_done) struct text out = {0};
+
+	repair_look(repair, message);
+	(void)repair_decide(repair);
+	repair_write(repair, message, &out);
+	repair_finish(repair, &out);
+	return out.len;
+}
+
+Test(repair, size)
+{
+	static const size_t counts[] = {1, 2, 7, 100, 1021, 9990};
+
+	for (size_t i = 0; i < COUNT(size_rows); i++) {
+		const struct size_row *row = &size_rows[i];
+
+		for (size_t j = 0; j < COUNT(counts); j++) {
+			CLEAN(text_done) struct text message = {0};
+			size_t n = 0, max;
+
+			text_add_string(&message, row->before);
+			for (; n < counts[j] && message.len < 300000; n++)
+				text_add_string(&message, row->unit);
+			text_add_string(&message, row->behind);
+			max = message.len + message.len / 2 +
+			      128 * (1 + (row->has_part ? n : 0));
+			cr_expect(max <= repair_size_max(message.len), "%s",
+				  row->name);
+			for (int bits = 0; bits < 2; bits++) {
+				size_t size = repair_size(text_slice(&message),
+							  bits != 0);
+
+				cr_expect(size <= max,
+					  "%s, %zu times: %zu of %zu, not %zu",
+					  row->name, counts[j], size,
+					  message.len, max);
+			}
+		}
 	}
 }
