@@ -74,8 +74,11 @@ is_allowed_address(struct slice text, const struct slice *allowed,
 	       senders_any_matches(allowed, allowed_count, local, domain);
 }
 
-/* What begins behind "=?". *end_out: where it ends. */
-static bool
+enum word { WORD_NONE, WORD_FOUND, WORD_ENDLESS };
+
+/* What begins behind "=?". *end_out: where it ends. ENDLESS: there is no "?="
+ * from here on, for others no more than for this one. */
+static enum word
 word_find(struct slice rest, struct slice *charset, char *encoding,
 	  struct slice *encoded, size_t *end_out)
 {
@@ -85,16 +88,16 @@ word_find(struct slice rest, struct slice *charset, char *encoding,
 	    left.bytes[1] != '?' ||
 	    (ascii_lower(left.bytes[0]) != 'b' &&
 	     ascii_lower(left.bytes[0]) != 'q'))
-		return false;
+		return WORD_NONE;
 	*encoding = left.bytes[0];
 	left = slice_from(left, 2);
 	for (size_t i = 0; i + 1 < left.len; i++)
 		if (left.bytes[i] == '?' && left.bytes[i + 1] == '=') {
 			*encoded = slice_sub(left, 0, i);
 			*end_out = rest.len - left.len + i + 2;
-			return true;
+			return WORD_FOUND;
 		}
-	return false;
+	return WORD_ENDLESS;
 }
 
 /* Appends it with nothing in ASCII's octets but ASCII. */
@@ -124,10 +127,15 @@ encoded_words_problem(struct slice value, const struct slice *allowed,
 		struct slice charset, encoded;
 		char encoding;
 		size_t end;
+		enum word word;
 
-		if (value.bytes[i] != '=' || value.bytes[i + 1] != '?' ||
-		    !word_find(slice_from(value, i + 2), &charset, &encoding,
-			       &encoded, &end))
+		if (value.bytes[i] != '=' || value.bytes[i + 1] != '?')
+			continue;
+		word = word_find(slice_from(value, i + 2), &charset, &encoding,
+				 &encoded, &end);
+		if (word == WORD_ENDLESS)
+			break;
+		if (word == WORD_NONE)
 			continue;
 		end += i + 2;
 		if (!word_read(charset, encoding, encoded, &text))

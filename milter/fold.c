@@ -35,15 +35,12 @@ is_escaped(struct slice line, size_t at)
 }
 
 /* Where a line is to be cut: before white space that follows something else,
- * with something else behind it; 0: nowhere. */
+ * with something else behind it, which ends there; 0: nowhere. */
 static size_t
-white_find(struct slice line, size_t from, size_t most)
+white_find(struct slice line, size_t end, size_t from, size_t most)
 {
 	size_t at = line.len < most ? line.len : most;
-	size_t end = line.len;
 
-	while (end > 0 && ascii_is_wsp(line.bytes[end - 1]))
-		end--;
 	for (; at > from; at--)
 		if (at < end && ascii_is_wsp(line.bytes[at]) &&
 		    !ascii_is_wsp(line.bytes[at - 1]) && !is_escaped(line, at))
@@ -77,15 +74,12 @@ commas_pass(struct folding *folding, struct slice bytes, size_t from)
 }
 
 static size_t
-comma_find(const struct folding *folding, struct slice line, size_t from,
-	   size_t most)
+comma_find(const struct folding *folding, struct slice line, size_t end,
+	   size_t from, size_t most)
 {
 	struct folding ahead = *folding;
-	size_t end = line.len;
 
 	/* Something has to be left for the next line. */
-	while (end > 0 && ascii_is_wsp(line.bytes[end - 1]))
-		end--;
 	if (!folding->has_addresses || end == 0)
 		return 0;
 	return commas_pass(
@@ -105,14 +99,19 @@ static bool
 fold_line(struct folding *folding, struct slice line, size_t from)
 {
 	size_t most = LINE_OCTETS_MAX;
+	size_t tail = 0; /* white space that ends it: there may be much */
 	bool is_done = true;
 
+	while (tail < line.len &&
+	       ascii_is_wsp(line.bytes[line.len - 1 - tail]))
+		tail++;
 	while (line.len > most) {
-		size_t at = white_find(line, from, most);
+		size_t end = line.len > tail ? line.len - tail : 0;
+		size_t at = white_find(line, end, from, most);
 		bool is_added = at == 0;
 
 		if (is_added)
-			at = comma_find(folding, line, from, most);
+			at = comma_find(folding, line, end, from, most);
 		is_done = at > 0;
 		if (!is_done)
 			break;

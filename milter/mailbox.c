@@ -114,16 +114,21 @@ phrase_mend(struct slice words, struct text *out)
 		text_addf(out, "\"%.*s\"", SLICE_ARG(words));
 }
 
-/* Where the address begins, "<", or the comment that is a name, "(". */
+/* Where the address begins, "<", or the comment that is a name, "(". Behind a
+ * quotation mark that nothing ends there are only escaped ones, which nothing
+ * ends either: to look again would take the square of the length. */
 static size_t
 name_end(struct slice value, char wanted)
 {
+	bool is_open = false;
+
 	for (size_t i = 0; i < value.len; i++) {
 		if (value.bytes[i] == wanted)
 			return i;
-		if (value.bytes[i] == '"') {
+		if (value.bytes[i] == '"' && !is_open) {
 			size_t len = quoted_len(slice_from(value, i));
 
+			is_open = len == 0;
 			if (len > 0)
 				i += len - 1;
 		}

@@ -89,3 +89,27 @@ Test(encoded_word, problems)
 			  problem == NULL ? "none" : problem);
 	}
 }
+
+/* Were the end of each looked for to the end of all, this would take hours. */
+Test(encoded_word, endless)
+{
+	static const char *const units[] = {"=?a?q? ", "=?a?q", "=?a", "=?"};
+
+	for (size_t i = 0; i < COUNT(units); i++) {
+		CLEAN(text_done) struct text value = {0};
+
+		for (size_t n = 0; n < 1000000; n++)
+			text_add_string(&value, units[i]);
+		cr_expect_null(encoded_words_problem(text_slice(&value),
+						     allowed, COUNT(allowed)));
+	}
+}
+
+/* What stands before the last end is still read. */
+Test(encoded_word, behind_one_without_end)
+{
+	cr_expect_str_eq(encoded_words_problem(
+				 SLICE("=?a?q?b =?utf-8?Q?ceo=40example.org?="),
+				 allowed, COUNT(allowed)),
+			 UNREAD);
+}

@@ -75,6 +75,22 @@ Test(fold, field)
 	}
 }
 
+/* Were the white space at its end passed for each line that is cut off, this
+ * would take minutes. */
+Test(fold, white_tail)
+{
+	CLEAN(text_done) struct text field = {0}, out = {0};
+
+	text_add_string(&field, "To: ");
+	for (size_t n = 0; n < 4000000; n++)
+		text_add_string(&field, "b ");
+	for (size_t n = 0; n < 8000000; n++)
+		text_add_byte(&field, ' ');
+	text_add_string(&field, "\r\n");
+	cr_expect_not(fold_field(text_slice(&field), &out));
+	cr_expect_gt(out.len, field.len + 16000 - 100);
+}
+
 static const struct due_row {
 	const char *name, *field;
 	bool is_due;

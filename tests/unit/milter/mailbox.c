@@ -107,3 +107,24 @@ Test(mailbox, quotes)
 			     quote_rows[i].local);
 	}
 }
+
+/* Were each quotation mark looked for to the end, this would take hours. */
+Test(mailbox, endless)
+{
+	static const struct {
+		const char *unit;
+		size_t local_len;
+	} values[] = {{"\\\"", 4000001}, {"\"\\", 4000001}};
+
+	for (size_t i = 0; i < COUNT(values); i++) {
+		CLEAN(text_done) struct text value = {0}, name = {0};
+
+		text_add_string(&value, "\"");
+		for (size_t n = 0; n < 2000000; n++)
+			text_add_string(&value, values[i].unit);
+		mailbox_name_write(text_slice(&value), &name);
+		cr_expect_eq(name.len, 0);
+		cr_expect_eq(mailbox_local(text_slice(&value)).len,
+			     values[i].local_len);
+	}
+}
