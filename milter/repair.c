@@ -1,6 +1,5 @@
 #include "milter/repair_private.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 #include "milter/header.h"
