@@ -149,8 +149,11 @@ def test_a_signer_that_dies_is_replaced_and_no_message_notices(milter_world):
 
 
 def test_a_signer_that_hangs_means_later(milter_world):
+    """Where the supervisor does not get to replace it either."""
     world = milter_world()
-    signer = world.milter.family()["signer"]
+    family = world.milter.family()
+    signer, supervisor = family["signer"], family["supervisor"]
+    freeze(supervisor)
     freeze(signer)
     result = world.message()
     assert result.text == \
@@ -158,6 +161,7 @@ def test_a_signer_that_hangs_means_later(milter_world):
     event = world.milter.wait("rejected")
     assert event["level"] == "warning" and "in time" in event["reason"]
     os.kill(signer, signal.SIGCONT)
+    os.kill(supervisor, signal.SIGCONT)
     assert world.passes(world.message())
 
 
