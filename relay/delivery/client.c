@@ -131,6 +131,9 @@ in_transaction(const struct client *client)
 bool
 client_is_between(const struct client *client)
 {
+	if (client->state == CLIENT_RSET)
+		return in_transaction(client) &&
+		       !attempt_is_complete(client->attempt);
 	return client->state == CLIENT_MAIL && client->transactions > 0;
 }
 
@@ -334,6 +337,8 @@ rset_replied(struct client *client, const struct reply_in *reply)
 	if (reply->code / 100 != 2) {
 		struct fate fate = outcome_of_trouble(TROUBLE_BROKEN_REPLY);
 
+		client->end.is_worn = reply->code == 421 &&
+				      client_is_between(client);
 		return client_end_reply(client, &fate, reply);
 	}
 	return client_transaction_over(client);

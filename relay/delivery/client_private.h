@@ -122,8 +122,9 @@ enum client_state client_end_trouble(struct client *client,
 enum client_state client_end_worn(struct client *client);
 /* The transaction is over, and has brought results: where that leads to. */
 enum client_state client_transaction_over(struct client *client);
-/* Waits for the answer to MAIL of a message of which a transaction is over. Who
- * goes then, or sends us away, has had enough of this connection. */
+/* Waits for the answer to RSET, or to MAIL, of a message of which a transaction
+ * is over and has brought results, and more are to come. Who goes then, or
+ * sends us away, has had enough of this connection. */
 bool client_is_between(const struct client *client);
 /* The one road to another state. */
 void client_enter(struct client *client, enum client_state state);

@@ -264,6 +264,14 @@ static const struct extension_row {
 	{ "gone between two transactions: another connection", NULL,
 	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT0 BODY "C MAIL|X",
 	   HELLO MAIL RCPT1 OK BODY "X"}, 2, "DD", "2.0.0", NULL, false },
+	{ "421 to RSET: another connection", NULL,
+	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL
+	   "C RCPT TO:<r0|S 550 5.1.1 no|C RSET|S 421 4.7.0 too many bad ones|X",
+	   HELLO MAIL RCPT1 OK BODY "X"}, 2, "FD", "5.1.1", NULL, false },
+	{ "gone at RSET: another connection", NULL,
+	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL
+	   "C RCPT TO:<r0|S 550 5.1.1 no|C RSET|X",
+	   HELLO MAIL RCPT1 OK BODY "X"}, 2, "FD", "5.1.1", NULL, false },
 	{ "gone between two again and again", NULL,
 	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT0 BODY "C MAIL|X",
 	   EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT1 OK BODY "C MAIL|X",
