@@ -43,12 +43,15 @@ is_sent_here(const struct address *address)
 	return address_eq(&from, address);
 }
 
-/* "*:25", "[::]:25", "0.0.0.0:25" */
+/* "*:25"; "[::]:25" and "0.0.0.0:25" of their own family only. */
 static bool
-listens_everywhere(const struct listener_options *listener)
+listens_everywhere(const struct listener_options *listener,
+		   const struct address *hop)
 {
 	const struct address *address = &listener->address;
 
+	if (!listener->is_any && address->any.sa_family != hop->any.sa_family)
+		return false;
 	if (address->any.sa_family == AF_INET)
 		return address->v4.sin_addr.s_addr == htonl(INADDR_ANY);
 	return IN6_IS_ADDR_UNSPECIFIED(&address->v6.sin6_addr);
@@ -65,7 +68,7 @@ own_is_address(const struct options *options, const struct address *address)
 		    address_port(&listener->address) != address_port(address))
 			continue;
 		if (address_eq(&listener->address, address) ||
-		    (listens_everywhere(listener) &&
+		    (listens_everywhere(listener, address) &&
 		     (is_loopback(address) || is_sent_here(address))))
 			return true;
 	}

@@ -18,6 +18,8 @@ static const struct own_row {
 	{ "loopback of IPv6, all addresses", "*:25", "[::1]:25", true },
 	{ "all addresses of IPv4", "0.0.0.0:25", "127.0.0.1:25", true },
 	{ "all addresses of IPv6", "[::]:25", "[::1]:25", true },
+	{ "all addresses of IPv4, of IPv6", "0.0.0.0:25", "[::1]:25", false },
+	{ "all addresses of IPv6, of IPv4", "[::]:25", "127.0.0.1:25", false },
 	{ "all addresses, another port", "*:2525", "127.0.0.1:25", false },
 	{ "all addresses, nobody of this machine", "*:25", "192.0.2.1:25",
 	  false },
