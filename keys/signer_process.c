@@ -280,8 +280,10 @@ signer_look(struct signer_process *process)
 		bool is_sent = process_send(process, &message, CONTROL_LOOK,
 					    NULL, 0, DO_NOT_WAIT, NULL);
 
-		process->asked = process->serial;
-		process->looks_unanswered = is_sent ? 0 : 1;
+		if (is_sent)
+			process->asked = process->serial;
+		process->looks_unanswered =
+			is_sent ? 0 : process->looks_unanswered + 1;
 	} else {
 		process->looks_unanswered++;
 	}

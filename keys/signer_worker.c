@@ -162,6 +162,16 @@ batch_send(struct peer *peer, struct batch *batch)
 	}
 }
 
+/* Nobody else writes it. */
+static void
+turn_next(struct turns *turns)
+{
+	uint64_t count =
+		atomic_load_explicit(&turns->count, memory_order_relaxed);
+
+	atomic_store_explicit(&turns->count, count + 1, memory_order_relaxed);
+}
+
 static void
 peer_serve(struct peer *peer, size_t thread)
 {
@@ -176,25 +186,19 @@ peer_serve(struct peer *peer, size_t thread)
 	atomic_fetch_add(&peer->references, 1);
 	is_armed = peer_arm(peer, EPOLL_CTL_MOD);
 	keys = keysets_hold();
-	for (unsigned i = 0; i < batch.count; i++)
+	for (unsigned i = 0; i < batch.count; i++) {
 		request_answer(&batch.requests[i], batch.is_whole[i], &keys,
 			       thread, &batch.answers[i]);
+		/* At work as before, at another one. */
+		turn_next(&workers.turns[thread]);
+		turn_next(&workers.turns[thread]);
+	}
 	keysets_release(&keys);
 	batch_send(peer, &batch);
 	if (is_armed)
 		peer_unref(peer, 1);
 	else
 		peer_drop(peer, 2);
-}
-
-/* Nobody else writes it. */
-static void
-turn_next(struct turns *turns)
-{
-	uint64_t count =
-		atomic_load_explicit(&turns->count, memory_order_relaxed);
-
-	atomic_store_explicit(&turns->count, count + 1, memory_order_relaxed);
 }
 
 unsigned
