@@ -15,6 +15,7 @@ struct worker {
 	size_t waiting, jobs_max;
 	uint64_t turns[JOB_RANKS_COUNT]; /* of the job of each begun last */
 	unsigned threads;
+	unsigned passed; /* jobs of JOB_FIRST, while others waited */
 	bool is_stopping;
 	uv_thread_t thread[WORKER_THREADS_MAX];
 };
@@ -28,22 +29,49 @@ job_post(struct post *post)
 	job->done(job);
 }
 
+/* The first in line; where those before the others go on and on, one of the
+ * others in between. */
+static struct job **
+next_place(struct worker *worker)
+{
+	struct job **at = &worker->first;
+
+	if (worker->passed < JOB_BEHIND_EVERY - 1)
+		return at;
+	while (*at != NULL && (*at)->rank != JOB_BEHIND)
+		at = &(*at)->next;
+	return *at == NULL ? &worker->first : at;
+}
+
+/* As long as nobody else waits none is passed over. */
+static void
+passed_count(struct worker *worker, const struct job *job)
+{
+	if (job->rank == JOB_BEHIND || worker->first == NULL ||
+	    CONTAINER(worker->last, struct job, next)->rank != JOB_BEHIND)
+		worker->passed = 0;
+	else
+		worker->passed++;
+}
+
 /* NULL: the worker stops and nothing is left. */
 static struct job *
 worker_next(struct worker *worker)
 {
-	struct job *job;
+	struct job *job, **at;
 
 	uv_mutex_lock(&worker->mutex);
 	while (worker->first == NULL && !worker->is_stopping)
 		uv_cond_wait(&worker->wake, &worker->mutex);
-	job = worker->first;
+	at = next_place(worker);
+	job = *at;
 	if (job != NULL) {
-		worker->first = job->next;
-		if (worker->first == NULL)
-			worker->last = &worker->first;
+		*at = job->next;
+		if (job->next == NULL)
+			worker->last = at;
 		worker->turns[job->rank] = job->turn;
 		worker->waiting--;
+		passed_count(worker, job);
 	}
 	uv_mutex_unlock(&worker->mutex);
 	return job;

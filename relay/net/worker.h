@@ -14,8 +14,10 @@ struct worker;
 /* Whom a job is for. */
 #define WORKER_LANE 16
 
-/* Whose turn comes first, whatever the others'. */
+/* Whose turn comes first, whatever the others'; but each JOB_BEHIND_EVERYth is
+ * one of theirs. */
 enum job_rank { JOB_FIRST, JOB_BEHIND, JOB_RANKS_COUNT };
+#define JOB_BEHIND_EVERY 4
 
 /* run on a thread of the worker, then done on the loop, which does not end
  * before. */

@@ -119,6 +119,21 @@ Test(worker, takes_the_first_rank_first)
 	cr_expect_str_eq(ran, "abaxxx");
 }
 
+/* Who would go on for ever. */
+Test(worker, takes_another_in_between)
+{
+	struct task first, tasks[8];
+
+	begin(&first);
+	cr_expect(submit(&tasks[0], 'x', 'x'));
+	cr_expect(submit(&tasks[1], 'y', 'x'));
+	for (unsigned i = 2; i < 8; i++)
+		cr_expect(submit_as(&tasks[i], (char)('a' + i - 2),
+				    (char)('a' + i), JOB_FIRST));
+	end(9);
+	cr_expect_str_eq(ran, "abcxdefy");
+}
+
 Test(worker, keeps_a_quarter_for_the_first_rank)
 {
 	struct task first, tasks[18];
