@@ -90,7 +90,9 @@ run(struct job *job)
 
 	text_clear(&auth->challenge);
 	auth->verdict = SASL_TROUBLE;
-	if (atomic_load(&auth->is_cancelled) || waits(auth, SLICE_NONE))
+	/* Whose proof it is SCRAM knows since the step before. */
+	if (atomic_load(&auth->is_cancelled) ||
+	    waits(auth, sasl_server_user(auth->sasl)))
 		return;
 	auth->verdict = sasl_server_step(auth->sasl, auth->has_response,
 					 text_slice(&auth->response),

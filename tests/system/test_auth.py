@@ -1,6 +1,8 @@
 """Users who log in at a listener, by clients that people use."""
 
 import base64
+import hashlib
+import hmac
 import json
 import os
 import smtplib
@@ -245,6 +247,46 @@ def test_guessing(world, users):
     # Nobody else has to wait.
     with smtplib.SMTP("127.0.0.1", world.relay.port, timeout=120) as client:
         assert client.login("keys", PASSWORDS["keys"])[0] == 235
+
+
+def scram(client, user, password):
+    """The codes of both replies; the second is to the proof."""
+    def said(line):
+        return base64.b64encode(line.encode()).decode()
+    bare = "n=%s,r=abcdefgh" % user
+    code, lines = client.say("AUTH SCRAM-SHA-256 " + said("n,," + bare))
+    if code != 334:
+        return code, None
+    challenge = base64.b64decode(lines[0]).decode()
+    asked = dict(part.split("=", 1) for part in challenge.split(","))
+    final = "c=biws,r=" + asked["r"]
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(),
+                                 base64.b64decode(asked["s"]),
+                                 int(asked["i"]))
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    signature = hmac.digest(
+        hashlib.sha256(key).digest(),
+        ",".join((bare, challenge, final)).encode(), "sha256")
+    proof = bytes(a ^ b for a, b in zip(key, signature))
+    code = client.say(said("%s,p=%s" % (
+        final, base64.b64encode(proof).decode())))[0]
+    return 334, code
+
+
+def test_guessing_by_scram(world, users):
+    """The right proof is not looked at either while its name waits."""
+    world.setup.listener = ('auth = "required"\n auth_file = "%s"\n'
+                            'auth_without_tls = true' % users)
+    world.start()
+
+    def login(password):
+        with Client(world.relay.port, source=OUTSIDE) as client:
+            client.ehlo()
+            return scram(client, "keys", password)[-1]
+
+    assert login(PASSWORDS["keys"]) == 334  # the server's signature
+    assert [login("wrong") for _ in range(8)] == [535] * 6 + [454] * 2
+    assert login(PASSWORDS["keys"]) == 454
 
 
 def test_guessing_beside(world, users):
