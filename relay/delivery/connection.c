@@ -265,8 +265,15 @@ connection_on_client_end(struct connection *connection)
 	bool try_same, is_passing, is_blameless, is_of_login, is_unreached;
 	bool is_done, is_left;
 
+	/* Between two transactions it is put down: what is known is stored, and
+	 * others have their turn at a host that takes few at a time. */
+	if (connection->current != NULL && end->is_worn &&
+	    !connection->settings.in_one_go)
+		connection->current->is_put_down =
+			!attempt_is_complete(connection->current);
 	if (connection->current != NULL &&
-	    attempt_is_complete(connection->current))
+	    (attempt_is_complete(connection->current) ||
+	     connection->current->is_put_down))
 		current_return(connection);
 	else if (connection->current != NULL && !end->is_passing &&
 		 !end->is_worn && has_been_broken(connection, end))

@@ -97,9 +97,17 @@ def test_a_stop_ends_it(world):
     assert len(reached(world)) == 60
 
 
-def test_little_is_sent_twice_after_a_crash(world):
-    gate = Gate(35)
-    start(world, "", 1, END=gate)
+@pytest.mark.parametrize("most", [100, 5])
+def test_little_is_sent_twice_after_a_crash(world, most):
+    """Also by a host that takes few on one connection."""
+    gate, mails = Gate(35), collections.Counter()
+
+    def mail(argument):
+        mails[world.receiver.sessions] += 1
+        return "421 4.7.0 enough" \
+            if mails[world.receiver.sessions] > most else None
+
+    start(world, "", 1, END=gate, MAIL=mail)
     submit(world.relay.port, message(), recipients=addresses(40))
     world.receiver.wait_deliveries(36)
     world.relay.kill(whole_family=True)

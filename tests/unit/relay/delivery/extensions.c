@@ -100,6 +100,7 @@ static const struct extension_row {
 	const char *outcomes, *status, *reply;
 	bool dsn_passed_on;
 	const char *next; /* another host; NULL: there is none */
+	bool in_turns;    /* not all in one go */
 } rows[] = {
 	/* SMTPUTF8: RFC 6531 3.4 */
 	{ "UTF-8 to a host that takes it", sender_utf8,
@@ -272,6 +273,14 @@ static const struct extension_row {
 	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL
 	   "C RCPT TO:<r0|S 550 5.1.1 no|C RSET|X",
 	   HELLO MAIL RCPT1 OK BODY "X"}, 2, "FD", "5.1.1", NULL, false },
+	{ "421 between two: it is others' turn", NULL,
+	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT0 BODY
+	   "C MAIL|S 421 4.7.0 too many messages|X"}, 2, "DN", "2.0.0", NULL,
+	  false, .in_turns = true },
+	{ "gone at RSET: it is others' turn", NULL,
+	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL
+	   "C RCPT TO:<r0|S 550 5.1.1 no|C RSET|X"}, 2, "FN", "5.1.1", NULL,
+	  false, .in_turns = true },
 	{ "gone between two again and again", NULL,
 	  {EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT0 BODY "C MAIL|X",
 	   EHLO("250 LIMITS RCPTMAX=1\r\n") MAIL RCPT1 OK BODY "C MAIL|X",
@@ -313,6 +322,7 @@ row_run(const struct extension_row *row)
 		.in_memory = true,
 		.without_8bitmime = WITHOUT_8BITMIME_BOUNCE,
 		.hosts_count = row->next != NULL ? 2 : 1,
+		.in_one_go = !row->in_turns,
 	};
 	struct scripted *host = &run.hosts[0];
 

@@ -635,6 +635,7 @@ connection_make(struct world *world, struct site *site)
 				   .bind_count = run->source != NULL},
 			.implicit_tls = run->implicit_tls,
 			.login = run->login, .is_rated = run->is_rated,
+			.in_one_go = run->in_one_go,
 			.pause_max_ms = MINUTE,
 			.returned = on_returned, .ended = on_ended,
 			.released = on_released},

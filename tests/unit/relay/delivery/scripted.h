@@ -76,6 +76,7 @@ struct run {
 	bool in_memory;
 	bool is_8bit;
 	enum without_8bitmime without_8bitmime;
+	bool in_one_go; /* connection_settings */
 	const char *host_name; /* NULL: mx.example.net */
 	bool stops;              /* once a host has said G */
 	bool reloads;            /* once a host says N */
