@@ -39,16 +39,15 @@ def announced(world, size=MIB, text="MAIL FROM:<alice@example.com>",
 
 @pytest.fixture
 def receiving(world):
-    """Room for four of the largest: the least of max_incoming that there may
-    be, since one may have to be mended."""
-    world.setup.limits = 'max_message_size = "1M"\nmax_incoming = "4M"'
+    """Room for four of the largest and a half."""
+    world.setup.limits = 'max_message_size = "1M"\nmax_incoming = "4608K"'
     world.start()
     return world
 
 
 def test_what_is_received_at_once(receiving):
     world = receiving
-    most = MIB + MIB + MIB // 2 + 2 * MIB
+    most = 4 * MIB + MIB // 2
     clients = [announced(world, source="127.0.0.%d" % (number + 1))
                for number in range(4)]
     assert status(world)["incoming_bytes"] == 4 * MIB
