@@ -102,6 +102,19 @@ selector_judge(struct maker *maker, struct slice selector,
 		report_decisive(maker->report, place, "%s", fault.text);
 }
 
+/* "%" is the author's domain there, and "*" only itself: d=*, of which nobody
+ * finds the record. Here it would be the author's. */
+static void
+signing_domain_judge(struct maker *maker, struct slice domain,
+		     struct conf_place place)
+{
+	if (slice_find(domain, '*') >= 0)
+		report_decisive(maker->report, place,
+				"'%.*s' is no domain that could sign; the "
+				"author's is written %%",
+				SLICE_ARG(domain));
+}
+
 /* "example.com:2026:/etc/dkimkeys/2026.private" */
 static void
 key_read(struct maker *maker, const struct dataset_row *row)
@@ -124,6 +137,7 @@ key_read(struct maker *maker, const struct dataset_row *row)
 			   "a name of more than %d bytes", NAME_MAX_BYTES);
 		return;
 	}
+	signing_domain_judge(maker, key.signs_as, row->place);
 	selector_judge(maker, key.selector, row->place);
 	if (is_path(rest))
 		key.key_path = dataset_path(rest, maker->directory,

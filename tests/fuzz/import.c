@@ -4,6 +4,7 @@
 #include "relay/import/dataset.h"
 #include "relay/import/opendkim_conf.h"
 #include "relay/import/sections.h"
+#include "relay/options_values.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -47,6 +48,28 @@ agreement_check(const struct sections *sections,
 			}
 }
 
+/* What is none is reported when the configuration that was made is read. */
+static bool
+are_names(const struct sections *sections)
+{
+	for (size_t i = 0; i < sections->count; i++)
+		if (!slice_eq(sections->sections[i].name, SLICE("*")) &&
+		    !signing_domain_check(sections->sections[i].name, NULL))
+			return false;
+	for (size_t i = 0; i < sections->senders_count; i++) {
+		struct slice rest = sections->senders[i].pattern, local;
+
+		(void)slice_split(&rest, '@', &local);
+		if (slice_starts(rest, SLICE("*")))
+			rest = slice_from(rest, 1);
+		if (slice_starts(rest, SLICE(".")))
+			rest = slice_from(rest, 1);
+		if (rest.len > 0 && !signing_domain_check(rest, NULL))
+			return false;
+	}
+	return true;
+}
+
 static void
 conf_import(struct slice text)
 {
@@ -66,7 +89,7 @@ conf_import(struct slice text)
 		sections_make(&rules, &arena, &sections, &report);
 		for (size_t i = 0; i < sections.count; i++)
 			ASSERT(sections.sections[i].name.len > 0);
-		if (!report.is_incomplete)
+		if (!report.is_incomplete && are_names(&sections))
 			agreement_check(&sections, &rules);
 	}
 	conf_errors_write(&errors, &said);
