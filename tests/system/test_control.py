@@ -223,6 +223,17 @@ def test_reload_brings_a_domain(world, keys):
     assert verdicts and all(verdict.passed for verdict in verdicts)
 
 
+def loops_have_heard(world, code):
+    """The event says that all loops are told of a reload; MAIL says which of
+    them knows. They take new clients in turn."""
+    def answers():
+        with Client(world.relay.port) as client:
+            client.ehlo()
+            return client.say("MAIL FROM:<alice@example.com>")[0]
+    wait_for(lambda: all(answers() == code for _ in range(8)), 20,
+             "all loops to know")
+
+
 def test_reload_judges_open_connections(world):
     """By what the listener is now, also in a transaction that is open."""
     world.start()
@@ -235,6 +246,7 @@ def test_reload_judges_open_connections(world):
         world.setup.write()
         world.relay.hang_up()
         world.relay.wait("reload")
+        loops_have_heard(world, 550)
         busy.expect("DATA", 550)
         busy.expect("RSET", 250)
         for client in busy, idle:
@@ -244,6 +256,7 @@ def test_reload_judges_open_connections(world):
         world.setup.write()
         world.relay.hang_up()
         world.relay.wait("reload", count=2)
+        loops_have_heard(world, 250)
         assert idle.transaction("alice@example.com", ["bob@example.net"],
                                 message())[0] == 250
     assert world.relay.wait("rejected")["reason"].startswith("Relaying")
