@@ -223,22 +223,23 @@ def test_reload_brings_a_domain(world, keys):
     assert verdicts and all(verdict.passed for verdict in verdicts)
 
 
-def loops_have_heard(world, code):
-    """The event says that all loops are told of a reload; MAIL says which of
-    them knows. They take new clients in turn."""
-    def answers():
-        with Client(world.relay.port) as client:
-            client.ehlo()
-            return client.say("MAIL FROM:<alice@example.com>")[0]
-    wait_for(lambda: all(answers() == code for _ in range(8)), 20,
-             "all loops to know")
+def wait_until_heard(clients, code):
+    """The event says that all loops are told of a reload; what is said to MAIL,
+    by each of them, that they know."""
+    def answer(client):
+        found = client.say("MAIL FROM:<alice@example.com>")[0]
+        client.expect("RSET", 250)
+        return found
+    wait_for(lambda: [answer(client) for client in clients] ==
+             [code] * len(clients), 20, "all loops to know")
 
 
 def test_reload_judges_open_connections(world):
     """By what the listener is now, also in a transaction that is open."""
     world.start()
     with Client(world.relay.port) as busy, Client(world.relay.port) as idle:
-        for client in busy, idle:
+        others = [Client(world.relay.port) for _ in range(6)]
+        for client in busy, idle, *others:
             client.ehlo()
         busy.expect("MAIL FROM:<alice@example.com>", 250)
         busy.expect("RCPT TO:<bob@example.net>", 250)
@@ -246,7 +247,7 @@ def test_reload_judges_open_connections(world):
         world.setup.write()
         world.relay.hang_up()
         world.relay.wait("reload")
-        loops_have_heard(world, 550)
+        wait_until_heard(others, 550)
         busy.expect("DATA", 550)
         busy.expect("RSET", 250)
         for client in busy, idle:
@@ -256,9 +257,11 @@ def test_reload_judges_open_connections(world):
         world.setup.write()
         world.relay.hang_up()
         world.relay.wait("reload", count=2)
-        loops_have_heard(world, 250)
+        wait_until_heard(others, 250)
         assert idle.transaction("alice@example.com", ["bob@example.net"],
                                 message())[0] == 250
+        for client in others:
+            client.close()
     assert world.relay.wait("rejected")["reason"].startswith("Relaying")
 
 
