@@ -23,8 +23,8 @@ struct attempt {
 	bool *accepted;       /* by RCPT, in the transaction under way */
 	struct arena arena;
 	bool is_unreached;    /* no host was reached: not the message's fault */
-	bool is_put_down;     /* comes back between two transactions, from a
-				 connection that is well */
+	bool is_put_down;     /* comes back between two transactions: nothing
+				 has failed */
 	bool is_homeless;     /* comes back from a connection that has failed */
 	unsigned lost;        /* conversations lost in the middle of it */
 };

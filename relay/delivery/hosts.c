@@ -3,8 +3,8 @@
 #include "milter/idn.h"
 #include "relay/delivery/exchangers.h"
 #include "relay/delivery/hosts_private.h"
-#include "relay/own.h"
 #include "relay/delivery/reach.h"
+#include "relay/own.h"
 
 /* --- hosts --- */
 
