@@ -226,9 +226,8 @@ add_recipient_fields(struct text *out, const struct report_form *form,
 	if (state->mx.len > 0)
 		add_line(out, "Remote-MTA: dns; ", state->mx);
 	add_diagnostic(out, state->reply);
-	if (delivery->last_attempt_ms > 0)
-		add_date(out, "Last-Attempt-Date: ",
-			 delivery->last_attempt_ms);
+	if (form->setup->attempt_ms > 0)
+		add_date(out, "Last-Attempt-Date: ", form->setup->attempt_ms);
 	if (notice == NOTICE_DELAYED)
 		add_date(out, "Will-Retry-Until: ", form->setup->expires_ms);
 }

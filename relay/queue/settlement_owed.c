@@ -70,7 +70,7 @@ owed_split(const struct settlement *settlement)
 			owed->recipients = arena_array(
 				&owed->arena, delivery->recipients_count,
 				sizeof(*owed->recipients));
-			owed->last_attempt_ms = delivery->last_attempt_ms;
+			owed->last_attempt_ms = settlement_attempt_ms(settlement);
 			owed->is_report_owed = true;
 			owed->report_tries = delivery->report_tries;
 		}

@@ -77,6 +77,15 @@ void settlement_log(const struct settlement *settlement, const char *what,
 void settlement_put_off(struct settlement *settlement, const char *what,
 			const struct fault *fault);
 
+/* When those were tried who have a result; wall; 0: they were not. Of a part
+ * the delivery itself does not say it, whose attempt goes on. */
+static inline uint64_t
+settlement_attempt_ms(const struct settlement *settlement)
+{
+	return settlement->has_rest ? settlement->now_ms
+				    : settlement->delivery->last_attempt_ms;
+}
+
 /* Nobody has signed it for so long that it goes out as it is. */
 bool owed_goes_unsigned(const struct settlement *settlement);
 /* Somebody signs: that begins anew. */

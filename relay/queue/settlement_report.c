@@ -200,6 +200,7 @@ settlement_make(struct settlement *settlement)
 		.now_ms = settlement->now_ms,
 		.expires_ms = retry_expires_ms(settlement->delivery,
 					       &options->delivery),
+		.attempt_ms = settlement_attempt_ms(settlement),
 	};
 
 	if (is_stopping(settlement)) {

@@ -178,6 +178,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	delivery.last_attempt_ms = 1;
 	report = report_make(&(struct report_setup){
 		.delivery = &delivery,
+		.attempt_ms = delivery.last_attempt_ms,
 		.notices = &notice,
 		.original = rest,
 		.is_whole = (flags & IS_WHOLE) != 0,

@@ -126,3 +126,17 @@ def test_a_connection_is_not_used_without_end(world):
                                      for delivery in world.receiver.deliveries)
     assert max(by_session.values()) <= 100
     assert set(reached(world).values()) == {1}
+
+
+def test_a_report_of_a_part_says_when(world):
+    """Made while the rest of the message is still under way: first attempt, and
+    its own."""
+    start(world, "", 1, RCPT=lambda argument:
+          "550 5.1.1 nobody" if "user3@" in argument else None)
+    submit(world.relay.port, message(), sender="alice@example.net",
+           recipients=addresses(24))
+    world.relay.wait("delivered", count=24)  # 23, and the report
+    report, = [each.data for each in world.receiver.deliveries
+               if each.sender == ""]
+    assert b"\r\nLast-Attempt-Date: " in report
+    assert report.count(b"\r\nFinal-Recipient: ") == 1

@@ -97,6 +97,7 @@ make(const struct delivery *delivery, const struct given *given)
 		.copy_to = SLICE(given->copy_to),
 		.now_ms = NOW_MS,
 		.expires_ms = EXPIRES_MS,
+		.attempt_ms = delivery->last_attempt_ms,
 	});
 }
 
