@@ -153,19 +153,46 @@ on_said(void *owner, enum sasl_verdict verdict, struct slice challenge,
 	auth->answered(auth->owner, verdict, text_slice(&encoded));
 }
 
-/* Whom PLAIN (RFC 4616 2) or LOGIN names before anybody is asked; "": nobody. */
+/* RFC 4616 2: authzid, NUL, name, NUL, password. */
 static struct slice
-name_given(const struct auth *auth, struct slice initial)
+plain_name(struct slice initial)
 {
 	struct slice other, name;
 
-	if (auth->is_login)
-		return text_slice(&auth->words[0]);
-	return slice_eq_nocase(text_slice(&auth->mechanism), SLICE("PLAIN")) &&
-			       slice_split(&initial, '\0', &other) &&
+	return slice_split(&initial, '\0', &other) &&
 			       slice_split(&initial, '\0', &name)
 		       ? name
 		       : SLICE_NONE;
+}
+
+/* RFC 5802 7: "n,,n=name,r=nonce". A "," or "=" in it stays escaped, which is
+ * the only way to write them. */
+static struct slice
+scram_name(struct slice initial)
+{
+	struct slice other, name;
+
+	return slice_split(&initial, ',', &other) &&
+			       slice_split(&initial, ',', &other) &&
+			       slice_split(&initial, ',', &name) &&
+			       slice_starts(name, SLICE("n="))
+		       ? slice_from(name, 2)
+		       : SLICE_NONE;
+}
+
+/* Whom the client names before anybody is asked; "": nobody is seen. */
+static struct slice
+name_given(const struct auth *auth, struct slice initial)
+{
+	struct slice mechanism = text_slice(&auth->mechanism);
+
+	if (auth->is_login)
+		return text_slice(&auth->words[0]);
+	if (slice_eq_nocase(mechanism, SLICE("PLAIN")))
+		return plain_name(initial);
+	if (slice_eq_nocase(slice_sub(mechanism, 0, 6), SLICE("SCRAM-")))
+		return scram_name(initial);
+	return SLICE_NONE;
 }
 
 static bool

@@ -1,12 +1,13 @@
 """Users whom Dovecot knows, asked for at its own socket."""
 
+import base64
 import smtplib
 
 import pytest
 
 from harness.dovecot import Dovecot
 from harness.process import wait_for
-from harness.smtp import message
+from harness.smtp import Client, message
 from test_auth import curl, msmtp, swaks
 
 PASSWORD = "geheim, 1"
@@ -85,6 +86,13 @@ def test_names(listening, dovecot):
         assert refused.value.smtp_code == 553
     assert world.relay.wait("authenticated")["mechanism"] in ("PLAIN", "LOGIN")
     assert code_of(world, "nobody") == 535
+    # A name that has to wait does so by whatever mechanism.
+    wait_for(lambda: code_of(world, "nobody") == 454, 60, "its name to wait")
+    for name, code in ("nobody", 454), ("user", 334):
+        with Client(world.relay.port) as client:
+            client.ehlo()
+            client.expect("AUTH SCRAM-SHA-256 " + base64.b64encode(
+                b"n,,n=%s,r=abcdefgh" % name.encode()).decode(), code)
 
 
 def test_down(listening, dovecot):

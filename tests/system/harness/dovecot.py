@@ -29,6 +29,12 @@ service auth {{
         mode = 0666
     }}
 }}
+# Our own back-off is what is tested.
+service anvil {{
+    unix_listener anvil-auth-penalty {{
+        mode = 0
+    }}
+}}
 service stats {{
     chroot =
 }}
