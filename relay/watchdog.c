@@ -65,14 +65,17 @@ watchdog_turn(struct watchdog *watchdog, int worker)
 		watchdog_forget(watchdog);
 	if (watchdog->answered != watchdog->asked)
 		return may_be_late(watchdog);
+	/* What cannot be asked is not answered either; it is asked again. */
+	if (worker >= 0 && !handover_send(worker, HANDOVER_ASK,
+					  watchdog->asked + 1, SLICE_NONE,
+					  &fault)) {
+		log_note(LOG_LEVEL_ERROR, "watchdog", "%s", fault.text);
+		return may_be_late(watchdog);
+	}
+	watchdog->asked += worker >= 0;
 	watchdog->late = 0;
 	if (watchdog->is_managed)
 		notify_send("WATCHDOG=1");
-	/* A message that cannot be sent is an answer that will be missed. */
-	if (worker >= 0 && !handover_send(worker, HANDOVER_ASK,
-					  ++watchdog->asked, SLICE_NONE,
-					  &fault))
-		log_note(LOG_LEVEL_ERROR, "watchdog", "%s", fault.text);
 	return true;
 }
 

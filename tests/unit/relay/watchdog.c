@@ -99,12 +99,17 @@ Test(watchdog, hears_no_answer_to_what_was_asked_before)
 	fake_log_clear();
 }
 
+/* For as long as it cannot, and no longer. */
 Test(watchdog, misses_the_answer_to_what_cannot_be_sent)
 {
 	watchdog_begin(&watchdog);
 	is_deaf = true;
-	cr_expect(turn_after(0, WORKER));
+	cr_expect_not(turn_after(0, WORKER));
 	cr_expect_not(turn_after(EVERY_MS, WORKER));
+	is_deaf = false;
+	cr_expect(turn_after(EVERY_MS, WORKER), "it is asked again");
+	watchdog_answered(&watchdog, asked);
+	cr_expect(turn_after(EVERY_MS, WORKER));
 	fake_log_clear();
 }
 
