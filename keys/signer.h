@@ -66,7 +66,7 @@ bool signer_attach(struct signer_process *process, int *client_out,
 		   struct fault *fault) MUST_USE;
 /* Whether it goes on: hears the answer to the last look, and asks again; never
  * waits. Gives for how many looks in a row it has not: it owed the answer, or
- * one of its threads was at the same requests. Only looks count, and no time: it
+ * one of its threads was at the same request. Only looks count, and no time: it
  * is the caller's to leave enough between them, and a machine that stood still
  * is one. */
 unsigned signer_look(struct signer_process *process) MUST_USE;

@@ -39,7 +39,7 @@ enum control_verb {
 	CONTROL_PUBLIC, /* index; detail: algorithm; bytes: as in p= */
 	CONTROL_FAULT,  /* index; detail: kind; system; bytes: text */
 	CONTROL_LOOK,   /* answered by the same; count: for how many in a row a
-			   thread has been at the same requests */
+			   thread has been at the same request */
 };
 
 struct control_message {

@@ -32,7 +32,7 @@ struct batch {
 };
 
 /* What a thread does, and what was seen of it; a cache line for each. */
-struct turns {
+struct progress {
 	_Alignas(64) atomic_uint_fast64_t count; /* odd: it is at requests */
 	uint64_t seen;
 	unsigned looks_stuck;
@@ -43,7 +43,7 @@ static struct {
 	size_t threads;
 	atomic_size_t peers;
 	pthread_barrier_t started;
-	struct turns turns[SIGNER_THREADS_MAX];
+	struct progress progress[SIGNER_THREADS_MAX];
 } workers = {.poll = -1};
 
 static void
@@ -164,12 +164,12 @@ batch_send(struct peer *peer, struct batch *batch)
 
 /* Nobody else writes it. */
 static void
-turn_next(struct turns *turns)
+progress_step(struct progress *progress)
 {
 	uint64_t count =
-		atomic_load_explicit(&turns->count, memory_order_relaxed);
+		atomic_load_explicit(&progress->count, memory_order_relaxed);
 
-	atomic_store_explicit(&turns->count, count + 1, memory_order_relaxed);
+	atomic_store_explicit(&progress->count, count + 1, memory_order_relaxed);
 }
 
 static void
@@ -190,8 +190,8 @@ peer_serve(struct peer *peer, size_t thread)
 		request_answer(&batch.requests[i], batch.is_whole[i], &keys,
 			       thread, &batch.answers[i]);
 		/* At work as before, at another one. */
-		turn_next(&workers.turns[thread]);
-		turn_next(&workers.turns[thread]);
+		progress_step(&workers.progress[thread]);
+		progress_step(&workers.progress[thread]);
 	}
 	keysets_release(&keys);
 	batch_send(peer, &batch);
@@ -207,17 +207,17 @@ workers_stuck(void)
 	unsigned worst = 0;
 
 	for (size_t i = 0; i < workers.threads; i++) {
-		struct turns *turns = &workers.turns[i];
-		uint64_t count = atomic_load_explicit(&turns->count,
+		struct progress *progress = &workers.progress[i];
+		uint64_t count = atomic_load_explicit(&progress->count,
 						      memory_order_relaxed);
 
-		if (count % 2 == 1 && count == turns->seen)
-			turns->looks_stuck++;
+		if (count % 2 == 1 && count == progress->seen)
+			progress->looks_stuck++;
 		else
-			turns->looks_stuck = 0;
-		turns->seen = count;
-		if (turns->looks_stuck > worst)
-			worst = turns->looks_stuck;
+			progress->looks_stuck = 0;
+		progress->seen = count;
+		if (progress->looks_stuck > worst)
+			worst = progress->looks_stuck;
 	}
 	return worst;
 }
@@ -236,9 +236,9 @@ worker_run(void *argument)
 			ASSERT(count == 0 || errno == EINTR);
 			continue;
 		}
-		turn_next(&workers.turns[thread]);
+		progress_step(&workers.progress[thread]);
 		peer_serve(event.data.ptr, thread);
-		turn_next(&workers.turns[thread]);
+		progress_step(&workers.progress[thread]);
 	}
 	return NULL;
 }

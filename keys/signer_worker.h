@@ -15,7 +15,7 @@
 bool workers_start(struct fault *fault) MUST_USE;
 size_t workers_count(void);
 /* For how many calls of this in a row one of them, the worst, has been at the
- * same requests; one thread's to call. */
+ * same request; one thread's to call. */
 unsigned workers_stuck(void);
 /* Takes the descriptor where it succeeds. */
 bool workers_attach(int descriptor, struct fault *fault) MUST_USE;

@@ -4,8 +4,8 @@
  * until somebody looks.
  *
  * The signer is looked at every SIGNER_LOOK_MS. One that has not answered for
- * SIGNER_LOOKS_MAX of them, or of which a thread has been at the same few
- * signatures for as many, hangs: a signature takes milliseconds, however many
+ * SIGNER_LOOKS_MAX of them, or of which a thread has been at the same signature
+ * for as many, hangs: a signature takes milliseconds, however many
  * wait for theirs. A look is worth no more for having come late, so that a
  * machine that stood still (suspended, or its clock moved on) has one look to
  * make up for and not all of them.
