@@ -97,31 +97,12 @@ Test(schedule, dead_destinations_do_not_starve_the_others, .init = begin,
 		      "%zu leases in memory", leases_seen);
 }
 
-static bool
-is_held(void)
-{
-	return held != NULL;
-}
-
-static struct post held_post;
-
-static void
-held_settle(struct post *post)
-{
-	struct delivery *delivery = held;
-
-	(void)post;
-	held = NULL;
-	is_holding = false;
-	settle(held_at, delivery);
-}
-
 /* So that a stop need not wait for it; its host takes no more. */
 static void
 held_let_go(void)
 {
 	pause_after_ms = HOUR;
-	loop_post(held_at->loop, &held_post, held_settle);
+	held_settle();
 }
 
 static const struct slow_row {
@@ -352,7 +333,7 @@ Test(schedule, what_is_under_way_is_left_alone)
 		cr_expect_eq(alter(busy_rows[i].alteration, id, "x.example",
 				   clock_wall_ms()),
 			     busy_rows[i].altered, "%s", busy_rows[i].name);
-	loop_post(held_at->loop, &held_post, held_settle);
+	held_settle();
 	cr_expect(wait_delivered(1));
 	cr_expect_eq(alter(ALTER_DELETE, id, "x.example", clock_wall_ms()),
 		     ALTERED_GONE);
@@ -489,7 +470,7 @@ Test(schedule, deleted_before_it_is_handed_over)
 			   clock_wall_ms()),
 		     ALTERED);
 	schedule_add(schedule, &deliveries);
-	loop_post(held_at->loop, &held_post, held_settle);
+	held_settle();
 	cr_expect(wait_delivered(1));
 	cr_expect(wait_gone(1));
 	cr_expect_eq(attempts_count, 1, "what was deleted is not tried");

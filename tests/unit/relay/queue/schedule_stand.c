@@ -431,6 +431,31 @@ on_stopped(void *owner)
 	uv_mutex_unlock(&mutex);
 }
 
+bool
+is_held(void)
+{
+	return held != NULL;
+}
+
+static void
+on_held_post(struct post *post)
+{
+	struct delivery *delivery = held;
+
+	(void)post;
+	held = NULL;
+	is_holding = false;
+	settle(held_at, delivery);
+}
+
+void
+held_settle(void)
+{
+	static struct post post;
+
+	loop_post(held_at->loop, &post, on_held_post);
+}
+
 /* Waits until is_there(), with the mutex held; false: it took too long. */
 bool
 wait_for(bool (*is_there)(void))

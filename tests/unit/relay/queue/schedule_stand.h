@@ -57,6 +57,9 @@ extern bool has_stopped, is_holding;
 #define SLOW "slow"
 extern struct delivery *held;
 extern struct schedule_destination *held_at;
+bool is_held(void);
+/* It is settled on its loop, and no other is held. */
+void held_settle(void);
 /* What becomes of the n-th attempt of a message; called on a loop. */
 extern struct recipient_result (*decide)(const struct delivery *delivery,
 					 size_t recipient);

@@ -33,25 +33,6 @@ put_all(const char *prefix, unsigned count, bool is_handed_over)
 	put("from@example.org", text_string(&to), is_handed_over);
 }
 
-static bool
-is_held(void)
-{
-	return held != NULL;
-}
-
-static struct post let_go;
-
-static void
-held_settle(struct post *post)
-{
-	struct delivery *delivery = held;
-
-	(void)post;
-	held = NULL;
-	is_holding = false;
-	settle(held_at, delivery);
-}
-
 /* How many of the attempts before the n-th were of the crowd. */
 static unsigned
 of_the_crowd(unsigned n)
@@ -86,7 +67,7 @@ Test(schedule_turns, single_messages_do_not_wait_for_one_for_many,
 		put_all(prefix, 1, true);
 	}
 	put("single@example.org", strrchr(text_string(&crowd), ' ') + 1, true);
-	loop_post(held_at->loop, &let_go, held_settle);
+	held_settle();
 	cr_expect(wait_attempts(1 + CROWD + SINGLES));
 	for (unsigned i = 1; i < attempts_count && found < SINGLES; i++) {
 		bool is_last = strstr(text_string(&crowd),
