@@ -26,7 +26,7 @@ has_item_or_is_absent(const struct tags *tags, const char *name,
 	return tag == NULL || has_item(tag->value, wanted);
 }
 
-/* Seen of dkimpy 1.1 and Mail::DKIM 1.2, which fail what differs. */
+/* Seen of dkimpy and Mail::DKIM in Debian 12, which fail what differs. */
 static bool
 is_plain(const struct tags *tags, const char *name, const char *one,
 	 const char *other)
