@@ -170,10 +170,10 @@ plain_name(struct slice initial)
 static struct slice
 scram_name(struct slice initial)
 {
-	struct slice other, name;
+	struct slice flag, authzid, name;
 
-	return slice_split(&initial, ',', &other) &&
-			       slice_split(&initial, ',', &other) &&
+	return slice_split(&initial, ',', &flag) &&
+			       slice_split(&initial, ',', &authzid) &&
 			       slice_split(&initial, ',', &name) &&
 			       slice_starts(name, SLICE("n="))
 		       ? slice_from(name, 2)
