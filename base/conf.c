@@ -87,7 +87,8 @@ parse_list(struct lexer *lexer, struct conf_item *item)
 		if (item->values_count == CONF_LIST_MAX) {
 			conf_error(errors, item->place,
 				   "the list '%.*s' has more than %d elements",
-				   SLICE_ARG(item->name), CONF_LIST_MAX);
+				   SLICE_ARG(conf_name_said(item->name)),
+				   CONF_LIST_MAX);
 			recover(lexer);
 			break;
 		}
@@ -96,10 +97,11 @@ parse_list(struct lexer *lexer, struct conf_item *item)
 			comma_allowed = true;
 		} else if (lexer->token.kind == TOKEN_COMMA) {
 			if (!comma_allowed)
-				conf_error(errors, conf_lexer_place(lexer),
-					   "nothing stands before ',' in the "
-					   "list '%.*s'",
-					   SLICE_ARG(item->name));
+				conf_error(
+					errors, conf_lexer_place(lexer),
+					"nothing stands before ',' in the "
+					"list '%.*s'",
+					SLICE_ARG(conf_name_said(item->name)));
 			conf_lexer_advance(lexer);
 			comma_allowed = false;
 		} else {
@@ -107,7 +109,8 @@ parse_list(struct lexer *lexer, struct conf_item *item)
 				   "unexpected %s in the list '%.*s', which "
 				   "begins on line %u: is a '}' missing?",
 				   conf_lexer_found(lexer),
-				   SLICE_ARG(item->name), item->place.line);
+				   SLICE_ARG(conf_name_said(item->name)),
+				   item->place.line);
 			recover(lexer);
 			return;
 		}
@@ -129,7 +132,7 @@ parse_values(struct lexer *lexer, struct conf_item *item)
 	if (!is_value(lexer) ||
 	    (lexer->token.is_first && lexer->token.kind == TOKEN_WORD)) {
 		conf_error(errors, item->place, "'%.*s' has no value",
-			   SLICE_ARG(item->name));
+			   SLICE_ARG(conf_name_said(item->name)));
 		recover(lexer);
 		return;
 	}
@@ -137,7 +140,7 @@ parse_values(struct lexer *lexer, struct conf_item *item)
 	if (lexer->token.kind == TOKEN_COMMA) {
 		conf_error(errors, conf_lexer_place(lexer),
 			   "several values stand in braces: %.*s = {…, …}",
-			   SLICE_ARG(item->name));
+			   SLICE_ARG(conf_name_said(item->name)));
 		recover(lexer);
 	}
 }
@@ -194,6 +197,17 @@ parse_include(struct parser *parser, struct lexer *lexer,
 	conf_lexer_advance(lexer);
 }
 
+/* Does not repeat the word: in a file named by mistake it may well be a
+ * password, or a line of a key. */
+static void
+nameless_report(struct lexer *lexer, struct conf_place place)
+{
+	conf_error(lexer->errors, place,
+		   "expected '=' or '{' behind the name of an option or a "
+		   "section");
+	recover(lexer);
+}
+
 /* The token is what stands behind the name, and neither '=' nor '{'. */
 static void
 parse_titled(struct parser *parser, struct lexer *lexer,
@@ -206,16 +220,15 @@ parse_titled(struct parser *parser, struct lexer *lexer,
 
 	conf_lexer_advance(lexer);
 	if (lexer->token.kind != TOKEN_OPEN) {
-		conf_error(errors, place, "expected '=' or '{' behind '%.*s'",
-			   SLICE_ARG(name->text));
-		recover(lexer);
+		nameless_report(lexer, place);
 		return;
 	}
 	if (title.kind == TOKEN_WORD)
 		conf_error(errors, place,
 			   "the title stands in double quotes: "
 			   "%.*s \"%.*s\" {…}",
-			   SLICE_ARG(name->text), SLICE_ARG(title.text));
+			   SLICE_ARG(conf_name_said(name->text)),
+			   SLICE_ARG(title.text));
 	item = item_add(lexer, section, name);
 	item->has_title = true;
 	item->title = title.text;
@@ -247,10 +260,8 @@ parse_item(struct parser *parser, struct lexer *lexer,
 	} else if (is_value(lexer) && !lexer->token.is_first) {
 		parse_titled(parser, lexer, section, &name);
 	} else {
-		conf_error(errors, (struct conf_place){lexer->file, name.line},
-			   "expected '=' or '{' behind '%.*s'",
-			   SLICE_ARG(name.text));
-		recover(lexer);
+		nameless_report(lexer,
+				(struct conf_place){lexer->file, name.line});
 	}
 }
 
@@ -260,7 +271,8 @@ end_check(struct lexer *lexer, const struct conf_item *section)
 	conf_error(lexer->errors, conf_lexer_place(lexer),
 		   "the file ends inside the section '%.*s' that begins on "
 		   "line %u: a '}' is missing",
-		   SLICE_ARG(section->name), section->place.line);
+		   SLICE_ARG(conf_name_said(section->name)),
+		   section->place.line);
 }
 
 /* To the end of the section, or of the file. */
@@ -344,6 +356,42 @@ file_enter(struct parser *parser, const char *file, struct fault *fault)
 	return true;
 }
 
+/* The line with a border of PEM (RFC 7468 2), outside of comments; 0: none. */
+static unsigned
+pem_line(struct slice contents)
+{
+	struct slice line;
+
+	for (unsigned number = 1; slice_split(&contents, '\n', &line);
+	     number++) {
+		line = slice_trim(line);
+		if (!slice_starts(line, SLICE("#")) &&
+		    (memmem(line.bytes, line.len, "-----BEGIN ", 11) != NULL ||
+		     memmem(line.bytes, line.len, "-----END ", 9) != NULL))
+			return number;
+	}
+	return 0;
+}
+
+/* A key by mistake must not come out again in what is said of each line. */
+static void
+contents_parse(struct parser *parser, struct lexer *lexer,
+	       struct slice contents, struct conf_item *section)
+{
+	unsigned line = pem_line(contents);
+
+	if (line > 0) {
+		conf_error(parser->errors,
+			   (struct conf_place){lexer->file, line},
+			   "a key or a certificate in PEM stands here: it "
+			   "belongs into a file of its own, which the "
+			   "configuration names; nothing of this file is read");
+		return;
+	}
+	conf_lexer_open(lexer, contents);
+	parse_items(parser, lexer, section, true);
+}
+
 /* The name has a NUL behind it and lives in the arena. */
 static void
 parse_file(struct parser *parser, struct conf_item *section, struct slice name,
@@ -361,8 +409,7 @@ parse_file(struct parser *parser, struct conf_item *section, struct slice name,
 		return;
 	}
 	if (file_contents(parser, name, &contents, &fault)) {
-		conf_lexer_open(&lexer, text_slice(&contents));
-		parse_items(parser, &lexer, section, true);
+		contents_parse(parser, &lexer, text_slice(&contents), section);
 	} else {
 		if (place.line > 0)
 			fault_within(&fault, "'%s'", lexer.file);

@@ -1,5 +1,7 @@
 #include "base/conf_lexer.h"
 
+#define NAME_SAID_MAX 40
+
 static struct conf_place
 line_place(const struct lexer *lexer)
 {
@@ -210,20 +212,26 @@ conf_lexer_place(const struct lexer *lexer)
 	return (struct conf_place){lexer->file, lexer->token.line};
 }
 
-const char *
-conf_lexer_found(struct lexer *lexer)
+struct slice
+conf_name_said(struct slice name)
 {
-	struct slice text = lexer->token.text;
+	for (size_t i = 0; i < name.len; i++)
+		if (!ascii_is_alpha(name.bytes[i]) && name.bytes[i] != '_' &&
+		    name.bytes[i] != '-')
+			return SLICE("…");
+	return name.len <= NAME_SAID_MAX ? name : SLICE("…");
+}
 
+const char *
+conf_lexer_found(const struct lexer *lexer)
+{
 	switch (lexer->token.kind) {
 	case TOKEN_END:
 		return "the end of the file";
 	case TOKEN_WORD:
-		return arena_printf(lexer->arena, "'%.*s'", SLICE_ARG(text))
-			.bytes;
+		return "a word";
 	case TOKEN_TEXT:
-		return arena_printf(lexer->arena, "\"%.*s\"", SLICE_ARG(text))
-			.bytes;
+		return "a text";
 	case TOKEN_OPEN:
 		return "'{'";
 	case TOKEN_CLOSE:

@@ -8,6 +8,8 @@
 
 #include "base/conf.h"
 
+#define KEY_MATERIAL_MIN 32 /* a line of PEM has 64 */
+
 /* ---- errors ---- */
 
 struct conf_error {
@@ -43,6 +45,53 @@ file_number(const struct conf_errors *errors, const char *file)
 	return errors->count;
 }
 
+/* How many octets of base64 stand there, if they look like key material: long,
+ * and of all kinds, as no word and hardly a file's name is. */
+static size_t
+key_material(const char *text)
+{
+	bool has_upper = false, has_lower = false, has_digit = false;
+	size_t len = 0;
+
+	for (; text[len] != '\0'; len++) {
+		char c = text[len];
+
+		if (ascii_is_digit(c))
+			has_digit = true;
+		else if (c >= 'a' && c <= 'z')
+			has_lower = true;
+		else if (c >= 'A' && c <= 'Z')
+			has_upper = true;
+		else if (c != '+' && c != '/' && c != '=')
+			break;
+	}
+	return len >= KEY_MATERIAL_MIN && has_upper && has_lower && has_digit
+		       ? len
+		       : 0;
+}
+
+/* What a file holds must not control the terminal, nor must a key that stands
+ * in it by mistake get there, or to a log. */
+static void
+text_tame(char *text)
+{
+	char *out = text;
+
+	for (const char *in = text; *in != '\0';) {
+		size_t secret = key_material(in);
+
+		if (secret > 0) {
+			memcpy(out, "...", 3);
+			out += 3;
+			in += secret;
+			continue;
+		}
+		*out++ = (unsigned char)*in < ' ' || *in == 0x7f ? '?' : *in;
+		in++;
+	}
+	*out = '\0';
+}
+
 void
 conf_error(struct conf_errors *errors, struct conf_place place,
 	   const char *format, ...)
@@ -66,12 +115,8 @@ conf_error(struct conf_errors *errors, struct conf_place place,
 	error->line = place.line;
 	error->number = errors->count;
 	error->file_number = file_number(errors, file);
-	/* What a file holds must not control the terminal. */
-	for (int i = 0; i < length; i++)
-		error->text[i] =
-			(char)((unsigned char)text[i] < ' ' || text[i] == 0x7f
-				       ? '?'
-				       : text[i]);
+	memcpy(error->text, text, (size_t)length + 1);
+	text_tame(error->text);
 	if (errors->last == NULL)
 		errors->first = error;
 	else

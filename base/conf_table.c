@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/conf_lexer.h"
 #include "base/conf_value.h"
 
 /* What one conf_fill() works with. */
@@ -75,7 +76,8 @@ unknown_report(const struct filler *filler, struct slice path,
 
 	text_addf(&words, "unknown %s '%.*s'",
 		  item->is_section ? "section" : "option",
-		  SLICE_ARG(item->name));
+		  SLICE_ARG(near.len > 0 ? item->name
+					 : conf_name_said(item->name)));
 	if (path.len > 0)
 		text_addf(&words, " in section '%.*s'", SLICE_ARG(path));
 	if (near.len > 0)
@@ -130,8 +132,9 @@ value_fill(const struct filler *filler, const struct conf_option *option,
 
 	if (conf_kind_is_quoted(option->kind) && !value->is_quoted) {
 		conf_error(filler->errors, value->place,
-			   "'%.*s': a text stands in double quotes: \"%.*s\"",
-			   SLICE_ARG(item->name), SLICE_ARG(value->text));
+			   "'%.*s': a text stands in double quotes: %.*s = "
+			   "\"…\"",
+			   SLICE_ARG(item->name), SLICE_ARG(item->name));
 		return false;
 	}
 	if (conf_element_read(option, value->text, filler->arena, element,

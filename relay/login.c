@@ -33,6 +33,18 @@ password_check(struct slice password, struct fault *fault)
 	return true;
 }
 
+/* Does not repeat the name: who mistakes the option for one that takes the
+ * password itself has given that. */
+static bool
+absence_tell(struct fault *fault)
+{
+	if (fault != NULL && fault->kind == FAULT_ABSENT)
+		fault_set(fault, FAULT_ABSENT,
+			  "there is no such password file; the option names a "
+			  "file, and does not hold the password itself");
+	return false;
+}
+
 bool
 login_read(struct slice path, bool strict_modes, secret_warn_fn *warn,
 	   struct text *password_out, struct fault *fault)
@@ -42,7 +54,7 @@ login_read(struct slice path, bool strict_modes, secret_warn_fn *warn,
 
 	if (!secret_file_read("password file", path, FILE_MAX, strict_modes,
 			      warn, &bytes, fault))
-		return false;
+		return absence_tell(fault);
 	rest = text_slice(&bytes);
 	if (slice_split(&rest, '\n', &line) &&
 	    slice_ends_nocase(line, SLICE("\r")))

@@ -203,6 +203,14 @@ Test(conf, fills_texts_words_and_titles)
 
 /* ---- what is refused ---- */
 
+/* A line of a key in PEM, and what is said where one stands in the file. */
+#define KEY_LINE \
+	"fqs6dbNbe4OShB9FOGZEdF9gJm4HjU7i4QDPPU875vpwvJBvmvdRfcA/YmiEb/u5"
+#define PEM_STANDS_HERE \
+	"a key or a certificate in PEM stands here: it belongs into a file " \
+	"of its own, which the configuration names; nothing of this file is " \
+	"read\n"
+
 static const struct bad_row {
 	const char *name, *input, *said;
 } bad_rows[] = {
@@ -248,7 +256,7 @@ static const struct bad_row {
 	{"too long", "name = \"123456789\"",
 	 "a:1: 'name': longer than 8 bytes\n"},
 	{"a bare text", "name = n",
-	 "a:1: 'name': a text stands in double quotes: \"n\"\n"},
+	 "a:1: 'name': a text stands in double quotes: name = \"…\"\n"},
 	{"no number", "paint { count = \"many\" }",
 	 "a:1: 'count': 'many' is not a number\n"},
 	{"negative", "paint { count = -1 }",
@@ -294,9 +302,10 @@ static const struct bad_row {
 	 "a:1: 'count' has no value\n"},
 	{"no value at the end", "name =", "a:1: 'name' has no value\n"},
 	{"no equals sign", "name \"n\"",
-	 "a:1: expected '=' or '{' behind 'name'\n"},
+	 "a:1: expected '=' or '{' behind the name of an option or a "
+	 "section\n"},
 	{"a lonely word", "name\neven = \"3\"",
-	 "a:1: expected '=' or '{' behind 'name'\n"
+	 "a:1: expected '=' or '{' behind the name of an option or a section\n"
 	 "a:2: 'even': '3' is not even\n"},
 	{"two commas", "evens = {\"2\",, \"3\"}\neven = \"5\"",
 	 "a:1: nothing stands before ',' in the list 'evens'\n"
@@ -305,7 +314,7 @@ static const struct bad_row {
 	{"an unclosed list", "evens = {\"2\"\nis_on = x\neven = \"3\"",
 	 "a:2: unexpected '=' in the list 'evens', which begins on line 1: is "
 	 "a '}' missing?\n"
-	 "a:2: 'evens': a text stands in double quotes: \"is_on\"\n"
+	 "a:2: 'evens': a text stands in double quotes: evens = \"…\"\n"
 	 "a:3: 'even': '3' is not even\n"},
 	{"an unclosed list at the end", "evens = {\"2\"",
 	 "a:1: unexpected the end of the file in the list 'evens', which "
@@ -331,7 +340,36 @@ static const struct bad_row {
 	{"control byte in a text", "name = \"\x1b[m\"",
 	 "a:1: unexpected byte 0x1b in a text\n"},
 	{"starts with a value", "\"x\" = 3\neven = \"3\"",
-	 "a:1: expected the name of an option or a section, found \"x\"\n"
+	 "a:1: expected the name of an option or a section, found a text\n"
+	 "a:2: 'even': '3' is not even\n"},
+	{"a name that might be a secret", "hunter2 = 3",
+	 "a:1: unknown option '…'\n"},
+	{"a name near to one", "eve2 = 3",
+	 "a:1: unknown option 'eve2'; did you mean 'even'?\n"},
+	{"a secret instead of a section's name", "hunter2 { a = \"b\"\n",
+	 "a:1: unknown section '…'\n"
+	 "a:2: the file ends inside the section '…' that begins on line 1: a "
+	 "'}' is missing\n"},
+	{"a secret without value", "hunter2==\neven = \"3\"",
+	 "a:1: '…' has no value\n"
+	 "a:1: unknown option '…'\n"
+	 "a:2: 'even': '3' is not even\n"},
+	{"words of a password", "correct horse battery\neven = \"3\"",
+	 "a:1: expected '=' or '{' behind the name of an option or a section\n"
+	 "a:2: 'even': '3' is not even\n"},
+	{"a line of a key as value", "even = \"" KEY_LINE "\"",
+	 "a:1: 'even': '...' is not even\n"},
+	{"a key in PEM",
+	 "even = \"3\"\n-----BEGIN PRIVATE KEY-----\n" KEY_LINE "\n"
+	 "-----END PRIVATE KEY-----\n",
+	 "a:2: " PEM_STANDS_HERE},
+	{"a key in PEM as a value",
+	 "name = \"-----BEGIN PRIVATE KEY-----\n" KEY_LINE "\nAb3=\n"
+	 "-----END PRIVATE KEY-----\"\n",
+	 "a:1: " PEM_STANDS_HERE},
+	{"the rest of a key in PEM", KEY_LINE "\n-----END PRIVATE KEY-----\n",
+	 "a:2: " PEM_STANDS_HERE},
+	{"PEM in a comment", "# -----BEGIN PRIVATE KEY-----\neven = \"3\"",
 	 "a:2: 'even': '3' is not even\n"},
 	{"include with =", "include = \"b\"",
 	 "a:1: a file is included by: include \"FILE\"\n"},

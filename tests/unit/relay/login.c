@@ -46,6 +46,20 @@ read_it(struct slice bytes, unsigned mode, bool strict, struct text *out,
 #define FIFTY TEN TEN TEN TEN TEN
 #define LONGEST FIFTY FIFTY FIFTY FIFTY FIFTY "12345"
 
+/* The password itself may be what was given as the file's name. */
+Test(login, repeats_no_name_that_is_none)
+{
+	CLEAN(secret_cleanse) struct text out = {0};
+	CLEAN(text_done) struct text path = {0};
+	struct fault fault = {0};
+
+	text_addf(&path, "%s/hunter2", text_string(&files.directory));
+	cr_expect_not(login_read(text_slice(&path), true, count_warning, &out,
+				 &fault));
+	cr_expect_eq(fault.kind, FAULT_ABSENT);
+	cr_expect_null(strstr(fault.text, "hunter2"), "%s", fault.text);
+}
+
 Test(login, reads_the_first_line)
 {
 	static const struct {
