@@ -52,6 +52,46 @@ attempt_has_deferred(const struct attempt *attempt)
 	return false;
 }
 
+static bool
+is_final(const struct recipient_result *result)
+{
+	return result->outcome == OUTCOME_DELIVERED ||
+	       result->outcome == OUTCOME_FAILED;
+}
+
+bool
+attempt_has_final(const struct attempt *attempt)
+{
+	for (size_t i = 0; i < attempt->delivery->recipients_count; i++)
+		if (is_final(&attempt->results[i]))
+			return true;
+	return false;
+}
+
+struct recipient_result *
+attempt_final_results(const struct attempt *attempt)
+{
+	size_t count = attempt->delivery->recipients_count;
+	struct recipient_result *results = memory_array(count,
+							sizeof(*results));
+
+	for (size_t i = 0; i < count; i++)
+		if (is_final(&attempt->results[i]))
+			results[i] = attempt->results[i];
+	return results;
+}
+
+void
+attempt_drop_final(struct attempt *attempt)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < attempt->delivery->recipients_count; i++)
+		if (!is_final(&attempt->results[i]))
+			attempt->results[left++] = attempt->results[i];
+	ASSERT(left > 0);
+}
+
 void
 attempt_set(struct attempt *attempt, size_t i,
 	    const struct recipient_result *like)

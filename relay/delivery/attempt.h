@@ -37,6 +37,12 @@ bool attempt_is_complete(const struct attempt *attempt);
 bool attempt_has_begun(const struct attempt *attempt);
 /* Whether any is to be tried again after a while. */
 bool attempt_has_deferred(const struct attempt *attempt);
+/* Whether any has one that is final. */
+bool attempt_has_final(const struct attempt *attempt);
+/* Only what is final; the others have NONE. free(3) */
+struct recipient_result *attempt_final_results(const struct attempt *attempt);
+/* Those with such a result leave the attempt, as they do its delivery. */
+void attempt_drop_final(struct attempt *attempt);
 /* Every recipient without a result gets this one; words are copied. */
 void attempt_fill(struct attempt *attempt, const struct recipient_result *like);
 /* Copies what it points to. */

@@ -288,8 +288,25 @@ connection_let_go(struct delivery_destination *destination,
 	connection_free(connection);
 }
 
+static void attempt_on_noted(struct schedule_destination *schedule,
+			     struct delivery *delivery);
+
+/* What is final is stored; the lease goes on with the others. */
+static void
+attempt_note(struct delivery_destination *destination, struct attempt *attempt)
+{
+	CLEAN(clean_memory) struct recipient_result *results =
+		attempt_final_results(attempt);
+
+	schedule_note(destination->schedule, attempt->delivery, results,
+		      attempt_on_noted);
+	attempt_drop_final(attempt);
+	list_add_last(&destination->noting, &attempt->link);
+}
+
 /* What is put down goes on as another lease, if it may: so its results are
- * stored, and others have their turn. */
+ * stored, and others have their turn. With somebody deferred it cannot, and only
+ * what is final is stored. */
 static void
 attempt_go_on(struct delivery_destination *destination,
 	      struct attempt *attempt)
@@ -303,8 +320,28 @@ attempt_go_on(struct delivery_destination *destination,
 		 clock_now_ms() < destination->paused_until_ms ||
 		 (is_put_down && !attempt_has_deferred(attempt)))
 		attempt_give_back(destination, attempt);
+	else if (attempt_has_final(attempt))
+		attempt_note(destination, attempt);
 	else
 		list_add_last(&destination->returned, &attempt->link);
+}
+
+static void
+attempt_on_noted(struct schedule_destination *schedule,
+		 struct delivery *delivery)
+{
+	struct delivery_destination *destination = schedule->delivery;
+
+	LIST_EACH (item, &destination->noting) {
+		struct attempt *attempt = CONTAINER(item, struct attempt, link);
+
+		if (attempt->delivery != delivery)
+			continue;
+		list_remove(item);
+		attempt_go_on(destination, attempt);
+		break;
+	}
+	destination_pump(destination);
 }
 
 static void
@@ -517,6 +554,7 @@ destination_new(struct schedule_destination *schedule)
 	list_init(&destination->link);
 	list_init(&destination->connections);
 	list_init(&destination->returned);
+	list_init(&destination->noting);
 	site_ticket_init(&destination->ticket, schedule->loop, ticket_turn);
 	alarm_init(&destination->rate_alarm, schedule->loop, rate_on_alarm);
 	schedule->delivery = destination;
@@ -552,6 +590,7 @@ destination_gone(struct schedule_destination *schedule)
 		return true;
 	if (destination->connections_count > 0 ||
 	    !list_is_empty(&destination->returned) ||
+	    !list_is_empty(&destination->noting) ||
 	    !site_ticket_cancel(&destination->ticket))
 		return false;
 	hosts_let_go(destination);

@@ -25,6 +25,7 @@ struct delivery_destination {
 	struct list connections;
 	size_t connections_count;
 	struct list returned;    /* attempts to be made on another connection */
+	struct list noting;      /* what is known of them is being stored */
 	bool is_due;
 	/* Where to: NULL when not known or too old. */
 	struct generation *generation;

@@ -149,17 +149,16 @@ decide_copy(struct notices *notices, const struct delivery *delivery,
 }
 
 void
-notify_decide(struct notices *notices, struct delivery *delivery,
+notify_decide(struct notices *notices, struct arena *arena,
+	      const struct delivery *delivery,
 	      const struct recipient_result *results,
 	      const struct delivery_options *options, uint64_t age_ms)
 {
 	size_t count = delivery->recipients_count;
 
 	*notices = (struct notices){
-		.sender = arena_array(&delivery->arena, count,
-				      sizeof(*notices->sender)),
-		.copy = arena_array(&delivery->arena, count,
-				    sizeof(*notices->copy)),
+		.sender = arena_array(arena, count, sizeof(*notices->sender)),
+		.copy = arena_array(arena, count, sizeof(*notices->copy)),
 	};
 	if (has_reader(delivery->message))
 		decide_sender(notices, delivery, results, options, age_ms);

@@ -28,15 +28,16 @@
 enum notice { NOTICE_NONE, NOTICE_FAILED, NOTICE_DELAYED, NOTICE_RELAYED };
 
 struct notices {
-	/* One per recipient of the delivery each, in its arena. */
+	/* One per recipient of the delivery each. */
 	enum notice *sender, *copy;
 	bool sender_is_told, copy_is_sent;
 	bool has_failure, has_delay; /* for the sender */
 };
 
-/* Of outcomes as they are now. results may be NULL. age_ms: how long the
- * message has been here. */
-void notify_decide(struct notices *notices, struct delivery *delivery,
+/* Of outcomes as they are now; the arena is that of the notices. results may be
+ * NULL. age_ms: how long the message has been here. */
+void notify_decide(struct notices *notices, struct arena *arena,
+		   const struct delivery *delivery,
 		   const struct recipient_result *results,
 		   const struct delivery_options *options, uint64_t age_ms);
 /* Whether a warning of a delay is due, should it not get any further. */

@@ -44,9 +44,8 @@ schedule_take(struct schedule_destination *public)
 }
 
 void
-schedule_settle(struct schedule_destination *public,
-		struct delivery *delivery,
-		const struct recipient_result *results)
+schedule_note(struct schedule_destination *public, struct delivery *delivery,
+	      const struct recipient_result *results, schedule_noted_fn *noted)
 {
 	struct lease *lease = delivery->lease;
 
@@ -54,7 +53,15 @@ schedule_settle(struct schedule_destination *public,
 	ASSERT(lease->state == LEASE_OUT);
 	ASSERT(results != NULL);
 	lease->state = LEASE_SETTLING;
-	settlement_start(destination_of(public), lease, results);
+	settlement_start(destination_of(public), lease, results, noted);
+}
+
+void
+schedule_settle(struct schedule_destination *public,
+		struct delivery *delivery,
+		const struct recipient_result *results)
+{
+	schedule_note(public, delivery, results, NULL);
 }
 
 bool

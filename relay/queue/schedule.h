@@ -87,6 +87,15 @@ struct recipient_result {
 void schedule_settle(struct schedule_destination *destination,
 		     struct delivery *delivery,
 		     const struct recipient_result *results);
+/* The same of some, with others whose result is NONE, while the lease goes on
+ * with those: it is the schedule's until noted() comes, once, from the loop, and
+ * has only those recipients then, in their order. */
+typedef void schedule_noted_fn(struct schedule_destination *destination,
+			       struct delivery *delivery);
+void schedule_note(struct schedule_destination *destination,
+		   struct delivery *delivery,
+		   const struct recipient_result *results,
+		   schedule_noted_fn *noted);
 /* Whether a lease has another destination by now: then it has to be given
  * back. */
 bool schedule_is_stranger(const struct schedule_destination *destination,

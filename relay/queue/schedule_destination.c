@@ -256,6 +256,28 @@ destination_settled(struct destination *destination, struct lease *lease,
 	destination_update(destination);
 }
 
+static void
+recipients_drop_done(struct delivery *delivery)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		if (delivery->recipients[i].outcome == OUTCOME_NONE)
+			delivery->recipients[left++] = delivery->recipients[i];
+	ASSERT(left > 0);
+	delivery->recipients_count = left;
+}
+
+void
+destination_noted(struct destination *destination, struct lease *lease,
+		  schedule_noted_fn *noted)
+{
+	ASSERT(lease->state == LEASE_SETTLING);
+	lease->state = LEASE_OUT;
+	recipients_drop_done(lease->delivery);
+	noted(&destination->public, lease->delivery);
+}
+
 /* --- looking on --- */
 
 void

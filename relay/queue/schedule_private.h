@@ -129,10 +129,11 @@ struct destination {
 /* --- settlement.c --- */
 
 /* From results to durable; takes the lease's delivery. results may be NULL where
- * settlement_needs_no_attempt(). Ends in destination_settled(), never from
- * inside the call. */
+ * settlement_needs_no_attempt(). Ends in destination_settled(), or where noted
+ * is not NULL in destination_noted(), never from inside the call. */
 void settlement_start(struct destination *destination, struct lease *lease,
-		      const struct recipient_result *results);
+		      const struct recipient_result *results,
+		      schedule_noted_fn *noted);
 /* Whether there is something to say of it without trying it now. Its time is
  * over, and it has been tried since; or nothing gets to the destination, which
  * only a few are sent to find out: then what they find counts for those that
@@ -196,6 +197,9 @@ void destination_wake(struct destination *destination, uint64_t since_ms);
  * is left. */
 void destination_settled(struct destination *destination, struct lease *lease,
 			 uint64_t due_ms);
+/* The lease goes on, with those who have no outcome yet. */
+void destination_noted(struct destination *destination, struct lease *lease,
+		       schedule_noted_fn *noted);
 
 /* --- schedule_lease.c --- */
 

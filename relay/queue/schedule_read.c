@@ -23,7 +23,7 @@ read_settle(struct destination *destination, struct delivery *delivery)
 
 	lease_leave_ready(destination, lease);
 	lease->state = LEASE_SETTLING;
-	settlement_start(destination, lease, NULL);
+	settlement_start(destination, lease, NULL, NULL);
 }
 
 /* Whether it needs no attempt. */

@@ -306,6 +306,7 @@ settlement_free(struct settlement *settlement)
 {
 	ASSERT(!settlement->has_place);
 	ASSERT(settlement->owed == NULL);
+	arena_done(&settlement->arena);
 	free(settlement);
 }
 
@@ -321,6 +322,7 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 	struct settlement *settlement = settle->private;
 	struct destination *destination = settlement->destination;
 	struct lease *lease = settlement->lease;
+	schedule_noted_fn *noted = settlement->noted;
 	uint64_t due_ms = settlement->due_ms;
 
 	if (fault != NULL && settlement->reports_count > 0) {
@@ -346,7 +348,10 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 	else
 		settlement_free(settlement);
 	/* Frees the delivery, and perhaps the destination. */
-	destination_settled(destination, lease, due_ms);
+	if (noted == NULL)
+		destination_settled(destination, lease, due_ms);
+	else
+		destination_noted(destination, lease, noted);
 }
 
 /* What is left of a damaged message, once nobody is to get it any more, is for
@@ -407,12 +412,16 @@ outcomes_apply(struct settlement *settlement,
 		settlement->now_ms);
 	if (settlement->has_rest)
 		settlement->due_ms = settlement->now_ms;
+	/* Its place is where it is looked for the next time. */
+	if (settlement->noted != NULL)
+		settlement->due_ms = settlement->delivery->due_ms;
 	outcomes_log(settlement, results);
 }
 
 void
 settlement_start(struct destination *destination, struct lease *lease,
-		 const struct recipient_result *results)
+		 const struct recipient_result *results,
+		 schedule_noted_fn *noted)
 {
 	struct settlement *settlement = memory_new(sizeof(*settlement));
 	const struct delivery_options *options =
@@ -423,6 +432,7 @@ settlement_start(struct destination *destination, struct lease *lease,
 	ASSERT(lease->state == LEASE_SETTLING);
 	settlement->destination = destination;
 	settlement->lease = lease;
+	settlement->noted = noted;
 	settlement->delivery = delivery;
 	settlement->now_ms = clock_wall_ms();
 	settlement->was_delay_told = delivery->is_delay_told;
@@ -435,7 +445,7 @@ settlement_start(struct destination *destination, struct lease *lease,
 		owed_apply(settlement);
 	else
 		outcomes_apply(settlement, results);
-	notify_decide(notices, delivery, results, options,
+	notify_decide(notices, &settlement->arena, delivery, results, options,
 		      retry_age_ms(delivery, options, retry_attempts(delivery),
 				   settlement->now_ms));
 	owed_forget(delivery);

@@ -30,6 +30,7 @@ struct settlement {
 	struct delivery *delivery;
 	uint64_t now_ms, due_ms; /* wall; due 0: nothing is left */
 	bool has_rest;           /* the attempt goes on with that */
+	schedule_noted_fn *noted; /* and the lease; NULL: it does not */
 	bool was_delay_told;     /* before this */
 	/* reports */
 	bool is_for_report;      /* nothing else: it was put off before */
@@ -39,6 +40,7 @@ struct settlement {
 	struct list waiting; /* in its loop's, for a place */
 	bool has_place;
 	struct notices notices;
+	struct arena arena;      /* of the notices */
 	struct text original; /* as received, from its first byte */
 	uint64_t original_wanted;
 	unsigned read_failures;

@@ -118,6 +118,28 @@ def test_little_is_sent_twice_after_a_crash(world, most):
     assert sum(count - 1 for count in reached(world).values()) <= 10
 
 
+def test_little_is_sent_twice_with_somebody_deferred(world):
+    """He is not tried again with each part of the rest."""
+    gate, asked = Gate(35), []
+
+    def rcpt(argument):
+        if "user0@" in argument:
+            asked.append(argument)
+            return "450 4.2.0 later"
+
+    start(world, "", 1, END=gate, RCPT=rcpt)
+    submit(world.relay.port, message(), recipients=addresses(40))
+    world.receiver.wait_deliveries(36)
+    assert len(asked) == 1
+    world.relay.kill(whole_family=True)
+    gate.opened.set()
+    world.relay.start()
+    wait_for(lambda: len(reached(world)) == 39, 20, lambda: reached(world))
+    world.relay.wait("deferred")
+    assert sum(count - 1 for count in reached(world).values()) <= 10
+    assert len(asked) == 2
+
+
 def test_a_connection_is_not_used_without_end(world):
     start(world, "", 1)
     submit(world.relay.port, message(), recipients=addresses(110))

@@ -295,7 +295,8 @@ Test(destination, settles_what_is_put_down)
 	cr_expect_eq(released, 1, "for others, or for the rest");
 }
 
-/* It would be due again at once with the rest, and with that again and again. */
+/* It would be due again at once with the rest, and with that again and again. But
+ * what is final is stored meanwhile. */
 Test(destination, keeps_what_is_put_down_with_somebody_deferred)
 {
 	add_to(4);
@@ -309,10 +310,27 @@ Test(destination, keeps_what_is_put_down_with_somebody_deferred)
 	cr_expect_str_eq(settled, "FNNN");
 	cr_assert_eq(connections[1]->assigned, 1, "it goes on");
 	puts_down(connections[1], OUTCOME_DELIVERED);
-	puts_down(connections[1], OUTCOME_FAILED);
-	puts_down(connections[1], OUTCOME_DELIVERED);
-	cr_expect_str_eq(settled, "FNNNTDFD");
+	cr_expect_str_eq(settled, "FNNNNDNN ");
+	is_noted();
+	cr_assert_eq(connections_count, 3, "the one before is released");
+	puts_down(connections[2], OUTCOME_FAILED);
+	cr_expect_str_eq(settled, "FNNNNDNN NFN ");
+	is_noted();
+	puts_down(connections[3], OUTCOME_DELIVERED);
+	cr_expect_str_eq(settled, "FNNNNDNN NFN TD");
 	cr_expect_eq(given_back, 0);
+}
+
+Test(destination, settles_at_a_stop_what_is_noted)
+{
+	add_to(3);
+	destination_due(&destination);
+	puts_down(connections[0], OUTCOME_DEFERRED);
+	puts_down(connections[0], OUTCOME_DELIVERED);
+	cr_expect_not(destination_gone(&destination));
+	delivery_service_stop(service, &loops[0]);
+	is_noted();
+	cr_expect_str_eq(settled, "NDN TN");
 }
 
 Test(destination, keeps_to_a_rate_between_two_transactions)

@@ -48,6 +48,40 @@ schedule_settle(struct schedule_destination *public,
 	delivery_drop(delivery);
 }
 
+struct delivery *noted_delivery;
+static schedule_noted_fn *noted_fn;
+
+void
+schedule_note(struct schedule_destination *public, struct delivery *delivery,
+	      const struct recipient_result *results, schedule_noted_fn *fn)
+{
+	(void)public;
+	cr_assert_null(noted_delivery);
+	noted_delivery = delivery;
+	noted_fn = fn;
+	for (size_t i = 0; i < delivery->recipients_count; i++) {
+		settled[settled_count++] = "NDTF"[results[i].outcome];
+		delivery->recipients[i].outcome = results[i].outcome;
+	}
+	settled[settled_count++] = ' ';
+	settled[settled_count] = '\0';
+}
+
+void
+is_noted(void)
+{
+	struct delivery *delivery = noted_delivery;
+	size_t left = 0;
+
+	cr_assert_not_null(delivery);
+	noted_delivery = NULL;
+	for (size_t i = 0; i < delivery->recipients_count; i++)
+		left += delivery->recipients[i].outcome == OUTCOME_NONE;
+	memset(delivery->recipients, 0, left * sizeof(*delivery->recipients));
+	delivery->recipients_count = left;
+	noted_fn(&destination, delivery);
+}
+
 const struct delivery *stranger;
 
 bool

@@ -20,6 +20,9 @@ extern size_t ready_count;
 /* A letter for each recipient, in order. */
 extern char settled[DELIVERIES_MAX + 1];
 extern size_t settled_count, given_back;
+/* schedule_note(): the letters end with a space; and it is stored. */
+extern struct delivery *noted_delivery;
+void is_noted(void);
 extern uint64_t paused_ms;
 extern bool pause_is_short; /* over before the next call */
 extern const struct delivery *stranger;

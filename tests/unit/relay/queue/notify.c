@@ -68,7 +68,7 @@ decide(struct notices *notices, struct delivery *delivery,
 	struct recipient_result result = {.outcome = row->outcome,
 					  .dsn_passed_on = row->dsn_passed_on};
 
-	notify_decide(notices, delivery, &result, options, row->age_ms);
+	notify_decide(notices, &delivery->arena, delivery, &result, options, row->age_ms);
 }
 
 Test(notify, the_sender)
@@ -106,7 +106,7 @@ Test(notify, no_delay_within_an_attempt)
 	struct recipient_result result = {.outcome = OUTCOME_NONE};
 	struct notices notices;
 
-	notify_decide(&notices, delivery, &result, &options, row.age_ms);
+	notify_decide(&notices, &delivery->arena, delivery, &result, &options, row.age_ms);
 	cr_expect_eq(notices.sender[0], NOTICE_NONE);
 	cr_expect_not(notices.sender_is_told);
 }
@@ -122,10 +122,10 @@ Test(notify, what_is_owed)
 		delivery_make("from@example.org", &row);
 	struct notices notices;
 
-	notify_decide(&notices, delivery, NULL, &options, 0);
+	notify_decide(&notices, &delivery->arena, delivery, NULL, &options, 0);
 	cr_expect_eq(notices.sender[0], NOTICE_NONE);
 	delivery->recipients[0].is_report_owed = true;
-	notify_decide(&notices, delivery, NULL, &options, 0);
+	notify_decide(&notices, &delivery->arena, delivery, NULL, &options, 0);
 	cr_expect_eq(notices.sender[0], NOTICE_RELAYED);
 }
 

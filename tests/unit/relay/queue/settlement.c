@@ -119,6 +119,67 @@ Test(settlement, the_rest_of_an_attempt_is_due_at_once, .init = begin,
 	cr_expect_eq(fake_log_count("deferred ", ""), 0);
 }
 
+/* One recipient is deferred; the lease goes on until the others are done. */
+static void
+note_next(struct schedule_destination *destination, struct delivery *delivery)
+{
+	struct recipient_result results[4] = {{.outcome = OUTCOME_NONE}};
+	bool is_last = delivery->recipients_count == 2;
+
+	cr_assert_leq(delivery->recipients_count, COUNT(results));
+	results[1] = delivery->recipients_count == 3
+			     ? result(OUTCOME_FAILED, "550 5.1.1 nobody")
+			     : result(OUTCOME_DELIVERED, "250 ok");
+	if (!is_last) {
+		schedule_note(destination, delivery, results, note_next);
+		return;
+	}
+	results[0] = result(OUTCOME_DEFERRED, "450 4.2.0 later");
+	schedule_settle(destination, delivery, results);
+}
+
+static void
+note_first(struct post *post)
+{
+	struct delivery *delivery = held;
+
+	(void)post;
+	held = NULL;
+	is_holding = false;
+	note_next(held_at, delivery);
+}
+
+static bool
+is_told_and_deferred(void)
+{
+	return fake_log_count("delivered ", "to=from@example.org") > 0 &&
+	       fake_log_count("deferred ", "to=a@x.example") > 0;
+}
+
+/* What is final is stored, told and left out, one after the other; then what was
+ * deferred waits as long as ever. */
+Test(settlement, a_lease_goes_on_with_what_is_not_noted, .init = begin,
+     .fini = stop_all)
+{
+	struct post post = {0};
+
+	begin_schedule();
+	run_loops();
+	is_holding = true;
+	decide = always_delivered;
+	retry_ms[0] = retry_ms[1] = 1 * HOUR;
+	put("from@example.org",
+	    "a@x.example b@x.example c@x.example d@x.example", true);
+	cr_assert(wait_for(is_held));
+	loop_post(held_at->loop, &post, note_first);
+	cr_expect(wait_for(is_told_and_deferred));
+	cr_expect_eq(attempts_count, 2, "its own, and the report's");
+	cr_expect_eq(fake_log_count("delivered ", "to=b@x.example"), 1);
+	cr_expect_eq(fake_log_count("bounced ", "to=c@x.example"), 1);
+	cr_expect_eq(fake_log_count("delivered ", "to=d@x.example"), 1);
+	cr_expect_eq(fake_log_count("deferred ", ""), 1);
+}
+
 /* Its last attempt is not over with a part of it. */
 Test(settlement, the_rest_of_a_last_attempt_is_tried, .init = begin,
      .fini = stop_all)
