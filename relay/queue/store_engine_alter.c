@@ -3,15 +3,66 @@
 /* The message and its recipients are not read: only a delivery's place changes,
  * and a message may have a thousand of them. */
 
-/* The record may be damaged, and its place among what is due unknown: then
- * whoever meets that sets it aside. */
+/* The entry of this message among those of its destination, whenever it is
+ * due. */
+static int
+place_search(MDB_cursor *cursor, const struct store_alter_row *row)
+{
+	struct slice destination;
+	struct record_key first;
+	struct message_id id;
+	MDB_val name, value;
+	uint64_t due_ms;
+	int status;
+
+	record_key_due(&first, row->destination, 0,
+		       &(struct message_id){{0}});
+	name = val_of_key(&first);
+	status = mdb_cursor_get(cursor, &name, &value, MDB_SET_RANGE);
+	for (; status == 0;
+	     status = mdb_cursor_get(cursor, &name, &value, MDB_NEXT)) {
+		if (!record_key_due_read(slice_of_val(&name), &destination,
+					 &due_ms, &id) ||
+		    !slice_eq(destination, row->destination))
+			return MDB_NOTFOUND;
+		if (message_id_eq(&id, &row->id))
+			return 0;
+	}
+	return status;
+}
+
+static bool
+place_delete(struct engine *engine, MDB_dbi table,
+	     const struct store_alter_row *row, struct fault *fault)
+{
+	MDB_cursor *cursor = NULL;
+	int status = mdb_cursor_open(engine->txn, table, &cursor);
+
+	if (status != 0)
+		return engine_fault(fault, status, "delete");
+	status = place_search(cursor, row);
+	if (status == 0)
+		status = mdb_cursor_del(cursor, 0);
+	mdb_cursor_close(cursor);
+	return status == 0 || status == MDB_NOTFOUND ||
+	       engine_fault(fault, status, "delete");
+}
+
+/* A damaged record does not say where it stands. An entry that was left would
+ * have no delivery, and the next start take that for a broken structure. */
 static bool
 alter_delete(struct engine *engine, struct store_alter_row *row,
-	     struct fault *fault)
+	     struct slice record, struct fault *fault)
 {
+	struct record_place place;
 	struct record_key key;
 	bool is_gone;
 
+	if (!record_delivery_place(&row->id, row->destination, record,
+				   &place) &&
+	    (!place_delete(engine, engine->due, row, fault) ||
+	     !place_delete(engine, engine->held, row, fault)))
+		return false;
 	record_key_delivery(&key, &row->id, row->destination);
 	if (!engine_delete(engine, engine->damaged, &key, fault) ||
 	    !engine_delete_due(engine, row->destination, &row->id, 0, fault) ||
@@ -106,7 +157,7 @@ engine_alter(struct engine *engine, enum alteration alteration,
 		return trouble.kind == FAULT_ABSENT;
 	}
 	if (alteration == ALTER_DELETE)
-		return alter_delete(engine, row, fault);
+		return alter_delete(engine, row, record, fault);
 	row->altered = ALTERED_DAMAGED;
 	if (!record_delivery_place(&row->id, row->destination, record, &place))
 		return true;

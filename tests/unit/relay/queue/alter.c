@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "relay/queue/store_engine_private.h"
 #include "relay/queue/store_private.h"
+#include "relay/queue/store_verify.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
 
@@ -416,8 +417,19 @@ spoil(MDB_dbi table, struct record_key key)
 	cr_assert_eq(mdb_txn_commit(txn), 0);
 }
 
+/* As the next start will. */
 static void
-damaged_one(bool is_message)
+expect_sound(void)
+{
+	struct fault fault = {0};
+	char name[96];
+
+	snprintf(name, sizeof(name), "%s/queue/data.mdb", path);
+	cr_expect(store_verify(name, 0, &fault), "%s", fault.text);
+}
+
+static void
+damaged_one(bool is_message, bool is_held)
 {
 	CLEAN(message_unref_clean) struct message *message =
 		message_make("a@example.org", "b@x.example", 10);
@@ -426,6 +438,9 @@ damaged_one(bool is_message)
 	struct store_counters counters;
 
 	put(message);
+	if (is_held)
+		cr_assert_eq(alter(ALTER_HOLD, &id, "x.example").altered,
+			     ALTERED);
 	if (is_message)
 		record_key_message(&key, &id, 0);
 	else
@@ -446,6 +461,9 @@ damaged_one(bool is_message)
 	cr_expect_eq(alter(ALTER_DELETE, &id, "x.example").altered, ALTERED);
 	store_count(store, &counters);
 	cr_expect_eq(counters.deliveries, 0);
+	cr_expect_eq(counters.due, 0);
+	cr_expect_eq(counters.held, 0);
+	expect_sound();
 	page = (struct store_read_page){0};
 	cr_expect_eq(page_read(), 0);
 	cr_expect_eq(damages_seen, 0);
@@ -453,8 +471,9 @@ damaged_one(bool is_message)
 
 Test(alter, what_is_damaged_can_be_deleted, .init = start, .fini = end)
 {
-	damaged_one(true);
-	damaged_one(false);
+	damaged_one(true, false);
+	damaged_one(false, false);
+	damaged_one(false, true);
 }
 
 /* Read before the first start of this version has made what it lacks. */
