@@ -700,6 +700,10 @@ engine_set_aside(struct engine *engine, struct slice destination,
 	record_key_due(&key, destination, due_ms, id);
 	if (!engine_delete(engine, engine->due, &key, fault))
 		return false;
+	/* Of what has gone meanwhile there is nothing to keep, and nobody
+	 * could ever delete it: no list has it. */
+	if (!engine_has_delivery(engine, destination, id))
+		return true;
 	record_key_delivery(&key, id, destination);
 	name = val_of_key(&key);
 	status = mdb_put(engine->txn, engine->damaged, &name, &value, 0);

@@ -287,6 +287,38 @@ Test(store, what_is_damaged_counts_as_read, .init = start, .fini = end)
 	cr_expect_eq(due.next_due_ms, 0);
 }
 
+static size_t
+table_size(MDB_dbi table)
+{
+	MDB_stat stat;
+	MDB_txn *txn;
+
+	cr_assert_eq(mdb_txn_begin(store->engine->env, NULL, MDB_RDONLY, &txn),
+		     0);
+	cr_assert_eq(mdb_stat(txn, table, &stat), 0);
+	mdb_txn_abort(txn);
+	return stat.ms_entries;
+}
+
+/* Read as damaged, and deleted before it is set aside: that would be for ever. */
+Test(store, nothing_is_set_aside_that_has_gone, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("", "a@x.example", 10);
+	struct fault fault = {.kind = FAULT_INPUT, .text = "damaged"};
+
+	message->received_ms = 1000;
+	cr_assert(put_wait(store, &loop, message, NULL, NULL));
+	spoil(&message->id, "x.example");
+	store_set_aside(store, SLICE("x.example"), 1000, &message->id, &fault);
+	cr_assert(store_flush(store, 60 * SECOND));
+	cr_expect_eq(table_size(store->engine->damaged), 1);
+	store_set_aside(store, SLICE("y.example"), 1000, &message->id, &fault);
+	cr_assert(store_flush(store, 60 * SECOND));
+	cr_expect_eq(table_size(store->engine->damaged), 1);
+	cr_expect_eq(table_size(store->engine->due), 0);
+}
+
 struct seen {
 	unsigned count;
 	char names[256];
