@@ -1,5 +1,6 @@
 #include "relay/options_warn.h"
 
+#include "base/conf_value.h"
 #include "milter/repair.h"
 #include "milter/senders.h"
 #include "relay/limits.h"
@@ -178,6 +179,48 @@ rewrite_warn(const struct options *options, struct slice from,
 	warn(text_string(&said));
 }
 
+/* ---- signatures that end too early ---- */
+
+/* The last attempt is made when `delivery.expire` is over, not before. */
+static void
+expire_warn(const struct options *options, uint64_t expire_ms,
+	    const struct conf_item *item, const char *name,
+	    void (*warn)(const char *text))
+{
+	uint64_t waits_ms = options->delivery.expire_ms;
+	CLEAN(text_done) struct text said = {0};
+
+	if (expire_ms == 0 || expire_ms > waits_ms)
+		return;
+	place_add(&said, item, "expire");
+	text_addf(&said, "'%s' ends signatures after ", name);
+	conf_number_write(CONF_DURATION, expire_ms, &said);
+	text_add_string(&said, ", but a message may wait in the queue for ");
+	conf_number_write(CONF_DURATION, waits_ms, &said);
+	text_addf(&said,
+		  " ('delivery.expire'), and one that arrives late then fails "
+		  "DKIM; set '%s' to more than that, by a day or two, or to "
+		  "0s for none",
+		  name);
+	warn(text_string(&said));
+}
+
+static void
+expires_warn(const struct options *options, void (*warn)(const char *text))
+{
+	const struct signing_options *signing = &options->signing;
+
+	expire_warn(options, signing->expire_ms,
+		    options_section_at(options->items, "signing", 0),
+		    "signing.expire", warn);
+	for (size_t i = 0; i < options->keys.domains_count; i++)
+		if (signing->domains[i].has_expire)
+			expire_warn(options, signing->domains[i].expire_ms,
+				    options_section_at(options->items, "domain",
+						       i),
+				    "domain.expire", warn);
+}
+
 /* ---- room for messages ---- */
 
 /* Programs that send two at once and try neither again are not rare. */
@@ -207,6 +250,7 @@ options_warn(const struct options *options, void (*warn)(const char *text))
 {
 	hostname_warn(options, warn);
 	incoming_warn(options, warn);
+	expires_warn(options, warn);
 	for (size_t i = 0; i < options->listeners_count; i++) {
 		const struct conf_item *item =
 			options_section_at(options->items, "listener", i);

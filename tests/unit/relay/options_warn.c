@@ -108,6 +108,26 @@ static const struct warn_row {
 	{ "room for less of larger ones", NAME
 	  "limits {\nmax_message_size = \"100M\" }",
 	  "c:2: with 'limits.max_incoming' below 670M " },
+	{ "signatures for ever", NAME "signing { expire = 0s }", "" },
+	{ "signatures that outlive the queue", NAME
+	  "signing { expire = 121h } delivery { expire = 5d }", "" },
+	{ "signatures that do not outlive the last attempt", NAME
+	  "signing {\nexpire = 120h }",
+	  "c:3: 'signing.expire' ends signatures after 5d, but a message may "
+	  "wait in the queue for 5d ('delivery.expire')" },
+	{ "signatures that do not outlive a longer queue", NAME
+	  "delivery { expire = 8d }\nsigning { expire = 7d }",
+	  "c:3: 'signing.expire' ends signatures after 7d, but a message may "
+	  "wait in the queue for 8d ('delivery.expire')" },
+	{ "a domain's signatures", NAME
+	  "domain \"example.net\" { selector \"a\" { key = \"k\" } }\n"
+	  "domain \"example.com\" { selector \"a\" { key = \"k\" }\n"
+	  "expire = \"36h\" }",
+	  "c:4: 'domain.expire' ends signatures after 36h, but" },
+	{ "a domain's signatures for ever", NAME
+	  "signing { expire = 6d }\n"
+	  "domain \"example.com\" { selector \"a\" { key = \"k\" }\n"
+	  "expire = \"0s\" }", "" },
 	{ "a sender of its own", NAME KEYS
 	  "sender \"*@example.org\" { sign = {\"a._domainkey.example.com\"} }\n"
 	  "listener \"a\" { rewrite_from = \"a@example.org\" }", "" },
