@@ -160,6 +160,8 @@ settlement_put_off(struct settlement *settlement, const char *what,
 		settlement->owed = owed_split(settlement);
 		if (settlement->owed != NULL)
 			settlement->owed->due_ms = due_ms;
+		/* The lease may go on, and have another. */
+		delivery->report_tries = 0;
 	}
 	settlement_store(settlement);
 }

@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -167,6 +168,60 @@ Test(settlement_reports, a_stop_stores_what_waits_for_the_signer, .init = begin,
 }
 
 /* --- reports that are put off --- */
+
+/* The first is deferred in the end, all others are refused, each by itself. */
+static void
+note_refused(struct schedule_destination *destination,
+	     struct delivery *delivery)
+{
+	struct recipient_result results[3] = {{.outcome = OUTCOME_NONE}};
+	size_t last = delivery->recipients_count - 1;
+
+	cr_assert_lt(last, COUNT(results));
+	cr_expect_eq(delivery->report_tries, 0);
+	if (last > 0) {
+		results[last] = result(OUTCOME_FAILED, "550 5.1.1 nobody");
+		schedule_note(destination, delivery, results, note_refused);
+		return;
+	}
+	results[0] = result(OUTCOME_DEFERRED, "450 4.2.0 later");
+	schedule_settle(destination, delivery, results);
+}
+
+static void
+note_held(struct post *post)
+{
+	struct delivery *delivery = held;
+
+	(void)post;
+	held = NULL;
+	is_holding = false;
+	note_refused(held_at, delivery);
+}
+
+static bool
+is_deferred(void)
+{
+	return fake_log_count("deferred ", "to=a@x.example") > 0;
+}
+
+/* Each is put off for the first time, whatever was before. */
+Test(settlement_reports, those_of_one_lease_wait_each_for_itself, .init = begin,
+     .fini = stop_all)
+{
+	struct post post = {0};
+
+	begin_schedule();
+	is_holding = true;
+	retry_ms[0] = retry_ms[1] = 1 * HOUR;
+	begin_reports(never, UINT_MAX);
+	put("from@example.org", "a@x.example b@x.example c@x.example", true);
+	cr_assert(wait_for(is_held));
+	loop_post(held_at->loop, &post, note_held);
+	cr_assert(wait_for(is_deferred));
+	cr_expect_eq(stored_recipients(REPORTS(1), NULL), 1);
+	cr_expect_eq(stored_recipients(REPORTS(2), NULL), 1);
+}
 
 /* What the store makes of settlements: `failing_stores` of those that have
  * reports, or of all, find no room. */
