@@ -4,14 +4,28 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+/* What a file gave; the keysets that have it share it. */
+struct holding {
+	atomic_uint references;
+	struct key *key; /* never signs; the threads' own are made from it */
+	struct key_public *public;
+};
+
 struct entry {
 	struct key_id id;
-	struct key *key; /* never signs; the threads' own are made from it */
+	struct holding *holding;
+};
+
+/* A file, and what it gave; several may give the same. */
+struct origin {
+	struct key_file_id file;
+	struct holding *holding; /* an entry's */
 };
 
 struct keyset {
 	atomic_uint references;
 	struct entry *table; /* open addressing, at most half full */
+	struct origin *origins; /* likewise, as large */
 	size_t mask, used, used_max, threads;
 	struct key **own; /* [thread * (mask + 1) + place], made when needed */
 };
@@ -36,8 +50,19 @@ keyset_new(size_t keys, size_t threads)
 	keyset->used_max = keys;
 	keyset->threads = threads;
 	keyset->table = memory_array(size, sizeof(*keyset->table));
+	keyset->origins = memory_array(size, sizeof(*keyset->origins));
 	keyset->own = memory_array(threads * size, sizeof(struct key *));
 	return keyset;
+}
+
+static void
+holding_unref(struct holding *holding)
+{
+	if (holding == NULL || atomic_fetch_sub(&holding->references, 1) > 1)
+		return;
+	key_free(holding->key);
+	key_public_free(holding->public);
+	free(holding);
 }
 
 void
@@ -50,10 +75,11 @@ keyset_unref(struct keyset *keyset)
 		return;
 	size = keyset->mask + 1;
 	for (size_t i = 0; i < size; i++)
-		key_free(keyset->table[i].key);
+		holding_unref(keyset->table[i].holding);
 	for (size_t i = 0; i < keyset->threads * size; i++)
 		key_free(keyset->own[i]);
 	free(keyset->table);
+	free(keyset->origins);
 	free(keyset->own);
 	free(keyset);
 }
@@ -67,26 +93,74 @@ place_of(const struct keyset *keyset, const struct key_id *id)
 
 	memcpy(&place, id->bytes, sizeof(place));
 	for (place &= keyset->mask;
-	     keyset->table[place].key != NULL &&
+	     keyset->table[place].holding != NULL &&
 	     !key_id_eq(&keyset->table[place].id, id);
 	     place = (place + 1) & keyset->mask)
 		;
 	return place;
 }
 
-void
-keyset_add(struct keyset *keyset, const struct key_id *id,
-	       struct key *key)
+/* Likewise of a file. */
+static struct origin *
+origin_of(const struct keyset *keyset, const struct key_file_id *file)
 {
+	size_t place;
+
+	memcpy(&place, file->bytes, sizeof(place));
+	for (place &= keyset->mask;
+	     keyset->origins[place].holding != NULL &&
+	     !key_file_id_eq(&keyset->origins[place].file, file);
+	     place = (place + 1) & keyset->mask)
+		;
+	return &keyset->origins[place];
+}
+
+/* Takes a reference; gives back what the keyset has of this key then. */
+static struct holding *
+holding_put(struct keyset *keyset, struct holding *holding)
+{
+	const struct key_id *id = key_public_id(holding->public);
 	struct entry *entry = &keyset->table[place_of(keyset, id)];
 
-	if (entry->key != NULL) {
-		key_free(key);
-		return;
+	if (entry->holding != NULL) {
+		holding_unref(holding);
+		return entry->holding;
 	}
 	ASSERT(keyset->used < keyset->used_max);
 	keyset->used++;
-	*entry = (struct entry){*id, key};
+	*entry = (struct entry){*id, holding};
+	return holding;
+}
+
+const struct key_public *
+keyset_add(struct keyset *keyset, const struct key_file_id *file,
+	   struct key_public *public, struct key *key)
+{
+	struct holding *holding = memory_new(sizeof(*holding));
+
+	atomic_init(&holding->references, 1);
+	holding->key = key;
+	holding->public = public;
+	holding = holding_put(keyset, holding);
+	*origin_of(keyset, file) = (struct origin){*file, holding};
+	return holding->public;
+}
+
+const struct key_public *
+keyset_share(struct keyset *keyset, const struct keyset *from,
+	     const struct key_file_id *file)
+{
+	struct holding *holding;
+
+	if (from == NULL)
+		return NULL;
+	holding = origin_of(from, file)->holding;
+	if (holding == NULL || from == keyset)
+		return holding == NULL ? NULL : holding->public;
+	atomic_fetch_add(&holding->references, 1);
+	holding = holding_put(keyset, holding);
+	*origin_of(keyset, file) = (struct origin){*file, holding};
+	return holding->public;
 }
 
 struct key *
@@ -100,11 +174,11 @@ keyset_key(struct keyset *keyset, size_t thread,
 		return NULL;
 	ASSERT(thread < keyset->threads);
 	place = place_of(keyset, id);
-	if (keyset->table[place].key == NULL)
+	if (keyset->table[place].holding == NULL)
 		return NULL;
 	own = &keyset->own[thread * (keyset->mask + 1) + place];
 	if (*own == NULL)
-		*own = key_dup(keyset->table[place].key);
+		*own = key_dup(keyset->table[place].holding->key);
 	return *own;
 }
 

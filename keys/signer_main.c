@@ -91,21 +91,54 @@ file_read(int file, struct text *pem, struct fault *fault)
 	return true;
 }
 
+/* NULL: neither the keys in force nor those of this load have such a file. */
+static const struct key_public *
+key_share(struct keyset *keyset, const struct key_file_id *file)
+{
+	const struct key_public *public = keyset_share(keyset, keyset, file);
+	struct keysets keys;
+
+	if (public != NULL)
+		return public;
+	keys = keysets_hold();
+	public = keyset_share(keyset, keys.current, file);
+	keysets_release(&keys);
+	return public;
+}
+
+/* The public half of a file's key, which is in the keyset then. */
+static bool
+key_load(struct keyset *keyset, int file, const struct key_public **public_out,
+	 struct fault *fault)
+{
+	CLEAN(secret_cleanse) struct text pem = {0};
+	struct key_public *public;
+	struct key_file_id id;
+	struct key *key;
+
+	if (!file_read(file, &pem, fault))
+		return false;
+	key_file_id_of(text_slice(&pem), &id);
+	*public_out = key_share(keyset, &id);
+	if (*public_out != NULL)
+		return true;
+	if (!key_read(text_slice(&pem), &key, fault))
+		return false;
+	public = key_public_of(key);
+	*public_out = keyset_add(keyset, &id, public, key);
+	return true;
+}
+
 /* Loads the key of one file, and answers with its public half. */
 static bool
 key_take(struct control *control, int file, struct fault *fault)
 {
-	CLEAN(secret_cleanse) struct text pem = {0};
-	CLEAN(key_free_clean) struct key *key = NULL;
-	CLEAN(key_public_free_clean) struct key_public *public = NULL;
 	struct loading *loading = &control->loading;
+	const struct key_public *public = NULL;
 	struct slice record;
 
-	if (!file_read(file, &pem, fault) ||
-	    !key_read(text_slice(&pem), &key, fault))
+	if (!key_load(loading->keyset, file, &public, fault))
 		return false;
-	public = key_public_of(key);
-	keyset_add(loading->keyset, key_public_id(public), TAKE(key));
 	loading->loaded++;
 	record = key_public_record(public);
 	ASSERT(record.len <= CONTROL_BYTES_MAX);

@@ -1,0 +1,18 @@
+#include "keys/key_file.h"
+
+#include <openssl/sha.h>
+
+static_assert(sizeof(struct key_file_id) == SHA256_DIGEST_LENGTH,
+	      "a whole hash");
+
+void
+key_file_id_of(struct slice pem, struct key_file_id *id_out)
+{
+	SHA256((const unsigned char *)pem.bytes, pem.len, id_out->bytes);
+}
+
+bool
+key_file_id_eq(const struct key_file_id *a, const struct key_file_id *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
