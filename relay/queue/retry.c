@@ -129,6 +129,23 @@ retry_report_is_over(const struct delivery_options *options, uint64_t first_ms,
 	return tries > 0 && waited_ms >= options->expire_ms;
 }
 
+uint64_t
+retry_report_asked_ms(uint64_t since_ms, uint64_t wait_ms, uint64_t asked_ms,
+		      uint64_t now_ms)
+{
+	uint64_t steps, next_ms;
+
+	ASSERT(wait_ms > 0);
+	if (asked_ms < since_ms)
+		return now_ms + wait_ms;
+	steps = (asked_ms - since_ms) / wait_ms + 1;
+	next_ms = since_ms + steps * wait_ms;
+	if (next_ms <= now_ms)
+		return 0;
+	/* A clock that was set back in between. */
+	return next_ms < now_ms + wait_ms ? next_ms : now_ms + wait_ms;
+}
+
 unsigned
 retry_report_signed(uint64_t first_ms, unsigned tries)
 {

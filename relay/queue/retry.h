@@ -26,6 +26,7 @@
  *              that loses a signature, and RFC 5321 6.1 wants the sender told.
  *              The waits are counted, and not what a clock says, so a relay
  *              that was down for long does not give up at its first attempt.
+ *              What somebody asks for between them ends none and begins none.
  */
 #ifndef RELAY_QUEUE_RETRY_H
 #define RELAY_QUEUE_RETRY_H
@@ -67,6 +68,12 @@ uint64_t retry_report_ms(uint64_t first_ms, unsigned tries);
 /* Whether it has waited for `expire` altogether. */
 bool retry_report_is_over(const struct delivery_options *options,
 			  uint64_t first_ms, unsigned tries) MUST_USE;
+/* When it is due again for a try that somebody asked for at asked_ms and that
+ * fails at now_ms (wall), wait_ms being its wait: in steps of that since since_ms,
+ * however often somebody asks. 0: a step has passed meanwhile, and the try counts
+ * as one that came by itself. */
+uint64_t retry_report_asked_ms(uint64_t since_ms, uint64_t wait_ms,
+			       uint64_t asked_ms, uint64_t now_ms);
 /* Of so many tries those that count on once somebody has signed it: the next
  * wait is not shorter for that. */
 unsigned retry_report_signed(uint64_t first_ms, unsigned tries);

@@ -120,16 +120,26 @@ owed_note_signed(struct settlement *settlement)
 			first_wait_ms(settlement), delivery->report_tries);
 }
 
-/* What somebody has asked for counts for nothing: others wait as long for the
- * signer as without him. */
-static unsigned
-owed_tries(const struct settlement *settlement)
+/* Counts the try, and says when the next one is due. What somebody has asked for
+ * counts for nothing, and moves nothing: others wait as long for the signer as
+ * without him. */
+static uint64_t
+owed_due_ms(struct settlement *settlement, uint64_t now_ms)
 {
-	unsigned tries = settlement->delivery->report_tries;
+	struct delivery *delivery = settlement->delivery;
+	uint64_t first_ms = first_wait_ms(settlement), asked_ms;
 
-	return tries > 0 && (settlement->was_asked_for || tries == UINT_MAX)
-		       ? tries
-		       : tries + 1;
+	if (settlement->was_asked_for && delivery->report_tries > 0) {
+		asked_ms = retry_report_asked_ms(
+			delivery->last_attempt_ms,
+			retry_report_ms(first_ms, delivery->report_tries),
+			delivery->due_ms, now_ms);
+		if (asked_ms > 0)
+			return asked_ms;
+	}
+	if (delivery->report_tries < UINT_MAX)
+		delivery->report_tries++;
+	return now_ms + retry_report_ms(first_ms, delivery->report_tries);
 }
 
 /* A warning of a delay comes with the next attempt; what is final would not
@@ -144,9 +154,7 @@ settlement_put_off(struct settlement *settlement, const char *what,
 	ASSERT(settlement->owed == NULL);
 	if (what != NULL) {
 		settlement_log(settlement, what, fault);
-		delivery->report_tries = owed_tries(settlement);
-		due_ms += retry_report_ms(first_wait_ms(settlement),
-					  delivery->report_tries);
+		due_ms = owed_due_ms(settlement, due_ms);
 	}
 	settlement_report_drop(settlement);
 	delivery->is_delay_told = settlement->was_delay_told;

@@ -279,6 +279,39 @@ Test(retry, of_reports)
 	}
 }
 
+/* With a wait of half an hour, counted from what was tried at NOW_MS. */
+static const struct asked_row {
+	const char *name;
+	uint64_t asked_ms, failed_ms, due_ms; /* since then; due 0: it counts */
+} asked_rows[] = {
+	{"at the beginning", 0, 1, 30 * MINUTE},
+	{"early", 5 * MINUTE, 6 * MINUTE, 30 * MINUTE},
+	{"again", 29 * MINUTE, 30 * MINUTE - 1, 30 * MINUTE},
+	{"until the other is due", 29 * MINUTE, 30 * MINUTE, 0},
+	{"beyond the other", 29 * MINUTE, 31 * MINUTE, 0},
+	{"when the other is due", 30 * MINUTE, 31 * MINUTE, 60 * MINUTE},
+	{"much later", 7 * DAY + MINUTE, 7 * DAY + 2 * MINUTE,
+	 7 * DAY + 30 * MINUTE},
+	{"and the clock is set back then", 7 * DAY, DAY, DAY + 30 * MINUTE},
+};
+
+Test(retry, of_reports_that_somebody_asks_for)
+{
+	uint64_t wait_ms = 30 * MINUTE;
+
+	for (size_t i = 0; i < COUNT(asked_rows); i++) {
+		const struct asked_row *row = &asked_rows[i];
+
+		cr_expect_eq(retry_report_asked_ms(NOW_MS, wait_ms,
+						   NOW_MS + row->asked_ms,
+						   NOW_MS + row->failed_ms),
+			     row->due_ms > 0 ? NOW_MS + row->due_ms : 0, "%s",
+			     row->name);
+	}
+	/* A clock that was set back before. */
+	cr_expect_eq(retry_report_asked_ms(NOW_MS, wait_ms, 1, 2), 2 + wait_ms);
+}
+
 /* --- at once --- */
 
 static const struct meant_row {

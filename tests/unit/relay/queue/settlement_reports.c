@@ -406,6 +406,26 @@ Test(settlement_reports, a_report_waits_for_the_signer_but_not_for_ever)
 		patience_test(&patience_rows[i]);
 }
 
+/* As by cron, and more often than the report would be tried by itself. */
+Test(settlement_reports, who_asks_all_the_time_puts_no_report_off,
+     .init = begin, .fini = stop_all)
+{
+	uint64_t until_ms = clock_now_ms() + MINUTE;
+	struct message_id id;
+
+	options.delivery.expire_ms = 20 * FIRST_MS;
+	begin_schedule();
+	schedule->report_retry_ms = 10 * FIRST_MS;
+	begin_reports(refused_but_reports, UINT_MAX);
+	id = put("from@example.org", "a@x.example", true);
+	cr_assert(wait_gone(1));
+	while (!is_told() && clock_now_ms() < until_ms)
+		(void)alter(ALTER_RETRY, id, REPORTS(0), clock_wall_ms());
+	cr_expect(is_told());
+	cr_expect_not(is_signed);
+	cr_expect_eq(fake_log_count("settle ", "goes out unsigned"), 1);
+}
+
 static bool
 no_room_seen(void)
 {
