@@ -1,6 +1,7 @@
 #include "relay/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -168,7 +169,9 @@ options_set(const struct listen_place *place, const struct address *address,
 	setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-/* Nobody gets in between bind and chmod who may not later. */
+/* Nobody gets in between bind and chmod who may not later. Who may write to the
+ * directory may put a link in the socket's place: what that names is not given
+ * away. */
 static bool
 local_bind(const struct listen_place *place, int descriptor)
 {
@@ -182,9 +185,10 @@ local_bind(const struct listen_place *place, int descriptor)
 	if (!is_bound)
 		return false;
 	if ((place->owner != (uid_t)-1 || place->group != (gid_t)-1) &&
-	    chown(address->local.sun_path, place->owner, place->group) < 0)
+	    lchown(address->local.sun_path, place->owner, place->group) < 0)
 		return false;
-	return chmod(address->local.sun_path, place->mode) == 0;
+	return fchmodat(AT_FDCWD, address->local.sun_path, place->mode,
+			AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 bool

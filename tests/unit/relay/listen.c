@@ -4,8 +4,27 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+/* What somebody puts in a socket's place as soon as it is there. */
+static const char *link_to;
+
+/* In place of the system's. */
+int
+bind(int descriptor, const struct sockaddr *address, socklen_t len)
+{
+	const struct sockaddr_un *local = (const struct sockaddr_un *)address;
+	int result = (int)syscall(SYS_bind, descriptor, address, len);
+
+	if (result == 0 && link_to != NULL) {
+		cr_assert_eq(unlink(local->sun_path), 0);
+		cr_assert_eq(symlink(link_to, local->sun_path), 0);
+	}
+	return result;
+}
 
 static struct listen_place
 place_of(const struct listener_options *listener)
@@ -105,5 +124,32 @@ Test(listen, a_unix_socket_left_over_is_replaced_and_a_used_one_is_not)
 	cr_expect_eq(stat(path, &status), 0);
 	cr_expect(S_ISREG(status.st_mode));
 	unlink(path);
+	rmdir(directory);
+}
+
+Test(listen, gives_nothing_away_behind_a_link)
+{
+	char directory[] = "/tmp/signet-listen-XXXXXX", path[64], other[64];
+	struct listen_place listener;
+	struct fault fault = {0};
+	struct stat status;
+	int descriptor = -1;
+
+	cr_assert_not_null(mkdtemp(directory));
+	snprintf(path, sizeof(path), "%s/s", directory);
+	snprintf(other, sizeof(other), "%s/other", directory);
+	cr_assert_eq(close(open(other, O_CREAT | O_WRONLY, 0600)), 0);
+	listener = local(path);
+	if (geteuid() == 0)
+		listener.owner = listener.group = 65534;
+	link_to = other;
+	cr_expect(!listen_open(&listener, &descriptor, &fault));
+	link_to = NULL;
+	cr_assert_eq(stat(other, &status), 0);
+	cr_expect_eq(status.st_mode & 0777, 0600);
+	cr_expect_eq(status.st_uid, geteuid());
+	cr_expect_eq(status.st_gid, getegid());
+	unlink(path);
+	unlink(other);
 	rmdir(directory);
 }
