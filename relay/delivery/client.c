@@ -673,10 +673,8 @@ void
 client_on_closed(struct client *client, void (*closed)(void *owner),
 		 void *owner)
 {
-	if (client->stream != NULL)
-		stream_on_closed(client->stream, closed, owner);
-	else
-		closed(owner);
+	ASSERT(client->stream != NULL);
+	stream_on_closed(client->stream, closed, owner);
 }
 
 void

@@ -130,7 +130,7 @@ void client_pass_on(struct client *client, client_fn *event, void *owner,
 /* While nothing is carried: says QUIT and goes by itself; no event follows. */
 void client_quit(struct client **client);
 /* Before quitting, or in ENDED: is called once the connection is closed, which
- * may be at once. */
+ * may be before the client is gone, but not from inside this or ENDED. */
 void client_on_closed(struct client *client, void (*closed)(void *owner),
 		      void *owner);
 /* In any state, at once; no event follows. */

@@ -9,7 +9,8 @@
 #define LOST_MAX 3
 
 static void connection_next_host(struct connection *connection);
-static void connection_try(struct connection *connection);
+static void connection_go_on(struct connection *connection);
+static void connection_part(struct connection *connection);
 static void last_set(struct connection *connection,
 		     const struct recipient_result *result);
 
@@ -64,6 +65,9 @@ connection_end(struct connection *connection)
 		attempt_return(connection,
 			       CONTAINER(item, struct attempt, link));
 	list_remove(&connection->place_link);
+	if (connection->parting != NULL)
+		parting_take_over(TAKE(connection->parting),
+				  &connection->site_place);
 	if (connection->site_place.site != NULL)
 		site_give(&connection->site_place);
 	loop_post(connection->settings.owner_loop, &connection->end_post,
@@ -142,6 +146,7 @@ current_is_refused(struct connection *connection)
 	case CLIENT_PASSES_ON:
 		last_set(connection, &client_end(connection->client)->result);
 		choice_again(&connection->choice, connection->host);
+		connection_part(connection);
 		client_quit(&connection->client);
 		connection->was_passed_on = true;
 		connection_next_host(connection);
@@ -228,7 +233,7 @@ connection_fail(struct connection *connection)
 		return;
 	}
 	connection->has_failed = true;
-	connection->pause_ms = site_give_failed(
+	connection->pause_ms = site_fail(
 		&connection->site_place, connection->settings.pause_max_ms,
 		&connection->last);
 	if (connection->current != NULL)
@@ -295,8 +300,7 @@ connection_on_client_end(struct connection *connection)
 		  list_is_empty(&connection->waiting);
 	is_left = connection->settings.place->is_stopping ||
 		  connection_is_outdated(connection);
-	if (is_done || is_left || connection->is_local_trouble)
-		parting_keep(connection->client, &connection->site_place);
+	connection_part(connection);
 	/* It frees itself. */
 	connection->client = NULL;
 	if (connection->is_local_trouble) {
@@ -314,7 +318,7 @@ connection_on_client_end(struct connection *connection)
 		return;
 	}
 	if (try_same) {
-		connection_try(connection);
+		connection_go_on(connection);
 		return;
 	}
 	if (is_of_login) {
@@ -414,6 +418,38 @@ connection_try(struct connection *connection)
 	connection_next_host(connection);
 }
 
+/* To a host that counts the last conversation, too, or to another one: the place
+ * is for one at a time. */
+static void
+connection_go_on(struct connection *connection)
+{
+	if (connection->parting == NULL)
+		connection_try(connection);
+}
+
+static void
+connection_on_parted(void *owner)
+{
+	struct connection *connection = owner;
+
+	connection->parting = NULL;
+	if (!connection_is_outdated(connection)) {
+		connection_try(connection);
+		return;
+	}
+	current_return(connection);
+	connection_end(connection);
+}
+
+/* The conversation is over, or about to be. */
+static void
+connection_part(struct connection *connection)
+{
+	ASSERT(connection->parting == NULL);
+	connection->parting = parting_await(connection->client,
+					    connection_on_parted, connection);
+}
+
 static void
 connection_next_host(struct connection *connection)
 {
@@ -426,7 +462,7 @@ connection_next_host(struct connection *connection)
 	if (connection->host == NULL)
 		connection_fail(connection);
 	else
-		connection_try(connection);
+		connection_go_on(connection);
 }
 
 /* --- the cache --- */
@@ -612,12 +648,19 @@ connection_place_done(struct connection_place *place)
 	ASSERT(list_is_empty(&place->cache.kept));
 }
 
+/* And not between two hosts. */
+static bool
+connection_is_carrying(const struct connection *connection)
+{
+	return connection->current != NULL && connection->client != NULL &&
+	       client_is_carrying(connection->client);
+}
+
 /* Whether it may end what it carries. */
 static bool
 connection_may_end(const struct connection *connection, bool has_time)
 {
-	return connection->current != NULL &&
-	       client_is_carrying(connection->client) &&
+	return connection_is_carrying(connection) &&
 	       (has_time || !attempt_has_begun(connection->current));
 }
 
@@ -638,8 +681,7 @@ connection_place_stop(struct connection_place *place, bool has_time)
 						 link));
 		if (connection_may_end(connection, has_time))
 			continue;
-		if (connection->current != NULL &&
-		    client_is_carrying(connection->client))
+		if (connection_is_carrying(connection))
 			client_break_off(&connection->client,
 					 SLICE("this relay stops"));
 		/* With what it knows so far. */

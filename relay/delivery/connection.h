@@ -70,6 +70,8 @@ struct connection {
 	struct site_place site_place;
 	struct list place_link;
 	struct client *client;
+	struct parting *parting; /* of the one before: until that is closed,
+				    nothing else is opened */
 	uint64_t opened_ms;      /* the conversation's beginning */
 	struct host *host;
 	struct list waiting;     /* attempts not begun */

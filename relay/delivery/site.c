@@ -18,7 +18,7 @@ struct site {
 	struct gate gate;
 	uv_mutex_t mutex; /* of the pace, and of who parts */
 	struct pace pace;
-	unsigned parting; /* places */
+	unsigned parting, failed; /* places; one that has failed is only that */
 	struct arena arena;
 	struct recipient_result why; /* it was paused; in the arena */
 	/* What the pace says, for those who only want to know. */
@@ -326,6 +326,8 @@ site_part(struct site_place *place)
 	struct site *site = place->site;
 
 	ASSERT(!place->is_parting);
+	if (place->has_failed)
+		return;
 	place->is_parting = true;
 	uv_mutex_lock(&site->mutex);
 	site->parting++;
@@ -334,11 +336,11 @@ site_part(struct site_place *place)
 
 /* As one step, for whoever compares the two counts. */
 static void
-parting_give(struct site *site)
+counted_give(struct site *site, unsigned *count)
 {
 	uv_mutex_lock(&site->mutex);
-	ASSERT(site->parting > 0);
-	site->parting--;
+	ASSERT(*count > 0);
+	--*count;
 	(void)gate_give(&site->gate, GATE_PROVEN);
 	uv_mutex_unlock(&site->mutex);
 }
@@ -350,7 +352,9 @@ site_give(struct site_place *place)
 
 	(void)gate_give(&site->sites->all, place->class);
 	if (place->is_parting)
-		parting_give(site);
+		counted_give(site, &site->parting);
+	else if (place->has_failed)
+		counted_give(site, &site->failed);
 	else
 		(void)gate_give(&site->gate, GATE_PROVEN);
 	site_unref(site);
@@ -411,22 +415,25 @@ site_why(struct site *site, struct arena *arena,
 static unsigned
 others_open(const struct site *site, const struct site_place *place)
 {
-	unsigned others = gate_taken(&site->gate) - 1;
+	unsigned others = gate_taken(&site->gate) - 1 - site->failed;
 
 	return others == site->parting && !place->was_answered ? 0 : others;
 }
 
 uint64_t
-site_give_failed(struct site_place *place, uint64_t pause_max_ms,
-		 const struct recipient_result *why)
+site_fail(struct site_place *place, uint64_t pause_max_ms,
+	  const struct recipient_result *why)
 {
 	struct site *site = place->site;
 	uint64_t pause_ms;
 
+	ASSERT(!place->is_parting);
+	ASSERT(!place->has_failed);
+	place->has_failed = true;
 	uv_mutex_lock(&site->mutex);
 	pause_ms = pace_failed(&site->pace, others_open(site, place),
 			       pause_max_ms);
-	/* First, so that what is given back goes to nobody. */
+	site->failed++;
 	pace_apply(site);
 	if (pause_ms > 0) {
 		arena_done(&site->arena);
@@ -434,11 +441,7 @@ site_give_failed(struct site_place *place, uint64_t pause_max_ms,
 		atomic_store(&site->paused_until_ms, clock_now_ms() + pause_ms);
 		gate_empty(&site->gate);
 	}
-	(void)gate_give(&site->gate, GATE_PROVEN);
 	uv_mutex_unlock(&site->mutex);
-	(void)gate_give(&site->sites->all, place->class);
-	place->site = NULL;
-	site_unref(site);
 	return pause_ms;
 }
 

@@ -42,7 +42,8 @@ struct site_place {
 	struct site *site; /* a reference; NULL: none */
 	enum gate_class class;
 	bool is_parting;   /* site_part() */
-	/* The owner's, before site_give_failed(): some host was there. */
+	bool has_failed;   /* site_fail() */
+	/* The owner's, before site_fail(): some host was there. */
 	bool was_answered;
 };
 
@@ -86,12 +87,12 @@ bool site_ticket_waits(const struct site_ticket *ticket);
 void site_part(struct site_place *place);
 /* The connection is closed; clears the place. */
 void site_give(struct site_place *place);
-/* The same, and it has failed: no host could be talked to, and why (copied).
- * Gives how long all is paused; 0: others are still open. Those that part count
- * as others only where a host was there, for it counts them too, and may have
- * had one too many. */
-uint64_t site_give_failed(struct site_place *place, uint64_t pause_max_ms,
-			  const struct recipient_result *why);
+/* It has failed, before it is given back: no host could be talked to, and why
+ * (copied). Gives how long all is paused; 0: others are still open. Those that
+ * part count as others only where a host was there, for it counts them too, and
+ * may have had one too many; those that have failed never do. */
+uint64_t site_fail(struct site_place *place, uint64_t pause_max_ms,
+		   const struct recipient_result *why);
 /* Why it was last out of reach; outcome NONE: it has never been. */
 void site_why(struct site *site, struct arena *arena,
 	      struct recipient_result *why_out);

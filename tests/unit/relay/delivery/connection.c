@@ -621,3 +621,60 @@ Test(connection, has_its_place_until_it_is_closed, .timeout = 120)
 	place_run(HELLO MAIL RCPT0 "C DATA|S 354 go|B|"
 		  "R 250 taken\r\n421 4.3.2 enough\r\n|F |X", false);
 }
+
+#define FEW                                                                    \
+	"S 220 mx|C EHLO|R 250-mx\r\n250 LIMITS MAILMAX=1 RCPTMAX=1\r\n|"
+
+/* A host that is not asked any more may count its connection until it is
+ * closed. */
+static const struct one_row {
+	const char *name, *scripts[2], *next; /* NULL: one host */
+	bool is_8bit, in_one_go, stops, reloads;
+	const char *outcomes;
+} one_rows[] = {
+	{ "the next host", {"S 554 no|C QUIT|W |X"}, HELLO MAIL RCPT0 BODY BYE,
+	  .outcomes = "D" },
+	{ "the next one may take it", {HELLO "C QUIT|S 221 bye|W |X"},
+	  "S 220 mx|C EHLO|R 250-mx\r\n250 8BITMIME\r\n|" MAIL RCPT0 BODY BYE,
+	  .is_8bit = true, .outcomes = "D" },
+	{ "the same host",
+	  {FEW MAIL RCPT0 BODY "C QUIT|W |X", FEW MAIL RCPT1 "S 250 ok|" BODY BYE},
+	  .in_one_go = true, .outcomes = "DD" },
+	{ "no host", {"S 554 no|C QUIT|F |X"}, .outcomes = "T" },
+	{ "a stop", {"S 554 no|C QUIT|W |N |X"}, "S 220 never", .stops = true,
+	  .outcomes = "N" },
+	{ "a reload", {"S 554 no|C QUIT|W |N |X"}, "S 220 never",
+	  .reloads = true, .outcomes = "N" },
+};
+
+Test(connection, has_one_conversation_at_a_time, .timeout = 120)
+{
+	for (size_t i = 0; i < COUNT(one_rows); i++) {
+		const struct one_row *row = &one_rows[i];
+		struct run run = {
+			.recipients = (unsigned)strlen(row->outcomes),
+			.messages = 1,
+			.body = SLICE(header),
+			.in_memory = true,
+			.is_8bit = row->is_8bit,
+			.without_8bitmime = WITHOUT_8BITMIME_BOUNCE,
+			.in_one_go = row->in_one_go,
+			.stops_at_n = row->stops,
+			.reloads = row->reloads,
+			.hosts_count = row->next != NULL ? 2 : 1,
+			.hosts = {{.scripts = {row->scripts[0],
+					       row->scripts[1]}},
+				  {.scripts = {row->next}}},
+		};
+
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, row->outcomes, "%s: %s %s",
+				 row->name, run.outcomes, run.reply);
+		for (size_t j = 0; j < run.hosts_count; j++) {
+			cr_expect_str_eq(run.hosts[j].wrong, "", "%s: %s",
+					 row->name, run.hosts[j].wrong);
+			text_done(&run.hosts[j].message);
+		}
+		cr_expect_eq(run.left_open, 0, "%s", row->name);
+	}
+}

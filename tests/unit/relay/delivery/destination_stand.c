@@ -344,9 +344,9 @@ fails(struct connection *connection)
 
 	connection->has_failed = true;
 	connection->last = result;
-	connection->pause_ms = site_give_failed(
-		&connection->site_place, connection->settings.pause_max_ms,
-		&result);
+	connection->pause_ms = site_fail(&connection->site_place,
+					 connection->settings.pause_max_ms,
+					 &result);
 	LIST_EACH (item, &connection->waiting)
 		CONTAINER(item, struct attempt, link)->is_homeless = true;
 	if (!list_is_empty(&connection->waiting) &&
@@ -366,8 +366,7 @@ ends(struct connection *connection, bool has_failed)
 		slot++;
 	if (has_failed)
 		fails(connection);
-	else
-		site_give(&connection->site_place);
+	site_give(&connection->site_place);
 	while (count-- > 0)
 		gives_back(connection);
 	connection->settings.ended(connection->settings.owner, connection);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -201,15 +202,41 @@ end_await(struct scripted *host)
 /* What would give the place back has run by then, or the test says too little. */
 #define GIVEN_BACK_US 50000
 
-static bool
-fin_await(struct scripted *host, int fd)
+static void
+fin_read(int fd)
 {
 	char byte;
 
 	while (recv(fd, &byte, 1, 0) > 0)
 		continue;
 	usleep(GIVEN_BACK_US);
+}
+
+static bool
+fin_await(struct scripted *host, int fd)
+{
+	fin_read(fd);
 	return end_await(host);
+}
+
+static struct run *the_run;
+
+static bool
+fin_await_alone(struct scripted *host, int fd)
+{
+	struct pollfd listener = {.fd = host->listener, .events = POLLIN};
+	bool is_alone;
+
+	fin_read(fd);
+	is_alone = poll(&listener, 1, 0) == 0;
+	for (struct scripted *next = host + 1;
+	     next < the_run->hosts + the_run->hosts_count; next++)
+		is_alone &= __atomic_load_n(&next->connections,
+					    __ATOMIC_ACQUIRE) == 0;
+	if (!is_alone)
+		snprintf(host->wrong, sizeof(host->wrong),
+			 "the next connection is there");
+	return is_alone;
 }
 
 /* --- hosts --- */
@@ -308,6 +335,8 @@ step_run(struct scripted *host, int fd, char kind, struct slice text)
 		return end_await(host);
 	case 'F':
 		return fin_await(host, fd);
+	case 'W':
+		return fin_await_alone(host, fd);
 	case 'X':
 		return false;
 	case 'M':
@@ -353,7 +382,7 @@ host_run(void *argument)
 
 		if (fd < 0)
 			break;
-		host->connections++;
+		__atomic_fetch_add(&host->connections, 1, __ATOMIC_RELEASE);
 		script_run(host, fd, host->scripts[i]);
 		SSL_free(host->ssl);
 		host->ssl = NULL;
@@ -681,6 +710,7 @@ run_it(struct run *run)
 	struct owner *owner = &run->owner;
 	struct world world;
 
+	the_run = run;
 	world_make(&world, run);
 	while (owner->given < run->messages) {
 		char name[] = {'m', (char)('0' + owner->given), '\0'};

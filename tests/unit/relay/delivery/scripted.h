@@ -13,6 +13,8 @@
  *	N         waits until the loop has come to a new configuration, or to a stop
  *	P         waits until the connection has ended, with its place still taken
  *	F         reads the peer's end; the place is still taken
+ *	W         reads the peer's end; nobody has connected here again, nor to
+ *	          the hosts behind this one
  *	X         closes; without it, at the end, waits for the peer to close
  */
 #ifndef TESTS_UNIT_RELAY_DELIVERY_SCRIPTED_H

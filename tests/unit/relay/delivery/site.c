@@ -63,6 +63,15 @@ take(unsigned i)
 	return take_at(site, i);
 }
 
+static uint64_t
+give_failed(unsigned i)
+{
+	uint64_t paused_ms = site_fail(&places[i], PAUSE_MAX_MS, &why);
+
+	site_give(&places[i]);
+	return paused_ms;
+}
+
 static const char *
 turn(void)
 {
@@ -107,9 +116,9 @@ Test(site, one_probe_for_all_while_out_of_reach)
 	for (unsigned i = PACE_FIRST; i < TICKETS; i++)
 		cr_expect_eq(take(i), SITE_WAIT);
 	for (unsigned i = 0; i + 1 < PACE_FIRST; i++)
-		cr_expect_eq(site_give_failed(&places[i], PAUSE_MAX_MS, &why), 0);
+		cr_expect_eq(give_failed(i), 0);
 	cr_expect_str_eq(turn(), "", "no new one meanwhile");
-	cr_expect_eq(site_give_failed(&places[4], PAUSE_MAX_MS, &why), 1 * MINUTE);
+	cr_expect_eq(give_failed(4), 1 * MINUTE);
 	cr_expect_str_eq(turn(), "567", "to hear that they wait in vain");
 	for (unsigned i = 0; i < TICKETS; i++)
 		cr_expect_eq(take(i), SITE_PAUSED);
@@ -120,7 +129,7 @@ Test(site, one_probe_for_all_while_out_of_reach)
 	cr_expect_eq(take(1), SITE_TAKEN);
 	for (unsigned i = 2; i < TICKETS; i++)
 		cr_expect_eq(take(i), SITE_WAIT);
-	cr_expect_eq(site_give_failed(&places[1], PAUSE_MAX_MS, &why), 2 * MINUTE);
+	cr_expect_eq(give_failed(1), 2 * MINUTE);
 	fake_clock_pass(2 * MINUTE);
 	turn();
 	turns[0] = '\0';
@@ -155,7 +164,7 @@ Test(site, what_parts_is_no_sign_of_life)
 		site_part(&places[1]);
 		site_part(&places[2]);
 		places[0].was_answered = row->was_answered;
-		cr_expect_eq(site_give_failed(&places[0], PAUSE_MAX_MS, &why),
+		cr_expect_eq(give_failed(0),
 			     row->is_paused ? 1 * MINUTE : 0, "%s", row->name);
 		cr_expect_eq(site_open(site), count - 1, "until they are closed");
 		for (unsigned j = 1; j < count; j++)
@@ -165,6 +174,25 @@ Test(site, what_parts_is_no_sign_of_life)
 		site_unref(site);
 		site = site_find(sites, SLICE("mx.example.net"));
 	}
+}
+
+/* All hosts have said no to each at about the same time: that they are slow to
+ * close is no more a sign of life. */
+Test(site, what_has_failed_is_no_sign_of_life)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		cr_expect_eq(take(i), SITE_TAKEN);
+		places[i].was_answered = true;
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		cr_expect_eq(site_fail(&places[i], PAUSE_MAX_MS, &why),
+			     i == 2 ? 1 * MINUTE : 0, "%u", i);
+		site_part(&places[i]);
+	}
+	cr_expect_eq(site_open(site), 3);
+	for (unsigned i = 0; i < 3; i++)
+		site_give(&places[i]);
+	cr_expect_eq(site_open(site), 0);
 }
 
 Test(site, what_is_kept_for_a_ticket_is_not_lost)
