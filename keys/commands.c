@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "base/output.h"
 #include "keys/generate.h"
 #include "keys/record.h"
 #include "keys/rotate.h"
@@ -54,16 +55,6 @@ fail(const struct fault *fault)
 	return fault_exit_code(fault);
 }
 
-static int
-print(const struct text *text)
-{
-	if (fwrite(text->bytes, 1, text->len, stdout) == text->len &&
-	    fflush(stdout) == 0)
-		return EX_OK;
-	say("writing the output failed");
-	return EX_TEMPFAIL;
-}
-
 /* ---- generate ---- */
 
 static int
@@ -93,7 +84,7 @@ generate_run(const struct keys_options *options,
 	if (key_bits_advise(arguments->algorithm, bits, &fault))
 		say(fault.text);
 	record_write_zone(selector, domain, public, &record);
-	return print(&record);
+	return output_write(text_slice(&record));
 }
 
 /* ---- list, dns: the keys are read by a signer process, never here ---- */
@@ -207,7 +198,7 @@ list_run(const struct keys_options *options,
 	}
 	if (arguments->as_json)
 		text_add_string(&out, out.len > 1 ? "\n]\n" : "]\n");
-	return print(&out);
+	return output_write(text_slice(&out));
 }
 
 /* domains_count where there is none of that name. */
@@ -277,7 +268,7 @@ dns_run(const struct keys_options *options, const struct arguments *arguments)
 				  domain->is_default ? name : domain->name,
 				  selector->key, &out);
 	}
-	return print(&out);
+	return output_write(text_slice(&out));
 }
 
 /* ---- check: what the DNS publishes, beside what signs ---- */
@@ -327,7 +318,7 @@ check_run(const struct keys_options *options, const struct arguments *arguments)
 		has_failed |= verdict == CHECK_FAIL;
 		is_unknown |= verdict == CHECK_UNKNOWN;
 	}
-	code = print(&out);
+	code = output_write(text_slice(&out));
 	if (code != EX_OK || has_failed)
 		return code != EX_OK ? code : EX_DATAERR;
 	return is_unknown ? EX_TEMPFAIL : EX_OK;
@@ -363,7 +354,7 @@ rotate_run(const struct keys_options *options,
 		return fail(&fault);
 	is_done = rotate_next(options, &only, keyring_domain_at(keyring, 0),
 			      arguments->dns, &out, &result, &fault);
-	code = print(&out); /* also what was done before it failed */
+	code = output_write(text_slice(&out)); /* also what was done before it failed */
 	if (!is_done)
 		return fail(&fault);
 	return code != EX_OK ? code : codes[result];

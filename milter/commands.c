@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/output.h"
 #include "keys/signer.h"
 #include "milter/emit.h"
 #include "milter/explain.h"
@@ -284,11 +285,10 @@ explanation_print(const struct explain *explain)
 {
 	CLEAN(text_done) struct text out = {0};
 	bool is_taken = explain_write(explain, &out);
+	int code;
 
-	if (fwrite(out.bytes, 1, out.len, stdout) != out.len ||
-	    fflush(stdout) != 0)
-		return EX_IOERR;
-	return is_taken ? EX_OK : EX_DATAERR;
+	code = output_write(text_slice(&out));
+	return code != EX_OK ? code : is_taken ? EX_OK : EX_DATAERR;
 }
 
 static bool
@@ -441,11 +441,8 @@ results_report(struct inspect *inspect)
 	if (ignored > 0)
 		fprintf(stderr, "signet: %zu more are not looked at\n",
 			ignored);
-	/* What did not fit into the buffer failed before the flush. */
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		fputs("signet: writing the results failed\n", stderr);
+	if (output_end() != EX_OK)
 		return EX_TEMPFAIL;
-	}
 	if (is_temporary)
 		return EX_TEMPFAIL;
 	return is_good ? EX_OK : EX_DATAERR;

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sysexits.h>
 
+#include "base/output.h"
 #include "keys/commands.h"
 #include "keys/signer.h"
 #include "milter/commands.h"
@@ -488,7 +489,7 @@ command_help(const struct command *command)
 {
 	printf("usage: signet [-c FILE] %s\n\n%s\n", command->usage,
 	       command->help);
-	return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+	return output_end();
 }
 
 /* A word of ours, as -c FILE is, may stand behind the command, too: takes all
@@ -527,15 +528,18 @@ arguments_take(struct invocation *invocation, bool *wants_help_out)
 }
 
 /* What a file is opened as must never be 0, 1 or 2: it would be taken for the
- * terminal. Of the processes that we start ourselves, 3 is open as well. */
+ * terminal. Of the processes that we start ourselves, 3 is open as well. Where
+ * nobody gave us an input, there is none, which is not an empty one; and what is
+ * written where nobody gave us an output is lost, which has to be told. */
 static void
 standard_descriptors_open(void)
 {
+	static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR};
 	int descriptor;
 
 	for (descriptor = 0; descriptor <= 2; descriptor++)
 		if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF &&
-		    open("/dev/null", O_RDWR) != descriptor)
+		    open("/dev/null", modes[descriptor]) != descriptor)
 			exit(EX_OSERR);
 }
 
@@ -563,10 +567,10 @@ options_before(struct invocation *invocation, int argc, char **argv)
 			break;
 		case OPTION_HELP:
 			usage_print(stdout);
-			return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+			return output_end();
 		case OPTION_VERSION:
 			puts("signet " SIGNET_VERSION);
-			return fflush(stdout) == 0 ? EX_OK : EX_IOERR;
+			return output_end();
 		default: /* getopt_long() has said what is wrong */
 			usage_print(stderr);
 			return EX_USAGE;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#include "base/output.h"
 #include "keys/signer.h"
 #include "relay/listener_tls.h"
 #include "relay/net/tls.h"
@@ -37,12 +38,7 @@ options_command(int argc, char **argv)
 	if (argc > 1)
 		return arguments_refuse("options", argv[1]);
 	options_write(&reference);
-	if (fwrite(reference.bytes, 1, reference.len, stdout) ==
-		    reference.len &&
-	    fflush(stdout) == 0)
-		return EX_OK;
-	fputs("signet: cannot write the reference\n", stderr);
-	return EX_IOERR;
+	return output_write(text_slice(&reference));
 }
 
 int

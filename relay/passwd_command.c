@@ -244,9 +244,11 @@ arguments_parse(int argc, char **argv, struct arguments *out)
 		{"delete", no_argument, NULL, 'd'},
 		{NULL, 0, NULL, 0},
 	};
+	static char name[] = "signet"; /* for getopt_long()'s messages */
 	int option;
 
 	*out = (struct arguments){.scheme = USER_CRYPT};
+	argv[0] = name;
 	optind = 0;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (option == 's')

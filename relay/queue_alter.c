@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#include "base/output.h"
 #include "relay/control_client.h"
 #include "relay/queue_private.h"
 
@@ -96,8 +97,8 @@ counts_tell(const struct counts *counts, enum control_verb verb)
 		   "message cannot be read; delete is all it is good for",
 		   "messages cannot be read; delete is all they are good for",
 		   stderr);
-	if (fflush(stdout) != 0)
-		return EX_IOERR;
+	if (output_end() != EX_OK)
+		return EX_TEMPFAIL;
 	if (counts->busy + counts->failed > 0)
 		return EX_TEMPFAIL;
 	if (counts->altered > 0)

@@ -154,15 +154,21 @@ arguments_read(const struct subcommand *subcommand, int argc, char **argv,
 		{"domain", required_argument, NULL, 'd'},
 		{"sender", required_argument, NULL, 's'},
 		{0}};
+	static char name[] = "signet"; /* for getopt_long()'s messages */
+	char *word = argv[0];
+	bool is_good = true;
 	unsigned has = 0;
 	int option;
 
 	arguments->request.verb = subcommand->verb;
+	argv[0] = name;
 	optind = 0; /* from the beginning, also a second time */
-	while ((option = getopt_long(argc, argv, "", long_options, NULL)) !=
-	       -1)
-		if (!option_take(arguments, option, &has))
-			return false;
+	while (is_good && (option = getopt_long(argc, argv, "", long_options,
+						NULL)) != -1)
+		is_good = option_take(arguments, option, &has);
+	argv[0] = word;
+	if (!is_good)
+		return false;
 	arguments->count = argc - optind;
 	arguments->ids = argv + optind;
 	if (arguments->count > 0)

@@ -2,6 +2,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/output.h"
 #include "relay/control_client.h"
 #include "relay/identity.h"
 #include "relay/limits.h"
@@ -19,21 +20,6 @@
 #define HEADER_SHOWN_MAX ((size_t)4 * MIB)
 
 /* --- output --- */
-
-static bool
-body_print(struct slice body)
-{
-	return fwrite(body.bytes, 1, body.len, stdout) == body.len;
-}
-
-static int
-output_end(bool is_written)
-{
-	if (is_written && fflush(stdout) == 0)
-		return EX_OK;
-	fputs("signet: cannot write the list\n", stderr);
-	return EX_IOERR;
-}
 
 static void
 deliveries_done(struct list *deliveries)
@@ -80,29 +66,28 @@ store_list(const struct options *options,
 	CLEAN(text_done) struct text out = {0};
 	struct fault fault = {0};
 	struct list deliveries;
-	bool is_written = true;
+	int code = EX_OK;
 
 	if (!store_enter(options, &request->selection, &browse, &fault)) {
 		/* Where no relay has ever run, nothing waits. */
-		int code = queue_fault_tell(&fault);
-
+		code = queue_fault_tell(&fault);
 		return fault.kind == FAULT_ABSENT ? EX_OK : code;
 	}
 	for (;;) {
 		if (!browse_next(browse, &deliveries, &fault))
 			return queue_fault_tell(&fault);
-		if (list_is_empty(&deliveries) || !is_written)
+		if (list_is_empty(&deliveries) || code != EX_OK)
 			break;
 		listing_write_each(&deliveries, clock_wall_ms(),
 				   request->as_json ? listing_write_json
 						    : listing_write_text,
 				   &out);
-		is_written = body_print(text_slice(&out));
+		code = output_write(text_slice(&out));
 		text_clear(&out);
 		deliveries_done(&deliveries);
 	}
 	deliveries_done(&deliveries);
-	return output_end(is_written);
+	return code;
 }
 
 static int
@@ -153,8 +138,7 @@ store_show(const struct options *options,
 			       ? store_show_one(browse, &id, word, &out)
 			       : queue_unknown_tell(word);
 	}
-	return output_end(body_print(text_slice(&out))) == EX_OK ? code
-								 : EX_IOERR;
+	return output_write(text_slice(&out)) == EX_OK ? code : EX_TEMPFAIL;
 }
 
 /* --- a running relay --- */
@@ -180,11 +164,12 @@ queue_list(const struct options *options,
 {
 	struct control_request request = arguments->request;
 	struct fault fault = {0};
-	bool is_written = true, has_more = true;
+	bool has_more = true;
+	int code = EX_OK;
 
 	if (!control_enter(options, &fault))
 		return queue_fault_tell(&fault);
-	while (has_more && is_written) {
+	while (has_more && code == EX_OK) {
 		CLEAN(control_answer_done) struct control_answer answer = {0};
 
 		if (!control_ask(&request, &answer, &fault)) {
@@ -198,9 +183,9 @@ queue_list(const struct options *options,
 			return queue_fault_tell(&fault);
 		}
 		has_more = head_take(&answer, &request.cursor);
-		is_written = body_print(answer.body);
+		code = output_write(answer.body);
 	}
-	return output_end(is_written);
+	return code;
 }
 
 static int
@@ -217,7 +202,7 @@ show_one(const struct control_request *request, const char *word,
 	if (answer.body.len == 0)
 		return answer.head.len == 0 ? queue_unknown_tell(word)
 					    : EX_DATAERR;
-	return body_print(answer.body) ? EX_OK : EX_IOERR;
+	return output_write(answer.body);
 }
 
 int
@@ -241,5 +226,5 @@ queue_show(const struct options *options,
 		if (i == 0 && fault.kind == FAULT_ABSENT)
 			return store_show(options, arguments);
 	}
-	return output_end(true) == EX_OK ? code : EX_IOERR;
+	return code;
 }

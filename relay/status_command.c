@@ -4,18 +4,9 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#include "base/output.h"
 #include "milter/idn.h"
 #include "relay/control_client.h"
-
-static int
-answer_print(struct slice body)
-{
-	if (fwrite(body.bytes, 1, body.len, stdout) == body.len &&
-	    fflush(stdout) == 0)
-		return EX_OK;
-	fputs("signet: cannot write the status\n", stderr);
-	return EX_IOERR;
-}
 
 static bool
 arguments_read(int argc, char **argv, struct arena *arena,
@@ -26,10 +17,12 @@ arguments_read(int argc, char **argv, struct arena *arena,
 		{"all", no_argument, NULL, 'a'},
 		{"domain", required_argument, NULL, 'd'},
 		{0}};
+	static char name[] = "signet"; /* for getopt_long()'s messages */
 	struct selection *selection = &request->selection;
 	struct fault fault;
 	int option;
 
+	argv[0] = name;
 	optind = 0; /* from the beginning, also a second time */
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) !=
 	       -1) {
@@ -58,6 +51,7 @@ status_command(const struct options *options, int argc, char **argv)
 	CLEAN(arena_done) struct arena arena = {0};
 	CLEAN(control_answer_done) struct control_answer answer = {0};
 	struct fault fault = {0};
+	bool is_entered;
 
 	if (!arguments_read(argc, argv, &arena, &request)) {
 		fputs("usage: signet [-c FILE] status [--json] [--all | "
@@ -67,10 +61,10 @@ status_command(const struct options *options, int argc, char **argv)
 	}
 	if (options == NULL)
 		return EX_OK;
-	if (control_enter(options, &fault) &&
-	    control_ask(&request, &answer, &fault))
-		return answer_print(answer.body);
-	if (fault.kind == FAULT_ABSENT)
+	is_entered = control_enter(options, &fault);
+	if (is_entered && control_ask(&request, &answer, &fault))
+		return output_write(answer.body);
+	if (is_entered && fault.kind == FAULT_ABSENT)
 		fault_put_before(&fault, "state_dir '%.*s'",
 				 SLICE_ARG(options->state_dir));
 	fprintf(stderr, "signet: %s\n", fault.text);

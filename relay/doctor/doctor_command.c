@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "base/output.h"
 #include "keys/commands.h"
 #include "milter/idn.h"
 #include "relay/doctor/examination.h"
@@ -219,8 +220,7 @@ findings_print(const struct findings *findings, struct slice domain,
 		findings_write_json(findings, domain, &out);
 	else
 		findings_write_text(findings, &out);
-	if (fwrite(out.bytes, 1, out.len, stdout) != out.len ||
-	    fflush(stdout) != 0)
+	if (output_write(text_slice(&out)) != EX_OK)
 		return EX_TEMPFAIL;
 	if (findings->has_failed)
 		return EX_DATAERR;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sysexits.h>
 
+#include "base/output.h"
 #include "relay/import/header_names.h"
 #include "relay/import/milter_lines.h"
 #include "relay/import/sections.h"
@@ -335,12 +336,8 @@ result_print(bool is_good, struct text *out, const struct report *report,
 	lines_print(text_slice(&said));
 	if (!is_good)
 		return errors->is_denied ? EX_NOPERM : EX_DATAERR;
-	if (fwrite(out->bytes, 1, out->len, stdout) != out->len ||
-	    fflush(stdout) != 0) {
-		fputs("signet: import: cannot write the configuration\n",
-		      stderr);
-		return EX_IOERR;
-	}
+	if (output_write(text_slice(out)) != EX_OK)
+		return EX_TEMPFAIL;
 	return report->is_incomplete ? EX_DATAERR : EX_OK;
 }
 

@@ -1,7 +1,8 @@
 #include "relay/send/send_results.h"
 
-#include <stdio.h>
 #include <sysexits.h>
+
+#include "base/output.h"
 
 /* ---- JSON, with the names that the log has ---- */
 
@@ -133,9 +134,10 @@ send_results_add(struct send_results *results, size_t recipient,
 		json_write(results, whom, result, &out);
 	else
 		text_write(whom, result, &out);
-	results->is_unwritten |=
-		fwrite(out.bytes, 1, out.len, stdout) != out.len ||
-		fflush(stdout) != 0;
+	/* Said once: stdio stays with its first failure. */
+	if (!results->is_unwritten)
+		results->is_unwritten =
+			output_write(text_slice(&out)) != EX_OK;
 }
 
 int
@@ -143,7 +145,10 @@ send_results_code(const struct send_results *results)
 {
 	if (results->failed > 0)
 		return EX_DATAERR;
-	if (results->deferred > 0 || results->is_unwritten)
+	if (results->deferred > 0)
 		return EX_TEMPFAIL;
-	return results->unreached > 0 ? EX_UNAVAILABLE : EX_OK;
+	if (results->unreached > 0)
+		return EX_UNAVAILABLE;
+	/* Not "try again": they have it. */
+	return results->is_unwritten ? EX_IOERR : EX_OK;
 }

@@ -515,6 +515,18 @@ def test_mail_that_nobody_signs(world):
     assert len(world.good.deliveries) == count
 
 
+@pytest.mark.parametrize("redirection", (">/dev/full", ">&-"))
+def test_results_that_nobody_takes(world, redirection):
+    """It is not to be sent again for that."""
+    count = len(world.good.deliveries)
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" ' + redirection, "sh", signet.binary(), "-c",
+         world.path, "send", *USUAL], stderr=subprocess.PIPE, timeout=60)
+    assert len(world.good.deliveries) == count + 1
+    assert done.returncode == 74, done.stderr
+    assert b"cannot write to standard output" in done.stderr
+
+
 # ---- what is refused ----
 
 @pytest.mark.parametrize("words", [
