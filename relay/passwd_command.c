@@ -49,6 +49,8 @@ line_read(struct text *line_out, struct fault *fault)
 		if (!is_whole)
 			len++;
 	}
+	if (is_whole && len > 0 && bytes[len - 1] == '\r')
+		len--;
 	text_room(line_out, len);
 	text_add(line_out, slice_of(bytes, len));
 	explicit_bzero(bytes, sizeof(bytes));
@@ -194,6 +196,7 @@ file_change(const struct arguments *arguments, struct fault *fault)
 {
 	CLEAN(secret_cleanse) struct text before = {0}, after = {0};
 	CLEAN(text_done) struct text path = {0};
+	CLEAN(clean_memory) char *real = NULL;
 	struct users *users = NULL;
 	bool was_there;
 
@@ -211,7 +214,10 @@ file_change(const struct arguments *arguments, struct fault *fault)
 				 SLICE_ARG(arguments->user));
 	if (!arguments->deletes && !entry_add(arguments, &after, fault))
 		return false;
-	return file_replace(text_string(&path), text_slice(&after), fault);
+	/* Where that is a link, what it leads to; it stays one. */
+	real = realpath(text_string(&path), NULL);
+	return file_replace(real != NULL ? real : text_string(&path),
+			    text_slice(&after), fault);
 }
 
 /* ---- the command ---- */

@@ -367,6 +367,15 @@ def test_passwd(directory):
     assert os.stat(path).st_mode & 0o777 == 0o640
     signet.run("passwd", "--delete", path, "b", check=0)
     assert len(open(path).read().splitlines()) == 2
+    link = os.path.join(str(directory), "link")
+    os.symlink("users", link)
+    signet.run("passwd", "--scram", link, "a", stdin=b"three\r\n", check=0)
+    _, salt, stored, _ = open(path).read().splitlines()[1].split(",")
+    salted = hashlib.pbkdf2_hmac("sha256", b"three", base64.b64decode(salt),
+                                 65536)
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    assert base64.b64decode(stored) == hashlib.sha256(key).digest()
+    assert os.path.islink(link)
     for arguments, stdin, code in (
             (("--delete", path, "nobody"), b"", 65),
             ((path, "x:y"), b"secret\n", 65),
