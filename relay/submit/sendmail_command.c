@@ -50,6 +50,20 @@ mode_set(struct arguments *arguments, const char *mode)
 	return false;
 }
 
+/* -qRexample.net and the like mean less than all. */
+static bool
+retry_set(struct arguments *arguments, const char *which)
+{
+	arguments->act = SENDMAIL_RETRY;
+	if (which == NULL)
+		return true;
+	fprintf(stderr,
+		"signet: sendmail: -q%s: not here; -q is for all, and `signet "
+		"queue retry` takes IDs, --domain and --sender\n",
+		which);
+	return false;
+}
+
 /* -oi and the like: those that matter here; the others are about a queue that
  * is not ours to arrange. */
 static void
@@ -136,8 +150,7 @@ flag_take(struct arguments *arguments, int flag)
 		arguments->is_verbose = true;
 		return true;
 	case 'q':
-		arguments->act = SENDMAIL_RETRY;
-		return true;
+		return retry_set(arguments, optarg);
 	case 'o':
 	case 'O':
 		option_set(arguments, optarg);

@@ -188,6 +188,7 @@ def test_names_without_a_domain_are_of_this_machine(program):
     (("-f", "a b", "bob@example.net"), b"x\n", 65, "sender"),
     ((), b"x\n", 64, "no recipients"),
     (("-bd",), b"", 64, "signet relay"),
+    (("-qRexample.net",), b"", 64, "queue retry"),
     (("-Z", "bob@example.net"), b"", 64, "-Z: an unknown flag"),
     (("-N", "sometimes", "bob@example.net"), b"", 64, "-N sometimes"),
 ])
