@@ -3,6 +3,7 @@
 import ctypes
 import glob
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -38,6 +39,19 @@ def wait_for(condition, seconds, what):
             what = what() if callable(what) else what
             raise TimedOut("waited %g s for %s" % (seconds, what))
         time.sleep(0.01)
+
+
+def wait_end(process, seconds):
+    """Popen.wait(), which looks for the end of it now and then."""
+    if process.returncode is None:
+        ended = os.pidfd_open(process.pid)
+        try:
+            waiting = select.poll()
+            waiting.register(ended, select.POLLIN)
+            waiting.poll(seconds * 1000)
+        finally:
+            os.close(ended)
+    return process.wait(0)
 
 
 def accepts(address, port):
@@ -105,7 +119,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(seconds)
+                wait_end(self.process, seconds)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -16,7 +16,7 @@ import time
 
 from .ports import free_port
 from .process import (HANG_S, TimedOut, children_of, end_with_parent, is_alive,
-                      is_running, started_at, wait_for)
+                      is_running, started_at, wait_end, wait_for)
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../.."))
 
@@ -316,7 +316,9 @@ class Relay:
 
         def both():
             children = children_of(supervisor)
-            relays = [pid for pid in children if _listens(pid, self.port)]
+            listening = _listening(supervisor, self.port)
+            relays = [pid for pid in children
+                      if not listening.isdisjoint(socket_inodes(pid))]
             others = [pid for pid in children if pid not in relays]
             return (relays[0], others[0]) if relays and others else None
 
@@ -340,7 +342,7 @@ class Relay:
         """SIGTERM, and what must hold at every end of every test."""
         if self.process.poll() is None:
             os.kill(self._supervisor(), signal.SIGTERM)
-        self.process.wait(seconds)
+        wait_end(self.process, seconds)
         self._reader.join(60)
         assert self.process.returncode == code, \
             "exit %d; signet said:\n%s" % (self.process.returncode,
@@ -369,7 +371,7 @@ class Relay:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.process.wait(60)
+        wait_end(self.process, 60)
         self._gone()
         self._reader.join(60)
 
@@ -389,31 +391,25 @@ class Relay:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        self.process.wait(60)
+        wait_end(self.process, 60)
         wait_for(lambda: not any(is_alive(pid) for pid in pids), 10,
                  "processes to end: %s" % pids)
 
 
-def _listens(pid, port):
-    return any(state == "0A" and local == port
-               for _, local, state in tcp_sockets(pid))
-
-
-def tcp_sockets(pid):
-    """(inode, local port, state) of every TCP socket a process holds."""
-    mine = socket_inodes(pid)
-    found = []
+def _listening(pid, port):
+    """The inodes of the TCP sockets that listen there, as this process sees the
+    network. The tables of a large machine take long to read."""
     for table in ("tcp", "tcp6"):
         try:
             with open("/proc/%d/net/%s" % (pid, table)) as file:
                 rows = [line.split() for line in file.readlines()[1:]]
         except OSError:
             continue
-        for row in rows:
-            if row[9] in mine:
-                found.append((row[9], int(row[1].rpartition(":")[2], 16),
-                              row[3]))
-    return found
+        found = {row[9] for row in rows if row[3] == "0A" and
+                 int(row[1].rpartition(":")[2], 16) == port}
+        if found:
+            return found
+    return set()
 
 
 def socket_inodes(pid):
