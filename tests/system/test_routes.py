@@ -184,7 +184,6 @@ def test_what_waits_takes_the_routes_of_now(world, hops, how):
         route "*" { from = {"example.com", "*.example.com"}  %s }
         route "example.net" { from = {"example.net"}  %s }
     """ % (hops.via("c"), hops.via("d"))
-    world.receiver.replies.clear()
     if how == "reload":
         reload(world)
     else:
@@ -194,6 +193,7 @@ def test_what_waits_takes_the_routes_of_now(world, hops, how):
         else:
             world.relay.stop()
         world.relay.start()
+    world.receiver.replies.clear()  # not before: it takes one's by the old way
     old = [len(server.verbs()) for server in (hops["a"], hops["b"])]
     world.relay.wait("delivered", count=36, seconds=40)
     for server, domain in ((hops["c"], "com"), (world.receiver, "org"),
@@ -227,7 +227,8 @@ def test_the_next_host_while_the_first_is_down(world, hops, option):
     assert not world.relay.named("deferred")
     assert len(hops["b"].deliveries) == 30
     assert not hops["c"].deliveries
-    assert hops["a"].sessions <= 5  # as many as there are at first
+    # As many as there are at first, and a probe for each second that it takes.
+    assert hops["a"].sessions < 15
     hops["a"].replies.clear()
     reload(world)
     send(world, "again@example.com")
