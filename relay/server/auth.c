@@ -33,7 +33,8 @@ struct auth {
 	size_t words_said;               /* to Dovecot */
 	bool is_login;
 	struct dovecot_request *request; /* NULL: none is under way */
-	struct text user;                /* as Dovecot calls him */
+	struct text given;               /* as the client calls him */
+	struct text user;                /* as Dovecot does */
 	struct text mechanism;
 	/* the step under way */
 	struct text response, challenge;
@@ -53,6 +54,7 @@ auth_free(struct auth *auth)
 		secret_cleanse(&auth->words[i]);
 	text_done(&auth->challenge);
 	text_done(&auth->mechanism);
+	text_done(&auth->given);
 	text_done(&auth->user);
 	generation_unref(auth->generation);
 	free(auth);
@@ -199,7 +201,8 @@ static bool
 ask(struct auth *auth, bool has_initial, struct slice initial,
     struct fault *fault)
 {
-	if (waits(auth, name_given(auth, initial)))
+	text_add(&auth->given, name_given(auth, initial));
+	if (waits(auth, text_slice(&auth->given)))
 		return fault_set(fault, FAULT_DENIED, "too many failed logins");
 	auth->question.has_initial = has_initial;
 	auth->question.initial = initial;
@@ -348,6 +351,12 @@ auth_user(const struct auth *auth)
 	ASSERT(!auth->is_running);
 	return auth->is_dovecots ? text_slice(&auth->user)
 				 : sasl_server_user(auth->sasl);
+}
+
+struct slice
+auth_user_given(const struct auth *auth)
+{
+	return auth->is_dovecots ? text_slice(&auth->given) : auth_user(auth);
 }
 
 struct slice

@@ -69,6 +69,9 @@ void auth_cancel(struct auth **auth);
 /* Whom the client says to be; empty as long as it has not said. Not while a
  * step is under way. */
 struct slice auth_user(const struct auth *auth);
+/* The same as the client has spelt it: Dovecot may call him otherwise. Empty
+ * where that is not seen. */
+struct slice auth_user_given(const struct auth *auth);
 struct slice auth_mechanism(const struct auth *auth);
 /* Once he is in: who he is, by the generation that was asked. */
 void auth_set_principal(const struct auth *auth, struct principal *principal);

@@ -236,6 +236,8 @@ let_in(struct session *session)
 		return verdict_say(session, &reply_wait);
 	offenders_succeeded(offenders, &session->client,
 			    auth_user(session->auth));
+	offenders_note_regular(offenders, &session->client,
+			       auth_user_given(session->auth));
 	auth_set_principal(session->auth, &session->principal);
 	welcome_recount(session);
 	return verdict_say(session, &reply_in);

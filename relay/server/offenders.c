@@ -280,3 +280,15 @@ offenders_succeeded(struct offenders *offenders, const struct address *client,
 	remember(offenders, all);
 	remember(offenders, key);
 }
+
+void
+offenders_note_regular(struct offenders *offenders,
+		       const struct address *client, struct slice name)
+{
+	uint8_t key[CENSUS_KEY_SIZE];
+
+	if (name.len == 0)
+		return;
+	key_of(offenders, client, name, key);
+	remember(offenders, key);
+}

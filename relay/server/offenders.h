@@ -59,5 +59,9 @@ void offenders_failed(struct offenders *offenders,
 		      const struct address *client, struct slice name);
 void offenders_succeeded(struct offenders *offenders,
 			 const struct address *client, struct slice name);
+/* Another spelling of a name that has succeeded there, by which it will be asked
+ * for again; empty is nothing. */
+void offenders_note_regular(struct offenders *offenders,
+			    const struct address *client, struct slice name);
 
 #endif

@@ -16,7 +16,8 @@ PASSWORD = "geheim, 1"
 @pytest.fixture
 def dovecot(directory, started):
     server = Dovecot(directory, {"user": "{PLAIN}" + PASSWORD,
-                                 "ann@example.com": "{PLAIN}" + PASSWORD})
+                                 "ann@example.com": "{PLAIN}" + PASSWORD,
+                                 "bea@example.com": "{PLAIN}" + PASSWORD})
     started(server)
     return server
 
@@ -85,11 +86,15 @@ def test_names(listening, dovecot):
                             message())
         assert refused.value.smtp_code == 553
     assert world.relay.wait("authenticated")["mechanism"] in ("PLAIN", "LOGIN")
+    assert code_of(world, "bea!example.com") == 235
+    assert world.relay.wait("authenticated", 3)["user"] == "bea@example.com"
     assert code_of(world, "nobody") == 535
-    # A name that has to wait does so by whatever mechanism.
+    # A name that has to wait does so by whatever mechanism. Others that have
+    # logged in from there are heard, also those that Dovecot spells otherwise.
     wait_for(lambda: code_of(world, "ann@example.com", "wrong") == 454, 60,
              "her name to wait")
-    for name, code in ("ann@example.com", 454), ("user", 334):
+    for name, code in (("ann@example.com", 454), ("user", 334),
+                       ("bea!example.com", 334), ("bea@example.com", 334)):
         with Client(world.relay.port) as client:
             client.ehlo()
             client.expect("AUTH SCRAM-SHA-256 " + base64.b64encode(

@@ -20,6 +20,7 @@ default_login_user = nobody
 auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 auth_cache_size = 0
+auth_username_translation = "!@"
 passdb {{
     driver = passwd-file
     args = username_format=%u {directory}/passwd

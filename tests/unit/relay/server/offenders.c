@@ -148,6 +148,20 @@ Test(offenders, a_regular_waits_for_himself_alone)
 	cr_expect_eq(wait_as("192.0.2.1", "own"), OFFENDER_WAIT_MIN_MS);
 }
 
+/* Who spells his name as Dovecot does not. */
+Test(offenders, a_regular_may_have_two_spellings)
+{
+	struct address address = client("192.0.2.1");
+
+	offenders_succeeded(offenders, &address, SLICE("own@example.com"));
+	offenders_note_regular(offenders, &address, SLICE("own"));
+	offenders_note_regular(offenders, &address, SLICE_NONE);
+	fail("192.0.2.1", OFFENDER_FREE + 1);
+	cr_expect_eq(wait_as("192.0.2.1", "own"), 0);
+	cr_expect_eq(wait_as("192.0.2.1", "own@example.com"), 0);
+	cr_expect_gt(wait_as("192.0.2.1", "new"), 0);
+}
+
 /* Neither by time that is short, nor by whoever fails meanwhile. */
 Test(offenders, a_regular_is_remembered)
 {
