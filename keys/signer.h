@@ -38,6 +38,9 @@ struct signer_process {
 	uint64_t serial; /* of the last control message */
 	uint64_t asked;  /* by signer_look(), and not answered; 0: nothing */
 	unsigned looks_unanswered, looks_stuck;
+	/* As the last answer to a look said, which was to this one. */
+	unsigned clients;
+	uint64_t heard;
 };
 
 /* Starts the signer: fork, then exec of this program's own file with the

@@ -212,6 +212,7 @@ static bool
 look_answer(struct control *control)
 {
 	control->message.count = workers_stuck();
+	control->message.index = (uint32_t)workers_clients();
 	control->message.len = 0;
 	control_answer(control, CONTROL_LOOK);
 	return true;

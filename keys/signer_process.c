@@ -44,8 +44,10 @@ look_hear(struct signer_process *process, const struct control_message *message)
 	if (message->verb != CONTROL_LOOK || process->asked == 0 ||
 	    message->serial != process->asked)
 		return;
+	process->heard = process->asked;
 	process->asked = 0;
 	process->looks_stuck = message->count;
+	process->clients = message->index;
 }
 
 /* Answers of a call that was given up on may still come: they are passed

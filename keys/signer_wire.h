@@ -39,7 +39,8 @@ enum control_verb {
 	CONTROL_PUBLIC, /* index; detail: algorithm; bytes: as in p= */
 	CONTROL_FAULT,  /* index; detail: kind; system; bytes: text */
 	CONTROL_LOOK,   /* answered by the same; count: for how many in a row a
-			   thread has been at the same request */
+			   thread has been at the same request; index: how many
+			   clients there are */
 };
 
 struct control_message {

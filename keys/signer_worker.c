@@ -291,6 +291,12 @@ workers_count(void)
 	return workers.threads;
 }
 
+size_t
+workers_clients(void)
+{
+	return atomic_load(&workers.peers);
+}
+
 bool
 workers_attach(int descriptor, struct fault *fault)
 {

@@ -17,6 +17,8 @@ size_t workers_count(void);
 /* For how many calls of this in a row one of them, the worst, has been at the
  * same request; one thread's to call. */
 unsigned workers_stuck(void);
+/* How many are served. */
+size_t workers_clients(void);
 /* Takes the descriptor where it succeeds. */
 bool workers_attach(int descriptor, struct fault *fault) MUST_USE;
 

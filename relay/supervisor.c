@@ -313,6 +313,25 @@ children_mend(struct supervisor *supervisor)
 	}
 }
 
+/* Where a socket between the two was lost, and neither of them. */
+static void
+clients_mend(struct supervisor *supervisor)
+{
+	bool is_whole = supervisor->signer.pid != 0 &&
+			supervisor->worker_is_ready && supervisor->next == NULL;
+	struct fault fault = {0};
+
+	if (!vigil_finds_lost(&supervisor->vigil, &supervisor->signer_process,
+			      is_whole ? supervisor->signers : 0))
+		return;
+	log_note(LOG_LEVEL_ERROR, "signer-lost",
+		 "the %s process has lost a way to the signer: it gets others",
+		 supervisor->family->worker.name);
+	if (!supervisor_hand_over(supervisor, supervisor->configuration,
+				  &fault))
+		log_note(LOG_LEVEL_ERROR, "signer-lost", "%s", fault.text);
+}
+
 /* Not while they are started: that may take long, and is watched. */
 static void
 watch(struct supervisor *supervisor)
@@ -325,6 +344,7 @@ watch(struct supervisor *supervisor)
 				   ? supervisor->worker_control
 				   : -1))
 		child_kill(&supervisor->worker);
+	clients_mend(supervisor);
 	if (supervisor->signer.pid == 0 ||
 	    !vigil_finds_hung(&supervisor->vigil, &supervisor->signer_process))
 		return;

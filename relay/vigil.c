@@ -17,3 +17,18 @@ vigil_finds_hung(struct vigil *vigil, struct signer_process *process)
 	vigil->due_ms = now_ms + SIGNER_LOOK_MS;
 	return signer_look(process) >= SIGNER_LOOKS_MAX;
 }
+
+bool
+vigil_finds_lost(struct vigil *vigil, const struct signer_process *process,
+		 unsigned clients)
+{
+	if (process->heard == vigil->heard)
+		return false;
+	vigil->heard = process->heard;
+	vigil->looks_lacking =
+		process->clients < clients ? vigil->looks_lacking + 1 : 0;
+	if (vigil->looks_lacking < 2)
+		return false;
+	vigil->looks_lacking = 0;
+	return true;
+}

@@ -18,10 +18,19 @@
 /* Zeroed: the first look is due at once. */
 struct vigil {
 	uint64_t due_ms; /* the next look */
+	uint64_t heard;  /* the last look whose answer counts below */
+	unsigned looks_lacking;
 };
 
 /* When it is due, looks. True: it hangs, and is of no use any more. */
 bool vigil_finds_hung(struct vigil *vigil,
 		      struct signer_process *process) MUST_USE;
+
+/* Whether it has fewer clients than it was given: a socket that it or the
+ * worker gave up, in want of memory for one, nobody would replace. Once for
+ * each time that it says so twice in a row: the first answer may be of before
+ * they were given. */
+bool vigil_finds_lost(struct vigil *vigil, const struct signer_process *process,
+		      unsigned clients) MUST_USE;
 
 #endif

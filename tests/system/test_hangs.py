@@ -2,8 +2,10 @@
 to see to it. For the supervisor time is made to pass by a clock that jumps."""
 
 import concurrent.futures as futures
+import ctypes
 import os
 import signal
+import socket
 
 import pytest
 
@@ -64,6 +66,40 @@ def test_a_signer_that_hangs_costs_no_mail(watched):
         sent.result(60)
     assert len(watched.relay.wait("accepted")["signatures"]) == 2
     watched.expect_another("signer")
+
+
+PIDFD_GETFD = 438
+
+
+def sever(signer):
+    """Ends what the signer's clients have, all but its supervisor's, as the
+    kernel makes it do when it has no memory for an answer."""
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    process, count = os.pidfd_open(signer), 0
+    for name in os.listdir("/proc/%d/fd" % signer):
+        if int(name) <= 3 or not os.readlink(
+                "/proc/%d/fd/%s" % (signer, name)).startswith("socket:"):
+            continue
+        copy = call(PIDFD_GETFD, process, int(name), 0)
+        assert copy >= 0, os.strerror(ctypes.get_errno())
+        with socket.socket(fileno=copy) as client:
+            client.shutdown(socket.SHUT_RDWR)
+        count += 1
+    os.close(process)
+    return count
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_a_way_to_the_signer_that_is_lost(watched):
+    """Neither process has ended: mail is signed again all the same."""
+    assert sever(watched.family["signer"]) > 0
+    watched.pass_until("signer-lost", LOOK_S, 8 * LOOK_S)
+    smtp.submit(watched.relay.setup.port, smtp.message())
+    assert len(watched.relay.wait("accepted")["signatures"]) == 2
+    assert watched.relay.family() == watched.family
+    for _ in range(5):
+        watched.pass_time(LOOK_S)
+    assert len(watched.relay.named("signer-lost")) == 1
 
 
 def test_a_relay_that_hangs_is_replaced(watched):

@@ -75,6 +75,26 @@ Test(signer_look, one_that_goes_on)
 	stage_stop(&stage, false);
 }
 
+Test(signer_look, counts_its_clients)
+{
+	struct stage stage;
+	struct signer_client *clients[2];
+
+	stage_start(&stage);
+	for (size_t i = 0; i < COUNT(clients); i++)
+		clients[i] = attach(&stage);
+	expect_going_on(&stage);
+	(void)!signer_look(&stage.process);
+	cr_expect_eq(stage.process.clients, 2);
+	cr_expect_gt(stage.process.heard, 0);
+	signer_client_free(clients[0]);
+	while (stage.process.clients == 2)
+		(void)!signer_look(&stage.process);
+	cr_expect_eq(stage.process.clients, 1);
+	signer_client_free(clients[1]);
+	stage_stop(&stage, false);
+}
+
 /* The answer to a look may come between those to a load. */
 Test(signer_look, beside_all_else_that_is_asked)
 {

@@ -61,3 +61,24 @@ Test(vigil, takes_a_machine_that_stood_still_for_one_look)
 	hangs = false;
 	cr_expect_not(is_hung_after(24 * HOUR));
 }
+
+/* As the answer to the look of this serial said. */
+static bool
+is_lost_after(uint64_t serial, unsigned clients)
+{
+	process.heard = serial;
+	process.clients = clients;
+	return vigil_finds_lost(&vigil, &process, 4);
+}
+
+Test(vigil, finds_lost_what_is_missing_twice)
+{
+	cr_expect_not(is_lost_after(0, 0), "no look has been answered");
+	cr_expect_not(is_lost_after(1, 3));
+	cr_expect_not(is_lost_after(1, 3), "the same answer");
+	cr_expect(is_lost_after(2, 3));
+	cr_expect_not(is_lost_after(3, 3), "others may be on their way");
+	cr_expect_not(is_lost_after(4, 4));
+	cr_expect_not(is_lost_after(5, 3));
+	cr_expect(is_lost_after(6, 0));
+}
