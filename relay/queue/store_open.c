@@ -306,6 +306,26 @@ orphans_keep(const struct store *store, const char *path)
 			 path, path, name);
 }
 
+/* A page that came damaged into memory may be sound on the disk; and what an older
+ * version could not read this one can. Where there is no room for it now, it
+ * waits for another start. */
+static void
+store_take_back(struct store *store)
+{
+	struct fault fault = {0};
+	size_t count;
+
+	if (!engine_take_back_readable(store->engine, &count, &fault))
+		log_note(LOG_LEVEL_WARNING, "store",
+			 "what was set aside cannot be looked at: %s",
+			 fault.text);
+	else if (count > 0)
+		log_note(LOG_LEVEL_INFO, "store",
+			 "%zu deliveries are set aside no more: they can be "
+			 "read, or are gone",
+			 count);
+}
+
 static bool
 store_open_parts(struct store *store, const char *path,
 		 uint64_t min_free_bytes, struct list *findings,
@@ -323,6 +343,7 @@ store_open_parts(struct store *store, const char *path,
 		orphans_keep(store, path);
 	suspect_watch(store->directory);
 	suspect_enter();
+	store_take_back(store);
 	space_init(&store->space, store->directory, min_free_bytes,
 		   engine_reusable_bytes(store->engine));
 	if (!spool_room_new(store->directory, &store->space, &store->room,

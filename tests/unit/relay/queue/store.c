@@ -225,11 +225,12 @@ Test(store, pages_through_what_is_due, .init = start, .fini = end)
 	deliveries_free_all(&deliveries);
 }
 
-/* Spoils its record; the store thread has nothing to do meanwhile. */
+/* The store thread has nothing to do meanwhile. */
 static void
-spoil(const struct message_id *id, const char *destination)
+write_delivery(const struct message_id *id, const char *destination,
+	       struct slice record)
 {
-	MDB_val name, value = {6, (void *)"spoilt"};
+	MDB_val name, value = {record.len, (void *)record.bytes};
 	struct record_key key;
 	MDB_txn *txn;
 
@@ -239,6 +240,12 @@ spoil(const struct message_id *id, const char *destination)
 	cr_assert_eq(mdb_put(txn, store->engine->deliveries, &name, &value, 0),
 		     0);
 	cr_assert_eq(mdb_txn_commit(txn), 0);
+}
+
+static void
+spoil(const struct message_id *id, const char *destination)
+{
+	write_delivery(id, destination, SLICE("spoilt"));
 }
 
 static void
@@ -317,6 +324,57 @@ Test(store, nothing_is_set_aside_that_has_gone, .init = start, .fini = end)
 	cr_assert(store_flush(store, 60 * SECOND));
 	cr_expect_eq(table_size(store->engine->damaged), 1);
 	cr_expect_eq(table_size(store->engine->due), 0);
+}
+
+static void
+delivery_record(const struct message_id *id, struct text *out)
+{
+	struct record_key key;
+	struct slice record;
+	MDB_txn *txn;
+
+	record_key_delivery(&key, id, SLICE("x.example"));
+	cr_assert_eq(mdb_txn_begin(store->engine->env, NULL, MDB_RDONLY, &txn),
+		     0);
+	cr_assert(engine_get(txn, store->engine->deliveries, &key, &record,
+			     NULL));
+	text_add(out, record);
+	mdb_txn_abort(txn);
+}
+
+static size_t
+due_count(void)
+{
+	struct list deliveries;
+	size_t count;
+
+	list_init(&deliveries);
+	cr_assert(due_wait(store, &loop, "x.example", UINT64_MAX, 10,
+			   &deliveries, NULL, NULL));
+	count = list_count(&deliveries);
+	deliveries_free_all(&deliveries);
+	cr_assert(store_flush(store, 60 * SECOND));
+	return count;
+}
+
+/* A disk that gave something else for a while costs no message. */
+Test(store, what_can_be_read_again_is_due_again, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("", "a@x.example", 10);
+	CLEAN(text_done) struct text record = {0};
+
+	cr_assert(put_wait(store, &loop, message, NULL, NULL));
+	delivery_record(&message->id, &record);
+	spoil(&message->id, "x.example");
+	cr_expect_eq(due_count(), 0);
+	reopen();
+	cr_expect_eq(due_count(), 0);
+	cr_expect_eq(table_size(store->engine->damaged), 1);
+	write_delivery(&message->id, "x.example", text_slice(&record));
+	reopen();
+	cr_expect_eq(table_size(store->engine->damaged), 0);
+	cr_expect_eq(due_count(), 1);
 }
 
 struct seen {
