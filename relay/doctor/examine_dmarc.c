@@ -75,6 +75,36 @@ is_policy(struct slice value)
 	       slice_eq_nocase(value, SLICE("reject"));
 }
 
+/* What can do no harm, and has the reports sent where they go already. */
+static struct slice
+harmless(struct examination *examination, struct slice reports)
+{
+	struct slice domain = examination->domain;
+
+	if (reports.len == 0)
+		reports = arena_printf(examination->arena,
+				       "mailto:postmaster@%.*s",
+				       SLICE_ARG(domain));
+	return arena_printf(examination->arena,
+			    "_dmarc.%.*s. IN TXT \"v=DMARC1; p=none; "
+			    "rua=%.*s\"",
+			    SLICE_ARG(domain), SLICE_ARG(reports));
+}
+
+/* RFC 7489 6.6.3: with rua= as if it were p=none. */
+static void
+unknown_add(struct examination *examination, bool is_own, const char *which,
+	    struct slice name, struct slice reports)
+{
+	struct finding *finding = finding_add(
+		examination->findings, "dmarc", name,
+		reports.len > 0 ? FINDING_WARN : FINDING_FAIL,
+		"%s= is none of none, quarantine and reject", which);
+
+	if (is_own)
+		finding->publish = harmless(examination, reports);
+}
+
 static void
 policy_judge(struct examination *examination, const struct policy *policy,
 	     const struct keyring_domain *section)
@@ -94,11 +124,9 @@ policy_judge(struct examination *examination, const struct policy *policy,
 			    "there are %zu records, so receivers take none",
 			    policy->count);
 	else if (!is_policy(holds))
-		/* RFC 7489 6.6.3: with rua= as if it were p=none. */
-		finding_add(examination->findings, "dmarc", name,
-			    tag_value(policy, "rua", "").len > 0 ? FINDING_WARN
-								 : FINDING_FAIL,
-			    "p= is none of none, quarantine and reject");
+		unknown_add(examination, is_own,
+			    slice_eq(holds, asked) ? "p" : "sp", name,
+			    tag_value(policy, "rua", ""));
 	else if (is_strict && section != NULL && !section->is_default &&
 		 !slice_eq(section->name, examination->domain))
 		finding_add(examination->findings, "dmarc", name, FINDING_FAIL,
@@ -137,9 +165,5 @@ examine_dmarc(struct examination *examination,
 			      examination->domain, FINDING_WARN,
 			      "no policy is published; large receivers want "
 			      "one of who sends much");
-	finding->publish = arena_printf(
-		examination->arena,
-		"_dmarc.%.*s. IN TXT \"v=DMARC1; p=none; "
-		"rua=mailto:postmaster@%.*s\"",
-		SLICE_ARG(examination->domain), SLICE_ARG(examination->domain));
+	finding->publish = harmless(examination, SLICE_NONE);
 }

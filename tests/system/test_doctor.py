@@ -188,6 +188,20 @@ def test_what_is_wrong(patient, zone, check, result, said):
             if row[:2] == (check, result) and said in row[2]], rows
 
 
+def test_a_policy_that_is_none(patient):
+    """Its own is mended by a record; that of a domain above is named."""
+    own = patient(MX + '_dmarc IN TXT "v=DMARC1; p=maybe; rua=mailto:d@x"\n')
+    dmarc, = of(own.doctor(code=65), "dmarc")
+    assert dmarc[1] == "warn" and dmarc[4] == \
+        '_dmarc.example.com. IN TXT "v=DMARC1; p=none; rua=mailto:d@x"'
+    above = patient('_dmarc IN TXT "v=DMARC1; p=none; sp=maybe"\n',
+                    domain="news.example.com")
+    above.setup.subdomains = True
+    dmarc, = of(above.doctor(code=65), "dmarc")
+    assert dmarc[1] == "fail" and dmarc[3].startswith("sp= is") and \
+        not dmarc[4]
+
+
 def test_domains_below(patient):
     """Whose policy and whose keys hold."""
     ill = patient("news IN MX 10 mx\nmx IN A 127.0.0.2\n" + HOSTS +
