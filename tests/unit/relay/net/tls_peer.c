@@ -2,6 +2,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "base/clock.h"
 #include "milter/digest.h"
 #include "relay/net/tls.h"
 #include "tests/unit/relay/net/certificate.h"
@@ -396,6 +397,57 @@ Test(tls_peer, revoked)
 	made_done(&ours);
 	made_done(&other);
 	made_done(&leaf);
+}
+
+/* The lists are good from a minute ago. */
+Test(tls_peer, says_when_a_list_runs_out)
+{
+	static const struct {
+		const char *name;
+		long lists_s[2]; /* until when; 0: there is none */
+		uint64_t after_s;
+		const char *said; /* NULL: nothing */
+	} rows[] = {
+		{"no list", {0}, 5 * DAY_S, NULL},
+		{"new", {3600}, 0, NULL},
+		{"half way", {3600}, 1800, NULL},
+		{"nearly over", {3600}, 3000, "a revocation list runs out on 20"},
+		{"over", {3600}, 3700, "a revocation list ran out on 20"},
+		{"the first of two", {60, DAY_S}, 90,
+		 "a revocation list ran out on 20"},
+		{"the second of two", {DAY_S, 60}, 90,
+		 "a revocation list ran out on 20"},
+	};
+	uint64_t now_ms = clock_wall_ms();
+	struct wish other_wish = authority;
+	struct made issuers[2];
+
+	other_wish.common_name = "another CA";
+	issuers[0] = make(&authority, NULL);
+	issuers[1] = make(&other_wish, NULL);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		CLEAN(text_done) struct text pem = {0}, words = {0};
+		struct tls_context *context;
+
+		write_pem(&issuers[0], &pem);
+		for (size_t k = 0; k < COUNT(issuers); k++)
+			if (rows[i].lists_s[k] != 0)
+				write_revocations(&issuers[k], NULL,
+						  rows[i].lists_s[k], &pem);
+		context = context_asking(text_slice(&pem));
+		cr_expect_eq(tls_context_lists_days(
+				     context, now_ms + rows[i].after_s * SECOND,
+				     &words),
+			     rows[i].said != NULL, "%s", rows[i].name);
+		cr_expect(slice_starts(text_slice(&words),
+				       SLICE(rows[i].said != NULL
+						     ? rows[i].said
+						     : "")),
+			  "%s: %s", rows[i].name, text_string(&words));
+		tls_context_free(context);
+	}
+	made_done(&issuers[0]);
+	made_done(&issuers[1]);
 }
 
 Test(tls_peer, names)
