@@ -19,6 +19,51 @@ Test(settlement, tries_again_after_each_delay, .init = begin, .fini = stop_all)
 	cr_expect_eq(attempts_count, 3);
 }
 
+/* As it is stored, once it has been tried so often. */
+static void
+expect_tried(unsigned times, uint64_t since_ms)
+{
+	uint64_t until_ms = clock_now_ms() + MINUTE;
+	struct list deliveries;
+	unsigned seen = 0;
+
+	list_init(&deliveries);
+	while (seen < times && clock_now_ms() < until_ms) {
+		const struct delivery *delivery;
+
+		cr_assert(due_wait(store, &main_loop, "x.example", UINT64_MAX,
+				   10, &deliveries, NULL, NULL));
+		cr_assert_eq(list_count(&deliveries), 1);
+		delivery = CONTAINER(deliveries.next, struct delivery, link);
+		seen = delivery->recipients[0].attempts;
+		if (seen == times) {
+			cr_expect_geq(delivery->last_attempt_ms, since_ms);
+			cr_expect_leq(delivery->last_attempt_ms,
+				      clock_wall_ms());
+			cr_expect_not(delivery->is_owed_attempt);
+		}
+		deliveries_free_all(&deliveries);
+	}
+	cr_expect_eq(seen, times);
+}
+
+Test(settlement, stores_when_it_was_tried, .init = begin, .fini = stop_all)
+{
+	uint64_t now_ms = clock_wall_ms();
+	struct message_id id;
+
+	begin_schedule();
+	retry_ms[0] = retry_ms[1] = 1 * HOUR;
+	decide = never;
+	run_loops();
+	id = put("from@example.org", "a@x.example", true);
+	expect_tried(1, now_ms);
+	/* Who asks for an attempt is owed that one only. */
+	now_ms = clock_wall_ms();
+	cr_expect_eq(alter(ALTER_RETRY, id, "x.example", now_ms), ALTERED);
+	expect_tried(2, now_ms);
+}
+
 Test(settlement, expires_and_reports, .init = begin, .fini = stop_all)
 {
 	begin_schedule();

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "relay/queue/settlement_private.h"
 #include "tests/unit/relay/queue/schedule_stand.h"
 
 /* Reports: made, signed, put off where they cannot be. */
@@ -228,6 +229,28 @@ Test(settlement_reports, those_of_one_lease_wait_each_for_itself, .init = begin,
 static atomic_uint failing_stores;
 static atomic_bool all_fail;
 
+#define WAITS_MAX 10
+
+/* Of the settlement that found none last: how long it was to wait each time.
+ * It waits for nothing. */
+static struct alarm *_Atomic hasty_alarm;
+static uint64_t waits_ms[WAITS_MAX];
+static atomic_uint waits_count;
+
+void __real_alarm_set(struct alarm *alarm, uint64_t delay_ms);
+void __wrap_alarm_set(struct alarm *alarm, uint64_t delay_ms);
+
+void
+__wrap_alarm_set(struct alarm *alarm, uint64_t delay_ms)
+{
+	if (alarm == atomic_load(&hasty_alarm) && waits_count < WAITS_MAX) {
+		waits_ms[waits_count] = delay_ms;
+		atomic_fetch_add(&waits_count, 1);
+		delay_ms = 1;
+	}
+	__real_alarm_set(alarm, delay_ms);
+}
+
 struct no_room {
 	struct post post;
 	struct store_settle *settle;
@@ -259,6 +282,8 @@ __wrap_store_settle(struct store *to, struct store_settle *settle)
 	atomic_fetch_sub(&failing_stores, 1);
 	no_room = memory_new(sizeof(*no_room));
 	no_room->settle = settle;
+	atomic_store(&hasty_alarm,
+		     &((struct settlement *)settle->private)->alarm);
 	loop_post(settle->loop, &no_room->post, no_room_tell);
 }
 
@@ -273,6 +298,32 @@ bad_and_deferred(const struct delivery *delivery, size_t recipient)
 	if (state->number == 0)
 		return result(OUTCOME_FAILED, "550 5.1.1 no such user");
 	return third_time(delivery, recipient);
+}
+
+static bool
+one_is_gone(void)
+{
+	return gone_count == 1;
+}
+
+/* From a second to a minute: what has become of a message is known then at the
+ * latest, once the disk has room again. */
+Test(settlement_reports, an_outcome_is_stored_within_a_minute, .init = begin,
+     .fini = stop_all)
+{
+	static const uint64_t expected_s[] = {1, 2, 4, 8, 16, 32, 60, 60};
+
+	begin_schedule();
+	failing_stores = COUNT(expected_s);
+	all_fail = true;
+	decide = always_delivered;
+	run_loops();
+	put("from@example.org", "a@x.example", true);
+	cr_assert(wait_for(one_is_gone));
+	cr_assert_eq(waits_count, COUNT(expected_s));
+	for (size_t i = 0; i < COUNT(expected_s); i++)
+		cr_expect_eq(waits_ms[i], expected_s[i] * SECOND, "%zu: %llu ms",
+			     i, (unsigned long long)waits_ms[i]);
 }
 
 /* The destination is left alone for a long time right after. */
@@ -509,6 +560,20 @@ Test(settlement_reports, the_postmaster_gets_a_copy, .init = begin, .fini = stop
 	cr_expect_eq(attempts_count, 3);
 }
 
+/* Whom nobody is told of: he hears of it, and not less where it has to wait. */
+Test(settlement_reports, the_postmaster_hears_of_what_has_no_sender,
+     .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	begin_reports(refused, 1);
+	options.delivery.bounce_copy = SLICE("postmaster@example.com");
+	put("", "a@x.example", true);
+	cr_expect(wait_for(copied));
+	cr_expect(wait_gone(3));
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
+	cr_expect_eq(attempts_count, 2);
+}
+
 /* Its place on the disk is bad: it will not be better next time. */
 Test(settlement_reports, a_header_that_cannot_be_read_delays_no_report, .init = begin,
      .fini = stop_all)
@@ -625,4 +690,48 @@ Test(settlement_reports, damage_is_kept_once_its_report_is_made)
 {
 	for (size_t i = 0; i < COUNT(put_off_rows); i++)
 		damage_test(&put_off_rows[i]);
+}
+
+static struct recipient_result
+damaged_and_others(const struct delivery *delivery, size_t recipient)
+{
+	const struct recipient_result others[] = {
+		damaged(delivery, 0),
+		result(OUTCOME_FAILED, "550 5.1.1 no such user"),
+		result(OUTCOME_DEFERRED, "450 4.2.0 later"),
+	};
+
+	return delivery->message->is_report
+		       ? others[0]
+		       : others[delivery->recipients[recipient].number];
+}
+
+static bool
+one_of_two_is_held(void)
+{
+	struct store_counters counters;
+
+	store_count(store, &counters);
+	return counters.held == 1 && counters.deliveries == 2;
+}
+
+/* Nobody is to be told of it; but the report of another is put off, and a third
+ * is tried again. */
+Test(settlement_reports, damage_that_nobody_hears_of_is_kept, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example b@x.example c@x.example", 500);
+	struct list deliveries;
+
+	list_init(&deliveries);
+	message->recipients[0].notify = NOTIFY_NEVER;
+	begin_schedule();
+	retry_ms[0] = retry_ms[1] = 1 * HOUR;
+	begin_reports(damaged_and_others, 1);
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	schedule_add(schedule, &deliveries);
+	cr_expect(wait_for(is_told));
+	cr_expect(wait_for(one_of_two_is_held));
+	cr_expect_eq(attempts_count, 2);
 }
