@@ -130,11 +130,11 @@ settle_done(struct store_settle *settle, const struct fault *fault)
 	cr_assert_null(fault);
 }
 
-/* Deferred until LATER_MS, as after one attempt. */
+/* As after one attempt. */
 static void
-defer(const struct message_id *id)
+defer(const struct message_id *id, uint64_t due_ms)
 {
-	struct store_settle settle = {.due_ms = LATER_MS,
+	struct store_settle settle = {.due_ms = due_ms,
 				      .loop = &loop,
 				      .done = settle_done};
 
@@ -151,7 +151,7 @@ defer(const struct message_id *id)
 	deliveries_free_all(&page.deliveries);
 }
 
-enum before { NEW, DEFERRED, HELD, HELD_NEW };
+enum before { NEW, DEFERRED, DUE, HELD, HELD_NEW };
 
 static const struct alter_row {
 	const char *name;
@@ -166,6 +166,8 @@ static const struct alter_row {
 	 1, 0},
 	{"retry a deferred one", DEFERRED, ALTER_RETRY, ALTERED, NOW_MS, false,
 	 true, 1, 0},
+	{"retry one that is due again", DUE, ALTER_RETRY, ALTERED, NOW_MS,
+	 false, true, 1, 0},
 	{"retry a held one", HELD, ALTER_RETRY, ALTERED_UNFIT, 0, true, false,
 	 0, 1},
 	{"hold a new one", NEW, ALTER_HOLD, ALTERED, 0, true, false, 0, 1},
@@ -218,7 +220,9 @@ alter_one(const struct alter_row *row)
 
 	put(message);
 	if (row->before == DEFERRED || row->before == HELD)
-		defer(&id);
+		defer(&id, LATER_MS);
+	if (row->before == DUE)
+		defer(&id, NOW_MS);
 	if (row->before == HELD || row->before == HELD_NEW)
 		alter(ALTER_HOLD, &id, "x.example");
 	altered = alter(row->alteration, &id, "x.example");
@@ -474,6 +478,25 @@ Test(alter, what_is_damaged_can_be_deleted, .init = start, .fini = end)
 	damaged_one(true, false);
 	damaged_one(false, false);
 	damaged_one(false, true);
+}
+
+/* It is not among what is due, but there is a record of why. */
+Test(alter, what_was_set_aside_can_be_deleted, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "b@d7.example", 10);
+	MDB_stat stat;
+	MDB_txn *txn;
+
+	put(message);
+	set_aside(&message->id, message->received_ms);
+	cr_expect_eq(alter(ALTER_DELETE, &message->id, "d7.example").altered,
+		     ALTERED);
+	cr_assert_eq(mdb_txn_begin(store->engine->env, NULL, MDB_RDONLY, &txn),
+		     0);
+	cr_assert_eq(mdb_stat(txn, store->engine->damaged, &stat), 0);
+	mdb_txn_abort(txn);
+	cr_expect_eq(stat.ms_entries, 0);
 }
 
 /* Read before the first start of this version has made what it lacks. */

@@ -130,6 +130,87 @@ Test(store, put_read_settle, .init = start, .fini = end)
 		put_read_settle(&put_rows[i]);
 }
 
+static const struct kind_row {
+	int status;
+	enum fault_kind kind;
+} kind_rows[] = {
+	{MDB_MAP_FULL, FAULT_LIMIT},   {MDB_TXN_FULL, FAULT_LIMIT},
+	{ENOSPC, FAULT_LIMIT},	       {EDQUOT, FAULT_LIMIT},
+	{EACCES, FAULT_DENIED},	       {EPERM, FAULT_DENIED},
+	{EROFS, FAULT_DENIED},	       {EIO, FAULT_SYSTEM},
+	{MDB_READERS_FULL, FAULT_SYSTEM},
+};
+
+/* Of a LIMIT a client hears, and all goes on. */
+Test(store, tells_a_full_disk_from_a_broken_one)
+{
+	for (size_t i = 0; i < COUNT(kind_rows); i++) {
+		struct fault fault = {0};
+
+		engine_fault_fill(&fault, kind_rows[i].status, "write");
+		cr_expect_eq(fault.kind, kind_rows[i].kind, "%s", fault.text);
+	}
+}
+
+static void
+expect_counted(uint64_t expected)
+{
+	uint64_t messages, bytes;
+
+	engine_count_messages(store->engine, &messages, &bytes);
+	cr_expect_eq(messages, expected);
+}
+
+/* No thread of the store's has anything to do meanwhile. */
+static void
+engine_put_one(const char *to, bool is_kept)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("from@example.org", to, 100);
+	struct list none;
+
+	list_init(&none);
+	cr_assert(engine_begin(store->engine, NULL));
+	cr_assert(engine_put(store->engine, message, &none, NULL));
+	if (is_kept)
+		cr_assert(engine_commit(store->engine, NULL));
+	else
+		engine_abort(store->engine);
+}
+
+Test(store, what_was_not_committed_is_not_counted, .init = start, .fini = end)
+{
+	engine_put_one("a@x.example", true);
+	engine_put_one("b@x.example", false);
+	expect_counted(1);
+	engine_put_one("c@x.example", true);
+	expect_counted(2);
+}
+
+/* A message has one delivery at a destination: whom another one is for would be
+ * lost with its record. */
+Test(store, no_delivery_is_moved_over_another, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example b@y.example", 100);
+	struct delivery *moved = NULL;
+	struct fault fault = {0};
+	struct list deliveries;
+
+	list_init(&deliveries);
+	cr_assert(put_wait(store, &loop, message, &deliveries, &fault));
+	cr_assert(engine_begin(store->engine, &fault));
+	cr_expect_not(engine_move(store->engine, first(&deliveries),
+				  SLICE(slice_eq(first(&deliveries)->destination,
+						 SLICE("x.example"))
+						? "y.example"
+						: "x.example"),
+				  &moved, &fault));
+	cr_expect_eq(fault.kind, FAULT_BUSY, "%s", fault.text);
+	engine_abort(store->engine);
+	deliveries_free_all(&deliveries);
+}
+
 Test(store, deferred_recipients_stay_with_their_state, .init = start,
      .fini = end)
 {
