@@ -35,6 +35,9 @@ static const struct {
 	{"folding alone is one space", "A: b\r\n c", "A: b\r\n c", "a:b c"},
 	{"upper case in the value stays", "FROM: A@B", "FROM: A@B",
 	 "from:A@B"},
+	{"a bare CR is a byte", "A: b\rc", "A: b\rc", "a:b\rc"},
+	{"at the end, too", "A: b\r", "A: b\r", "a:b\r"},
+	{"no colon", "A b", "A b", "A b"},
 };
 
 Test(canon, header)
@@ -218,6 +221,31 @@ Test(canon, random_bodies_in_random_pieces)
 		cr_assert(slice_eq(text_slice(&slow), text_slice(&cut)),
 			  "round %d", round);
 	}
+}
+
+/* Two spaces in each 64 octets: all is copied through the buffer. Its end comes
+ * at each place of what is read at once, and with as much behind it. */
+Test(canon, where_the_buffer_ends)
+{
+	CLEAN(text_done) struct text body = {0};
+
+	while (body.len < CANON_BUFFER_SIZE + 600)
+		text_add_string(&body, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx  "
+				       "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy");
+	for (size_t skip = 0; skip < 64; skip++)
+		for (size_t len = CANON_BUFFER_SIZE - 90;
+		     len < CANON_BUFFER_SIZE + 200;
+		     len += skip == 0 ? 1 : 29) {
+			CLEAN(text_done) struct text slow = {0}, whole = {0};
+			struct slice part =
+				slice_sub(text_slice(&body), skip, len);
+
+			body_slow(CANON_RELAXED, part, &slow);
+			body_whole(CANON_RELAXED, part, &whole);
+			cr_assert(slice_eq(text_slice(&slow),
+					   text_slice(&whole)),
+				  "%zu behind %zu", len, skip);
+		}
 }
 
 Test(canon, long_runs_pass_whole)

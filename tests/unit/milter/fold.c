@@ -58,6 +58,8 @@ static const struct fold_row {
 	 "To: (a(b),)c,\r\n (\",)" Y500 "(d,e)" Y400 Y80 "\r\n"},
 	{"nothing but white space is left", "To: " Y1000 ",   \r\n", false,
 	 NULL},
+	{"nor behind a comma that ends the line",
+	 "To: " Y500 Y400 Y80 Y10 ",                    \r\n", false, NULL},
 	{"no colon, no field", X500 X500 "\r\n", false, NULL},
 };
 

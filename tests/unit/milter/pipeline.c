@@ -128,6 +128,90 @@ Test(pipeline, what_it_signs_verifies)
 			}
 }
 
+/* Two sections that differ in all that a signature depends on. */
+Test(pipeline, each_section_signs_by_its_own_rules)
+{
+	CLEAN(text_done) struct text out = {0};
+	struct slice net = SLICE("example.net"), headers[] = {SLICE("From")};
+	const struct domain_signing_options domains[COUNT(stage_domains)] = {
+		{.also_sign = &net, .also_sign_count = 1},
+		{.has_canonicalization = true,
+		 .header_canon = CANON_RELAXED,
+		 .body_canon = CANON_RELAXED,
+		 .headers = headers,
+		 .headers_count = COUNT(headers),
+		 .identity = SLICE_LITERAL("joe@example.net")}};
+	struct signing_options options = {.domains = domains};
+
+	cr_expect_eq(message_sign(&options, HEADER, BODY, 3, &out),
+		     VERDICT_SIGN);
+	expect_verified(text_string(&out), HEADER, BODY, 3);
+	cr_expect_not_null(strstr(text_string(&out),
+				  "c=simple/simple; d=example.com;"));
+	cr_expect_not_null(strstr(text_string(&out),
+				  "c=relaxed/relaxed; d=example.net;"));
+	cr_expect_not_null(strstr(text_string(&out), "i=joe@example.net;"));
+}
+
+static const struct strip_row {
+	const char *name;
+	enum existing_action action;
+	const char *field;
+	bool is_stripped;
+} strip_rows[] = {
+	{"ours", EXISTING_STRIP, "dkim-signature: v=1; d=EXAMPLE.com", true},
+	{"ours, where it may stay", EXISTING_KEEP,
+	 "DKIM-Signature: v=1; d=example.com", false},
+	{"another's", EXISTING_STRIP, "DKIM-Signature: v=1; d=example.org",
+	 false},
+	{"of no domain", EXISTING_STRIP, "DKIM-Signature: v=1; s=d", false},
+	{"another field", EXISTING_STRIP, "X-Signature: v=1; d=example.com",
+	 false},
+	{"no field", EXISTING_STRIP, "v=1; d=example.com", false},
+};
+
+Test(pipeline, only_what_is_signed_anew_is_stripped)
+{
+	for (size_t i = 0; i < COUNT(strip_rows); i++) {
+		const struct strip_row *row = &strip_rows[i];
+		struct signing_options options = {.existing_action =
+							  row->action};
+		CLEAN(policy_unref_clean) struct policy *policy =
+			stage_policy(&options);
+		CLEAN(pipeline_free_clean) struct pipeline *pipeline =
+			pipeline_new(policy, 1763760000);
+
+		pipeline_header(pipeline, SLICE("From: a@example.com"));
+		pipeline_header(pipeline,
+				SLICE("DKIM-Signature: v=1; d=example.com"));
+		pipeline_end_of_header(pipeline);
+		cr_expect_eq(pipeline_strips(pipeline, SLICE(row->field)),
+			     row->is_stripped, "%s", row->name);
+	}
+}
+
+/* Those beyond the bound are not looked at: one of ours among them is none. */
+Test(pipeline, signatures_that_are_looked_at_are_bounded)
+{
+	for (size_t others = POLICY_SIGNED_MAX - 1;
+	     others <= POLICY_SIGNED_MAX + 1; others++) {
+		CLEAN(text_done) struct text header = {0}, out = {0};
+		struct signing_options options = {.existing_action =
+							  EXISTING_SKIP};
+
+		text_add_string(&header, "From: a@example.com\r\n");
+		for (size_t i = 0; i < others; i++)
+			text_addf(&header,
+				  "DKIM-Signature: d=%zu.example.org\r\n", i);
+		text_add_string(&header, "DKIM-Signature: d=example.com\r\n");
+		cr_expect_eq(message_sign(&options, text_string(&header), BODY,
+					  9, &out),
+			     others < POLICY_SIGNED_MAX ? VERDICT_RELAY
+							: VERDICT_SIGN,
+			     "%zu", others);
+	}
+}
+
 /* The first selector on top; a retired one does not sign. */
 Test(pipeline, fields_as_they_are_written)
 {

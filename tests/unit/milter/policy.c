@@ -133,6 +133,41 @@ Test(policy, signed_fields)
 	cr_expect_eq(seen, COUNT(once));
 }
 
+/* Whatever it is that a section says of its own, it has rules of its own. */
+Test(policy, one_option_is_enough_for_rules)
+{
+	struct slice name = SLICE("X-Own");
+	const struct domain_signing_options sections[] = {
+		{.has_canonicalization = true, .body_canon = CANON_RELAXED},
+		{.headers = &name, .headers_count = 1},
+		{.oversign = &name, .oversign_count = 1},
+		{.has_expire = true, .expire_ms = 5000},
+		{.identity = SLICE_LITERAL("a@example.com")},
+	};
+
+	for (size_t i = 0; i < COUNT(sections); i++) {
+		const struct domain_signing_options
+			domains[COUNT(stage_domains)] = {sections[i]};
+		struct signing_options options = {.domains = domains};
+		CLEAN(policy_unref_clean) struct policy *policy =
+			stage_policy(&options);
+		const struct keyring *keyring = policy_keyring(policy);
+		const struct policy_rules *own = policy_rules_of(
+			policy, keyring_domain_at(keyring, 0));
+
+		cr_expect_neq(own, policy_rules_of(policy,
+						   keyring_domain_at(keyring,
+								     1)),
+			      "%zu", i);
+		cr_expect_eq(own->body_canon, sections[i].body_canon, "%zu", i);
+		cr_expect_eq(own->expire_s, sections[i].expire_ms / 1000, "%zu", i);
+		cr_expect(slice_eq(own->identity, sections[i].identity), "%zu", i);
+		cr_expect_eq(policy_signs_field(policy, name),
+			     sections[i].headers_count + sections[i].oversign_count > 0,
+			     "%zu", i);
+	}
+}
+
 Test(policy, references)
 {
 	struct signing_options options = {0};

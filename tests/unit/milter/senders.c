@@ -15,6 +15,8 @@ static const struct {
 	{"*@*.example.com", "a", "example.com", false},
 	{"a*b*c@example.com", "aXbbYc", "example.com", true},
 	{"a*b*c@example.com", "aXbbYcd", "example.com", false},
+	{"*ab*bc@example.com", "abc", "example.com", false},
+	{"*ab*bc@example.com", "abbc", "example.com", true},
 	{"joe@example.com", "joe", "example.com", true},
 	{"joe@example.com", "joey", "example.com", false},
 	{"*@*", "", "", true},
