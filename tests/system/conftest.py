@@ -18,6 +18,11 @@ KEYS = (("example.com", "rsa", "rsa"), ("example.com", "ed", "ed25519"),
         ("example.org", "rsa", "rsa"), ("example.org", "ed", "ed25519"))
 
 
+def pytest_collection_modifyitems(items):
+    """One worker runs a whole group: not as the last one, with the others done."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left():
     leavings.sweep()
