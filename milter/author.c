@@ -453,9 +453,9 @@ reader_run(struct reader *reader, struct authors *authors_out)
 	return is_good;
 }
 
-bool
-authors_parse(struct slice value, struct arena *arena,
-	      struct authors *authors_out, struct fault *fault)
+static bool
+list_parse(struct slice value, struct arena *arena,
+	   struct authors *authors_out, struct fault *fault)
 {
 	struct reader reader = {.rest = value,
 				.arena = arena,
@@ -463,6 +463,51 @@ authors_parse(struct slice value, struct arena *arena,
 				.fault = fault};
 
 	return reader_run(&reader, authors_out);
+}
+
+/* The <address> at the end of a value that can have no other, however what
+ * stands before it is read. */
+static bool
+only_address(struct slice value, struct slice *address_out)
+{
+	struct slice trimmed = value;
+	size_t opens = 0, ats = 0, closes = 0, open = 0;
+
+	while (trimmed.len > 0 && is_space(trimmed.bytes[trimmed.len - 1]))
+		trimmed.len--;
+	for (size_t i = 0; i < trimmed.len; i++) {
+		char c = trimmed.bytes[i];
+
+		if (((unsigned char)c < ' ' && !is_space(c)) || c == 0x7f)
+			return false;
+		if (c == '<' && opens++ == 0)
+			open = i;
+		ats += c == '@' && opens > 0;
+		closes += c == '>';
+		if (c == '@' && opens == 0)
+			return false;
+	}
+	if (opens != 1 || ats != 1 || closes != 1 ||
+	    trimmed.bytes[trimmed.len - 1] != '>')
+		return false;
+	*address_out = slice_from(trimmed, open);
+	return true;
+}
+
+bool
+authors_parse(struct slice value, struct arena *arena,
+	      struct authors *authors_out, struct fault *fault)
+{
+	struct slice address;
+	struct fault second;
+
+	if (list_parse(value, arena, authors_out, fault))
+		return true;
+	if (!only_address(value, &address) ||
+	    !list_parse(address, arena, authors_out, &second))
+		return false;
+	authors_out->dispute = "a name that has to stand in quotes";
+	return true;
 }
 
 bool

@@ -8,10 +8,12 @@
  * white space and comments around dots, dots in display names, empty list
  * elements. 8-bit bytes may stand wherever an atom may.
  *
- * One common mistake is taken, because every reader of mail agrees on what it
- * means: an unquoted "@" in a display name before <address>. Whatever else does
- * not fit is refused with the reason: an author that two readers may see
- * differently is nobody.
+ * Two common mistakes are taken, because every reader of mail agrees on what
+ * address is meant: an unquoted "@" in a display name before <address>; and a
+ * display name that should be quoted (Six, Joe <joe@example.com>) or is broken
+ * otherwise, where <address> ends the field and there is no other "@", "<" or
+ * ">" in it. Whatever else does not fit is refused with the reason: an author
+ * that two readers may see differently is nobody.
  */
 #ifndef MILTER_AUTHOR_H
 #define MILTER_AUTHOR_H
