@@ -10,7 +10,8 @@
  *
  * Three parts: signer_process (start, load, attach, stop: for the supervisor
  * and for commands such as `signet sign`; blocking, each answer within
- * SIGNER_CONTROL_TIMEOUT_MS), signer_client (asks; never blocks; for loops),
+ * SIGNER_CONTROL_TIMEOUT_MS, a load's each within SIGNER_LOAD_TIMEOUT_MS),
+ * signer_client (asks; never blocks; for loops),
  * and signer_main (the process itself).
  */
 #ifndef KEYS_SIGNER_H
@@ -22,6 +23,8 @@
 #include "keys/keyring.h"
 
 #define SIGNER_CONTROL_TIMEOUT_MS 20000
+/* Of each step of a load: whoever signs meanwhile waits behind it. */
+#define SIGNER_LOAD_TIMEOUT_MS 12000
 /* Calls in flight per client; more wait in the client, without bound of its
  * own: a client has at most one call per signature of each open message. */
 #define SIGNER_CALLS_MAX 64
@@ -73,6 +76,8 @@ bool signer_attach(struct signer_process *process, int *client_out,
  * is the caller's to leave enough between them, and a machine that stood still
  * is one. */
 unsigned signer_look(struct signer_process *process) MUST_USE;
+/* Whether it has yet to answer the last one. Never blocks. */
+bool signer_owes_look(struct signer_process *process) MUST_USE;
 /* Closes the control socket and reaps it: at its end, or after 5 s by
  * SIGKILL. Who has reaped it already sets pid to -1 first. */
 void signer_stop(struct signer_process *process);

@@ -149,7 +149,7 @@ static bool
 batch_send(struct load *load, const int *files, size_t count,
 	   struct fault *fault)
 {
-	uint64_t deadline_ms = clock_now_ms() + SIGNER_CONTROL_TIMEOUT_MS;
+	uint64_t deadline_ms = clock_now_ms() + SIGNER_LOAD_TIMEOUT_MS;
 
 	load->message.verb = 0;
 	load->message.index = (uint32_t)load->loaded;
@@ -192,7 +192,7 @@ batch_load(struct load *load, struct fault *fault)
 static bool
 step_run(struct load *load, enum control_verb verb, struct fault *fault)
 {
-	uint64_t deadline_ms = clock_now_ms() + SIGNER_CONTROL_TIMEOUT_MS;
+	uint64_t deadline_ms = clock_now_ms() + SIGNER_LOAD_TIMEOUT_MS;
 
 	load->message.index = 0;
 	load->message.count = (uint32_t)load->count;

@@ -294,6 +294,12 @@ signer_look(struct signer_process *process)
 		       : process->looks_stuck;
 }
 
+bool
+signer_owes_look(struct signer_process *process)
+{
+	return !look_is_answered(process);
+}
+
 /* Waits until the process has ended; kills one that takes too long. */
 static void
 reap(struct signer_process *process)

@@ -53,7 +53,7 @@ bool supervisor_hand_over(struct supervisor *supervisor,
 
 /* A reload has two halves: what this process can judge, and then the worker's
  * word, for which nobody waits here. */
-bool reload_may_begin(const struct supervisor *supervisor);
+bool reload_may_begin(struct supervisor *supervisor);
 void reload_begin(struct supervisor *supervisor);
 /* The worker has taken the generation. */
 void reload_end(struct supervisor *supervisor);

@@ -129,10 +129,13 @@ reload_expire(struct supervisor *supervisor)
 	child_kill(&supervisor->worker);
 }
 
+/* Not while the signer may hang: nobody would look at it, and replace it, as long
+ * as it is waited for, and mail that waits for it would be deferred. */
 bool
-reload_may_begin(const struct supervisor *supervisor)
+reload_may_begin(struct supervisor *supervisor)
 {
 	return supervisor->reload_wanted && !supervisor->is_stopping &&
 	       supervisor->next == NULL && supervisor->signer.pid != 0 &&
-	       supervisor->worker_is_ready;
+	       supervisor->worker_is_ready &&
+	       !signer_owes_look(&supervisor->signer_process);
 }

@@ -6,6 +6,9 @@
 static_assert((SIGNER_LOOKS_MAX + 1) * SIGNER_LOOK_MS + 5 * SECOND <
 		      SIGNER_CALL_TIMEOUT_MS,
 	      "its calls still wait when there is another signer");
+static_assert(SIGNER_LOOK_MS + SIGNER_LOAD_TIMEOUT_MS + 5 * SECOND <
+		      SIGNER_CALL_TIMEOUT_MS,
+	      "so they do where a reload was under way, which nobody looks behind");
 
 bool
 vigil_finds_hung(struct vigil *vigil, struct signer_process *process)

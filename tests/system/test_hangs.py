@@ -102,6 +102,22 @@ def test_a_way_to_the_signer_that_is_lost(watched):
     assert len(watched.relay.named("signer-lost")) == 1
 
 
+def test_nor_does_one_that_is_to_load_keys_then(watched):
+    """A reload waits until it is known that the signer goes on."""
+    freeze(watched.family["signer"])
+    watched.pass_time(LOOK_S)
+    with futures.ThreadPoolExecutor() as pool:
+        sent = pool.submit(smtp.submit, watched.relay.setup.port,
+                           smtp.message())
+        os.kill(watched.family["supervisor"], signal.SIGHUP)
+        watched.pass_until("signer-hangs", LOOK_S, CALL_S)
+        watched.relay.wait("signer-died")
+        watched.pass_time(LOOK_S)
+        sent.result(60)
+    assert len(watched.relay.wait("accepted")["signatures"]) == 2
+    watched.relay.wait("reload")
+
+
 def test_a_relay_that_hangs_is_replaced(watched):
     watched.pass_time(ASK_S)
     freeze(watched.family["relay"])
