@@ -450,7 +450,6 @@ rate_allows(struct delivery_destination *destination)
 	unsigned rate = (unsigned)destination->route.max_rate;
 	uint64_t wait_ms;
 
-	destination->rate_turn.is_prompt = destination_is_prompt(destination);
 	if (rate == 0 || destination->site == NULL ||
 	    site_rate_ask(destination->site, rate, &destination->rate_turn,
 			  &wait_ms))

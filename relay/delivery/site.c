@@ -27,9 +27,7 @@ struct site {
 	atomic_uint class;        /* enum gate_class */
 	atomic_uint_fast64_t paused_until_ms;
 	atomic_uint_fast64_t next_us;  /* when the next message may go */
-	/* When all who wait have had a turn: the patient, the prompt. */
-	atomic_uint_fast64_t turns_us[2];
-	atomic_bool was_prompt;        /* the last who went */
+	atomic_uint_fast64_t turns_us; /* when all who wait have had a turn */
 	char bytes[];
 };
 
@@ -503,26 +501,14 @@ rate_look_us(uint64_t wait_us)
 }
 
 static bool
-rate_has_waiting(const struct site *site, bool is_prompt, uint64_t now_us)
-{
-	return atomic_load(&site->turns_us[is_prompt]) > now_us;
-}
-
-/* Where the other queue has a turn that nobody comes to, the grace ends it. */
-static bool
 rate_allows(const struct site *site, const struct site_turn *turn,
 	    uint64_t next_us, uint64_t now_us)
 {
-	bool is_prompt = turn->is_prompt;
-	bool is_due = turn->due_us > 0 && turn->due_us <= now_us &&
-		      turn->is_due_prompt == is_prompt;
+	bool is_due = turn->due_us > 0 && turn->due_us <= now_us;
 
-	if (next_us > now_us || next_us + RATE_GRACE_US <= now_us)
-		return next_us <= now_us;
-	if (atomic_load(&site->was_prompt) == is_prompt &&
-	    rate_has_waiting(site, !is_prompt, now_us))
-		return false;
-	return is_due || !rate_has_waiting(site, is_prompt, now_us);
+	return next_us <= now_us &&
+	       (is_due || atomic_load(&site->turns_us) <= now_us ||
+		next_us + RATE_GRACE_US <= now_us);
 }
 
 /* Who has come in vain goes behind those who wait: they do not all come at
@@ -531,18 +517,16 @@ static uint64_t
 rate_wait_ms(struct site *site, unsigned per_minute, struct site_turn *turn,
 	     uint64_t now_us)
 {
-	atomic_uint_fast64_t *queue = &site->turns_us[turn->is_prompt];
-	uint64_t turns_us = atomic_load(queue), wait_us;
+	uint64_t turns_us = atomic_load(&site->turns_us);
 	uint64_t soonest_us = rate_later(atomic_load(&site->next_us), now_us);
-	uint64_t slots = rate_has_waiting(site, !turn->is_prompt, now_us) ? 2 : 1;
+	uint64_t wait_us;
 
-	if (turn->due_us <= now_us || turn->is_due_prompt != turn->is_prompt) {
-		turn->is_due_prompt = turn->is_prompt;
+	if (turn->due_us <= now_us) {
 		do
 			turn->due_us = rate_later(turns_us, soonest_us);
 		while (!atomic_compare_exchange_weak(
-			queue, &turns_us,
-			turn->due_us + slots * MINUTE * 1000 / per_minute));
+			&site->turns_us, &turns_us,
+			turn->due_us + MINUTE * 1000 / per_minute));
 	}
 	wait_us = rate_look_us(turn->due_us - now_us);
 	return wait_us > 0 ? (wait_us + 999) / 1000 : 1;
@@ -565,13 +549,13 @@ site_rate_ask(struct site *site, unsigned per_minute, struct site_turn *turn,
  * one may be gone for good. Whoever is not keeps his own, and looks before it
  * comes. */
 static void
-rate_forget_turns(struct site *site, bool is_prompt, uint64_t next_us)
+rate_forget_turns(struct site *site, uint64_t next_us)
 {
-	uint64_t turns_us = atomic_load(&site->turns_us[is_prompt]);
+	uint64_t turns_us = atomic_load(&site->turns_us);
 
 	if (turns_us > next_us)
-		(void)atomic_compare_exchange_strong(
-			&site->turns_us[is_prompt], &turns_us, next_us);
+		(void)atomic_compare_exchange_strong(&site->turns_us, &turns_us,
+						     next_us);
 }
 
 bool
@@ -592,12 +576,8 @@ site_rate_take(struct site *site, unsigned per_minute, struct site_turn *turn,
 		from_us = next_us + RATE_LATE_US >= now_us ? next_us : now_us;
 	} while (!atomic_compare_exchange_weak(&site->next_us, &next_us,
 					       from_us + span_us / per_minute));
-	from_us += span_us / per_minute;
 	if (turn->due_us == 0 || turn->due_us > now_us)
-		rate_forget_turns(site, turn->is_prompt, from_us);
-	if (next_us + RATE_GRACE_US <= now_us)
-		rate_forget_turns(site, !turn->is_prompt, from_us);
-	atomic_store(&site->was_prompt, turn->is_prompt);
+		rate_forget_turns(site, from_us + span_us / per_minute);
 	turn->due_us = 0;
 	return true;
 }

@@ -104,16 +104,10 @@ void site_answered(struct site_place *place, bool has_delivered);
 /*
  * The rate. Nobody has a slot before he can use it: what is asked for ahead of
  * time is only when to come and look, each at a time of his own, so that of many
- * who wait one at a time comes, and all in turn. Who is prompt and who is patient
- * (turns.h) wait in queues of their own, and where both do the slots go to the
- * one and the other by turns; of the patient ones, who has come to a slot of the
- * prompt goes behind the others.
+ * who wait one at a time comes, and all in turn.
  */
 struct site_turn {
-	bool is_prompt;  /* the owner's, before it asks */
-	/* its own */
 	uint64_t due_us; /* when to come; 0: not said yet */
-	bool is_due_prompt; /* as what it was said */
 };
 /* Whether a message might go now, of so many a minute; else when to ask again,
  * at least 1 ms. */

@@ -349,34 +349,6 @@ Test(destination, keeps_to_a_rate_between_two_transactions)
 	cr_expect_str_eq(settled, "TD");
 }
 
-/* Others wait for the same hosts: mail for many, or what was tried before. */
-Test(destination, is_prompt_at_the_rate)
-{
-	struct site_turn backlog[100] = {{0}};
-	uint64_t wait_ms;
-	struct site *site;
-
-	options->delivery.max_rate = 60;
-	add(1);
-	destination_due(&destination);
-	cr_assert_eq(connections_count, 1);
-	site = connections[0]->settings.site;
-	carried(connections[0], OUTCOME_DELIVERED);
-	fake_clock_pass(2 * SECOND);
-	destination_due(&destination);
-	cr_assert(site_rate_take(site, 60, &backlog[0], &wait_ms));
-	for (size_t i = 0; i < COUNT(backlog); i++)
-		cr_assert_not(site_rate_ask(site, 60, &backlog[i], &wait_ms));
-	add(1);
-	destination_due(&destination);
-	destination.is_prompt = true;
-	destination_due(&destination);
-	cr_assert_eq(connections_count, 1);
-	fake_clock_pass(1 * SECOND);
-	destination_due(&destination);
-	cr_expect_eq(connections_count, 2, "the next slot");
-}
-
 /* All of it is due with the next start, which does not come time after time. */
 Test(destination, settles_what_is_put_down_at_a_stop)
 {

@@ -331,73 +331,6 @@ Test(site, those_who_wait_for_the_rate_come_in_turn)
 	cr_expect_leq(looks, gone * MANY / 4, "%u", looks);
 }
 
-/* Those who wait for the rate, each with one message. */
-struct crowd {
-	struct site_turn turn;
-	uint64_t at_ms; /* when it looks again, or has gone */
-	bool has_gone;
-};
-
-static unsigned
-crowd_look(struct crowd *crowd, unsigned count)
-{
-	unsigned gone = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		if (crowd[i].has_gone || crowd[i].at_ms > clock_now_ms())
-			continue;
-		crowd[i].has_gone = goes(site, &crowd[i].turn, 60);
-		crowd[i].at_ms = clock_now_ms() +
-				 (crowd[i].has_gone ? 0 : wait_ms);
-		gone += crowd[i].has_gone;
-	}
-	return gone;
-}
-
-/* A backlog has every other slot, and no more, while others wait who are prompt;
- * be they the first or the last to look. */
-Test(site, who_is_prompt_has_every_other_slot)
-{
-	enum { BACKLOG = 200, PROMPT = 20 };
-	static struct crowd backlog[BACKLOG], prompt[PROMPT];
-	unsigned gone = 0, prompt_gone = 0, seconds = 0;
-	uint64_t start_ms;
-
-	while (gone < 5) {
-		gone += crowd_look(backlog, BACKLOG);
-		fake_clock_pass(1);
-	}
-	start_ms = clock_now_ms();
-	for (unsigned i = 0; i < PROMPT; i++)
-		prompt[i].turn.is_prompt = true;
-	/* It has waited with the others. */
-	prompt[PROMPT - 1].turn = backlog[BACKLOG - 1].turn;
-	prompt[PROMPT - 1].turn.is_prompt = true;
-	backlog[BACKLOG - 1].has_gone = true;
-	for (gone = 0; prompt_gone < PROMPT; fake_clock_pass(1)) {
-		bool is_first = clock_now_ms() / SECOND % 2 == 0;
-
-		if (is_first)
-			prompt_gone += crowd_look(prompt, PROMPT);
-		gone += crowd_look(backlog, BACKLOG);
-		if (!is_first)
-			prompt_gone += crowd_look(prompt, PROMPT);
-		cr_assert_lt(clock_now_ms() - start_ms, MINUTE,
-			     "%u and %u have gone", prompt_gone, gone);
-	}
-	seconds = (unsigned)((clock_now_ms() - start_ms) / SECOND);
-	cr_expect_leq(seconds, 2 * PROMPT + 2, "%u", seconds);
-	cr_expect_geq(gone, PROMPT - 2, "%u", gone);
-	cr_expect_leq(gone, PROMPT + 2, "%u", gone);
-	/* Nobody is lost, nor any slot but a few. */
-	for (seconds = 0; gone + 6 < BACKLOG; seconds++)
-		for (unsigned i = 0; i < SECOND; i++) {
-			gone += crowd_look(backlog, BACKLOG);
-			fake_clock_pass(1);
-		}
-	cr_expect_leq(seconds, BACKLOG + PROMPT, "%u", seconds);
-}
-
 /* Those who could not come in their time, and those who never will. */
 Test(site, a_turn_that_is_missed_is_no_slot)
 {
@@ -418,10 +351,10 @@ Test(site, a_turn_that_is_missed_is_no_slot)
 
 /* How many go, of a destination that has always one more. */
 static unsigned
-gone_within(uint64_t span_ms, unsigned per_minute, bool is_prompt)
+gone_within(uint64_t span_ms, unsigned per_minute)
 {
 	uint64_t end_ms = clock_now_ms() + span_ms;
-	struct site_turn turn = {.is_prompt = is_prompt};
+	struct site_turn turn = {0};
 	unsigned gone = 0;
 
 	while (clock_now_ms() < end_ms) {
@@ -439,12 +372,10 @@ Test(site, nobody_waits_for_those_who_are_gone)
 {
 	static struct site_turn absent[1000];
 
-	for (unsigned is_prompt = 0; is_prompt < 2; is_prompt++) {
-		for (unsigned i = 0; i < COUNT(absent); i++)
-			(void)goes(site, &absent[i], 60);
-		cr_expect_geq(gone_within(1 * MINUTE, 60, is_prompt), 50);
-		for (unsigned i = 0; i < COUNT(absent); i++)
-			(void)goes(site, &absent[i], 60);
-		cr_expect_geq(gone_within(1 * MINUTE, 6000, is_prompt), 4000);
-	}
+	for (unsigned i = 0; i < COUNT(absent); i++)
+		(void)goes(site, &absent[i], 60);
+	cr_expect_geq(gone_within(1 * MINUTE, 60), 50);
+	for (unsigned i = 0; i < COUNT(absent); i++)
+		(void)goes(site, &absent[i], 60);
+	cr_expect_geq(gone_within(1 * MINUTE, 6000), 4000);
 }
