@@ -214,6 +214,9 @@ def code_of(client):
         client.sendmail("alice@example.com", ["bob@example.net"], message())
     except smtplib.SMTPSenderRefused as error:
         return error.smtp_code
+    except smtplib.SMTPRecipientsRefused as error:
+        # A reload that comes between MAIL and RCPT.
+        return error.recipients["bob@example.net"][0]
     return 250
 
 
