@@ -54,6 +54,8 @@ static const struct reply_row {
 	 false, ""},
 	{"DATA with 250 is no go-ahead", STAGE_DATA, 250, "",
 	 OUTCOME_DEFERRED, SCOPE_HOST, true, "4.5.0"},
+	{"nor is a challenge", STAGE_DATA, 334, "", OUTCOME_DEFERRED,
+	 SCOPE_HOST, true, "4.5.0"},
 	{"DATA refused", STAGE_DATA, 554, "5.5.1", OUTCOME_FAILED,
 	 SCOPE_MESSAGE, false, "5.5.1"},
 	{"delivered", STAGE_END_OF_DATA, 250, "2.6.0", OUTCOME_DELIVERED,
@@ -62,6 +64,8 @@ static const struct reply_row {
 	 OUTCOME_DELIVERED, SCOPE_MESSAGE, false, "2.0.0"},
 	{"content refused", STAGE_END_OF_DATA, 554, "5.7.1", OUTCOME_FAILED,
 	 SCOPE_MESSAGE, false, "5.7.1"},
+	{"too large for them", STAGE_END_OF_DATA, 552, "", OUTCOME_FAILED,
+	 SCOPE_MESSAGE, false, "5.0.0"},
 	{"disk full there", STAGE_END_OF_DATA, 452, "4.3.1",
 	 OUTCOME_DEFERRED, SCOPE_MESSAGE, false, "4.3.1"},
 	{"closing after the data", STAGE_END_OF_DATA, 421, "",
@@ -103,6 +107,9 @@ Test(outcome, of_trouble)
 	cr_expect_str_eq(fate.status, "4.4.3");
 	fate = outcome_of_trouble(TROUBLE_NO_CONNECTION);
 	cr_expect(fate.may_try_next_host);
+	cr_expect_not(fate.is_damage);
+	/* What is left of it is kept. */
+	cr_expect(outcome_of_trouble(TROUBLE_DAMAGED).is_damage);
 	/* Another host may have what one lacks. */
 	fate = outcome_of_trouble(TROUBLE_TOO_BIG);
 	cr_expect_eq(fate.outcome, OUTCOME_FAILED);
@@ -160,4 +167,15 @@ Test(outcome, write_reply)
 		outcome_write_reply(&out, &reply);
 		cr_expect_str_eq(text_string(&out), row->written);
 	}
+}
+
+Test(outcome, is_reply)
+{
+	cr_expect(outcome_is_reply(SLICE("250 ")));
+	cr_expect(outcome_is_reply(SLICE("550 5.1.1 no")));
+	cr_expect_not(outcome_is_reply(SLICE("250")));
+	cr_expect_not(outcome_is_reply(SLICE("250-ok")));
+	cr_expect_not(outcome_is_reply(SLICE("2500 ok")));
+	cr_expect_not(outcome_is_reply(SLICE("25a ok")));
+	cr_expect_not(outcome_is_reply(SLICE("the connection was lost")));
 }
