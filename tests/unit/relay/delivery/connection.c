@@ -6,6 +6,7 @@
 static const char header[] = "From: <a@example.com>\r\n\r\n";
 
 #define TAKEN HELLO MAIL RCPT0 "C DATA|S 354 go|B|"
+#define MAIL_SIZE "C MAIL FROM:<a@example.com> SIZE=|S 250 ok|"
 
 /* --- the table --- */
 
@@ -107,6 +108,8 @@ static const struct script_row {
 	  NULL },
 	{ "a no that is cut off", TLS_NONE, {TAKEN "S 550-no|X"},
 	  "S 220 never", 1, "T", "4.4.2", NULL },
+	{ "503 behind the dot", TLS_NONE, {TAKEN "S 503 5.5.1 no|X"},
+	  "S 220 never", 1, "F", "5.5.1", "503 5.5.1 no" },
 	{ "421 behind the dot", TLS_NONE,
 	  {HELLO MAIL RCPT0 "C DATA|S 354 go|B|S 421 closing|X"},
 	  "S 220 never", 1, "T", NULL, "421 closing" },
@@ -213,6 +216,9 @@ static const struct script_row {
 	   "354 go\r\n|B|S 250 2.0.0 taken|C MAIL|C RCPT TO:<r1|C DATA|"
 	   "R 250 ok\r\n250 ok\r\n354 go\r\n|B|S 250 2.0.0 again|" "X"}, NULL,
 	  2, "DD", "2.0.0", NULL },
+	{ "the first is too many", TLS_NONE,
+	  {HELLO MAIL "C RCPT|S 452 4.5.3 enough|C RSET|S 250 ok|X"}, NULL, 1,
+	  "T", "4.5.3", "452 4.5.3 enough" },
 	{ "a full mailbox is not too many", TLS_NONE,
 	  {HELLO_PIPE AHEAD "R 250 ok\r\n250 ok\r\n452 4.2.2 full\r\n"
 	   "354 go\r\n|B|S 250 2.0.0 taken|" "X"}, NULL, 2, "DT", "2.0.0",
@@ -220,6 +226,12 @@ static const struct script_row {
 	{ "larger than SIZE allows", TLS_NONE,
 	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" "X"}, NULL, 1, "F",
 	  "5.3.4", NULL },
+	{ "SIZE without a number sets no bound", TLS_NONE,
+	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE\r\n|" MAIL_SIZE RCPT0 BODY
+	   "X"}, NULL, 1, "D", "2.0.0", NULL },
+	{ "nor does a SIZE of 0", TLS_NONE,
+	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 0\r\n|" MAIL_SIZE RCPT0 BODY
+	   "X"}, NULL, 1, "D", "2.0.0", NULL },
 	{ "but not than the next host allows", TLS_NONE,
 	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE},
 	  HELLO MAIL RCPT0 BODY "X", 1, "D", "2.0.0", NULL },

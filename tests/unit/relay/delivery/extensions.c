@@ -90,6 +90,18 @@ dsn_damaged(struct message *message)
 	message->recipients[0].orcpt = SLICE("rfc822;b\r\nRSET");
 }
 
+static void
+envid_damaged(struct message *message)
+{
+	message->envid = SLICE("QQ\r\nRSET");
+}
+
+static void
+address_damaged(struct message *message)
+{
+	message->recipients[0].address = SLICE("r0\x7f@example.net");
+}
+
 /* --- the table --- */
 
 static const struct extension_row {
@@ -126,6 +138,8 @@ static const struct extension_row {
 	  "FF", "5.6.7",
 	  "the addresses need SMTPUTF8, which the peer does not offer",
 	  false },
+	{ "all of the recipients to a host without", first_utf8, {HELLO BYE},
+	  1, "F", "5.6.7", NULL, false },
 	{ "a header in UTF-8 to a host without", header_utf8,
 	  {EHLO("250 8BITMIME\r\n") BYE}, 1, "F", "5.6.7", NULL, false },
 	{ "one of two in UTF-8 to a host without", first_utf8,
@@ -172,6 +186,10 @@ static const struct extension_row {
 	   "@example.org\r\n|" OK BODY "X"}, 1, "D", "2.0.0", NULL, true },
 	{ "a damaged record says no commands", dsn_damaged,
 	  {EHLO("250 DSN\r\n") BYE}, 1, "F", "5.3.0", NULL, false },
+	{ "wherever it is", envid_damaged, {EHLO("250 DSN\r\n") BYE}, 1, "F",
+	  "5.3.0", NULL, false },
+	{ "and no control characters", address_damaged, {HELLO BYE}, 1, "F",
+	  "5.3.0", NULL, false },
 
 	{ "DSN offered and refused at MAIL: without", dsn_all,
 	  {EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com> RET|"
