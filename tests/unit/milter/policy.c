@@ -181,8 +181,8 @@ Test(policy, references)
 /* ---- patterns, a default section, other signers ---- */
 
 /*
- * example.com      subdomains; main; news, alerts for some senders; also by
- *                  esp.example
+ * example.com      subdomains; main; news, alerts for some senders; gone, retired,
+ *                  for one; also by esp.example
  * only.example     news for some senders, nobody else
  * lent.example     no selector; also by esp.example
  * esp.example      esp
@@ -191,6 +191,7 @@ Test(policy, references)
 static struct slice news[] = {SLICE_LITERAL("*@news.example.com"),
 			      SLICE_LITERAL("news-*@example.com")};
 static struct slice alerts[] = {SLICE_LITERAL("root@*.example.com")};
+static struct slice former[] = {SLICE_LITERAL("old@example.com")};
 static struct slice only[] = {SLICE_LITERAL("news@only.example")};
 static struct slice esp[] = {SLICE_LITERAL("esp.example")};
 static struct selector_options com_selectors[] = {
@@ -199,6 +200,8 @@ static struct selector_options com_selectors[] = {
 	{.name = SLICE_LITERAL("alerts"), .from = alerts, .from_count = 1},
 	{.name = SLICE_LITERAL("next"), .state = SELECTOR_PUBLISH,
 	 .from = news, .from_count = 2},
+	{.name = SLICE_LITERAL("gone"), .state = SELECTOR_RETIRED,
+	 .from = former, .from_count = 1},
 };
 static struct selector_options only_selectors[] = {
 	{.name = SLICE_LITERAL("news"), .from = only, .from_count = 1}};
@@ -257,6 +260,8 @@ static const struct {
 	 "example.com/main esp.example/esp",
 	 "is signed with 1 selector: main; also by esp.example with 1 "
 	 "selector: esp"},
+	{"the one that fits is retired", "old@example.com",
+	 "example.com/main esp.example/esp", "with 1 selector: main"},
 	{"a domain", "a@news.example.com",
 	 "example.com/news esp.example/esp",
 	 "with 1 selector for this sender: news"},
