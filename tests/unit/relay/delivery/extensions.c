@@ -427,6 +427,29 @@ Test(extensions, offered_in_vain_is_remembered, .timeout = 120)
 
 /* Larger than what is written at once, and every octet as it is: no dot is
  * stuffed. */
+/* The size that BDAT begins with is not that of what is left. */
+Test(extensions, no_bdat_where_fields_are_left_out, .timeout = 120)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 1,
+		.hosts_count = 1,
+		.sign = ROUTE_SIGN_STRIP,
+		.body = SLICE("DKIM-Signature: v=1\r\nTo: b@example.net\r\n\r\n"),
+		.in_memory = true,
+	};
+	struct scripted *host = &run.hosts[0];
+
+	host->scripts[0] = EHLO("250 CHUNKING\r\n") MAIL RCPT0 BODY "X";
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "D");
+	cr_expect_str_eq(host->wrong, "");
+	cr_expect_str_eq(text_string(&host->message),
+			 "Received: here\r\nTo: b@example.net\r\n\r\n"
+			 ".\r\n");
+	text_done(&host->message);
+}
+
 Test(extensions, bdat_of_a_large_message, .timeout = 120)
 {
 	CLEAN(text_done) struct text large = {0};

@@ -665,6 +665,7 @@ connection_make(struct world *world, struct site *site)
 			.implicit_tls = run->implicit_tls,
 			.login = run->login, .is_rated = run->is_rated,
 			.in_one_go = run->in_one_go,
+			.sign = run->sign,
 			.pause_max_ms = MINUTE,
 			.returned = on_returned, .ended = on_ended,
 			.released = on_released},

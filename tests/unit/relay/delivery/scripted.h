@@ -78,7 +78,8 @@ struct run {
 	bool in_memory;
 	bool is_8bit;
 	enum without_8bitmime without_8bitmime;
-	bool in_one_go; /* connection_settings */
+	bool in_one_go; /* connection_settings; and this: */
+	enum route_sign sign;
 	const char *host_name; /* NULL: mx.example.net */
 	bool stops;              /* once a host has said G */
 	bool reloads;            /* once a host says N */
