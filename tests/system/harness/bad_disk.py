@@ -15,8 +15,10 @@ PHASES = [((kind,), each) for kind, each in ONE_IN.items()]
 MIXED = (DiskFaults.FAILURES, 100)
 
 
-def run(relay, account, faults, seconds, phases=None, say=print):
-    """The problems, in words. The relay runs; afterwards it has stopped."""
+def run(relay, account, faults, seconds, phases=None, say=print,
+        is_enough=lambda: True):
+    """The problems, in words. The relay runs; afterwards it has stopped. A phase
+    takes its share of the seconds, and longer until it is enough."""
     relay.deaths_expected = True  # of a failed sync: 75, and started again
     loads = [Load(relay.port, str(number), account)
              for number in range(CLIENTS)]
@@ -30,6 +32,8 @@ def run(relay, account, faults, seconds, phases=None, say=print):
         died = len(relay.named("relay-died"))
         faults.set(kinds, each)
         time.sleep(seconds / len(phases))
+        wait_for(is_enough, 150, lambda: "enough, with %d calls failed, %s" % (
+            faults.count(), account))
         faults.set((), 1)
         say("%-27s %5d calls failed, %5d messages acknowledged, %d deaths" % (
             " ".join(kinds), faults.count() - failed,
