@@ -24,8 +24,9 @@ def empty(setup, directory):
 
 
 def generate(configured, *arguments, check=0):
+    """With time for the search for large primes, which may be long."""
     return signet.run("key", "generate", *arguments, config=configured.path,
-                      check=check)
+                      check=check, timeout=600)
 
 
 def strings(text):
