@@ -43,7 +43,7 @@ def wait_for(condition, seconds, what):
 
 def wait_end(process, seconds):
     """Popen.wait(), which looks for the end of it now and then."""
-    if process.returncode is None:
+    if process.poll() is None:
         ended = os.pidfd_open(process.pid)
         try:
             waiting = select.poll()
@@ -51,7 +51,9 @@ def wait_end(process, seconds):
             waiting.poll(seconds * 1000)
         finally:
             os.close(ended)
-    return process.wait(0)
+    if process.poll() is None:
+        raise subprocess.TimeoutExpired(process.args, seconds)
+    return process.returncode
 
 
 def accepts(address, port):
