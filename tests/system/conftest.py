@@ -33,7 +33,8 @@ def nothing_left():
 @pytest.fixture(scope="session", autouse=True)
 def without_authorities():
     """Reading the system's certificates is half of what it takes to start a
-    relay with sanitizers. A test that trusts somebody names its own."""
+    relay with sanitizers. A test that trusts somebody names its own; one in
+    test_delivery reads them."""
     os.environ["SSL_CERT_FILE"] = os.devnull
 
 
@@ -175,14 +176,14 @@ def world(setup, name_server, receiver, relay):
             self.receiver = None
             self.relay = None
 
-        def start(self, zones=None, receiver_options=None):
+        def start(self, zones=None, receiver_options=None, env=None):
             self.names = name_server(zones or {
                 "example.net": "@ IN MX 10 mx\nmx IN A 127.0.0.2"})
             self.setup.resolver = self.names.resolver
             if receiver_options is not False:
                 self.receiver = receiver(self.setup.mx_port, "127.0.0.2",
                                          **(receiver_options or {}))
-            self.relay = relay(self.setup)
+            self.relay = relay(self.setup, env=env)
             return self
     return World()
 

@@ -178,7 +178,8 @@ def check_event(event):
 
 
 class Relay:
-    """A running `signet relay`; every line that it logs, parsed."""
+    """A running `signet relay`; every line that it logs, parsed. env: what its
+    environment has besides ours, or with None has not."""
 
     command = "relay"
 
@@ -189,8 +190,9 @@ class Relay:
         self.strays = []
         self.process = None
         self.deaths_expected = False  # other than by SIGKILL
-        self._env = dict(os.environ)
-        self._env.update(env or {})
+        self._env = {name: value for name, value in
+                     {**os.environ, **(env or {})}.items()
+                     if value is not None}
         self._prefix = list(prefix)
         self._reader = None
         self._reading = threading.Lock()  # from a read until it is in events
