@@ -12,7 +12,7 @@ import socket
 FIRST, LAST = (
     int(part)
     for part in os.environ.get("SIGNET_TEST_PORTS", "20000-20999").split("-"))
-WORKERS_MAX = 8
+WORKERS_MAX = 8  # tests/run starts no more
 
 
 def _slice():
