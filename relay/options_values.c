@@ -294,6 +294,11 @@ next_hop_value(struct slice text, struct arena *arena, void *element,
 	*(struct slice *)element = arena_copy(arena, text);
 	if (text.len == 0)
 		return true;
+	/* Not repeated: a password may stand in it. */
+	if (slice_find(text, '@') >= 0)
+		return fault_set(fault, FAULT_INPUT,
+				 "a login does not stand here: see auth_user "
+				 "and auth_password_file");
 	if (!address_split(text, 25, &host, &port))
 		return fault_set(fault, FAULT_INPUT, "'%.*s' is not host:port",
 				 SLICE_ARG(text));

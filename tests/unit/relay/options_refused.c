@@ -75,6 +75,13 @@ static const struct {
 	 "verify\n"},
 	{"delivery { smarthost = \"mx.example.net:0\" }",
 	 "c:1: 'smarthost': 'mx.example.net:0' is not host:port\n"},
+	{"delivery { smarthost = \"user:hunter2@x.example:587\" }",
+	 "c:1: 'smarthost': a login does not stand here: see auth_user and "
+	 "auth_password_file\n"},
+	{"route \"*\" {\nvia = {\"x.example:25\",\n"
+	 "\"smtp://user:hunter2@x.example:25\"} }",
+	 "c:3: 'via': a login does not stand here: see auth_user and "
+	 "auth_password_file\n"},
 	{"delivery { smarthost = \"-x.example.net:25\" }",
 	 "c:1: 'smarthost': the domain name '-x.example.net': has a label "
 	 "that begins or ends with '-'\n"},
