@@ -79,6 +79,16 @@ login_options_at(const struct options *options, size_t i)
 		      : &options->routes[i - 1].login;
 }
 
+/* Which of them it was, where its file is not named. */
+static bool
+whose_tell(const struct options *options, size_t i, struct fault *fault)
+{
+	if (i == 0)
+		return fault_within(fault, "delivery");
+	return fault_within(fault, "route \"%.*s\"",
+			    SLICE_ARG(options->routes[i - 1].pattern));
+}
+
 bool
 login_read_all(const struct options *options, secret_warn_fn *warn,
 	       struct text *lines_out, struct fault *fault)
@@ -93,7 +103,7 @@ login_read_all(const struct options *options, secret_warn_fn *warn,
 		    !login_read(login->password_file,
 				options->strict_key_modes, warn, lines_out,
 				fault))
-			return false;
+			return whose_tell(options, i, fault);
 		text_add_byte(lines_out, '\n');
 	}
 	return true;

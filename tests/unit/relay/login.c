@@ -147,6 +147,35 @@ Test(login, is_no_directory_and_not_absent)
 	cr_expect_eq(fault.kind, FAULT_ABSENT);
 }
 
+/* The path is not said (see above): so which option it was. */
+Test(login, says_whose_password_is_not_there)
+{
+	struct route_options routes[] = {
+		{.pattern = SLICE_LITERAL("example.org")},
+		{.pattern = SLICE_LITERAL("example.net"),
+		 .login = {.user = SLICE_LITERAL("user"),
+			   .password_file = SLICE_LITERAL("/nowhere/hunter2")}},
+	};
+	struct options *options = options_default();
+	CLEAN(secret_cleanse) struct text out = {0};
+	struct fault fault = {0};
+
+	options->routes = routes;
+	options->routes_count = COUNT(routes);
+	cr_expect_not(login_read_all(options, NULL, &out, &fault));
+	cr_expect_eq(fault.kind, FAULT_ABSENT);
+	cr_expect_eq(strncmp(fault.text, "route \"example.net\": ", 21), 0,
+		     "%s", fault.text);
+	options->delivery.login = routes[1].login;
+	cr_expect_not(login_read_all(options, NULL, &out, &fault));
+	cr_expect_eq(strncmp(fault.text, "delivery: ", 10), 0, "%s",
+		     fault.text);
+	options->delivery.login = (struct login_options){0};
+	options->routes = NULL;
+	options->routes_count = 0;
+	options_free(options);
+}
+
 Test(login, joins_lines_and_options)
 {
 	static const struct {
