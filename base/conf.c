@@ -87,7 +87,7 @@ parse_list(struct lexer *lexer, struct conf_item *item)
 		if (item->values_count == CONF_LIST_MAX) {
 			conf_error(errors, item->place,
 				   "the list '%.*s' has more than %d elements",
-				   SLICE_ARG(conf_name_said(item->name)),
+				   SLICE_ARG(conf_name_said(errors, item->name)),
 				   CONF_LIST_MAX);
 			recover(lexer);
 			break;
@@ -101,7 +101,7 @@ parse_list(struct lexer *lexer, struct conf_item *item)
 					errors, conf_lexer_place(lexer),
 					"nothing stands before ',' in the "
 					"list '%.*s'",
-					SLICE_ARG(conf_name_said(item->name)));
+					SLICE_ARG(conf_name_said(errors, item->name)));
 			conf_lexer_advance(lexer);
 			comma_allowed = false;
 		} else {
@@ -109,7 +109,7 @@ parse_list(struct lexer *lexer, struct conf_item *item)
 				   "unexpected %s in the list '%.*s', which "
 				   "begins on line %u: is a '}' missing?",
 				   conf_lexer_found(lexer),
-				   SLICE_ARG(conf_name_said(item->name)),
+				   SLICE_ARG(conf_name_said(errors, item->name)),
 				   item->place.line);
 			recover(lexer);
 			return;
@@ -132,7 +132,7 @@ parse_values(struct lexer *lexer, struct conf_item *item)
 	if (!is_value(lexer) ||
 	    (lexer->token.is_first && lexer->token.kind == TOKEN_WORD)) {
 		conf_error(errors, item->place, "'%.*s' has no value",
-			   SLICE_ARG(conf_name_said(item->name)));
+			   SLICE_ARG(conf_name_said(errors, item->name)));
 		recover(lexer);
 		return;
 	}
@@ -140,7 +140,7 @@ parse_values(struct lexer *lexer, struct conf_item *item)
 	if (lexer->token.kind == TOKEN_COMMA) {
 		conf_error(errors, conf_lexer_place(lexer),
 			   "several values stand in braces: %.*s = {…, …}",
-			   SLICE_ARG(conf_name_said(item->name)));
+			   SLICE_ARG(conf_name_said(errors, item->name)));
 		recover(lexer);
 	}
 }
@@ -227,7 +227,7 @@ parse_titled(struct parser *parser, struct lexer *lexer,
 		conf_error(errors, place,
 			   "the title stands in double quotes: "
 			   "%.*s \"%.*s\" {…}",
-			   SLICE_ARG(conf_name_said(name->text)),
+			   SLICE_ARG(conf_name_said(errors, name->text)),
 			   SLICE_ARG(title.text));
 	item = item_add(lexer, section, name);
 	item->has_title = true;
@@ -271,7 +271,7 @@ end_check(struct lexer *lexer, const struct conf_item *section)
 	conf_error(lexer->errors, conf_lexer_place(lexer),
 		   "the file ends inside the section '%.*s' that begins on "
 		   "line %u: a '}' is missing",
-		   SLICE_ARG(conf_name_said(section->name)),
+		   SLICE_ARG(conf_name_said(lexer->errors, section->name)),
 		   section->place.line);
 }
 

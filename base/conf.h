@@ -47,8 +47,13 @@ struct conf_place {
 
 struct conf_error;
 
+struct conf_table;
+
 /* Zeroed is empty. */
 struct conf_errors {
+	/* The options whose names may be said as they are; of others, which may
+	 * be secrets, only those that look like no password. NULL: none. */
+	const struct conf_table *names;
 	struct conf_error *first, *last;
 	size_t count;
 	bool is_denied; /* one of them is a file that may not be read */

@@ -212,9 +212,24 @@ conf_lexer_place(const struct lexer *lexer)
 	return (struct conf_place){lexer->file, lexer->token.line};
 }
 
-struct slice
-conf_name_said(struct slice name)
+static bool
+is_option(const struct conf_table *table, struct slice name)
 {
+	for (size_t i = 0; table != NULL && i < table->count; i++) {
+		struct slice key = SLICE(table->options[i].key);
+		ptrdiff_t dot = slice_find_last(key, '.');
+
+		if (slice_eq(slice_from(key, (size_t)(dot + 1)), name))
+			return true;
+	}
+	return false;
+}
+
+struct slice
+conf_name_said(const struct conf_errors *errors, struct slice name)
+{
+	if (is_option(errors->names, name))
+		return name;
 	for (size_t i = 0; i < name.len; i++)
 		if (!ascii_is_alpha(name.bytes[i]) && name.bytes[i] != '_' &&
 		    name.bytes[i] != '-')

@@ -44,9 +44,11 @@ void conf_lexer_open(struct lexer *lexer, struct slice contents);
 void conf_lexer_advance(struct lexer *lexer);
 /* Of the token. */
 struct conf_place conf_lexer_place(const struct lexer *lexer);
-/* The name as an error may repeat it. "…" for one that no option could have:
- * in a file named by mistake it may be a password, or a line of a key. */
-struct slice conf_name_said(struct slice name);
+/* The name as an error may repeat it: as it is where it is an option's
+ * (errors->names), else "…" unless it is of letters only. In a file named by
+ * mistake it may be a password, or a line of a key. */
+struct slice conf_name_said(const struct conf_errors *errors,
+			    struct slice name);
 /* What the token is, for "found …", without its text, for the same reason. */
 const char *conf_lexer_found(const struct lexer *lexer);
 

@@ -77,7 +77,7 @@ unknown_report(const struct filler *filler, struct slice path,
 	text_addf(&words, "unknown %s '%.*s'",
 		  item->is_section ? "section" : "option",
 		  SLICE_ARG(near.len > 0 ? item->name
-					 : conf_name_said(item->name)));
+					 : conf_name_said(filler->errors, item->name)));
 	if (path.len > 0)
 		text_addf(&words, " in section '%.*s'", SLICE_ARG(path));
 	if (near.len > 0)

@@ -575,7 +575,7 @@ options_load(const char *path, struct text *errors_text,
 	     struct options **options_out, struct text *sources_out,
 	     struct fault *fault)
 {
-	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	CLEAN(conf_errors_done) struct conf_errors errors = {.names = &options_table};
 	CLEAN(conf_sources_done) struct conf_sources sources = {0};
 	CLEAN(options_free_clean) struct options *options = NULL;
 	struct arena arena = {0};
@@ -605,7 +605,7 @@ bool
 options_parse(struct slice bytes, struct options **options_out,
 	      struct fault *fault)
 {
-	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	CLEAN(conf_errors_done) struct conf_errors errors = {.names = &options_table};
 	CLEAN(conf_sources_done) struct conf_sources sources = {0};
 	CLEAN(options_free_clean) struct options *options = NULL;
 	struct arena arena = {0};
@@ -623,7 +623,7 @@ options_parse(struct slice bytes, struct options **options_out,
 bool
 options_accept(struct slice bytes, struct text *errors_text)
 {
-	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	CLEAN(conf_errors_done) struct conf_errors errors = {.names = &options_table};
 	CLEAN(conf_sources_done) struct conf_sources sources = {0};
 	struct arena arena = {0};
 	struct options *options;
@@ -652,7 +652,7 @@ options_find_listener(const struct options *options, struct slice name,
 struct options *
 options_default(void)
 {
-	CLEAN(conf_errors_done) struct conf_errors errors = {0};
+	CLEAN(conf_errors_done) struct conf_errors errors = {.names = &options_table};
 	CLEAN(conf_sources_done) struct conf_sources sources = {0};
 	struct arena arena = {0};
 	struct options *options;
