@@ -208,6 +208,19 @@ nameless_report(struct lexer *lexer, struct conf_place place)
 	recover(lexer);
 }
 
+/* Behind what is not said nothing is. */
+static void
+quotes_ask(struct conf_errors *errors, struct conf_place place,
+	   struct slice name, struct slice title)
+{
+	bool is_said = slice_eq(conf_name_said(errors, name), name);
+
+	conf_error(errors, place,
+		   "the title stands in double quotes: %.*s \"%.*s\" {…}",
+		   SLICE_ARG(is_said ? name : SLICE("NAME")),
+		   SLICE_ARG(is_said ? title : SLICE("…")));
+}
+
 /* The token is what stands behind the name, and neither '=' nor '{'. */
 static void
 parse_titled(struct parser *parser, struct lexer *lexer,
@@ -224,11 +237,7 @@ parse_titled(struct parser *parser, struct lexer *lexer,
 		return;
 	}
 	if (title.kind == TOKEN_WORD)
-		conf_error(errors, place,
-			   "the title stands in double quotes: "
-			   "%.*s \"%.*s\" {…}",
-			   SLICE_ARG(conf_name_said(errors, name->text)),
-			   SLICE_ARG(title.text));
+		quotes_ask(errors, place, name->text, title.text);
 	item = item_add(lexer, section, name);
 	item->has_title = true;
 	item->title = title.text;

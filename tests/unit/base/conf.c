@@ -359,6 +359,10 @@ static const struct bad_row {
 	 "a:2: 'even': '3' is not even\n"},
 	{"a line of a key as value", "even = \"" KEY_LINE "\"",
 	 "a:1: 'even': '...' is not even\n"},
+	{"a secret instead of a section's name and title",
+	 "hunter2 correct { }",
+	 "a:1: the title stands in double quotes: NAME \"…\" {…}\n"
+	 "a:1: unknown section '…'\n"},
 	{"a key in PEM",
 	 "even = \"3\"\n-----BEGIN PRIVATE KEY-----\n" KEY_LINE "\n"
 	 "-----END PRIVATE KEY-----\n",
