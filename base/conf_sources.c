@@ -9,6 +9,9 @@
 #include "base/conf.h"
 
 #define KEY_MATERIAL_MIN 32 /* a line of PEM has 64 */
+/* With one in front; of the lines of a key hardly one in a thousand has them,
+ * and nothing else that no path would have. */
+#define PATH_SLASHES_MIN 3
 
 /* ---- errors ---- */
 
@@ -45,29 +48,36 @@ file_number(const struct conf_errors *errors, const char *file)
 	return errors->count;
 }
 
-/* How many octets of base64 stand there, if they look like key material: long,
- * and of all kinds, as no word and hardly a file's name is. */
+/* What base64 is made of, in a row. */
 static size_t
-key_material(const char *text)
+run_length(const char *text)
 {
-	bool has_upper = false, has_lower = false, has_digit = false;
 	size_t len = 0;
 
-	for (; text[len] != '\0'; len++) {
-		char c = text[len];
+	while (ascii_is_alpha(text[len]) || ascii_is_digit(text[len]) ||
+	       text[len] == '+' || text[len] == '/' || text[len] == '=')
+		len++;
+	return len;
+}
 
-		if (ascii_is_digit(c))
-			has_digit = true;
-		else if (c >= 'a' && c <= 'z')
-			has_lower = true;
-		else if (c >= 'A' && c <= 'Z')
-			has_upper = true;
-		else if (c != '+' && c != '/' && c != '=')
-			break;
+/* Long, and of all kinds, as no word is, and of files only a path. */
+static bool
+is_key_material(const char *run, size_t len)
+{
+	bool has_upper = false, has_lower = false, has_digit = false;
+	bool has_others = false;
+	size_t slashes = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		has_upper |= run[i] >= 'A' && run[i] <= 'Z';
+		has_lower |= run[i] >= 'a' && run[i] <= 'z';
+		has_digit |= ascii_is_digit(run[i]);
+		has_others |= run[i] == '+' || run[i] == '=';
+		slashes += run[i] == '/';
 	}
-	return len >= KEY_MATERIAL_MIN && has_upper && has_lower && has_digit
-		       ? len
-		       : 0;
+	if (run[0] == '/' && slashes >= PATH_SLASHES_MIN && !has_others)
+		return false;
+	return len >= KEY_MATERIAL_MIN && has_upper && has_lower && has_digit;
 }
 
 /* What a file holds must not control the terminal, nor must a key that stands
@@ -78,16 +88,21 @@ text_tame(char *text)
 	char *out = text;
 
 	for (const char *in = text; *in != '\0';) {
-		size_t secret = key_material(in);
+		size_t len = run_length(in);
 
-		if (secret > 0) {
+		if (len == 0) {
+			*out++ = (unsigned char)*in < ' ' || *in == 0x7f ? '?'
+									 : *in;
+			in++;
+		} else if (is_key_material(in, len)) {
 			memcpy(out, "...", 3);
 			out += 3;
-			in += secret;
-			continue;
+			in += len;
+		} else {
+			memmove(out, in, len);
+			out += len;
+			in += len;
 		}
-		*out++ = (unsigned char)*in < ' ' || *in == 0x7f ? '?' : *in;
-		in++;
 	}
 	*out = '\0';
 }

@@ -363,6 +363,11 @@ static const struct bad_row {
 	 "hunter2 correct { }",
 	 "a:1: the title stands in double quotes: NAME \"…\" {…}\n"
 	 "a:1: unknown section '…'\n"},
+	{"a long path", "even = \"/srv/MailKeys2026/Relay/ExampleOrganisation\"",
+	 "a:1: 'even': '/srv/MailKeys2026/Relay/ExampleOrganisation' is not "
+	 "even\n"},
+	{"a line of a key that has slashes", "even = \"/A+" KEY_LINE "\"",
+	 "a:1: 'even': '...' is not even\n"},
 	{"a key in PEM",
 	 "even = \"3\"\n-----BEGIN PRIVATE KEY-----\n" KEY_LINE "\n"
 	 "-----END PRIVATE KEY-----\n",
