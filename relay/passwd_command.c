@@ -49,7 +49,8 @@ line_read(struct text *line_out, struct fault *fault)
 		if (!is_whole)
 			len++;
 	}
-	if (is_whole && len > 0 && bytes[len - 1] == '\r')
+	/* Also where nothing is behind it, as with the passwords of files. */
+	if (len > 0 && bytes[len - 1] == '\r')
 		len--;
 	text_room(line_out, len);
 	text_add(line_out, slice_of(bytes, len));
@@ -190,6 +191,30 @@ entry_add(const struct arguments *arguments, struct text *out,
 	return true;
 }
 
+/* Where that is a link, what it leads to, so that it stays one; what is not
+ * there yet, as it is named. NULL: neither. The caller frees it. */
+static char *
+file_find(const char *path, struct fault *fault)
+{
+	char *real = realpath(path, NULL);
+	struct stat status;
+
+	if (real != NULL)
+		return real;
+	if (errno != ENOENT) {
+		fault_errno(fault, "'%s'", path);
+		return NULL;
+	}
+	if (lstat(path, &status) == 0) {
+		fault_set(fault, FAULT_ABSENT, "'%s' is a link to nowhere",
+			  path);
+		return NULL;
+	}
+	real = memory_new(strlen(path) + 1);
+	memcpy(real, path, strlen(path));
+	return real;
+}
+
 /* What is there is kept only if it can be read: a listener would refuse it. */
 static bool
 file_change(const struct arguments *arguments, struct fault *fault)
@@ -201,6 +226,9 @@ file_change(const struct arguments *arguments, struct fault *fault)
 	bool was_there;
 
 	text_add(&path, arguments->file);
+	real = file_find(text_string(&path), fault);
+	if (real == NULL)
+		return false;
 	if (!users_read(arguments->file, false, NULL, &before, fault) &&
 	    (fault->kind != FAULT_ABSENT || arguments->deletes))
 		return false;
@@ -214,10 +242,7 @@ file_change(const struct arguments *arguments, struct fault *fault)
 				 SLICE_ARG(arguments->user));
 	if (!arguments->deletes && !entry_add(arguments, &after, fault))
 		return false;
-	/* Where that is a link, what it leads to; it stays one. */
-	real = realpath(text_string(&path), NULL);
-	return file_replace(real != NULL ? real : text_string(&path),
-			    text_slice(&after), fault);
+	return file_replace(real, text_slice(&after), fault);
 }
 
 /* ---- the command ---- */

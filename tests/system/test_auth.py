@@ -376,7 +376,18 @@ def test_passwd(directory):
     key = hmac.digest(salted, b"Client Key", "sha256")
     assert base64.b64decode(stored) == hashlib.sha256(key).digest()
     assert os.path.islink(link)
+    passwd_line = open(path).read().splitlines()[1]
+    signet.run("passwd", "--scram", path, "a", stdin=b"three\r", check=0)
+    _, salt, stored, _ = open(path).read().splitlines()[1].split(",")
+    salted = hashlib.pbkdf2_hmac("sha256", b"three", base64.b64decode(salt),
+                                 65536)
+    key = hmac.digest(salted, b"Client Key", "sha256")
+    assert open(path).read().splitlines()[1] != passwd_line and \
+        base64.b64decode(stored) == hashlib.sha256(key).digest()
+    stray = os.path.join(str(directory), "stray")
+    os.symlink("nowhere", stray)
     for arguments, stdin, code in (
+            ((stray, "a"), b"secret\n", 69),
             (("--delete", path, "nobody"), b"", 65),
             ((path, "x:y"), b"secret\n", 65),
             ((path, "x"), b"\n", 65),
@@ -388,7 +399,7 @@ def test_passwd(directory):
         done = signet.run("passwd", *arguments, stdin=stdin)
         assert done.returncode == code or code is None, done
         assert done.returncode != 0 and done.stderr, done
-    assert len(open(path).read().splitlines()) == 2
+    assert os.path.islink(stray) and len(open(path).read().splitlines()) == 2
     assert sorted(os.listdir(str(directory))).count("users") == 1
     assert not [name for name in os.listdir(str(directory))
                 if name.startswith("users.")]
