@@ -84,7 +84,7 @@ generate_run(const struct keys_options *options,
 	if (key_bits_advise(arguments->algorithm, bits, &fault))
 		say(fault.text);
 	record_write_zone(selector, domain, public, &record);
-	return output_write(text_slice(&record));
+	return output_write(text_slice(&record)) == EX_OK ? EX_OK : EX_IOERR;
 }
 
 /* ---- list, dns: the keys are read by a signer process, never here ---- */
@@ -331,13 +331,14 @@ rotate_run(const struct keys_options *options,
 	   const struct arguments *arguments)
 {
 	static const int codes[] = {
-		[ROTATE_DONE] = EX_OK,
+		[ROTATE_MADE] = EX_OK,
+		[ROTATE_TOLD] = EX_OK,
 		[ROTATE_WAITS] = EX_TEMPFAIL,
 		[ROTATE_WRONG] = EX_DATAERR,
 	};
 	CLEAN(keyring_unref_clean) struct keyring *keyring = NULL;
 	CLEAN(text_done) struct text out = {0};
-	enum rotate_result result = ROTATE_DONE;
+	enum rotate_result result = ROTATE_TOLD;
 	struct keys_options only;
 	struct fault fault = {0};
 	bool is_done;
@@ -357,6 +358,8 @@ rotate_run(const struct keys_options *options,
 	code = output_write(text_slice(&out)); /* also what was done before it failed */
 	if (!is_done)
 		return fail(&fault);
+	if (code != EX_OK && result == ROTATE_MADE)
+		return EX_IOERR;
 	return code != EX_OK ? code : codes[result];
 }
 

@@ -292,6 +292,7 @@ key_make(struct rotation *rotation, const struct keyring_selector *like,
 	record_write_zone(SLICE(name), rotation->domain->name, public,
 			  rotation->out);
 	text_add_string(rotation->out, "and ask again.\n");
+	rotation->result = ROTATE_MADE;
 	return true;
 }
 
@@ -354,7 +355,7 @@ rotate_next(const struct keys_options *all, const struct keys_options *only,
 		.domain = domain,
 		.dns = dns,
 		.out = out,
-		.result = ROTATE_DONE,
+		.result = ROTATE_TOLD,
 	};
 	enum selector_state state = SELECTOR_PUBLISH;
 

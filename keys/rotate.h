@@ -17,7 +17,8 @@
 #include "keys/commands.h"
 
 enum rotate_result {
-	ROTATE_DONE,  /* or told what is to be done */
+	ROTATE_MADE,  /* keys; told what is to be done with them */
+	ROTATE_TOLD,  /* what is to be done, which is all */
 	ROTATE_WAITS, /* for the DNS; ask again later */
 	ROTATE_WRONG, /* the DNS publishes something else */
 };

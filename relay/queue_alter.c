@@ -73,6 +73,7 @@ counts_tell(const struct counts *counts, enum control_verb verb)
 		[CONTROL_DELETE] = {"message is deleted",
 				    "messages are deleted"},
 	};
+	bool is_said;
 
 	count_tell(counts->altered, words[verb][0], words[verb][1], stdout);
 	count_tell(counts->busy,
@@ -97,12 +98,11 @@ counts_tell(const struct counts *counts, enum control_verb verb)
 		   "message cannot be read; delete is all it is good for",
 		   "messages cannot be read; delete is all they are good for",
 		   stderr);
-	if (output_end() != EX_OK)
-		return EX_TEMPFAIL;
+	is_said = output_end() == EX_OK;
 	if (counts->busy + counts->failed > 0)
 		return EX_TEMPFAIL;
 	if (counts->altered > 0)
-		return EX_OK;
+		return is_said ? EX_OK : EX_IOERR;
 	if (counts->unfit + counts->lost == 0)
 		fputs("signet: nothing in the queue matches\n", stderr);
 	return EX_DATAERR;

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from harness import signet
+from harness.judge import Keys
 
 MESSAGE = b"From: alice@example.com\nSubject: x\n\nHello.\n"
 OPENDKIM = "Domain example.com\nSelector s\nKeyFile /k.pem\nMode s\n"
@@ -19,8 +20,8 @@ WRITES = (
 )
 
 
-def run(setup, words, redirection):
-    config = setup().write()
+def run(setup, words, redirection, **options):
+    config = setup(**options).write()
     stdin = MESSAGE
     if words == "verify":
         stdin = signet.run("sign", stdin=MESSAGE, config=config, check=0).stdout
@@ -41,6 +42,17 @@ def test_output(setup, words, redirection):
     assert done.returncode == 75, done.stderr
     assert b"cannot write to standard output" in done.stderr or \
         words == "sign" and b"writing the message: " in done.stderr
+
+
+def test_output_of_what_was_done(setup, directory):
+    """Another code: who tries again would do the next thing."""
+    own_keys = Keys(os.path.join(directory, "keys"))
+    own_keys.make("example.com", "rsa", "rsa")
+    own_keys.make("example.com", "ed", "ed25519")
+    for words in ("key rotate example.com", "key generate example.com another"):
+        done = run(setup, words, ">/dev/full", keys=own_keys)
+        assert done.returncode == 74, done.stderr
+        assert b"cannot write to standard output" in done.stderr
 
 
 @pytest.mark.parametrize("words", ("sign", "verify", "explain"))
