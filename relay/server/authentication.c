@@ -231,13 +231,14 @@ static enum step
 let_in(struct session *session)
 {
 	struct offenders *offenders = session->share->offenders;
+	struct slice user = auth_user(session->auth);
+	struct slice given = auth_user_given(session->auth);
 
 	if (login_waits(session))
 		return verdict_say(session, &reply_wait);
-	offenders_succeeded(offenders, &session->client,
-			    auth_user(session->auth));
-	offenders_note_regular(offenders, &session->client,
-			       auth_user_given(session->auth));
+	offenders_succeeded(offenders, &session->client, user);
+	if (!slice_eq(given, user))
+		offenders_note_regular(offenders, &session->client, given);
 	auth_set_principal(session->auth, &session->principal);
 	welcome_recount(session);
 	return verdict_say(session, &reply_in);

@@ -60,7 +60,8 @@ void offenders_failed(struct offenders *offenders,
 void offenders_succeeded(struct offenders *offenders,
 			 const struct address *client, struct slice name);
 /* Another spelling of a name that has succeeded there, by which it will be asked
- * for again; empty is nothing. */
+ * for again; empty is nothing. Each has a place of its own: one account may hold
+ * several, as many as it has spellings. */
 void offenders_note_regular(struct offenders *offenders,
 			    const struct address *client, struct slice name);
 
