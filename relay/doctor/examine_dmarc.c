@@ -1,4 +1,5 @@
 #include "base/tags.h"
+#include "keys/record.h"
 #include "relay/doctor/examination.h"
 
 /* Of labels that are asked for above the domain. */
@@ -79,16 +80,16 @@ is_policy(struct slice value)
 static struct slice
 harmless(struct examination *examination, struct slice reports)
 {
+	CLEAN(text_done) struct text text = {0}, record = {0};
 	struct slice domain = examination->domain;
 
+	text_add_string(&text, "v=DMARC1; p=none; rua=");
 	if (reports.len == 0)
-		reports = arena_printf(examination->arena,
-				       "mailto:postmaster@%.*s",
-				       SLICE_ARG(domain));
-	return arena_printf(examination->arena,
-			    "_dmarc.%.*s. IN TXT \"v=DMARC1; p=none; "
-			    "rua=%.*s\"",
-			    SLICE_ARG(domain), SLICE_ARG(reports));
+		text_addf(&text, "mailto:postmaster@%.*s", SLICE_ARG(domain));
+	text_add(&text, reports);
+	text_addf(&record, "_dmarc.%.*s. IN TXT", SLICE_ARG(domain));
+	record_write_strings(text_slice(&text), &record);
+	return arena_copy(examination->arena, text_slice(&record));
 }
 
 /* RFC 7489 6.6.3: with rua= as if it were p=none. */

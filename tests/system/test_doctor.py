@@ -8,6 +8,7 @@ import subprocess
 
 import dns.message
 import dns.query
+import dns.rdata
 import dns.rdatatype
 import pytest
 import spf
@@ -194,6 +195,15 @@ def test_a_policy_that_is_none(patient):
     dmarc, = of(own.doctor(code=65), "dmarc")
     assert dmarc[1] == "warn" and dmarc[4] == \
         '_dmarc.example.com. IN TXT "v=DMARC1; p=none; rua=mailto:d@x"'
+    much = ",".join("mailto:d%02d@example.com" % i for i in range(11))
+    long = patient(MX + '_dmarc IN TXT "v=DMARC1; p=maybe; rua=mailto:\\"d\\"@x,"'
+                   ' "%s"\n' % much)
+    dmarc, = of(long.doctor(code=65), "dmarc")
+    name, _, strings = dmarc[4].partition(" IN TXT ")
+    assert name == "_dmarc.example.com."
+    strings = dns.rdata.from_text("IN", "TXT", strings).strings
+    assert b"".join(strings).decode() == \
+        'v=DMARC1; p=none; rua=mailto:"d"@x,' + much
     above = patient('_dmarc IN TXT "v=DMARC1; p=none; sp=maybe"\n',
                     domain="news.example.com")
     above.setup.subdomains = True
