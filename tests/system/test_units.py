@@ -150,7 +150,7 @@ def test_reload_death_and_stop(machine, service):
 def test_a_bad_configuration_is_not_tried_again(machine, service):
     """It fails, and so is seen by whoever watches the units."""
     unit = UNIT_OF[service]
-    machine.done("echo nonsense >/etc/signet/signet.conf")
+    machine.done("echo nonsense = 1 >/etc/signet/signet.conf")
     machine.ask("systemctl start " + unit)
     wait_for(lambda: machine.ask("systemctl show -p ActiveState --value " +
                                  unit) == "failed", 20, "the failure")
