@@ -40,7 +40,8 @@ class World:
         one = running.Relay(
             os.path.join(self.directory, "relay%d" % next(self.numbers)),
             self.keys, self.names.resolver, self.sink.port)
-        one.setup.limits = "max_sessions = 30000"
+        # All large messages come from one address, at once.
+        one.setup.limits = "max_sessions = 30000\nmax_incoming = 16G"
         one.setup.listener = listener
         one.start()
         return one
