@@ -3,6 +3,7 @@
  *
  *	store_engine.c       opening, puts and settlements
  *	store_engine_alter.c what an administrator decides
+ *	store_engine_aside.c what cannot be read
  *	store_engine_count.c how much there is of it
  *	store_engine_domain.c which messages are for a domain
  *	store_engine_index.c where the recipients of large ones stand
@@ -129,6 +130,12 @@ bool engine_find_domain(struct engine *engine, MDB_txn *txn,
 
 /* --- of the writer: within its transaction --- */
 
+/* Among what is due, or what is held: the latter is never tried. */
+bool engine_put_due(struct engine *engine, const struct delivery *delivery,
+		    uint64_t due_ms, struct fault *fault) MUST_USE;
+/* Whether there is a record of it, damaged or not. */
+bool engine_has_delivery(struct engine *engine, struct slice destination,
+			 const struct message_id *id) MUST_USE;
 /* Deletes what may not be there. */
 bool engine_delete(struct engine *engine, MDB_dbi table, struct record_key *key,
 		   struct fault *fault) MUST_USE;
