@@ -12,7 +12,7 @@ from harness import signet
 from harness.milter_client import Milter
 from harness.milter_world import PLAIN, World
 from harness.ports import free_port
-from harness.process import accepts, wait_for
+from harness.process import accepts, accepts_at, wait_for
 from harness.smtp import Client, message
 
 LISTENER = 'listener "%s" { address = "%s" %s }\n'
@@ -117,7 +117,7 @@ def test_a_milter_of_systemd(keys, binary):
             self.milter.command = "milter"
             self.milter.family = lambda: {}
             self.milter.activate({"milter": self.path})
-            wait_for(lambda: os.path.exists(self.path), 10, self.path)
+            wait_for(lambda: accepts_at(self.path), 10, self.path)
     world = Passed()
     try:
         world.start()
