@@ -1,20 +1,20 @@
 #include "base/tags.h"
 
-/* The length of one FWS = [*WSP CRLF] 1*WSP at `at`, or 0. */
+/* The length of the folding white space at `at`, or 0. */
 static size_t
 fws_length(struct slice list, size_t at)
 {
-	size_t i = at, folded;
+	size_t i = at;
 
-	while (i < list.len && ascii_is_wsp(list.bytes[i]))
-		i++;
-	if (list.len - i < 3 || list.bytes[i] != '\r' ||
-	    list.bytes[i + 1] != '\n' || !ascii_is_wsp(list.bytes[i + 2]))
-		return i - at;
-	folded = i + 2;
-	while (folded < list.len && ascii_is_wsp(list.bytes[folded]))
-		folded++;
-	return folded - at;
+	for (;;) {
+		while (i < list.len && ascii_is_wsp(list.bytes[i]))
+			i++;
+		if (list.len - i < 3 || list.bytes[i] != '\r' ||
+		    list.bytes[i + 1] != '\n' ||
+		    !ascii_is_wsp(list.bytes[i + 2]))
+			return i - at;
+		i += 2;
+	}
 }
 
 /* The length of the VALCHAR at `at`, or 0. */
@@ -53,8 +53,7 @@ value_length(struct slice list, size_t at)
 			end = i += step;
 		if (i == at)
 			return 0;
-		while ((step = fws_length(list, i)) > 0)
-			i += step;
+		i += fws_length(list, i);
 		if (i == end || i >= list.len || valchar_length(list, i) == 0)
 			return end - at;
 	}

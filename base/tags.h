@@ -5,7 +5,8 @@
  * (with CRLF, RFC 6376 2.8) only where it allows some, names of letters,
  * digits and "_", no empty list, no empty element. What goes beyond it:
  * white space behind the last ";" is taken, since many records are published
- * with it; and non-ASCII characters in values are taken where they are UTF-8
+ * with it; so is white space that is folded more than once, as RFC 5322 4.2 has
+ * it taken; and non-ASCII characters in values are taken where they are UTF-8
  * (RFC 8616 5). A name that comes twice makes the whole list invalid; unknown
  * names are kept. Names are case-sensitive.
  *

@@ -81,6 +81,7 @@ ROWS = [
     Row("no white space", "pass", tags(sep=";", lead="")),
     Row("tabs", "pass", tags(sep=";\t", lead="\t")),
     Row("folded at each tag", "pass", tags(sep=";\r\n\t")),
+    Row("folded twice at each tag", "pass", tags(sep=";\r\n \r\n\t")),
     Row("folded before semicolons", "pass", tags(sep="\r\n ;\r\n ")),
     Row("spaces around =", "pass", each(lambda one: spaced(one, " ")), "o"),
     Row("folds around =", "pass", each(lambda one: spaced(one, "\r\n ")), "o"),

@@ -15,6 +15,9 @@ static const struct {
 	{"folded", "v=1;\r\n\tb=ab\r\n cd", "v=1|b=ab\r\n cd|"},
 	{"folded before the value", "b= \r\n  ab", "b=ab|"},
 	{"several folds inside a value", "b=a \r\n \r\n b", "b=a \r\n \r\n b|"},
+	{"two folds between tags", "v=1;\r\n \r\n k=rsa", "v=1|k=rsa|"},
+	{"folds at every place", "\r\n \r\n\tv\r\n \r\n =\r\n \r\n 1 \r\n "
+				 "\r\n ;\r\n \r\n ", "v=1|"},
 	{"empty value", "p=", "p=|"},
 	{"empty value in the middle", "p= ;k=rsa", "p=|k=rsa|"},
 	{"equals signs in a value", "p=abc==; k=a=b", "p=abc==|k=a=b|"},
@@ -39,7 +42,7 @@ static const struct {
 	{"bare CR", "v=1;\r k=rsa", NULL},
 	{"CRLF that folds nothing", "v=1\r\n", NULL},
 	{"CRLF behind the end", "v=1;\r\n", NULL},
-	{"two folds between tags", "v=1;\r\n \r\n k=rsa", NULL},
+	{"a fold at the end that folds nothing", "v=1;\r\n \r\n", NULL},
 	{"control character", "v=a\x01", NULL},
 	{"DEL", "v=a\x7f", NULL},
 	{"Latin-1", "n=caf\xe9", NULL},
