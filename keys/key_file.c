@@ -12,9 +12,3 @@ key_file_id_of(struct slice pem, struct key_file_id *id_out)
 	ASSERT(SHA256((const unsigned char *)pem.bytes, pem.len,
 		      id_out->bytes) != NULL);
 }
-
-bool
-key_file_id_eq(const struct key_file_id *a, const struct key_file_id *b)
-{
-	return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
-}

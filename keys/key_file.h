@@ -13,6 +13,5 @@ struct key_file_id {
 };
 
 void key_file_id_of(struct slice pem, struct key_file_id *id_out);
-bool key_file_id_eq(const struct key_file_id *a, const struct key_file_id *b);
 
 #endif

@@ -11,21 +11,21 @@ struct holding {
 	struct key_public *public;
 };
 
-struct entry {
-	struct key_id id;
-	struct holding *holding;
-};
+#define ID_SIZE 32
+static_assert(sizeof(struct key_id) == ID_SIZE &&
+		      sizeof(struct key_file_id) == ID_SIZE,
+	      "both are a SHA-256");
 
-/* A file, and what it gave; several may give the same. */
-struct origin {
-	struct key_file_id file;
-	struct holding *holding; /* an entry's */
+struct entry {
+	uint8_t id[ID_SIZE];
+	struct holding *holding;
 };
 
 struct keyset {
 	atomic_uint references;
-	struct entry *table; /* open addressing, at most half full */
-	struct origin *origins; /* likewise, as large */
+	/* Open addressing, at most half full: each key's, and those of the files
+	 * they came from, of which several may have the same. */
+	struct entry *keys, *files;
 	size_t mask, used, used_max, threads;
 	struct key **own; /* [thread * (mask + 1) + place], made when needed */
 };
@@ -49,8 +49,8 @@ keyset_new(size_t keys, size_t threads)
 	keyset->mask = size - 1;
 	keyset->used_max = keys;
 	keyset->threads = threads;
-	keyset->table = memory_array(size, sizeof(*keyset->table));
-	keyset->origins = memory_array(size, sizeof(*keyset->origins));
+	keyset->keys = memory_array(size, sizeof(*keyset->keys));
+	keyset->files = memory_array(size, sizeof(*keyset->files));
 	keyset->own = memory_array(threads * size, sizeof(struct key *));
 	return keyset;
 }
@@ -75,52 +75,46 @@ keyset_unref(struct keyset *keyset)
 		return;
 	size = keyset->mask + 1;
 	for (size_t i = 0; i < size; i++)
-		holding_unref(keyset->table[i].holding);
+		holding_unref(keyset->keys[i].holding);
 	for (size_t i = 0; i < keyset->threads * size; i++)
 		key_free(keyset->own[i]);
-	free(keyset->table);
-	free(keyset->origins);
+	free(keyset->keys);
+	free(keyset->files);
 	free(keyset->own);
 	free(keyset);
 }
 
-/* Where the key is, or the free place where it would be. An id is a SHA-256:
- * any of its bytes are as good as a hash. */
-static size_t
-place_of(const struct keyset *keyset, const struct key_id *id)
+/* Where the key or the file is in its table, or the free place where it would
+ * be. Any bytes of a SHA-256 are as good as a hash. */
+static struct entry *
+entry_of(const struct keyset *keyset, struct entry *table,
+	 const uint8_t id[ID_SIZE])
 {
 	size_t place;
 
-	memcpy(&place, id->bytes, sizeof(place));
+	memcpy(&place, id, sizeof(place));
 	for (place &= keyset->mask;
-	     keyset->table[place].holding != NULL &&
-	     !key_id_eq(&keyset->table[place].id, id);
+	     table[place].holding != NULL &&
+	     memcmp(table[place].id, id, ID_SIZE) != 0;
 	     place = (place + 1) & keyset->mask)
 		;
-	return place;
+	return &table[place];
 }
 
-/* Likewise of a file. */
-static struct origin *
-origin_of(const struct keyset *keyset, const struct key_file_id *file)
+static void
+entry_set(struct entry *entry, const uint8_t id[ID_SIZE],
+	  struct holding *holding)
 {
-	size_t place;
-
-	memcpy(&place, file->bytes, sizeof(place));
-	for (place &= keyset->mask;
-	     keyset->origins[place].holding != NULL &&
-	     !key_file_id_eq(&keyset->origins[place].file, file);
-	     place = (place + 1) & keyset->mask)
-		;
-	return &keyset->origins[place];
+	memcpy(entry->id, id, ID_SIZE);
+	entry->holding = holding;
 }
 
 /* Takes a reference; gives back what the keyset has of this key then. */
 static struct holding *
-holding_put(struct keyset *keyset, struct holding *holding)
+key_put(struct keyset *keyset, struct holding *holding)
 {
 	const struct key_id *id = key_public_id(holding->public);
-	struct entry *entry = &keyset->table[place_of(keyset, id)];
+	struct entry *entry = entry_of(keyset, keyset->keys, id->bytes);
 
 	if (entry->holding != NULL) {
 		holding_unref(holding);
@@ -128,8 +122,16 @@ holding_put(struct keyset *keyset, struct holding *holding)
 	}
 	ASSERT(keyset->used < keyset->used_max);
 	keyset->used++;
-	*entry = (struct entry){*id, holding};
+	entry_set(entry, id->bytes, holding);
 	return holding;
+}
+
+static void
+file_put(struct keyset *keyset, const struct key_file_id *file,
+	 struct holding *holding)
+{
+	entry_set(entry_of(keyset, keyset->files, file->bytes), file->bytes,
+		  holding);
 }
 
 const struct key_public *
@@ -141,8 +143,8 @@ keyset_add(struct keyset *keyset, const struct key_file_id *file,
 	atomic_init(&holding->references, 1);
 	holding->key = key;
 	holding->public = public;
-	holding = holding_put(keyset, holding);
-	*origin_of(keyset, file) = (struct origin){*file, holding};
+	holding = key_put(keyset, holding);
+	file_put(keyset, file, holding);
 	return holding->public;
 }
 
@@ -154,12 +156,12 @@ keyset_share(struct keyset *keyset, const struct keyset *from,
 
 	if (from == NULL)
 		return NULL;
-	holding = origin_of(from, file)->holding;
+	holding = entry_of(from, from->files, file->bytes)->holding;
 	if (holding == NULL || from == keyset)
 		return holding == NULL ? NULL : holding->public;
 	atomic_fetch_add(&holding->references, 1);
-	holding = holding_put(keyset, holding);
-	*origin_of(keyset, file) = (struct origin){*file, holding};
+	holding = key_put(keyset, holding);
+	file_put(keyset, file, holding);
 	return holding->public;
 }
 
@@ -167,18 +169,19 @@ struct key *
 keyset_key(struct keyset *keyset, size_t thread,
 	       const struct key_id *id)
 {
+	const struct entry *entry;
 	struct key **own;
-	size_t place;
 
 	if (keyset == NULL)
 		return NULL;
 	ASSERT(thread < keyset->threads);
-	place = place_of(keyset, id);
-	if (keyset->table[place].holding == NULL)
+	entry = entry_of(keyset, keyset->keys, id->bytes);
+	if (entry->holding == NULL)
 		return NULL;
-	own = &keyset->own[thread * (keyset->mask + 1) + place];
+	own = &keyset->own[thread * (keyset->mask + 1) +
+			   (size_t)(entry - keyset->keys)];
 	if (*own == NULL)
-		*own = key_dup(keyset->table[place].holding->key);
+		*own = key_dup(entry->holding->key);
 	return *own;
 }
 
