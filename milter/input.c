@@ -5,7 +5,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "milter/header.h"
+
 #define READ_SIZE ((size_t)64 << 10)
+/* How the line begins that a mailbox has above a message; a longer one is none.
+ */
+#define POSTMARK "From "
+#define POSTMARK_MAX 998
 
 struct input {
 	enum input_use use;
@@ -14,7 +20,7 @@ struct input {
 	int spool;      /* -1 while memory is enough */
 	bool owns_descriptor, held_cr, is_ended;
 	bool has_crlf, has_lf; /* at the ends of lines */
-	bool in_line;
+	bool in_line, has_top;
 	uint64_t line;
 	struct text raw, piece, kept;
 };
@@ -212,14 +218,45 @@ raw_convert(struct input *input, struct fault *fault)
 	return true;
 }
 
+/* "From :" begins a field (RFC 5322 4.5). */
+static bool
+is_postmark(struct slice line)
+{
+	struct slice name, value;
+
+	return slice_starts(line, SLICE(POSTMARK)) &&
+	       header_field_parse(line, &name, &value) != NULL;
+}
+
+/* False: what is there so far may become a postmark. */
+static bool
+top_take(struct input *input)
+{
+	struct slice piece = text_slice(&input->piece);
+	ptrdiff_t lf = slice_find(piece, '\n');
+
+	if (input->has_top)
+		return true;
+	if (lf < 0 && piece.len <= POSTMARK_MAX &&
+	    slice_starts(SLICE(POSTMARK),
+			 slice_sub(piece, 0, strlen(POSTMARK))))
+		return false;
+	input->has_top = true;
+	if (lf > 0 && is_postmark(slice_sub(piece, 0, (size_t)lf - 1)))
+		text_drop_front(&input->piece, (size_t)lf + 1);
+	return true;
+}
+
 bool
 input_read(struct input *input, struct slice *piece_out, struct fault *fault)
 {
 	text_clear(&input->piece);
-	while (input->piece.len == 0 && !input->is_ended) {
+	while (!input->is_ended) {
 		if (!raw_read(input, fault) || !raw_convert(input, fault))
 			return false;
 		input->is_ended = input->raw.len == 0;
+		if (top_take(input) && input->piece.len > 0)
+			break;
 	}
 	if (input->is_ended && input->held_cr && !held_cr_add(input, fault))
 		return false;

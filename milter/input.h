@@ -1,7 +1,9 @@
 /*
  * input - one message read from a file or standard input, as CRLF lines.
  *
- * The message is read once. Where a line ends in LF alone it is given CRLF.
+ * The message is read once. Where a line ends in LF alone it is given CRLF. The
+ * line that stands above a message in a mailbox ("From alice Sat Nov 21 …", RFC
+ * 4155) is none of its own, and passed over.
  *
  * INPUT_SIGN    A bare CR or a NUL is refused with its line, because no MTA
  *               passes either on unchanged. What was read is kept for writing

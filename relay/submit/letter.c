@@ -13,7 +13,7 @@ struct reader {
 	/* What is wrong with a field that names them; it matters where none is
 	 * resent. */
 	struct fault named_fault;
-	bool has_resent, has_from, has_field, in_body;
+	bool has_resent, has_from, in_body;
 	struct text passed; /* what dots_pass() lets through */
 	enum { DOT_IN_LINE, DOT_BEHIND_CR, DOT_LINE_START, DOT_HELD,
 	       DOT_HELD_CR } dot;
@@ -129,12 +129,8 @@ field_take(struct reader *reader, struct slice field, struct fault *fault)
 {
 	struct slice name, value;
 	bool is_field = header_field_parse(field, &name, &value) == NULL;
-	bool is_first = !reader->has_field;
 	bool is_sent = true;
 
-	reader->has_field = true;
-	if (is_first && !is_field && slice_starts(field, SLICE("From ")))
-		return true;
 	if (!is_field) {
 		/* A text without a header, or one that ends without an empty
 		 * line. */

@@ -2,10 +2,10 @@
  * letter - a message as programs give it to sendmail(8): read from standard
  * input, made ready for SMTP.
  *
- * What becomes of it here is what only this side can know or must: an mbox
- * "From " line on top goes, text without a header gets an empty one, From is
- * added where it is missing, recipients are taken from the fields that name
- * them, and Bcc goes. Date and Message-ID are the relay's to add.
+ * What becomes of it here is what only this side can know or must: text without
+ * a header gets an empty one, From is added where it is missing, recipients are
+ * taken from the fields that name them, and Bcc goes. Date and Message-ID are the
+ * relay's to add.
  *
  * Bounds      The header is kept in memory, up to header_max; the body as
  *             milter/input.h says.

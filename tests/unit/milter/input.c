@@ -68,6 +68,13 @@ static const struct {
 	{"no last line end", SLICE_LITERAL("a\nb"), "a\r\nb", NULL},
 	{"nothing", SLICE_LITERAL(""), "", NULL},
 	{"8-bit", SLICE_LITERAL("\xff\xfe\n"), "\xff\xfe\r\n", NULL},
+	{"a mailbox's line", SLICE_LITERAL("From a@b Sat Nov 21 20:00:00\na: b\n"),
+	 "a: b\r\n", NULL},
+	{"one in CRLF", SLICE_LITERAL("From a  Sat Nov 21 20:00:00\r\n\r\nFrom b\n"),
+	 "\r\nFrom b\r\n", NULL},
+	{"nothing behind it", SLICE_LITERAL("From a\n"), "", NULL},
+	{"From with a space", SLICE_LITERAL("From : a\nb: c\n"),
+	 "From : a\r\nb: c\r\n", NULL},
 	{"bare CR", SLICE_LITERAL("a\nb\rc\n"), NULL, ":2: a bare CR",
 	 SLICE_LITERAL("a\r\nb\rc\r\n"), "a\r\nb c\r\n"},
 	{"CR CR LF", SLICE_LITERAL("a\r\r\n"), NULL, ":1: a bare CR",
@@ -164,6 +171,27 @@ Test(input, line_ends_in_pieces)
 		text_add(&got, piece);
 	}
 	cr_expect_str_eq(text_string(&got), "a\r\n\r\nb\r\nc\r\n");
+	close(ends[0]);
+	close(ends[1]);
+}
+
+Test(input, a_mailbox_s_line_in_pieces)
+{
+	CLEAN(input_free_clean) struct input *input = NULL;
+	struct slice mailbox = SLICE("From a@b Sat\n\na"), piece;
+	char path[64];
+	int ends[2];
+
+	cr_assert_eq(pipe2(ends, O_DIRECT), 0); /* a read() for each write() */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[0]);
+	cr_assert(input_open(path, INPUT_SIGN, &input, NULL));
+	for (size_t i = 0; i < mailbox.len; i++)
+		cr_assert(input_write_bytes(ends[1], slice_sub(mailbox, i, 1),
+					    NULL));
+	cr_assert(input_read(input, &piece, NULL));
+	cr_expect(slice_eq(piece, SLICE("\r\n")), "%.*s", SLICE_ARG(piece));
+	cr_assert(input_read(input, &piece, NULL));
+	cr_expect(slice_eq(piece, SLICE("a")));
 	close(ends[0]);
 	close(ends[1]);
 }
