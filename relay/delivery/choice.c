@@ -120,6 +120,32 @@ choice_again(struct choice *choice, const struct host *host)
 }
 
 void
+choice_lacks(struct choice *choice, const struct host *host)
+{
+	choice->lacking |= bit_of(choice, host);
+	choice_again(choice, host);
+}
+
+void
+choice_next_message(struct choice *choice)
+{
+	choice->lacking = 0;
+}
+
+bool
+choice_has_better(const struct choice *choice, const struct host *host)
+{
+	const struct host *items = choice->hosts->items;
+	unsigned best = host->preference;
+
+	for (size_t i = 0; i < choice->hosts->count; i++)
+		if ((choice->lacking & bit_of(choice, &items[i])) != 0 &&
+		    items[i].preference < best)
+			best = items[i].preference;
+	return items[0].preference < best;
+}
+
+void
 choice_take(struct choice *choice, const struct host *host)
 {
 	choice->tried |= bit_of(choice, host);

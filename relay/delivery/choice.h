@@ -20,7 +20,7 @@ struct choice {
 	struct hosts *hosts;
 	unsigned turn;  /* whose, of equal hosts */
 	/* its own: a bit for each host, by its index */
-	uint64_t tried, again;
+	uint64_t tried, again, lacking;
 };
 
 /* NULL: none is left. puts_v6_off: within one preference IPv4 is first.
@@ -31,6 +31,12 @@ struct host *choice_next(struct choice *choice, bool puts_v6_off,
  * CONNECT_HURRY_MS, or lacks what another may have. Its second turn is its
  * last. */
 void choice_again(struct choice *choice, const struct host *host);
+void choice_lacks(struct choice *choice, const struct host *host);
+/* Another message, which may need something else. */
+void choice_next_message(struct choice *choice);
+/* Whether the best one is preferred to this one, and to all that lack what the
+ * message needs: then it could not be asked. */
+bool choice_has_better(const struct choice *choice, const struct host *host);
 /* It counts as tried, without having been chosen. */
 void choice_take(struct choice *choice, const struct host *host);
 /* Whether one is left that is likely to answer. */

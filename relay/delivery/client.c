@@ -611,13 +611,15 @@ client_is_ready(const struct client *client)
 }
 
 enum client_carrying
-client_carry(struct client *client, struct attempt *attempt)
+client_carry(struct client *client, struct attempt *attempt,
+	     bool has_better_host)
 {
 	enum client_state state;
 
 	ASSERT(client_is_ready(client));
 	ASSERT(!attempt_is_complete(attempt));
 	client->attempt = attempt;
+	client->has_better_host = has_better_host;
 	client->transactions = 0;
 	client->has_answered = client->is_of_message = false;
 	state = transaction_begin(client);

@@ -116,8 +116,11 @@ enum client_carrying {
 	CLIENT_PASSES_ON,  /* the same, but another host may: client_end() says
 			      why, the attempt is as it was, the client ready */
 };
+/* has_better_host: one that could not be asked, and may have what this one
+ * lacks. */
 enum client_carrying client_carry(struct client *client,
-				  struct attempt *attempt) MUST_USE;
+				  struct attempt *attempt,
+				  bool has_better_host) MUST_USE;
 bool client_is_carrying(const struct client *client);
 /* So far: attempts, or where one takes several transactions, those. */
 unsigned client_carried(const struct client *client);

@@ -92,6 +92,7 @@ struct client {
 	bool was_ready;
 	unsigned carried;
 	struct attempt *attempt;
+	bool has_better_host;  /* for it */
 	unsigned transactions; /* of it, that are over */
 	bool has_answered, is_of_message;
 	/* The attempt's message as this peer takes it; NULL: as it is. */

@@ -137,7 +137,9 @@ static bool
 current_is_refused(struct connection *connection)
 {
 	connection->begun_ms = clock_now_ms();
-	switch (client_carry(connection->client, connection->current)) {
+	switch (client_carry(
+		connection->client, connection->current,
+		choice_has_better(&connection->choice, connection->host))) {
 	case CLIENT_CARRIES:
 		return false;
 	case CLIENT_REFUSES:
@@ -145,7 +147,7 @@ current_is_refused(struct connection *connection)
 		return true;
 	case CLIENT_PASSES_ON:
 		last_set(connection, &client_end(connection->client)->result);
-		choice_again(&connection->choice, connection->host);
+		choice_lacks(&connection->choice, connection->host);
 		connection_part(connection);
 		client_quit(&connection->client);
 		connection->was_passed_on = true;
@@ -173,6 +175,7 @@ connection_pump(struct connection *connection)
 		if (item == NULL)
 			return;
 		connection->current = CONTAINER(item, struct attempt, link);
+		choice_next_message(&connection->choice);
 		if (!current_is_refused(connection))
 			return;
 	}
@@ -292,7 +295,7 @@ connection_on_client_end(struct connection *connection)
 	connection->site_place.was_answered |= !is_unreached && !try_same;
 	connection->is_local_trouble = end->is_local;
 	if (end->is_lacking)
-		choice_again(&connection->choice, connection->host);
+		choice_lacks(&connection->choice, connection->host);
 	if (end->wants_tls)
 		connection_forget_tls_lapse(connection);
 	last_set(connection, &end->result);

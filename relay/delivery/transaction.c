@@ -154,18 +154,33 @@ recipient_of(const struct client *client, size_t i)
 	return &delivery->message->recipients[index];
 }
 
+/* What it comes to that this host lacks something, and in which words. */
+static struct fate
+lack_say(const struct client *client, enum outcome_trouble trouble,
+	 struct text *words)
+{
+	struct fate fate = outcome_of_lack(trouble, client->has_better_host);
+
+	text_add_string(words, fate.words);
+	if (fate.outcome != outcome_of_trouble(trouble).outcome)
+		text_add_string(words, "; a host that is preferred to it could "
+				       "not be asked");
+	return fate;
+}
+
 /* Those whom a host without SMTPUTF8 cannot know. */
 static void
 recipients_without_smtputf8(struct client *client)
 {
-	struct fate fate = outcome_of_trouble(TROUBLE_NO_SMTPUTF8);
+	CLEAN(text_done) struct text words = {0};
+	struct fate fate = lack_say(client, TROUBLE_NO_SMTPUTF8, &words);
 
 	for (size_t i = 0; i < client->attempt->delivery->recipients_count;
 	     i++)
 		if (client->attempt->results[i].outcome == OUTCOME_NONE &&
 		    needs_smtputf8(recipient_of(client, i)->address))
 			recipient_set(client, (unsigned)i, &fate,
-				      SLICE(fate.words));
+				      text_slice(&words));
 }
 
 static bool
@@ -214,14 +229,13 @@ static enum client_state
 begin_not(struct client *client, enum outcome_trouble trouble,
 	  struct slice detail)
 {
-	struct fate fate = outcome_of_trouble(trouble);
 	CLEAN(text_done) struct text words = {0};
+	struct fate fate = lack_say(client, trouble, &words);
 
 	if (fate.may_try_next_host && client->settings.has_other_host) {
 		client->end.is_passing = client->end.is_lacking = true;
 		return client_end_trouble(client, trouble, detail);
 	}
-	text_add_string(&words, fate.words);
 	if (detail.len > 0)
 		text_addf(&words, "; %.*s", SLICE_ARG(detail));
 	client_set_message(client, &fate, text_slice(&words));

@@ -131,6 +131,19 @@ outcome_of_trouble(enum outcome_trouble trouble)
 	return fate;
 }
 
+struct fate
+outcome_of_lack(enum outcome_trouble trouble, bool has_better_host)
+{
+	struct fate fate = outcome_of_trouble(trouble);
+
+	if (!has_better_host || !fate.may_try_next_host ||
+	    fate.outcome != OUTCOME_FAILED)
+		return fate;
+	fate.outcome = OUTCOME_DEFERRED;
+	fate.status[0] = '4';
+	return fate;
+}
+
 const char *
 outcome_event(enum outcome outcome)
 {

@@ -177,7 +177,7 @@ carry(struct run *run)
 	text_clear(&run->said);
 	fake_stream_forget();
 	run->has_ended = run->was_taken = false;
-	switch (client_carry(run->client, run->attempts[run->at])) {
+	switch (client_carry(run->client, run->attempts[run->at], false)) {
 	case CLIENT_CARRIES:
 		run->is_carrying = true;
 		return;

@@ -122,3 +122,24 @@ Test(choice, who_is_left_to_answer)
 	cr_expect_not(is_hurried);
 	cr_expect_not(choice_has_other(&choice), "it failed lately");
 }
+
+/* A worse one is seldom able to do more; the same one has other addresses. */
+Test(choice, whether_a_better_one_may_have_what_is_lacking)
+{
+	struct host items[MX_ADDRESSES_MAX];
+	struct hosts hosts;
+	struct choice choice = {.hosts = &hosts};
+
+	fake_clock_pass(HOUR);
+	list_make(&hosts, items, "1a 2 3");
+	cr_expect_not(choice_has_better(&choice, &items[0]));
+	cr_expect_not(choice_has_better(&choice, &items[1]));
+	cr_expect(choice_has_better(&choice, &items[2]));
+	choice_lacks(&choice, &items[2]);
+	cr_expect(choice_has_better(&choice, &items[3]));
+	choice_lacks(&choice, &items[0]);
+	cr_expect_not(choice_has_better(&choice, &items[2]));
+	cr_expect_not(choice_has_better(&choice, &items[3]), "1 lacks it, too");
+	choice_next_message(&choice);
+	cr_expect(choice_has_better(&choice, &items[3]));
+}

@@ -17,6 +17,7 @@ static const struct script_row {
 	unsigned recipients;
 	const char *outcomes, *status, *reply;
 	bool has_failed;
+	bool is_ranked; /* host1 is a worse one */
 } script_rows[] = {
 	{ "a plain conversation", TLS_NONE, {HELLO MAIL RCPT0 BODY BYE}, NULL,
 	  1, "D", "2.0.0", "250 2.0.0 taken" },
@@ -246,6 +247,18 @@ static const struct script_row {
 	{ "larger than one allows, and both are down then", TLS_NONE,
 	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE, "X"}, "X", 1,
 	  "T", "4.4.2", NULL },
+	{ "larger than one allows, and a worse one is down", TLS_NONE,
+	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE,
+	   "S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE}, "X", 1, "F",
+	  "5.3.4", "the message is larger than the peer takes", false, true },
+	{ "larger than one allows, and a better one is down", TLS_NONE, {"X"},
+	  "S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE, 1, "T",
+	  "4.3.4", "the message is larger than the peer takes; a host that is "
+	  "preferred to it could not be asked", false, true },
+	{ "larger than both allow, one better than the other", TLS_NONE,
+	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE},
+	  "S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 11\r\n|" BYE, 1, "F",
+	  "5.3.4", NULL, false, true },
 	/* TLS */
 	{ "STARTTLS is not offered", TLS_OPPORTUNISTIC,
 	  {HELLO MAIL RCPT0 BODY "X"}, NULL, 1, "D", "2.0.0", NULL },
@@ -345,6 +358,7 @@ row_run(const struct script_row *row)
 		.body = SLICE(header),
 		.in_memory = true,
 		.hosts_count = row->host1 != NULL ? 2 : 1,
+		.is_ranked = row->is_ranked,
 	};
 
 	for (size_t i = 0; i < SCRIPTS_MAX; i++)

@@ -113,6 +113,7 @@ static const struct extension_row {
 	bool dsn_passed_on;
 	const char *next; /* another host; NULL: there is none */
 	bool in_turns;    /* not all in one go */
+	bool is_worse;    /* the other host */
 } rows[] = {
 	/* SMTPUTF8: RFC 6531 3.4 */
 	{ "UTF-8 to a host that takes it", sender_utf8,
@@ -152,6 +153,10 @@ static const struct extension_row {
 	  first_utf8, {HELLO BYE, HELLO MAIL RCPT1 OK BODY "X"}, 2, "FD",
 	  "5.6.7", "the addresses need SMTPUTF8, which the peer does not offer",
 	  false, "X" },
+	{ "a better host is down: who needs it waits", first_utf8, {"X"}, 2,
+	  "TD", "4.6.7", "the addresses need SMTPUTF8, which the peer does not "
+	  "offer; a host that is preferred to it could not be asked", false,
+	  HELLO MAIL RCPT1 OK BODY "X", false, true },
 	{ "a domain alone goes in A-labels", first_domain_utf8,
 	  {HELLO MAIL "C RCPT TO:<r0@xn--bcher-kva.example>\r\n|" OK BODY
 	   "X"}, 1, "D", "2.0.0", NULL, false },
@@ -341,6 +346,7 @@ row_run(const struct extension_row *row)
 		.without_8bitmime = WITHOUT_8BITMIME_BOUNCE,
 		.hosts_count = row->next != NULL ? 2 : 1,
 		.in_one_go = !row->in_turns,
+		.is_ranked = row->is_worse,
 	};
 	struct scripted *host = &run.hosts[0];
 

@@ -587,6 +587,8 @@ world_make(struct world *world, struct run *run)
 				   sizeof(*hosts->items));
 	for (size_t i = 0; i < run->hosts_count; i++)
 		host_start(&run->hosts[i], &hosts->items[i]);
+	for (size_t i = 0; run->is_ranked && i < run->hosts_count; i++)
+		hosts->items[i].preference = (unsigned)i;
 	if (run->host_name != NULL)
 		hosts->items[0].name = SLICE(run->host_name);
 	cr_assert(loop_init(&run->owner.loop, 0, &fault));

@@ -92,6 +92,7 @@ struct run {
 	bool other_site;         /* of other destinations each */
 	struct scripted hosts[HOSTS_MAX];
 	size_t hosts_count;
+	bool is_ranked;  /* each is worse than the one before */
 	/* afterwards */
 	struct owner owner;
 	char outcomes[256]; /* a letter for each recipient of each message */

@@ -150,7 +150,7 @@ row_begin(const struct timeout_row *row, struct attempt *attempt)
 		text_add_string(&reply, "\r\n");
 		fake_stream_send(text_slice(&reply));
 		if (events[CLIENT_READY] == 1 && !client_is_carrying(client))
-			cr_assert_eq(client_carry(client, attempt),
+			cr_assert_eq(client_carry(client, attempt, false),
 				     CLIENT_CARRIES);
 	}
 }
