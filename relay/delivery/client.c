@@ -391,6 +391,21 @@ client_replied(struct client *client, const struct reply_in *reply)
 	client_enter(client, next);
 }
 
+/* postscreen(8) begins with "220-" before it knows whom it talks to, and refuses
+ * with another code behind that. */
+static enum client_state
+reply_broken(struct client *client)
+{
+	struct reply_in reply;
+
+	if (client->state == CLIENT_GREETING &&
+	    reply_read_begun(&client->reader, stream_input(client->stream),
+			     &reply) &&
+	    reply.code >= 400)
+		return greeting_replied(client, &reply);
+	return client_end_trouble(client, TROUBLE_BROKEN_REPLY, SLICE_NONE);
+}
+
 static void
 client_read(struct client *client)
 {
@@ -411,10 +426,7 @@ client_read(struct client *client)
 			client_replied(client, &reply);
 			break;
 		case REPLY_BROKEN:
-			client_enter(client,
-				     client_end_trouble(client,
-							TROUBLE_BROKEN_REPLY,
-							SLICE_NONE));
+			client_enter(client, reply_broken(client));
 			return;
 		}
 	}
