@@ -80,8 +80,7 @@
 #define REPLY_LINE_MAX (4 * KIB)
 #define REPLY_LINES_MAX 128
 #define REPLY_TEXT_MAX (8 * KIB) /* kept of one whole reply */
-/* RFC 5321 4.5.3.1.1 to .3. */
-#define LOCAL_PART_MAX 64
+/* RFC 5321 4.5.3.1.2, .3. */
 #define DOMAIN_MAX 255
 #define PATH_MAX_OCTETS 256
 /* Logins: threads that hash passwords, and logins that may wait for them. */

@@ -32,6 +32,13 @@ is_let_dig(char c)
 	return ascii_is_alpha(c) || ascii_is_digit(c);
 }
 
+/* Hosts are not to have underscores in their names, and many have. */
+static bool
+is_of_label(char c)
+{
+	return is_let_dig(c) || c == '_';
+}
+
 bool
 path_domain_check(struct slice domain)
 {
@@ -42,11 +49,11 @@ path_domain_check(struct slice domain)
 		return false;
 	while (slice_split(&rest, '.', &label)) {
 		if (label.len == 0 || label.len > LABEL_MAX ||
-		    !is_let_dig(label.bytes[0]) ||
-		    !is_let_dig(label.bytes[label.len - 1]))
+		    !is_of_label(label.bytes[0]) ||
+		    !is_of_label(label.bytes[label.len - 1]))
 			return false;
 		for (size_t i = 0; i < label.len; i++)
-			if (!is_let_dig(label.bytes[i]) &&
+			if (!is_of_label(label.bytes[i]) &&
 			    label.bytes[i] != '-')
 				return false;
 	}
@@ -65,7 +72,7 @@ domain_check_utf8(struct slice domain)
 		size_t len = non_ascii_len(domain);
 		char c = domain.bytes[0];
 
-		if (len == 0 && !is_let_dig(c) && c != '-' &&
+		if (len == 0 && !is_of_label(c) && c != '-' &&
 		    (c != '.' || before == '.'))
 			return false;
 		before = c;
@@ -166,8 +173,6 @@ parse_mailbox(struct slice text, struct path *path)
 	if (len == 0)
 		return PATH_MALFORMED;
 	path->local = slice_sub(text, 0, len);
-	if (len > LOCAL_PART_MAX)
-		return PATH_TOO_LONG;
 	text = slice_from(text, len);
 	if (text.len == 0)
 		return PATH_NO_DOMAIN;

@@ -3,7 +3,9 @@
  * UTF-8 by RFC 6531 3.3. Pure.
  *
  * Strict: what is taken here goes out again to somebody else's parser. Source
- * routes are taken and forgotten (RFC 5321 appendix C).
+ * routes are taken and forgotten (RFC 5321 appendix C). A local part may have
+ * more than 64 octets (4.5.3.1 would have no limits at all): the senders of
+ * mailing lists often do.
  */
 #ifndef RELAY_SERVER_PATH_H
 #define RELAY_SERVER_PATH_H
@@ -14,7 +16,7 @@ enum path_status {
 	PATH_OK,
 	PATH_MALFORMED, /* not "<…>", or what stands in it is no mailbox */
 	PATH_NO_DOMAIN, /* a local part alone; local is set */
-	PATH_TOO_LONG,  /* RFC 5321 4.5.3.1.1 to .3 */
+	PATH_TOO_LONG,  /* RFC 5321 4.5.3.1.2, .3 */
 };
 
 struct path {
@@ -32,7 +34,7 @@ enum path_status path_parse(struct slice text, struct path *path_out,
  * character: for who takes another address instead. */
 bool path_skip(struct slice text, struct slice *inside_out,
 	       struct slice *rest_out);
-/* A domain of LDH labels (RFC 1035 2.3.1, RFC 1123 2.1). */
+/* A domain of LDH labels (RFC 1035 2.3.1, RFC 1123 2.1), with underscores. */
 bool path_domain_check(struct slice domain);
 /* An address literal: "[192.0.2.1]", "[IPv6:2001:db8::1]". */
 bool path_literal_check(struct slice literal);

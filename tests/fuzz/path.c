@@ -33,7 +33,7 @@ check(const struct path *path)
 	check_text(path->address);
 	ASSERT(path->is_utf8 == !slice_is_ascii(path->address));
 	if (path->address.len > 0) {
-		ASSERT(path->local.len <= LOCAL_PART_MAX);
+		ASSERT(path->local.len > 0);
 		ASSERT(path->domain.len <= DOMAIN_MAX);
 		ASSERT(path->address.len ==
 		       path->local.len + 1 + path->domain.len);
