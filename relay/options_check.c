@@ -100,14 +100,14 @@ hostname_settle(const struct settler *settler)
 	if (options->hostname.len > 0) {
 		options->hostname =
 			name_settle(&options->arena, options->hostname);
-		if (!domain_check(options->hostname, &fault))
+		if (!host_name_check(options->hostname, &fault))
 			conf_error_fault(
 				settler->errors,
 				conf_item_place(options->items, "hostname"),
 				&fault);
 		return;
 	}
-	if (!domain_check(name, &fault)) {
+	if (!host_name_check(name, &fault)) {
 		fault_within(&fault, "'hostname' has to be set, because the "
 				     "machine's own will not do");
 		conf_error_fault(settler->errors, options->items->place,
@@ -449,7 +449,7 @@ domain_sections_check(const struct domain_options *domain,
 		return; /* reported already */
 	if (!slice_eq(domain->name, SLICE("*")))
 		options_fault_report(errors, item->place,
-				     signing_domain_check(domain->name, &fault),
+				     domain_check(domain->name, &fault),
 				     &fault);
 	for (size_t i = 0; i < domain->selectors_count; i++) {
 		struct slice name = domain->selectors[i].name;

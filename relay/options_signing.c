@@ -91,7 +91,7 @@ domain_name_value(struct slice text, struct arena *arena, void *element,
 	if (!idn_to_ascii(text, arena, &name, fault))
 		return fault_within(fault, "'%.*s'", SLICE_ARG(text));
 	*(struct slice *)element = name;
-	return signing_domain_check(name, fault);
+	return domain_check(name, fault);
 }
 
 /* What may stand before the "@" without quotes (RFC 5322 3.2.3). */

@@ -63,14 +63,14 @@ name_check(struct slice text, const char *also, struct fault *fault)
 }
 
 bool
-domain_check(struct slice text, struct fault *fault)
+host_name_check(struct slice text, struct fault *fault)
 {
 	return name_check(text, "-", fault) ||
 	       fault_within(fault, "the domain name '%.*s'", SLICE_ARG(text));
 }
 
 bool
-signing_domain_check(struct slice text, struct fault *fault)
+domain_check(struct slice text, struct fault *fault)
 {
 	return name_check(text, "-_", fault) ||
 	       fault_within(fault, "the domain name '%.*s'", SLICE_ARG(text));
@@ -234,8 +234,8 @@ certificate_name_value(struct slice text, struct arena *arena, void *element,
 				 "the address of a certificate is compared "
 				 "where the host is named by it",
 				 SLICE_ARG(text));
-	return domain_check(slice_from(text, slice_starts(text, SLICE("."))),
-			    fault);
+	return host_name_check(slice_from(text, slice_starts(text, SLICE("."))),
+			       fault);
 }
 
 bool
@@ -276,7 +276,7 @@ helo_value(struct slice text, struct arena *arena, void *element,
 		return true;
 	if (idn_to_ascii(text, arena, &ascii, NULL))
 		*(struct slice *)element = ascii;
-	return domain_check(ascii, fault);
+	return host_name_check(ascii, fault);
 }
 
 bool

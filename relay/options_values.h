@@ -7,12 +7,12 @@
 
 #include "base/conf.h"
 
-/* A domain name (RFC 1123 2.1) in ASCII, without the last dot. */
+/* A domain name in ASCII, without the last dot: with "_" as well, which the DNS
+ * takes, signatures name, and hosts in networks of containers have. */
 bool domain_check(struct slice text, struct fault *fault) MUST_USE;
-/* Of DKIM: with "_" as well, which no host's name has. The record stands in the
- * DNS, which takes any octet, and verifiers ask for what the signature says. */
-bool signing_domain_check(struct slice text, struct fault *fault) MUST_USE;
-/* A selector: labels, as a signing domain (RFC 6376 3.1). */
+/* Of ours and of certificates: as RFC 1123 2.1 has the names of hosts. */
+bool host_name_check(struct slice text, struct fault *fault) MUST_USE;
+/* A selector: labels, as a domain name (RFC 6376 3.1). */
 bool selector_check(struct slice text, struct fault *fault) MUST_USE;
 /* "example.net", "*.example.net", "*" or "[192.0.2.1]". */
 bool pattern_check(struct slice text, struct fault *fault) MUST_USE;

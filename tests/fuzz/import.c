@@ -54,7 +54,7 @@ are_names(const struct sections *sections)
 {
 	for (size_t i = 0; i < sections->count; i++)
 		if (!slice_eq(sections->sections[i].name, SLICE("*")) &&
-		    !signing_domain_check(sections->sections[i].name, NULL))
+		    !domain_check(sections->sections[i].name, NULL))
 			return false;
 	for (size_t i = 0; i < sections->senders_count; i++) {
 		struct slice rest = sections->senders[i].pattern, local;
@@ -64,7 +64,7 @@ are_names(const struct sections *sections)
 			rest = slice_from(rest, 1);
 		if (slice_starts(rest, SLICE(".")))
 			rest = slice_from(rest, 1);
-		if (rest.len > 0 && !signing_domain_check(rest, NULL))
+		if (rest.len > 0 && !domain_check(rest, NULL))
 			return false;
 	}
 	return true;

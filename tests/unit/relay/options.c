@@ -445,7 +445,9 @@ Test(options, understands_addresses_and_routes)
 			  "listener \"c\" { address = \"unix:/run/s\" }\n"
 			  "route \"*.Example.NET\" { via = \"[::1]:26\" "
 			  "tls = \"verify\" }\n"
-			  "route \"*\" { via = \"mx.example.org\" }\n"),
+			  "route \"*\" { via = \"mx.example.org\" }\n"
+			  /* in a network of containers */
+			  "route \"web_1\" { via = \"mail_hub_1:2525\" }\n"),
 		  "%s", text_string(&f.said));
 	cr_expect_eq(address_port(&f.options->dns.resolvers[0]), 5353);
 	cr_expect_eq(address_port(&f.options->dns.resolvers[1]), 53);
