@@ -473,6 +473,9 @@ refuse(struct session *session, const struct command *command,
 {
 	enum step step;
 
+	/* No device comes further than that, and few say why. */
+	if (refusal == &reply_bad_helo)
+		session_lost(session, "EHLO or HELO without a host name");
 	if ((command->flags & MAIL) == 0) {
 		step = session_refuse(session, refusal, SLICE_NONE);
 		return refusal->code == 421 ? STEP_CLOSE : step;

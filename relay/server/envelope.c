@@ -5,10 +5,12 @@
 
 static const struct reply reply_mail_syntax = {
 	501, "5.5.4",
-	"Syntax: MAIL FROM:<address>, in brackets, no space behind the colon"};
+	"Syntax: MAIL FROM:<address>, in brackets, no space behind the colon; "
+	"the listener's option lenient forgives both"};
 static const struct reply reply_rcpt_syntax = {
 	501, "5.5.4",
-	"Syntax: RCPT TO:<address>, in brackets, no space behind the colon"};
+	"Syntax: RCPT TO:<address>, in brackets, no space behind the colon; "
+	"the listener's option lenient forgives both"};
 static const struct reply reply_bad_param = {
 	501, "5.5.4",
 	"Malformed parameter: NAME or NAME=VALUE, a space before each, each "
@@ -37,9 +39,13 @@ static const struct reply reply_not_ascii = {
 	553, "5.6.7",
 	"An address outside ASCII needs MAIL with SMTPUTF8 (RFC 6531)"};
 static const struct reply reply_sender_bad = {
-	553, "5.1.7", "The sender's address is malformed"};
+	553, "5.1.7",
+	"The sender's address is malformed; the listener's option "
+	"rewrite_sender puts another in its place"};
 static const struct reply reply_sender_no_domain = {
-	553, "5.1.7", "The sender's address has no domain"};
+	553, "5.1.7",
+	"The sender's address has no domain; the listener's option "
+	"rewrite_sender puts another in its place"};
 static const struct reply reply_sender_long = {
 	553, "5.1.7", "The sender's address is too long"};
 static const struct reply reply_rcpt_bad = {

@@ -12,7 +12,9 @@ static const struct reply reply_auth_too_long = {
 	"Line too long: AUTH and a response have at most 12288 octets"};
 static_assert(AUTH_LINE_MAX == 12288, "as the reply says");
 static const struct reply reply_bare_line_end = {
-	500, "5.5.2", "Bare CR or LF: lines must end in CRLF"};
+	500, "5.5.2",
+	"Bare CR or LF: lines must end in CRLF; the listener's option lenient "
+	"forgives LF"};
 
 bool
 session_skip_line(struct session *session, struct slice input)
@@ -100,6 +102,7 @@ session_read_line(struct session *session, bool *more_needed)
 	case WIRE_BARE_LF:
 	case WIRE_BARE_CR:
 		/* Two readers of these bytes may see different commands. */
+		session_lost(session, "bare CR or LF in a command");
 		session_refuse(session, &reply_bare_line_end, SLICE_NONE);
 		return STEP_CLOSE;
 	}
