@@ -42,8 +42,9 @@ store_lock(struct store *store, const char *path, struct fault *fault)
 		if (errno != EAGAIN && errno != EACCES)
 			return fault_errno(fault, "%s/lock", path);
 		return fault_set(fault, FAULT_BUSY,
-				 "%s is in use by another relay (process %ld)",
-				 path, lock_holder(store->lock));
+				 "another relay uses it (process %ld): stop that "
+				 "one, or give this one a directory of its own",
+				 lock_holder(store->lock));
 	}
 	len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
 	if (ftruncate(store->lock, 0) != 0 ||

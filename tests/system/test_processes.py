@@ -306,6 +306,20 @@ def test_an_unprivileged_start(world, own_for_nobody):
     assert len(world.relay.wait("accepted")["signatures"]) == 2
 
 
+# -- two in one directory -----------------------------------------------------
+
+def test_a_second_relay_on_one_state_dir(world, setup):
+    """Says whose it is, and what to do."""
+    world.start(receiver_options=False)
+    second = setup()  # in the same directory, on another port
+    assert second.state_dir == world.setup.state_dir
+    done = signet.run("relay", config=second.write(), check=75)
+    assert done.stderr.decode() == \
+        "signet: state_dir '%s': another relay uses it (process %d): stop " \
+        "that one, or give this one a directory of its own\n" % (
+            second.state_dir, world.relay.family()["relay"])
+
+
 # -- files that are none ------------------------------------------------------
 
 @pytest.mark.parametrize("kind", ("fifo", "directory", "device"))
