@@ -44,6 +44,9 @@ struct signer_process {
 	/* As the last answer to a look said, which was to this one. */
 	unsigned clients;
 	uint64_t heard;
+	/* The caller's, once it is started; NULL: nobody. Told again and again
+	 * while keys are loaded: tens of thousands take a minute. */
+	void (*goes_on)(struct signer_process *process);
 };
 
 /* Starts the signer: fork, then exec of this program's own file with the

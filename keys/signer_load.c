@@ -207,9 +207,12 @@ load_run(struct load *load, struct fault *fault)
 {
 	if (!step_run(load, CONTROL_LOAD, fault))
 		return false;
-	while (load->loaded < load->count)
+	while (load->loaded < load->count) {
 		if (!batch_load(load, fault))
 			return false;
+		if (load->process->goes_on != NULL)
+			load->process->goes_on(load->process);
+	}
 	return step_run(load, CONTROL_COMMIT, fault);
 }
 

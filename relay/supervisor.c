@@ -21,6 +21,16 @@
 
 /* ---- the signer ---- */
 
+/* The service manager would take a load that is long for one that hangs. */
+static void
+load_goes_on(struct signer_process *process)
+{
+	struct supervisor *supervisor =
+		CONTAINER(process, struct supervisor, signer_process);
+
+	watchdog_pass(&supervisor->watchdog);
+}
+
 static bool
 signer_begin(struct supervisor *supervisor, struct fault *fault)
 {
@@ -29,6 +39,7 @@ signer_begin(struct supervisor *supervisor, struct fault *fault)
 			  supervisor->signer_identity.gid,
 			  &supervisor->signer_process, fault))
 		return fault_within(fault, "starting the signer");
+	supervisor->signer_process.goes_on = load_goes_on;
 	supervisor->signer.pid = supervisor->signer_process.pid;
 	return true;
 }

@@ -80,6 +80,13 @@ watchdog_turn(struct watchdog *watchdog, int worker)
 }
 
 void
+watchdog_pass(struct watchdog *watchdog)
+{
+	if (watchdog->is_managed && watchdog_is_due(watchdog))
+		notify_send("WATCHDOG=1");
+}
+
+void
 watchdog_answered(struct watchdog *watchdog, uint64_t serial)
 {
 	/* A worker before this one may have said the last word. */

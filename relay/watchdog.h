@@ -33,6 +33,9 @@ bool watchdog_is_due(struct watchdog *watchdog);
  * there is none, or none that is ready, and that is known. False: it hangs, and
  * nobody else will replace it. */
 bool watchdog_turn(struct watchdog *watchdog, int worker) MUST_USE;
+/* In between, where something takes long and nobody is heard meanwhile: gives a
+ * sign when it is due, whatever is owed. */
+void watchdog_pass(struct watchdog *watchdog);
 /* There is another worker: it owes nothing. */
 void watchdog_forget(struct watchdog *watchdog);
 /* The worker's HANDOVER_ALIVE. */

@@ -23,6 +23,7 @@ SIGNATURE = ("v=1; a=ed25519-sha256; d=example.org; s=one; h=from; "
              "==")
 WATCHDOG_S = 0.8
 SIGNS = 4  # in that time
+LOADED = 500  # keys, which take longer than that
 
 
 class Manager:
@@ -94,6 +95,28 @@ def test_ready_once_it_listens(setup, relay, manager):
     said = [word for word in manager.heard if word != "WATCHDOG=1"]
     assert said == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
     assert manager.accepted == [True, True]
+
+
+def test_a_long_load_of_keys_is_not_taken_for_a_hang(setup, relay, manager,
+                                                     keys, directory):
+    """By a reload: no two files are alike, so each is decoded."""
+    with open(keys.path("example.com", "rsa")) as file:
+        pem = file.read()
+    configured = setup()
+    running = relay(configured, env=manager.environment())
+    for i in range(LOADED):
+        path = os.path.join(directory, "%d.pem" % i)
+        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+            file.write(pem + "%d\n" % i)
+        configured.extra += \
+            'domain "d%d.example" { selector "s" { key = "%s" } }\n' % (
+                i, path)
+    configured.write()
+    running.hang_up()
+    wait_for(lambda: manager.heard.count("READY=1") == 2, 60, "a reload's end")
+    said = manager.heard[manager.heard.index("RELOADING=1"):]
+    loading = said[:said.index("READY=1")]
+    assert loading.count("WATCHDOG=1") > 2, (loading, running.tail())
 
 
 def test_a_relay_that_hangs_is_not_alive(watched, manager):

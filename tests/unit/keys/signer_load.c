@@ -134,7 +134,17 @@ Test(signer_load, warns_of_modes_and_small_keys)
 	stage_stop(&stage, false);
 }
 
-/* More keys than one process may have files open. */
+static size_t steps;
+
+static void
+count_step(struct signer_process *process)
+{
+	(void)process;
+	steps++;
+}
+
+/* More keys than one process may have files open; who waits hears of it all the
+ * while. */
 Test(signer_load, loads_a_thousand_selectors)
 {
 	enum { DOMAINS = 500 };
@@ -146,6 +156,7 @@ Test(signer_load, loads_a_thousand_selectors)
 	struct keyring *keyring = NULL;
 
 	stage_start(&stage);
+	stage.process.goes_on = count_step;
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
 	for (size_t i = 0; i < DOMAINS; i++)
 		domains[i] = stage.domain;
@@ -155,6 +166,7 @@ Test(signer_load, loads_a_thousand_selectors)
 			      NULL, NULL, &keyring, &fault), "%s",
 		  fault.text);
 	cr_expect_eq(keyring_domains_count(keyring), DOMAINS);
+	cr_expect_geq(steps, 2 * DOMAINS / CONTROL_KEYS_MAX);
 	keyring_unref(keyring);
 	free(domains);
 	stage_stop(&stage, false);

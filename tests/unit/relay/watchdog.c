@@ -99,6 +99,19 @@ Test(watchdog, hears_no_answer_to_what_was_asked_before)
 	fake_log_clear();
 }
 
+Test(watchdog, gives_signs_while_something_takes_long_whatever_is_owed)
+{
+	watchdog_begin(&watchdog);
+	cr_expect(turn_after(0, WORKER));
+	for (unsigned i = 1; i < 8; i++) {
+		fake_clock_pass(EVERY_MS / 2);
+		watchdog_pass(&watchdog);
+		cr_expect_eq(signs, 1 + i / 2);
+	}
+	cr_expect_not(turn_after(EVERY_MS / 2, WORKER), "it is owed still");
+	fake_log_clear();
+}
+
 /* For as long as it cannot, and no longer. */
 Test(watchdog, misses_the_answer_to_what_cannot_be_sent)
 {
@@ -131,6 +144,7 @@ Test(watchdog, has_a_worker_that_hangs_replaced_where_nobody_else_will)
 		cr_expect(goes_on_after(SECOND), "%llu ms",
 			  (unsigned long long)ms);
 	cr_expect_not(goes_on_after(SECOND));
+	watchdog_pass(&watchdog);
 	watchdog_forget(&watchdog);
 	cr_expect(goes_on_after(WORKER_HANGS_MS), "there is another");
 	cr_expect_eq(signs, 0);
