@@ -33,11 +33,10 @@ Test(schedule, a_late_hand_over_is_not_a_second_delivery, .init = begin,
 	struct list deliveries;
 
 	list_init(&deliveries);
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_gone(1));
 	cr_expect_eq(attempts_count, 1);
 	schedule_add(schedule, &deliveries);
@@ -52,7 +51,7 @@ Test(schedule, a_late_hand_over_is_not_a_second_delivery, .init = begin,
 Test(schedule, many_destinations_keep_to_the_bound, .init = begin,
      .fini = stop_all)
 {
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	for (unsigned i = 0; i < 200; i++) {
 		char to[32];
 
@@ -62,8 +61,7 @@ Test(schedule, many_destinations_keep_to_the_bound, .init = begin,
 	begin_schedule();
 	for (unsigned i = 0; i < LOOPS; i++)
 		schedule->loops[i].leases_max = 8;
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_gone(200));
 	cr_expect_eq(attempts_count, 200);
 	cr_expect_leq(leases_seen, 8 + LEASE_READ_BATCH_FIRST,
@@ -74,7 +72,7 @@ Test(schedule, many_destinations_keep_to_the_bound, .init = begin,
 Test(schedule, dead_destinations_do_not_starve_the_others, .init = begin,
      .fini = stop_all)
 {
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	for (unsigned i = 0; i < 100; i++) {
 		char to[32];
 
@@ -84,8 +82,7 @@ Test(schedule, dead_destinations_do_not_starve_the_others, .init = begin,
 	begin_schedule();
 	for (unsigned i = 0; i < LOOPS; i++)
 		schedule->loops[i].leases_max = 8;
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	for (unsigned i = 0; i < 50; i++) {
 		char to[32];
 
@@ -119,14 +116,13 @@ static void
 starve_by(const struct slow_row *row)
 {
 	begin();
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	for (unsigned i = 0; i < 40 && !row->are_handed_over; i++)
 		put("from@example.org", "a@" SLOW ".example", false);
 	begin_schedule();
 	for (unsigned i = 0; i < LOOPS; i++)
 		schedule->loops[i].leases_max = row->leases_max;
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	for (unsigned i = 0; i < 40 && row->are_handed_over; i++)
 		put("from@example.org", "a@" SLOW ".example", true);
 	cr_assert(wait_for(is_held), "%s", row->name);
@@ -177,7 +173,7 @@ Test(schedule, a_destination_has_no_more_than_its_share, .init = begin)
 Test(schedule, after_a_start_there_is_time_for_others, .init = begin,
      .fini = stop_all)
 {
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	for (unsigned i = 0; i < 200; i++) {
 		char to[32];
 
@@ -194,8 +190,7 @@ Test(schedule, after_a_start_there_is_time_for_others, .init = begin,
 			     SCHEDULE_RECOVER_MAX, "%zu of %zu are left",
 			     list_count(recovered), before);
 	}
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_gone(200));
 	cr_expect_eq(attempts_count, 200);
 }
@@ -209,14 +204,13 @@ Test(schedule, after_a_start_everything_is_leased_once, .init = begin,
 	unsigned twice = 0;
 
 	/* Stored by an earlier process. */
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	for (unsigned i = 0; i < MANY; i++)
 		ids[i] = put("from@example.org",
 			     i % 7 == 0 ? "a@y.example" : "a@x.example",
 			     false);
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_gone(2));
 	cr_expect_eq(attempts_count, MANY, "%u attempts", attempts_count);
 	for (unsigned i = 0; i < MANY; i++) {

@@ -60,12 +60,11 @@ Test(schedule_routes, each_sender_has_its_destination, .init = begin, .fini = st
 Test(schedule_routes, what_was_stored_takes_the_routes_of_now, .init = begin,
      .fini = stop_all)
 {
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	put_of_both(100, false);
 	routes_set(by_sender, COUNT(by_sender));
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_delivered(200));
 	cr_expect_eq(attempts_count, 200);
 	routes_expect("a new route");
@@ -74,13 +73,12 @@ Test(schedule_routes, what_was_stored_takes_the_routes_of_now, .init = begin,
 Test(schedule_routes, a_route_that_is_gone_keeps_nothing, .init = begin,
      .fini = stop_all)
 {
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	routes_set(by_sender, COUNT(by_sender));
 	put_of_both(100, false);
 	routes_set(NULL, 0);
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_delivered(200));
 	for (unsigned i = 0; i < attempts_count; i++)
 		cr_expect_str_eq(attempts[i].destination, "x.example");
@@ -161,7 +159,7 @@ meet_test(const struct meet_row *wanted)
 	begin();
 	attempts_count = gone_count = 0;
 	has_stopped = false;
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	id = put("from@example.com", "com@x.example", false);
 	routes_set(by_sender, COUNT(by_sender));
 	name = routing_destination(&options, SLICE("x.example"),
@@ -172,8 +170,7 @@ meet_test(const struct meet_row *wanted)
 	fails_move = wanted->fails_move;
 	is_holding = true;
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(altered(&what), "%s", wanted->name);
 	cr_expect_eq(what, wanted->at_first, "%s: %d", wanted->name,
 		     (int)what);
@@ -203,13 +200,12 @@ Test(schedule_routes, what_is_being_moved_is_altered_where_it_is)
 Test(schedule_routes, what_could_not_be_moved_is_moved_later, .init = begin,
      .fini = stop_all)
 {
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	put_of_both(10, false);
 	routes_set(by_sender, COUNT(by_sender));
 	fails_move = 7;
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_delivered(20));
 	cr_expect_eq(fails_move, 0);
 	cr_expect_eq(attempts_count, 20);
@@ -249,11 +245,10 @@ put_apart(void)
 Test(schedule_routes, who_waits_at_a_reports_place_is_tried_at_his_own,
      .init = begin, .fini = stop_all)
 {
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	put_apart();
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_delivered(2));
 	cr_expect_eq(attempts_count, 2);
 	for (unsigned i = 0; i < attempts_count; i++)
@@ -270,7 +265,7 @@ Test(schedule_routes, a_damaged_name_behind_a_good_one_is_a_fault,
 	struct fault fault = {0};
 	MDB_val key = {3, (void *)"zzz"}, value = {0, NULL};
 
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	put("from@example.com", "com@x.example", false);
 	cr_assert(engine_begin(store->engine, &fault));
 	cr_assert(mdb_put(store->engine->txn, store->engine->due, &key, &value,

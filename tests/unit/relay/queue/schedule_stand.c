@@ -380,6 +380,7 @@ on_keep(uv_async_t *handle)
 
 /* A loop ends once it has no handle; these keep them running. */
 static uv_async_t *keeps[LOOPS + 1];
+static bool main_runs;
 
 static void
 loop_begin(struct loop *loop, unsigned index)
@@ -411,6 +412,14 @@ begin(void)
 	for (unsigned i = 0; i < LOOPS; i++)
 		loop_begin(&loops[i], i);
 	loop_begin(&main_loop, LOOPS);
+	main_runs = false;
+}
+
+void
+run_main(void)
+{
+	cr_assert(loop_start(&main_loop, NULL));
+	main_runs = true;
 }
 
 void
@@ -418,7 +427,8 @@ run_loops(void)
 {
 	for (unsigned i = 0; i < LOOPS; i++)
 		cr_assert(loop_start(&loops[i], NULL));
-	cr_assert(loop_start(&main_loop, NULL));
+	if (!main_runs)
+		run_main();
 }
 
 void
@@ -437,6 +447,8 @@ is_held(void)
 	return held != NULL;
 }
 
+static held_fn *held_next;
+
 static void
 on_held_post(struct post *post)
 {
@@ -445,15 +457,22 @@ on_held_post(struct post *post)
 	(void)post;
 	held = NULL;
 	is_holding = false;
-	settle(held_at, delivery);
+	held_next(held_at, delivery);
+}
+
+void
+held_go_on(held_fn *next)
+{
+	static struct post post;
+
+	held_next = next;
+	loop_post(held_at->loop, &post, on_held_post);
 }
 
 void
 held_settle(void)
 {
-	static struct post post;
-
-	loop_post(held_at->loop, &post, on_held_post);
+	held_go_on(settle);
 }
 
 /* Waits until is_there(), with the mutex held; false: it took too long. */
@@ -506,11 +525,9 @@ stop_all(void)
 	arena_done(&options.arena);
 }
 
-struct message_id
-put(const char *from, const char *to, bool is_handed_over)
+void
+put_message(struct message *message, bool is_handed_over)
 {
-	CLEAN(message_unref_clean) struct message *message =
-		message_make(from, to, 500);
 	struct list deliveries;
 
 	list_init(&deliveries);
@@ -520,7 +537,43 @@ put(const char *from, const char *to, bool is_handed_over)
 		schedule_add(schedule, &deliveries);
 	else
 		deliveries_free_all(&deliveries);
+}
+
+struct message_id
+put(const char *from, const char *to, bool is_handed_over)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make(from, to, 500);
+
+	put_message(message, is_handed_over);
 	return message->id;
+}
+
+void
+put_deferred(struct message *message, unsigned times,
+	     uint64_t last_attempt_ms, uint64_t due_ms,
+	     struct list *deliveries_out)
+{
+	struct delivery *delivery;
+	struct list deliveries, *item;
+
+	list_init(&deliveries);
+	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
+	item = list_take_first(&deliveries);
+	delivery = CONTAINER(item, struct delivery, link);
+	cr_assert(list_is_empty(&deliveries));
+	delivery->last_attempt_ms = last_attempt_ms;
+	for (size_t i = 0; i < delivery->recipients_count; i++) {
+		delivery->recipients[i].outcome = OUTCOME_DEFERRED;
+		delivery->recipients[i].attempts = times;
+	}
+	cr_assert(settle_wait(store, &main_loop, delivery, due_ms, NULL, NULL));
+	if (deliveries_out == NULL) {
+		delivery_free(delivery);
+		return;
+	}
+	list_init(deliveries_out);
+	list_add_last(deliveries_out, item);
 }
 
 static unsigned wanted_attempts;

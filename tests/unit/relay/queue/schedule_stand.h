@@ -58,7 +58,11 @@ extern bool has_stopped, is_holding;
 extern struct delivery *held;
 extern struct schedule_destination *held_at;
 bool is_held(void);
-/* It is settled on its loop, and no other is held. */
+/* On its loop that becomes of it, and no other is held. */
+typedef void held_fn(struct schedule_destination *destination,
+		     struct delivery *delivery);
+void held_go_on(held_fn *next);
+/* It is settled. */
 void held_settle(void);
 /* What becomes of the n-th attempt of a message; called on a loop. */
 extern struct recipient_result (*decide)(const struct delivery *delivery,
@@ -80,6 +84,8 @@ struct recipient_result never(const struct delivery *delivery, size_t recipient)
 struct recipient_result refused(const struct delivery *delivery, size_t recipient);
 void begin_schedule(void);
 void begin(void);
+/* What is to be stored before there is a schedule needs the main one alone. */
+void run_main(void);
 void run_loops(void);
 void on_stopped(void *owner);
 /* Waits until is_there(), with the mutex held; false: it took too long. */
@@ -88,6 +94,12 @@ bool stopped(void);
 /* stop_all() does too. */
 void stop_schedule(void);
 void stop_all(void);
+void put_message(struct message *message, bool is_handed_over);
+/* Stored as one that was tried so often, the last time then; for one destination.
+ * out: what is stored; may be NULL. */
+void put_deferred(struct message *message, unsigned times,
+		  uint64_t last_attempt_ms, uint64_t due_ms,
+		  struct list *deliveries_out);
 struct message_id put(const char *from, const char *to, bool is_handed_over);
 bool wait_attempts(unsigned count);
 bool wait_delivered(unsigned count);

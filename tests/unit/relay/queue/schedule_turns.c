@@ -133,15 +133,14 @@ see_who_is_prompt(const struct prompt_row *row)
 		begin_schedule();
 		run_loops();
 	} else {
-		cr_assert(loop_start(&main_loop, NULL));
+		run_main();
 	}
 	put_to_many("f", PROMPT_RECIPIENTS_MAX, row->is_handed_over);
 	put_to_many("m", PROMPT_RECIPIENTS_MAX + 1, row->is_handed_over);
 	put_to_many("r", 1, row->is_handed_over);
 	if (!row->is_handed_over) {
 		begin_schedule();
-		for (unsigned i = 0; i < LOOPS; i++)
-			cr_assert(loop_start(&loops[i], NULL));
+		run_loops();
 	}
 	cr_expect(wait_delivered(2 * PROMPT_RECIPIENTS_MAX + 2));
 	cr_expect_eq(prompt_seen['f'], PROMPT_RECIPIENTS_MAX, "%s", row->name);

@@ -86,15 +86,12 @@ Test(settlement, a_clock_set_forward_costs_no_attempts, .init = begin,
 {
 	CLEAN(message_unref_clean) struct message *message = message_make(
 		"from@example.org", "a@x.example", 500);
-	struct list deliveries;
 
-	list_init(&deliveries);
 	begin_schedule();
 	run_loops();
 	decide = never;
 	message->received_ms -= 4000 * DAY;
-	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
-	schedule_add(schedule, &deliveries);
+	put_message(message, true);
 	cr_expect(wait_gone(2));
 	/* The first, one for each delay of the list, and the report's. */
 	cr_expect_eq(attempts_count, 4, "%u", attempts_count);
@@ -108,25 +105,13 @@ begin_with_expired(const char *to)
 {
 	CLEAN(message_unref_clean) struct message *message = message_make(
 		"from@example.org", to, 500);
-	struct list deliveries;
-	struct delivery *delivery;
 
-	list_init(&deliveries);
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	message->received_ms -= 20 * MINUTE;
-	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
-	delivery = CONTAINER(deliveries.next, struct delivery, link);
-	for (size_t i = 0; i < delivery->recipients_count; i++) {
-		delivery->recipients[i].outcome = OUTCOME_DEFERRED;
-		delivery->recipients[i].attempts = 30;
-	}
-	delivery->last_attempt_ms = message->received_ms + 9 * MINUTE;
-	cr_assert(settle_wait(store, &main_loop, delivery,
-			      message->received_ms + 10 * MINUTE, NULL, NULL));
-	deliveries_free_all(&deliveries);
+	put_deferred(message, 30, message->received_ms + 9 * MINUTE,
+		     message->received_ms + 10 * MINUTE, NULL);
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 }
 
 /* It was tried before it was over, but not since: once more. */
@@ -183,17 +168,6 @@ note_next(struct schedule_destination *destination, struct delivery *delivery)
 	schedule_settle(destination, delivery, results);
 }
 
-static void
-note_first(struct post *post)
-{
-	struct delivery *delivery = held;
-
-	(void)post;
-	held = NULL;
-	is_holding = false;
-	note_next(held_at, delivery);
-}
-
 static bool
 is_told_and_deferred(void)
 {
@@ -206,8 +180,6 @@ is_told_and_deferred(void)
 Test(settlement, a_lease_goes_on_with_what_is_not_noted, .init = begin,
      .fini = stop_all)
 {
-	struct post post = {0};
-
 	begin_schedule();
 	run_loops();
 	is_holding = true;
@@ -216,7 +188,7 @@ Test(settlement, a_lease_goes_on_with_what_is_not_noted, .init = begin,
 	put("from@example.org",
 	    "a@x.example b@x.example c@x.example d@x.example", true);
 	cr_assert(wait_for(is_held));
-	loop_post(held_at->loop, &post, note_first);
+	held_go_on(note_next);
 	cr_expect(wait_for(is_told_and_deferred));
 	cr_expect_eq(attempts_count, 2, "its own, and the report's");
 	cr_expect_eq(fake_log_count("delivered ", "to=b@x.example"), 1);
@@ -309,12 +281,9 @@ put_old(uint64_t age_ms)
 {
 	CLEAN(message_unref_clean) struct message *message = message_make(
 		"from@example.org", "a@x.example", 500);
-	struct list deliveries;
 
-	list_init(&deliveries);
 	message->received_ms -= age_ms;
-	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
-	deliveries_free_all(&deliveries);
+	put_message(message, false);
 }
 
 /* The relay was off for longer than `expire`, and the next hop is late: a few
@@ -325,12 +294,11 @@ Test(settlement, nothing_is_given_up_for_a_few_quick_probes, .init = begin,
 	retry_ms[0] = retry_ms[1] = MINUTE;
 	decide = there_at_last;
 	probes_until_up = 10;
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	for (unsigned i = 0; i < BACKLOG; i++)
 		put_old(4000 * DAY);
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_delivered(BACKLOG - 10));
 	cr_expect_eq(probes, 10);
 	cr_expect_eq(fake_log_count("bounced ", NULL), 0);
@@ -363,12 +331,11 @@ Test(settlement, a_probe_counts_once, .init = begin, .fini = stop_all)
 	rest_ms = 300; /* long enough for all that follows a probe */
 	options.delivery.expire_ms = 10;
 	decide = nobody_there;
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	for (unsigned i = 0; i < BACKLOG; i++)
 		put_old(DAY);
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_expect(wait_expired(BACKLOG));
 	cr_expect_eq(fake_log_count("bounced ", NULL), BACKLOG);
 	cr_expect_geq(messages_tried(), 3, "%u", messages_tried());
@@ -407,12 +374,11 @@ Test(settlement, a_probe_is_waited_for, .init = begin, .fini = stop_all)
 {
 	retry_ms[0] = retry_ms[1] = 10;
 	decide = there_when_up;
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	for (unsigned i = 0; i < BACKLOG; i++)
 		put_old(MINUTE);
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	cr_assert(wait_for(rests));
 	is_up = true;
 	options.delivery.expire_ms = 100;
@@ -453,25 +419,15 @@ Test(settlement, what_is_due_beyond_reason_is_due_now, .init = begin,
 {
 	CLEAN(message_unref_clean) struct message *message = message_make(
 		"from@example.org", "a@x.example", 500);
-	struct list deliveries;
-	struct delivery *delivery;
 
-	list_init(&deliveries);
-	cr_assert(loop_start(&main_loop, NULL));
+	run_main();
 	message->received_ms += 4000 * DAY;
-	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
-	delivery = CONTAINER(deliveries.next, struct delivery, link);
-	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
-	delivery->recipients[0].attempts = 1;
-	cr_assert(settle_wait(store, &main_loop, delivery,
-			      message->received_ms, NULL, NULL));
-	deliveries_free_all(&deliveries);
+	put_deferred(message, 1, 0, message->received_ms, NULL);
 	put("from@example.org", "a@x.example", false);
 	decide = never;
 	options.delivery.expire_ms = 400;
 	begin_schedule();
-	for (unsigned i = 0; i < LOOPS; i++)
-		cr_assert(loop_start(&loops[i], NULL));
+	run_loops();
 	/* Both expire, and so do not stay for ever. */
 	cr_expect(wait_expired(2));
 	cr_expect_eq(fake_log_count("bounced ", NULL), 2);

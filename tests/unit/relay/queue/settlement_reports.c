@@ -196,17 +196,6 @@ note_refused(struct schedule_destination *destination,
 	schedule_settle(destination, delivery, results);
 }
 
-static void
-note_held(struct post *post)
-{
-	struct delivery *delivery = held;
-
-	(void)post;
-	held = NULL;
-	is_holding = false;
-	note_refused(held_at, delivery);
-}
-
 static bool
 is_deferred(void)
 {
@@ -217,15 +206,13 @@ is_deferred(void)
 Test(settlement_reports, those_of_one_lease_wait_each_for_itself, .init = begin,
      .fini = stop_all)
 {
-	struct post post = {0};
-
 	begin_schedule();
 	is_holding = true;
 	retry_ms[0] = retry_ms[1] = 1 * HOUR;
 	begin_reports(never, UINT_MAX);
 	put("from@example.org", "a@x.example b@x.example c@x.example", true);
 	cr_assert(wait_for(is_held));
-	loop_post(held_at->loop, &post, note_held);
+	held_go_on(note_refused);
 	cr_assert(wait_for(is_deferred));
 	cr_expect_eq(stored_recipients(REPORTS(1), NULL), 1);
 	cr_expect_eq(stored_recipients(REPORTS(2), NULL), 1);
@@ -412,21 +399,14 @@ put_tried(uint64_t tried_ms)
 {
 	CLEAN(message_unref_clean) struct message *message =
 		message_make("from@example.org", "a@x.example", 500);
-	struct delivery *delivery;
 	struct list deliveries;
 
-	list_init(&deliveries);
 	message->received_ms =
 		clock_wall_ms() - tried_ms - options.delivery.expire_ms;
-	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
-	delivery = CONTAINER(deliveries.next, struct delivery, link);
-	delivery->last_attempt_ms = clock_wall_ms() - tried_ms;
-	delivery->recipients[0].outcome = OUTCOME_DEFERRED;
-	delivery->recipients[0].attempts = 9;
-	cr_assert(settle_wait(store, &main_loop, delivery,
-			      delivery->last_attempt_ms + SECOND, NULL, NULL));
+	put_deferred(message, 9, clock_wall_ms() - tried_ms,
+		     clock_wall_ms() - tried_ms + SECOND, &deliveries);
 	/* To be read: what was just put would be tried. */
-	delivery->version = 0;
+	CONTAINER(deliveries.next, struct delivery, link)->version = 0;
 	schedule_add(schedule, &deliveries);
 }
 
@@ -527,18 +507,15 @@ Test(settlement_reports, reports_are_made_a_few_at_a_time, .init = begin,
 {
 	CLEAN(text_done) struct text recipients = {0}, body = {0};
 	CLEAN(message_unref_clean) struct message *message = NULL;
-	struct list deliveries;
 
 	for (unsigned i = 0; i < FAILURES; i++)
 		text_addf(&recipients, "a@x%u.example ", i);
 	message = message_make("from@example.org", text_string(&recipients),
 			       500);
-	list_init(&deliveries);
 	begin_schedule();
 	is_signer_deaf = true;
 	begin_reports(refused, 0);
-	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
-	schedule_add(schedule, &deliveries);
+	put_message(message, true);
 	cr_expect(wait_for(all_wait));
 	/* Behind whatever else is read for reports. */
 	cr_expect(body_wait(store, &main_loop, message, &body, NULL));
@@ -588,9 +565,7 @@ Test(settlement_reports, a_header_that_cannot_be_read_delays_no_report, .init = 
 	CLEAN(message_unref_clean) struct message *message = message_make(
 		"from@example.org", "a@x.example", 0);
 	char id[MESSAGE_ID_TEXT + 1], name[160];
-	struct list deliveries;
 
-	list_init(&deliveries);
 	message->body.size = message->body.header_len = 3000;
 	message->body.is_file = true;
 	message_id_write(&message->id, id);
@@ -599,8 +574,7 @@ Test(settlement_reports, a_header_that_cannot_be_read_delays_no_report, .init = 
 	begin_schedule();
 	run_loops();
 	decide = refused;
-	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
-	schedule_add(schedule, &deliveries);
+	put_message(message, true);
 	cr_expect(wait_gone(2));
 	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
 	cr_expect_eq(fake_log_count("settle ", "Is a directory"), 1);
@@ -729,15 +703,12 @@ Test(settlement_reports, damage_that_nobody_hears_of_is_kept, .init = begin,
 {
 	CLEAN(message_unref_clean) struct message *message = message_make(
 		"from@example.org", "a@x.example b@x.example c@x.example", 500);
-	struct list deliveries;
 
-	list_init(&deliveries);
 	message->recipients[0].notify = NOTIFY_NEVER;
 	begin_schedule();
 	retry_ms[0] = retry_ms[1] = 1 * HOUR;
 	begin_reports(damaged_and_others, 1);
-	cr_assert(put_wait(store, &main_loop, message, &deliveries, NULL));
-	schedule_add(schedule, &deliveries);
+	put_message(message, true);
 	cr_expect(wait_for(is_told));
 	cr_expect(wait_for(one_of_two_is_held));
 	cr_expect_eq(attempts_count, 2);
