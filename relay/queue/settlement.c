@@ -451,8 +451,10 @@ settlement_start(struct destination *destination, struct lease *lease,
 	owed_forget(delivery);
 	/* Durable with the warning itself. */
 	delivery->is_delay_told |= notices->has_delay;
-	if (notices->sender_is_told || notices->copy_is_sent)
-		settlement_report(settlement);
-	else
+	if (!notices->sender_is_told && !notices->copy_is_sent)
 		settlement_store(settlement);
+	else if (noted != NULL)
+		settlement_put_off(settlement, NULL, NULL);
+	else
+		settlement_report(settlement);
 }

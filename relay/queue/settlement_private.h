@@ -20,7 +20,8 @@
  * made now (no signer) is put off: the outcomes are stored, and those to whom one
  * is owed become a delivery of their own (relay/routing.h: Reports). Once that is
  * due the report is made, without trying them again; unsigned in the end, where
- * nobody signs it (retry.h).
+ * nobody signs it (retry.h). So are reports of what is noted, and due at once:
+ * the lease goes on, and waits for no signer.
  * Reports are made by a few at a time, and made anew where they have to be tried
  * again, so that what is in memory does not grow with how many there are.
  */
@@ -74,8 +75,8 @@ void settlement_log(const struct settlement *settlement, const char *what,
 
 /* --- settlement_owed.c --- */
 
-/* The reports come later. what NULL: nothing is wrong, but with the next
- * start. */
+/* The reports come later. what NULL: nothing is wrong, and they are due at
+ * once, or with the next start. */
 void settlement_put_off(struct settlement *settlement, const char *what,
 			const struct fault *fault);
 

@@ -218,6 +218,29 @@ Test(settlement_reports, those_of_one_lease_wait_each_for_itself, .init = begin,
 	cr_expect_eq(stored_recipients(REPORTS(2), NULL), 1);
 }
 
+static bool
+are_told(void)
+{
+	return fake_log_count("delivered ", "to=from@example.org") == 2;
+}
+
+/* Somebody waits for it who has others to go on with. */
+Test(settlement_reports, a_lease_that_goes_on_waits_for_no_signer,
+     .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	is_holding = is_signer_deaf = true;
+	retry_ms[0] = retry_ms[1] = 1 * HOUR;
+	begin_reports(never, 0);
+	put("from@example.org", "a@x.example b@x.example c@x.example", true);
+	cr_assert(wait_for(is_held));
+	held_go_on(note_refused);
+	cr_expect(wait_for(is_deferred));
+	signer_hears();
+	cr_expect(wait_for(are_told));
+	cr_expect_eq(fake_log_count("bounced ", NULL), 2);
+}
+
 /* What the store makes of settlements: `failing_stores` of those that have
  * reports, or of all, find no room. */
 static atomic_uint failing_stores;
@@ -318,6 +341,24 @@ Test(settlement_reports, an_outcome_is_stored_within_a_minute, .init = begin,
 	for (size_t i = 0; i < COUNT(expected_s); i++)
 		cr_expect_eq(waits_ms[i], expected_s[i] * SECOND, "%zu: %llu ms",
 			     i, (unsigned long long)waits_ms[i]);
+}
+
+/* What is noted, too, and then the lease goes on. */
+Test(settlement_reports, what_is_noted_is_stored_once_there_is_room,
+     .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	is_holding = all_fail = true;
+	failing_stores = 3;
+	retry_ms[0] = retry_ms[1] = 1 * HOUR;
+	begin_reports(never, 0);
+	put("from@example.org", "a@x.example b@x.example c@x.example", true);
+	cr_assert(wait_for(is_held));
+	held_go_on(note_refused);
+	cr_expect(wait_for(is_deferred));
+	cr_expect(wait_for(are_told));
+	cr_expect_eq(fake_log_count("settle ", "no room"), 3);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 2);
 }
 
 /* The destination is left alone for a long time right after. */
