@@ -48,8 +48,20 @@ place_delete(struct engine *engine, MDB_dbi table,
 	       engine_fault(fault, status, "delete");
 }
 
+static bool
+is_set_aside(struct engine *engine, const struct store_alter_row *row)
+{
+	struct record_key key;
+
+	record_key_delivery(&key, &row->id, row->destination);
+	return engine_get(engine->txn, engine->damaged, &key,
+			  &(struct slice){0}, NULL);
+}
+
 /* A damaged record does not say where it stands. An entry that was left would
- * have no delivery, and the next start take that for a broken structure. */
+ * have no delivery, and the next start take that for a broken structure. What was
+ * set aside has none: nothing is looked for among all that its destination
+ * has. */
 static bool
 alter_delete(struct engine *engine, struct store_alter_row *row,
 	     struct slice record, struct fault *fault)
@@ -60,6 +72,7 @@ alter_delete(struct engine *engine, struct store_alter_row *row,
 
 	if (!record_delivery_place(&row->id, row->destination, record,
 				   &place) &&
+	    !is_set_aside(engine, row) &&
 	    (!place_delete(engine, engine->due, row, fault) ||
 	     !place_delete(engine, engine->held, row, fault)))
 		return false;
@@ -112,11 +125,12 @@ alter_write(struct engine *engine, const struct store_alter_row *row,
 
 	/* What stands in the engine's pages may move with any write. */
 	text_add(&copy, record);
-	if (!engine_delete_due(engine, row->destination, &row->id, 0, fault))
+	record_key_delivery(&key, &row->id, row->destination);
+	if (!engine_delete(engine, engine->damaged, &key, fault) ||
+	    !engine_delete_due(engine, row->destination, &row->id, 0, fault))
 		return false;
 	record_delivery_put(&row->id, row->destination, place,
 			    (uint8_t *)copy.bytes, copy.len);
-	record_key_delivery(&key, &row->id, row->destination);
 	name = val_of_key(&key);
 	value = (MDB_val){copy.len, copy.bytes};
 	status = mdb_put(engine->txn, engine->deliveries, &name, &value, 0);
@@ -162,6 +176,9 @@ engine_alter(struct engine *engine, enum alteration alteration,
 	if (!record_delivery_place(&row->id, row->destination, record, &place))
 		return true;
 	row->altered = alter_place(&place, alteration, now_ms);
+	/* Set aside, and not among what is due, though it can be read by now. */
+	if (row->altered == ALTERED_ALREADY && is_set_aside(engine, row))
+		row->altered = ALTERED;
 	if (!place.is_held)
 		row->due_ms = place.due_ms;
 	return row->altered != ALTERED ||

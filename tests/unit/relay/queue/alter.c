@@ -499,6 +499,60 @@ Test(alter, what_was_set_aside_can_be_deleted, .init = start, .fini = end)
 	cr_expect_eq(stat.ms_entries, 0);
 }
 
+static unsigned steps;
+
+int __real_mdb_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *data,
+			  MDB_cursor_op op);
+int __wrap_mdb_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *data,
+			  MDB_cursor_op op);
+
+int
+__wrap_mdb_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *data,
+		      MDB_cursor_op op)
+{
+	steps++;
+	return __real_mdb_cursor_get(cursor, key, data, op);
+}
+
+/* However much else its destination has. */
+Test(alter, what_was_set_aside_is_deleted_without_a_search, .init = start,
+     .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message = NULL;
+	struct record_key key;
+
+	for (unsigned i = 0; i < 100; i++) {
+		message_unref_clean(&message);
+		message = message_make("a@example.org", "b@d7.example", 10);
+		put(message);
+	}
+	record_key_delivery(&key, &message->id, SLICE("d7.example"));
+	spoil(store->engine->deliveries, key);
+	set_aside(&message->id, message->received_ms);
+	steps = 0;
+	cr_expect_eq(alter(ALTER_DELETE, &message->id, "d7.example").altered,
+		     ALTERED);
+	cr_expect_lt(steps, 20, "%u steps", steps);
+	expect_sound();
+}
+
+/* What was wrong with it has passed: it is tried, and not only said to be due. */
+Test(alter, what_was_set_aside_and_can_be_read_is_due_again, .init = start,
+     .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "b@d7.example", 10);
+	struct store_counters counters;
+
+	put(message);
+	set_aside(&message->id, message->received_ms);
+	cr_expect_eq(alter(ALTER_RETRY, &message->id, "d7.example").altered,
+		     ALTERED);
+	store_count(store, &counters);
+	cr_expect_eq(counters.due, 1);
+	expect_sound();
+}
+
 /* Read before the first start of this version has made what it lacks. */
 Test(alter, a_store_from_before_there_were_held_ones_is_read, .init = start,
      .fini = end)
