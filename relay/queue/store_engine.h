@@ -97,7 +97,8 @@ bool engine_move(struct engine *engine, const struct delivery *delivery,
 bool engine_set_aside(struct engine *engine, struct slice destination,
 		      uint64_t due_ms, const struct message_id *id,
 		      struct slice reason, struct fault *fault) MUST_USE;
-/* Puts back what was set aside and can be read by now. No transaction is open. */
+/* Puts back what was set aside and can be read by now. No transaction is open.
+ * Damage to the structure is a fault. */
 bool engine_take_back_readable(struct engine *engine, size_t *count_out,
 			       struct fault *fault) MUST_USE;
 /* A process that died while it was reading pins what it saw, until somebody

@@ -27,21 +27,27 @@ engine_set_aside(struct engine *engine, struct slice destination,
 	return true;
 }
 
-/* What is not there stays with nobody. */
+/* What is not there stays with nobody. Behind a broken structure nothing can be
+ * read any more in this transaction, nor be told from what is damaged. */
 static bool
 engine_take_back(struct engine *engine, struct slice destination,
 		 const struct message_id *id, bool *stays_out,
 		 struct fault *fault)
 {
 	CLEAN(delivery_free_clean) struct delivery *delivery = NULL;
+	struct fault trouble;
 
 	*stays_out = false;
 	if (!engine_has_delivery(engine, destination, id))
 		return true;
-	*stays_out = !engine_read_delivery(engine, engine->txn, destination, id,
-					   &delivery, NULL);
-	return *stays_out ||
-	       engine_put_due(engine, delivery, delivery->due_ms, fault);
+	if (engine_read_delivery(engine, engine->txn, destination, id,
+				 &delivery, &trouble))
+		return engine_put_due(engine, delivery, delivery->due_ms,
+				      fault);
+	*stays_out = true;
+	if (engine_is_damaged(&trouble) && fault != NULL)
+		*fault = trouble;
+	return !engine_is_damaged(&trouble);
 }
 
 static bool

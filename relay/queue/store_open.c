@@ -309,22 +309,28 @@ orphans_keep(const struct store *store, const char *path)
 
 /* A page that came damaged into memory may be sound on the disk; and what an older
  * version could not read this one can. Where there is no room for it now, it
- * waits for another start. */
-static void
-store_take_back(struct store *store)
+ * waits for another start. False: the next start mends the structure. */
+static bool
+store_take_back(struct store *store, struct fault *fault)
 {
-	struct fault fault = {0};
 	size_t count;
 
-	if (!engine_take_back_readable(store->engine, &count, &fault))
-		log_note(LOG_LEVEL_WARNING, "store",
-			 "what was set aside cannot be looked at: %s",
-			 fault.text);
-	else if (count > 0)
-		log_note(LOG_LEVEL_INFO, "store",
-			 "%zu deliveries are set aside no more: they can be "
-			 "read, or are gone",
-			 count);
+	if (engine_take_back_readable(store->engine, &count, fault)) {
+		if (count > 0)
+			log_note(LOG_LEVEL_INFO, "store",
+				 "%zu deliveries are set aside no more: they "
+				 "can be read, or are gone",
+				 count);
+		return true;
+	}
+	if (engine_is_damaged(fault)) {
+		suspect_mark(fault->text);
+		fault->kind = FAULT_SYSTEM;
+		return false;
+	}
+	log_note(LOG_LEVEL_WARNING, "store",
+		 "what was set aside cannot be looked at: %s", fault->text);
+	return true;
 }
 
 static bool
@@ -344,7 +350,8 @@ store_open_parts(struct store *store, const char *path,
 		orphans_keep(store, path);
 	suspect_watch(store->directory);
 	suspect_enter();
-	store_take_back(store);
+	if (!store_take_back(store, fault))
+		return fault_within(fault, "%s", path);
 	space_init(&store->space, store->directory, min_free_bytes,
 		   engine_reusable_bytes(store->engine));
 	if (!spool_room_new(store->directory, &store->space, &store->room,

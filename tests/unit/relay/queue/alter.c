@@ -536,6 +536,38 @@ Test(alter, what_was_set_aside_is_deleted_without_a_search, .init = start,
 	expect_sound();
 }
 
+static bool is_broken;
+
+int __real_mdb_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *data);
+int __wrap_mdb_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *data);
+
+int
+__wrap_mdb_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *data)
+{
+	return is_broken && table == store->engine->messages
+		       ? MDB_PAGE_NOTFOUND
+		       : __real_mdb_get(txn, table, key, data);
+}
+
+/* Or all behind it would stay set aside, and nobody mend it. */
+Test(alter, a_broken_structure_is_no_damaged_record, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "b@d7.example", 10);
+	struct fault fault = {0};
+	size_t count;
+
+	put(message);
+	set_aside(&message->id, message->received_ms);
+	is_broken = true;
+	cr_expect_not(engine_take_back_readable(store->engine, &count, &fault));
+	cr_expect(engine_is_damaged(&fault), "%s", fault.text);
+	is_broken = false;
+	cr_expect(engine_take_back_readable(store->engine, &count, &fault));
+	cr_expect_eq(count, 1);
+	expect_sound();
+}
+
 /* What was wrong with it has passed: it is tried, and not only said to be due. */
 Test(alter, what_was_set_aside_and_can_be_read_is_due_again, .init = start,
      .fini = end)
