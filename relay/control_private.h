@@ -65,6 +65,10 @@ struct control_survey {
 	/* out: those in trouble first, then those with most in memory */
 	struct control_destination *destinations;
 	size_t count, total;   /* shown, and all there are */
+	/* Of a domain that was asked for: there is no such destination, but
+	 * something of it may be held; then that is shown. */
+	bool is_stored_only;
+	bool has_nothing;      /* that neither */
 	uint64_t connections;  /* of all */
 	void (*done)(struct control_survey *survey);
 	/* its own */

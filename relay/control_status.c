@@ -134,6 +134,15 @@ destination_write_json(const struct control_destination *destination,
 }
 
 static void
+nothing_write(const struct control_survey *survey, struct text *out)
+{
+	text_add_string(out, "  ");
+	listing_write_visible(survey->task->request.selection.domain, false,
+			      out);
+	text_add_string(out, ": nothing in the queue\n");
+}
+
+static void
 survey_write(const struct control_survey *survey, struct text *out)
 {
 	bool as_json = survey->task->request.as_json;
@@ -152,6 +161,8 @@ survey_write(const struct control_survey *survey, struct text *out)
 	}
 	if (as_json)
 		text_add_string(out, "]}\n");
+	else if (survey->has_nothing)
+		nothing_write(survey, out);
 	else if (survey->count == survey->wanted &&
 		 survey->total > survey->count)
 		text_addf(out, "  and %zu more\n",

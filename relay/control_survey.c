@@ -140,6 +140,18 @@ part_run(struct post *post)
 
 /* --- on the main loop --- */
 
+/* What there is only for the sake of its depth goes where it has none. */
+static void
+survey_drop_empty(struct control_survey *survey)
+{
+	const struct control_destination *only = &survey->destinations[0];
+
+	if (only->due + only->held > 0)
+		return;
+	free(only->name);
+	survey->count = 0;
+}
+
 /* How deep a queue is may be unknown: the rest is worth having. */
 static void
 depths_read(struct store_read_depths *read, const struct fault *fault)
@@ -151,6 +163,10 @@ depths_read(struct store_read_depths *read, const struct fault *fault)
 		survey->destinations[i].held = read->depths[i].held;
 	}
 	free(read->depths);
+	if (survey->is_stored_only)
+		survey_drop_empty(survey);
+	survey->has_nothing = fault == NULL && survey->is_stored_only &&
+			      survey->count == 0;
 	survey->done(survey);
 }
 
@@ -161,7 +177,10 @@ survey_read_depths(struct control_survey *survey)
 		memory_array(survey->count + 1, sizeof(*depths));
 
 	for (size_t i = 0; i < survey->count; i++)
-		depths[i].destination = SLICE(survey->destinations[i].name);
+		depths[i] = (struct store_depth){
+			.destination = SLICE(survey->destinations[i].name),
+			.is_domain = survey->is_stored_only,
+		};
 	survey->read = (struct store_read_depths){
 		.depths = depths,
 		.count = survey->count,
@@ -171,6 +190,20 @@ survey_read_depths(struct control_survey *survey)
 		.private = survey,
 	};
 	store_read_depths(survey->task->parts->store, &survey->read);
+}
+
+/* The schedule knows of no destination for which all is held. */
+static void
+survey_add_stored(struct control_survey *survey)
+{
+	const struct selection *selection = &survey->task->request.selection;
+
+	if (!selection->has_domain || survey->count > 0 ||
+	    selection->domain.len == 0 || selection->domain.len > DOMAIN_MAX)
+		return;
+	survey->is_stored_only = true;
+	survey->destinations[survey->count++].name =
+		slice_dup(selection->domain);
 }
 
 static void
@@ -196,6 +229,7 @@ survey_merge(struct control_survey *survey)
 	      sizeof(*survey->destinations), order_compare);
 	while (survey->count > survey->wanted)
 		free(survey->destinations[--survey->count].name);
+	survey_add_stored(survey);
 }
 
 static void

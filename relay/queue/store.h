@@ -304,6 +304,7 @@ void store_read_page(struct store *store, struct store_read_page *read);
 /* How much waits for each of some destinations, counted to a bound. */
 struct store_depth {
 	struct slice destination;
+	bool is_domain;             /* all destinations of that domain */
 	size_t due, held;           /* out; at most max */
 };
 struct store_read_depths {

@@ -178,9 +178,8 @@ bool engine_read_message(struct engine *engine, const struct message_id *id,
 			 void *owner, struct fault *fault) MUST_USE;
 /* How many deliveries of a destination are due some time, and held; counts no
  * further than max each. */
-bool engine_count_depth(struct engine *engine, struct slice destination,
-			size_t max, size_t *due_out, size_t *held_out,
-			struct fault *fault) MUST_USE;
+bool engine_count_depth(struct engine *engine, struct store_depth *depth,
+			size_t max, struct fault *fault) MUST_USE;
 bool engine_each_destination(struct engine *engine,
 			     void (*each)(void *owner,
 					  struct slice destination,

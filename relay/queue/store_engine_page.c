@@ -287,46 +287,62 @@ engine_read_message(struct engine *engine, const struct message_id *id,
 
 /* --- depths --- */
 
+/* Those keys that begin with the destination and this byte: the end of its name,
+ * or a route behind it (relay/routing.h). Adds to what was counted before. */
 static int
-table_count(MDB_txn *txn, MDB_dbi table, struct slice destination, size_t max,
-	    size_t *count_out)
+range_count(MDB_cursor *cursor, struct slice destination, char behind,
+	    size_t max, size_t *count)
 {
 	struct record_key first;
-	MDB_cursor *cursor = NULL;
 	MDB_val name, value;
+	int status;
+
+	memcpy(first.bytes, destination.bytes, destination.len);
+	first.bytes[destination.len] = (uint8_t)behind;
+	first.len = destination.len + 1;
+	name = val_of_key(&first);
+	status = mdb_cursor_get(cursor, &name, &value, MDB_SET_RANGE);
+	while (status == 0 && *count < max && name.mv_size >= first.len &&
+	       memcmp(name.mv_data, first.bytes, first.len) == 0) {
+		++*count;
+		status = mdb_cursor_get(cursor, &name, &value, MDB_NEXT);
+	}
+	return status == MDB_NOTFOUND ? 0 : status;
+}
+
+static int
+table_count(MDB_txn *txn, MDB_dbi table, const struct store_depth *depth,
+	    size_t max, size_t *count_out)
+{
+	MDB_cursor *cursor = NULL;
 	size_t count = 0;
 	int status = mdb_cursor_open(txn, table, &cursor);
 
 	if (status != 0)
 		return status;
-	record_key_due(&first, destination, 0, &(struct message_id){{0}});
-	name = val_of_key(&first);
-	status = mdb_cursor_get(cursor, &name, &value, MDB_SET_RANGE);
-	/* The name and the NUL behind it are the destination's. */
-	while (status == 0 && count < max &&
-	       name.mv_size > destination.len &&
-	       memcmp(name.mv_data, first.bytes, destination.len + 1) == 0) {
-		count++;
-		status = mdb_cursor_get(cursor, &name, &value, MDB_NEXT);
-	}
+	status = range_count(cursor, depth->destination, '\0', max, &count);
+	if (status == 0 && depth->is_domain)
+		status = range_count(cursor, depth->destination,
+				     ROUTING_SEPARATOR, max, &count);
 	mdb_cursor_close(cursor);
 	*count_out = count;
-	return status == MDB_NOTFOUND ? 0 : status;
+	return status;
 }
 
 bool
-engine_count_depth(struct engine *engine, struct slice destination, size_t max,
-		   size_t *due_out, size_t *held_out, struct fault *fault)
+engine_count_depth(struct engine *engine, struct store_depth *depth, size_t max,
+		   struct fault *fault)
 {
 	MDB_txn *txn = NULL;
 	int status = mdb_txn_begin(engine->env, NULL, MDB_RDONLY, &txn);
 
+	ASSERT(depth->destination.len <= DESTINATION_MAX);
 	if (status != 0)
 		return engine_fault(fault, status, "transaction");
-	status = table_count(txn, engine->due, destination, max, due_out);
+	status = table_count(txn, engine->due, depth, max, &depth->due);
 	if (status == 0)
-		status = table_count(txn, engine->held, destination, max,
-				     held_out);
+		status = table_count(txn, engine->held, depth, max,
+				     &depth->held);
 	mdb_txn_abort(txn);
 	return status == 0 || engine_fault(fault, status, "read");
 }

@@ -249,15 +249,11 @@ read_depths_run(struct job *job)
 	struct store_read_depths *read = read_depths_of(operation);
 
 	read_begin();
-	for (size_t i = 0; i < read->count; i++) {
-		struct store_depth *depth = &read->depths[i];
-
+	for (size_t i = 0; i < read->count; i++)
 		if (!engine_count_depth(operation->store->engine,
-					depth->destination, read->max,
-					&depth->due, &depth->held,
+					&read->depths[i], read->max,
 					&operation->fault))
 			break;
-	}
 	read_end(operation);
 }
 

@@ -134,6 +134,10 @@ def test_destinations(world):
         ["slow.example.net"]
     assert status(world, "--domain", "other.example.net")["destinations"] \
         == []
+    text = signet.run("status", "--domain", "other.example.net",
+                      config=world.setup.path).stdout.decode()
+    assert text.endswith("\ndestinations: 2\n"
+                         "  other.example.net: nothing in the queue\n"), text
 
     # What is held is counted where there is something else.
     one = world.relay.wait("accepted")["id"]
@@ -188,13 +192,21 @@ def test_no_relay(setup):
 
 
 def test_after_a_crash(mixed):
-    """A dead relay's socket is no relay, and in nobody's way."""
+    """A dead relay's socket is no relay, and in nobody's way. What is held
+    makes no destination; who asks for its domain hears of it."""
     world = mixed
+    submit(world.relay.port, message(), recipients=["bob@example.net"])
+    world.relay.wait("deferred")
+    signet.run("queue", "hold", "--all", config=world.setup.path, check=0)
     world.relay.kill(whole_family=True)
     assert os.path.exists(os.path.join(world.setup.state_dir, "control"))
     signet.run("status", config=world.setup.path, check=69)
     world.relay.start()
     assert status(world)["pid"] == world.relay.family()["relay"]
+    assert status(world)["destinations"] == []
+    held, = status(world, "--domain", "example.net")["destinations"]
+    assert (held["name"], held["queued"], held["held"]) == \
+        ("example.net", 0, 1)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user")
