@@ -115,16 +115,20 @@ listen_fault(const struct listen_place *place, struct fault *fault)
 
 	fault_errno(fault, "%s: listening on '%.*s'", place->label,
 		    SLICE_ARG(place->text));
+	/* It may come yet: at boot, or from another machine that has failed. */
 	if (system == EADDRNOTAVAIL)
-		fault->kind = FAULT_INPUT;
-	else if (system == EPERM && place->address.any.sa_family == AF_UNIX &&
-		 place->group != (gid_t)-1)
+		return fault_set(fault, FAULT_BUSY,
+				 "%s: listening on '%.*s': this machine does "
+				 "not have that address now",
+				 place->label, SLICE_ARG(place->text));
+	if (system == EPERM && place->address.any.sa_family == AF_UNIX &&
+	    place->group != (gid_t)-1)
 		return fault_set(fault, FAULT_DENIED,
 				 "%s: listening on '%.*s': only root can give "
 				 "it a socket_group that this user is not in",
 				 place->label, SLICE_ARG(place->text));
-	else if (system == EACCES && place->address.any.sa_family != AF_UNIX &&
-		 address_port(&place->address) < 1024)
+	if (system == EACCES && place->address.any.sa_family != AF_UNIX &&
+	    address_port(&place->address) < 1024)
 		return fault_set(fault, FAULT_DENIED,
 				 "%s: listening on '%.*s': ports below 1024 "
 				 "need root or the capability "
