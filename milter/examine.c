@@ -12,7 +12,8 @@ struct run {
 	const struct decision *decision;
 	struct prepare_facts facts;
 	struct newline newline;
-	struct text mended, repaired;
+	struct separator separator;
+	struct text mended, separated, repaired;
 	struct repair *repair; /* NULL: in the first */
 	bool mends, is_writing;
 };
@@ -73,6 +74,7 @@ run_init(struct run *run, const struct examine_setup *setup,
 			   .body = run_body},
 	};
 	newline_init(&run->newline);
+	separator_init(&run->separator);
 	feeder_init(&run->feeder, max_header_size);
 }
 
@@ -82,7 +84,9 @@ run_done(struct run *run)
 	feeder_done(&run->feeder);
 	pipeline_free(run->pipeline);
 	prepare_facts_done(&run->facts);
+	separator_done(&run->separator);
 	text_done(&run->mended);
+	text_done(&run->separated);
 	text_done(&run->repaired);
 }
 
@@ -120,8 +124,11 @@ run_take(void *owner, struct slice bytes, struct fault *fault)
 
 	text_clear(&run->mended);
 	newline_feed(&run->newline, bytes, &run->mended);
-	return run_feed(run, run->mends ? text_slice(&run->mended) : bytes,
-			fault);
+	text_clear(&run->separated);
+	separator_feed(&run->separator,
+		       run->mends ? text_slice(&run->mended) : bytes,
+		       &run->separated);
+	return run_feed(run, text_slice(&run->separated), fault);
 }
 
 /* SMTP has no message whose last line does not end. */
@@ -191,6 +198,7 @@ pass_first(struct run *run, struct input *input, struct fault *fault)
 	if (run->mends)
 		bytes->has_bare_line_end = false;
 	examination->mends_newlines = run->mends;
+	examination->separated = run->separator.report;
 	examination->leaves_8bit = bytes->has_8bit;
 	examination->facts = run->facts;
 	run->facts = (struct prepare_facts){0};
@@ -248,6 +256,8 @@ static bool
 pass_write(struct run *run, struct input *input, struct fault *fault)
 {
 	newline_init(&run->newline);
+	separator_done(&run->separator);
+	separator_init(&run->separator);
 	run->is_writing = true;
 	run->examination->leaves_8bit = false;
 	if (!run_over(run, input, fault))

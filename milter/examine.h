@@ -45,6 +45,7 @@ struct examination {
 	struct repair_needs needs;
 	struct repair_report report;
 	enum prepare_outcome outcome;
+	struct separator_report separated;
 	bool mends_newlines, adds_date, adds_message_id;
 	bool leaves_8bit;
 	struct text remarks; /* as the log has them, each behind "; " */

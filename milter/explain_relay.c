@@ -47,6 +47,7 @@ changes_write(const struct examination *examination, struct text *out)
 {
 	const struct prepare_changes changes = {
 		.repaired = &examination->report,
+		.separated = examination->separated,
 		.mends_newlines = examination->mends_newlines,
 		.adds_date = examination->adds_date,
 		.adds_message_id = examination->adds_message_id,

@@ -93,8 +93,8 @@ header_read_last(struct header_reader *reader, struct slice *field_out)
 	return HEADER_FIELD;
 }
 
-static bool
-is_name_byte(char c)
+bool
+header_is_name_byte(char c)
 {
 	return c > ' ' && c < 0x7f && c != ':';
 }
@@ -116,7 +116,7 @@ name_parse(struct slice field, struct slice *name_out, size_t *colon_out)
 	if (len == 0)
 		return "a header field has no name";
 	for (size_t i = 0; i < len; i++)
-		if (!is_name_byte(field.bytes[i]))
+		if (!header_is_name_byte(field.bytes[i]))
 			return "a header line is not a field";
 	*name_out = slice_sub(field, 0, len);
 	*colon_out = (size_t)colon;

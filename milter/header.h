@@ -47,6 +47,8 @@ enum header_status header_read(struct header_reader *reader,
 enum header_status header_read_last(struct header_reader *reader,
 				    struct slice *field_out) MUST_USE;
 
+/* Printable ASCII, but for the colon: RFC 5322 2.2. */
+bool header_is_name_byte(char c);
 /* The parts of a field: its name without white space before the colon, its
  * value from behind the colon, as it stands. NULL, or what is wrong in a few
  * words; defined for every input:

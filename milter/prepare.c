@@ -195,6 +195,10 @@ prepare_changed(const struct prepare_changes *changes, size_t *next)
 		const char *words;
 	} rows[] = {
 		{changes->mends_newlines, "line ends made CRLF"},
+		{changes->separated.renames_postmark,
+		 "first line made X-Mailbox-Line"},
+		{changes->separated.adds_line,
+		 "empty line added behind the header"},
 		{rewritten->rewrites_sender, "envelope sender rewritten"},
 		{rewritten->rewrites_from, "From rewritten"},
 		{rewritten->adds_from, "From added"},

@@ -16,6 +16,7 @@
 #include "milter/policy.h"
 #include "milter/repair.h"
 #include "milter/rewrite.h"
+#include "milter/separator.h"
 
 enum long_lines { LONG_LINES_ENCODE, LONG_LINES_REJECT, LONG_LINES_KEEP };
 enum eight_bit { EIGHT_BIT_KEEP, EIGHT_BIT_ENCODE };
@@ -101,6 +102,7 @@ enum prepare_outcome prepare_settle(const struct repair_needs *needs,
 struct prepare_changes {
 	const struct repair_report *repaired;
 	const struct rewrite_report *rewritten; /* NULL: nothing */
+	struct separator_report separated;
 	bool mends_newlines, adds_date, adds_message_id;
 };
 /* The changes made, one by one: words for the log, from *next on, which starts

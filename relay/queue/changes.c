@@ -61,6 +61,7 @@ changes_log_changed(struct log *line, const struct changes *changes)
 	struct prepare_changes made = {
 		.repaired = &changes->repair,
 		.rewritten = &changes->rewritten,
+		.separated = changes->separated,
 		.mends_newlines = changes->mends_newlines,
 		.adds_date = changes->adds_date,
 		.adds_message_id = changes->adds_message_id,

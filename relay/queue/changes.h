@@ -18,6 +18,7 @@ struct changes_signature {
 struct changes {
 	struct repair_report repair;
 	struct rewrite_report rewritten;
+	struct separator_report separated;
 	bool mends_newlines, adds_date, adds_message_id;
 	const struct changes_signature *signatures;
 	size_t signatures_count;

@@ -90,6 +90,8 @@ transaction_free(struct transaction *transaction)
 	generation_unref(transaction->setup.generation);
 	prepare_facts_done(&transaction->facts);
 	text_done(&transaction->mended);
+	separator_done(&transaction->separator);
+	text_done(&transaction->separated);
 	rewriter_done(&transaction->rewriter);
 	text_done(&transaction->rewritten);
 	text_done(&transaction->notes);
@@ -224,6 +226,7 @@ on_made(void *owner)
 
 	transaction->changes.repair = transaction->report;
 	transaction->changes.mends_newlines = transaction->newline.has_mended;
+	transaction->changes.separated = transaction->separator.report;
 	transaction->changes.adds_date = transaction->adds_date;
 	transaction->changes.adds_message_id = transaction->adds_message_id;
 	version_signatures(transaction->version, &transaction->arena,

@@ -61,6 +61,11 @@ transaction_data(struct transaction *transaction, enum transaction_bytes bytes)
 	wire_data_init(&transaction->wire);
 	newline_init(&transaction->newline);
 	transaction->newline.keeps_dots = bytes == TRANSACTION_BDAT;
+	separator_init(&transaction->separator);
+	/* Who may write as some authors only is refused (account_may_break). */
+	transaction->separator.is_passing =
+		transaction->account != NULL &&
+		transaction->account->from_count > 0;
 	transaction->message->received_ms = clock_wall_ms();
 	/* Where another was quicker it gets what it needs as it comes. */
 	(void)transaction_reserve(transaction, transaction->announced);
@@ -150,6 +155,38 @@ rewrite_end(struct transaction *transaction)
 	rewriter_remark(rewriter, &transaction->notes);
 }
 
+/* With the line that is to be between header and body. */
+static void
+pass_on(struct transaction *transaction, struct slice bytes)
+{
+	if (bytes.len == 0)
+		return;
+	if (rewrites_from(transaction))
+		rewrite(transaction, bytes);
+	else
+		keep(transaction, bytes);
+}
+
+static void
+separate(struct transaction *transaction, struct slice bytes)
+{
+	if (transaction->separator.is_passing) {
+		pass_on(transaction, bytes);
+		return;
+	}
+	text_clear(&transaction->separated);
+	separator_feed(&transaction->separator, bytes, &transaction->separated);
+	pass_on(transaction, text_slice(&transaction->separated));
+}
+
+static void
+separate_end(struct transaction *transaction)
+{
+	text_clear(&transaction->separated);
+	separator_finish(&transaction->separator, &transaction->separated);
+	pass_on(transaction, text_slice(&transaction->separated));
+}
+
 static bool
 take(void *owner, struct slice bytes)
 {
@@ -172,10 +209,7 @@ take(void *owner, struct slice bytes)
 				   SLICE("limits.max_incoming"));
 		return true;
 	}
-	if (rewrites_from(transaction))
-		rewrite(transaction, bytes);
-	else
-		keep(transaction, bytes);
+	separate(transaction, bytes);
 	hold_header(transaction);
 	return !transaction->is_blocked;
 }
@@ -249,6 +283,8 @@ end_of_data(struct transaction *transaction)
 {
 	struct prepare_bytes bytes;
 
+	if (transaction->phase == PHASE_BYTES)
+		separate_end(transaction);
 	if (rewrites_from(transaction) && transaction->phase == PHASE_BYTES)
 		rewrite_end(transaction);
 	if (transaction->phase == PHASE_REFUSED)

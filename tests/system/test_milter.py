@@ -277,6 +277,8 @@ def test_mail_that_nobody_signs_can_be_refused(milter_world):
     assert strict.passes(strict.message())
 
 
+# The relay takes it for text, as MTAs do before they ask their milters.
+NO_FIELD = "a header line is not a field"
 # name: (what replaces the From field, a part of the reason)
 UNSURE = {
     "two From fields": (b"From: a@example.com\r\nFrom: b@example.com\r\n",
@@ -287,8 +289,7 @@ UNSURE = {
     "an address that goes on": (b"From: a@example.com <b\r\n",
                                 "the From field cannot be read"),
     "nobody": (b"From: undisclosed:;\r\n", "names no address"),
-    "a name that is none": (b"From: a@example.com\r\nX Y: z\r\n",
-                            "a header line is not a field"),
+    "a name that is none": (b"From: a@example.com\r\nX Y: z\r\n", NO_FIELD),
     "900 fields": (b"From: a@example.com\r\n" +
                    b"".join(b"References: <%d@example.com>\r\n" % i
                             for i in range(900)), "too many fields"),
@@ -308,7 +309,7 @@ def test_what_nobody_can_be_sure_of_is_not_signed(shared, name, directory):
     assert event["level"] == ("info" if "authors" in name else "warning")
     said = signet.run("explain", config=shared.setup.write(), stdin=message,
                       check=None).stdout.decode()
-    assert event["reason"] in said
+    assert (event["reason"] in said) == (reason != NO_FIELD)
 
 
 def test_a_message_larger_than_the_one_that_is_looked_at(milter_world):

@@ -62,6 +62,34 @@ def test_many_addresses_on_one_line(world, keys):
         ["long header lines folded"]
 
 
+EMPTY_LINE = "empty line added behind the header"
+TEXTS = (
+    # What is handed in, what is above it when it is sent, what is said.
+    (b"Subject: x\r\nFrom: alice@example.com\r\nBackup of db: done\r\nok: 1\r\n",
+     b"Subject: x\r\nFrom: alice@example.com\r\n\r\nBackup of db: done\r\n"
+     b"ok: 1\r\n", [EMPTY_LINE]),
+    (b"From alice Sat Nov 21 20:00:00 2026\r\n" + message(),
+     b"X-Mailbox-Line: From alice Sat Nov 21 20:00:00 2026\r\nFrom: ",
+     ["first line made X-Mailbox-Line"]),
+    (b"hello\r\nworld\r\n", b"\r\n\r\nhello\r\nworld\r\n",
+     [EMPTY_LINE, "From added"]),
+)
+
+
+def test_a_text_begins_without_an_empty_line(world, keys):
+    """MTAs on the way would put one there, behind the signature's back."""
+    world.setup.listener = 'rewrite_from = "*@example.com"'
+    world.start()
+    for count, (given, expected, said) in enumerate(TEXTS, 1):
+        submit(world.relay.port, given)
+        data = world.receiver.wait_deliveries(count)[-1].data
+        assert expected in data
+        changed = world.relay.wait("accepted", count=count)["changed"]
+        assert set(said) <= set(changed), changed
+        assert [verdict.passed for verdict in judge.dkimpy(
+            data, judge.lookup_in(keys.records))] == [True, True]
+
+
 def test_a_whole_message_is_not_changed(world):
     world.start()
     sent = message(body="Grüße\r\n\r\n", extra="MIME-Version: 1.0\r\n"

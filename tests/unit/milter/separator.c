@@ -1,0 +1,85 @@
+#include <criterion/criterion.h>
+
+#include "milter/separator.h"
+
+static const struct row {
+	const char *name, *input, *output;
+	bool adds_line, renames_postmark;
+} rows[] = {
+	{"whole", "A: b\r\nC:\r\n\r\nd\r\n: e\r\n", "A: b\r\nC:\r\n\r\nd\r\n: e\r\n",
+	 false, false},
+	{"header alone", "A: b\r\n", "A: b\r\n", false, false},
+	{"nothing", "", "", false, false},
+	{"folded", "A:\r\n b\r\n\t\r\n c d\r\n\r\nx\r\n",
+	 "A:\r\n b\r\n\t\r\n c d\r\n\r\nx\r\n", false, false},
+	{"space before the colon", "A : b\r\nC\t :d\r\n\r\n",
+	 "A : b\r\nC\t :d\r\n\r\n", false, false},
+	{"no colon", "A: b\r\nhello\r\nC: d\r\n",
+	 "A: b\r\n\r\nhello\r\nC: d\r\n", true, false},
+	{"words before a colon", "A: b\r\nBackup of x: ok\r\n\r\n",
+	 "A: b\r\n\r\nBackup of x: ok\r\n\r\n", true, false},
+	{"8-bit", "A: b\r\nGr\xc3\xbc\xc3\x9f: x\r\n",
+	 "A: b\r\n\r\nGr\xc3\xbc\xc3\x9f: x\r\n", true, false},
+	{"no name", "A: b\r\n: c\r\n", "A: b\r\n\r\n: c\r\n", true, false},
+	{"no header", "hello\r\n", "\r\nhello\r\n", true, false},
+	{"white space first", " A: b\r\nC: d\r\n", "\r\n A: b\r\nC: d\r\n", true,
+	 false},
+	{"once only", "a\r\nb\r\n", "\r\na\r\nb\r\n", true, false},
+	{"no end", "A: b\r\nhell", "A: b\r\n\r\nhell", true, false},
+	{"a CR in a field", "A: b\rc\r\nd\r\n", "A: b\rc\r\n\r\nd\r\n", true,
+	 false},
+	{"an LF in a field", "A: b\nc\r\nD: e\r\n\r\nf\r\n",
+	 "A: b\nc\r\nD: e\r\n\r\nf\r\n", false, false},
+	{"of a mailbox", "From a@b Sat 20:00\r\nA: b\r\n\r\nFrom c\r\n",
+	 "X-Mailbox-Line: From a@b Sat 20:00\r\nA: b\r\n\r\nFrom c\r\n", false,
+	 true},
+	{"of a mailbox, then a text", "From a\r\nb\r\n",
+	 "X-Mailbox-Line: From a\r\n\r\nb\r\n", true, true},
+	{"later it is text", "A: b\r\nFrom c\r\n", "A: b\r\n\r\nFrom c\r\n", true,
+	 false},
+	{"From with a space", "From : a\r\n\r\n", "From : a\r\n\r\n", false,
+	 false},
+};
+
+Test(separator, separator)
+{
+	for (size_t i = 0; i < COUNT(rows); i++)
+		for (size_t step = 1; step < 40; step++) {
+			CLEAN(text_done) struct text out = {0};
+			CLEAN(separator_done) struct separator separator;
+			struct slice rest = SLICE(rows[i].input);
+
+			separator_init(&separator);
+			for (; rest.len > 0; rest = slice_from(rest, step))
+				separator_feed(&separator,
+					       slice_sub(rest, 0, step), &out);
+			separator_finish(&separator, &out);
+			cr_expect_str_eq(text_string(&out), rows[i].output,
+					 "%s, in pieces of %zu", rows[i].name,
+					 step);
+			cr_expect_eq(separator.report.adds_line,
+				     rows[i].adds_line, "%s", rows[i].name);
+			cr_expect_eq(separator.report.renames_postmark,
+				     rows[i].renames_postmark, "%s",
+				     rows[i].name);
+		}
+}
+
+/* As long as a line may be, and longer. */
+Test(separator, a_name_is_held_back_only_so_far)
+{
+	for (size_t len = SEPARATOR_NAME_MAX - 1; len < SEPARATOR_NAME_MAX + 2;
+	     len++) {
+		CLEAN(text_done) struct text out = {0};
+		CLEAN(separator_done) struct separator separator;
+
+		separator_init(&separator);
+		for (size_t i = 0; i < len; i++)
+			separator_feed(&separator, SLICE("x"), &out);
+		cr_expect_leq(separator.held.len, SEPARATOR_NAME_MAX);
+		separator_feed(&separator, SLICE(":"), &out);
+		cr_expect_eq(separator.report.adds_line,
+			     len > SEPARATOR_NAME_MAX);
+		cr_expect_eq(out.len, len + 1 + 2 * separator.report.adds_line);
+	}
+}
