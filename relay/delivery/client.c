@@ -525,6 +525,7 @@ client_expired(struct client *client)
 		return;
 	}
 	client->end.is_unreached = client->state == CLIENT_CONNECTING;
+	client->end.is_silent = !client->was_ready;
 	client_enter(client, client_end_trouble(client, TROUBLE_TIMED_OUT,
 						SLICE_NONE));
 }

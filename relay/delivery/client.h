@@ -47,6 +47,7 @@ struct client_end {
 	bool is_of_message;     /* the attempt in hand brought it about: the
 				   next may go to the same host */
 	bool is_unreached;      /* nothing came back to the attempt to connect */
+	bool is_silent;         /* it was waited for, in vain, before READY */
 	bool is_local;          /* nothing against the host: this relay could
 				   not have reached another, either */
 	bool wants_tls;         /* which was left out; it may work again */

@@ -271,7 +271,7 @@ connection_on_client_end(struct connection *connection)
 {
 	const struct client_end *end = client_end(connection->client);
 	bool try_same, is_passing, is_blameless, is_of_login, is_unreached;
-	bool is_done, is_left;
+	bool is_done, is_left, is_silent;
 
 	/* Between two transactions it is put down: what is known is stored, and
 	 * others have their turn at a host that takes few at a time. */
@@ -292,6 +292,7 @@ connection_on_client_end(struct connection *connection)
 	is_blameless = is_passing || end->is_of_message;
 	is_of_login = end->is_of_login;
 	is_unreached = end->is_unreached;
+	is_silent = end->is_silent;
 	connection->site_place.was_answered |= !is_unreached && !try_same;
 	connection->is_local_trouble = end->is_local;
 	if (end->is_lacking)
@@ -329,6 +330,8 @@ connection_on_client_end(struct connection *connection)
 		return;
 	}
 	connection->was_passed_on |= is_passing;
+	if (is_silent)
+		connection_host_was_silent(connection);
 	connection_host_failed(connection, is_unreached, is_blameless);
 	connection_next_host(connection);
 }
@@ -521,6 +524,7 @@ connection_on_open(struct post *post)
 		connection_end(connection);
 		return;
 	}
+	connection_recall_silence(connection);
 	kept = cache_take(&place->cache, settings->site, settings->generation,
 			  settings->hosts);
 	if (kept != NULL)

@@ -50,9 +50,38 @@ connection_host_failed(struct connection *connection, bool is_unreached,
 }
 
 void
+connection_host_was_silent(struct connection *connection)
+{
+	peers_note_silence(connection->settings.peers,
+			   &connection->host->address);
+}
+
+/* What is known of a destination's hosts is gone with its last message, and
+ * with the next look at the DNS. */
+void
+connection_recall_silence(struct connection *connection)
+{
+	struct hosts *hosts = connection->settings.hosts;
+
+	for (size_t i = 0; i < hosts->count; i++) {
+		struct host *host = &hosts->items[i];
+		uint64_t left_ms = peers_silence_ms(connection->settings.peers,
+						    &host->address);
+
+		if (left_ms > 0)
+			host_note(&host->failed_until_ms, left_ms);
+	}
+}
+
+void
 connection_host_reached(struct connection *connection)
 {
-	host_note(&connection->host->failed_until_ms, 0);
+	uint64_t *until_ms = &connection->host->failed_until_ms;
+
+	if (__atomic_load_n(until_ms, __ATOMIC_RELAXED) != 0)
+		peers_forget_silence(connection->settings.peers,
+				     &connection->host->address);
+	host_note(until_ms, 0);
 	ipv6_tell(ipv6_note_reached(peers_ipv6(connection->settings.peers),
 				    &connection->host->address));
 }

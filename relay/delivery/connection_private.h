@@ -17,6 +17,11 @@ void connection_host_reached(struct connection *connection);
 /* What it says of the host and the way there that the conversation is over. */
 void connection_host_failed(struct connection *connection, bool is_unreached,
 			    bool is_blameless);
+/* A deadline has passed before it was ready: for a while every connection asks
+ * it last, of whatever destination. */
+void connection_host_was_silent(struct connection *connection);
+/* Of all its hosts, which ones have been. */
+void connection_recall_silence(struct connection *connection);
 /* It has taken a message: without its parameters what was refused with them has
  * gone through, so it was them. */
 void connection_host_took(struct connection *connection);

@@ -29,7 +29,7 @@ struct memory {
 
 struct peers {
 	pthread_mutex_t lock;
-	struct memory lapses, sessions;
+	struct memory lapses, silent, sessions;
 	struct ipv6 ipv6;
 };
 
@@ -117,6 +117,7 @@ peers_new(void)
 	ASSERT(pthread_mutex_init(&peers->lock, NULL) == 0);
 	ipv6_init(&peers->ipv6);
 	memory_init(&peers->lapses, PEERS_LAPSES_MAX);
+	memory_init(&peers->silent, PEERS_SILENT_MAX);
 	memory_init(&peers->sessions, PEERS_SESSIONS_MAX);
 	return peers;
 }
@@ -128,6 +129,8 @@ peers_free(struct peers *peers)
 		return;
 	while (peers->lapses.count > 0)
 		memory_forget_oldest(&peers->lapses);
+	while (peers->silent.count > 0)
+		memory_forget_oldest(&peers->silent);
 	while (peers->sessions.count > 0)
 		memory_forget_oldest(&peers->sessions);
 	ipv6_done(&peers->ipv6);
@@ -203,6 +206,49 @@ peers_has_lapse(struct peers *peers, enum peer_lapse lapse, struct slice host,
 	has_lapse = memory_find(&peers->lapses, text_slice(&key)) != NULL;
 	pthread_mutex_unlock(&peers->lock);
 	return has_lapse;
+}
+
+/* --- silence --- */
+
+void
+peers_note_silence(struct peers *peers, const struct address *address)
+{
+	char key[ADDRESS_TEXT_SIZE];
+
+	address_write(address, key);
+	pthread_mutex_lock(&peers->lock);
+	memory_find_or_add(&peers->silent, SLICE(key))->until_ms =
+		clock_now_ms() + PEER_SILENCE_MS;
+	pthread_mutex_unlock(&peers->lock);
+}
+
+void
+peers_forget_silence(struct peers *peers, const struct address *address)
+{
+	char key[ADDRESS_TEXT_SIZE];
+	struct trace *trace;
+
+	address_write(address, key);
+	pthread_mutex_lock(&peers->lock);
+	trace = memory_find(&peers->silent, SLICE(key));
+	if (trace != NULL)
+		trace_forget(&peers->silent, trace);
+	pthread_mutex_unlock(&peers->lock);
+}
+
+uint64_t
+peers_silence_ms(struct peers *peers, const struct address *address)
+{
+	char key[ADDRESS_TEXT_SIZE];
+	const struct trace *trace;
+	uint64_t now_ms = clock_now_ms(), until_ms;
+
+	address_write(address, key);
+	pthread_mutex_lock(&peers->lock);
+	trace = memory_find(&peers->silent, SLICE(key));
+	until_ms = trace != NULL ? trace->until_ms : now_ms;
+	pthread_mutex_unlock(&peers->lock);
+	return until_ms - now_ms;
 }
 
 /* --- sessions --- */

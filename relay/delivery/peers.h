@@ -1,7 +1,7 @@
 /*
- * peers - what the relay remembers of the hosts it has talked to: what they
- * offer and do not do, the TLS sessions that may be resumed, and whether IPv6
- * leads anywhere.
+ * peers - what the relay remembers of the hosts it has talked to, or tried to:
+ * what they offer and do not do, who was silent, the TLS sessions that may be
+ * resumed, and whether IPv6 leads anywhere.
  *
  * One for the whole process, so that what one destination has learnt of a host
  * every other one knows, and a new look at the DNS forgets nothing. All of it
@@ -34,6 +34,10 @@ enum peer_lapse {
 #define PEERS_SESSIONS_MAX 1024 /* servers that have any */
 #define PEER_SESSIONS_MAX 4     /* of one, for connections side by side */
 
+/* Who has not answered is asked last. */
+#define PEER_SILENCE_MS (5 * MINUTE)
+#define PEERS_SILENT_MAX 4096
+
 struct peers;
 struct peers *peers_new(void);
 void peers_free(struct peers *peers); /* takes NULL */
@@ -52,6 +56,12 @@ void peers_forget_lapse(struct peers *peers, enum peer_lapse lapse,
 bool peers_has_lapse(struct peers *peers, enum peer_lapse lapse,
 		     struct slice host, const struct address *address,
 		     uint64_t terms);
+
+/* Whoever waited for an answer did so in vain; or there is one again. */
+void peers_note_silence(struct peers *peers, const struct address *address);
+void peers_forget_silence(struct peers *peers, const struct address *address);
+/* For so long it is not to be expected; 0: nothing is known. */
+uint64_t peers_silence_ms(struct peers *peers, const struct address *address);
 
 /* A session (relay/net/tls.h) is for who comes with the same key, octet for
  * octet; the caller puts into it all that must not differ. It is given out

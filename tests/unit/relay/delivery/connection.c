@@ -495,6 +495,75 @@ Test(connection, passes_nothing_to_a_host_that_failed_lately, .timeout = 120)
 	cr_expect_eq(run.hosts[1].connections, 0);
 }
 
+/* Another destination found it silent, or the same one, before it was forgotten:
+ * it is waited for once, and not once for each message. */
+Test(connection, asks_who_was_silent_last, .timeout = 120)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.is_ranked = true,
+		.hosts = {{.scripts = {"X"}, .was_silent = true},
+			  {.scripts = {HELLO MAIL RCPT0 BODY "X"}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "D", "%s", run.reply);
+	cr_expect_eq(run.hosts[0].connections, 0);
+	cr_expect_eq(run.hosts_silent, 1);
+	text_done(&run.hosts[1].message);
+}
+
+Test(connection, believes_who_answers_again, .timeout = 120)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 1,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.is_ranked = true,
+		.hosts = {{.scripts = {HELLO MAIL RCPT0 BODY "X"},
+			   .was_silent = true},
+			  {.scripts = {"X"}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "D", "%s", run.reply);
+	cr_expect_eq(run.hosts[1].connections, 1);
+	cr_expect_eq(run.hosts_silent, 0);
+	text_done(&run.hosts[0].message);
+}
+
+/* And who says something, be it no, is not: that costs no time. */
+Test(connection, notes_who_is_silent, .timeout = 120)
+{
+	static const struct {
+		const char *script;
+		size_t silent;
+	} rows[] = {{"C nothing", 1}, {"S 554 no|C QUIT|X", 0}};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct run run = {
+			.recipients = 1,
+			.messages = 1,
+			.body = SLICE(header),
+			.in_memory = true,
+			.hosts_count = 1,
+			.deadline_ms = i == 0 ? 1 : MINUTE,
+			.hosts = {{.scripts = {rows[i].script}}},
+		};
+
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, "T", "%s", run.reply);
+		cr_expect_eq(run.hosts_silent, rows[i].silent, "%s",
+			     run.reply);
+	}
+}
+
 /* Also where the route says where from. */
 static void
 run_without_files(struct address *source, const char *trouble)

@@ -94,6 +94,34 @@ Test(peers, the_oldest_is_forgotten_first)
 	peers_free(peers);
 }
 
+Test(peers, silence_is_remembered_for_a_while)
+{
+	struct peers *peers = peers_new();
+	struct address a = address_of("192.0.2.1"), b = address_of("192.0.2.2");
+
+	cr_expect_eq(peers_silence_ms(peers, &a), 0);
+	peers_note_silence(peers, &a);
+	fake_clock_pass(PEER_SILENCE_MS - 1);
+	cr_expect_eq(peers_silence_ms(peers, &a), 1);
+	cr_expect_eq(peers_silence_ms(peers, &b), 0);
+	fake_clock_pass(1);
+	cr_expect_eq(peers_silence_ms(peers, &a), 0);
+	peers_note_silence(peers, &a);
+	peers_forget_silence(peers, &b);
+	cr_expect_eq(peers_silence_ms(peers, &a), PEER_SILENCE_MS);
+	peers_forget_silence(peers, &a);
+	cr_expect_eq(peers_silence_ms(peers, &a), 0);
+	for (unsigned i = 0; i < PEERS_SILENT_MAX; i++) {
+		address_set_port(&b, (uint16_t)(i + 1));
+		peers_note_silence(peers, &a);
+		peers_note_silence(peers, &b);
+	}
+	cr_expect_gt(peers_silence_ms(peers, &a), 0);
+	address_set_port(&b, 1);
+	cr_expect_eq(peers_silence_ms(peers, &b), 0, "the oldest goes");
+	peers_free(peers);
+}
+
 static bool
 take(struct peers *peers, const char *key, const char *expected)
 {

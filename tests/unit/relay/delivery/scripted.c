@@ -589,6 +589,10 @@ world_make(struct world *world, struct run *run)
 		host_start(&run->hosts[i], &hosts->items[i]);
 	for (size_t i = 0; run->is_ranked && i < run->hosts_count; i++)
 		hosts->items[i].preference = (unsigned)i;
+	for (size_t i = 0; i < run->hosts_count; i++)
+		if (run->hosts[i].was_silent)
+			peers_note_silence(world->peers,
+					   &hosts->items[i].address);
 	if (run->host_name != NULL)
 		hosts->items[0].name = SLICE(run->host_name);
 	cr_assert(loop_init(&run->owner.loop, 0, &fault));
@@ -616,9 +620,13 @@ world_end(struct world *world)
 	for (size_t i = 0; i < run->hosts_count; i++)
 		host_stop(&run->hosts[i]);
 	run_collect(run);
-	for (size_t i = 0; i < run->hosts_count; i++)
-		run->hosts_blamed += host_is_before(
-			&world->hosts->items[i].failed_until_ms);
+	for (size_t i = 0; i < run->hosts_count; i++) {
+		const struct host *host = &world->hosts->items[i];
+
+		run->hosts_blamed += host_is_before(&host->failed_until_ms);
+		run->hosts_silent +=
+			peers_silence_ms(world->peers, &host->address) > 0;
+	}
 	hosts_unref(world->hosts);
 	tls_context_free(world->generation.client_tls);
 	peers_free(world->peers);
@@ -669,6 +677,10 @@ connection_make(struct world *world, struct site *site)
 			.in_one_go = run->in_one_go,
 			.sign = run->sign,
 			.pause_max_ms = MINUTE,
+			.deadline_ms = run->deadline_ms > 0
+					       ? clock_now_ms() +
+							 run->deadline_ms
+					       : 0,
 			.returned = on_returned, .ended = on_ended,
 			.released = on_released},
 		&place, kept);

@@ -50,6 +50,7 @@ struct scripted {
 	pthread_t thread;
 	struct text message;     /* of all B steps */
 	bool failed_lately;      /* as another connection has found */
+	bool was_silent;         /* likewise, whoever's that was */
 	bool gets_well;          /* that is over with the second connection */
 	char wrong[256];         /* what was not as the script says */
 	unsigned connections;
@@ -92,6 +93,7 @@ struct run {
 	bool other_site;         /* of other destinations each */
 	struct scripted hosts[HOSTS_MAX];
 	size_t hosts_count;
+	uint64_t deadline_ms; /* of each conversation, from now; 0: none */
 	bool is_ranked;  /* each is worse than the one before */
 	/* afterwards */
 	struct owner owner;
@@ -107,6 +109,7 @@ struct run {
 	bool dsn_passed_on; /* as the first recipient's result says */
 	bool has_failed;
 	size_t hosts_blamed;     /* to be left for the last for a while */
+	size_t hosts_silent;     /* by all connections */
 };
 
 /* One connection, from its opening until everything is back. */

@@ -53,7 +53,7 @@ store_read_body_now(struct store *store, const struct message *message,
 
 static unsigned events[CLIENT_ENDED + 1];
 static char ended[256];
-static bool is_unreached;
+static bool is_unreached, is_silent;
 static struct client *client;
 
 static void
@@ -66,6 +66,7 @@ on_client(void *owner, enum client_event event)
 	snprintf(ended, sizeof(ended), "%.*s",
 		 SLICE_ARG(client_end(client)->result.reply));
 	is_unreached = client_end(client)->is_unreached;
+	is_silent = client_end(client)->is_silent;
 }
 
 static struct attempt *
@@ -180,6 +181,7 @@ row_run(const struct timeout_row *row)
 	cr_expect(slice_ends_nocase(SLICE(ended), SLICE(row->ended)), "%s: %s",
 		  row->name, ended);
 	cr_expect_eq(is_unreached, row->replies[0] == NULL, "%s", row->name);
+	cr_expect_eq(is_silent, events[CLIENT_READY] == 0, "%s", row->name);
 	cr_expect_not(fake_stream_is_open(), "%s", row->name);
 	/* What is our fault is no reason to ask another host. */
 	cr_expect_eq(attempt->results[0].outcome,
