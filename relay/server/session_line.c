@@ -73,6 +73,14 @@ refuse_long(struct session *session, bool is_auth)
 	return STEP_CLOSE; /* no client comes to that */
 }
 
+/* A record of TLS with a ClientHello (RFC 8446 5.1), which no command begins
+ * like. */
+static bool
+is_handshake(const struct session *session, struct slice input)
+{
+	return session->state == SESSION_START && input.bytes[0] == '\x16';
+}
+
 enum step
 session_read_line(struct session *session, bool *more_needed)
 {
@@ -81,6 +89,11 @@ session_read_line(struct session *session, bool *more_needed)
 	bool logs_in = is_auth(session, input);
 	enum step step;
 
+	if (is_handshake(session, input)) {
+		session_lost(session, "a TLS handshake, which comes behind "
+				      "STARTTLS here, if at all");
+		return STEP_CLOSE; /* it waits for an answer to that */
+	}
 	if (session->state == SESSION_START || session->state == SESSION_READY)
 		terms_renew(session);
 	switch (find_line(session,

@@ -22,7 +22,7 @@ enum step session_read_line(struct session *session, bool *more_needed);
 
 /* --- session_reply.c --- */
 
-/* He goes by himself: without a word that is what scanners do all day. */
+/* He goes by himself. */
 void session_gone(const struct session *session, const char *reason);
 
 #endif

@@ -156,11 +156,14 @@ session_lost(const struct session *session, const char *reason)
 	log_lost(session, LOG_LEVEL_INFO, reason);
 }
 
+/* Without a word that is what scanners do all day; but whoever may send, and
+ * cannot agree with us about TLS, is a device that somebody will ask about. */
 void
 session_gone(const struct session *session, const char *reason)
 {
-	log_lost(session,
-		 session->transaction != NULL ? LOG_LEVEL_INFO
-					      : LOG_LEVEL_DEBUG,
-		 reason);
+	bool is_news = session->transaction != NULL ||
+		       (session->state == SESSION_SECURING &&
+			!session_is_stranger(session));
+
+	log_lost(session, is_news ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, reason);
 }

@@ -42,6 +42,8 @@ def test_old_tls_at_one_listener(world, certificate):
     assert handshake(world.relay.port, ssl.TLSVersion.TLSv1_1) is None
     assert handshake(world.relay.port, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
     assert world.relay.named("legacy") == []
+    said = world.relay.named("lost", listener="apps", state="SECURING")
+    assert len(said) == 2 and "protocol" in said[0]["reason"], said
     assert handshake(other, ssl.TLSVersion.TLSv1) == "TLSv1"
     assert world.relay.wait("legacy")["listener"] == "old"
     assert handshake(other, ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
