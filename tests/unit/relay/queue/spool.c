@@ -1,15 +1,50 @@
 #include <criterion/criterion.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "relay/queue/spool.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
+
+/*
+ * Writing to a file is this file's in place of the C library's: a call takes so
+ * many bytes, every other one is interrupted, or it fails.
+ */
+static size_t taken_max = SIZE_MAX;
+static bool is_interrupting;
+static int write_errno;
+
+ssize_t
+pwritev(int file, const struct iovec *parts, int count, off_t offset)
+{
+	static atomic_uint calls;
+	size_t left = taken_max, taken = 0;
+
+	errno = write_errno;
+	if (write_errno != 0)
+		return -1;
+	errno = EINTR;
+	if (is_interrupting && atomic_fetch_add(&calls, 1) % 2 == 0)
+		return -1;
+	for (int i = 0; i < count && left > 0; i++) {
+		size_t len = parts[i].iov_len < left ? parts[i].iov_len : left;
+		ssize_t put = pwrite(file, parts[i].iov_base, len,
+				     offset + (off_t)taken);
+
+		cr_assert_eq(put, (ssize_t)len);
+		taken += len;
+		left -= len;
+	}
+	return (ssize_t)taken;
+}
 
 static char path[64];
 static struct loop loop;
@@ -309,6 +344,89 @@ Test(spool, no_room_is_a_limit, .init = begin, .fini = end)
 	cr_expect_eq(spool_fault(spool)->kind, FAULT_LIMIT);
 	spool_cancel(&spool);
 	message_unref(message);
+}
+
+/* A disk may take less than it is given, and a signal may come: within a
+ * checksum, at the end of one, within a chunk. */
+Test(spool, what_is_taken_in_pieces_is_written_whole, .init = begin, .fini = end)
+{
+	static const size_t pieces[] = {7, 8, BODY_CHUNK, BODY_CHUNK + 1};
+
+	is_interrupting = true;
+	store_set_limits(store, &(struct store_limits){.memory_bytes = 0});
+	for (size_t i = 0; i < COUNT(pieces); i++) {
+		struct message *message = message_new(SLICE_NONE);
+		struct spool *spool;
+
+		memset(&seen, 0, sizeof(seen));
+		taken_max = pieces[i];
+		spool = spool_fill(message, 3 * BODY_CHUNK, 999);
+		spool_finish(spool);
+		while (seen.done + seen.failed == 0)
+			uv_run(&loop.uv, UV_RUN_ONCE);
+		cr_assert_eq(seen.done, 1, "%zu", pieces[i]);
+		expect_stored(message, 3 * BODY_CHUNK, "in pieces");
+		message_unref(message);
+	}
+}
+
+/* So that a client hears of a full disk that it is one. */
+static const struct refused_row {
+	int system;
+	enum fault_kind kind;
+} refused_rows[] = {
+	{ENOSPC, FAULT_LIMIT},
+	{EDQUOT, FAULT_LIMIT},
+	{EIO, FAULT_SYSTEM},
+};
+
+Test(spool, a_write_that_fails_says_why, .init = begin, .fini = end)
+{
+	store_set_limits(store, &(struct store_limits){.memory_bytes = 0});
+	for (size_t i = 0; i < COUNT(refused_rows); i++) {
+		struct message *message = message_new(SLICE_NONE);
+		struct message gone = {.id = message->id};
+		struct spool *spool;
+
+		memset(&seen, 0, sizeof(seen));
+		write_errno = refused_rows[i].system;
+		spool = spool_fill(message, 3 * BODY_CHUNK, 999);
+		cr_assert_eq(seen.failed, 1);
+		cr_expect_eq(spool_fault(spool)->kind, refused_rows[i].kind,
+			     "%s", spool_fault(spool)->text);
+		/* What still comes is taken, and goes nowhere. */
+		cr_expect_not(spool_write(spool, SLICE("more")));
+		spool_finish(spool);
+		spool_cancel(&spool);
+		message_unref(message);
+		run_until_gone(&gone);
+		cr_expect_not(file_exists(&gone));
+		cr_expect_eq(seen.done, 0);
+	}
+}
+
+/* A file that lies there already is somebody else's. */
+Test(spool, no_file_is_written_over, .init = begin, .fini = end)
+{
+	struct message *message = message_new(SLICE_NONE);
+	char name[160], id[MESSAGE_ID_TEXT + 1], was[8] = "";
+	struct spool *spool;
+	int file;
+
+	message_id_write(&message->id, id);
+	snprintf(name, sizeof(name), "%s/spool/%s", path, id);
+	file = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	cr_assert_geq(file, 0);
+	cr_assert_eq(write(file, "theirs", 6), 6);
+	store_set_limits(store, &(struct store_limits){.memory_bytes = 0});
+	spool = spool_fill(message, 3 * BODY_CHUNK, 999);
+	cr_expect_eq(seen.failed, 1);
+	spool_cancel(&spool);
+	message_unref(message);
+	cr_expect_eq(pread(file, was, 7, 0), 6);
+	cr_expect_str_eq(was, "theirs");
+	cr_expect_eq(access(name, F_OK), 0);
+	close(file);
 }
 
 Test(spool, a_damaged_file_is_seen, .init = begin, .fini = end)
