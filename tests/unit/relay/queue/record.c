@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include "relay/queue/record.h"
@@ -487,6 +488,131 @@ Test(record, malformed_but_sealed_is_refused)
 		record.bytes[at] = was;
 	}
 	cr_expect_lt(taken, record.len);
+}
+
+/* As it stands in a delivery's record. */
+#define VERSION_AT RECORD_SUM_SIZE
+#define COUNT_AT (VERSION_AT + 2)
+#define STATES_AT (COUNT_AT + 4 + 8 + 8)
+
+static const struct malformed_row {
+	const char *name;
+	bool is_owed;
+	size_t at;
+	char was, becomes;
+	int more; /* bytes than there were */
+	bool is_read;
+} malformed_rows[] = {
+	{"as it is", false, VERSION_AT, 1, 1, 0, true},
+	{"as it is, with a report", true, VERSION_AT, 2, 2, 0, true},
+	{"before the first version", false, VERSION_AT, 1, 0, 0, false},
+	{"the second version", false, VERSION_AT, 1, 2, 0, true},
+	{"a version that is to come", false, VERSION_AT, 1, 3, 0, false},
+	{"for nobody", false, COUNT_AT, 2, 0, -INT_MAX, false},
+	{"for more than the message has", false, COUNT_AT, 2, 3, 13, false},
+	{"for fewer than it says", false, COUNT_AT, 2, 3, 0, false},
+	{"for more than it says", false, COUNT_AT, 2, 1, 0, false},
+	{"for nobody of the message", false, STATES_AT, 0, 2, 0, false},
+	{"something behind it", false, VERSION_AT, 1, 1, 1, false},
+	{"cut off", false, VERSION_AT, 1, 1, -1, false},
+	{"an outcome that there is not", true, STATES_AT + 4 + 13, 2, 4, 0,
+	 false},
+};
+
+static void
+malformed_write(const struct malformed_row *row, struct message *message,
+		struct text *out)
+{
+	struct delivery_recipient states[2] = {
+		{.outcome = OUTCOME_FAILED, .is_report_owed = row->is_owed},
+		{.index = 1, .number = 1, .is_report_owed = row->is_owed}};
+	struct delivery delivery = {.message = message,
+				    .destination = SLICE("x.example"),
+				    .recipients = states,
+				    .recipients_count = 2,
+				    .is_report_owed = row->is_owed};
+	struct record_key key;
+
+	if (!row->is_owed)
+		states[0].outcome = OUTCOME_DEFERRED;
+	*out = delivery_record(&delivery, 99);
+	cr_assert_eq(out->bytes[row->at], row->was, "%s", row->name);
+	out->bytes[row->at] = row->becomes;
+	for (int i = 0; i < row->more; i++)
+		text_add_byte(out, '\0');
+	if (row->more < 0)
+		out->len = row->more == -INT_MAX ? STATES_AT : out->len - 1;
+	record_key_delivery(&key, &message->id, SLICE("x.example"));
+	record_seal(&key, (uint8_t *)out->bytes, out->len);
+}
+
+/* What another program could have written, or a bug of ours. */
+Test(record, malformed_deliveries_are_refused)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"a@example.org", "0@x.example 1@x.example", 10);
+
+	for (size_t i = 0; i < COUNT(malformed_rows); i++) {
+		const struct malformed_row *row = &malformed_rows[i];
+		CLEAN(delivery_free_clean) struct delivery *back =
+			memory_new(sizeof(*back));
+		CLEAN(text_done) struct text record = {0};
+		struct fault fault = {0};
+
+		malformed_write(row, message, &record);
+		back->message = message_ref(message);
+		cr_expect_eq(record_delivery_read(SLICE("x.example"),
+						  text_slice(&record), back,
+						  &fault),
+			     row->is_read, "%s: %s", row->name, fault.text);
+	}
+}
+
+/* Sealed, and too short for a place. */
+Test(record, no_place_is_read_off_half_a_record)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_full(message);
+	CLEAN(text_done) struct text record = delivery_record(delivery, 99);
+	struct record_place place;
+	struct record_key key;
+
+	record_key_delivery(&key, &message->id, SLICE("x.example"));
+	for (size_t len = RECORD_SUM_SIZE; len <= STATES_AT; len++) {
+		record_seal(&key, (uint8_t *)record.bytes, len);
+		cr_expect_eq(record_delivery_place(
+				     &message->id, SLICE("x.example"),
+				     slice_of(record.bytes, len), &place),
+			     len == STATES_AT, "%zu", len);
+	}
+}
+
+/* A host may say much, and be called much. */
+Test(record, of_long_words_the_beginning_is_kept)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_full(message);
+	CLEAN(delivery_free_clean) struct delivery *back =
+		memory_new(sizeof(*back));
+	CLEAN(text_done) struct text record = {0}, words = {0};
+	struct delivery_recipient *state = &delivery->recipients[0];
+
+	while (words.len <= UINT16_MAX)
+		text_add_string(&words, "words ");
+	state->reply = state->status = state->mx = text_slice(&words);
+	record = delivery_record(delivery, 99);
+	back->message = message_ref(message);
+	cr_assert(record_delivery_read(SLICE("x.example"), text_slice(&record),
+				       back, NULL));
+	state = &back->recipients[0];
+	cr_expect(slice_eq(state->reply, slice_sub(text_slice(&words), 0,
+						   RECORD_REPLY_MAX)));
+	cr_expect(slice_eq(state->mx, slice_sub(text_slice(&words), 0,
+						RECORD_MX_MAX)));
+	cr_expect(slice_eq(state->status, slice_sub(text_slice(&words), 0,
+						    OUTCOME_STATUS_SIZE - 1)));
 }
 
 static const struct due_row {
