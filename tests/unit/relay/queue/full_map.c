@@ -111,6 +111,19 @@ Test(full_map, what_is_stored_comes_to_its_end, .timeout = 120)
 		fill_and_empty(&size_rows[i]);
 }
 
+/* Where there is less room for addresses than the map would take. */
+Test(full_map, a_smaller_one_is_taken_where_need_be)
+{
+	struct fault fault = {0};
+
+	engine_map_size = (size_t)1 << 49;
+	list_init(&deliveries);
+	threaded_begin(path, &store, &loop, &keep);
+	cr_expect(put(BODY_CHUNK, &fault), "%s", fault.text);
+	cr_expect_eq(store_lacks(store, 0), STORE_LACKS_NOTHING);
+	end();
+}
+
 /* All at once, as when a host that was out of reach is back. */
 Test(full_map, much_ends_at_once, .init = start, .fini = end, .timeout = 120)
 {

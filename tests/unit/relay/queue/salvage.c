@@ -256,6 +256,71 @@ Test(salvage, knows_how_much_there_is)
 	end();
 }
 
+/* No record is one that this version knows; or, the second time, each is again. */
+static void
+records_turn(MDB_txn *txn, const char *table)
+{
+	MDB_val key, value;
+	MDB_cursor *cursor;
+	MDB_dbi records;
+	char bytes[8192];
+
+	cr_assert_eq(mdb_dbi_open(txn, table, 0, &records), 0);
+	cr_assert_eq(mdb_cursor_open(txn, records, &cursor), 0);
+	while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+		cr_assert_leq(value.mv_size, sizeof(bytes));
+		memcpy(bytes, value.mv_data, value.mv_size);
+		bytes[0] ^= 1;
+		value.mv_data = bytes;
+		cr_assert_eq(mdb_cursor_put(cursor, &key, &value, MDB_CURRENT),
+			     0);
+	}
+	mdb_cursor_close(cursor);
+}
+
+/* As a version that is to come may write a store. */
+static void
+layout_turn(const char *layout)
+{
+	MDB_val key = {strlen(LAYOUT_KEY), (void *)(uintptr_t)LAYOUT_KEY};
+	MDB_val value = {strlen(layout), (void *)(uintptr_t)layout};
+	char name[160];
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi about;
+
+	file_name(name, "queue");
+	cr_assert_eq(mdb_env_create(&env), 0);
+	cr_assert_eq(mdb_env_set_maxdbs(env, 3), 0);
+	cr_assert_eq(mdb_env_open(env, name, MDB_NOTLS, 0600), 0);
+	cr_assert_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	cr_assert_eq(mdb_dbi_open(txn, "about", 0, &about), 0);
+	cr_assert_eq(mdb_put(txn, about, &key, &value, 0), 0);
+	records_turn(txn, "deliveries");
+	records_turn(txn, "messages");
+	cr_assert_eq(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+}
+
+/* What this version does not know is not damaged: it is left alone, and goes on
+ * with the version that does. */
+Test(salvage, another_layout_is_neither_read_nor_mended)
+{
+	struct fault fault;
+
+	begin();
+	layout_turn("2");
+	cr_expect_not(open_again(&fault));
+	cr_expect_not_null(strstr(fault.text, "layout 2 is not one"), "%s",
+			   fault.text);
+	cr_expect_eq(fake_log_count("store-damaged ", NULL), 0);
+	layout_turn(LAYOUT);
+	cr_assert(open_again(&fault), "%s", fault.text);
+	cr_expect_eq(counts().messages, MESSAGES);
+	store_close(store);
+	end();
+}
+
 #define FIRST_TREES (2 * 4096)
 #define ALL_OF_IT ((off_t)1 << 40)
 
