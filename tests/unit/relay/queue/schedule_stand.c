@@ -502,6 +502,7 @@ stop_schedule(void)
 		return;
 	schedule_stop(schedule, &main_loop, on_stopped, NULL);
 	cr_expect(wait_for(stopped), "the schedule does not stop");
+	cr_expect_null(unanswered, "a signature is waited for still");
 }
 
 void

@@ -177,6 +177,19 @@ Test(settlement_reports, a_stop_stores_what_waits_for_the_signer, .init = begin,
 
 /* --- reports that are put off --- */
 
+/* The warning of a delay comes with the next attempt, and then no more. */
+Test(settlement_reports, a_warning_that_nobody_signs_comes_again, .init = begin,
+     .fini = stop_all)
+{
+	begin_schedule();
+	options.delivery.delay_warning_ms = 1;
+	begin_reports(never, 1);
+	put("from@example.org", "a@x.example", true);
+	cr_expect(wait_for(is_told));
+	cr_expect_eq(fake_log_count("settle ", "no signer"), 1);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 0);
+}
+
 /* The first is deferred in the end, all others are refused, each by itself. */
 static void
 note_refused(struct schedule_destination *destination,
