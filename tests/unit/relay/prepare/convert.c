@@ -281,6 +281,18 @@ static const struct row {
 	 "the header is not what was signed, or another key signed it"},
 };
 
+/* What is sent without its body where a report wants the header only. */
+static void
+header_end_check(const struct message *message, struct text *whole)
+{
+	const char *bytes = text_string(whole);
+	const char *blank = strstr(bytes, "\r\n\r\n");
+
+	cr_assert_not_null(blank);
+	cr_expect_eq(message->prefix.len + message->body.header_len,
+		     (size_t)(blank + 4 - bytes));
+}
+
 static void
 row_check(const struct row *row)
 {
@@ -308,7 +320,7 @@ row_check(const struct row *row)
 	cr_expect(slice_eq(rest, SLICE(row->version)), "%s:\n%.*s", row->name,
 		  SLICE_ARG(rest));
 	cr_expect_not(seen.message->body.has_8bit);
-	cr_expect(seen.message->body.header_len > 0);
+	header_end_check(seen.message, &whole);
 }
 
 Test(convert, messages, .timeout = 120)
@@ -396,12 +408,36 @@ Test(convert, large, .timeout = 120)
 	cr_assert_not_null(seen.message, "%s", seen.detail);
 	cr_expect(seen.message->body.is_file);
 	cr_expect_gt(seen.message->body.size, message->body.size);
+	cr_expect_eq(seen.message->body.header_len,
+		     strlen(FROM MIME UTF8 QP "\r\n"));
+	cr_expect_eq(seen.changes->signatures_count, 2);
 	id = seen.message->id;
 	cr_expect(file_exists(&id));
 	/* It was never stored: it goes with its last user. */
 	message_unref(seen.message);
 	cr_expect_not(file_exists(&id));
 	cr_expect(file_exists(&message->id));
+	message_unref(message);
+	end();
+}
+
+/* What is in a file is verified as well, and what does not verify stays here. */
+Test(convert, large_with_a_signature_that_is_wrong, .timeout = 120)
+{
+	CLEAN(text_done) struct text bytes = {0};
+	struct message *message;
+
+	begin();
+	large_write(&bytes);
+	message = original_make(OLD TRACE, text_slice(&bytes));
+	cr_assert(message->body.is_file);
+	signer = SIGNER_WRONG;
+	convert_wait(message);
+	cr_expect_null(seen.message);
+	cr_expect_eq(seen.trouble, TROUBLE_UNSIGNED);
+	cr_expect_not_null(strstr(seen.detail, "does not verify"), "%s",
+			   seen.detail);
+	cr_expect_eq(fake_log_count("error ", "is not what was signed"), 1);
 	message_unref(message);
 	end();
 }
