@@ -40,6 +40,36 @@ Test(signer_keys, keeps_one_generation_before_the_last)
 	stage_stop(&stage, false);
 }
 
+/* A load that is taken back leaves what was before it, once. */
+Test(signer_keys, takes_a_load_back)
+{
+	struct stage stage;
+	struct signer_client *client;
+	struct key_public *keys[4];
+	struct fault fault = {0};
+
+	stage_start(&stage);
+	client = attach(&stage);
+	for (size_t i = 0; i < 3; i++) {
+		keys[i] = new_key(&stage, "e.pem");
+		cr_assert(stage_load(&stage, false, NULL));
+	}
+	cr_expect(signer_revert(&stage.process, &fault), "%s", fault.text);
+	cr_expect_not(signs(client, keys[2]));
+	cr_expect(signs(client, keys[1]));
+	cr_expect_not(signs(client, keys[0]));
+	cr_expect_not(signer_revert(&stage.process, &fault));
+	cr_expect(signs(client, keys[1]));
+	keys[3] = new_key(&stage, "e.pem");
+	cr_assert(stage_load(&stage, false, NULL));
+	cr_expect(signs(client, keys[3]));
+	cr_expect(signs(client, keys[1]));
+	for (size_t i = 0; i < COUNT(keys); i++)
+		key_public_free(keys[i]);
+	signer_client_free(client);
+	stage_stop(&stage, false);
+}
+
 Test(signer_keys, reloads_under_load)
 {
 	struct stage stage;

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "keys/signer_wire.h"
+#include "keys/signer_worker.h"
 #include "tests/unit/keys/signer_stage.h"
 
 Test(signer_worker, signs_with_every_key)
@@ -131,6 +133,37 @@ Test(signer_worker, descriptors_from_clients_are_not_kept)
 	cr_expect(end.revents & POLLHUP);
 	close(ends[0]);
 	signer_client_free(client);
+	stage_stop(&stage, false);
+}
+
+/* No more are held at once, and each that leaves makes room for one. */
+Test(signer_worker, only_so_many_clients_are_held)
+{
+	static int clients[SIGNER_CLIENTS_MAX];
+	struct fault fault = {0};
+	struct rlimit files;
+	struct stage stage;
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+	if (files.rlim_max < 2 * SIGNER_CLIENTS_MAX)
+		cr_skip_test("too few descriptors");
+	files.rlim_cur = 2 * SIGNER_CLIENTS_MAX;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+	stage_start(&stage);
+	for (size_t i = 0; i < COUNT(clients); i++)
+		cr_assert(signer_attach(&stage.process, &clients[i], &fault),
+			  "%zu: %s", i, fault.text);
+	for (unsigned i = 0; i < 3; i++) {
+		int more;
+
+		cr_expect_not(signer_attach(&stage.process, &more, &fault));
+		cr_expect_eq(fault.kind, FAULT_LIMIT, "%s", fault.text);
+	}
+	close(clients[0]);
+	while (!signer_attach(&stage.process, &clients[0], &fault))
+		cr_assert_eq(fault.kind, FAULT_LIMIT, "%s", fault.text);
+	for (size_t i = 0; i < COUNT(clients); i++)
+		close(clients[i]);
 	stage_stop(&stage, false);
 }
 
