@@ -1,5 +1,7 @@
 #include "tests/unit/milter/stage.h"
 
+#include "milter/senders.h"
+
 static const struct {
 	const char *name;
 	size_t from_count;
@@ -519,7 +521,7 @@ Test(policy, many_senders)
 					.selectors_count = COUNT(selectors)};
 	struct keys_options keys = {.domains = &domain, .domains_count = 1};
 	struct sender_sign signs[STAGE_SELECTORS_MAX];
-	struct sender_options many[STAGE_SELECTORS_MAX];
+	struct sender_options many[SENDERS_USED_MAX + 1];
 	struct signing_options options = {.senders = many,
 					  .senders_count = COUNT(many),
 					  .sender_match = SENDER_MATCH_ALL};
@@ -530,16 +532,18 @@ Test(policy, many_senders)
 	struct decision decision;
 
 	static_assert(STAGE_SELECTORS_MAX > POLICY_SIGNERS_MAX, "more");
-	for (size_t i = 0; i < COUNT(many); i++) {
+	for (size_t i = 0; i < COUNT(signs); i++) {
 		selectors[i].name = slice_of(names + i, 1);
 		signs[i] = (struct sender_sign){selectors[i].name, domain.name};
+	}
+	for (size_t i = 0; i < COUNT(many); i++)
 		many[i] = (struct sender_options){
 			.pattern = i % 2 ? SLICE("*@*") : SLICE("*@example.com"),
-			.sign = &signs[i],
+			.sign = &signs[i % COUNT(signs)],
 			.sign_count = 1};
-	}
 	policy = stage_policy_of(&keys, kinds, &options);
 	policy_decide(policy, &facts, &arena, &decision);
 	cr_expect_eq(decision.signers_count, POLICY_SIGNERS_MAX);
+	cr_expect_eq(decision.senders_count, SENDERS_USED_MAX);
 	cr_expect(slice_eq(decision.signers[1].selector->name, SLICE("b")));
 }
