@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -211,35 +212,128 @@ Test(handover, a_closed_end_is_absent_and_an_empty_one_busy)
 	ends[1] = dup(ends[0]); /* for close_pair() */
 }
 
-static const struct {
-	const char *name;
-	struct slice bytes;
-} garbage_rows[] = {
-	{"one byte", SLICE_LITERAL("x")},
-	{"a head of zeros",
-	 SLICE_LITERAL("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")},
-	{"the magic, but cut", SLICE_LITERAL("1ngs\1\0\0\0")},
-	{"a generation without its descriptors",
-	 SLICE_LITERAL("1ngs\1\0\0\0\1\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0")},
-	{"a text that is not there",
-	 SLICE_LITERAL("1ngs\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5\0\0\0")},
-	{"more listeners than can be",
-	 SLICE_LITERAL("1ngs\1\0\0\0\xff\xff\xff\xff\1\0\0\0\0\0\0\0\0\0\0"
-		       "\0")},
+/* As a message begins. */
+struct head {
+	uint32_t magic, kind;
+	uint64_t serial;
+	uint32_t listeners, signers, text_len, zero;
 };
+#define MAGIC 0x73676e31u
+#define HEAD sizeof(struct head)
+#define MEMORY (3 * sizeof(uint64_t)) /* of a generation that has nothing */
+#define NONE (-1)
+
+static const struct garbage_row {
+	const char *name;
+	struct head head;
+	size_t len; /* of the message; behind the head comes text */
+	int memory; /* in a memory file; NONE: there is no file */
+	bool is_good;
+} garbage_rows[] = {
+	{"nothing but words", {MAGIC, HANDOVER_STOP, .text_len = 3}, HEAD + 3,
+	 NONE, true},
+	{"a generation that has nothing", {MAGIC, HANDOVER_GENERATION}, HEAD,
+	 MEMORY, true},
+	{"a byte", {MAGIC, HANDOVER_STOP}, 1, NONE, false},
+	{"a head but for a byte", {MAGIC, HANDOVER_STOP}, HEAD - 1, NONE,
+	 false},
+	{"zeros", {0}, HEAD, NONE, false},
+	{"another magic", {MAGIC + 1, HANDOVER_STOP}, HEAD, NONE, false},
+	{"words that are not there", {MAGIC, HANDOVER_STOP, .text_len = 3},
+	 HEAD + 2, NONE, false},
+	{"more words than it says", {MAGIC, HANDOVER_STOP, .text_len = 3},
+	 HEAD + 4, NONE, false},
+	{"more words than there is room for",
+	 {MAGIC, HANDOVER_STOP, .text_len = HANDOVER_TEXT_MAX + 1},
+	 HEAD + HANDOVER_TEXT_MAX + 1, NONE, false},
+	{"words with a descriptor", {MAGIC, HANDOVER_STOP}, HEAD, MEMORY,
+	 false},
+	{"a generation without its descriptors", {MAGIC, HANDOVER_GENERATION},
+	 HEAD, NONE, false},
+	{"a generation that is cut short", {MAGIC, HANDOVER_GENERATION}, HEAD,
+	 MEMORY - 1, false},
+	/* With the file they are as many as there are descriptors, modulo
+	 * 2^32. */
+	{"more listeners than can be",
+	 {MAGIC, HANDOVER_GENERATION, .listeners = UINT32_MAX, .signers = 1},
+	 HEAD, MEMORY, false},
+	{"more signers than can be",
+	 {MAGIC, HANDOVER_GENERATION, .listeners = 1, .signers = UINT32_MAX},
+	 HEAD, MEMORY, false},
+	{"more than can be, and no descriptor",
+	 {MAGIC, HANDOVER_GENERATION, .signers = UINT32_MAX}, HEAD, NONE,
+	 false},
+};
+
+static void
+garbage_send(const struct garbage_row *row)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} rights = {0};
+	char bytes[HEAD + HANDOVER_TEXT_MAX + 1] = "";
+	struct iovec part = {bytes, row->len};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	int file = -1;
+
+	memcpy(bytes, &row->head, HEAD);
+	if (row->memory != NONE) {
+		struct cmsghdr *cmsg = &rights.align;
+
+		file = memfd_create("garbage", MFD_CLOEXEC);
+		cr_assert_eq(ftruncate(file, row->memory), 0);
+		message.msg_control = rights.bytes;
+		message.msg_controllen = sizeof(rights.bytes);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &file, sizeof(int));
+	}
+	cr_assert_eq(sendmsg(ends[0], &message, 0), (ssize_t)row->len);
+	if (file >= 0)
+		close(file);
+}
 
 Test(handover, garbage_is_refused)
 {
 	for (size_t i = 0; i < COUNT(garbage_rows); i++) {
+		const struct garbage_row *row = &garbage_rows[i];
 		struct handover got;
 		struct fault fault = {0};
-		struct slice bytes = garbage_rows[i].bytes;
 
-		cr_assert_eq(send(ends[0], bytes.bytes, bytes.len, 0),
-			     (ssize_t)bytes.len);
-		cr_expect_not(handover_receive(ends[1], &got, &fault), "%s",
-			      garbage_rows[i].name);
-		cr_expect_eq(fault.kind, FAULT_INPUT, "%s: %s",
-			     garbage_rows[i].name, fault.text);
+		garbage_send(row);
+		cr_expect_eq(handover_receive(ends[1], &got, &fault),
+			     row->is_good, "%s: %s", row->name, fault.text);
+		if (row->is_good)
+			handover_done(&got);
+		else
+			cr_expect_eq(fault.kind, FAULT_INPUT, "%s: %s",
+				     row->name, fault.text);
 	}
+}
+
+/* What has been checked on one side is what is read on the other. */
+Test(handover, a_memory_file_cannot_be_changed)
+{
+	struct handover sent = {.sources = SLICE_LITERAL("a")};
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} rights;
+	struct head head;
+	struct iovec part = {&head, sizeof(head)};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = rights.bytes,
+				 .msg_controllen = sizeof(rights.bytes)};
+	int file;
+
+	cr_assert(handover_send_generation(ends[0], &sent, NULL));
+	cr_assert_eq(recvmsg(ends[1], &message, 0), (ssize_t)HEAD);
+	memcpy(&file, CMSG_DATA(&rights.align), sizeof(file));
+	cr_expect_lt(pwrite(file, "b", 1, 8), 0);
+	cr_expect_lt(ftruncate(file, 0), 0);
+	cr_expect_lt(ftruncate(file, 1000), 0);
+	close(file);
 }
