@@ -226,7 +226,7 @@ static struct domain_options sections[] = {
 };
 static struct domain_signing_options sections_signing[] = {
 	{.also_sign = esp, .also_sign_count = 1},
-	{0},
+	{.identity = SLICE_LITERAL("@only.example")},
 	{.also_sign = esp, .also_sign_count = 1},
 	{0},
 	{0},
@@ -286,7 +286,8 @@ static const struct {
 	 "example.com/main esp.example/esp", "main"},
 	{"one of both, each", "root@x.example.com, news-1@example.com",
 	 "example.com/main esp.example/esp", "main"},
-	{"for nobody else", "news@only.example", "only.example/news", "news"},
+	{"for nobody else", "news@only.example",
+	 "only.example/news=@only.example", "news"},
 	{"nobody", "a@only.example", "",
 	 "no active selector of only.example is for this sender"},
 	{"the other one alone", "a@lent.example", "esp.example/esp",
@@ -374,6 +375,30 @@ static const struct {
 	 VERDICT_RELAY, false},
 };
 
+/* It is signed by whom it is to be signed, though not by us. */
+Test(policy, what_is_signed_already_is_not_rejected)
+{
+	static const enum key_algorithm kinds[STAGE_SELECTORS_MAX] = {0};
+	struct keys_options keys = {.domains = sections,
+				    .domains_count = COUNT(sections)};
+	struct signing_options options = {.existing_action = EXISTING_SKIP,
+					  .unsigned_action = UNSIGNED_REJECT};
+	CLEAN(policy_unref_clean) struct policy *policy =
+		stage_policy_of(&keys, kinds, &options);
+	CLEAN(arena_done) struct arena arena = {0};
+	struct slice signed_by = SLICE("example.com");
+	struct header_facts facts = {.from_count = 1,
+				     .from = SLICE("a@example.com"),
+				     .signed_domains = &signed_by,
+				     .signed_count = 1};
+	struct decision decision;
+
+	policy_decide(policy, &facts, &arena, &decision);
+	cr_expect_eq(decision.verdict, VERDICT_RELAY);
+	cr_expect(contains(decision.reason,
+			   "carries a signature of example.com already"));
+}
+
 Test(policy, a_signature_that_is_there_already)
 {
 	for (size_t i = 0; i < COUNT(existing_rows); i++) {
@@ -422,6 +447,8 @@ static struct sender_options senders[] = {
 	 {0}, 0, NULL},
 	{SLICE_LITERAL("a@only.example"), SIGN(DOMAIN("only.example")), 1,
 	 {0}, 0, NULL},
+	{SLICE_LITERAL("pair@only.example"),
+	 SIGN(KEY("esp", "*"), KEY("esp", "esp.example")), 2, {0}, 0, NULL},
 	{SLICE_LITERAL("own-*@*"), SIGN(KEY("any", "*")), 1, {0}, 0, NULL},
 };
 
@@ -455,10 +482,13 @@ static const struct {
 	 "example.com/main", "\"*-x@example.net\""},
 	{"by two sections", SENDER_MATCH_FIRST, "twice@esp.example",
 	 "esp.example/any esp.example/esp", "with 2 selectors: any, esp"},
+	{"selectors of one name, of two domains", SENDER_MATCH_FIRST,
+	 "pair@only.example", "only.example/esp esp.example/esp",
+	 "with 1 selector for this sender: esp; also by esp.example with"},
 	{"not active", SENDER_MATCH_FIRST, "idle@example.org", "",
 	 "\"idle@example.org\" names no active selector"},
 	{"for this sender", SENDER_MATCH_FIRST, "news@only.example",
-	 "only.example/news", "news"},
+	 "only.example/news=@only.example", "news"},
 	{"not for this sender", SENDER_MATCH_FIRST, "a@only.example", "",
 	 "names no active selector for this sender"},
 	{"two of one", SENDER_MATCH_FIRST, "a@b.example.com, c@d.example.com",
@@ -469,6 +499,13 @@ static const struct {
 	 "a@example.com, ceo@example.com", "", "different sender sections"},
 	{"the first of one", SENDER_MATCH_ALL,
 	 "root@a.example.com, a@a.example.com", "",
+	 "different sender sections"},
+	{"the first of both, and no more", SENDER_MATCH_FIRST,
+	 "both-x@example.net, both-y@example.net",
+	 "example.net/any esp.example/esp=@esp.example",
+	 "the sender section \"both-*@Example.net\""},
+	{"the first of both, and others", SENDER_MATCH_ALL,
+	 "both-x@example.net, both-y@example.net", "",
 	 "different sender sections"},
 	{"two of one domain, as their own", SENDER_MATCH_FIRST,
 	 "own-a@example.net, own-b@example.net", "example.net/any", "any"},
