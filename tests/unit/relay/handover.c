@@ -50,6 +50,7 @@ Test(handover, a_generation_arrives_whole)
 	CLEAN(text_done) struct text large = {0};
 	struct handover sent = {.serial = 7}, got;
 	struct fault fault = {0};
+	int first, last;
 
 	for (int i = 0; i < 100000; i++)
 		text_addf(&large, "line %d\n", i);
@@ -81,7 +82,11 @@ Test(handover, a_generation_arrives_whole)
 	cr_expect_eq(got.files[0][LISTENER_CERT].len, 0);
 	cr_expect(slice_eq(got.files[1][LISTENER_CERT], SLICE("certificate")));
 	cr_expect(slice_eq(got.files[1][LISTENER_KEY], SLICE("key")));
+	first = got.listeners[0];
+	last = got.signers[0];
 	handover_done(&got);
+	cr_expect_lt(fcntl(first, F_GETFD), 0, "nobody has taken it");
+	cr_expect_lt(fcntl(last, F_GETFD), 0, "nobody has taken it");
 	close(sent.listeners[0]);
 	close(sent.listeners[1]);
 	close(sent.signers[0]);
@@ -97,6 +102,26 @@ Test(handover, words_arrive)
 	cr_expect_eq(got.kind, HANDOVER_REFUSED);
 	cr_expect_eq(got.serial, 9);
 	cr_expect_str_eq(text_string(&got.text), "because");
+	handover_done(&got);
+}
+
+/* However long the reason is, the supervisor hears of it. */
+Test(handover, of_many_words_the_first_arrive)
+{
+	CLEAN(text_done) struct text words = {0};
+	struct handover got;
+	struct fault fault = {0};
+
+	while (words.len <= HANDOVER_TEXT_MAX)
+		text_add_string(&words, "because ");
+	cr_assert(handover_send(ends[1], HANDOVER_REFUSED, 9,
+				text_slice(&words), NULL));
+	cr_assert(handover_receive_answer(ends[0], &got, &fault), "%s",
+		  fault.text);
+	cr_expect_eq(got.kind, HANDOVER_REFUSED);
+	cr_expect(slice_eq(text_slice(&got.text),
+			   slice_sub(text_slice(&words), 0,
+				     HANDOVER_TEXT_MAX)));
 	handover_done(&got);
 }
 
