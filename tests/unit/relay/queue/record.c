@@ -207,6 +207,47 @@ Test(record, delivery_and_back)
 	cr_expect_eq(back->recipients[1].index, 2);
 }
 
+/* What is said of a delivery is said by itself, in its record and in its
+ * place. */
+Test(record, each_flag_of_a_delivery_alone)
+{
+	CLEAN(message_unref_clean) struct message *message = message_full();
+
+	for (size_t flag = 0; flag < 3; flag++) {
+		CLEAN(delivery_free_clean) struct delivery *delivery =
+			delivery_full(message);
+		CLEAN(delivery_free_clean) struct delivery *back =
+			memory_new(sizeof(*back));
+		CLEAN(text_done) struct text record = {0};
+		struct record_place place = {.due_ms = 1,
+					     .last_attempt_ms = 2,
+					     .is_held = flag == 0,
+					     .is_owed_attempt = flag == 2};
+
+		delivery->is_held = flag == 2;
+		delivery->is_delay_told = flag == 1;
+		delivery->is_owed_attempt = flag == 0;
+		record = delivery_record(delivery, 99);
+		back->message = message_ref(message);
+		cr_assert(record_delivery_read(SLICE("x.example"),
+					       text_slice(&record), back,
+					       NULL));
+		cr_expect_eq(back->is_held, flag == 2);
+		cr_expect_eq(back->is_delay_told, flag == 1);
+		cr_expect_eq(back->is_owed_attempt, flag == 0);
+		cr_expect_not(back->is_report_owed);
+		record_delivery_put(&message->id, SLICE("x.example"), &place,
+				    (uint8_t *)record.bytes, record.len);
+		cr_assert(record_delivery_place(&message->id,
+						SLICE("x.example"),
+						text_slice(&record), &place));
+		cr_expect_eq(place.is_held, flag == 0);
+		cr_expect_eq(place.is_owed_attempt, flag == 2);
+		cr_expect_eq(place.due_ms, 1);
+		cr_expect_eq(place.last_attempt_ms, 2);
+	}
+}
+
 /* What has become of those whose report is owed stays; the others go, unless
  * they are to be tried again. */
 Test(record, delivery_whose_report_is_owed)
