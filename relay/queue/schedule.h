@@ -90,7 +90,7 @@ void schedule_settle(struct schedule_destination *destination,
 /* The same of some, with others whose result is NONE, while the lease goes on
  * with those: it is the schedule's until noted() comes, once, from the loop, and
  * has only those recipients then, in their order. Whom a report is owed to is
- * stored, and the report comes later: a connection may wait for this. */
+ * stored, and the report comes later: the others wait for this. */
 typedef void schedule_noted_fn(struct schedule_destination *destination,
 			       struct delivery *delivery);
 void schedule_note(struct schedule_destination *destination,

@@ -38,16 +38,17 @@ engine_take_back(struct engine *engine, struct slice destination,
 	struct fault trouble;
 
 	*stays_out = false;
-	if (!engine_has_delivery(engine, destination, id))
-		return true;
 	if (engine_read_delivery(engine, engine->txn, destination, id,
 				 &delivery, &trouble))
 		return engine_put_due(engine, delivery, delivery->due_ms,
 				      fault);
-	*stays_out = true;
-	if (engine_is_damaged(&trouble) && fault != NULL)
-		*fault = trouble;
-	return !engine_is_damaged(&trouble);
+	if (engine_is_damaged(&trouble)) {
+		if (fault != NULL)
+			*fault = trouble;
+		return false;
+	}
+	*stays_out = engine_has_delivery(engine, destination, id);
+	return true;
 }
 
 static bool

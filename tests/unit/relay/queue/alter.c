@@ -536,7 +536,8 @@ Test(alter, what_was_set_aside_is_deleted_without_a_search, .init = start,
 	expect_sound();
 }
 
-static bool is_broken;
+static unsigned broken; /* pages of this table */
+static bool is_spent;
 
 int __real_mdb_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *data);
 int __wrap_mdb_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *data);
@@ -544,9 +545,25 @@ int __wrap_mdb_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *data);
 int
 __wrap_mdb_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *data)
 {
-	return is_broken && table == store->engine->messages
-		       ? MDB_PAGE_NOTFOUND
-		       : __real_mdb_get(txn, table, key, data);
+	/* The transaction that has met with it is good for nothing more. */
+	if (is_spent)
+		return MDB_BAD_TXN;
+	is_spent = broken != 0 && table == broken;
+	return is_spent ? MDB_PAGE_NOTFOUND
+			: __real_mdb_get(txn, table, key, data);
+}
+
+static void
+expect_broken(MDB_dbi table)
+{
+	struct fault fault = {0};
+	size_t count;
+
+	broken = table;
+	cr_expect_not(engine_take_back_readable(store->engine, &count, &fault));
+	cr_expect(engine_is_damaged(&fault), "%u: %s", table, fault.text);
+	broken = 0;
+	is_spent = false;
 }
 
 /* Or all behind it would stay set aside, and nobody mend it. */
@@ -559,10 +576,8 @@ Test(alter, a_broken_structure_is_no_damaged_record, .init = start, .fini = end)
 
 	put(message);
 	set_aside(&message->id, message->received_ms);
-	is_broken = true;
-	cr_expect_not(engine_take_back_readable(store->engine, &count, &fault));
-	cr_expect(engine_is_damaged(&fault), "%s", fault.text);
-	is_broken = false;
+	expect_broken(store->engine->messages);
+	expect_broken(store->engine->deliveries);
 	cr_expect(engine_take_back_readable(store->engine, &count, &fault));
 	cr_expect_eq(count, 1);
 	expect_sound();
