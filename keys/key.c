@@ -335,7 +335,8 @@ blocks_read(BIO *bio, EVP_PKEY **pkey, struct fault *fault)
 		bool ok;
 
 		if (!PEM_read_bio_ex(bio, &name, &header, &der, &len,
-				     PEM_FLAG_SECURE))
+				     PEM_FLAG_SECURE |
+					     PEM_FLAG_EAY_COMPATIBLE))
 			break;
 		ok = block_read(name, header, der, len, pkey, fault);
 		OPENSSL_secure_free(name);

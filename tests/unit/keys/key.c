@@ -89,6 +89,28 @@ Test(key, refuses_by_name)
 	}
 }
 
+/* As editors and terminals leave it; openssl(1) reads it, too. */
+Test(key, takes_white_space_at_the_ends_of_lines)
+{
+	static const char *const ends[] = {" \n", " \t\r\n"};
+	CLEAN(secret_cleanse) struct text pem = {0};
+
+	vector_read("rsa2048.pem", &pem);
+	for (size_t i = 0; i < COUNT(ends); i++) {
+		CLEAN(secret_cleanse) struct text changed = {0};
+		CLEAN(key_free_clean) struct key *key = NULL;
+		struct slice rest = text_slice(&pem), line;
+		struct fault fault = {0};
+
+		while (slice_split(&rest, '\n', &line)) {
+			text_add(&changed, line);
+			text_add_string(&changed, ends[i]);
+		}
+		cr_expect(key_read(text_slice(&changed), &key, &fault),
+			  "%zu: %s", i, fault.text);
+	}
+}
+
 static const struct {
 	const char *name, *pem, *says;
 } text_rows[] = {
