@@ -410,12 +410,22 @@ bits_read(const char *word, unsigned *bits)
 }
 
 static bool
+algorithm_read(const char *word, enum key_algorithm *algorithm)
+{
+	if (key_algorithm_find(SLICE(word), algorithm))
+		return true;
+	fprintf(stderr,
+		"signet: -a: '%s' is neither rsa-sha256 nor ed25519-sha256\n",
+		word);
+	return false;
+}
+
+static bool
 option_read(const struct command *command, int option,
 	    struct arguments *arguments)
 {
-	if (option == 'a' &&
-	    key_algorithm_find(SLICE(optarg), &arguments->algorithm))
-		return true;
+	if (option == 'a')
+		return algorithm_read(optarg, &arguments->algorithm);
 	if (option == 'b')
 		return bits_read(optarg, &arguments->bits);
 	if (option == 'j' && strchr(command->options, 'j') != NULL) {
@@ -443,7 +453,10 @@ arguments_read(const struct command *command, int argc, char **argv,
 		return false;
 	for (int i = 0; i < command->words; i++)
 		arguments->words[i] = SLICE(argv[optind + i]);
-	return arguments->algorithm == KEY_RSA_SHA256 || arguments->bits == 0;
+	if (arguments->algorithm == KEY_RSA_SHA256 || arguments->bits == 0)
+		return true;
+	say("-b is for RSA: an Ed25519 key has one size");
+	return false;
 }
 
 /* Domains are written in lower case, and without the last dot that zone files

@@ -205,6 +205,17 @@ sign_run(struct signing *signing)
 	return code;
 }
 
+/* word: NULL where none is left. */
+static bool
+time_read(const char *word, uint64_t *time_s)
+{
+	if (word != NULL && slice_number(SLICE(word), time_s) &&
+	    *time_s <= TIME_MAX_S)
+		return true;
+	fputs("signet: --time: seconds since 1970 have to follow\n", stderr);
+	return false;
+}
+
 static bool
 sign_arguments(struct signing *signing, int argc, char **argv)
 {
@@ -215,9 +226,7 @@ sign_arguments(struct signing *signing, int argc, char **argv)
 		if (takes_options && strcmp(argv[i], "--") == 0) {
 			takes_options = false;
 		} else if (takes_options && strcmp(argv[i], "--time") == 0) {
-			if (++i == argc ||
-			    !slice_number(SLICE(argv[i]), &signing->time_s) ||
-			    signing->time_s > TIME_MAX_S)
+			if (!time_read(argv[++i], &signing->time_s))
 				return false;
 		} else if (has_path || (takes_options && argv[i][0] == '-' &&
 					argv[i][1] != '\0')) {

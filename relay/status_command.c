@@ -35,8 +35,11 @@ arguments_read(int argc, char **argv, struct arena *arena,
 			selection->domain = SLICE(optarg);
 			if (optarg[0] != '[' &&
 			    !idn_to_ascii(SLICE(optarg), arena,
-					  &selection->domain, &fault))
+					  &selection->domain, &fault)) {
+				fprintf(stderr, "signet: '%s': %s\n", optarg,
+					fault.text);
 				return false;
+			}
 		} else {
 			return false;
 		}

@@ -152,16 +152,33 @@ sources_settle(struct examination *examination,
 /* ---- the command ---- */
 
 static bool
+source_read(struct arguments *arguments, const char *word)
+{
+	if (arguments->sources_count == SOURCES_MAX) {
+		fprintf(stderr, "signet: --address: at most %d\n",
+			SOURCES_MAX);
+		return false;
+	}
+	if (!address_parse_host(SLICE(word), 0,
+				&arguments->sources[arguments->sources_count])) {
+		fprintf(stderr,
+			"signet: --address: '%s' is no address of IPv4 or "
+			"IPv6\n",
+			word);
+		return false;
+	}
+	arguments->sources_count++;
+	return true;
+}
+
+static bool
 option_take(struct arguments *arguments, int option)
 {
-	if (option == 'j') {
+	if (option == 'a')
+		return source_read(arguments, optarg);
+	if (option == 'j')
 		arguments->as_json = true;
-		return true;
-	}
-	return option == 'a' && arguments->sources_count < SOURCES_MAX &&
-	       address_parse_host(
-		       SLICE(optarg), 0,
-		       &arguments->sources[arguments->sources_count++]);
+	return option == 'j';
 }
 
 static bool

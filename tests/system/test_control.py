@@ -677,6 +677,24 @@ def test_usage():
         assert done.stderr, arguments
 
 
+def test_a_value_that_is_none_is_named():
+    """The usage alone does not say which one, or why."""
+    for words, what in (
+            ("key generate example.com x -a rsa", "-a: 'rsa' "),
+            ("key generate example.com x -b 512", "-b: "),
+            ("key generate example.com x -a ed25519-sha256 -b 2048", "-b "),
+            ("doctor --address x example.com", "--address: 'x' "),
+            ("doctor" + 9 * " --address 192.0.2.1" + " example.com",
+             "--address: at most"),
+            ("status --domain a..b", "'a..b': "),
+            ("queue list --domain a..b", "'a..b': "),
+            ("sign --time now", "--time: "), ("sign --time", "--time: ")):
+        said = signet.run(*words.split(), config="/nowhere",
+                          check=64).stderr.decode()
+        assert said.startswith("signet: " + what), (words, said)
+        assert "usage: " in said, words
+
+
 def test_options_are_a_configuration(directory):
     """What `signet options` writes can be read again."""
     path = os.path.join(directory, "options.conf")
