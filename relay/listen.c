@@ -108,32 +108,51 @@ stale_remove(const struct sockaddr_un *local, socklen_t len)
 		unlink(local->sun_path);
 }
 
+/* What is behind it, where the error alone does not say; NULL: it does. */
+static const char *
+advice_find(const struct listen_place *place, int system)
+{
+	bool is_local = place->address.any.sa_family == AF_UNIX;
+
+	if (system == EADDRNOTAVAIL)
+		return "this machine does not have that address now";
+	if (!is_local && system == EACCES &&
+	    address_port(&place->address) < 1024)
+		return "ports below 1024 need root or the capability "
+		       "CAP_NET_BIND_SERVICE";
+	if (!is_local)
+		return NULL;
+	switch (system) {
+	case EPERM:
+		return place->group != (gid_t)-1
+			       ? "only root can give it a socket_group that "
+				 "this user is not in"
+			       : NULL;
+	case ENOENT:
+		return "its directory is not there; one below /run is gone "
+		       "with each boot, and tmpfiles.d(5) makes it anew";
+	case EROFS:
+		return "a unit may write only where its ReadWritePaths= and "
+		       "RuntimeDirectory= say";
+	default:
+		return NULL;
+	}
+}
+
 static bool
 listen_fault(const struct listen_place *place, struct fault *fault)
 {
 	int system = errno;
+	const char *advice = advice_find(place, system);
 
 	fault_errno(fault, "%s: listening on '%.*s'", place->label,
 		    SLICE_ARG(place->text));
 	/* It may come yet: at boot, or from another machine that has failed. */
 	if (system == EADDRNOTAVAIL)
-		return fault_set(fault, FAULT_BUSY,
-				 "%s: listening on '%.*s': this machine does "
-				 "not have that address now",
-				 place->label, SLICE_ARG(place->text));
-	if (system == EPERM && place->address.any.sa_family == AF_UNIX &&
-	    place->group != (gid_t)-1)
-		return fault_set(fault, FAULT_DENIED,
-				 "%s: listening on '%.*s': only root can give "
-				 "it a socket_group that this user is not in",
-				 place->label, SLICE_ARG(place->text));
-	if (system == EACCES && place->address.any.sa_family != AF_UNIX &&
-	    address_port(&place->address) < 1024)
-		return fault_set(fault, FAULT_DENIED,
-				 "%s: listening on '%.*s': ports below 1024 "
-				 "need root or the capability "
-				 "CAP_NET_BIND_SERVICE",
-				 place->label, SLICE_ARG(place->text));
+		fault->kind = FAULT_BUSY;
+	if (advice != NULL)
+		fault_set(fault, fault->kind, "%s: listening on '%.*s': %s",
+			  place->label, SLICE_ARG(place->text), advice);
 	return false;
 }
 

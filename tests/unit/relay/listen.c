@@ -1,6 +1,7 @@
 #include "relay/listen.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,13 +12,20 @@
 
 /* What somebody puts in a socket's place as soon as it is there. */
 static const char *link_to;
+/* What keeps one from being made. */
+static int refusal;
 
 /* In place of the system's. */
 int
 bind(int descriptor, const struct sockaddr *address, socklen_t len)
 {
 	const struct sockaddr_un *local = (const struct sockaddr_un *)address;
-	int result = (int)syscall(SYS_bind, descriptor, address, len);
+	int result;
+
+	errno = refusal;
+	result = refusal != 0
+			 ? -1
+			 : (int)syscall(SYS_bind, descriptor, address, len);
 
 	if (result == 0 && link_to != NULL) {
 		cr_assert_eq(unlink(local->sun_path), 0);
@@ -154,4 +162,33 @@ Test(listen, gives_nothing_away_behind_a_link)
 	unlink(path);
 	unlink(other);
 	rmdir(directory);
+}
+
+static const struct {
+	int system;
+	enum fault_kind kind;
+	const char *says;
+} refusal_rows[] = {
+	{ENOENT, FAULT_ABSENT, "its directory is not there; one below /run"},
+	{EROFS, FAULT_DENIED, "a unit may write only where"},
+	{EACCES, FAULT_DENIED, "Permission denied"},
+	{ENOTDIR, FAULT_ABSENT, "Not a directory"},
+};
+
+/* Whoever starts it by a unit sees no more than this line. */
+Test(listen, says_why_a_unix_socket_cannot_be_made)
+{
+	struct listen_place listener = local("/run/opendkim/x.sock");
+
+	for (size_t i = 0; i < COUNT(refusal_rows); i++) {
+		struct fault fault = {0};
+		int descriptor;
+
+		refusal = refusal_rows[i].system;
+		cr_expect_not(listen_open(&listener, &descriptor, &fault));
+		cr_expect_eq(fault.kind, refusal_rows[i].kind, "%s",
+			     fault.text);
+		cr_expect_not_null(strstr(fault.text, refusal_rows[i].says),
+				   "%s", fault.text);
+	}
 }
