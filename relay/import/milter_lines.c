@@ -42,23 +42,6 @@ list_add(struct maker *maker, struct list *list, struct slice item)
 /* ---- outside of the milter section ---- */
 
 static void
-user_write(struct maker *maker)
-{
-	const struct opendkim_setting *setting =
-		opendkim_setting(maker->conf, "UserID");
-	struct slice rest, user;
-
-	if (setting == NULL)
-		return;
-	rest = setting->value;
-	if (!slice_split(&rest, ':', &user) || user.len == 0)
-		return;
-	text_add_string(maker->out, "user = ");
-	text_add_quoted(maker->out, user);
-	text_add_string(maker->out, "\n");
-}
-
-static void
 resolvers_write(struct maker *maker)
 {
 	const struct opendkim_setting *setting =
@@ -200,10 +183,8 @@ user_group(struct maker *maker, const struct opendkim_setting *setting,
 
 /* Nothing: the one of who starts the milter, as with OpenDKIM. */
 static struct slice
-socket_group(struct maker *maker)
+socket_group(struct maker *maker, const struct opendkim_setting *setting)
 {
-	const struct opendkim_setting *setting =
-		opendkim_setting(maker->conf, "UserID");
 	struct slice group, user;
 
 	if (setting == NULL)
@@ -214,6 +195,28 @@ socket_group(struct maker *maker)
 	return group.len > 0 ? group : user_group(maker, setting, user);
 }
 
+/* A package that goes takes with it what makes such a directory, and the next
+ * boot finds nowhere to listen. */
+static void
+directory_note(struct maker *maker, struct slice socket)
+{
+	const struct opendkim_setting *setting =
+		opendkim_setting(maker->conf, "Socket");
+	struct slice path = slice_from(socket, strlen("unix:")), directory;
+
+	if (!slice_starts(path, SLICE("/run/")) &&
+	    !slice_starts(path, SLICE("/var/run/")))
+		return;
+	directory = slice_sub(path, 0, (size_t)slice_find_last(path, '/'));
+	if (slice_ends_nocase(directory, SLICE("/run")))
+		return;
+	report_note(maker->report, setting->place,
+		    "Socket: something has to make '%.*s' at each boot: before "
+		    "OpenDKIM's package goes, write \"d %.*s 0755 root root\" "
+		    "into /etc/tmpfiles.d/opendkim.conf",
+		    SLICE_ARG(directory), SLICE_ARG(directory));
+}
+
 /* What libmilter's socket has from the umask, without the x bits, which mean
  * nothing for a socket. */
 static void
@@ -221,6 +224,9 @@ socket_write(struct maker *maker)
 {
 	const struct opendkim_setting *mask =
 		opendkim_setting(maker->conf, "UMask");
+	/* Its user is not ours: keys that are his are not for the milter. */
+	const struct opendkim_setting *user =
+		opendkim_setting(maker->conf, "UserID");
 	struct slice socket = socket_of(maker), group;
 
 	if (socket.len == 0)
@@ -231,9 +237,10 @@ socket_write(struct maker *maker)
 	if (mask != NULL)
 		text_addf(maker->out, "    socket_mode = \"%04o\"\n",
 			  (unsigned)(0666 & ~mask->number));
-	group = socket_group(maker);
+	group = socket_group(maker, user);
 	if (group.len > 0)
 		write_text("socket_group", group, maker->out);
+	directory_note(maker, socket);
 }
 
 /* ---- whose mail ---- */
@@ -539,7 +546,6 @@ milter_lines_write(struct opendkim_conf *conf, struct slice directory,
 {
 	struct maker maker = {conf, directory, arena, out, report, errors};
 
-	user_write(&maker);
 	resolvers_write(&maker);
 	limits_write(&maker);
 	text_add_string(out, "\nmilter {\n");

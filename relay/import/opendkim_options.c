@@ -184,7 +184,7 @@ const struct opendkim_option opendkim_options[] = {
 	{ "TrustSignaturesFrom", TEXT, LOST, NULL, REFUSES_NOTHING },
 	{ "UMask", NUMBER, CARRIED, NULL, "milter.socket_mode" },
 	{ "UnprotectedKey", TEXT, NEEDLESS, NULL, DNSSEC },
-	{ "UserID", TEXT, CARRIED, NULL, "user, milter.socket_group" },
+	{ "UserID", TEXT, CARRIED, NULL, "milter.socket_group" },
 	{ "VBR-Certifiers", TEXT, LOST, NULL, "signet knows no VBR (RFC 5518)" },
 	{ "VBR-PurgeFields", BOOL, LOST, "no", "signet knows no VBR (RFC 5518)" },
 	{ "VBR-TrustedCertifiers", TEXT, LOST, NULL, "signet knows no VBR (RFC 5518)" },

@@ -257,8 +257,12 @@ SAYS = {
                      '"inet6:8891@::1"'),
     "Socket: unix": (
         ONE + "Socket local:/run/x\nUMask 007\nUserID nobody:nogroup\n", 0,
-        "", r'user = "nobody"[^$]*"unix:/run/x"\n    socket_mode = "0660"\n'
-            r'    socket_group = "nogroup"'),
+        "", r'\A((?!user)[^$])*"unix:/run/x"\n    socket_mode = "0660"\n'
+            r'    socket_group = "nogroup"\n((?!user)[^$])*\Z'),
+    "Socket: a directory that has to be made": (
+        ONE + "Socket local:/run/opendkim/opendkim.sock\n", 0,
+        'conf:5: note: Socket: .*"d /run/opendkim 0755 root root" into',
+        '"unix:/run/opendkim/opendkim.sock"'),
     "Socket: the group of the user": (
         ONE + "Socket local:/run/x\nUMask 007\nUserID man\n", 0,
         "conf:7: note: UserID: the socket stays the group's 'man'",
