@@ -32,7 +32,7 @@ authres_result(const struct verification *result)
 	case VERIFY_PENDING:
 		break;
 	}
-	ASSERT(false && "a result is still pending");
+	ASSERT(false); /* a result is still pending */
 	return NULL;
 }
 

@@ -109,6 +109,6 @@ bodyhash_result(const struct bodyhash *hash, uint64_t limit)
 	for (size_t i = 0; i < hash->count; i++)
 		if (hash->cuts[i].limit == limit)
 			return hash->cuts[i].result;
-	ASSERT(false && "a limit that was not asked for");
+	ASSERT(false); /* a limit that was not asked for */
 	return NULL;
 }

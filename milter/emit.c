@@ -41,7 +41,7 @@ header_take(struct emitter *emitter, struct slice *bytes, struct fault *fault)
 			emitter->in_body = true;
 			return line_take(emitter, SLICE_NONE, fault);
 		case HEADER_TOO_LARGE:
-			ASSERT(false && "it was read before");
+			ASSERT(false); /* it was read before */
 			return false;
 		}
 	}

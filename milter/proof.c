@@ -99,7 +99,7 @@ header_feed(struct proof *proof, struct slice *bytes)
 			header_end(proof);
 			return;
 		case HEADER_TOO_LARGE:
-			ASSERT(false && "without a bound");
+			ASSERT(false); /* without a bound */
 			return;
 		}
 	}

@@ -379,7 +379,7 @@ store_read_body(struct store *store, struct store_read_body *read)
 {
 	(void)store;
 	(void)read;
-	ASSERT(false && "nothing is in a file");
+	ASSERT(false); /* nothing is in a file */
 }
 
 void
