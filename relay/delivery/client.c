@@ -7,6 +7,8 @@ typedef void send_fn(struct client *client);
 typedef enum client_state replied_fn(struct client *client,
 				     const struct reply_in *reply);
 
+#define PORT_SUBMISSIONS 465
+
 static send_fn idle_enter, rset_send, quit_send;
 static replied_fn idle_replied, rset_replied, quit_replied;
 
@@ -508,6 +510,16 @@ client_expired_by_us(struct client *client)
 	client_enter(client, next);
 }
 
+/* RFC 8314 3.3: there the server waits for us to begin. */
+static struct slice
+hint_of_port(const struct client *client)
+{
+	if (client->state != CLIENT_GREETING || client->settings.implicit_tls ||
+	    address_port(&client->settings.host->address) != PORT_SUBMISSIONS)
+		return SLICE_NONE;
+	return SLICE("port 465 begins with TLS: set implicit_tls = true");
+}
+
 static void
 client_expired(struct client *client)
 {
@@ -527,7 +539,7 @@ client_expired(struct client *client)
 	client->end.is_unreached = client->state == CLIENT_CONNECTING;
 	client->end.is_silent = !client->was_ready;
 	client_enter(client, client_end_trouble(client, TROUBLE_TIMED_OUT,
-						SLICE_NONE));
+						hint_of_port(client)));
 }
 
 static void

@@ -92,12 +92,16 @@ static const struct timeout_row {
 	const char *ended;
 	bool is_hurried;
 	bool is_8bit, is_in_file; /* the message */
+	uint16_t port;            /* 0: 25 */
 } timeout_rows[] = {
 	{"connecting", {NULL}, 30 * SECOND, "the peer took too long"},
 	{"connecting, where there is another address", {NULL}, 5 * SECOND,
 	 "the peer took too long", true},
 	{"4.5.3.2.1, the greeting", {""}, 5 * MINUTE,
 	 "while waiting for the greeting"},
+	{"the greeting, which waits for TLS", {""}, 5 * MINUTE,
+	 "while waiting for the greeting (port 465 begins with TLS: set "
+	 "implicit_tls = true)", .port = 465},
 	{"EHLO", {"", "220 mx"}, 5 * MINUTE, "while sending EHLO"},
 	{"HELO", {"", "220 mx", "500 what"}, 5 * MINUTE, "while sending HELO"},
 	{"STARTTLS", {"", "220 mx", "250-mx\r\n250 STARTTLS"}, 2 * MINUTE,
@@ -131,7 +135,9 @@ row_begin(const struct timeout_row *row, struct attempt *attempt)
 	struct fault fault;
 
 	host = (struct host){.name = SLICE("mx.example.net")};
-	cr_assert(address_parse_host(SLICE("192.0.2.1"), 25, &host.address));
+	cr_assert(address_parse_host(SLICE("192.0.2.1"),
+				     row->port > 0 ? row->port : 25,
+				     &host.address));
 	cr_assert(client_open(&(struct client_settings){
 				      .loop = &loop,
 				      .host = &host,
