@@ -394,7 +394,9 @@ file_exists(const struct message_id *id)
 	return access(name, F_OK) == 0;
 }
 
-Test(convert, large, .timeout = 120)
+/* What is made goes to a file at its own pace, and is waited for. */
+static void
+large_test(uint64_t memory_bytes)
 {
 	CLEAN(text_done) struct text bytes = {0};
 	struct message *message;
@@ -404,6 +406,8 @@ Test(convert, large, .timeout = 120)
 	large_write(&bytes);
 	message = original_make(OLD TRACE, text_slice(&bytes));
 	cr_assert(message->body.is_file);
+	store_set_limits(store, &(struct store_limits){
+			.memory_bytes = memory_bytes});
 	convert_wait(message);
 	cr_assert_not_null(seen.message, "%s", seen.detail);
 	cr_expect(seen.message->body.is_file);
@@ -419,6 +423,16 @@ Test(convert, large, .timeout = 120)
 	cr_expect(file_exists(&message->id));
 	message_unref(message);
 	end();
+}
+
+Test(convert, large, .timeout = 120)
+{
+	large_test(256 * MIB);
+}
+
+Test(convert, large_with_little_memory, .timeout = 120)
+{
+	large_test(0);
 }
 
 /* What is in a file is verified as well, and what does not verify stays here. */
