@@ -91,7 +91,6 @@ transaction_free(struct transaction *transaction)
 	prepare_facts_done(&transaction->facts);
 	text_done(&transaction->mended);
 	separator_done(&transaction->separator);
-	text_done(&transaction->separated);
 	rewriter_done(&transaction->rewriter);
 	text_done(&transaction->rewritten);
 	text_done(&transaction->notes);

@@ -170,21 +170,23 @@ pass_on(struct transaction *transaction, struct slice bytes)
 static void
 separate(struct transaction *transaction, struct slice bytes)
 {
+	CLEAN(text_done) struct text separated = {0};
+
 	if (transaction->separator.is_passing) {
 		pass_on(transaction, bytes);
 		return;
 	}
-	text_clear(&transaction->separated);
-	separator_feed(&transaction->separator, bytes, &transaction->separated);
-	pass_on(transaction, text_slice(&transaction->separated));
+	separator_feed(&transaction->separator, bytes, &separated);
+	pass_on(transaction, text_slice(&separated));
 }
 
 static void
 separate_end(struct transaction *transaction)
 {
-	text_clear(&transaction->separated);
-	separator_finish(&transaction->separator, &transaction->separated);
-	pass_on(transaction, text_slice(&transaction->separated));
+	CLEAN(text_done) struct text separated = {0};
+
+	separator_finish(&transaction->separator, &separated);
+	pass_on(transaction, text_slice(&separated));
 }
 
 static bool

@@ -41,7 +41,6 @@ struct transaction {
 	struct newline newline; /* where the listener normalizes */
 	struct text mended;
 	struct separator separator;
-	struct text separated;
 	struct rewrite rewrite;
 	struct rewriter rewriter; /* where `rewrite` has a rule for From */
 	struct text rewritten;
