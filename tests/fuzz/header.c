@@ -1,8 +1,10 @@
 /* Fields do not depend on how the header is cut, no byte is lost, and whatever
- * a From field holds, its domains are safe to print and to look up. The first
- * byte says how it is cut. */
+ * a From field holds, its domains are safe to print and to look up. Once it is
+ * separated from the text, the header has nothing but fields. The first byte says
+ * how it is cut. */
 #include "milter/author.h"
 #include "milter/header.h"
+#include "milter/separator.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -81,6 +83,68 @@ header_cut(struct slice message, size_t step, struct text *out)
 	header_reader_done(&reader);
 }
 
+/* No CR, LF or NUL in it is one that a relay refuses. */
+static bool
+is_sound(struct slice message)
+{
+	char before = '\0';
+
+	for (size_t i = 0; i < message.len; i++) {
+		char c = message.bytes[i];
+
+		if (c == '\0' || (before == '\r') != (c == '\n'))
+			return false;
+		before = c;
+	}
+	return before != '\r';
+}
+
+static void
+separate(struct slice message, size_t step, struct separator *separator,
+	 struct text *out)
+{
+	separator_init(separator);
+	for (; message.len > 0; message = slice_from(message, step))
+		separator_feed(separator, slice_sub(message, 0, step), out);
+	separator_finish(separator, out);
+	separator_done(separator);
+}
+
+static void
+fields_check(struct slice message)
+{
+	CLEAN(header_reader_done) struct header_reader reader;
+	enum header_status status;
+	struct slice field, name, value;
+
+	header_reader_init(&reader, SIZE_MAX);
+	while ((status = header_read(&reader, &message, &field)) ==
+	       HEADER_FIELD)
+		ASSERT(header_field_parse(field, &name, &value) == NULL);
+	while (status == HEADER_MORE &&
+	       header_read_last(&reader, &field) == HEADER_FIELD)
+		ASSERT(header_field_parse(field, &name, &value) == NULL);
+}
+
+static void
+separated_check(struct slice message, size_t step)
+{
+	CLEAN(text_done) struct text whole = {0}, cut = {0}, again = {0};
+	struct separator separator;
+
+	separate(message, SIZE_MAX, &separator, &whole);
+	ASSERT(slice_eq(text_slice(&whole), message) ==
+	       (!separator.report.adds_line &&
+		!separator.report.renames_postmark));
+	separate(message, step, &separator, &cut);
+	ASSERT(slice_eq(text_slice(&whole), text_slice(&cut)));
+	if (!is_sound(message))
+		return;
+	fields_check(text_slice(&whole));
+	separate(text_slice(&whole), step, &separator, &again);
+	ASSERT(slice_eq(text_slice(&whole), text_slice(&again)));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
@@ -95,5 +159,6 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	ASSERT(slice_eq(text_slice(&whole), text_slice(&cut)));
 	ASSERT(slice_starts(text_slice(&whole), message));
 	value_check(message);
+	separated_check(message, (size_t)bytes[0] + 1);
 	return 0;
 }
