@@ -163,6 +163,16 @@ row_begin(const struct timeout_row *row, struct attempt *attempt)
 }
 
 static void
+row_end(struct attempt *attempt)
+{
+	fake_stream_forget();
+	message_unref(attempt->delivery->message);
+	free(attempt->delivery->recipients);
+	free(attempt->delivery);
+	attempt_free(attempt);
+}
+
+static void
 row_run(const struct timeout_row *row)
 {
 	struct attempt *attempt = attempt_make();
@@ -201,11 +211,54 @@ row_run(const struct timeout_row *row)
 		reading->done(reading, NULL);
 	is_converting = false;
 	reading = NULL;
-	fake_stream_forget();
-	message_unref(message);
-	free(attempt->delivery->recipients);
-	free(attempt->delivery);
-	attempt_free(attempt);
+	row_end(attempt);
+}
+
+static const struct yes_row {
+	const char *name, *before, *behind; /* the message */
+	enum outcome outcome;
+} yes_rows[] = {
+	{"behind the message", "", "250 2.0.0 ta", OUTCOME_DELIVERED},
+	{"begun before it", "250 2.0", ".0 ta", OUTCOME_DEFERRED},
+	{"all before it", "250 2.0.0 ta", "", OUTCOME_DEFERRED},
+};
+
+/* A yes that is cut off counts, but no peer can have taken what it has not
+ * got. */
+static void
+yes_run(const struct yes_row *row)
+{
+	static const struct timeout_row in_file = {
+		.replies = {"", "220 mx", "250 mx", "250 ok", "250 ok",
+			    "354 go"},
+		.is_in_file = true};
+	struct attempt *attempt = attempt_make();
+	struct store_read_body *read;
+
+	memset(events, 0, sizeof(events));
+	attempt->delivery->message->body.size = 5;
+	row_begin(&in_file, attempt);
+	cr_assert_not_null(reading);
+	fake_stream_send(SLICE(row->before));
+	text_add_string(&reading->bytes, "abc\r\n");
+	read = TAKE(reading);
+	read->done(read, NULL);
+	fake_stream_send(SLICE(row->behind));
+	fake_stream_end();
+	cr_expect_eq(events[CLIENT_ENDED], 1, "%s", row->name);
+	cr_expect_eq(attempt->results[0].outcome, row->outcome, "%s",
+		     row->name);
+	row_end(attempt);
+}
+
+Test(timeout, no_yes_before_its_time)
+{
+	struct fault fault;
+
+	cr_assert(loop_init(&loop, 0, &fault));
+	for (size_t i = 0; i < COUNT(yes_rows); i++)
+		yes_run(&yes_rows[i]);
+	loop_done(&loop);
 }
 
 Test(timeout, of_each_step)
