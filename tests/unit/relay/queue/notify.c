@@ -95,6 +95,33 @@ Test(notify, the_sender)
 	}
 }
 
+/* Who does not want it hears of no delay, whoever waits beside him; who does, as
+ * soon as is said. */
+Test(notify, no_delay_for_who_does_not_ask)
+{
+	const struct notify_row row = {.outcome = DEFERRED,
+				       .notify = NOTIFY_FAILURE};
+	struct delivery_options options = {.delay_warning_ms = 3 * HOUR};
+	CLEAN(delivery_free_clean) struct delivery *delivery =
+		delivery_make("from@example.org", &row);
+	struct delivery_recipient states[2] = {
+		{.index = 0, .outcome = DEFERRED},
+		{.index = 1, .outcome = DEFERRED}};
+	struct recipient_result results[2] = {{.outcome = DEFERRED},
+					      {.outcome = DEFERRED}};
+	struct notices notices;
+
+	delivery->recipients = states;
+	delivery->recipients_count = 2;
+	notify_decide(&notices, &delivery->arena, delivery, results, &options,
+		      3 * HOUR);
+	cr_expect_eq(notices.sender[0], NOTICE_DELAYED);
+	cr_expect_eq(notices.sender[1], NOTICE_NONE);
+	notify_decide(&notices, &delivery->arena, delivery, results, &options,
+		      3 * HOUR - 1);
+	cr_expect_not(notices.sender_is_told);
+}
+
 /* Whose attempt goes on at once is not told that it takes long. */
 Test(notify, no_delay_within_an_attempt)
 {
