@@ -46,6 +46,8 @@ static const struct reply_row {
 	 SCOPE_RECIPIENT, false, "4.2.0"},
 	{"too many recipients, as RFC 821 said it", STAGE_RCPT, 552, "",
 	 OUTCOME_DEFERRED, SCOPE_RECIPIENT, false, "4.0.0"},
+	{"too many recipients, and both codes say it", STAGE_RCPT, 552, "5.5.3",
+	 OUTCOME_DEFERRED, SCOPE_RECIPIENT, false, "4.5.3"},
 	{"mailbox full", STAGE_RCPT, 552, "5.2.2", OUTCOME_FAILED,
 	 SCOPE_RECIPIENT, false, "5.2.2"},
 	{"closing at RCPT", STAGE_RCPT, 421, "", OUTCOME_DEFERRED,
@@ -127,6 +129,8 @@ static const struct status_row {
 	{"3.1.1 x", ""},
 	{"5.1", ""},
 	{"5..1 x", ""},
+	{"5x1.1 x", ""},
+	{"5.1x1 x", ""},
 	{"5.1.1x", ""},
 	{"No such user", ""},
 	{"", ""},
@@ -153,6 +157,7 @@ static const struct write_row {
 	{250, "", "ok", "250 ok"},
 	{554, "", "one\ntwo\x01", "554 one two "},
 	{250, "", "", "250 "},
+	{250, "", "a\x7f" "b c", "250 a b c"},
 };
 
 Test(outcome, write_reply)
@@ -177,5 +182,7 @@ Test(outcome, is_reply)
 	cr_expect_not(outcome_is_reply(SLICE("250-ok")));
 	cr_expect_not(outcome_is_reply(SLICE("2500 ok")));
 	cr_expect_not(outcome_is_reply(SLICE("25a ok")));
+	cr_expect_not(outcome_is_reply(SLICE("2a0 ok")));
+	cr_expect_not(outcome_is_reply(SLICE("a50 ok")));
 	cr_expect_not(outcome_is_reply(SLICE("the connection was lost")));
 }
