@@ -214,6 +214,22 @@ directory_make(const char *path, struct fault *fault)
 	return true;
 }
 
+/* Brought from another machine, or made by hand, it may well be root's. What only
+ * a capability of ours gets into is not for the process that works there. */
+static bool
+owner_check(int directory, const char *path, const struct stat *status,
+	    struct fault *fault)
+{
+	if (geteuid() == 0 ||
+	    faccessat(directory, ".", W_OK, AT_EACCESS) == 0 || errno != EACCES)
+		return true;
+	return fault_errno(fault,
+			   "state_dir '%s' is user %u's, and this runs as user "
+			   "%u: give it to that one with all that is in it "
+			   "(chown -R)",
+			   path, (unsigned)status->st_uid, (unsigned)geteuid());
+}
+
 bool
 identity_state_dir(const struct identity *identity, const char *path,
 		   int *descriptor_out, struct fault *fault)
@@ -235,6 +251,8 @@ identity_state_dir(const struct identity *identity, const char *path,
 			return fault_errno(fault, "giving '%s' to user %u",
 					   path, (unsigned)identity->uid);
 	}
+	if (!owner_check(directory, path, &status, fault))
+		return false;
 	*descriptor_out = descriptor_take(&directory);
 	return true;
 }
