@@ -4,6 +4,7 @@ import datetime
 import threading
 import time
 
+from harness import signet
 from harness.faulty import Receiver
 from harness.process import wait_for
 from harness.smtp import Client, message, submit
@@ -92,6 +93,18 @@ def test_messages_keep_to_a_rate(world):
     times = times_of(world.relay.named("delivered"))
     # The log may be a little late, and so make the time between two shorter.
     assert max(times) - min(times) >= 0.9
+    # Who looks why one does not arrive is told.
+    world.setup.delivery = "max_rate = 1"
+    world.setup.write()
+    world.relay.hang_up()
+    world.relay.wait("reload")
+    for _ in range(2):
+        submit(world.relay.port, message(),
+               recipients=["bob@d0.example.net"])
+    world.relay.wait("delivered", count=7)
+    wait_for(lambda: "max_rate" in signet.run(
+        "status", "--domain", "d0.example.net", config=world.setup.path,
+        check=0).stdout.decode(), 20, "that max_rate is named")
 
 
 GIANT = 400
