@@ -480,6 +480,35 @@ Test(alter, what_is_damaged_can_be_deleted, .init = start, .fini = end)
 	damaged_one(false, true);
 }
 
+/* The entry that goes with it is its own: another's would be tried no more. */
+Test(alter, what_is_damaged_goes_alone, .init = start, .fini = end)
+{
+	static const char *const to[] = {"b@w.example", "b@x.example",
+					 "b@x.example", "b@x.example",
+					 "b@y.example"};
+	struct store_counters counters;
+	struct message_id damaged = {{0}};
+	struct record_key key;
+
+	for (size_t i = 0; i < COUNT(to); i++) {
+		CLEAN(message_unref_clean) struct message *message =
+			message_make("a@example.org", to[i], 10);
+
+		message->received_ms = 1000 + i;
+		if (i == 2)
+			damaged = message->id;
+		put(message);
+	}
+	record_key_delivery(&key, &damaged, SLICE("x.example"));
+	spoil(store->engine->deliveries, key);
+	cr_expect_eq(alter(ALTER_DELETE, &damaged, "x.example").altered,
+		     ALTERED);
+	store_count(store, &counters);
+	cr_expect_eq(counters.deliveries, COUNT(to) - 1);
+	cr_expect_eq(counters.due, COUNT(to) - 1);
+	expect_sound();
+}
+
 /* It is not among what is due, but there is a record of why. */
 Test(alter, what_was_set_aside_can_be_deleted, .init = start, .fini = end)
 {
