@@ -262,20 +262,49 @@ line_read(struct scripted *host, int fd, char *line, size_t size)
 	return len > 0;
 }
 
+/* What is behind the dot, or the chunk, stays unread: a host that closes then
+ * resets the connection. */
+static size_t
+bytes_look(struct scripted *host, int fd, char *bytes, size_t max)
+{
+	ssize_t count = host->ssl != NULL
+				? SSL_peek(host->ssl, bytes, (int)max)
+				: recv(fd, bytes, max, MSG_PEEK);
+
+	return count > 0 ? (size_t)count : 0;
+}
+
+static bool
+bytes_read(struct scripted *host, int fd, char *bytes, size_t count)
+{
+	return (host->ssl != NULL ? SSL_read(host->ssl, bytes, (int)count)
+				  : recv(fd, bytes, count, 0)) ==
+	       (ssize_t)count;
+}
+
+static bool
+is_whole(struct slice message)
+{
+	return slice_eq(message, SLICE(".\r\n")) ||
+	       slice_ends_nocase(message, SLICE("\r\n.\r\n"));
+}
+
 static void
 message_read(struct scripted *host, int fd)
 {
-	char byte;
-	size_t start = host->message.len;
+	char bytes[4096];
+	size_t start = host->message.len, count, taken = 0;
+	bool has_ended = false;
 
-	while (byte_read(host, fd, &byte)) {
-		struct slice all;
-
-		text_add_byte(&host->message, byte);
-		all = slice_from(text_slice(&host->message), start);
-		if (slice_eq(all, SLICE(".\r\n")) ||
-		    (byte == '\n' && slice_ends_nocase(all,
-						      SLICE("\r\n.\r\n"))))
+	while (!has_ended &&
+	       (count = bytes_look(host, fd, bytes, sizeof(bytes))) > 0) {
+		for (taken = 0; taken < count && !has_ended; taken++) {
+			text_add_byte(&host->message, bytes[taken]);
+			has_ended = bytes[taken] == '\n' &&
+				    is_whole(slice_from(
+					    text_slice(&host->message), start));
+		}
+		if (!bytes_read(host, fd, bytes, taken))
 			return;
 	}
 }
@@ -283,8 +312,9 @@ message_read(struct scripted *host, int fd)
 static bool
 chunk_read(struct scripted *host, int fd)
 {
-	char line[100], byte, end[8] = "";
+	char line[100], bytes[4096], end[8] = "";
 	unsigned long long size = 0;
+	size_t count;
 
 	if (!line_read(host, fd, line, sizeof(line)) ||
 	    sscanf(line, "BDAT %llu %4s", &size, end) != 2 ||
@@ -293,9 +323,13 @@ chunk_read(struct scripted *host, int fd)
 			 "BDAT expected, '%.90s' came", line);
 		return false;
 	}
-	while (size > 0 && byte_read(host, fd, &byte)) {
-		text_add_byte(&host->message, byte);
-		size--;
+	while (size > 0) {
+		count = size < sizeof(bytes) ? (size_t)size : sizeof(bytes);
+		count = bytes_look(host, fd, bytes, count);
+		if (count == 0 || !bytes_read(host, fd, bytes, count))
+			break;
+		text_add(&host->message, slice_of(bytes, count));
+		size -= count;
 	}
 	return size == 0;
 }
