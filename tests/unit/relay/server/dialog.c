@@ -1,7 +1,7 @@
 /*
  * Conversations with a session, as tests/dialog/NAME.dialog has them: whole,
- * octet by octet, and cut at each octet with the client gone. Time and the
- * queue behind are fakes.
+ * octet by octet, and cut around each line's end, and within lines, with the
+ * client gone. Time and the queue behind are fakes.
  *
  *	set KEY VALUE    before connect: an option: setting.h
  *	from ADDRESS     the client's
@@ -56,6 +56,7 @@ enum mode { WHOLE, OCTETS, CUT };
 static struct run {
 	enum mode mode;
 	size_t cut, sent;
+	struct text *said; /* what is sent goes there, too */
 	bool is_gone, has_connected;
 	const char *file;
 	unsigned line;
@@ -113,6 +114,8 @@ send_octets(struct slice bytes)
 		return;
 	}
 	run.sent += bytes.len;
+	if (run.said != NULL)
+		text_add(run.said, bytes);
 	fake_stream_send(bytes);
 }
 
@@ -529,18 +532,34 @@ Test(dialog, octet_by_octet)
 
 /* Beyond this, every so many octets only: nothing new is in them. */
 #define CUTS_MAX 1000
+/* Within a line one cut is like the other. */
+#define CUTS_WITHIN 8
+
+/* Whether a line or a message ends there, or may seem to. */
+static bool
+is_edge(struct slice said, size_t cut)
+{
+	return strchr("\r\n.", said.bytes[cut]) != NULL ||
+	       (cut > 0 && strchr("\r\n.", said.bytes[cut - 1]) != NULL);
+}
 
 static void
 play_cut(struct slice script, const char *file)
 {
-	size_t octets = play(script, file, WHOLE, 0);
-	size_t step = octets / CUTS_MAX + 1;
+	CLEAN(text_done) struct text said = {0};
+	size_t octets, step;
 
-	for (size_t cut = 0; cut < octets; cut += step)
-		play(script, file, CUT, cut);
+	run.said = &said;
+	octets = play(script, file, WHOLE, 0);
+	run.said = NULL;
+	step = octets / CUTS_MAX + 1;
+	for (size_t i = 0; i * step < octets; i++)
+		if (i % CUTS_WITHIN == 0 ||
+		    is_edge(text_slice(&said), i * step))
+			play(script, file, CUT, i * step);
 }
 
-Test(dialog, cut_at_each_octet)
+Test(dialog, cut)
 {
 	each_dialog(play_cut);
 }
