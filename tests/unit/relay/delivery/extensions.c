@@ -378,7 +378,8 @@ Test(extensions, rows, .timeout = 120)
 		row_run(&rows[i]);
 }
 
-/* What a host offers in vain is not asked of it again by the next connection. */
+/* What a host offers in vain is not asked of it again by the next connection,
+ * which there is because the host wants no second message of one. */
 static const struct lapse_row {
 	const char *name;
 	void (*envelope)(struct message *message);
@@ -386,19 +387,22 @@ static const struct lapse_row {
 } lapse_rows[] = {
 	{ "BDAT", NULL, "DD",
 	  EHLO("250 CHUNKING\r\n") MAIL RCPT0 "D |S 502 what|X",
-	  EHLO("250 CHUNKING\r\n") MAIL RCPT0 BODY "X",
+	  EHLO("250-CHUNKING\r\n250 LIMITS MAILMAX=1\r\n") MAIL RCPT0 BODY
+	  "C QUIT|X",
 	  EHLO("250 CHUNKING\r\n") MAIL RCPT0 BODY "X" },
 	{ "DSN", dsn_all, "DD",
 	  EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com> RET|S 555 no|"
 	  "C QUIT|X",
-	  EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com>\r\n|" OK
-	  "C RCPT TO:<r0@example.net>\r\n|" OK BODY "X",
+	  EHLO("250-DSN\r\n250 LIMITS MAILMAX=1\r\n")
+	  "C MAIL FROM:<a@example.com>\r\n|" OK
+	  "C RCPT TO:<r0@example.net>\r\n|" OK BODY "C QUIT|X",
 	  EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com>\r\n|" OK
 	  "C RCPT TO:<r0@example.net>\r\n|" OK BODY "X" },
 	{ "DSN, and it was not that", dsn_all, "FD",
 	  EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com> RET|S 501 no|"
 	  "C QUIT|X",
-	  EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com>\r\n|S 501 no|X",
+	  EHLO("250-DSN\r\n250 LIMITS MAILMAX=1\r\n")
+	  "C MAIL FROM:<a@example.com>\r\n|S 501 no|C QUIT|X",
 	  EHLO("250 DSN\r\n") "C MAIL FROM:<a@example.com> RET|" OK
 	  "C RCPT TO:<r0@example.net> NOTIFY|" OK BODY "X" },
 };

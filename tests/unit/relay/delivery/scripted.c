@@ -475,6 +475,9 @@ on_returned(void *argument, struct connection *connection,
 	if (connection->assigned == 0 && !connection->is_released &&
 	    !connection->has_ended)
 		connection_release(connection);
+	/* What is on its way to one that ends comes back behind its end. */
+	if (connection->has_ended)
+		uv_stop(&owner->loop.uv);
 }
 
 static void
