@@ -38,6 +38,8 @@ static const struct {
 	{"a bare CR is a byte", "A: b\rc", "A: b\rc", "a:b\rc"},
 	{"at the end, too", "A: b\r", "A: b\r", "a:b\r"},
 	{"no colon", "A b", "A b", "A b"},
+	{"no name", ": b", ": b", ":b"},
+	{"a bare LF is a byte", "A: b\nc", "A: b\nc", "a:b\nc"},
 };
 
 Test(canon, header)
@@ -220,6 +222,38 @@ Test(canon, random_bodies_in_random_pieces)
 		canon_body_finish(&state);
 		cr_assert(slice_eq(text_slice(&slow), text_slice(&cut)),
 			  "round %d", round);
+	}
+}
+
+/* What is short goes through the buffer, what is long past it: each in its turn,
+ * and no more than the buffer holds. */
+Test(canon, short_and_long_runs_stay_in_order)
+{
+	static const size_t pieces[] = {3, 900, 1023, 1024, 1025, 3000, 1};
+	CLEAN(text_done) struct text body = {0};
+
+	for (unsigned i = 0; body.len < 5 * CANON_BUFFER_SIZE; i++) {
+		for (unsigned j = 0; j < i * 37 % 3000; j++)
+			text_add_byte(&body, 'x');
+		text_addf(&body, "%u\r\n", i);
+	}
+	for (int canon = CANON_SIMPLE; canon <= CANON_RELAXED; canon++) {
+		CLEAN(text_done) struct text slow = {0}, cut = {0};
+		struct slice rest = text_slice(&body);
+		struct canon_body state;
+
+		body_slow((enum canonicalization)canon, rest, &slow);
+		canon_body_init(&state, (enum canonicalization)canon, text_sink,
+				&cut);
+		for (size_t i = 0; rest.len > 0; i++) {
+			size_t piece = pieces[i % COUNT(pieces)];
+
+			piece_feed(&state, slice_sub(rest, 0, piece));
+			rest = slice_from(rest, piece);
+		}
+		canon_body_finish(&state);
+		cr_expect(slice_eq(text_slice(&slow), text_slice(&cut)), "%d",
+			  canon);
 	}
 }
 
