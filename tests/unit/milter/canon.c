@@ -257,6 +257,36 @@ Test(canon, short_and_long_runs_stay_in_order)
 	}
 }
 
+/* Empty lines in the middle, in one piece and cut before, within and behind a
+ * line end: all of them count once something follows. */
+Test(canon, many_empty_lines)
+{
+	for (size_t lines = 1; lines < 400; lines += lines < 80 ? 1 : 37)
+		for (size_t cut = 0; cut < 12; cut++) {
+			enum canonicalization canon =
+				lines % 2 == 0 ? CANON_SIMPLE : CANON_RELAXED;
+			CLEAN(text_done) struct text body = {0}, slow = {0},
+						     fast = {0};
+			struct canon_body state;
+			size_t first = cut < 6 ? cut : 2 * lines + cut - 6;
+
+			text_add_string(&body, "a\r\n");
+			for (size_t i = 0; i < lines; i++)
+				text_add_string(&body, "\r\n");
+			text_add_string(&body, cut % 2 == 0 ? "b\r\n" : "\rb");
+			body_slow(canon, text_slice(&body), &slow);
+			canon_body_init(&state, canon, text_sink, &fast);
+			piece_feed(&state, slice_sub(text_slice(&body), 0,
+						     first));
+			piece_feed(&state,
+				   slice_from(text_slice(&body), first));
+			canon_body_finish(&state);
+			cr_expect(slice_eq(text_slice(&slow),
+					   text_slice(&fast)),
+				  "%zu lines, cut at %zu", lines, first);
+		}
+}
+
 /* Two spaces in each 64 octets: all is copied through the buffer. Its end comes
  * at each place of what is read at once, and with as much behind it. */
 Test(canon, where_the_buffer_ends)
