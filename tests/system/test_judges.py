@@ -21,6 +21,10 @@ from harness.smtp import Client
 CANONICALIZATIONS = ("relaxed/relaxed", "relaxed/simple", "simple/relaxed",
                      "simple/simple")
 HALVES = dict(zip(CANONICALIZATIONS, (0, 1, 1, 0)))
+# One worker for each: no other has to sign the corpus in that way.
+each_canonicalization = pytest.mark.parametrize("canon", [
+    pytest.param(one, marks=pytest.mark.xdist_group("judges " + one))
+    for one in CANONICALIZATIONS])
 # Cut at every byte: up to this size.
 CUT_MAX = 450
 
@@ -123,7 +127,7 @@ def test_the_corpus_is_large_and_as_mta_pass_it():
         assert not re.search(rb"(?<!\r)\n|\r(?!\n)|\0", message), name
 
 
-@pytest.mark.parametrize("canon", CANONICALIZATIONS)
+@each_canonicalization
 @pytest.mark.parametrize("judge", jury.JUDGES, ids=lambda one: one.name)
 def test_what_we_sign(case, judge, canon):
     signed = case.signed(canon)
@@ -150,7 +154,7 @@ def test_every_difference_is_one(judge):
                        for message in MESSAGES.values()), why
 
 
-@pytest.mark.parametrize("canon", CANONICALIZATIONS)
+@each_canonicalization
 def test_we_agree_with_ourselves(case, canon):
     for name, verdicts in zip(NAMES, jury.Ours.verify(case.signed(canon),
                                                       case.records)):
@@ -163,7 +167,7 @@ SIGNERS = [(judge, selector) for judge in jury.JUDGES
            if selector == "rsa" or "ed25519-sha256" in judge.algorithms]
 
 
-@pytest.mark.parametrize("canon", CANONICALIZATIONS)
+@each_canonicalization
 @pytest.mark.parametrize("signer,selector", SIGNERS,
                          ids=lambda one: getattr(one, "name", one))
 def test_what_others_sign(case, signer, selector, canon):
@@ -190,7 +194,7 @@ def test_what_others_sign(case, signer, selector, canon):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("canon", CANONICALIZATIONS)
+@each_canonicalization
 def test_dkimpy_makes_our_bytes(case, canon):
     """The other way round: with our field, b= empty, dkimpy's own parts make
     the b= that we wrote; of every third message, its RSA is slow."""
@@ -288,7 +292,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("canon", CANONICALIZATIONS)
+@each_canonicalization
 def test_changed_messages(case, canon):
     """Every judge says of a changed message what we say. Each message is
     changed in one of the ways, in another with each canonicalization."""
