@@ -143,6 +143,19 @@ Test(sign, field)
 		"\tb=YWJjZGVm\r\n");
 }
 
+Test(sign, expires)
+{
+	static const struct slice names[] = {SLICE_LITERAL("From")};
+	CLEAN(text_done) struct text out = {0};
+	struct sign_field field = field_example(names, COUNT(names));
+
+	field.expire_s = 1;
+	sign_field_write(&field, &out);
+	cr_expect_not_null(strstr(text_string(&out),
+				  "t=1763760000; x=1763760001;"),
+			   "%s", text_string(&out));
+}
+
 /* dkim-quoted-printable (RFC 6376 2.11): what would end the tag, or is no
  * printable octet, is escaped. */
 Test(sign, identity)
