@@ -124,11 +124,12 @@ run_take(void *owner, struct slice bytes, struct fault *fault)
 
 	text_clear(&run->mended);
 	newline_feed(&run->newline, bytes, &run->mended);
+	if (run->mends)
+		bytes = text_slice(&run->mended);
 	text_clear(&run->separated);
-	separator_feed(&run->separator,
-		       run->mends ? text_slice(&run->mended) : bytes,
-		       &run->separated);
-	return run_feed(run, text_slice(&run->separated), fault);
+	separator_feed(&run->separator, &bytes, &run->separated);
+	return run_feed(run, text_slice(&run->separated), fault) &&
+	       run_feed(run, bytes, fault);
 }
 
 /* SMTP has no message whose last line does not end. */

@@ -117,16 +117,15 @@ field_take(struct separator *separator, struct slice *bytes, struct text *out)
 }
 
 void
-separator_feed(struct separator *separator, struct slice bytes,
+separator_feed(struct separator *separator, struct slice *bytes,
 	       struct text *out)
 {
-	while (bytes.len > 0 && !separator->is_passing) {
+	while (bytes->len > 0 && !separator->is_passing) {
 		if (separator->in_field)
-			field_take(separator, &bytes, out);
+			field_take(separator, bytes, out);
 		else
-			line_take(separator, &bytes, out);
+			line_take(separator, bytes, out);
 	}
-	text_add(out, bytes);
 }
 
 void

@@ -34,8 +34,9 @@ struct separator {
 
 void separator_init(struct separator *separator);
 void separator_done(struct separator *separator);
-/* Appends. Lines end in CRLF; any other CR or LF is a byte like others. */
-void separator_feed(struct separator *separator, struct slice bytes,
+/* Appends the header, and leaves of the bytes what stands behind it and goes on
+ * as it is. Lines end in CRLF; any other CR or LF is a byte like others. */
+void separator_feed(struct separator *separator, struct slice *bytes,
 		    struct text *out);
 /* The end of the message: what is held back still. */
 void separator_finish(struct separator *separator, struct text *out);

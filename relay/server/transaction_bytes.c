@@ -159,7 +159,7 @@ rewrite_end(struct transaction *transaction)
 static void
 pass_on(struct transaction *transaction, struct slice bytes)
 {
-	if (bytes.len == 0)
+	if (bytes.len == 0 || transaction->phase != PHASE_BYTES)
 		return;
 	if (rewrites_from(transaction))
 		rewrite(transaction, bytes);
@@ -170,23 +170,20 @@ pass_on(struct transaction *transaction, struct slice bytes)
 static void
 separate(struct transaction *transaction, struct slice bytes)
 {
-	CLEAN(text_done) struct text separated = {0};
+	CLEAN(text_done) struct text header = {0};
 
-	if (transaction->separator.is_passing) {
-		pass_on(transaction, bytes);
-		return;
-	}
-	separator_feed(&transaction->separator, bytes, &separated);
-	pass_on(transaction, text_slice(&separated));
+	separator_feed(&transaction->separator, &bytes, &header);
+	pass_on(transaction, text_slice(&header));
+	pass_on(transaction, bytes);
 }
 
 static void
 separate_end(struct transaction *transaction)
 {
-	CLEAN(text_done) struct text separated = {0};
+	CLEAN(text_done) struct text held = {0};
 
-	separator_finish(&transaction->separator, &separated);
-	pass_on(transaction, text_slice(&separated));
+	separator_finish(&transaction->separator, &held);
+	pass_on(transaction, text_slice(&held));
 }
 
 static bool

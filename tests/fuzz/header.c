@@ -104,8 +104,12 @@ separate(struct slice message, size_t step, struct separator *separator,
 	 struct text *out)
 {
 	separator_init(separator);
-	for (; message.len > 0; message = slice_from(message, step))
-		separator_feed(separator, slice_sub(message, 0, step), out);
+	for (; message.len > 0; message = slice_from(message, step)) {
+		struct slice rest = slice_sub(message, 0, step);
+
+		separator_feed(separator, &rest, out);
+		text_add(out, rest);
+	}
 	separator_finish(separator, out);
 	separator_done(separator);
 }

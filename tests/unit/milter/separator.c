@@ -41,6 +41,13 @@ static const struct row {
 	 false},
 };
 
+static void
+feed(struct separator *separator, struct slice bytes, struct text *out)
+{
+	separator_feed(separator, &bytes, out);
+	text_add(out, bytes);
+}
+
 Test(separator, separator)
 {
 	for (size_t i = 0; i < COUNT(rows); i++)
@@ -51,8 +58,8 @@ Test(separator, separator)
 
 			separator_init(&separator);
 			for (; rest.len > 0; rest = slice_from(rest, step))
-				separator_feed(&separator,
-					       slice_sub(rest, 0, step), &out);
+				feed(&separator, slice_sub(rest, 0, step),
+				     &out);
 			separator_finish(&separator, &out);
 			cr_expect_str_eq(text_string(&out), rows[i].output,
 					 "%s, in pieces of %zu", rows[i].name,
@@ -65,6 +72,18 @@ Test(separator, separator)
 		}
 }
 
+Test(separator, what_is_behind_the_header_is_left)
+{
+	CLEAN(text_done) struct text out = {0};
+	CLEAN(separator_done) struct separator separator;
+	struct slice bytes = SLICE("A: b\r\n\r\nc\r\n");
+
+	separator_init(&separator);
+	separator_feed(&separator, &bytes, &out);
+	cr_expect_str_eq(text_string(&out), "A: b\r\n\r\n");
+	cr_expect(slice_eq(bytes, SLICE("c\r\n")));
+}
+
 /* As long as a line may be, and longer. */
 Test(separator, a_name_is_held_back_only_so_far)
 {
@@ -75,9 +94,9 @@ Test(separator, a_name_is_held_back_only_so_far)
 
 		separator_init(&separator);
 		for (size_t i = 0; i < len; i++)
-			separator_feed(&separator, SLICE("x"), &out);
+			feed(&separator, SLICE("x"), &out);
 		cr_expect_leq(separator.held.len, SEPARATOR_NAME_MAX);
-		separator_feed(&separator, SLICE(":"), &out);
+		feed(&separator, SLICE(":"), &out);
 		cr_expect_eq(separator.report.adds_line,
 			     len > SEPARATOR_NAME_MAX);
 		cr_expect_eq(out.len, len + 1 + 2 * separator.report.adds_line);
