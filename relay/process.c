@@ -535,6 +535,8 @@ signals_ignore(void)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	/* A file that may grow no more is a full disk (LimitFSIZE=). */
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 void

@@ -436,6 +436,7 @@ signals_open(struct supervisor *supervisor, struct fault *fault)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	/* Whoever started us may ignore it, and then no child's end would ever
 	 * be told. */
 	signal(SIGCHLD, SIG_DFL);

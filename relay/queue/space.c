@@ -1,5 +1,6 @@
 #include "relay/queue/space.h"
 
+#include <errno.h>
 #include <sys/statvfs.h>
 
 #include "relay/limits.h"
@@ -81,4 +82,10 @@ void
 space_take(struct space *space, uint64_t bytes)
 {
 	atomic_fetch_sub(&space->left_bytes, (int_fast64_t)bytes);
+}
+
+bool
+space_is_lack(int system)
+{
+	return system == ENOSPC || system == EDQUOT || system == EFBIG;
 }

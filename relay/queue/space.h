@@ -31,5 +31,8 @@ bool space_has(struct space *space, uint64_t bytes);
 bool space_is_out(struct space *space);
 /* That many are being written now. */
 void space_take(struct space *space, uint64_t bytes);
+/* Whether a write that ended with this errno lacks room: on the disk, in a quota,
+ * or below a limit on the size of files. */
+bool space_is_lack(int system);
 
 #endif

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "relay/queue/record.h"
+#include "relay/queue/space.h"
 #include "relay/queue/spool_private.h"
 #include "relay/queue/store_private.h"
 
@@ -219,7 +220,7 @@ spool_sync(struct spool *spool, struct fault *fault)
 		fault_errno(fault, "spool: sync");
 	} else {
 		fault_errno(fault, "spool file: sync");
-		if (fault->system == ENOSPC || fault->system == EDQUOT)
+		if (space_is_lack(fault->system))
 			return false;
 	}
 	store_die(fault);
@@ -234,8 +235,7 @@ spool_job_run(struct job *job)
 
 	is_done = is_done && spool_write_batch(spool, fault) &&
 		  (!spool->is_last || spool_sync(spool, fault));
-	if (!is_done &&
-	    (fault->system == ENOSPC || fault->system == EDQUOT))
+	if (!is_done && space_is_lack(fault->system))
 		fault->kind = FAULT_LIMIT;
 	if ((!is_done || spool->is_last) && spool->descriptor >= 0) {
 		close(spool->descriptor);

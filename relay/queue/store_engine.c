@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 
 #include "relay/queue/record.h"
+#include "relay/queue/space.h"
 #include "relay/queue/store_engine_count.h"
 #include "relay/queue/store_suspect.h"
 
@@ -26,7 +27,7 @@ engine_fault_fill(struct fault *fault, int status, const char *what)
 
 	/* TXN_FULL: too much for one transaction, on any disk. */
 	if (status == MDB_MAP_FULL || status == MDB_TXN_FULL ||
-	    status == ENOSPC || status == EDQUOT) {
+	    space_is_lack(status)) {
 		kind = FAULT_LIMIT;
 	} else if (status_is_damage(status)) {
 		fault_set(fault, FAULT_INPUT,

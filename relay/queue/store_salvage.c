@@ -400,8 +400,7 @@ is_for_want_of_room(const char *path, const struct fault *fault)
 	int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct space space = {.directory = directory};
 
-	return fault->kind == FAULT_LIMIT || fault->system == ENOSPC ||
-	       fault->system == EDQUOT ||
+	return fault->kind == FAULT_LIMIT || space_is_lack(fault->system) ||
 	       (fault->system == EIO && space_is_out(&space));
 }
 

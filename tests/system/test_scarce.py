@@ -12,7 +12,7 @@ import pytest
 from harness.account import Account, Load, Sink, stop
 from harness.preload import ClockJumps
 from harness.process import wait_for
-from harness.smtp import message, submit
+from harness.smtp import Client, message, submit
 
 SHORT = 'retry = {"1s"}\n expire = "300s"'
 
@@ -21,10 +21,10 @@ def descriptors(pid):
     return len(os.listdir("/proc/%d/fd" % pid))
 
 
-def limit_descriptors(pid, most):
+def limit(pid, what):
     """By its own user: even root may not be allowed to."""
-    subprocess.run(["prlimit", "--pid", str(pid), "--nofile=%d:" % most],
-                   check=True, user=os.stat("/proc/%d" % pid).st_uid,
+    subprocess.run(["prlimit", "--pid", str(pid), "--" + what], check=True,
+                   user=os.stat("/proc/%d" % pid).st_uid,
                    group=os.stat("/proc/%d" % pid).st_gid, extra_groups=[])
 
 
@@ -34,17 +34,39 @@ def few_descriptors(pid, more):
     before = int(re.search(r"Max open files\s+(\d+)", open(
         "/proc/%d/limits" % pid).read()).group(1))
     highest = max(int(name) for name in os.listdir("/proc/%d/fd" % pid))
-    limit_descriptors(pid, highest + 1 + more)
+    limit(pid, "nofile=%d:" % (highest + 1 + more))
     try:
         yield
     finally:
-        limit_descriptors(pid, before)
+        limit(pid, "nofile=%d:" % before)
 
 
 def connected(port):
     peer = socket.create_connection(("127.0.0.1", port), timeout=120)
     peer.settimeout(1)
     return peer
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root acts as its user")
+def test_a_file_that_may_not_grow(world):
+    """As a disk that is full, and as short."""
+    world.start()
+    relay = world.relay.family()["relay"]
+    large = message(body=("x" * 70 + "\r\n") * 30000)
+
+    def offer(bytes_):
+        with Client(world.relay.port) as client:
+            client.ehlo()
+            code, lines = client.transaction("alice@example.com",
+                                             ["bob@example.net"], bytes_)
+            return code, lines[-1][:5]
+    limit(relay, "fsize=1000000:")
+    assert offer(large) == (452, "4.3.1")
+    assert offer(message())[0] == 250
+    limit(relay, "fsize=unlimited:")
+    assert offer(large)[0] == 250
+    world.receiver.wait_deliveries(2)
+    assert world.relay.family()["relay"] == relay
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root acts as its user")

@@ -394,6 +394,7 @@ static const struct refused_row {
 } refused_rows[] = {
 	{ENOSPC, FAULT_LIMIT},
 	{EDQUOT, FAULT_LIMIT},
+	{EFBIG, FAULT_LIMIT},
 	{EIO, FAULT_SYSTEM},
 };
 
