@@ -338,6 +338,7 @@ settlement_stored(struct store_settle *settle, const struct fault *fault)
 				 fault);
 		return;
 	}
+	settlement_report_log(settlement);
 	for (size_t i = 0; i < settle->reports_count; i++)
 		schedule_add(destination->home->schedule,
 			     &settle->reports[i].deliveries);

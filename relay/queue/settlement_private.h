@@ -105,6 +105,8 @@ void owed_forget(struct delivery *delivery);
 
 /* Somebody is to be told; ends in settlement_store(). */
 void settlement_report(struct settlement *settlement);
+/* Once they are stored. */
+void settlement_report_log(const struct settlement *settlement);
 /* What was made, and the place that it took: for the next one. */
 void settlement_report_drop(struct settlement *settlement);
 

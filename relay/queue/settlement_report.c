@@ -316,6 +316,29 @@ settlement_report(struct settlement *settlement)
 		list_add_last(&home->reports_waiting, &settlement->waiting);
 }
 
+/* A report has an id of its own: without this nothing would lead from a failure
+ * to what became of telling it. */
+void
+settlement_report_log(const struct settlement *settlement)
+{
+	const struct message *about = settlement->delivery->message;
+	char id[MESSAGE_ID_TEXT + 1];
+
+	for (size_t i = 0; i < settlement->reports_count; i++) {
+		const struct message *report = settlement->reports[i];
+		struct log line;
+
+		log_begin(&line, LOG_LEVEL_INFO, "report");
+		message_id_write(&report->id, id);
+		log_string(&line, "id", id);
+		message_id_write(&about->id, id);
+		log_string(&line, "about", id);
+		log_text(&line, "to", report->recipients[0].address);
+		log_number(&line, "size", message_size(report));
+		log_send(&line);
+	}
+}
+
 void
 settlement_report_drop(struct settlement *settlement)
 {

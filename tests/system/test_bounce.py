@@ -40,6 +40,13 @@ def test_report(bouncing, keys):
     reports = [one for one in delivered if one.sender == ""]
     assert len(reports) == 1, delivered
     assert reports[0].recipients == ["alice@example.com"]
+    # From the failure to what became of its report.
+    told = world.relay.wait("report")
+    assert told["about"] == world.relay.named("bounced")[0]["id"]
+    assert told["to"] == "alice@example.com"
+    wait_for(lambda: told["id"] in [
+        event["id"] for event in world.relay.named("delivered")], 10,
+        "the report's delivery in the log")
 
     report = report_of(reports[0])
     assert report.get_content_type() == "multipart/report"
