@@ -503,10 +503,10 @@ spool_write(struct spool *spool, struct slice bytes)
 	most = batch_chunks(spool->room);
 	if (!spool->is_writing && (full >= most || (!has_room && full > 0)))
 		spool_submit(spool);
-	spool->is_waiting =
-		spool->state == SPOOL_BROKEN ||
-		(spool->is_writing &&
-		 (!has_room || spool->filling.count >= most / 2));
+	if (spool->state == SPOOL_BROKEN ||
+	    (spool->is_writing &&
+	     (!has_room || spool->filling.count >= most / 2)))
+		spool->is_waiting = true;
 	return !spool->is_waiting;
 }
 

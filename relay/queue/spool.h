@@ -31,7 +31,8 @@ typedef void spool_fn(void *owner, enum spool_event event);
  * from inside a call. */
 struct spool *spool_new(struct store *store, struct loop *loop,
 			struct message *message, spool_fn *event, void *owner);
-/* Takes a copy. False: wait for SPOOL_DRAINED (the bytes are kept). */
+/* Takes a copy. False: wait for SPOOL_DRAINED (the bytes are kept, and so are
+ * those of a call before it, which is answered alike). */
 bool spool_write(struct spool *spool, struct slice bytes);
 /* No more bytes; SPOOL_DONE or SPOOL_FAILED follows, and the spool is gone
  * after SPOOL_DONE. header_len etc. of message->body are the caller's to

@@ -363,6 +363,27 @@ Test(spool, no_room_is_a_limit, .init = begin, .fini = end)
 	message_unref(message);
 }
 
+/* The writer may have more in hand when it is told to stop. */
+Test(spool, no_is_said_until_it_has_drained, .init = begin, .fini = end)
+{
+	struct message *message = message_new(SLICE_NONE);
+	struct spool *spool =
+		spool_new(store, &loop, message, on_event, NULL);
+	static char bytes[BODY_CHUNK + 1];
+
+	store_set_limits(store, &(struct store_limits){.memory_bytes = 0});
+	cr_assert_not(spool_write(spool, slice_of(bytes, sizeof(bytes))));
+	/* What it has of the second chunk has room for this. */
+	cr_assert_not(spool_write(spool, SLICE("x")));
+	while (seen.drained == 0)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	spool_finish(spool);
+	while (seen.done == 0)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	cr_expect_eq(seen.drained, 1);
+	message_unref(message);
+}
+
 /* A disk may take less than it is given, and a signal may come: within a
  * checksum, at the end of one, within a chunk. */
 Test(spool, what_is_taken_in_pieces_is_written_whole, .init = begin, .fini = end)
