@@ -10,7 +10,7 @@ import pytest
 
 from harness import faulty
 from harness.process import wait_for
-from harness.smtp import message, submit
+from harness.smtp import Client, message, submit
 
 SPARE = ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"]
 
@@ -44,8 +44,9 @@ class Gate:
             self.opened.wait(30)
 
 
-def open_at_stop(world, gate):
-    world.relay.wait("stopping")
+def open_at_stop(idle, gate):
+    """An idle client is told behind all deliveries; the event is there before."""
+    assert idle.reply()[0] == 421
     gate.opened.set()
 
 
@@ -88,8 +89,9 @@ def test_a_stop_ends_it(world):
     start(world, "", 5, END=gate)
     submit(world.relay.port, message(), recipients=addresses(60))
     world.receiver.wait_deliveries(4)
-    threading.Thread(target=open_at_stop, args=(world, gate)).start()
-    world.relay.stop()
+    with Client(world.relay.port) as idle:
+        threading.Thread(target=open_at_stop, args=(idle, gate)).start()
+        world.relay.stop()
     assert len(world.receiver.deliveries) == 4
     world.relay.start()
     world.relay.wait("delivered", count=60)
