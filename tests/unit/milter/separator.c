@@ -28,6 +28,8 @@ static const struct row {
 	{"no end", "A: b\r\nhell", "A: b\r\n\r\nhell", true, false},
 	{"a CR in a field", "A: b\rc\r\nd\r\n", "A: b\rc\r\n\r\nd\r\n", true,
 	 false},
+	{"a CR before a line", "A: b\r\n\rc\r\n", "A: b\r\n\r\n\rc\r\n", true,
+	 false},
 	{"an LF in a field", "A: b\nc\r\nD: e\r\n\r\nf\r\n",
 	 "A: b\nc\r\nD: e\r\n\r\nf\r\n", false, false},
 	{"of a mailbox", "From a@b Sat 20:00\r\nA: b\r\n\r\nFrom c\r\n",
@@ -41,11 +43,17 @@ static const struct row {
 	 false},
 };
 
+/* From memory of their own: none knows what came before. */
 static void
 feed(struct separator *separator, struct slice bytes, struct text *out)
 {
-	separator_feed(separator, &bytes, out);
-	text_add(out, bytes);
+	CLEAN(text_done) struct text own = {0};
+	struct slice rest;
+
+	text_add(&own, bytes);
+	rest = text_slice(&own);
+	separator_feed(separator, &rest, out);
+	text_add(out, rest);
 }
 
 Test(separator, separator)
