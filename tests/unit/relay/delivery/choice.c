@@ -30,6 +30,7 @@ static const struct choice_row {
 	{"several, and the last one has all the time", "a1b2", false,
 	 "a!1!b!2a1b"},
 	{"IPv6 seems dead, and there is nothing else", "ab", true, "ab"},
+	{"two of IPv6", "ab", false, "a!ba"},
 	{"a worse one is no reason for haste", "1 2", false, "12"},
 	{"nor of the same family", "a b", false, "ab"},
 	{"nor IPv6 behind IPv4", "1 a", false, "1a"},
@@ -121,6 +122,11 @@ Test(choice, who_is_left_to_answer)
 	cr_expect_eq(choice_next(&choice, false, &is_hurried), &items[1]);
 	cr_expect_not(is_hurried);
 	cr_expect_not(choice_has_other(&choice), "it failed lately");
+	choice_lacks(&choice, &items[0]);
+	cr_expect_eq(choice_next(&choice, false, &is_hurried), &items[2]);
+	cr_expect_eq(choice_next(&choice, false, &is_hurried), &items[0],
+		     "for what it can do");
+	cr_expect_null(choice_next(&choice, false, &is_hurried));
 }
 
 /* A worse one is seldom able to do more; the same one has other addresses. */
