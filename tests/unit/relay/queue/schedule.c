@@ -470,3 +470,38 @@ Test(schedule, deleted_before_it_is_handed_over)
 	cr_expect_eq(attempts_count, 1, "what was deleted is not tried");
 	stop_all();
 }
+
+static void
+settle_and_ask_for_more(struct schedule_destination *destination,
+			struct delivery *delivery)
+{
+	settle(destination, delivery);
+	cr_expect_null(schedule_take(destination));
+}
+
+/* In memory, behind one that is under way. */
+Test(schedule, what_waits_its_turn_is_altered)
+{
+	struct message_id deleted, kept;
+
+	begin();
+	begin_schedule();
+	run_loops();
+	is_holding = true;
+	put("a@example.org", "b@x.example", true);
+	cr_assert(wait_for(is_held));
+	deleted = put("a@example.org", "c@x.example", true);
+	kept = put("a@example.org", "d@x.example", true);
+	cr_expect_eq(alter(ALTER_DELETE, deleted, "x.example",
+			   clock_wall_ms()),
+		     ALTERED);
+	cr_expect_eq(alter(ALTER_HOLD, kept, "x.example", clock_wall_ms()),
+		     ALTERED);
+	held_go_on(settle_and_ask_for_more);
+	cr_expect(wait_gone(1), "nobody has a turn");
+	cr_expect_eq(alter(ALTER_RELEASE, kept, "x.example", clock_wall_ms()),
+		     ALTERED);
+	cr_expect(wait_delivered(2));
+	cr_expect_eq(attempts_count, 2, "what was deleted is not tried");
+	stop_all();
+}
