@@ -27,7 +27,8 @@ struct spool {
 	void *owner;
 	struct text bytes;
 	size_t since_drained;
-	bool is_finishing, must_drain, has_failed;
+	unsigned noes; /* since it has drained */
+	bool is_finishing, has_failed;
 	struct fault fault;
 };
 static struct spool *spool_open;
@@ -128,15 +129,16 @@ bool
 spool_write(struct spool *spool, struct slice bytes)
 {
 	ASSERT(!spool->is_finishing);
-	ASSERT(!spool->must_drain || spool->has_failed);
+	/* What stands behind a header may follow it at once: spool.h. */
+	ASSERT(spool->noes < 2 || spool->has_failed);
 	text_add(&spool->bytes, bytes);
 	spool->since_drained += bytes.len;
 	if (failing[FAKE_SPOOL] != FAULT_NONE)
 		spool->has_failed = true;
-	spool->must_drain = spool->has_failed ||
-			    (spool_at_once > 0 &&
-			     spool->since_drained >= spool_at_once);
-	return !spool->must_drain;
+	if (spool->has_failed ||
+	    (spool_at_once > 0 && spool->since_drained >= spool_at_once))
+		spool->noes++;
+	return spool->noes == 0;
 }
 
 void
@@ -169,13 +171,13 @@ spool_turn(struct spool *spool)
 	if (spool->has_failed) {
 		/* Told once; only spool_cancel() may follow. */
 		spool->has_failed = false;
-		spool->must_drain = false;
+		spool->noes = 0;
 		fault_set(&spool->fault, failing[FAKE_SPOOL], "spool");
 		event(owner, SPOOL_FAILED);
 		return true;
 	}
-	if (spool->must_drain) {
-		spool->must_drain = false;
+	if (spool->noes > 0) {
+		spool->noes = 0;
 		spool->since_drained = 0;
 		event(owner, SPOOL_DRAINED);
 		return true;
