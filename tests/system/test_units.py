@@ -157,3 +157,26 @@ def test_a_bad_configuration_is_not_tried_again(machine, service):
     assert machine.ask("systemctl show -p ExecMainStatus --value " +
                        unit) == "78"
     assert "nonsense" in machine.ask("journalctl --no-pager -n 20 -u " + unit)
+
+
+def test_an_address_may_come_late(machine):
+    """As at a boot, however often it was not there: the milter's, which starts
+    again soonest."""
+    unit = UNIT_OF["milter"]
+    machine.done("mkdir /run/systemd/system/%s.d" % unit)
+    machine.done("printf '[Service]\\nExecStartPre=\\nRestartSec=0\\n' "
+                 ">/run/systemd/system/%s.d/soon.conf" % unit)
+    machine.done("""cat >/etc/signet/signet.conf <<'END'
+milter { socket = "inet:8891@192.0.2.9" }
+domain "example.com" {
+    selector "rsa" { key = "example.com/rsa.pem" }
+}
+END""")
+    machine.done("systemctl daemon-reload; systemctl reset-failed " + unit)
+    machine.ask("systemctl start " + unit)
+    wait_for(lambda: int(machine.ask("systemctl show -p NRestarts --value " +
+                                     unit)) > 5, 20,
+             lambda: machine.ask("systemctl status " + unit))
+    machine.done("ip address add 192.0.2.9/32 dev lo")
+    wait_for(lambda: machine.ask("systemctl is-active " + unit) == "active",
+             20, lambda: machine.ask("systemctl status " + unit))
