@@ -151,7 +151,7 @@ defer(const struct message_id *id, uint64_t due_ms)
 	deliveries_free_all(&page.deliveries);
 }
 
-enum before { NEW, DEFERRED, DUE, HELD, HELD_NEW };
+enum before { NEW, AHEAD, DEFERRED, DUE, HELD, HELD_NEW };
 
 static const struct alter_row {
 	const char *name;
@@ -164,6 +164,8 @@ static const struct alter_row {
 } alter_rows[] = {
 	{"retry a new one", NEW, ALTER_RETRY, ALTERED_ALREADY, 1, false, false,
 	 1, 0},
+	{"retry a new one of a clock that was ahead", AHEAD, ALTER_RETRY,
+	 ALTERED, NOW_MS, false, false, 1, 0},
 	{"retry a deferred one", DEFERRED, ALTER_RETRY, ALTERED, NOW_MS, false,
 	 true, 1, 0},
 	{"retry one that is due again", DUE, ALTER_RETRY, ALTERED, NOW_MS,
@@ -218,6 +220,8 @@ alter_one(const struct alter_row *row)
 	struct store_alter_row altered;
 	uint64_t received_ms = message->received_ms;
 
+	if (row->before == AHEAD)
+		message->received_ms = LATER_MS;
 	put(message);
 	if (row->before == DEFERRED || row->before == HELD)
 		defer(&id, LATER_MS);
@@ -509,23 +513,30 @@ Test(alter, what_is_damaged_goes_alone, .init = start, .fini = end)
 	expect_sound();
 }
 
-/* It is not among what is due, but there is a record of why. */
-Test(alter, what_was_set_aside_can_be_deleted, .init = start, .fini = end)
+static void
+expect_nothing_aside(void)
 {
-	CLEAN(message_unref_clean) struct message *message =
-		message_make("a@example.org", "b@d7.example", 10);
 	MDB_stat stat;
 	MDB_txn *txn;
 
-	put(message);
-	set_aside(&message->id, message->received_ms);
-	cr_expect_eq(alter(ALTER_DELETE, &message->id, "d7.example").altered,
-		     ALTERED);
 	cr_assert_eq(mdb_txn_begin(store->engine->env, NULL, MDB_RDONLY, &txn),
 		     0);
 	cr_assert_eq(mdb_stat(txn, store->engine->damaged, &stat), 0);
 	mdb_txn_abort(txn);
 	cr_expect_eq(stat.ms_entries, 0);
+}
+
+/* It is not among what is due, but there is a record of why. */
+Test(alter, what_was_set_aside_can_be_deleted, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message =
+		message_make("a@example.org", "b@d7.example", 10);
+
+	put(message);
+	set_aside(&message->id, message->received_ms);
+	cr_expect_eq(alter(ALTER_DELETE, &message->id, "d7.example").altered,
+		     ALTERED);
+	expect_nothing_aside();
 }
 
 static unsigned steps;
@@ -626,6 +637,7 @@ Test(alter, what_was_set_aside_and_can_be_read_is_due_again, .init = start,
 		     ALTERED);
 	store_count(store, &counters);
 	cr_expect_eq(counters.due, 1);
+	expect_nothing_aside();
 	expect_sound();
 }
 
