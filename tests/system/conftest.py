@@ -1,12 +1,13 @@
 """Fixtures: each test has its own directory, ports, servers and relay."""
 
+import contextlib
 import os
 import shutil
 import tempfile
 
 import pytest
 
-from harness import leavings, signet
+from harness import leavings, signet, stock
 from harness.faulty import Receiver
 from harness.judge import Keys
 from harness.milter_world import World as MilterWorld
@@ -16,6 +17,13 @@ from harness.postfix import Postfix, self_signed
 
 KEYS = (("example.com", "rsa", "rsa"), ("example.com", "ed", "ed25519"),
         ("example.org", "rsa", "rsa"), ("example.org", "ed", "ed25519"))
+
+
+def pytest_configure(config):
+    if stock.PLACE not in os.environ:  # not a worker, who inherits it
+        place = contextlib.ExitStack()
+        place.enter_context(stock.opened())
+        config.add_cleanup(place.close)
 
 
 def pytest_collection_modifyitems(items):

@@ -9,6 +9,7 @@ import pytest
 
 from harness import signet
 from harness.preload import ClockJumps
+from harness.stock import take_rsa_key
 
 
 def openssl(*arguments, before=()):
@@ -24,7 +25,7 @@ class Files:
         self.directory = os.path.join(directory, "listener-tls")
         os.mkdir(self.directory)
         self.own("other")
-        self.own("short", kind="rsa:1024")
+        self.own("short", bits=1024)
         self.own("expired", before=("faketime", "-f", "-40d"))
         self.own("soon", before=("faketime", "-f", "-25d"))
         self.own("early", before=("faketime", "-f", "+2d"))
@@ -37,10 +38,12 @@ class Files:
         openssl("pkey", "-in", self.path("own.key"), "-aes128", "-passout",
                 "pass:secret", "-out", self.path("encrypted.key"))
 
-    def own(self, name, kind="rsa:2048", before=()):
-        openssl("req", "-x509", "-newkey", kind, "-nodes", "-days", "30",
-                "-subj", "/CN=" + name, "-keyout", self.path(name + ".key"),
-                "-out", self.path(name + ".pem"), before=before)
+    def own(self, name, bits=2048, before=()):
+        key = self.path(name + ".key")
+        take_rsa_key(key, bits)
+        openssl("req", "-x509", "-new", "-key", key, "-days", "30",
+                "-subj", "/CN=" + name, "-out", self.path(name + ".pem"),
+                before=before)
 
     def path(self, name):
         return os.path.join(self.directory, name)

@@ -17,6 +17,7 @@ import dns.query
 import dns.rdatatype
 
 from .names import txt_strings
+from .stock import take_rsa_key
 
 Verdict = collections.namedtuple("Verdict", "domain selector algorithm passed")
 
@@ -147,17 +148,22 @@ class Keys:
         path = self.path(domain, selector)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.chmod(os.path.dirname(path), 0o700)
-        kind = (["ed25519"] if algorithm == "ed25519" else
-                ["RSA", "-pkeyopt", "rsa_keygen_bits:%d" % bits])
+        if algorithm == "rsa":
+            take_rsa_key(path, bits)
+        else:
+            self._make_ed25519(path)
+        self.publish(domain, selector)
+        return path
+
+    @staticmethod
+    def _make_ed25519(path):
         mask = os.umask(0o077)
         try:
-            subprocess.run(["openssl", "genpkey", "-quiet", "-algorithm"] +
-                           kind + ["-out", path], check=True,
+            subprocess.run(["openssl", "genpkey", "-quiet", "-algorithm",
+                            "ed25519", "-out", path], check=True,
                            stderr=subprocess.DEVNULL)
         finally:
             os.umask(mask)
-        self.publish(domain, selector)
-        return path
 
     def publish(self, domain, selector):
         der = subprocess.run(

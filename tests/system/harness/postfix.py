@@ -15,6 +15,7 @@ import subprocess
 
 from .ports import free_port
 from .process import Server, accepts, wait_for
+from .stock import take_rsa_key
 
 QUEUES = ("active bounce corrupt defer deferred flush hold incoming private "
           "saved trace maildrop public pid").split()
@@ -127,10 +128,10 @@ def self_signed(directory, hostname):
     """A certificate that nobody vouches for, as many receivers have."""
     cert = os.path.join(directory, "cert.pem")
     key = os.path.join(directory, "key.pem")
+    take_rsa_key(key)
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
-         "-days", "30", "-subj", "/CN=" + hostname, "-keyout", key,
-         "-out", cert],
+        ["openssl", "req", "-x509", "-new", "-key", key, "-days", "30",
+         "-subj", "/CN=" + hostname, "-out", cert],
         check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return cert, key
 

@@ -17,6 +17,7 @@ from .ports import free_port
 from .postfix import RELAYING, Instance
 from .process import wait_for
 from .sendmail import TLS, Sendmail
+from .stock import take_rsa_key
 
 POSTFIX_TLS = """
 smtpd_tls_security_level = may
@@ -53,8 +54,9 @@ def authority(directory):
     """(certificate, key) of one that only these tests trust."""
     cert, key = (os.path.join(directory, "authority." + kind)
                  for kind in ("pem", "key"))
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
-            "-subj", "/CN=authority.example.org", "-keyout", key, "-out", cert)
+    take_rsa_key(key)
+    openssl("req", "-x509", "-new", "-key", key, "-days", "30",
+            "-subj", "/CN=authority.example.org", "-out", cert)
     return cert, key
 
 
@@ -62,12 +64,12 @@ def vouched_for(directory, hostname, by):
     """A certificate for a host, and its key."""
     cert, key = (os.path.join(directory, "%s.%s" % (hostname, kind))
                  for kind in ("pem", "key"))
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
+    take_rsa_key(key)
+    openssl("req", "-x509", "-new", "-key", key, "-days", "30",
             "-subj", "/CN=" + hostname, "-addext",
             "subjectAltName=DNS:" + hostname, "-addext",
             "basicConstraints=critical,CA:FALSE", "-CA", by[0], "-CAkey",
-            by[1], "-keyout", key, "-out", cert)
-    os.chmod(key, 0o600)
+            by[1], "-out", cert)
     return cert, key
 
 
