@@ -35,7 +35,7 @@ void choice_lacks(struct choice *choice, const struct host *host);
 /* Another message, which may need something else. */
 void choice_next_message(struct choice *choice);
 /* Whether the best one is preferred to this one, and to all that lack what the
- * message needs: then it could not be asked. */
+ * message needs: then it was down, or may take it later. */
 bool choice_has_better(const struct choice *choice, const struct host *host);
 /* It counts as tried, without having been chosen. */
 void choice_take(struct choice *choice, const struct host *host);

@@ -117,7 +117,7 @@ enum client_carrying {
 	CLIENT_PASSES_ON,  /* the same, but another host may: client_end() says
 			      why, the attempt is as it was, the client ready */
 };
-/* has_better_host: one that could not be asked, and may have what this one
+/* has_better_host: one that did not take it now, and may have what this one
  * lacks. */
 enum client_carrying client_carry(struct client *client,
 				  struct attempt *attempt,

@@ -163,8 +163,8 @@ lack_say(const struct client *client, enum outcome_trouble trouble,
 
 	text_add_string(words, fate.words);
 	if (fate.outcome != outcome_of_trouble(trouble).outcome)
-		text_add_string(words, "; a host that is preferred to it could "
-				       "not be asked");
+		text_add_string(words, "; a host that is preferred to it may "
+				       "take it later");
 	return fate;
 }
 

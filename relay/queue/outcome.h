@@ -115,8 +115,8 @@ enum outcome_trouble { OUTCOME_TROUBLES(OUTCOME_TROUBLE) };
 #undef OUTCOME_TROUBLE
 
 struct fate outcome_of_trouble(enum outcome_trouble trouble);
-/* The same of a host that is not the best: where a better one could not be
- * asked, what this one lacks is no reason to give up. */
+/* The same of a host that is not the best: where a better one did not
+ * take it now, what this one lacks is no reason to give up. */
 struct fate outcome_of_lack(enum outcome_trouble trouble, bool has_better_host);
 
 /* "delivered", "deferred", "bounced": the log event's name. */

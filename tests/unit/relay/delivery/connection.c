@@ -263,7 +263,12 @@ static const struct script_row {
 	{ "larger than one allows, and a better one is down", TLS_NONE, {"X"},
 	  "S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE, 1, "T",
 	  "4.3.4", "the message is larger than the peer takes; a host that is "
-	  "preferred to it could not be asked", false, true },
+	  "preferred to it may take it later", false, true },
+	{ "larger than one allows, and a better one wants it later", TLS_NONE,
+	  {HELLO "C MAIL|S 451 4.7.1 later|C QUIT|X"},
+	  "S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE, 1, "T",
+	  "4.3.4", "the message is larger than the peer takes; a host that is "
+	  "preferred to it may take it later", false, true },
 	{ "larger than both allow, one better than the other", TLS_NONE,
 	  {"S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 10\r\n|" BYE},
 	  "S 220 mx|C EHLO|R 250-mx\r\n250 SIZE 11\r\n|" BYE, 1, "F",

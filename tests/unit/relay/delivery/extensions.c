@@ -155,7 +155,7 @@ static const struct extension_row {
 	  false, "X" },
 	{ "a better host is down: who needs it waits", first_utf8, {"X"}, 2,
 	  "TD", "4.6.7", "the addresses need SMTPUTF8, which the peer does not "
-	  "offer; a host that is preferred to it could not be asked", false,
+	  "offer; a host that is preferred to it may take it later", false,
 	  HELLO MAIL RCPT1 OK BODY "X", false, true },
 	{ "a domain alone goes in A-labels", first_domain_utf8,
 	  {HELLO MAIL "C RCPT TO:<r0@xn--bcher-kva.example>\r\n|" OK BODY
