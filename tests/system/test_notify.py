@@ -23,7 +23,7 @@ SIGNATURE = ("v=1; a=ed25519-sha256; d=example.org; s=one; h=from; "
              "==")
 WATCHDOG_S = 0.8
 SIGNS = 4  # in that time
-LOADED = 500  # keys, which take longer than that
+LOADED = 500  # keys, which take longer than from one to the next
 
 
 class Manager:
@@ -116,7 +116,8 @@ def test_a_long_load_of_keys_is_not_taken_for_a_hang(setup, relay, manager,
     wait_for(lambda: manager.heard.count("READY=1") == 2, 60, "a reload's end")
     said = manager.heard[manager.heard.index("RELOADING=1"):]
     loading = said[:said.index("READY=1")]
-    assert loading.count("WATCHDOG=1") > 2, (loading, running.tail())
+    # One comes behind the load in any case.
+    assert loading.count("WATCHDOG=1") > 1, (loading, running.tail())
 
 
 def test_a_relay_that_hangs_is_not_alive(watched, manager):
