@@ -359,6 +359,10 @@ Test(spool, no_room_is_a_limit, .init = begin, .fini = end)
 	while (seen.failed == 0)
 		uv_run(&loop.uv, UV_RUN_ONCE);
 	cr_expect_eq(spool_fault(spool)->kind, FAULT_LIMIT);
+	/* That was the last word. */
+	spool_finish(spool);
+	uv_run(&loop.uv, UV_RUN_NOWAIT);
+	cr_expect_eq(seen.failed, 1);
 	spool_cancel(&spool);
 	message_unref(message);
 }
