@@ -472,17 +472,41 @@ Test(schedule, deleted_before_it_is_handed_over)
 }
 
 static void
-settle_and_ask_for_more(struct schedule_destination *destination,
-			struct delivery *delivery)
+settle_all(struct schedule_destination *destination, struct delivery *delivery)
 {
-	settle(destination, delivery);
-	cr_expect_null(schedule_take(destination));
+	for (; delivery != NULL; delivery = schedule_take(destination))
+		settle(destination, delivery);
+}
+
+static bool is_store_broken;
+
+static void
+tell_of_the_store(struct post *post)
+{
+	struct store_alter *alter =
+		CONTAINER(post, struct store_alter, operation.post);
+	struct fault fault = {FAULT_SYSTEM, 0, "broken"};
+
+	alter->done(alter, &fault);
+}
+
+void __real_store_alter(struct store *to, struct store_alter *alter);
+void __wrap_store_alter(struct store *to, struct store_alter *alter);
+
+void
+__wrap_store_alter(struct store *to, struct store_alter *alter)
+{
+	if (is_store_broken)
+		loop_post(alter->loop, &alter->operation.post,
+			  tell_of_the_store);
+	else
+		__real_store_alter(to, alter);
 }
 
 /* In memory, behind one that is under way. */
 Test(schedule, what_waits_its_turn_is_altered)
 {
-	struct message_id deleted, kept;
+	struct message_id deleted, kept, spared;
 
 	begin();
 	begin_schedule();
@@ -492,16 +516,24 @@ Test(schedule, what_waits_its_turn_is_altered)
 	cr_assert(wait_for(is_held));
 	deleted = put("a@example.org", "c@x.example", true);
 	kept = put("a@example.org", "d@x.example", true);
+	spared = put("a@example.org", "e@x.example", true);
 	cr_expect_eq(alter(ALTER_DELETE, deleted, "x.example",
 			   clock_wall_ms()),
 		     ALTERED);
 	cr_expect_eq(alter(ALTER_HOLD, kept, "x.example", clock_wall_ms()),
 		     ALTERED);
-	held_go_on(settle_and_ask_for_more);
+	is_store_broken = true;
+	cr_expect_eq(alter(ALTER_DELETE, spared, "x.example", clock_wall_ms()),
+		     ALTERED_FAILED);
+	is_store_broken = false;
+	held_go_on(settle_all);
 	cr_expect(wait_gone(1), "nobody has a turn");
+	cr_expect_eq(fake_log_count("delivered ", NULL), 2);
+	cr_expect_eq(fake_log_count("delivered ", "to=e@x.example"), 1);
 	cr_expect_eq(alter(ALTER_RELEASE, kept, "x.example", clock_wall_ms()),
 		     ALTERED);
-	cr_expect(wait_delivered(2));
-	cr_expect_eq(attempts_count, 2, "what was deleted is not tried");
+	cr_expect(wait_delivered(3));
+	cr_expect_eq(fake_log_count("delivered ", "to=c@x.example"), 0,
+		     "it was deleted");
 	stop_all();
 }
