@@ -75,7 +75,8 @@ def opendkim(messages, records):
             for name, text in records.items():
                 file.write("%s %s\n" % (name, text))
         with open(directory + "/conf", "w") as file:
-            file.write("TestPublicKeys %s/keys\nMode v\n" % directory)
+            file.write("TestPublicKeys %s/keys\nMode v\n"
+                       "MaximumSignaturesToVerify 16\n" % directory)
         for number, message in enumerate(messages):
             path = "%s/%d.eml" % (directory, number)
             with open(path, "wb") as file:
