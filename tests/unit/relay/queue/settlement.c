@@ -95,6 +95,8 @@ Test(settlement, a_clock_set_forward_costs_no_attempts, .init = begin,
 	cr_expect(wait_gone(2));
 	/* The first, one for each delay of the list, and the report's. */
 	cr_expect_eq(attempts_count, 4, "%u", attempts_count);
+	cr_expect_eq(fake_log_count("deferred ", NULL), 2,
+		     "the last attempt is the end of it");
 	cr_expect_eq(fake_log_count("bounced ", "status=4.4.7"), 1);
 }
 
