@@ -343,6 +343,26 @@ Test(settlement, a_probe_counts_once, .init = begin, .fini = stop_all)
 	cr_expect_geq(messages_tried(), 3, "%u", messages_tried());
 }
 
+/* What others have met with is reason enough for a warning, and for no more. */
+Test(settlement, who_waits_behind_a_probe_is_warned, .init = begin,
+     .fini = stop_all)
+{
+	retry_ms[0] = retry_ms[1] = HOUR;
+	rest_ms = HOUR;
+	options.delivery.delay_warning_ms = 1;
+	decide = nobody_there;
+	run_main();
+	for (unsigned i = 0; i < BACKLOG; i++)
+		put_old(MINUTE);
+	begin_schedule();
+	run_loops();
+	cr_expect(wait_delivered(BACKLOG));
+	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"),
+		     BACKLOG);
+	cr_expect_eq(fake_log_count("bounced ", NULL), 0);
+	cr_expect_eq(messages_tried(), 1);
+}
+
 static atomic_bool is_up;
 
 static struct recipient_result
