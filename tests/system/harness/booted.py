@@ -16,6 +16,9 @@ NAMESPACES = ("--mount", "--pid", "--fork", "--cgroup", "--ipc", "--uts",
 # Services of this machine that a boot would start.
 QUIET = ("systemd-resolved systemd-timesyncd systemd-udevd systemd-networkd "
          "systemd-logind systemd-journal-flush apt-daily e2scrub_reap").split()
+# Of systemd, by two programs each time: where it does not come up, for as long
+# as anything is waited for.
+ASKED_EVERY_S = 0.2
 TARGET = """[Unit]
 Requires=basic.target
 After=basic.target
@@ -75,7 +78,7 @@ class Machine:
             self.first = wait_for(self._first, 20, self._said)
             wait_for(lambda: self.ask("systemctl is-system-running") in
                      ("starting", "running", "degraded", "initializing"), 20,
-                     self._said)
+                     self._said, ASKED_EVERY_S)
         except TimedOut as fault:
             raise NotBooted(str(fault)) from fault
 
@@ -90,7 +93,8 @@ class Machine:
             self._wait_for_manager()
             for unit in self.units:
                 wait_for(lambda: self.ask("systemctl is-active " + unit) in
-                         ("active", "failed"), 30, self._said)
+                         ("active", "failed"), 30, self._said,
+                         ASKED_EVERY_S)
         except BaseException:
             print(self._said())
             self.__exit__()

@@ -27,8 +27,9 @@ class TimedOut(AssertionError):
     """Something did not happen within its bound."""
 
 
-def wait_for(condition, seconds, what):
-    """The first true value of condition(), or TimedOut."""
+def wait_for(condition, seconds, what, pause_s=0.01):
+    """The first true value of condition(), or TimedOut. A condition that
+    starts programs needs a longer pause."""
     seconds = max(seconds, HANG_S)
     deadline = time.monotonic() + seconds
     while True:
@@ -38,7 +39,7 @@ def wait_for(condition, seconds, what):
         if time.monotonic() >= deadline:
             what = what() if callable(what) else what
             raise TimedOut("waited %g s for %s" % (seconds, what))
-        time.sleep(0.01)
+        time.sleep(pause_s)
 
 
 def wait_end(process, seconds):
