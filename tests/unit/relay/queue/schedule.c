@@ -537,3 +537,24 @@ Test(schedule, what_waits_its_turn_is_altered)
 		     "it was deleted");
 	stop_all();
 }
+
+static void
+give_back_in_a_pause(struct schedule_destination *destination,
+		     struct delivery *delivery)
+{
+	schedule_pause(destination, 20);
+	schedule_give_back(destination, delivery);
+}
+
+Test(schedule, what_is_given_back_in_a_pause_is_tried_behind_it)
+{
+	begin();
+	begin_schedule();
+	run_loops();
+	is_holding = true;
+	put("a@example.org", "b@x.example", true);
+	cr_assert(wait_for(is_held));
+	held_go_on(give_back_in_a_pause);
+	cr_expect(wait_delivered(1));
+	stop_all();
+}
