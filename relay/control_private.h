@@ -55,6 +55,7 @@ struct control_destination {
 	size_t leases;
 	uint64_t paused_ms, next_due_ms;
 	size_t connections, idle, window;
+	bool is_paced;
 	struct slice trouble;  /* in the survey */
 	size_t due, held;      /* stored; at most STATUS_DEPTH_MAX */
 };

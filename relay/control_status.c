@@ -95,6 +95,8 @@ destination_write_text(const struct control_destination *destination,
 			  (unsigned long long)(destination->paused_ms /
 						       SECOND +
 					       1));
+	if (destination->is_paced)
+		text_add_string(out, ", paced by max_rate");
 	if (destination->trouble.len > 0) {
 		text_add_string(out, ": ");
 		listing_write_visible(destination->trouble, false, out);
@@ -113,13 +115,15 @@ destination_write_json(const struct control_destination *destination,
 	text_addf(out,
 		  ", \"queued\": %zu, \"queued_is_more\": %s, \"held\": %zu, "
 		  "\"held_is_more\": %s, \"connections\": %zu, \"idle\": %zu, "
-		  "\"window\": %zu, \"paused\": %llu.%03u, \"next\": ",
+		  "\"window\": %zu, \"paced\": %s, \"paused\": %llu.%03u, "
+		  "\"next\": ",
 		  depth_shown(destination->due),
 		  destination->due > STATUS_DEPTH_MAX ? "true" : "false",
 		  depth_shown(destination->held),
 		  destination->held > STATUS_DEPTH_MAX ? "true" : "false",
 		  destination->connections, destination->idle,
 		  destination->window,
+		  destination->is_paced ? "true" : "false",
 		  (unsigned long long)(destination->paused_ms / SECOND),
 		  (unsigned)(destination->paused_ms % SECOND));
 	if (destination->next_due_ms > 0) {

@@ -118,6 +118,7 @@ part_fill(void *owner, const struct destination_state *state)
 	found->connections = state->connections;
 	found->idle = state->idle;
 	found->window = state->window;
+	found->is_paced = state->is_paced;
 	found->trouble = arena_copy(&part->arena, state->trouble);
 }
 

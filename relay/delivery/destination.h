@@ -40,8 +40,8 @@ struct destination_state {
 	size_t site_connections; /* so many are */
 	bool is_resolving;      /* its hosts are being looked up */
 	uint64_t paused_ms;     /* left of its back-off; 0: it has none */
-	struct slice trouble;   /* why no host was reached, or that max_rate
-				   lets nothing go now; "": neither */
+	bool is_paced;          /* max_rate lets nothing go now */
+	struct slice trouble;   /* why no host was reached; "": none so far */
 };
 typedef void destination_state_fn(void *owner,
 				  const struct destination_state *state);

@@ -156,17 +156,14 @@ state_fill(struct delivery_destination *destination,
 		.paused_ms = destination->paused_until_ms > now_ms
 				     ? destination->paused_until_ms - now_ms
 				     : 0,
+		.is_paced = uv_is_active(
+			(const uv_handle_t *)&destination->rate_alarm.timer),
 		.trouble = text_slice(&destination->trouble),
 	};
 	if (destination->site != NULL) {
 		state->window = site_window(destination->site);
 		state->site_connections = site_open(destination->site);
 	}
-	/* Nothing is wrong, and yet it waits. */
-	if (state->trouble.len == 0 &&
-	    uv_is_active((const uv_handle_t *)&destination->rate_alarm.timer))
-		state->trouble = SLICE("nothing is wrong; the next message "
-				       "waits for its turn by max_rate");
 	LIST_EACH (item, &destination->connections)
 		state->idle +=
 			CONTAINER(item, struct connection, link)->assigned == 0;
