@@ -558,3 +558,27 @@ Test(schedule, what_is_given_back_in_a_pause_is_tried_behind_it)
 	cr_expect(wait_delivered(1));
 	stop_all();
 }
+
+static struct recipient_result
+delivered_at_home(const struct delivery *delivery, size_t recipient)
+{
+	cr_expect_not_null(destination_find(
+		home_of(schedule, delivery->destination),
+		delivery->destination));
+	return always_delivered(delivery, recipient);
+}
+
+/* On two loops each would be read, and delivered, twice. */
+Test(schedule, each_destination_is_on_its_own_loop)
+{
+	begin();
+	decide = delivered_at_home;
+	begin_schedule();
+	run_loops();
+	put("a@example.org",
+	    "b@a.example b@b.example b@c.example b@d.example b@e.example "
+	    "b@f.example b@g.example b@h.example",
+	    true);
+	cr_expect(wait_delivered(8));
+	stop_all();
+}
