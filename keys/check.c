@@ -129,3 +129,13 @@ check_selector(const struct keyring_selector *selector,
 			"its mail has arrived");
 	return CHECK_WARN;
 }
+
+enum check_verdict
+check_today(const struct keyring_selector *selector,
+	    enum check_verdict verdict, struct text *why)
+{
+	if (verdict != CHECK_FAIL || selector->state == SELECTOR_ACTIVE)
+		return verdict;
+	text_add_string(why, "; no mail is signed with it yet");
+	return CHECK_WARN;
+}

@@ -285,7 +285,9 @@ selector_check(const struct keys_dns *dns, struct slice domain,
 
 	record_name_write(selector->name, domain, &name);
 	answer = dns->ask(dns->owner, text_slice(&name), texts, &count);
-	verdict = check_selector(selector, answer, texts, count, &why);
+	verdict = check_today(
+		selector,
+		check_selector(selector, answer, texts, count, &why), &why);
 	text_addf(out, "%s %s %s: %s\n", check_verdict_name(verdict),
 		  text_string(&name), selector_state_name(selector->state),
 		  text_string(&why));

@@ -29,7 +29,7 @@ selector_examine(struct examination *examination, struct slice signing_domain,
 	CLEAN(text_done) struct text name = {0}, why = {0}, record = {0};
 	struct slice texts[CHECK_RECORDS_MAX];
 	struct dns_answer answer;
-	enum check_verdict verdict;
+	enum check_verdict verdict, today;
 	struct finding *finding;
 	size_t count = 0;
 
@@ -39,8 +39,9 @@ selector_examine(struct examination *examination, struct slice signing_domain,
 		texts[count] = answer.records[count].name;
 	verdict = check_selector(selector, answer_of(&answer), texts, count,
 				 &why);
+	today = check_today(selector, verdict, &why);
 	finding = finding_add(examination->findings, "dkim", text_slice(&name),
-			      results[verdict], "%s", text_string(&why));
+			      results[today], "%s", text_string(&why));
 	if (verdict != CHECK_FAIL)
 		return;
 	record_write_zone(selector->name, signing_domain, selector->key,

@@ -272,6 +272,10 @@ def test_rotation(setup, directory, started):
         lines[name] = line
     # Not published yet.
     assert "is not to sign yet: nothing is published" in step(75)
+    checked = signet.run("key", "check", "example.com", check=0,
+                         config=configured.path).stdout.decode()
+    assert [line.split()[0] for line in checked.splitlines()] == [
+        "ok", "ok", "warn", "warn"], checked
     zone.append(records_of(made))
     wrong = re.sub(r"p=....", "p=AAAA", records_of(made), count=1)
     names.replace({"example.com": "\n".join(zone[:2] + [wrong])})

@@ -121,6 +121,32 @@ Test(check, judges)
 	}
 }
 
+static const struct {
+	enum selector_state state;
+	enum check_verdict verdict, today;
+} today_rows[] = {
+	{SELECTOR_ACTIVE, CHECK_FAIL, CHECK_FAIL},
+	{SELECTOR_ACTIVE, CHECK_OK, CHECK_OK},
+	{SELECTOR_PUBLISH, CHECK_FAIL, CHECK_WARN},
+	{SELECTOR_PUBLISH, CHECK_UNKNOWN, CHECK_UNKNOWN},
+	{SELECTOR_PUBLISH, CHECK_OK, CHECK_OK},
+};
+
+Test(check, breaks_nothing_before_it_signs)
+{
+	for (size_t i = 0; i < COUNT(today_rows); i++) {
+		struct keyring_selector selector = {.state =
+							    today_rows[i].state};
+		CLEAN(text_done) struct text why = {0};
+
+		cr_expect_eq(check_today(&selector, today_rows[i].verdict,
+					 &why),
+			     today_rows[i].today, "%zu", i);
+		cr_expect_eq(why.len > 0,
+			     today_rows[i].today != today_rows[i].verdict);
+	}
+}
+
 /* RFC 6376 3.6.1 names RSAPublicKey (RFC 8017 A.1.1) and its examples are
  * SubjectPublicKeyInfo, which is what OpenDKIM, rspamd and Mail::DKIM read. */
 Test(check, of_an_rsa_key_only_the_form_that_all_read)
