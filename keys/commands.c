@@ -423,18 +423,15 @@ algorithm_read(const char *word, enum key_algorithm *algorithm)
 }
 
 static bool
-option_read(const struct command *command, int option,
-	    struct arguments *arguments)
+option_read(int option, struct arguments *arguments)
 {
 	if (option == 'a')
 		return algorithm_read(optarg, &arguments->algorithm);
 	if (option == 'b')
 		return bits_read(optarg, &arguments->bits);
-	if (option == 'j' && strchr(command->options, 'j') != NULL) {
+	if (option == 'j')
 		arguments->as_json = true;
-		return true;
-	}
-	return false;
+	return option == 'j';
 }
 
 static bool
@@ -443,14 +440,18 @@ arguments_read(const struct command *command, int argc, char **argv,
 {
 	static const struct option long_options[] = {
 		{"json", no_argument, NULL, 'j'}, {0}};
+	static char name[] = "signet"; /* for getopt_long()'s messages */
+	bool takes_json = strchr(command->options, 'j') != NULL;
+	char *command_name = argv[0];
 	int option;
 
-	opterr = 0;
+	argv[0] = name;
 	optind = 0; /* it may have read other arguments before */
 	while ((option = getopt_long(argc, argv, command->options,
-				     long_options, NULL)) != -1)
-		if (!option_read(command, option, arguments))
+				     long_options + !takes_json, NULL)) != -1)
+		if (!option_read(option, arguments))
 			return false;
+	argv[0] = command_name; /* they may be read again */
 	if (argc - optind != command->words)
 		return false;
 	for (int i = 0; i < command->words; i++)

@@ -189,10 +189,11 @@ arguments_parse(int argc, char **argv, struct arguments *out)
 		{"address", required_argument, NULL, 'a'},
 		{0},
 	};
+	static char name[] = "signet"; /* for getopt_long()'s messages */
 	int option;
 
 	*out = (struct arguments){0};
-	opterr = 0;
+	argv[0] = name;
 	optind = 0;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		if (!option_take(out, option))

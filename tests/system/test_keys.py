@@ -213,6 +213,8 @@ def test_check(setup, keys, name_server, directory, started):
     assert check(code=75)[0].startswith("unknown rsa._domainkey"), bad
     check("example.org", 65)
     signet.run("key", "check", config=configured.path, check=64)
+    for words in (("key", "list"), ("doctor",)):
+        assert b"'--jsn'" in signet.run(*words, "--jsn", check=64).stderr
 
 
 def records_of(text):
