@@ -454,3 +454,70 @@ Test(settlement, what_is_due_beyond_reason_is_due_now, .init = begin,
 	cr_expect(wait_expired(2));
 	cr_expect_eq(fake_log_count("bounced ", NULL), 2);
 }
+
+/* Within reason it waits, however long the delays are. */
+Test(settlement, what_is_due_in_hours_is_not_due_now, .init = begin,
+     .fini = stop_all)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"from@example.org", "a@x.example", 500);
+
+	run_main();
+	retry_ms[1] = 4 * HOUR;
+	put_deferred(message, 1, clock_wall_ms(), clock_wall_ms() + 4 * HOUR,
+		     NULL);
+	put("from@example.org", "b@x.example", false);
+	begin_schedule();
+	run_loops();
+	cr_expect(wait_delivered(1));
+	/* What comes behind it has its turn once it is known when the next is. */
+	put("from@example.org", "c@x.example", true);
+	cr_expect(wait_delivered(2));
+	cr_expect_eq(fake_log_count("delivered ", "to=a@x.example"), 0);
+}
+
+/* --- statuses --- */
+
+static const struct status_row {
+	enum outcome outcome;
+	const char *reply, *event, *status;
+} status_rows[] = {
+	{OUTCOME_DELIVERED, "250 ok", "delivered ", "status=2.0.0"},
+	{OUTCOME_DELIVERED, "250 2.1.5 ok", "delivered ", "status=2.1.5"},
+	{OUTCOME_DEFERRED, "450 later", "deferred ", "status=4.0.0"},
+	{OUTCOME_FAILED, "550 no", "bounced ", "status=5.0.0"},
+};
+
+/* One recipient for each. */
+static struct recipient_result
+by_row(const struct delivery *delivery, size_t recipient)
+{
+	size_t row = delivery->recipients[recipient].number;
+
+	return result(status_rows[row].outcome, status_rows[row].reply);
+}
+
+static bool
+has_each_outcome(void)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < COUNT(status_rows); i++)
+		all &= fake_log_count(status_rows[i].event, NULL) > 0;
+	return all;
+}
+
+/* A reply without a status has its class's. */
+Test(settlement, each_outcome_has_a_status, .init = begin, .fini = stop_all)
+{
+	begin_schedule();
+	run_loops();
+	decide = by_row;
+	retry_ms[0] = retry_ms[1] = 1 * HOUR;
+	put("", "a@x.example b@x.example c@x.example d@x.example", true);
+	cr_assert(wait_for(has_each_outcome));
+	for (size_t i = 0; i < COUNT(status_rows); i++)
+		cr_expect_eq(fake_log_count(status_rows[i].event,
+					    status_rows[i].status),
+			     1, "%s", status_rows[i].reply);
+}

@@ -482,6 +482,9 @@ patience_test(const struct patience_row *row)
 		put_tried(row->tried_ms);
 	cr_expect(wait_for(is_told), "%s", row->name);
 	cr_expect_geq(clock_now_ms() - begun_ms, row->waited_ms, "%s", row->name);
+	/* What is over has its report, and no attempt. */
+	cr_expect_eq(attempts_count, row->tried_ms == 0 ? 2 : 1, "%s",
+		     row->name);
 	cr_expect_eq(is_signed, !row->goes_unsigned, "%s", row->name);
 	cr_expect_eq(fake_log_count("settle ", "it is made later") +
 			     fake_log_count("settle ", "no room"),
