@@ -221,6 +221,61 @@ expires_warn(const struct options *options, void (*warn)(const char *text))
 				    "domain.expire", warn);
 }
 
+/* ---- next hops that begin otherwise ---- */
+
+/* RFC 8314: on port 465 TLS is there from the first octet, on 25 and 587 it
+ * is not. Who takes the one for the other waits for the other's greeting. */
+static bool
+begins_otherwise(struct slice hop, bool implicit_tls, uint16_t *port)
+{
+	struct slice host;
+
+	if (!address_split(hop, 25, &host, port))
+		return false;
+	return implicit_tls ? *port == 25 || *port == 587 : *port == 465;
+}
+
+static void
+next_hops_warn(const struct slice *hops, size_t count, bool implicit_tls,
+	       const struct conf_item *item, const char *option,
+	       void (*warn)(const char *text))
+{
+	CLEAN(text_done) struct text said = {0};
+	uint16_t port = 0;
+	size_t i = 0;
+
+	while (i < count && !begins_otherwise(hops[i], implicit_tls, &port))
+		i++;
+	if (i == count)
+		return;
+	place_add(&said, item, option);
+	text_addf(&said,
+		  "'%s' leads to port %u, where %s: set 'implicit_tls = %s', "
+		  "or no mail gets through",
+		  option, port,
+		  implicit_tls ? "TLS begins with STARTTLS"
+			       : "TLS begins at once (RFC 8314)",
+		  implicit_tls ? "false" : "true");
+	warn(text_string(&said));
+}
+
+static void
+ways_warn(const struct options *options, void (*warn)(const char *text))
+{
+	const struct delivery_options *delivery = &options->delivery;
+
+	next_hops_warn(delivery->smarthost, delivery->smarthost_count,
+		       delivery->implicit_tls,
+		       options_section_at(options->items, "delivery", 0),
+		       "smarthost", warn);
+	for (size_t i = 0; i < options->routes_count; i++)
+		next_hops_warn(options->routes[i].via,
+			       options->routes[i].via_count,
+			       options->routes[i].implicit_tls,
+			       options_section_at(options->items, "route", i),
+			       "via", warn);
+}
+
 /* ---- room for messages ---- */
 
 /* Programs that send two at once and try neither again are not rare. */
@@ -251,6 +306,7 @@ options_warn(const struct options *options, void (*warn)(const char *text))
 	hostname_warn(options, warn);
 	incoming_warn(options, warn);
 	expires_warn(options, warn);
+	ways_warn(options, warn);
 	for (size_t i = 0; i < options->listeners_count; i++) {
 		const struct conf_item *item =
 			options_section_at(options->items, "listener", i);

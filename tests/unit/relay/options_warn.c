@@ -135,6 +135,15 @@ static const struct warn_row {
 	  "sender \"*@example.org\" { sign = {} }\n"
 	  "listener \"a\" {\nrewrite_from = \"a@example.org\" }",
 	  "c:5: 'rewrite_from'" },
+	{ "TLS from the start", NAME
+	  "delivery { smarthost = \"a.example:465\" implicit_tls = true }\n"
+	  "route \"*\" { via = \"a.example:587\" }", "" },
+	{ "TLS too late", NAME
+	  "delivery {\nsmarthost = {\"a.example:587\", \"a.example:465\"} }",
+	  "c:3: 'smarthost' leads to port 465, where TLS begins at once" },
+	{ "TLS too early", NAME
+	  "route \"*\" { implicit_tls = true\nvia = \"a.example\" }",
+	  "c:3: 'via' leads to port 25, where TLS begins with STARTTLS" },
 	{ "no keys at all", NAME
 	  "listener \"a\" { rewrite_from = \"a@example.org\" }", "" },
 };
