@@ -447,7 +447,12 @@ domain_sections_check(const struct domain_options *domain,
 
 	if (domain->name.len == 0)
 		return; /* reported already */
-	if (!slice_eq(domain->name, SLICE("*")))
+	if (slice_starts(domain->name, SLICE("*.")))
+		conf_error(errors, item->place,
+			   "the domains below one are not named by '*': write "
+			   "domain \"%.*s\" with 'subdomains = true'",
+			   SLICE_ARG(slice_from(domain->name, 2)));
+	else if (!slice_eq(domain->name, SLICE("*")))
 		options_fault_report(errors, item->place,
 				     domain_check(domain->name, &fault),
 				     &fault);

@@ -285,6 +285,7 @@ next_hop_value(struct slice text, struct arena *arena, void *element,
 {
 	struct address address;
 	struct slice host;
+	uint64_t number;
 	uint16_t port;
 
 	/* The documented sample is a valid file, whose placeholder names
@@ -302,8 +303,15 @@ next_hop_value(struct slice text, struct arena *arena, void *element,
 	if (!address_split(text, 25, &host, &port))
 		return fault_set(fault, FAULT_INPUT, "'%.*s' is not host:port",
 				 SLICE_ARG(text));
-	return address_parse_host(host, port, &address) ||
-	       domain_check(host, fault);
+	if (address_parse_host(host, port, &address))
+		return true;
+	/* No top-level domain is a number (RFC 3696 2). */
+	if (slice_number(slice_from(host, (size_t)(slice_find_last(host, '.') +
+						   1)),
+			 &number))
+		return fault_set(fault, FAULT_INPUT, "'%.*s' is no address",
+				 SLICE_ARG(host));
+	return domain_check(host, fault);
 }
 
 /* Lower case, A-labels: as routing_find() compares. */

@@ -57,6 +57,11 @@ static const struct {
 	 "delivery { smarthost = {\"127.0.0.1:2525\", \"[::1]:2525\"} }",
 	 "c:2: 'smarthost' leads to a listener of this relay itself, so that "
 	 "its mail would never leave\n"},
+	{"delivery {\nsmarthost = \"192.0.2.256:25\" }",
+	 "c:2: 'smarthost': '192.0.2.256' is no address\n"},
+	{"domain \"*.example.com\" { selector \"a\" { key = \"k\" } }",
+	 "c:1: the domains below one are not named by '*': write domain "
+	 "\"example.com\" with 'subdomains = true'\n"},
 	{"route \"*\" { via = \"127.0.0.1:2525\" }",
 	 "c:1: 'via' leads to a listener of this relay itself, so that its "
 	 "mail would never leave\n"},
