@@ -209,16 +209,20 @@ static void
 expires_warn(const struct options *options, void (*warn)(const char *text))
 {
 	const struct signing_options *signing = &options->signing;
+	/* Not looked for from the start for each: there may be 100,000. */
+	const struct conf_item *item = options->items->items;
 
 	expire_warn(options, signing->expire_ms,
 		    options_section_at(options->items, "signing", 0),
 		    "signing.expire", warn);
-	for (size_t i = 0; i < options->keys.domains_count; i++)
+	for (size_t i = 0; i < options->keys.domains_count; i++) {
+		while (!slice_eq(item->name, SLICE("domain")))
+			item = item->next;
 		if (signing->domains[i].has_expire)
 			expire_warn(options, signing->domains[i].expire_ms,
-				    options_section_at(options->items, "domain",
-						       i),
-				    "domain.expire", warn);
+				    item, "domain.expire", warn);
+		item = item->next;
+	}
 }
 
 /* ---- next hops that begin otherwise ---- */
