@@ -95,32 +95,54 @@ password_ask(struct text *password_out, struct fault *fault)
 
 /* ---- the file ---- */
 
-static bool
-is_of(struct slice line, struct slice user)
+/* Empty where the line is nobody's. */
+static struct slice
+name_of(struct slice line)
 {
 	struct slice name;
 
 	line = slice_trim(line);
-	return line.len > 0 && line.bytes[0] != '#' &&
-	       slice_split(&line, ':', &name) && slice_eq(name, user);
+	if (line.len == 0 || line.bytes[0] == '#' ||
+	    !slice_split(&line, ':', &name))
+		return SLICE_NONE;
+	return name;
 }
 
-/* All lines but the user's; comments stay. */
+/* All lines but the user's; comments stay. *alike_out is a name that differs in
+ * its case alone, or empty. */
 static bool
-others_add(struct slice bytes, struct slice user, struct text *out)
+others_add(struct slice bytes, struct slice user, struct text *out,
+	   struct slice *alike_out)
 {
 	struct slice line;
 	bool was_there = false;
 
+	*alike_out = SLICE_NONE;
 	while (slice_split(&bytes, '\n', &line)) {
-		if (is_of(line, user)) {
+		struct slice name = name_of(line);
+
+		if (slice_eq(name, user)) {
 			was_there = true;
 			continue;
 		}
+		if (slice_eq_nocase(name, user))
+			*alike_out = name;
 		text_add(out, line);
 		text_add_byte(out, '\n');
 	}
 	return was_there;
+}
+
+/* Whoever changes a password, or takes a user out, means the person. */
+static void
+alike_warn(struct slice alike)
+{
+	if (alike.len > 0)
+		fprintf(stderr,
+			"signet: passwd: warning: the file has '%.*s', too, "
+			"whose entry stays as it is: names that differ in "
+			"their case log in each with a password of its own\n",
+			SLICE_ARG(alike));
 }
 
 static bool
@@ -223,6 +245,7 @@ file_change(const struct arguments *arguments, struct fault *fault)
 	CLEAN(text_done) struct text path = {0};
 	CLEAN(clean_memory) char *real = NULL;
 	struct users *users = NULL;
+	struct slice alike;
 	bool was_there;
 
 	text_add(&path, arguments->file);
@@ -235,7 +258,9 @@ file_change(const struct arguments *arguments, struct fault *fault)
 	if (!users_new(text_slice(&before), &users, fault))
 		return fault_within(fault, "'%s'", text_string(&path));
 	users_free(users);
-	was_there = others_add(text_slice(&before), arguments->user, &after);
+	was_there = others_add(text_slice(&before), arguments->user, &after,
+			       &alike);
+	alike_warn(alike);
 	if (arguments->deletes && !was_there)
 		return fault_set(fault, FAULT_INPUT, "'%s' has no user '%.*s'",
 				 text_string(&path),

@@ -367,6 +367,10 @@ def test_passwd(directory):
     assert os.stat(path).st_mode & 0o777 == 0o640
     signet.run("passwd", "--delete", path, "b", check=0)
     assert len(open(path).read().splitlines()) == 2
+    # To log in as another, but hardly another in the mind of who types it.
+    for arguments in ((path, "A"), ("--delete", path, "A")):
+        done = signet.run("passwd", *arguments, stdin=b"other\n", check=0)
+        assert b"has 'a', too" in done.stderr
     link = os.path.join(str(directory), "link")
     os.symlink("users", link)
     signet.run("passwd", "--scram", link, "a", stdin=b"three\r\n", check=0)
