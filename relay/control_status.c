@@ -34,7 +34,8 @@ counters_write(const struct control_survey *survey, struct text *out)
 		const char *name;
 		uint64_t value;
 	} rows[] = {
-		{"pid", (uint64_t)getpid()},
+		/* The supervisor's: this process heeds no SIGTERM or SIGHUP. */
+		{"pid", (uint64_t)getppid()},
 		{"uptime", (clock_now_ms() - task->started_ms) / SECOND},
 		{"accepted", store.puts},
 		{"delivered", outcomes.delivered},

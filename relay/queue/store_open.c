@@ -26,7 +26,8 @@ lock_holder(int lock)
 }
 
 /* Held by the open file, so it goes with the process, however that ends. The
- * process id inside is for whoever finds it taken. */
+ * process id inside is for whoever finds it taken: the supervisor's, since it is
+ * that which heeds signals. */
 static bool
 store_lock(struct store *store, const char *path, struct fault *fault)
 {
@@ -46,7 +47,7 @@ store_lock(struct store *store, const char *path, struct fault *fault)
 				 "one, or give this one a directory of its own",
 				 lock_holder(store->lock));
 	}
-	len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	len = snprintf(text, sizeof(text), "%ld\n", (long)getppid());
 	if (ftruncate(store->lock, 0) != 0 ||
 	    pwrite(store->lock, text, (size_t)len, 0) != len)
 		log_note(LOG_LEVEL_WARNING, "store",

@@ -317,7 +317,7 @@ def test_a_second_relay_on_one_state_dir(world, setup):
     assert done.stderr.decode() == \
         "signet: state_dir '%s': another relay uses it (process %d): stop " \
         "that one, or give this one a directory of its own\n" % (
-            second.state_dir, world.relay.family()["relay"])
+            second.state_dir, world.relay.family()["supervisor"])
 
 
 # -- files that are none ------------------------------------------------------

@@ -63,7 +63,7 @@ def test_counters(mixed):
     world = mixed
     first = status(world)
     assert first["version"] in signet.run("--version").stdout.decode()
-    assert first["pid"] == world.relay.family()["relay"]
+    assert first["pid"] == world.relay.family()["supervisor"]
     assert {name: first[name] for name in (
         "accepted", "delivered", "deferred", "bounced", "queued", "held",
         "damaged")} == dict.fromkeys(
@@ -202,7 +202,7 @@ def test_after_a_crash(mixed):
     assert os.path.exists(os.path.join(world.setup.state_dir, "control"))
     signet.run("status", config=world.setup.path, check=69)
     world.relay.start()
-    assert status(world)["pid"] == world.relay.family()["relay"]
+    assert status(world)["pid"] == world.relay.family()["supervisor"]
     assert status(world)["destinations"] == []
     held, = status(world, "--domain", "example.net")["destinations"]
     assert (held["name"], held["queued"], held["held"]) == \
