@@ -5,12 +5,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "milter/header.h"
+#include "milter/separator.h"
 
 #define READ_SIZE ((size_t)64 << 10)
-/* How the line begins that a mailbox has above a message; a longer one is none.
- */
-#define POSTMARK "From "
+/* A longer first line is the message's own. */
 #define POSTMARK_MAX 998
 
 struct input {
@@ -218,31 +216,21 @@ raw_convert(struct input *input, struct fault *fault)
 	return true;
 }
 
-/* "From :" begins a field (RFC 5322 4.5). */
-static bool
-is_postmark(struct slice line)
-{
-	struct slice name, value;
-
-	return slice_starts(line, SLICE(POSTMARK)) &&
-	       header_field_parse(line, &name, &value) != NULL;
-}
-
-/* False: what is there so far may become a postmark. */
+/* False: the first line may be a postmark, and is not whole. */
 static bool
 top_take(struct input *input)
 {
 	struct slice piece = text_slice(&input->piece);
 	ptrdiff_t lf = slice_find(piece, '\n');
 
-	if (input->has_top)
+	if (input->has_top || input->use == INPUT_EXPLAIN)
 		return true;
 	if (lf < 0 && piece.len <= POSTMARK_MAX &&
-	    slice_starts(SLICE(POSTMARK),
-			 slice_sub(piece, 0, strlen(POSTMARK))))
+	    separator_may_be_postmark(piece))
 		return false;
 	input->has_top = true;
-	if (lf > 0 && is_postmark(slice_sub(piece, 0, (size_t)lf - 1)))
+	if (lf > 0 &&
+	    separator_is_postmark(slice_sub(piece, 0, (size_t)lf - 1)))
 		text_drop_front(&input->piece, (size_t)lf + 1);
 	return true;
 }

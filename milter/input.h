@@ -2,8 +2,8 @@
  * input - one message read from a file or standard input, as CRLF lines.
  *
  * The message is read once. Where a line ends in LF alone it is given CRLF. The
- * line that stands above a message in a mailbox ("From alice Sat Nov 21 …", RFC
- * 4155) is none of its own, and passed over.
+ * line that stands above a message in a mailbox (milter/separator.h) is none of its
+ * own, and passed over; but not where the relay is asked about.
  *
  * INPUT_SIGN    A bare CR or a NUL is refused with its line, because no MTA
  *               passes either on unchanged. What was read is kept for writing
@@ -14,7 +14,8 @@
  *               the CR: programs write them, and no MTA passes them on. Kept
  *               likewise.
  * INPUT_VERIFY  Every byte is taken as it is; nothing is kept.
- * INPUT_EXPLAIN Every byte is taken as it is, and kept likewise.
+ * INPUT_EXPLAIN Every byte is taken as it is, that line's too, and kept likewise:
+ *               it is for what the relay does with them.
  */
 #ifndef MILTER_INPUT_H
 #define MILTER_INPUT_H

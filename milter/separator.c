@@ -2,7 +2,39 @@
 
 #include "milter/header.h"
 
+#define POSTMARK "From "
+#define POSTMARK_FIELD "X-Mailbox-Line: "
+/* So much of it fits behind the field's name (RFC 5322 2.1.1). */
+#define POSTMARK_MAX (SEPARATOR_NAME_MAX - strlen(POSTMARK_FIELD))
+
 enum verdict { MORE_NEEDED, IS_FIELD, IS_EMPTY, IS_TEXT };
+
+static struct slice
+unquoted(struct slice line)
+{
+	while (slice_starts(line, SLICE(">")))
+		line = slice_from(line, 1);
+	return line;
+}
+
+bool
+separator_may_be_postmark(struct slice begun)
+{
+	return slice_starts(SLICE(POSTMARK), slice_sub(unquoted(begun), 0,
+						       strlen(POSTMARK)));
+}
+
+bool
+separator_is_postmark(struct slice line)
+{
+	line = unquoted(line);
+	if (!slice_starts(line, SLICE(POSTMARK)))
+		return false;
+	line = slice_from(line, strlen(POSTMARK));
+	while (line.len > 0 && ascii_is_wsp(line.bytes[0]))
+		line = slice_from(line, 1);
+	return !slice_starts(line, SLICE(":"));
+}
 
 void
 separator_init(struct separator *separator)
@@ -46,12 +78,53 @@ held_write(struct separator *separator, struct text *out)
 	text_clear(&separator->held);
 }
 
+static bool
+held_ends_in_cr(const struct separator *separator)
+{
+	const struct text *held = &separator->held;
+
+	return held->len > 0 && held->bytes[held->len - 1] == '\r';
+}
+
 static void
 field_begin(struct separator *separator, struct text *out)
 {
+	separator->ends_in_cr = held_ends_in_cr(separator);
 	held_write(separator, out);
 	separator->has_field = separator->in_field = true;
-	separator->ends_in_cr = false;
+}
+
+/* Its own white space, behind "From", becomes that of the fold. */
+static void
+postmark_write(struct separator *separator, struct text *out)
+{
+	struct slice held = text_slice(&separator->held);
+	bool is_long = held.len > POSTMARK_MAX && !held_ends_in_cr(separator);
+	size_t fold_at = is_long ? (size_t)slice_find(held, ' ') : 0;
+
+	text_add_string(out, POSTMARK_FIELD);
+	if (is_long) {
+		text_add(out, slice_sub(held, 0, fold_at));
+		text_add_string(out, "\r\n");
+		text_drop_front(&separator->held, fold_at);
+	}
+	separator->report.renames_postmark = true;
+	separator->in_postmark = false;
+	field_begin(separator, out);
+}
+
+/* Up to its line end, or until it is known to be long. */
+static void
+postmark_take(struct separator *separator, struct slice *bytes,
+	      struct text *out)
+{
+	while (bytes->len > 0 && bytes->bytes[0] != '\n' &&
+	       separator->held.len <= POSTMARK_MAX) {
+		text_add_byte(&separator->held, bytes->bytes[0]);
+		*bytes = slice_from(*bytes, 1);
+	}
+	if (bytes->len > 0)
+		postmark_write(separator, out);
 }
 
 static void
@@ -65,10 +138,8 @@ static void
 text_begin(struct separator *separator, struct text *out)
 {
 	if (!separator->has_field &&
-	    slice_starts(text_slice(&separator->held), SLICE("From "))) {
-		text_add_string(out, "X-Mailbox-Line: ");
-		separator->report.renames_postmark = true;
-		field_begin(separator, out);
+	    separator_is_postmark(text_slice(&separator->held))) {
+		separator->in_postmark = true;
 		return;
 	}
 	text_add_string(out, "\r\n");
@@ -121,7 +192,9 @@ separator_feed(struct separator *separator, struct slice *bytes,
 	       struct text *out)
 {
 	while (bytes->len > 0 && !separator->is_passing) {
-		if (separator->in_field)
+		if (separator->in_postmark)
+			postmark_take(separator, bytes, out);
+		else if (separator->in_field)
 			field_take(separator, bytes, out);
 		else
 			line_take(separator, bytes, out);
@@ -131,6 +204,8 @@ separator_feed(struct separator *separator, struct slice *bytes,
 void
 separator_finish(struct separator *separator, struct text *out)
 {
-	if (separator->held.len > 0)
+	if (separator->held.len > 0 && !separator->in_postmark)
 		text_begin(separator, out);
+	if (separator->in_postmark)
+		postmark_write(separator, out);
 }

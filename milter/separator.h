@@ -6,11 +6,12 @@
  * MTA on the way puts it before the first line that is no field, and no signature
  * would verify behind that: so it is put there before anything is signed.
  *
- * A first line that begins with "From ", as those above the messages of a mailbox
- * (RFC 4155), is made a field instead: X-Mailbox-Line, as Postfix does.
+ * A first line that stands above a message in a mailbox (separator_is_postmark) is
+ * made a field instead: X-Mailbox-Line, as Postfix does; folded where it would be
+ * longer than a line may be.
  *
  * What a line is shows before its colon; so much is held back, up to
- * SEPARATOR_NAME_MAX octets.
+ * SEPARATOR_NAME_MAX octets, and no more of a postmark.
  */
 #ifndef MILTER_SEPARATOR_H
 #define MILTER_SEPARATOR_H
@@ -27,10 +28,19 @@ struct separator_report {
 struct separator {
 	bool is_passing; /* the header has ended */
 	bool in_field;   /* its line is known to be part of one */
+	bool in_postmark;
 	bool has_field, ends_in_cr;
 	struct text held;
 	struct separator_report report;
 };
+
+/* Whether a first line, or as much of it as shows whether a colon follows, is one
+ * that a mailbox has above a message ("From alice Sat Nov 21 ...", RFC 4155), also
+ * where it has been quoted on its way (">From"). "From :" begins a field (RFC 5322
+ * 4.5). */
+bool separator_is_postmark(struct slice line);
+/* Whether what begins so may be one yet. */
+bool separator_may_be_postmark(struct slice begun);
 
 void separator_init(struct separator *separator);
 void separator_done(struct separator *separator);

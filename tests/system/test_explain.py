@@ -211,6 +211,8 @@ PREPARED = {
         "the message itself: encoded as base64"]),
     "8-bit unsaid": (EIGHT, "add_mime_version = false", [
         "without MIME-Version: prepare.add_mime_version = false"]),
+    "of a mailbox": (b"From alice Sat Nov 21 20:00:00 2026\r\n" + message(), "",
+                     ["first line made X-Mailbox-Line"]),
     "line ends": (MIXED_ENDS, "", [
         'made CRLF by the listener "odd" (bare_newlines = "normalize"), '
         'refused by "apps"']),

@@ -71,6 +71,12 @@ TEXTS = (
     (b"From alice Sat Nov 21 20:00:00 2026\r\n" + message(),
      b"X-Mailbox-Line: From alice Sat Nov 21 20:00:00 2026\r\nFrom: ",
      ["first line made X-Mailbox-Line"]),
+    (b">From alice Sat Nov 21 20:00:00 2026\r\n" + message(),
+     b"X-Mailbox-Line: >From alice Sat Nov 21 20:00:00 2026\r\nFrom: ",
+     ["first line made X-Mailbox-Line"]),
+    (b"From " + b"a" * 985 + b"\r\n" + message(),
+     b"X-Mailbox-Line: From\r\n " + b"a" * 985 + b"\r\nFrom: ",
+     ["first line made X-Mailbox-Line"]),
     (b"hello\r\nworld\r\n", b"\r\n\r\nhello\r\nworld\r\n",
      [EMPTY_LINE, "From added"]),
 )

@@ -73,6 +73,9 @@ static const struct {
 	{"one in CRLF", SLICE_LITERAL("From a  Sat Nov 21 20:00:00\r\n\r\nFrom b\n"),
 	 "\r\nFrom b\r\n", NULL},
 	{"nothing behind it", SLICE_LITERAL("From a\n"), "", NULL},
+	{"quoted", SLICE_LITERAL(">From a@b Sat\na: b\n"), "a: b\r\n", NULL},
+	{"a longer first line", SLICE_LITERAL("Fromage : a\nFrom b\n"),
+	 "Fromage : a\r\nFrom b\r\n", NULL},
 	{"From with a space", SLICE_LITERAL("From : a\nb: c\n"),
 	 "From : a\r\nb: c\r\n", NULL},
 	{"bare CR", SLICE_LITERAL("a\nb\rc\n"), NULL, ":2: a bare CR",
@@ -128,6 +131,20 @@ Test(input, verifying_takes_every_byte)
 			  rows[i].name);
 		close(file.descriptor);
 	}
+}
+
+/* As the relay takes it, which is what is asked about. */
+Test(input, explaining_keeps_a_mailbox_s_line)
+{
+	CLEAN(text_done) struct text read = {0}, written = {0};
+	struct fault fault = {0};
+	struct file file;
+
+	file_make(&file, SLICE("From a@b Sat\na: b\n"));
+	cr_expect(file_read(file.path, INPUT_EXPLAIN, &read, &written, &fault));
+	cr_expect_str_eq(text_string(&read), "From a@b Sat\r\na: b\r\n");
+	cr_expect_str_eq(text_string(&written), text_string(&read));
+	close(file.descriptor);
 }
 
 Test(input, submitting_mends)

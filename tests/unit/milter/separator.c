@@ -37,6 +37,18 @@ static const struct row {
 	 true},
 	{"of a mailbox, then a text", "From a\r\nb\r\n",
 	 "X-Mailbox-Line: From a\r\n\r\nb\r\n", true, true},
+	{"of a mailbox, quoted", ">From a@b\r\nA: b\r\n\r\nc\r\n",
+	 "X-Mailbox-Line: >From a@b\r\nA: b\r\n\r\nc\r\n", false, true},
+	{"quoted more than once", ">>From a\r\nA: b\r\n",
+	 "X-Mailbox-Line: >>From a\r\nA: b\r\n", false, true},
+	{"a quoted word", ">From: a\r\n> From b\r\n",
+	 ">From: a\r\n\r\n> From b\r\n", true, false},
+	{"of a mailbox, nothing in it", "From  \r\nA: b\r\n",
+	 "X-Mailbox-Line: From  \r\nA: b\r\n", false, true},
+	{"of a mailbox, no end", "From a", "X-Mailbox-Line: From a", false,
+	 true},
+	{"a CR in a mailbox's", "From a\rb\nc\r\nd\r\n",
+	 "X-Mailbox-Line: From a\rb\nc\r\n\r\nd\r\n", true, true},
 	{"later it is text", "A: b\r\nFrom c\r\n", "A: b\r\n\r\nFrom c\r\n", true,
 	 false},
 	{"From with a space", "From : a\r\n\r\n", "From : a\r\n\r\n", false,
@@ -108,5 +120,36 @@ Test(separator, a_name_is_held_back_only_so_far)
 		cr_expect_eq(separator.report.adds_line,
 			     len > SEPARATOR_NAME_MAX);
 		cr_expect_eq(out.len, len + 1 + 2 * separator.report.adds_line);
+	}
+}
+
+#define NAMED "X-Mailbox-Line: "
+#define FOLDED "X-Mailbox-Line: From\r\n"
+
+/* 998 octets are a line's (RFC 5322 2.1.1), those of the name included. */
+Test(separator, a_mailbox_s_line_stays_within_bounds)
+{
+	for (size_t len = 980; len <= 998; len++) {
+		CLEAN(text_done) struct text line = {0}, expected = {0};
+		CLEAN(text_done) struct text out = {0};
+		CLEAN(separator_done) struct separator separator;
+		bool fits = strlen(NAMED) + len <= 998;
+
+		text_add_string(&line, "From ");
+		while (line.len < len)
+			text_add_byte(&line, 'a');
+		text_add_string(&expected, fits ? NAMED : FOLDED);
+		text_add(&expected, slice_from(text_slice(&line),
+					       fits ? 0 : strlen("From")));
+		text_add_string(&expected, "\r\nA: b\r\n");
+		text_add_string(&line, "\r\nA: b\r\n");
+		separator_init(&separator);
+		for (size_t i = 0; i < line.len; i++)
+			feed(&separator, slice_sub(text_slice(&line), i, 1),
+			     &out);
+		cr_expect_str_eq(text_string(&out), text_string(&expected),
+				 "%zu octets", len);
+		cr_expect(separator.report.renames_postmark);
+		cr_expect_not(separator.report.adds_line);
 	}
 }
