@@ -126,6 +126,25 @@ fronts_warn(const struct listener_options *listener,
 		believing_warn(listener, item, "xclient_from", warn);
 }
 
+/* What strangers send comes through the same milter. */
+static void
+sign_from_warn(const struct options *options, void (*warn)(const char *text))
+{
+	const struct milter_section *milter = &options->milter;
+	CLEAN(text_done) struct text said = {0};
+
+	if (!has_everybody(milter->sign_from, milter->sign_from_count) ||
+	    options->keys.domains_count == 0)
+		return;
+	place_add(&said, options_section_at(options->items, "milter", 0),
+		  "sign_from");
+	text_add_string(&said,
+			"'milter.sign_from' names everybody: whoever sends "
+			"mail to this host in your name has it signed by you; "
+			"name your own networks there");
+	warn(text_string(&said));
+}
+
 /* ---- identities that nobody signs ---- */
 
 static bool
@@ -311,6 +330,7 @@ options_warn(const struct options *options, void (*warn)(const char *text))
 	incoming_warn(options, warn);
 	expires_warn(options, warn);
 	ways_warn(options, warn);
+	sign_from_warn(options, warn);
 	for (size_t i = 0; i < options->listeners_count; i++) {
 		const struct conf_item *item =
 			options_section_at(options->items, "listener", i);

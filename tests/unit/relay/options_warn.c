@@ -80,6 +80,11 @@ static const struct warn_row {
 	  "listener \"a\" { address = \"*:25\" auth = \"required\" "
 	  "auth_without_tls = true auth_file = \"u\"\n"
 	  "allow_from = {\"0.0.0.0/0\"} }", "" },
+	{ "everybody's mail to a milter", NAME KEYS
+	  "milter {\nsign_from = {\"0.0.0.0/0\"} }",
+	  "c:4: 'milter.sign_from' names everybody" },
+	{ "everybody's mail to a milter without keys", NAME
+	  "milter { sign_from = {\"0.0.0.0/0\"} }", "" },
 	{ "an author that is signed", NAME KEYS
 	  "listener \"a\" { rewrite_from = \"a@Example.com\" }", "" },
 	{ "an author that is not", NAME KEYS
