@@ -12,7 +12,6 @@
 #include "base/descriptor.h"
 #include "base/sandbox.h"
 
-#define DEFAULT_USER "signet"
 #define DEFAULT_SIGNER_USER "signet-signer"
 #define FALLBACK_USER "nobody"
 
@@ -46,7 +45,7 @@ user_compare(struct slice name, struct text *warning)
 {
 	struct identity wanted;
 
-	if (slice_eq(name, SLICE(DEFAULT_USER)) ||
+	if (slice_eq(name, SLICE(IDENTITY_USER)) ||
 	    (user_find(name, &wanted) && wanted.uid == geteuid()))
 		return;
 	text_addf(warning,
@@ -68,15 +67,20 @@ identity_find(const struct options *options, struct identity *relay_out,
 		return true;
 	}
 	if (!user_find(options->user, &relay)) {
-		if (!slice_eq(options->user, SLICE(DEFAULT_USER)) ||
+		if (!slice_eq(options->user, SLICE(IDENTITY_USER)) ||
 		    !user_find(SLICE(FALLBACK_USER), &relay))
 			return user_unknown(options->user, "user", fault);
 		text_add_string(warning,
-				"there is no user \"" DEFAULT_USER
+				"there is no user \"" IDENTITY_USER
 				"\": running as \"" FALLBACK_USER
 				"\"; make it with 'useradd --system --shell "
-				"/usr/sbin/nologin " DEFAULT_USER "'");
+				"/usr/sbin/nologin " IDENTITY_USER "'");
 	}
+	if (relay.uid == 0)
+		text_addf(warning,
+			  "user = \"%.*s\": what strangers talk to is root "
+			  "then; name a user who owns nothing",
+			  SLICE_ARG(options->user));
 	if (options->signer_user.len > 0) {
 		if (!user_find(options->signer_user, &signer))
 			return user_unknown(options->signer_user,

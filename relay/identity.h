@@ -8,6 +8,9 @@
 
 #include "relay/options.h"
 
+/* The default of `user`; another one has to exist. */
+#define IDENTITY_USER "signet"
+
 /* Without root nothing changes: both are 0. */
 struct identity {
 	uid_t uid;

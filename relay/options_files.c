@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <pwd.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "relay/clients.h"
+#include "relay/identity.h"
 #include "relay/login.h"
 #include "relay/secret_file.h"
 #include "relay/users.h"
@@ -150,6 +153,32 @@ options_check_milter_group(const struct options *options,
 }
 
 static void
+user_check(const struct options *options, const char *option,
+	   struct slice name, struct conf_errors *errors)
+{
+	CLEAN(text_done) struct text copy = {0};
+
+	text_add(&copy, name);
+	if (name.len > 0 && getpwnam(text_string(&copy)) == NULL)
+		conf_error(errors, conf_item_place(options->items, option),
+			   "'%s': there is no user '%.*s'; make one with "
+			   "'useradd --system --shell /usr/sbin/nologin %.*s', "
+			   "or name another",
+			   option, SLICE_ARG(name), SLICE_ARG(name));
+}
+
+/* They are for a start by root; in place of the default one nobody will do. */
+static void
+identities_check(const struct options *options, struct conf_errors *errors)
+{
+	if (geteuid() != 0)
+		return;
+	if (!slice_eq(options->user, SLICE(IDENTITY_USER)))
+		user_check(options, "user", options->user, errors);
+	user_check(options, "signer_user", options->signer_user, errors);
+}
+
+static void
 keys_check(const struct options *options, struct conf_errors *errors)
 {
 	for (size_t i = 0; i < options->keys.domains_count; i++) {
@@ -178,6 +207,7 @@ options_check_files(const struct options *options, secret_warn_fn *warn,
 	CLEAN(conf_errors_done) struct conf_errors errors = {0};
 	const struct conf_item *root = options->items;
 
+	identities_check(options, &errors);
 	for (size_t i = 0; i < options->listeners_count; i++) {
 		const struct listener_options *listener =
 			&options->listeners[i];
@@ -215,6 +245,7 @@ options_check_milter_files(const struct options *options, struct text *text,
 {
 	CLEAN(conf_errors_done) struct conf_errors errors = {0};
 
+	identities_check(options, &errors);
 	options_check_milter_group(options, &errors);
 	keys_check(options, &errors);
 	return options_errors_report(&errors, options->items->place.file, text,

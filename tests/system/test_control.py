@@ -625,19 +625,24 @@ def test_missing_files(setup, directory):
     assert "/nonexistent/c.pem" in done.stderr.decode()
 
 
-@pytest.mark.parametrize("command, section", (
-    ("relay", 'listener "programs" {\n address = "unix:%s"\n'),
-    ("milter", 'milter {\n socket = "unix:%s"\n')))
-def test_an_unknown_group(setup, directory, command, section):
+@pytest.mark.parametrize("command, section, kind", (
+    ("relay", 'listener "programs" {\n address = "unix:%s"\n'
+     ' socket_group = "signet-none"\n}\n', "group"),
+    ("milter", 'milter {\n socket = "unix:%s"\n'
+     ' socket_group = "signet-none"\n}\n', "group"),
+    pytest.param("relay", 'signer_user = "signet-none" # %s', "user",
+                 marks=pytest.mark.skipif(os.getuid() != 0,
+                                          reason="only root becomes it"))))
+def test_an_unknown_group_or_user(setup, directory, command, section, kind):
     """The start says what check-config says."""
     configured = setup()
-    configured.extra = section % (directory + "/socket") + \
-        ' socket_group = "signet-none"\n}\n'
+    configured.extra = section % (directory + "/socket")
     path = configured.write()
     said = [signet.run(one, config=path, check=78).stderr.decode()
             for one in ("check-config", command)]
     assert said[0] == said[1]
-    assert "'socket_group': there is no group 'signet-none'" in said[0]
+    assert re.search(r"\.conf:\d+: '\w+': there is no %s 'signet-none'" % kind,
+                     said[0])
 
 
 def test_every_address_beside_one_of_them(setup):

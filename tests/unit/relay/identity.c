@@ -51,9 +51,10 @@ Test(identity, users)
 {
 	static const struct row {
 		const char *name, *user, *signer;
-		bool is_found;
+		bool is_found, is_root;
 	} rows[] = {
 		{"a user", "nobody", "", true},
+		{"root, which is said", "root", "", true, true},
 		{"both", "nobody", "daemon", true},
 		{"no such user", "signet-nobody-is-so", "", false},
 		{"no such signer", "nobody", "signet-nobody-is-so", false},
@@ -72,8 +73,11 @@ Test(identity, users)
 		cr_expect_eq(identity_find(options, &relay, &signer, &warning,
 					   &fault),
 			     rows[i].is_found, "%s", rows[i].name);
+		cr_expect_eq(warning.len > 0, rows[i].is_root, "%s",
+			     rows[i].name);
 		if (rows[i].is_found)
-			cr_expect_neq(relay.uid, 0, "%s", rows[i].name);
+			cr_expect_eq(relay.uid == 0, rows[i].is_root, "%s",
+				     rows[i].name);
 		else
 			cr_expect_eq(fault.kind, FAULT_INPUT, "%s",
 				     rows[i].name);
