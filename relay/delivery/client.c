@@ -7,8 +7,6 @@ typedef void send_fn(struct client *client);
 typedef enum client_state replied_fn(struct client *client,
 				     const struct reply_in *reply);
 
-#define PORT_SUBMISSIONS 465
-
 static send_fn idle_enter, rset_send, quit_send;
 static replied_fn idle_replied, rset_replied, quit_replied;
 
@@ -393,18 +391,11 @@ client_replied(struct client *client, const struct reply_in *reply)
 	client_enter(client, next);
 }
 
-/* postscreen(8) begins with "220-" before it knows whom it talks to, and refuses
- * with another code behind that. */
 static enum client_state
 reply_broken(struct client *client)
 {
-	struct reply_in reply;
-
-	if (client->state == CLIENT_GREETING &&
-	    reply_read_begun(&client->reader, stream_input(client->stream),
-			     &reply) &&
-	    reply.code >= 400)
-		return greeting_replied(client, &reply);
+	if (client->state == CLIENT_GREETING)
+		return greeting_broken(client);
 	return client_end_trouble(client, TROUBLE_BROKEN_REPLY, SLICE_NONE);
 }
 
@@ -510,16 +501,6 @@ client_expired_by_us(struct client *client)
 	client_enter(client, next);
 }
 
-/* RFC 8314 3.3: there the server waits for us to begin. */
-static struct slice
-hint_of_port(const struct client *client)
-{
-	if (client->state != CLIENT_GREETING || client->settings.implicit_tls ||
-	    address_port(&client->settings.host->address) != PORT_SUBMISSIONS)
-		return SLICE_NONE;
-	return SLICE("port 465 begins with TLS: set implicit_tls = true");
-}
-
 static void
 client_expired(struct client *client)
 {
@@ -538,8 +519,11 @@ client_expired(struct client *client)
 	}
 	client->end.is_unreached = client->state == CLIENT_CONNECTING;
 	client->end.is_silent = !client->was_ready;
-	client_enter(client, client_end_trouble(client, TROUBLE_TIMED_OUT,
-						hint_of_port(client)));
+	client_enter(client,
+		     client_end_trouble(client, TROUBLE_TIMED_OUT,
+					client->state == CLIENT_GREETING
+						? greeting_hint(client)
+						: SLICE_NONE));
 }
 
 static void

@@ -1,5 +1,7 @@
 #include "relay/delivery/client_private.h"
 
+#define PORT_SUBMISSIONS 465
+
 enum client_state
 greeting_replied(struct client *client, const struct reply_in *reply)
 {
@@ -9,6 +11,30 @@ greeting_replied(struct client *client, const struct reply_in *reply)
 		return client_end_reply(client, &fate, reply);
 	client->is_greeted = true;
 	return CLIENT_EHLO;
+}
+
+/* postscreen(8) begins with "220-" before it knows whom it talks to, and refuses
+ * with another code behind that. */
+enum client_state
+greeting_broken(struct client *client)
+{
+	struct reply_in reply;
+
+	if (reply_read_begun(&client->reader, stream_input(client->stream),
+			     &reply) &&
+	    reply.code >= 400)
+		return greeting_replied(client, &reply);
+	return client_end_trouble(client, TROUBLE_BROKEN_REPLY, SLICE_NONE);
+}
+
+/* RFC 8314 3.3: there the server waits for us to begin. */
+struct slice
+greeting_hint(const struct client *client)
+{
+	if (client->settings.implicit_tls ||
+	    address_port(&client->settings.host->address) != PORT_SUBMISSIONS)
+		return SLICE_NONE;
+	return SLICE("port 465 begins with TLS: set implicit_tls = true");
 }
 
 void

@@ -1,6 +1,6 @@
 /*
- * What client.c (the conversation: states and events), client_greeting.c (EHLO,
- * HELO and what the peer says of itself), client_tls.c (STARTTLS: RFC 3207),
+ * What client.c (the conversation: states and events), client_greeting.c (the
+ * greeting, EHLO, HELO and what the peer says of itself), client_tls.c (STARTTLS: RFC 3207),
  * client_auth.c (logging in: RFC 4954), transaction.c (one message: its
  * envelope) and client_body.c (its bytes, to the final reply) share. For them
  * only.
@@ -140,6 +140,10 @@ void client_result(const struct client *client, const struct fate *fate,
 
 enum client_state greeting_replied(struct client *client,
 				   const struct reply_in *reply);
+/* What came is no reply, or more than one. */
+enum client_state greeting_broken(struct client *client);
+/* Why it may not come, for who reads the log; or "". */
+struct slice greeting_hint(const struct client *client);
 void ehlo_send(struct client *client);
 enum client_state ehlo_replied(struct client *client,
 			       const struct reply_in *reply);
