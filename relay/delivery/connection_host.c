@@ -62,15 +62,16 @@ void
 connection_recall_silence(struct connection *connection)
 {
 	struct hosts *hosts = connection->settings.hosts;
+	struct peer_silence asked[MX_ADDRESSES_MAX];
 
-	for (size_t i = 0; i < hosts->count; i++) {
-		struct host *host = &hosts->items[i];
-		uint64_t left_ms = peers_silence_ms(connection->settings.peers,
-						    &host->address);
-
-		if (left_ms > 0)
-			host_note(&host->failed_until_ms, left_ms);
-	}
+	ASSERT(hosts->count <= COUNT(asked));
+	for (size_t i = 0; i < hosts->count; i++)
+		asked[i].address = &hosts->items[i].address;
+	peers_recall_silence(connection->settings.peers, asked, hosts->count);
+	for (size_t i = 0; i < hosts->count; i++)
+		if (asked[i].left_ms > 0)
+			host_note(&hosts->items[i].failed_until_ms,
+				  asked[i].left_ms);
 }
 
 void

@@ -236,19 +236,31 @@ peers_forget_silence(struct peers *peers, const struct address *address)
 	pthread_mutex_unlock(&peers->lock);
 }
 
-uint64_t
-peers_silence_ms(struct peers *peers, const struct address *address)
+static uint64_t
+silence_ms(struct peers *peers, const struct address *address)
 {
 	char key[ADDRESS_TEXT_SIZE];
+	uint64_t now_ms = clock_now_ms();
 	const struct trace *trace;
-	uint64_t now_ms = clock_now_ms(), until_ms;
 
 	address_write(address, key);
-	pthread_mutex_lock(&peers->lock);
 	trace = memory_find(&peers->silent, SLICE(key));
-	until_ms = trace != NULL ? trace->until_ms : now_ms;
+	return trace != NULL && trace->until_ms > now_ms
+		       ? trace->until_ms - now_ms
+		       : 0;
+}
+
+void
+peers_recall_silence(struct peers *peers, struct peer_silence *asked,
+		     size_t count)
+{
+	pthread_mutex_lock(&peers->lock);
+	for (size_t i = 0; i < count; i++)
+		asked[i].left_ms = peers->silent.count == 0
+					   ? 0
+					   : silence_ms(peers,
+							asked[i].address);
 	pthread_mutex_unlock(&peers->lock);
-	return until_ms - now_ms;
 }
 
 /* --- sessions --- */

@@ -9,7 +9,8 @@
  * for a while.
  *
  * Ownership   peers_free() after every loop has ended.
- * Thread      Any; a lock is held for as long as it takes to find an entry.
+ * Thread      Any; a lock is held for as long as it takes to find an entry, or
+ *             those of one destination.
  */
 #ifndef RELAY_DELIVERY_PEERS_H
 #define RELAY_DELIVERY_PEERS_H
@@ -60,8 +61,13 @@ bool peers_has_lapse(struct peers *peers, enum peer_lapse lapse,
 /* Whoever waited for an answer did so in vain; or there is one again. */
 void peers_note_silence(struct peers *peers, const struct address *address);
 void peers_forget_silence(struct peers *peers, const struct address *address);
-/* For so long it is not to be expected; 0: nothing is known. */
-uint64_t peers_silence_ms(struct peers *peers, const struct address *address);
+struct peer_silence {
+	const struct address *address; /* the caller's */
+	uint64_t left_ms; /* out: for so long no answer is to be expected; 0:
+			     nothing is known */
+};
+void peers_recall_silence(struct peers *peers, struct peer_silence *asked,
+			  size_t count);
 
 /* A session (relay/net/tls.h) is for who comes with the same key, octet for
  * octet; the caller puts into it all that must not differ. It is given out

@@ -94,31 +94,59 @@ Test(peers, the_oldest_is_forgotten_first)
 	peers_free(peers);
 }
 
+static uint64_t
+silence_of(struct peers *peers, const struct address *address)
+{
+	struct peer_silence asked = {.address = address, .left_ms = 1};
+
+	peers_recall_silence(peers, &asked, 1);
+	return asked.left_ms;
+}
+
+/* As it is asked for those of a destination. */
+Test(peers, silence_of_several)
+{
+	struct peers *peers = peers_new();
+	struct address a = address_of("192.0.2.1"), b = address_of("192.0.2.2");
+	struct peer_silence asked[] = {{&a, 7}, {&b, 7}, {&a, 7}};
+
+	peers_recall_silence(peers, asked, COUNT(asked));
+	for (size_t i = 0; i < COUNT(asked); i++)
+		cr_expect_eq(asked[i].left_ms, 0, "nobody was: %zu", i);
+	peers_note_silence(peers, &b);
+	peers_recall_silence(peers, asked, 0);
+	peers_recall_silence(peers, asked, COUNT(asked));
+	cr_expect_eq(asked[0].left_ms, 0);
+	cr_expect_eq(asked[1].left_ms, PEER_SILENCE_MS);
+	cr_expect_eq(asked[2].left_ms, 0);
+	peers_free(peers);
+}
+
 Test(peers, silence_is_remembered_for_a_while)
 {
 	struct peers *peers = peers_new();
 	struct address a = address_of("192.0.2.1"), b = address_of("192.0.2.2");
 
-	cr_expect_eq(peers_silence_ms(peers, &a), 0);
+	cr_expect_eq(silence_of(peers, &a), 0);
 	peers_note_silence(peers, &a);
 	fake_clock_pass(PEER_SILENCE_MS - 1);
-	cr_expect_eq(peers_silence_ms(peers, &a), 1);
-	cr_expect_eq(peers_silence_ms(peers, &b), 0);
+	cr_expect_eq(silence_of(peers, &a), 1);
+	cr_expect_eq(silence_of(peers, &b), 0);
 	fake_clock_pass(1);
-	cr_expect_eq(peers_silence_ms(peers, &a), 0);
+	cr_expect_eq(silence_of(peers, &a), 0);
 	peers_note_silence(peers, &a);
 	peers_forget_silence(peers, &b);
-	cr_expect_eq(peers_silence_ms(peers, &a), PEER_SILENCE_MS);
+	cr_expect_eq(silence_of(peers, &a), PEER_SILENCE_MS);
 	peers_forget_silence(peers, &a);
-	cr_expect_eq(peers_silence_ms(peers, &a), 0);
+	cr_expect_eq(silence_of(peers, &a), 0);
 	for (unsigned i = 0; i < PEERS_SILENT_MAX; i++) {
 		address_set_port(&b, (uint16_t)(i + 1));
 		peers_note_silence(peers, &a);
 		peers_note_silence(peers, &b);
 	}
-	cr_expect_gt(peers_silence_ms(peers, &a), 0);
+	cr_expect_gt(silence_of(peers, &a), 0);
 	address_set_port(&b, 1);
-	cr_expect_eq(peers_silence_ms(peers, &b), 0, "the oldest goes");
+	cr_expect_eq(silence_of(peers, &b), 0, "the oldest goes");
 	peers_free(peers);
 }
 

@@ -659,10 +659,11 @@ world_end(struct world *world)
 	run_collect(run);
 	for (size_t i = 0; i < run->hosts_count; i++) {
 		const struct host *host = &world->hosts->items[i];
+		struct peer_silence asked = {.address = &host->address};
 
 		run->hosts_blamed += host_is_before(&host->failed_until_ms);
-		run->hosts_silent +=
-			peers_silence_ms(world->peers, &host->address) > 0;
+		peers_recall_silence(world->peers, &asked, 1);
+		run->hosts_silent += asked.left_ms > 0;
 	}
 	hosts_unref(world->hosts);
 	tls_context_free(world->generation.client_tls);
