@@ -173,8 +173,10 @@ client_end_reply(struct client *client, const struct fate *fate,
 {
 	text_clear(&client->end_words);
 	outcome_write_reply(&client->end_words, reply);
-	if (reply->code != 421 && client->state <= CLIENT_MAIL &&
-	    client->state != CLIENT_IDLE && !client->transaction.is_ahead)
+	if (reply->code != 421 && client->state != CLIENT_IDLE &&
+	    (client->state <= CLIENT_MAIL ||
+	     (client->end.is_passing && client->state != CLIENT_BODY)) &&
+	    !client->transaction.is_ahead)
 		client_command(client, "QUIT", SLICE_NONE);
 	return end_with(client, fate);
 }

@@ -53,9 +53,10 @@ struct client_end {
 	bool wants_tls;         /* which was left out; it may work again */
 	bool is_of_login;       /* the password was refused: no other host
 				   of the route need be asked */
-	bool is_passing;        /* MAIL was refused for now, or the host lacks
-				   what the message needs: nothing against it,
-				   but another may take it */
+	bool is_passing;        /* MAIL was refused for now, what followed for a
+				   trouble of the host's own, or it lacks what
+				   the message needs: nothing against it, but
+				   another may take it */
 	bool is_lacking;        /* that is it: where no other takes the message
 				   this host may yet take some of it, and say
 				   so of the rest */

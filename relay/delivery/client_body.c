@@ -344,7 +344,7 @@ body_replied(struct client *client, const struct reply_in *reply)
 					  SLICE("a reply before its time"));
 	if (is_chunk_trouble(client, reply))
 		return end_without_bdat(client, reply);
-	if (fate.scope != SCOPE_HOST) {
+	if (fate.scope != SCOPE_HOST && !client_passes_on(client, &fate)) {
 		outcome_write_reply(&words, reply);
 		client_set_accepted(client, &fate, text_slice(&words));
 		client->is_of_message = true;
@@ -372,6 +372,8 @@ end_replied(struct client *client, const struct reply_in *reply)
 
 	if (is_chunk_trouble(client, reply))
 		return end_without_bdat(client, reply);
+	if (!transaction->is_empty && client_passes_on(client, &fate))
+		return client_end_reply(client, &fate, reply);
 	outcome_write_reply(&words, reply);
 	if (!transaction->is_empty)
 		client_set_accepted(client, &fate, text_slice(&words));

@@ -413,6 +413,17 @@ end_without_dsn(struct client *client, const struct reply_in *reply)
 	return client_end_reply(client, &fate, reply);
 }
 
+/* RFC 5321 5.1 has the sender try all hosts until one takes it; a permanent no
+ * is the site's. */
+bool
+client_passes_on(struct client *client, const struct fate *fate)
+{
+	client->end.is_passing = fate->may_try_next_host &&
+				 fate->scope != SCOPE_HOST &&
+				 client->settings.has_other_host;
+	return client->end.is_passing;
+}
+
 enum client_state
 mail_replied(struct client *client, const struct reply_in *reply)
 {
@@ -424,14 +435,9 @@ mail_replied(struct client *client, const struct reply_in *reply)
 	if (client->has_dsn && refuses_parameters(reply) &&
 	    (message->ret != RET_NOT_SAID || message->envid.len > 0))
 		return end_without_dsn(client, reply);
-	/* RFC 5321 5.1 has the sender try all hosts until one takes it; a
-	 * permanent no is the site's. */
-	client->end.is_passing = fate.may_try_next_host &&
-				 fate.scope != SCOPE_HOST &&
-				 client->settings.has_other_host;
 	client->end.is_sent_away = reply->code == 421;
 	client->end.is_worn = reply->code == 421 && client_is_between(client);
-	if (fate.scope == SCOPE_HOST || client->end.is_passing)
+	if (fate.scope == SCOPE_HOST || client_passes_on(client, &fate))
 		return client_end_reply(client, &fate, reply);
 	message_set_reply(client, &fate, reply);
 	/* The answers to what is ahead are still to come. */
@@ -494,6 +500,9 @@ rcpt_replied(struct client *client, const struct reply_in *reply)
 		 * certain. */
 		if (reply->status.len > 0)
 			client->rcpt_max = transaction->accepted;
+	} else if (transaction->accepted == 0 &&
+		   client_passes_on(client, &fate)) {
+		return client_end_reply(client, &fate, reply);
 	} else {
 		CLEAN(text_done) struct text words = {0};
 
@@ -531,7 +540,8 @@ data_replied(struct client *client, const struct reply_in *reply)
 		return transaction->is_empty ? CLIENT_END_OF_DATA
 					     : CLIENT_BODY;
 	}
-	if (fate.scope == SCOPE_HOST && transaction->accepted > 0)
+	if (transaction->accepted > 0 && (fate.scope == SCOPE_HOST ||
+					  client_passes_on(client, &fate)))
 		return client_end_reply(client, &fate, reply);
 	outcome_write_reply(&words, reply);
 	client_set_accepted(client, &fate, text_slice(&words));
@@ -582,7 +592,8 @@ transaction_abort(struct client *client, const struct fate *fate,
 		  struct slice words)
 {
 	if (client->state == CLIENT_END_OF_DATA &&
-	    !client->transaction.is_empty && !client->end.is_chunk_trouble)
+	    !client->transaction.is_empty && !client->end.is_chunk_trouble &&
+	    !client->end.is_passing)
 		abort_behind_data(client, fate, words);
 	for (size_t i = 0; i < client->attempt->delivery->recipients_count;
 	     i++)

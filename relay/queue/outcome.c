@@ -31,13 +31,15 @@ static const struct stage_row {
 			SCOPE_HOST, true, true, "x.7.8"},
 	[STAGE_MAIL] = {OUTCOME_DEFERRED, OUTCOME_FAILED, SCOPE_MESSAGE,
 			SCOPE_MESSAGE, true, false, "x.0.0"},
-	/* Greylisting, a full mailbox: of the site, not of the host. */
+	/* Greylisting, a full mailbox: of the site, not of the host, unless it
+	 * says so (reply_is_of_system()). */
 	[STAGE_RCPT] = {OUTCOME_DEFERRED, OUTCOME_FAILED, SCOPE_RECIPIENT,
 			SCOPE_RECIPIENT, false, false, "x.0.0"},
 	[STAGE_DATA] = {OUTCOME_DEFERRED, OUTCOME_FAILED, SCOPE_MESSAGE,
 			SCOPE_MESSAGE, false, false, "x.0.0"},
 	/* The host has seen the whole message and judged it: another host of
-	 * the same site would only be asked the same. */
+	 * the same site would only be asked the same. A full disk is no
+	 * judgement. */
 	[STAGE_END_OF_DATA] = {OUTCOME_DEFERRED, OUTCOME_FAILED, SCOPE_MESSAGE,
 			       SCOPE_MESSAGE, false, false, "x.0.0"},
 };
@@ -60,6 +62,15 @@ reply_means_too_many(enum outcome_stage stage, const struct reply_in *reply)
 	return stage == STAGE_RCPT && reply->code == 552 &&
 	       (reply->status.len == 0 ||
 		slice_eq(reply->status, SLICE("5.5.3")));
+}
+
+/* RFC 3463 3.4: trouble of the system that answers, which its fellows need not
+ * have. 452 alone says that, too: RFC 5321 4.2.3. */
+static bool
+reply_is_of_system(const struct reply_in *reply)
+{
+	return slice_starts(reply->status, SLICE("4.3.")) ||
+	       (reply->code == 452 && reply->status.len == 0);
 }
 
 static void
@@ -110,7 +121,9 @@ outcome_of_reply(enum outcome_stage stage, const struct reply_in *reply)
 		   reply_means_too_many(stage, reply)) {
 		fate.outcome = row->on_4yz;
 		fate.scope = row->scope_4yz;
-		fate.may_try_next_host = row->next_4yz && reply->code != 552;
+		fate.may_try_next_host =
+			reply->code != 552 &&
+			(row->next_4yz || reply_is_of_system(reply));
 	} else {
 		fate.outcome = row->on_5yz;
 		fate.scope = row->scope_5yz;

@@ -95,6 +95,8 @@ ROWS = [
         {"status": "4.3.0"}, arrives=1),
     Row("452 to the message", says(END=once("452 4.3.1 full")), DEFERRED,
         {"status": "4.3.1"}, arrives=1),
+    Row("452 to the message, and another host", says(END="452 4.3.1 full"),
+        DELIVERED, then={}),
     Row("554 to the message", says(END="554 5.7.1 spam"), BOUNCED,
         {"status": "5.7.1"}),
     Row("354 to MAIL", says(MAIL="354 go"), DEFERRED, {"status": "4.5.0"}),
