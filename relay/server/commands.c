@@ -59,7 +59,7 @@ static const struct reply reply_no_sender = {
 static const struct reply reply_bad_helo = {
 	501, "5.5.4",
 	"Give a host name or an address in brackets; the listener's option "
-	"lenient forgives other names, and none"};
+	"lenient forgives none"};
 static const struct reply reply_need_arg = {501, "5.5.4",
 					    "A parameter is missing"};
 static const struct reply reply_no_tls = {502, "5.5.1",
@@ -81,24 +81,15 @@ const struct reply command_reply_session_full = {
 
 /* --- EHLO, HELO: RFC 5321 4.1.1.1 --- */
 
-/* Names with underscores and worse are in use: RFC 5321 4.1.4 wants no refusal
- * for that. */
-static bool
-is_one_word(struct slice name)
-{
-	for (size_t i = 0; i < name.len; i++)
-		if (name.bytes[i] <= ' ' || name.bytes[i] > '~')
-			return false;
-	return name.len > 0;
-}
-
 static const struct reply *
 helo_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
+	/* Names with underscores, spaces and worse are in use: RFC 5321 4.1.4
+	 * wants no refusal for that. */
 	if (args.len > DOMAIN_MAX)
 		return &reply_bad_helo;
-	if (!is_one_word(args) && !session->listener->lenient)
+	if (args.len == 0 && !session->listener->lenient)
 		return &reply_bad_helo;
 	out->word = args;
 	return NULL;
@@ -112,7 +103,7 @@ greet(struct session *session, const struct parsed *parsed, bool is_esmtp)
 	/* Empty it would stand for "not greeted". */
 	text_add(&session->helo, parsed->word.len > 0 ? parsed->word
 						      : SLICE("unknown"));
-	if (!is_one_word(parsed->word))
+	if (parsed->word.len == 0)
 		session_legacy(session, LEGACY_NAME);
 	session->is_esmtp = is_esmtp;
 	if (session->state != SESSION_READY)
@@ -254,15 +245,6 @@ command_session_is_full(const struct session *session)
 	return max > 0 && session->messages >= max;
 }
 
-static const struct reply *
-bare_check(const struct session *session, struct slice args,
-	   struct parsed *out)
-{
-	(void)session;
-	(void)out;
-	return args.len > 0 ? &command_reply_no_args : NULL;
-}
-
 /* Postfix and Sendmail ask so whether a connection that they have kept is still
  * good, and take another where it is not; at MAIL they would defer. */
 static const struct reply *
@@ -374,7 +356,7 @@ static const struct command commands[] = {
 	{ "EXPN",     ANYWHERE,            expn_check,     NULL,         LAST },
 	{ "HELP",     ANYWHERE,            any_check,      help_run,     0 },
 	{ "NOOP",     ANYWHERE,            noop_check,     noop_run,     LAST },
-	{ "QUIT",     ANYWHERE,            bare_check,     quit_run,     FREE },
+	{ "QUIT",     ANYWHERE,            any_check,      quit_run,     FREE },
 };
 /* clang-format on */
 
@@ -383,15 +365,10 @@ command_find(struct slice line, struct slice *verb_out, struct slice *args_out)
 {
 	size_t len = 0;
 
-	while (len < line.len && line.bytes[len] != ' ')
+	while (len < line.len && !ascii_is_wsp(line.bytes[len]))
 		len++;
 	*verb_out = slice_sub(line, 0, len);
-	*args_out = slice_from(line, len);
-	while (args_out->len > 0 && args_out->bytes[0] == ' ')
-		*args_out = slice_from(*args_out, 1);
-	while (args_out->len > 0 &&
-	       ascii_is_wsp(args_out->bytes[args_out->len - 1]))
-		args_out->len--;
+	*args_out = slice_trim(slice_from(line, len));
 	for (size_t i = 0; i < COUNT(commands); i++)
 		if (slice_eq_nocase(*verb_out, SLICE(commands[i].verb)))
 			return &commands[i];
@@ -415,7 +392,7 @@ out_of_place(const struct session *session, const struct command *command)
 static void
 parsed_done(struct parsed *parsed)
 {
-	text_done(&parsed->mending.text);
+	text_done(&parsed->room);
 	arena_done(&parsed->arena);
 	text_done(&parsed->sender);
 }
@@ -506,10 +483,6 @@ command_run(struct session *session, struct slice line)
 	if ((command->allowed & (1u << session->state)) == 0)
 		return refuse_out_of_place(session, command);
 	refusal = command->check(session, args, &parsed);
-	if (parsed.mending.has_space)
-		session_legacy(session, LEGACY_SPACE);
-	if (parsed.mending.lacks_brackets)
-		session_legacy(session, LEGACY_NO_BRACKETS);
 	if (refusal == NULL)
 		return command->run(session, &parsed);
 	return refuse(session, command, refusal,

@@ -52,12 +52,6 @@ static const struct reply reply_recipients_rate = {
 
 /* --- MAIL: RFC 5321 4.1.1.2 --- */
 
-static struct envelope_mending *
-leniency(const struct session *session, struct parsed *out)
-{
-	return session->listener->lenient ? &out->mending : NULL;
-}
-
 /* To who has not shown to be anybody and would have to: how he could. */
 static const struct reply *
 stranger_refusal(const struct listener_options *listener)
@@ -90,6 +84,16 @@ mail_account_check(const struct session *session, struct slice reverse_path)
 		       : &reply_messages_rate;
 }
 
+/* The domain of senders who come without one, as programs of a Unix host do:
+ * none where it would be one that nobody could answer to. */
+static struct slice
+own_domain(const struct session *session)
+{
+	struct slice hostname = session_options(session)->hostname;
+
+	return slice_find(hostname, '.') > 0 ? hostname : SLICE_NONE;
+}
+
 /* Reads it; another sender takes the place of one who has no name of ours. */
 static const struct reply *
 mail_parse(const struct session *session, struct slice args, struct parsed *out)
@@ -97,7 +101,8 @@ mail_parse(const struct session *session, struct slice args, struct parsed *out)
 	struct envelope_mail *mail = &out->mail;
 	struct rewrite rewrite = session_rewrite(session);
 	const struct reply *refusal = envelope_mail_parse(
-		args, leniency(session, out), rewrite.sender.to.len > 0, mail);
+		args, rewrite.sender.to.len > 0, own_domain(session),
+		&out->room, mail);
 
 	out->address = mail->path.address;
 	if (refusal != NULL ||
@@ -167,17 +172,32 @@ relaying_check(const struct session *session)
 
 /* --- RCPT: RFC 5321 4.1.1.3 --- */
 
+static const struct reply *
+rcpt_parse(const struct session *session, struct slice args,
+	   struct parsed *out)
+{
+	const struct transaction *transaction = session->transaction;
+	const struct reply *refusal = envelope_rcpt_parse(
+		args, transaction_message(transaction)->declared_smtputf8,
+		transaction_options(transaction)->hostname, &out->room,
+		&out->rcpt);
+
+	out->address = out->rcpt.path.address;
+	out->recipient = (struct recipient){
+		.address = out->address,
+		.destination = SLICE(out->rcpt.destination),
+		.orcpt = out->rcpt.orcpt,
+		.notify = out->rcpt.notify};
+	return refusal;
+}
+
 const struct reply *
 rcpt_check(const struct session *session, struct slice args,
 	   struct parsed *out)
 {
 	const struct transaction *transaction = session->transaction;
-	const struct reply *refusal = envelope_rcpt_parse(
-		args, leniency(session, out),
-		transaction_message(transaction)->declared_smtputf8,
-		&out->rcpt);
+	const struct reply *refusal = rcpt_parse(session, args, out);
 
-	out->address = out->rcpt.path.address;
 	if (refusal != NULL)
 		return refusal;
 	refusal = relaying_check(session);
@@ -190,39 +210,15 @@ rcpt_check(const struct session *session, struct slice args,
 				 session->principal.account,
 				 session->share->rates, USE_RECIPIENT))
 		return &reply_recipients_rate;
-	return transaction_lacks_memory(
-		transaction,
-		&(struct recipient){
-			.address = out->rcpt.path.address,
-			.destination = SLICE(out->rcpt.destination),
-			.orcpt = out->rcpt.orcpt});
+	return transaction_lacks_memory(transaction, &out->recipient);
 }
 
 enum step
 rcpt_run(struct session *session, const struct parsed *parsed)
 {
-	const struct envelope_rcpt *rcpt = &parsed->rcpt;
-	struct slice hostname =
-		transaction_options(session->transaction)->hostname;
-	CLEAN(text_done) struct text address = {0}, ours = {0};
-
 	principal_spend(&session->principal, session->share->rates,
 			USE_RECIPIENT);
-	text_add(&address, rcpt->path.address);
-	if (rcpt->is_postmaster) {
-		text_addf(&address, "@%.*s", SLICE_ARG(hostname));
-		for (size_t i = 0; i < hostname.len; i++)
-			text_add_byte(&ours, ascii_lower(hostname.bytes[i]));
-	}
-	transaction_recipient(
-		session->transaction,
-		&(struct recipient){
-			.address = text_slice(&address),
-			.destination = rcpt->is_postmaster
-					       ? text_slice(&ours)
-					       : SLICE(rcpt->destination),
-			.orcpt = rcpt->orcpt,
-			.notify = rcpt->notify});
+	transaction_recipient(session->transaction, &parsed->recipient);
 	if (session->state == SESSION_MAIL)
 		session_enter(session, SESSION_RCPT);
 	session_progressed(session, clock_now_ms() +

@@ -13,8 +13,9 @@ struct parsed {
 	struct slice address; /* of mail or a recipient, for the log */
 	struct envelope_mail mail;
 	struct envelope_rcpt rcpt;
+	struct recipient recipient; /* what it says, as it is stored */
 	struct slice word, initial;
-	struct envelope_mending mending;
+	struct text room; /* of an address that is written anew */
 	struct arena arena; /* of claims */
 	struct claims claims;
 	struct text sender; /* who takes the sender's place */

@@ -5,12 +5,10 @@
 
 static const struct reply reply_mail_syntax = {
 	501, "5.5.4",
-	"Syntax: MAIL FROM:<address>, in brackets, no space behind the colon; "
-	"the listener's option lenient forgives both"};
+	"Syntax: MAIL FROM:<address>"};
 static const struct reply reply_rcpt_syntax = {
 	501, "5.5.4",
-	"Syntax: RCPT TO:<address>, in brackets, no space behind the colon; "
-	"the listener's option lenient forgives both"};
+	"Syntax: RCPT TO:<address>"};
 static const struct reply reply_bad_param = {
 	501, "5.5.4",
 	"Malformed parameter: NAME or NAME=VALUE, a space before each, each "
@@ -55,37 +53,16 @@ static const struct reply reply_rcpt_no_domain = {
 static const struct reply reply_rcpt_long = {
 	553, "5.1.3", "The recipient's address is too long"};
 
-static void
-mend(struct slice *args, struct envelope_mending *mending)
-{
-	struct slice rest, address;
-
-	while (args->len > 0 && args->bytes[0] == ' ') {
-		*args = slice_from(*args, 1);
-		mending->has_space = true;
-	}
-	rest = *args;
-	if (args->len == 0 || args->bytes[0] == '<' ||
-	    !slice_split(&rest, ' ', &address))
-		return;
-	mending->lacks_brackets = true;
-	text_addf(&mending->text, "<%.*s>", SLICE_ARG(address));
-	if (rest.len > 0)
-		text_addf(&mending->text, " %.*s", SLICE_ARG(rest));
-	*args = text_slice(&mending->text);
-}
-
 /* Takes "FROM:" or "TO:" off: the path is next. */
 static bool
-take_prefix(struct slice *args, const char *prefix,
-	    struct envelope_mending *mending)
+take_prefix(struct slice *args, const char *prefix)
 {
 	if (!slice_starts_nocase(*args, SLICE(prefix)))
 		return false;
 	*args = slice_from(*args, strlen(prefix));
-	if (mending != NULL)
-		mend(args, mending);
-	return args->len > 0 && args->bytes[0] == '<';
+	while (args->len > 0 && ascii_is_wsp(args->bytes[0]))
+		*args = slice_from(*args, 1);
+	return args->len > 0;
 }
 
 /* --- parameters --- */
@@ -234,20 +211,45 @@ destination_write(const struct path *path, char out[DOMAIN_MAX + 1])
 	return true;
 }
 
+/* RFC 5321 4.1.2: what is no Dot-string is a Quoted-string, in which its
+ * characters say the same. domain: which it gets; in the path, or ours. */
+static void
+path_write(struct path *path, struct slice domain, struct text *room)
+{
+	const char *quote = path->needs_quotes ? "\"" : "";
+	size_t local_len = path->local.len + 2 * strlen(quote);
+
+	text_addf(room, "%s%.*s%s@%.*s", quote, SLICE_ARG(path->local), quote,
+		  SLICE_ARG(domain));
+	path->address = text_slice(room);
+	path->local = slice_sub(path->address, 0, local_len);
+	path->domain = slice_from(path->address, local_len + 1);
+	path->needs_quotes = false;
+}
+
 static const struct reply *
-mail_path(struct slice args, struct envelope_mail *out, struct slice *rest)
+mail_path(struct slice args, struct slice ours, struct text *room,
+	  struct envelope_mail *out, struct slice *rest)
 {
 	char destination[DOMAIN_MAX + 1];
 
 	switch (path_parse(args, &out->path, rest)) {
 	case PATH_OK:
+		if (out->path.needs_quotes)
+			path_write(&out->path, out->path.domain, room);
 		return destination_write(&out->path, destination)
 			       ? NULL
 			       : &reply_sender_bad;
 	case PATH_MALFORMED:
 		break;
 	case PATH_NO_DOMAIN:
-		return &reply_sender_no_domain;
+		if (ours.len == 0)
+			return &reply_sender_no_domain;
+		out->given = out->path.address;
+		path_write(&out->path, ours, room);
+		return out->path.address.len + 2 <= PATH_MAX_OCTETS
+			       ? NULL
+			       : &reply_sender_long;
 	case PATH_TOO_LONG:
 		return &reply_sender_long;
 	}
@@ -267,16 +269,17 @@ mail_path_skip(struct slice args, struct path *path, struct slice *rest)
 }
 
 const struct reply *
-envelope_mail_parse(struct slice args, struct envelope_mending *mending,
-		    bool takes_any, struct envelope_mail *out)
+envelope_mail_parse(struct slice args, bool takes_any, struct slice ours,
+		    struct text *room, struct envelope_mail *out)
 {
 	const struct reply *refusal;
 	struct slice rest;
 
 	*out = (struct envelope_mail){.size = 0};
-	if (!take_prefix(&args, "FROM:", mending))
+	if (!take_prefix(&args, "FROM:"))
 		return &reply_mail_syntax;
-	refusal = mail_path(args, out, &rest);
+	refusal = mail_path(args, takes_any ? SLICE_NONE : ours, room, out,
+			    &rest);
 	if (refusal != NULL && takes_any &&
 	    mail_path_skip(args, &out->path, &rest))
 		refusal = NULL;
@@ -293,22 +296,30 @@ envelope_mail_parse(struct slice args, struct envelope_mending *mending,
 }
 
 static const struct reply *
-rcpt_path(struct slice args, struct envelope_rcpt *out, struct slice *rest)
+rcpt_path(struct slice args, struct slice ours, struct text *room,
+	  struct envelope_rcpt *out, struct slice *rest)
 {
-	switch (path_parse(args, &out->path, rest)) {
+	struct path *path = &out->path;
+
+	switch (path_parse(args, path, rest)) {
 	case PATH_OK:
+		if (path->needs_quotes)
+			path_write(path, path->domain, room);
 		/* The null path is a sender only. */
-		return out->path.address.len > 0 &&
-				       destination_write(&out->path,
+		return path->address.len > 0 &&
+				       destination_write(path,
 							 out->destination)
 			       ? NULL
 			       : &reply_rcpt_bad;
 	case PATH_MALFORMED:
 		break;
 	case PATH_NO_DOMAIN:
-		out->is_postmaster = slice_eq_nocase(out->path.local,
-						     SLICE("postmaster"));
-		return out->is_postmaster ? NULL : &reply_rcpt_no_domain;
+		if (!slice_eq_nocase(path->local, SLICE("postmaster")))
+			return &reply_rcpt_no_domain;
+		path_write(path, ours, room);
+		return destination_write(path, out->destination)
+			       ? NULL
+			       : &reply_rcpt_bad;
 	case PATH_TOO_LONG:
 		return &reply_rcpt_long;
 	}
@@ -316,16 +327,16 @@ rcpt_path(struct slice args, struct envelope_rcpt *out, struct slice *rest)
 }
 
 const struct reply *
-envelope_rcpt_parse(struct slice args, struct envelope_mending *mending,
-		    bool has_smtputf8, struct envelope_rcpt *out)
+envelope_rcpt_parse(struct slice args, bool has_smtputf8, struct slice ours,
+		    struct text *room, struct envelope_rcpt *out)
 {
 	const struct reply *refusal;
 	struct slice rest;
 
 	*out = (struct envelope_rcpt){.notify = 0};
-	if (!take_prefix(&args, "TO:", mending))
+	if (!take_prefix(&args, "TO:"))
 		return &reply_rcpt_syntax;
-	refusal = rcpt_path(args, out, &rest);
+	refusal = rcpt_path(args, ours, room, out, &rest);
 	if (refusal == NULL)
 		refusal = params_parse(rest, rcpt_params, COUNT(rcpt_params),
 				       out);

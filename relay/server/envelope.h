@@ -14,19 +14,11 @@
 #include "relay/queue/message.h"
 #include "relay/server/path.h"
 
-/* What old devices get wrong around an address, where it is forgiven. */
-struct envelope_mending {
-	bool has_space;      /* behind the colon */
-	bool lacks_brackets;
-	/* The arguments with brackets, in which the slices below then lie. */
-	struct text text;
-};
-
-/* Slices lie in the arguments, or in what they were mended to. */
+/* Slices lie in the arguments, those of path in the room where the address is
+ * written anew. */
 struct envelope_mail {
 	struct path path;
-	struct slice given; /* the address, where path is not what came; to be
-			       set by the caller */
+	struct slice given; /* the address, where another has taken its place */
 	uint64_t size; /* 0: not given */
 	bool declared_8bit, declared_smtputf8;
 	enum message_ret ret;
@@ -36,25 +28,23 @@ struct envelope_mail {
 
 struct envelope_rcpt {
 	struct path path;
-	bool is_postmaster; /* without a domain: ours */
-	/* As in struct recipient; empty for our own domain. */
+	/* As in struct recipient. */
 	char destination[DOMAIN_MAX + 1];
 	unsigned notify;
 	struct slice orcpt;
 };
 
 /* args: behind the verb. NULL, or the refusal; the path is filled in as far as
- * it could be read. mending NULL: nothing is forgiven. takes_any: something else
- * will take the address's place; one that would be refused is then taken, with
- * an empty local part and domain. */
-const struct reply *envelope_mail_parse(struct slice args,
-					struct envelope_mending *mending,
-					bool takes_any,
+ * it could be read. takes_any: something else will take the address's place; one
+ * that would be refused is then taken, with an empty local part and domain.
+ * Else one without a domain gets ours; "": it is refused. */
+const struct reply *envelope_mail_parse(struct slice args, bool takes_any,
+					struct slice ours, struct text *room,
 					struct envelope_mail *out);
-/* has_smtputf8: MAIL had the parameter. */
-const struct reply *envelope_rcpt_parse(struct slice args,
-					struct envelope_mending *mending,
-					bool has_smtputf8,
+/* has_smtputf8: MAIL had the parameter. ours: the domain of "postmaster" (RFC
+ * 5321 4.1.1.3). */
+const struct reply *envelope_rcpt_parse(struct slice args, bool has_smtputf8,
+					struct slice ours, struct text *room,
 					struct envelope_rcpt *out);
 
 #endif

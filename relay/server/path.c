@@ -96,7 +96,7 @@ path_literal_check(struct slice literal)
 
 /* The length of a local part at the front, 0 where there is none. */
 static size_t
-dot_string_len(struct slice text)
+unquoted_len(struct slice text)
 {
 	size_t at = 0;
 
@@ -104,12 +104,25 @@ dot_string_len(struct slice text)
 		size_t len = non_ascii_len(slice_from(text, at));
 
 		if (len == 0 && !is_atext(text.bytes[at]) &&
-		    (text.bytes[at] != '.' || at == 0 ||
-		     text.bytes[at - 1] == '.'))
+		    text.bytes[at] != '.')
 			break;
 		at += len > 0 ? len : 1;
 	}
-	return at > 0 && text.bytes[at - 1] == '.' ? 0 : at;
+	return at;
+}
+
+/* RFC 5321 4.1.2, Dot-string: a dot stands between two other characters. */
+static bool
+is_dot_string(struct slice local)
+{
+	char before = '.';
+
+	for (size_t i = 0; i < local.len; i++) {
+		if (local.bytes[i] == '.' && before == '.')
+			return false;
+		before = local.bytes[i];
+	}
+	return before != '.';
 }
 
 static size_t
@@ -136,7 +149,7 @@ local_len(struct slice text)
 	if (text.len == 0)
 		return 0;
 	return text.bytes[0] == '"' ? quoted_string_len(text)
-				    : dot_string_len(text);
+				    : unquoted_len(text);
 }
 
 /* "@one.example,@two.example:" */
@@ -160,6 +173,15 @@ skip_route(struct slice *text)
 	return true;
 }
 
+/* DNS has names that end in a dot, mail has not. */
+static void
+drop_last_dot(struct slice *text)
+{
+	if (text->len > 1 && text->bytes[text->len - 1] == '.' &&
+	    text->bytes[text->len - 2] != '@')
+		text->len--;
+}
+
 /* What stands between the brackets. */
 static enum path_status
 parse_mailbox(struct slice text, struct path *path)
@@ -168,11 +190,16 @@ parse_mailbox(struct slice text, struct path *path)
 
 	if (!skip_route(&text))
 		return PATH_MALFORMED;
-	path->address = text;
 	len = local_len(text);
 	if (len == 0)
 		return PATH_MALFORMED;
+	if (len < text.len)
+		drop_last_dot(&text);
+	path->address = text;
 	path->local = slice_sub(text, 0, len);
+	path->is_utf8 = !slice_is_ascii(path->address);
+	path->needs_quotes =
+		path->local.bytes[0] != '"' && !is_dot_string(path->local);
 	text = slice_from(text, len);
 	if (text.len == 0)
 		return PATH_NO_DOMAIN;
@@ -182,7 +209,6 @@ parse_mailbox(struct slice text, struct path *path)
 	if (path->domain.len > DOMAIN_MAX)
 		return PATH_TOO_LONG;
 	path->is_literal = path_literal_check(path->domain);
-	path->is_utf8 = !slice_is_ascii(path->address);
 	if (path->is_literal)
 		return PATH_OK;
 	return path_domain_check(path->domain) ||
@@ -192,22 +218,74 @@ parse_mailbox(struct slice text, struct path *path)
 		       : PATH_MALFORMED;
 }
 
-/* The position of the bracket that closes, quoted strings passed over; 0: it
- * is not there. */
+/* The position of the first such byte outside of quoted strings; the end where
+ * there is none. */
 static size_t
-closing_bracket(struct slice text)
+find_unquoted(struct slice text, size_t from, const char *bytes)
 {
 	bool is_quoted = false;
 
-	for (size_t i = 1; i < text.len; i++) {
-		if (is_quoted && text.bytes[i] == '\\')
+	for (size_t i = from; i < text.len; i++) {
+		char c = text.bytes[i];
+
+		if (is_quoted && c == '\\')
 			i++;
-		else if (text.bytes[i] == '"')
+		else if (c == '"')
 			is_quoted = !is_quoted;
-		else if (!is_quoted && text.bytes[i] == '>')
+		else if (!is_quoted && c != '\0' && strchr(bytes, c) != NULL)
 			return i;
 	}
-	return 0;
+	return text.len;
+}
+
+/* The position of the bracket that closes the one in front; the end where it is
+ * missing. */
+static size_t
+closing_bracket(struct slice text)
+{
+	size_t depth = 0, at = 0;
+
+	for (; at < text.len; at = find_unquoted(text, at + 1, "<>")) {
+		if (text.bytes[at] == '<')
+			depth++;
+		else if (--depth == 0)
+			break;
+	}
+	return at;
+}
+
+/* Where the path begins and ends: at its brackets, or at the space behind it. */
+static bool
+cut(struct slice text, struct slice *inside_out, struct slice *rest_out)
+{
+	size_t end;
+
+	if (text.len == 0)
+		return false;
+	if (text.bytes[0] != '<') {
+		end = find_unquoted(text, 0, " \t");
+		*inside_out = slice_sub(text, 0, end);
+		*rest_out = slice_from(text, end);
+		return end > 0;
+	}
+	end = closing_bracket(text);
+	if (end == text.len)
+		return false;
+	*inside_out = slice_trim(slice_sub(text, 1, end - 1));
+	*rest_out = slice_from(text, end + 1);
+	return true;
+}
+
+/* `Joe <joe@example.com>`, a mailbox as in a header: the address in it. */
+static struct slice
+without_name(struct slice inside)
+{
+	size_t open = find_unquoted(inside, 0, "<");
+
+	if (open == inside.len || inside.bytes[inside.len - 1] != '>')
+		return inside;
+	return slice_trim(
+		slice_sub(inside, open + 1, inside.len - open - 2));
 }
 
 enum path_status
@@ -215,48 +293,41 @@ path_parse(struct slice text, struct path *path_out, struct slice *rest_out)
 {
 	struct path path = {.address = SLICE_NONE};
 	enum path_status status;
-	struct slice inside;
-	size_t end;
+	struct slice inside, rest;
 
-	if (text.len == 0 || text.bytes[0] != '<')
+	if (!cut(text, &inside, &rest))
 		return PATH_MALFORMED;
-	end = closing_bracket(text);
-	if (end == 0)
-		return PATH_MALFORMED;
-	inside = slice_sub(text, 1, end - 1);
 	if (inside.len > 0) {
-		status = parse_mailbox(inside, &path);
+		status = parse_mailbox(without_name(inside), &path);
 		if (status == PATH_NO_DOMAIN) {
 			*path_out = path;
-			*rest_out = slice_from(text, end + 1);
+			*rest_out = rest;
 		}
 		if (status != PATH_OK)
 			return status;
 	}
 	/* The brackets count. A source route, which is forgotten, does not. */
-	if (path.address.len + 2 > PATH_MAX_OCTETS)
+	if (path.address.len + 2 + (path.needs_quotes ? 2 : 0) >
+	    PATH_MAX_OCTETS)
 		return PATH_TOO_LONG;
 	*path_out = path;
-	*rest_out = slice_from(text, end + 1);
+	*rest_out = rest;
 	return PATH_OK;
 }
 
 bool
 path_skip(struct slice text, struct slice *inside_out, struct slice *rest_out)
 {
-	size_t end;
+	struct slice inside, rest;
 
-	if (text.len == 0 || text.bytes[0] != '<')
+	if (!cut(text, &inside, &rest) || inside.len == 0)
 		return false;
-	end = closing_bracket(text);
-	if (end < 2)
-		return false;
-	for (size_t i = 1; i < end; i++)
-		if ((unsigned char)text.bytes[i] < ' ' ||
-		    text.bytes[i] == 0x7f)
+	for (size_t i = 0; i < inside.len; i++)
+		if ((unsigned char)inside.bytes[i] < ' ' ||
+		    inside.bytes[i] == 0x7f)
 			return false;
-	*inside_out = slice_sub(text, 1, end - 1);
-	*rest_out = slice_from(text, end + 1);
+	*inside_out = inside;
+	*rest_out = rest;
 	return true;
 }
 
@@ -292,16 +363,19 @@ param_next(struct slice *rest, struct slice *keyword_out,
 {
 	struct slice text = *rest, param, value = SLICE_NONE;
 	ptrdiff_t equals;
+	size_t len = 0;
 
 	/* A parameter has a space before it. */
 	if (slice_trim(text).len == 0)
 		return PARAM_NONE;
-	if (text.bytes[0] != ' ')
+	if (!ascii_is_wsp(text.bytes[0]))
 		return PARAM_MALFORMED;
-	while (text.len > 0 && text.bytes[0] == ' ')
+	while (text.len > 0 && ascii_is_wsp(text.bytes[0]))
 		text = slice_from(text, 1);
-	slice_split(&text, ' ', &param);
-	*rest = text.len > 0 ? slice_of(text.bytes - 1, text.len + 1) : text;
+	while (len < text.len && !ascii_is_wsp(text.bytes[len]))
+		len++;
+	param = slice_sub(text, 0, len);
+	*rest = slice_from(text, len);
 	equals = slice_find(param, '=');
 	if (equals >= 0) {
 		value = slice_from(param, (size_t)equals + 1);

@@ -61,12 +61,10 @@ enum line_ends { LINE_ENDS_UNKNOWN, LINE_ENDS_CRLF, LINE_ENDS_LF };
 /* What a lenient listener has forgiven: a bit for each, told once. */
 enum legacy {
 	LEGACY_LF = 1u << 0,
-	LEGACY_NO_BRACKETS = 1u << 1,
-	LEGACY_TLS = 1u << 2,
-	LEGACY_SPACE = 1u << 3,
-	LEGACY_HASTE = 1u << 4,
-	LEGACY_AHEAD = 1u << 5,
-	LEGACY_NAME = 1u << 6,
+	LEGACY_TLS = 1u << 1,
+	LEGACY_HASTE = 1u << 2,
+	LEGACY_AHEAD = 1u << 3,
+	LEGACY_NAME = 1u << 4,
 };
 
 enum step {

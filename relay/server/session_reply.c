@@ -119,9 +119,7 @@ session_legacy(struct session *session, enum legacy what)
 {
 	static const char *const words[] = {
 		[LEGACY_LF] = "lines that end in LF",
-		[LEGACY_NO_BRACKETS] = "addresses without <>",
 		[LEGACY_TLS] = "a version of TLS below 1.2",
-		[LEGACY_SPACE] = "a space before addresses",
 		[LEGACY_HASTE] = "a message before its 354",
 		[LEGACY_AHEAD] = "commands before their turn",
 		[LEGACY_NAME] = "EHLO or HELO without a host name",

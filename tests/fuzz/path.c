@@ -29,7 +29,8 @@ check(const struct path *path)
 	struct path again;
 	struct slice rest;
 
-	ASSERT(path->address.len + 2 <= PATH_MAX_OCTETS);
+	ASSERT(path->address.len + (path->needs_quotes ? 4 : 2) <=
+	       PATH_MAX_OCTETS);
 	check_text(path->address);
 	ASSERT(path->is_utf8 == !slice_is_ascii(path->address));
 	if (path->address.len > 0) {
@@ -43,6 +44,13 @@ check(const struct path *path)
 	ASSERT(rest.len == 0);
 	ASSERT(slice_eq(again.address, path->address));
 	ASSERT(slice_eq(again.domain, path->domain));
+	ASSERT(again.needs_quotes == path->needs_quotes);
+	text_clear(&text);
+	text_addf(&text, "<\"%.*s\"@%.*s>", SLICE_ARG(path->local),
+		  SLICE_ARG(path->domain));
+	ASSERT(!path->needs_quotes ||
+	       path_parse(text_slice(&text), &again, &rest) == PATH_OK);
+	ASSERT(!path->needs_quotes || !again.needs_quotes);
 	text_done(&text);
 }
 
