@@ -203,6 +203,10 @@ rcpt_check(const struct session *session, struct slice args,
 	refusal = relaying_check(session);
 	if (refusal != NULL)
 		return refusal;
+	out->is_known =
+		transaction_has_recipient(transaction, &out->recipient);
+	if (out->is_known)
+		return NULL; /* and costs nothing */
 	if (transaction_recipients(transaction) >=
 	    transaction_options(transaction)->limits.max_recipients)
 		return &reply_too_many_rcpt;
@@ -216,6 +220,10 @@ rcpt_check(const struct session *session, struct slice args,
 enum step
 rcpt_run(struct session *session, const struct parsed *parsed)
 {
+	/* Nor is it progress: who names the same one for ever is out of time
+	 * all the same. */
+	if (parsed->is_known)
+		return session_reply(session, &reply_rcpt_ok, SLICE_NONE);
 	principal_spend(&session->principal, session->share->rates,
 			USE_RECIPIENT);
 	transaction_recipient(session->transaction, &parsed->recipient);

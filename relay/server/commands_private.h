@@ -14,6 +14,7 @@ struct parsed {
 	struct envelope_mail mail;
 	struct envelope_rcpt rcpt;
 	struct recipient recipient; /* what it says, as it is stored */
+	bool is_known;              /* the message has it already */
 	struct slice word, initial;
 	struct text room; /* of an address that is written anew */
 	struct arena arena; /* of claims */

@@ -86,6 +86,7 @@ transaction_free(struct transaction *transaction)
 	citizen_unref(transaction->setup.citizen);
 	expect_put_no_more(transaction);
 	version_cancel(&transaction->version);
+	roster_done(&transaction->roster);
 	message_unref(transaction->message);
 	generation_unref(transaction->setup.generation);
 	prepare_facts_done(&transaction->facts);
@@ -131,6 +132,7 @@ transaction_recipient(struct transaction *transaction,
 	added = &message->recipients[message->recipients_count - 1];
 	added->orcpt = arena_copy(&message->arena, recipient->orcpt);
 	added->notify = recipient->notify;
+	roster_note(&transaction->roster, message);
 	transaction->envelope_weight += transaction_recipient_weight(recipient);
 	/* There was room when it was judged; if there is none any more the next
 	 * one meets with that. */
@@ -141,6 +143,14 @@ size_t
 transaction_recipients(const struct transaction *transaction)
 {
 	return transaction->message->recipients_count;
+}
+
+bool
+transaction_has_recipient(const struct transaction *transaction,
+			  const struct recipient *recipient)
+{
+	return roster_has(&transaction->roster, transaction->message,
+			  recipient);
 }
 
 const struct message *

@@ -68,6 +68,9 @@ void transaction_cancel(struct transaction **transaction);
 void transaction_recipient(struct transaction *transaction,
 			   const struct recipient *recipient); /* copied */
 size_t transaction_recipients(const struct transaction *transaction);
+/* The same one already (roster.h). */
+bool transaction_has_recipient(const struct transaction *transaction,
+			       const struct recipient *recipient);
 const struct message *
 transaction_message(const struct transaction *transaction);
 const struct options *

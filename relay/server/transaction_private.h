@@ -13,6 +13,7 @@
 #include "relay/prepare/pass.h"
 #include "relay/prepare/version.h"
 #include "relay/server/census.h"
+#include "relay/server/roster.h"
 #include "relay/server/transaction.h"
 
 /*
@@ -35,6 +36,7 @@ struct transaction {
 	struct transaction_setup setup;
 	struct arena arena;
 	struct message *message;
+	struct roster roster;
 	enum phase phase;
 
 	struct wire_data wire;

@@ -100,11 +100,12 @@ transaction_hold(struct transaction *transaction, size_t weight)
 	return transaction_lack(lack);
 }
 
-/* Twice itself while the list grows. */
+/* Twice itself while the list grows, and up to four places of the roster. */
 size_t
 transaction_recipient_weight(const struct recipient *recipient)
 {
-	return 2 * sizeof(*recipient) + recipient->address.len +
+	return 2 * sizeof(*recipient) + 4 * sizeof(uint32_t) +
+	       recipient->address.len +
 	       recipient->destination.len + recipient->orcpt.len;
 }
 

@@ -216,8 +216,9 @@ def test_a_flood_of_recipients(plain):
     world = plain
     with greeted(world) as client:
         client.expect(MAIL, 250)
-        for _ in range(20):
-            client.send((RCPT + "\r\n").encode() * 200)
+        for i in range(20):
+            client.send("".join("RCPT TO:<%d.%d@example.net>\r\n" % (i, j)
+                                for j in range(200)).encode())
             answers = [client.reply()[0] for _ in range(200)]
         assert set(answers) == {452}, set(answers)
         code, lines = client.data(message())
