@@ -514,6 +514,59 @@ Test(alter, what_is_damaged_goes_alone, .init = start, .fini = end)
 }
 
 static void
+move_done(struct store_move *move, const struct fault *fault)
+{
+	(void)move;
+	is_done = true;
+	last_fault = fault != NULL ? *fault : (struct fault){0};
+}
+
+/* To z.example, from where its record says, or said, that it is. */
+static enum fault_kind
+move(struct message *message)
+{
+	struct delivery delivery = {
+		.message = message,
+		.destination = message->recipients[0].destination,
+		.due_ms = message->received_ms};
+	struct store_move moving = {.delivery = &delivery,
+				    .destination = SLICE("z.example"),
+				    .loop = &loop,
+				    .done = move_done};
+
+	is_done = false;
+	store_move(store, &moving);
+	run_until_done();
+	deliveries_free_all(&moving.deliveries);
+	return last_fault.kind;
+}
+
+/* One that cannot be moved is no end of the store. */
+Test(alter, what_has_gone_or_is_damaged_is_not_moved, .init = start,
+     .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *deleted = message_make(
+		"a@example.org", "b@x.example", 10);
+	CLEAN(message_unref_clean) struct message *damaged = message_make(
+		"a@example.org", "b@y.example", 10);
+	struct store_counters counters;
+	struct record_key key;
+
+	put(deleted);
+	put(damaged);
+	cr_expect_eq(alter(ALTER_DELETE, &deleted->id, "x.example").altered,
+		     ALTERED);
+	cr_expect_eq(move(deleted), FAULT_ABSENT, "%s", last_fault.text);
+	record_key_delivery(&key, &damaged->id, SLICE("y.example"));
+	spoil(store->engine->deliveries, key);
+	cr_expect_eq(move(damaged), FAULT_SYSTEM, "%s", last_fault.text);
+	put(deleted);
+	cr_expect_eq(move(deleted), FAULT_NONE, "%s", last_fault.text);
+	store_count(store, &counters);
+	cr_expect_eq(counters.deliveries, 2);
+}
+
+static void
 expect_nothing_aside(void)
 {
 	MDB_stat stat;

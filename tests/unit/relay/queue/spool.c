@@ -541,3 +541,100 @@ Test(spool, what_nobody_names_is_swept, .init = begin, .fini = end)
 	cr_expect_not(file_exists(&orphan));
 	cr_expect_eq(access(name, F_OK), 0, "what is not ours was removed");
 }
+
+/* --- what the store does with the files --- */
+
+static bool is_stored;
+static struct list stored;
+
+static void
+on_put(struct store_put *put, const struct fault *fault)
+{
+	struct list *item;
+
+	cr_assert_null(fault);
+	while ((item = list_take_first(&put->deliveries)) != NULL)
+		list_add_last(&stored, item);
+	is_stored = true;
+}
+
+static void
+on_settled(struct store_settle *settle, const struct fault *fault)
+{
+	(void)settle;
+	cr_assert_null(fault);
+	is_stored = true;
+}
+
+static void
+run_until_stored(void)
+{
+	while (!is_stored)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	is_stored = false;
+}
+
+static void
+deliver_first(void)
+{
+	struct delivery *delivery = CONTAINER(list_take_first(&stored),
+					      struct delivery, link);
+	struct store_settle settle = {.delivery = delivery,
+				      .loop = &loop,
+				      .done = on_settled};
+
+	delivery->recipients[0].outcome = OUTCOME_DELIVERED;
+	store_settle(store, &settle);
+	run_until_stored();
+	delivery_free(delivery);
+}
+
+/* While nobody has it in memory, and until nobody is to get it any more. */
+Test(spool, a_file_goes_with_its_last_delivery, .init = begin, .fini = end)
+{
+	struct message *message = message_make(
+		"from@example.org", "a@x.example b@y.example", 0);
+	struct store_put put = {.message = message,
+				.loop = &loop,
+				.done = on_put};
+	struct message named = {.id = message->id};
+	struct spool *spool;
+
+	list_init(&stored);
+	store_set_limits(store, &(struct store_limits){.memory_bytes = 0});
+	spool = spool_fill(message, 3 * BODY_CHUNK, 999);
+	spool_finish(spool);
+	while (seen.done + seen.failed == 0)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	cr_assert(message->body.is_file);
+	store_put(store, &put);
+	run_until_stored();
+	message_unref(message);
+	cr_assert_eq(list_count(&stored), 2);
+	deliver_first();
+	cr_expect(file_exists(&named), "the other one needs it");
+	deliver_first();
+	cr_expect_not(file_exists(&named));
+}
+
+/* After a stop in between, it is delivered from there. */
+Test(spool, what_is_stored_keeps_its_file, .init = begin, .fini = end)
+{
+	struct message *message = message_make("from@example.org",
+					       "a@x.example", 0);
+	struct store_put put = {.message = message,
+				.loop = &loop,
+				.done = on_put};
+	struct message named = {.id = message->id};
+
+	list_init(&stored);
+	store_set_limits(store, &(struct store_limits){.memory_bytes = 0});
+	spool_finish(spool_fill(message, 3 * BODY_CHUNK, 999));
+	while (seen.done + seen.failed == 0)
+		uv_run(&loop.uv, UV_RUN_ONCE);
+	store_put(store, &put);
+	run_until_stored();
+	message_unref(message);
+	deliveries_free_all(&stored);
+	cr_expect(file_exists(&named), "it is stored, and in no memory");
+}
