@@ -73,9 +73,18 @@ limits_take(struct client *client, struct slice limits)
 }
 
 static void
+mechanisms_take(struct client *client, struct slice words)
+{
+	struct slice word;
+
+	while (slice_split(&words, ' ', &word))
+		client->mechanisms |= sasl_mechanism(word);
+}
+
+static void
 keyword_take(struct client *client, struct slice line)
 {
-	struct slice keyword, word;
+	struct slice all = line, keyword;
 
 	if (!slice_split(&line, ' ', &keyword))
 		return;
@@ -98,8 +107,10 @@ keyword_take(struct client *client, struct slice line)
 		if (!slice_number(slice_trim(line), &client->size_max))
 			client->size_max = 0;
 	} else if (slice_eq_nocase(keyword, SLICE("AUTH"))) {
-		while (slice_split(&line, ' ', &word))
-			client->mechanisms |= sasl_mechanism(word);
+		mechanisms_take(client, line);
+	} else if (slice_starts_nocase(keyword, SLICE("AUTH="))) {
+		/* As drafts of RFC 2554 had it, and old servers say. */
+		mechanisms_take(client, slice_from(all, sizeof("AUTH=") - 1));
 	}
 }
 

@@ -28,6 +28,9 @@ static const struct auth_row {
 	  {EHLO_AUTH("LOGIN") "C AUTH LOGIN\r\n|S 334 VXNlcm5hbWU6|C dQ==\r\n|"
 	   "S 334 UGFzc3dvcmQ6|C cA==\r\n|S 235 in|" REST}, NULL, "D", "2.0.0",
 	  NULL },
+	{ "offered as before there was an RFC", TLS_NONE, true,
+	  {"S 220 mx|C EHLO|R 250-mx\r\n250 AUTH=PLAIN\r\n|C AUTH PLAIN "
+	   SECRET "\r\n|S 235 in|" REST}, NULL, "D", "2.0.0", NULL },
 	{ "refused for good: no bounce, and no other host", TLS_NONE, true,
 	  {EHLO_AUTH("PLAIN") "C AUTH|S 535 5.7.8 no|C QUIT|X"}, "S 220 never",
 	  "T", "4.7.8", "535 5.7.8 no", true },
