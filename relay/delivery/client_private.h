@@ -204,8 +204,8 @@ struct message *client_message(const struct client *client);
 /* The same for everybody whom the transaction has accepted so far. */
 void client_set_accepted(struct client *client, const struct fate *fate,
 			      struct slice words);
-/* Refused for now, by a host that is not the last: the next one is to be asked
- * for whoever is without a result; client->end says so. */
+/* Refused for now, or never answered, by a host that is not the last: the next
+ * one is to be asked for whoever is without a result; client->end says so. */
 bool client_passes_on(struct client *client, const struct fate *fate);
 /* For all of the message that are still without a result. */
 void client_set_message(struct client *client, const struct fate *fate,

@@ -413,14 +413,25 @@ end_without_dsn(struct client *client, const struct reply_in *reply)
 	return client_end_reply(client, &fate, reply);
 }
 
+/* Nobody of the transaction is the peer's any more: they are without a result. */
+static void
+take_back(struct client *client)
+{
+	for (size_t i = 0; i < client->attempt->delivery->recipients_count;
+	     i++)
+		client->attempt->accepted[i] = false;
+	client->transaction.accepted = 0;
+}
+
 /* RFC 5321 5.1 has the sender try all hosts until one takes it; a permanent no
  * is the site's. */
 bool
 client_passes_on(struct client *client, const struct fate *fate)
 {
 	client->end.is_passing = fate->may_try_next_host &&
-				 fate->scope != SCOPE_HOST &&
 				 client->settings.has_other_host;
+	if (client->end.is_passing)
+		take_back(client);
 	return client->end.is_passing;
 }
 
@@ -581,6 +592,11 @@ abort_behind_data(struct client *client, const struct fate *fate,
 		client->end.is_worn = true;
 		return;
 	}
+	/* Once may be chance. A host that always goes here has it each time, or
+	 * never will: then the others bring that to an end. */
+	if (client->attempt->delivery->last_attempt_ms > 0 &&
+	    client_passes_on(client, fate))
+		return;
 	/* Nobody knows whether the peer has it: not to another host at once,
 	 * and "the message may be sent twice". */
 	final.outcome = OUTCOME_DEFERRED;
@@ -592,12 +608,9 @@ transaction_abort(struct client *client, const struct fate *fate,
 		  struct slice words)
 {
 	if (client->state == CLIENT_END_OF_DATA &&
-	    !client->transaction.is_empty && !client->end.is_chunk_trouble &&
-	    !client->end.is_passing)
+	    client->transaction.accepted > 0 && !client->end.is_chunk_trouble)
 		abort_behind_data(client, fate, words);
-	for (size_t i = 0; i < client->attempt->delivery->recipients_count;
-	     i++)
-		client->attempt->accepted[i] = false;
+	take_back(client);
 }
 
 void

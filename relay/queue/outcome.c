@@ -116,7 +116,7 @@ outcome_of_reply(enum outcome_stage stage, const struct reply_in *reply)
 	if (reply->code == 421) {
 		fate.outcome = OUTCOME_DEFERRED;
 		fate.scope = SCOPE_HOST;
-		fate.may_try_next_host = stage != STAGE_END_OF_DATA;
+		fate.may_try_next_host = true;
 	} else if (reply->code / 100 == 4 ||
 		   reply_means_too_many(stage, reply)) {
 		fate.outcome = row->on_4yz;

@@ -18,6 +18,7 @@ static const struct script_row {
 	const char *outcomes, *status, *reply;
 	bool has_failed;
 	bool is_ranked; /* host1 is a worse one */
+	bool is_later;  /* it has been tried before */
 } script_rows[] = {
 	{ "a plain conversation", TLS_NONE, {HELLO MAIL RCPT0 BODY BYE}, NULL,
 	  1, "D", "2.0.0", "250 2.0.0 taken" },
@@ -143,9 +144,20 @@ static const struct script_row {
 	  "S 220 never", 1, "T", "4.4.2", NULL },
 	{ "503 behind the dot", TLS_NONE, {TAKEN "S 503 5.5.1 no|X"},
 	  "S 220 never", 1, "F", "5.5.1", "503 5.5.1 no" },
-	{ "421 behind the dot", TLS_NONE,
-	  {HELLO MAIL RCPT0 "C DATA|S 354 go|B|S 421 closing|X"},
-	  "S 220 never", 1, "T", NULL, "421 closing" },
+	{ "421 behind the dot: the next host", TLS_NONE,
+	  {TAKEN "S 421 closing|X"}, HELLO MAIL RCPT0 BODY "X", 1, "D",
+	  "2.0.0", NULL },
+	{ "421 behind the dot, and no other host", TLS_NONE,
+	  {TAKEN "S 421 closing|X"}, NULL, 1, "T", NULL, "421 closing" },
+	{ "lost behind the dot, and not for the first time: the next host",
+	  TLS_NONE, {TAKEN "X"}, HELLO MAIL RCPT0 BODY "X", 1, "D", "2.0.0",
+	  NULL, false, false, true },
+	{ "and lost by that one, too", TLS_NONE, {TAKEN "X"}, TAKEN "X", 1,
+	  "T", "4.4.2", "the connection was lost while waiting for the final "
+	  "reply; the message may be sent twice", false, false, true },
+	{ "nonsense behind it, and not for the first time: the next host",
+	  TLS_NONE, {TAKEN "S ok|X"}, HELLO MAIL RCPT0 BODY "X", 1, "D",
+	  "2.0.0", NULL, false, false, true },
 	/* replies that are none */
 	{ "a control character in a reply is only text", TLS_NONE,
 	  {"S 220 mx|C EHLO|S 250 mx|C MAIL|S 550 5.7.1 a\x01" "b|X"}, NULL,
@@ -396,6 +408,7 @@ row_run(const struct script_row *row)
 		.in_memory = true,
 		.hosts_count = row->host1 != NULL ? 2 : 1,
 		.is_ranked = row->is_ranked,
+		.is_later = row->is_later,
 	};
 
 	for (size_t i = 0; i < SCRIPTS_MAX; i++)

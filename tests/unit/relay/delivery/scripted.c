@@ -731,6 +731,8 @@ carry_one(struct run *run)
 
 	owner->attempts[owner->given] = attempt_new(delivery_make(
 		run->recipients, run->body, run->in_memory, run->is_8bit));
+	owner->attempts[owner->given]->delivery->last_attempt_ms =
+		run->is_later;
 	if (run->envelope != NULL)
 		run->envelope(owner->attempts[owner->given]->delivery->message);
 	connection_carry(owner->connection, owner->attempts[owner->given]);

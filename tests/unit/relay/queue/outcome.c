@@ -79,7 +79,7 @@ static const struct reply_row {
 	{"the message is not wanted now", STAGE_END_OF_DATA, 451, "4.7.1",
 	 OUTCOME_DEFERRED, SCOPE_MESSAGE, false, "4.7.1"},
 	{"closing after the data", STAGE_END_OF_DATA, 421, "",
-	 OUTCOME_DEFERRED, SCOPE_HOST, false, "4.0.0"},
+	 OUTCOME_DEFERRED, SCOPE_HOST, true, "4.0.0"},
 	{"354 after the data", STAGE_END_OF_DATA, 354, "", OUTCOME_DEFERRED,
 	 SCOPE_HOST, false, "4.5.0"},
 	{"a status that is none", STAGE_RCPT, 550, "5.1.1234",
