@@ -212,24 +212,33 @@ reply_read(struct reply_reader *reader, struct slice input, size_t *used_out,
 	return status;
 }
 
+/* The code of a line that is none of a reply ("250ok"), or of one without its
+ * end: shorter than that the code may not be whole. */
+static bool
+read_code_alone(struct slice rest, unsigned *code_out, struct slice *text_out)
+{
+	struct slice line;
+
+	rest = slice_trim(slice_sub(rest, 0, REPLY_LINE_MAX));
+	if (!slice_split(&rest, '\n', &line) || line.len < 4 ||
+	    ascii_is_digit(line.bytes[3]) || !read_code(line, code_out))
+		return false;
+	*text_out = slice_trim(slice_from(line, 3));
+	return true;
+}
+
 bool
 reply_read_begun(struct reply_reader *reader, struct slice rest,
 		 struct reply_in *reply)
 {
-	unsigned code;
-	bool is_last;
+	struct slice text;
 
 	if (reader->is_complete)
 		return false;
-	/* A line too long, or without its end. Shorter than that the code may
-	 * not be whole. */
 	if (reader->lines == 0) {
-		rest = slice_sub(rest, 0, REPLY_LINE_MAX);
-		if (slice_find(rest, '\n') >= 0 || rest.len < 4 ||
-		    !read_head(rest, &code, &is_last))
+		if (!read_code_alone(rest, &reader->code, &text))
 			return false;
-		reader->code = code;
-		keep_text(reader, slice_from(rest, 4));
+		keep_text(reader, text);
 	}
 	reply_set(reader, reply);
 	return true;

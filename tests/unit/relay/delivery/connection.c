@@ -135,6 +135,8 @@ static const struct script_row {
 	  "S 220 never", 1, "D", "2.1.0", "250 2.1.0 ta" },
 	{ "a yes whose last line is missing", TLS_NONE, {TAKEN "S 250-ok|X"},
 	  "S 220 never", 1, "D", "2.0.0", "250 ok" },
+	{ "a yes with no space behind it", TLS_NONE, {TAKEN "S 250OK|X"},
+	  "S 220 never", 1, "D", "2.0.0", "250 OK" },
 	{ "a yes that may not be one", TLS_NONE, {TAKEN "R 250|X"},
 	  "S 220 never", 1, "T", "4.4.2", NULL },
 	{ "a yes that becomes a no", TLS_NONE,
