@@ -63,31 +63,12 @@ examination_host_has(struct examination *examination, struct slice host,
 
 /* ---- where mail comes from ---- */
 
-/* Not of the world: RFC 1918, RFC 6598, RFC 3927, RFC 4193, loopback. */
-static bool
-is_private(const struct address *address)
-{
-	static const char *const texts[] = {
-		"10.0.0.0/8",     "172.16.0.0/12", "192.168.0.0/16",
-		"100.64.0.0/10",  "169.254.0.0/16", "127.0.0.0/8",
-		"fc00::/7",       "fe80::/10",     "::1/128"};
-
-	for (size_t i = 0; i < COUNT(texts); i++) {
-		struct network network;
-
-		if (network_parse(SLICE(texts[i]), &network, NULL) &&
-		    network_contains(&network, address))
-			return true;
-	}
-	return false;
-}
-
 static void
 source_take(struct examination *examination, const struct address *source)
 {
 	char host[ADDRESS_TEXT_SIZE];
 
-	if (!is_private(source)) {
+	if (!address_is_private(source)) {
 		examination->sources[examination->sources_count++] = *source;
 		return;
 	}

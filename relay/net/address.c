@@ -437,3 +437,21 @@ networks_contain(const struct network *networks, size_t count,
 			return true;
 	return false;
 }
+
+bool
+address_is_private(const struct address *address)
+{
+	static const char *const texts[] = {
+		"10.0.0.0/8",     "172.16.0.0/12", "192.168.0.0/16",
+		"100.64.0.0/10",  "169.254.0.0/16", "127.0.0.0/8",
+		"fc00::/7",       "fe80::/10",     "::1/128"};
+
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		struct network network;
+
+		if (network_parse(SLICE(texts[i]), &network, NULL) &&
+		    networks_contain(&network, 1, address))
+			return true;
+	}
+	return false;
+}

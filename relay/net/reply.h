@@ -13,9 +13,11 @@ struct reply {
 	unsigned code;
 	const char *status; /* "5.5.1"; NULL: none (220, 250 of EHLO, 354) */
 	const char *text;
+	const char *hint; /* which option of ours it depends on: not for
+			     everybody. NULL: none */
 };
 
-/* Appends "CODE-…CRLF" and "CODE …CRLF". extra is put right behind the text; it
+/* Without its hint. Appends "CODE-…CRLF" and "CODE …CRLF". extra is put right behind the text; it
  * may hold LF too. Octets that are not printable ASCII become '?'; a line of
  * more than 512 octets (RFC 5321 4.5.3.1.5) becomes several. */
 void reply_write(struct text *out, const struct reply *reply,

@@ -10,8 +10,8 @@ static const struct reply reply_in = {235, "2.7.0",
 				      "Authentication successful"};
 static const struct reply reply_not_offered = {
 	502, "5.5.1",
-	"AUTH is not offered to you here: the listener's options auth, "
-	"auth_file and auth_dovecot"};
+	"AUTH is not offered to you here",
+	"the listener's options auth, auth_file and auth_dovecot"};
 static const struct reply reply_no_tls = {
 	538, "5.7.11", "Encryption is required first: STARTTLS"};
 static const struct reply reply_is_in = {503, "5.5.1",

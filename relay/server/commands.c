@@ -44,12 +44,13 @@ static const struct reply reply_foreign = {
 static const struct reply reply_haste = {
 	503, "5.5.0",
 	"The message came before its 354 (RFC 2920 3.1), closing the "
-	"connection; the listener's option lenient forgives it"};
+	"connection",
+	"the listener's option lenient forgives it"};
 static const struct reply reply_ahead = {
 	503, "5.5.0",
 	"Commands came before a reply that they have to wait for (RFC 2920 3.1; "
-	"without EHLO, each has to), closing the connection; the listener's "
-	"option lenient forgives it"};
+	"without EHLO, each has to), closing the connection",
+	"the listener's option lenient forgives it"};
 static const struct reply reply_not_done = {502, "5.5.1",
 					    "Command not implemented"};
 static const struct reply reply_nested = {
@@ -58,8 +59,8 @@ static const struct reply reply_no_sender = {
 	503, "5.5.1", "No sender was taken: MAIL FROM comes first"};
 static const struct reply reply_bad_helo = {
 	501, "5.5.4",
-	"Give a host name or an address in brackets; the listener's option "
-	"lenient forgives none"};
+	"Give a host name or an address in brackets",
+	"the listener's option lenient forgives none"};
 static const struct reply reply_need_arg = {501, "5.5.4",
 					    "A parameter is missing"};
 static const struct reply reply_no_tls = {502, "5.5.1",

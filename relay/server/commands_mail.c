@@ -28,16 +28,16 @@ static const struct reply reply_too_big = {
 	"(limits.max_message_size)"};
 static const struct reply reply_not_allowed = {
 	550, "5.7.1",
-	"Relaying is not allowed from your address: the listener's allow_from "
-	"has to name it"};
+	"Relaying is not allowed from your address",
+	"the listener's allow_from has to name it"};
 static const struct reply reply_auth_first = {530, "5.7.0",
 					      "Authentication required: AUTH, "
 					      "and STARTTLS before it where "
 					      "EHLO has no AUTH"};
 static const struct reply reply_certificate_first = {
 	530, "5.7.0",
-	"A client certificate is required that is known here: the listener's "
-	"tls_clients or tls_client_ca"};
+	"A client certificate is required that is known here",
+	"the listener's tls_clients or tls_client_ca"};
 static const struct reply reply_not_known = {
 	421, "4.7.0",
 	"Your user, password or listener has changed here: connect again and "

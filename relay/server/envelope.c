@@ -38,12 +38,12 @@ static const struct reply reply_not_ascii = {
 	"An address outside ASCII needs MAIL with SMTPUTF8 (RFC 6531)"};
 static const struct reply reply_sender_bad = {
 	553, "5.1.7",
-	"The sender's address is malformed; the listener's option "
-	"rewrite_sender puts another in its place"};
+	"The sender's address is malformed",
+	"the listener's option rewrite_sender puts another in its place"};
 static const struct reply reply_sender_no_domain = {
 	553, "5.1.7",
-	"The sender's address has no domain; the listener's option "
-	"rewrite_sender puts another in its place"};
+	"The sender's address has no domain",
+	"the listener's option rewrite_sender puts another in its place"};
 static const struct reply reply_sender_long = {
 	553, "5.1.7", "The sender's address is too long"};
 static const struct reply reply_rcpt_bad = {

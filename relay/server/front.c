@@ -14,12 +14,12 @@ struct noted {
 static const struct reply reply_ok = {250, "2.0.0", "Ok"};
 static const struct reply reply_no_xclient = {
 	550, "5.7.0",
-	"XCLIENT is not for your address: the listener's xclient_from has to "
-	"name it"};
+	"XCLIENT is not for your address",
+	"the listener's xclient_from has to name it"};
 static const struct reply reply_no_xforward = {
 	550, "5.7.0",
-	"XFORWARD is not for your address: the listener's xforward_from has "
-	"to name it"};
+	"XFORWARD is not for your address",
+	"the listener's xforward_from has to name it"};
 static const struct reply reply_bad_proto = {
 	501, "5.5.4", "PROTO is SMTP or ESMTP"};
 

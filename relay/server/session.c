@@ -25,7 +25,7 @@
 const struct reply session_reply_closing = {
 	421, "4.3.2", "Service is shutting down, try again later"};
 static const struct reply reply_timeout = {
-	421, "4.4.2", "Timed out waiting for you (limits.command_timeout)"};
+	421, "4.4.2", "Timed out waiting for you", "limits.command_timeout"};
 static const struct reply reply_stuck = {
 	421, "4.3.0", "The message could not be stored in time"};
 static const struct reply reply_auth_stuck = {

@@ -13,8 +13,8 @@ static const struct reply reply_auth_too_long = {
 static_assert(AUTH_LINE_MAX == 12288, "as the reply says");
 static const struct reply reply_bare_line_end = {
 	500, "5.5.2",
-	"Bare CR or LF: lines must end in CRLF; the listener's option lenient "
-	"forgives LF"};
+	"Bare CR or LF: lines must end in CRLF",
+	"the listener's option lenient forgives LF"};
 
 bool
 session_skip_line(struct session *session, struct slice input)

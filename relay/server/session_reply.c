@@ -11,13 +11,32 @@ static const char *const state_names[] = {
 #undef X
 };
 
+/* Who can do something about our configuration reads it on a device of his own
+ * network; a stranger from elsewhere is told only what he can do himself. */
+static bool
+may_take_hints(const struct session *session)
+{
+	return !session_is_stranger(session) ||
+	       address_is_private(&session->client);
+}
+
+static void
+hint_add(struct text *out, const struct reply *reply)
+{
+	if (reply->hint != NULL)
+		text_addf(out, "; %s", reply->hint);
+}
+
 enum step
 session_reply(struct session *session, const struct reply *reply,
 	      struct slice extra)
 {
-	CLEAN(text_done) struct text out = {0};
+	CLEAN(text_done) struct text out = {0}, behind = {0};
 
-	reply_write(&out, reply, extra);
+	if (may_take_hints(session))
+		hint_add(&behind, reply);
+	text_add(&behind, extra);
+	reply_write(&out, reply, text_slice(&behind));
 	/* Who does not read is not heard any more, until the time is up for
 	 * what was heard last. */
 	if (!stream_write(session->stream, text_slice(&out)))
@@ -80,9 +99,10 @@ log_reply(struct log *line, const struct reply *reply, struct slice extra)
 {
 	CLEAN(text_done) struct text text = {0};
 
-	text_addf(&text, "%u %s %s%.*s", reply->code,
-		  reply->status != NULL ? reply->status : "", reply->text,
-		  SLICE_ARG(extra));
+	text_addf(&text, "%u %s %s", reply->code,
+		  reply->status != NULL ? reply->status : "", reply->text);
+	hint_add(&text, reply);
+	text_add(&text, extra);
 	log_text(line, "reply", text_slice(&text));
 }
 

@@ -5,28 +5,29 @@
 #include "relay/server/welcome.h"
 
 static const struct reply reply_no_listener = {
-	421, "4.3.2",
-	"This listener is in the configuration no more: connect again"};
+	421, "4.3.2", "This service has been given up: connect again",
+	"the listener is in the configuration no more"};
 static const struct reply reply_proxy = {
 	421, "4.7.0",
-	"The listener's proxy_from is another now, and this connection began "
-	"by the old one: connect again"};
+	"Connections begin in another way here by now: connect again",
+	"the listener's proxy_from is another"};
 static const struct reply reply_front = {
 	421, "4.7.0",
-	"The listener's xclient_from does not name who said XCLIENT here any "
-	"more: connect again"};
+	"XCLIENT is not for the address any more that said it: connect again",
+	"the listener's xclient_from does not name it"};
 static const struct reply reply_clear = {
 	421, "4.7.0",
-	"The listener takes nothing without TLS now (tls = \"implicit\"): "
-	"connect again"};
+	"Nothing is taken without TLS here by now: connect again",
+	"the listener has tls = \"implicit\""};
 static const struct reply reply_old_tls = {
 	421, "4.7.0",
-	"The version of TLS in use is below the listener's tls_min now: "
-	"connect again"};
+	"The version of TLS in use is too old here by now: connect again",
+	"the listener's tls_min"};
 static const struct reply reply_clear_login = {
 	421, "4.7.0",
-	"You have logged in without TLS, which the listener allows no more "
-	"(auth_without_tls): connect again"};
+	"You have logged in without TLS, which is not allowed here any more: "
+	"connect again",
+	"the listener's auth_without_tls"};
 
 static bool
 is_behind_proxy(const struct session *session)

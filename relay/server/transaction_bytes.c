@@ -13,8 +13,8 @@ static const struct reply reply_too_many_hops = {
 	"Too many Received fields (limits.max_hops): a mail loop?"};
 static const struct reply reply_bare_line_end = {
 	554, "5.6.0",
-	"Bare CR or LF in the message: lines must end in CRLF; the listener's "
-	"option bare_newlines mends them"};
+	"Bare CR or LF in the message: lines must end in CRLF",
+	"the listener's option bare_newlines mends them"};
 static const struct reply reply_nul = {
 	554, "5.6.0", "NUL in the message: send such content in base64"};
 static const struct reply reply_long_line = {

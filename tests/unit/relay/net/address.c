@@ -266,3 +266,31 @@ Test(address, equality_and_ports)
 	address_write(&a, text);
 	cr_expect_str_eq(text, "unix:");
 }
+
+Test(address, what_is_private)
+{
+	static const struct {
+		const char *address;
+		bool is_private;
+	} rows[] = {
+		{"10.255.0.1", true},      {"11.0.0.1", false},
+		{"172.15.0.1", false},     {"172.31.255.255", true},
+		{"192.168.1.20", true},    {"192.169.0.1", false},
+		{"100.127.0.1", true},     {"100.128.0.1", false},
+		{"169.254.0.1", true},     {"127.0.0.2", true},
+		{"192.0.2.9", false},      {"::ffff:10.0.0.1", true},
+		{"::ffff:8.8.8.8", false}, {"::1", true},
+		{"fd00::1", true},         {"fe80::1", true},
+		{"2001:db8::1", false},    {"::", false},
+	};
+	struct address address;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		cr_assert(address_parse_host(SLICE(rows[i].address), 0,
+					     &address));
+		cr_expect_eq(address_is_private(&address), rows[i].is_private,
+			     "%s", rows[i].address);
+	}
+	cr_assert(address_parse(SLICE("unix:/a"), 0, &address, NULL));
+	cr_expect(address_is_private(&address));
+}

@@ -11,6 +11,7 @@
  *	>> RAW           the same as it stands; \r \n \t \0 \xHH \\ and
  *	                 \{COUNT,C} for a repeated character
  *	< PREFIX         the next line of the reply begins so
+ *	<= LINE          it is so
  *	<* PREFIX        all lines of the reply do, whose code it begins with
  *	tls              the handshake is done
  *	~ 5m             time passes
@@ -187,7 +188,7 @@ has_further_line(void)
 }
 
 static void
-expect(struct slice prefix)
+expect(struct slice prefix, bool is_whole)
 {
 	struct slice output = fake_stream_output(), line;
 	ptrdiff_t end = slice_find(output, '\n');
@@ -197,8 +198,9 @@ expect(struct slice prefix)
 	cr_assert_geq(end, 1, "%s:%u: no reply (%s)", run.file, run.line,
 		      run.mode == OCTETS ? "octets" : "whole");
 	line = slice_sub(output, 0, (size_t)end - 1);
-	cr_expect(slice_starts(line, prefix), "%s:%u: reply '%.*s'", run.file,
-		  run.line, SLICE_ARG(line));
+	cr_expect(is_whole ? slice_eq(line, prefix)
+			   : slice_starts(line, prefix),
+		  "%s:%u: reply '%.*s'", run.file, run.line, SLICE_ARG(line));
 	if (slice_starts(line, SLICE("250 2.0.0 Ok: queued")))
 		acknowledged++;
 	fake_stream_consume((size_t)end + 1);
@@ -290,12 +292,12 @@ say_expected(struct slice word, struct slice rest)
 {
 	uint64_t number = 0;
 
-	if (slice_eq(word, SLICE("<"))) {
-		expect(rest);
+	if (slice_eq(word, SLICE("<")) || slice_eq(word, SLICE("<="))) {
+		expect(rest, word.len > 1);
 	} else if (slice_eq(word, SLICE("<*"))) {
 		while (has_further_line())
-			expect(rest);
-		expect(rest);
+			expect(rest, false);
+		expect(rest, false);
 	} else if (slice_eq(word, SLICE("="))) {
 		expect_stored(rest);
 	} else if (slice_eq(word, SLICE(">=")) || slice_eq(word, SLICE("!="))) {
