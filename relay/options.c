@@ -138,7 +138,7 @@ static const struct conf_option rows[] = {
 	  .count_offset = offsetof(struct listener_options, xforward_from_count),
 	  .example = "192.0.2.10" },
 	{ "listener.lenient", CONF_BOOL, IN(struct listener_options, lenient), "false", 0, 0,
-	  "Take more of what old devices get wrong: EHLO and HELO with nothing behind them, commands and a message that come before the reply that they have to wait for, and lines that end in LF. A session whose first line ends so has such lines throughout, also in its messages. The log says who needed it (event legacy)." },
+	  "Take more of what old devices get wrong: EHLO and HELO with nothing behind them, or neither, commands and a message that come before the reply that they have to wait for, and lines that end in LF. A session whose first line ends so has such lines throughout, also in its messages. The log says who needed it (event legacy)." },
 	{ "listener.bare_newlines", CONF_WORD,
 	  IN(struct listener_options, bare_newlines), "reject", 0, 0,
 	  "What becomes of a message with a CR or LF that is no CRLF; normalize makes it one, for devices that know no better. Data end with CRLF.CRLF only, either way.",

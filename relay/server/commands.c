@@ -73,8 +73,9 @@ static const struct reply reply_injection = {
 const struct reply command_reply_sequence = {
 	503, "5.5.1",
 	"Bad sequence of commands: MAIL FROM, RCPT TO, then DATA or BDAT"};
-const struct reply command_reply_greet_first = {503, "5.5.1",
-						"Say EHLO or HELO first"};
+const struct reply command_reply_greet_first = {
+	503, "5.5.1",
+	"Say EHLO or HELO first; the listener's option lenient does without"};
 const struct reply command_reply_no_args = {501, "5.5.4",
 					    "No parameters are allowed here"};
 const struct reply command_reply_session_full = {
@@ -109,6 +110,14 @@ greet(struct session *session, const struct parsed *parsed, bool is_esmtp)
 	session->is_esmtp = is_esmtp;
 	if (session->state != SESSION_READY)
 		session_enter(session, SESSION_READY);
+}
+
+/* Who says neither EHLO nor HELO. */
+static void
+greet_for(struct session *session)
+{
+	session_legacy(session, LEGACY_GREETING);
+	greet(session, &(struct parsed){.word = SLICE("unknown")}, false);
 }
 
 static bool
@@ -366,6 +375,7 @@ command_find(struct slice line, struct slice *verb_out, struct slice *args_out)
 {
 	size_t len = 0;
 
+	line = slice_trim(line); /* scripts indent */
 	while (len < line.len && !ascii_is_wsp(line.bytes[len]))
 		len++;
 	*verb_out = slice_sub(line, 0, len);
@@ -409,10 +419,13 @@ static enum step
 refuse_out_of_place(struct session *session, const struct command *command)
 {
 	const struct reply *refusal = out_of_place(session, command);
-	enum step step = session->is_discarding
-				 ? session_refuse_behind(session, refusal)
-				 : session_refuse(session, refusal, SLICE_NONE);
+	enum step step;
 
+	if (refusal == &command_reply_greet_first && command->run == mail_run)
+		session_lost(session, "mail without EHLO or HELO");
+	step = session->is_discarding
+		       ? session_refuse_behind(session, refusal)
+		       : session_refuse(session, refusal, SLICE_NONE);
 	return is_followed(session, command) ? STEP_CLOSE : step;
 }
 
@@ -481,6 +494,9 @@ command_run(struct session *session, struct slice line)
 		return session_refuse(session, &reply_unknown, SLICE_NONE);
 	if (is_hasty(session, command))
 		return refuse_hasty(session, command);
+	if (session->state == SESSION_START && session->listener->lenient &&
+	    command->run == mail_run)
+		greet_for(session);
 	if ((command->allowed & (1u << session->state)) == 0)
 		return refuse_out_of_place(session, command);
 	refusal = command->check(session, args, &parsed);

@@ -10,9 +10,6 @@ static const struct reply reply_sender_ok = {250, "2.1.0", "Sender ok"};
 static const struct reply reply_rcpt_ok = {250, "2.1.5", "Recipient ok"};
 static const struct reply reply_go_on = {
 	354, NULL, "End data with <CR><LF>.<CR><LF>"};
-static const struct reply reply_unknown_param = {
-	555, "5.5.4",
-	"Parameter not recognized or not implemented: EHLO lists extensions"};
 #define NO_RCPT "No valid recipients: see the replies to RCPT TO"
 static const struct reply reply_no_rcpt = {554, "5.5.1", NO_RCPT};
 static const struct reply reply_no_rcpt_bdat = {503, "5.5.1", NO_RCPT};
@@ -131,10 +128,6 @@ mail_check(const struct session *session, struct slice args,
 		return stranger_refusal(session->listener);
 	if (command_session_is_full(session))
 		return &command_reply_session_full;
-	/* RFC 4954 5: the first submitter, of whom nobody here needs to know;
-	 * a client that was offered AUTH may say so. */
-	if (out->mail.names_submitter && session->listener->auth == AUTH_NONE)
-		return &reply_unknown_param;
 	refusal = mail_account_check(session, out->mail.path.address);
 	if (refusal != NULL)
 		return refusal;

@@ -23,7 +23,6 @@ struct envelope_mail {
 	bool declared_8bit, declared_smtputf8;
 	enum message_ret ret;
 	struct slice envid;
-	bool names_submitter; /* AUTH=, of whom nobody here needs to know */
 };
 
 struct envelope_rcpt {

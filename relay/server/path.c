@@ -254,6 +254,18 @@ closing_bracket(struct slice text)
 	return at;
 }
 
+/* Without spaces, and without what separates it from the next one in the list
+ * that somebody has taken apart. */
+static struct slice
+without_ends(struct slice text)
+{
+	text = slice_trim(text);
+	while (text.len > 0 && (text.bytes[text.len - 1] == ',' ||
+				text.bytes[text.len - 1] == ';'))
+		text = slice_trim(slice_sub(text, 0, text.len - 1));
+	return text;
+}
+
 /* Where the path begins and ends: at its brackets, or at the space behind it. */
 static bool
 cut(struct slice text, struct slice *inside_out, struct slice *rest_out)
@@ -298,7 +310,9 @@ path_parse(struct slice text, struct path *path_out, struct slice *rest_out)
 	if (!cut(text, &inside, &rest))
 		return PATH_MALFORMED;
 	if (inside.len > 0) {
-		status = parse_mailbox(without_name(inside), &path);
+		status = parse_mailbox(
+			without_ends(without_name(without_ends(inside))),
+			&path);
 		if (status == PATH_NO_DOMAIN) {
 			*path_out = path;
 			*rest_out = rest;

@@ -65,6 +65,7 @@ enum legacy {
 	LEGACY_HASTE = 1u << 2,
 	LEGACY_AHEAD = 1u << 3,
 	LEGACY_NAME = 1u << 4,
+	LEGACY_GREETING = 1u << 5,
 };
 
 enum step {

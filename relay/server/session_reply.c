@@ -143,6 +143,7 @@ session_legacy(struct session *session, enum legacy what)
 		[LEGACY_HASTE] = "a message before its 354",
 		[LEGACY_AHEAD] = "commands before their turn",
 		[LEGACY_NAME] = "EHLO or HELO without a host name",
+		[LEGACY_GREETING] = "mail without EHLO or HELO",
 	};
 	struct log line;
 
