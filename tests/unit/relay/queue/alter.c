@@ -513,6 +513,28 @@ Test(alter, what_is_damaged_goes_alone, .init = start, .fini = end)
 	expect_sound();
 }
 
+/* Nor is it looked for where the message's other one is. */
+Test(alter, what_is_damaged_and_held_goes_alone, .init = start, .fini = end)
+{
+	CLEAN(message_unref_clean) struct message *message = message_make(
+		"a@example.org", "b@x.example b@y.example", 10);
+	struct store_counters counters;
+	struct record_key key;
+
+	put(message);
+	cr_expect_eq(alter(ALTER_HOLD, &message->id, "x.example").altered,
+		     ALTERED);
+	record_key_delivery(&key, &message->id, SLICE("x.example"));
+	spoil(store->engine->deliveries, key);
+	cr_expect_eq(alter(ALTER_DELETE, &message->id, "x.example").altered,
+		     ALTERED);
+	store_count(store, &counters);
+	cr_expect_eq(counters.deliveries, 1);
+	cr_expect_eq(counters.due, 1);
+	cr_expect_eq(counters.held, 0);
+	expect_sound();
+}
+
 static void
 move_done(struct store_move *move, const struct fault *fault)
 {

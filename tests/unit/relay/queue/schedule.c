@@ -286,6 +286,30 @@ Test(schedule, a_stop_waits_for_leases, .init = begin, .fini = stop_all)
 	begin_schedule();
 }
 
+static void
+give_back_late(struct post *post)
+{
+	(void)post;
+	schedule_give_back(held_at, held);
+}
+
+/* Nobody would take it any more; it is stored. */
+Test(schedule, a_stop_waits_for_nothing_that_is_given_back, .init = begin,
+     .fini = stop_all)
+{
+	static struct late late;
+
+	begin_schedule();
+	run_loops();
+	is_holding = true;
+	put("from@example.org", "a@x.example", true);
+	cr_assert(wait_for(is_held));
+	schedule_stop(schedule, &main_loop, on_stopped, NULL);
+	loop_post(held_at->loop, &late.post, give_back_late);
+	cr_expect(wait_for(stopped));
+	cr_expect_eq(attempts_count, 1);
+}
+
 /* --- altering --- */
 
 static struct recipient_result
