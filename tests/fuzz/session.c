@@ -14,7 +14,8 @@
  *	  for, which ends it.
  *
  * The first two octets set up the listener (enum flag), the third one says how
- * the rest is cut.
+ * the rest is cut, and whether the client waits for the reply to each line
+ * (AT_ONCE): most of what does not is refused at its second command.
  */
 #include <stdlib.h>
 
@@ -52,6 +53,8 @@ enum flag {
 	ENDS_WITH_TIME = 1 << 14,
 	BEHIND_MTA = 1 << 15,
 };
+
+#define AT_ONCE 0x80
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -259,6 +262,23 @@ send_pieces(struct slice input, bool settles)
 	}
 }
 
+static void
+send_lines(struct slice input, bool in_pieces)
+{
+	while (input.len > 0) {
+		ptrdiff_t lf = slice_find(input, '\n');
+		struct slice line = slice_sub(
+			input, 0, lf < 0 ? input.len : (size_t)lf + 1);
+
+		if (in_pieces)
+			send_pieces(line, true);
+		else
+			fake_stream_send(line);
+		settle();
+		input = slice_from(input, line.len);
+	}
+}
+
 /* In whatever state. */
 static void
 leave(unsigned flags)
@@ -326,14 +346,20 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	input = slice_of(bytes + 3, len - 3);
 
 	begin(flags);
-	fake_stream_send(input);
+	if ((bytes[2] & AT_ONCE) != 0)
+		fake_stream_send(input);
+	else
+		send_lines(input, false);
 	settle();
 	ASSERT(end(&whole) == stored);
 	stored_whole = stored;
 	was_hasty = is_hasty;
 
 	begin(flags);
-	send_pieces(input, true);
+	if ((bytes[2] & AT_ONCE) != 0)
+		send_pieces(input, true);
+	else
+		send_lines(input, true);
 	ASSERT(end(&cut) == stored);
 	/* What comes in one segment with STARTTLS is refused, and fakes have
 	 * no handshake that could follow a proxy's words. */
