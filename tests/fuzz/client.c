@@ -241,10 +241,13 @@ attempt_make(uint8_t kind)
 
 		message_add_recipient(message, SLICE(address),
 				      SLICE("example.net"));
+		if ((kind & 32) != 0)
+			message->recipients[i].notify = NOTIFY_FAILURE;
 		delivery->recipients[i].index = i;
 	}
 	message->prefix = SLICE("DKIM-Signature: v=1\r\nReceived: here\r\n");
 	message->declared_smtputf8 = (kind & 1) != 0;
+	message->envid = (kind & 32) != 0 ? SLICE("id") : SLICE_NONE;
 	stored->size = sizeof(body) - 1;
 	stored->has_8bit = (kind & 2) != 0;
 	stored->has_8bit_header = (kind & 4) != 0;

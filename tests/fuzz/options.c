@@ -17,7 +17,8 @@ whole_expect(const struct options *options)
 		const struct listener_options *listener =
 			&options->listeners[i];
 
-		ASSERT(listener->address.len > 0);
+		ASSERT(listener->address.len > 0 ||
+		       listener->socket_name.len > 0);
 		ASSERT(listener->tls == LISTENER_TLS_NONE ||
 		       listener->tls_cert.bytes[0] == '/');
 	}
