@@ -187,8 +187,10 @@ client_end_trouble(struct client *client, enum outcome_trouble trouble,
 {
 	struct fate fate = outcome_of_trouble(trouble);
 
-	if (trouble == TROUBLE_CONNECTION_LOST)
+	if (trouble == TROUBLE_CONNECTION_LOST) {
 		client->end.is_worn = client_is_between(client);
+		client->end.is_tls_doubt = client_doubts_tls(client);
+	}
 	text_clear(&client->end_words);
 	text_add_string(&client->end_words, fate.words);
 	if (client->state != CLIENT_CONNECTING &&

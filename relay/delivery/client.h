@@ -43,6 +43,8 @@ struct client_end {
 	bool was_ready;         /* got as far as CLIENT_READY */
 	bool has_answered;      /* the attempt in hand had a reply */
 	bool is_tls_trouble;    /* with TLS left out it may work */
+	bool is_tls_doubt;      /* so it may for the attempt in hand, which is
+				   not its first: the host went in the midst */
 	bool is_idle_end;       /* nothing was in hand: no trouble */
 	bool is_of_message;     /* the attempt in hand brought it about: the
 				   next may go to the same host */

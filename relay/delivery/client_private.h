@@ -163,6 +163,9 @@ void handshake_done(struct client *client);
 /* Those that the peer has given since; in any state. */
 void sessions_keep(struct client *client);
 bool client_is_securing(const struct client *client);
+/* Whether the attempt in hand may get through without TLS, now that the
+ * connection is lost. */
+bool client_doubts_tls(const struct client *client);
 /* Whether the reply is that of one who wants TLS, which was left out. */
 bool client_misses_tls(const struct client *client,
 		       const struct reply_in *reply);

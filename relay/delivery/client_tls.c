@@ -14,6 +14,21 @@ client_is_securing(const struct client *client)
 		stream_tls(client->stream) != NULL);
 }
 
+/* Behind the first reply a loss has other reasons, more often than not. Where
+ * the message has been tried before, and no other host is left to be asked over
+ * TLS, that may be it: Postfix, too, gives it up then. But not because the peer
+ * has closed what was kept for the message. */
+bool
+client_doubts_tls(const struct client *client)
+{
+	return client->settings.tls == TLS_OPPORTUNISTIC &&
+	       stream_tls(client->stream) != NULL && client->attempt != NULL &&
+	       client->attempt->delivery->last_attempt_ms > 0 &&
+	       !client->settings.has_other_host &&
+	       (client->has_answered || client->carried == 0) &&
+	       !client_is_between(client);
+}
+
 void
 starttls_send(struct client *client)
 {

@@ -110,8 +110,9 @@ connection_has_had_enough(const struct connection *connection)
 static bool
 connection_is_worn(const struct connection *connection)
 {
+	/* What is in clear for one message is not for the others. */
 	return connection_has_had_enough(connection) ||
-	       client_is_worn(connection->client);
+	       connection->doubts_tls || client_is_worn(connection->client);
 }
 
 /* A message of many transactions has no more of a connection than as many
@@ -464,7 +465,7 @@ connection_next_host(struct connection *connection)
 				       &connection->is_hurried);
 	connection->retried_same = false;
 	connection->without_bdat = connection->without_dsn = false;
-	connection->doubts_dsn = false;
+	connection->doubts_dsn = connection->doubts_tls = false;
 	if (connection->host == NULL)
 		connection_fail(connection);
 	else

@@ -82,6 +82,7 @@ struct connection {
 	bool is_hurried;         /* there is another one to try */
 	bool in_clear, without_bdat, without_dsn, retried_same, is_over;
 	bool doubts_dsn; /* it was left out for this host just now */
+	bool doubts_tls; /* likewise, for the current message */
 	bool was_passed_on; /* by a host that is well, for one message */
 	struct post open_post, end_post, release_post;
 };

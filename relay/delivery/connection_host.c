@@ -142,7 +142,8 @@ connection_recall_lapses(struct connection *connection)
 {
 	connection->in_clear =
 		connection->settings.tls == TLS_OPPORTUNISTIC &&
-		has_lapse(connection, PEER_LAPSE_TLS);
+		(connection->doubts_tls ||
+		 has_lapse(connection, PEER_LAPSE_TLS));
 	connection->without_bdat |= has_lapse(connection, PEER_LAPSE_BDAT);
 	connection->without_dsn |= has_lapse(connection, PEER_LAPSE_DSN);
 }
@@ -155,6 +156,10 @@ connection_host_deserves_another(struct connection *connection,
 	    connection->settings.tls == TLS_OPPORTUNISTIC) {
 		lapse_note(connection, PEER_LAPSE_TLS, "tls-failed",
 			   &end->result);
+		return true;
+	}
+	if (end->is_tls_doubt && connection->current != NULL) {
+		connection->doubts_tls = true;
 		return true;
 	}
 	if (end->is_chunk_trouble && !connection->without_bdat) {

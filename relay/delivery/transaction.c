@@ -593,9 +593,11 @@ abort_behind_data(struct client *client, const struct fate *fate,
 		return;
 	}
 	/* Once may be chance. A host that always goes here has it each time, or
-	 * never will: then the others bring that to an end. */
-	if (client->attempt->delivery->last_attempt_ms > 0 &&
-	    client_passes_on(client, fate))
+	 * never will: then the others, or doing without TLS, bring that to an
+	 * end. */
+	if (client->end.is_tls_doubt ||
+	    (client->attempt->delivery->last_attempt_ms > 0 &&
+	     client_passes_on(client, fate)))
 		return;
 	/* Nobody knows whether the peer has it: not to another host at once,
 	 * and "the message may be sent twice". */

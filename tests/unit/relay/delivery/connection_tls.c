@@ -11,6 +11,7 @@
 static const char header[] = "From: <a@example.com>\r\n\r\n";
 
 #define SECURED STARTTLS "S 220 go|T|C EHLO|S 250 mx|"
+#define IN_CLEAR "S 220 mx|C EHLO|R 250-mx\r\n250 STARTTLS\r\n|"
 
 static const struct tls_row {
 	const char *name;
@@ -20,13 +21,13 @@ static const struct tls_row {
 	const char *host[SCRIPTS_MAX];
 	const char *outcomes, *status;
 	bool is_secured;
+	bool is_later; /* it has been tried before */
 } tls_rows[] = {
 	{ "opportunistic: any certificate", TLS_OPPORTUNISTIC,
 	  "other.example.net", false, {SECURED MAIL RCPT0 BODY BYE}, "D",
 	  "2.0.0", true },
 	{ "none: not even where it is offered", TLS_NONE, "mail.example.com",
-	  true, {"S 220 mx|C EHLO|R 250-mx\r\n250 STARTTLS\r\n|" MAIL RCPT0
-		 BODY BYE}, "D", "2.0.0", false },
+	  true, {IN_CLEAR MAIL RCPT0 BODY BYE}, "D", "2.0.0", false },
 	{ "required: any certificate", TLS_REQUIRED, "other.example.net",
 	  false, {SECURED MAIL RCPT0 BODY BYE}, "D", "2.0.0", true },
 	{ "verify: trusted, and the right name", TLS_VERIFY,
@@ -52,6 +53,23 @@ static const struct tls_row {
 	  "mail.example.com", false,
 	  {STARTTLS "S 220 go|T|X", HELLO MAIL RCPT0 BODY BYE}, "D", "2.0.0",
 	  false },
+	{ "opportunistic: gone at MAIL", TLS_OPPORTUNISTIC,
+	  "mail.example.com", false, {SECURED "C MAIL|X", "S 220 never"}, "T",
+	  "4.4.2", true },
+	{ "opportunistic: gone at MAIL, and not for the first time",
+	  TLS_OPPORTUNISTIC, "mail.example.com", false,
+	  {SECURED "C MAIL|X", IN_CLEAR MAIL RCPT0 BODY BYE}, "D", "2.0.0",
+	  false, true },
+	{ "opportunistic: gone behind the dot, and not for the first time",
+	  TLS_OPPORTUNISTIC, "mail.example.com", false,
+	  {SECURED MAIL RCPT0 "C DATA|S 354 go|B|X",
+	   IN_CLEAR MAIL RCPT0 BODY BYE}, "D", "2.0.0", false, true },
+	{ "opportunistic: gone in clear, too", TLS_OPPORTUNISTIC,
+	  "mail.example.com", false, {SECURED "C MAIL|X", IN_CLEAR "C MAIL|X",
+	  "S 220 never"}, "T", "4.4.2", false, true },
+	{ "required: gone at MAIL, and not for the first time", TLS_REQUIRED,
+	  "mail.example.com", false, {SECURED "C MAIL|X", "S 220 never"}, "T",
+	  "4.4.2", true, true },
 };
 
 static void
@@ -65,6 +83,7 @@ tls_row_run(const struct tls_row *row, SSL_CTX *server)
 		.in_memory = true,
 		.host_name = row->host_name,
 		.hosts_count = 1,
+		.is_later = row->is_later,
 	};
 
 	for (size_t i = 0; i < SCRIPTS_MAX; i++)
