@@ -501,7 +501,7 @@ Test(store, a_second_relay_is_refused, .init = start, .fini = end)
 
 	cr_assert_not(store_open(path, 0, &second, &fault));
 	cr_expect_eq(fault.kind, FAULT_BUSY);
-	snprintf(pid, sizeof(pid), "process %ld", (long)getpid());
+	snprintf(pid, sizeof(pid), "process %ld", (long)getppid());
 	cr_expect_neq(strstr(fault.text, pid), NULL, "%s", fault.text);
 }
 
