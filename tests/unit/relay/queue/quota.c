@@ -6,7 +6,7 @@
 #include "relay/queue/store_engine_private.h"
 #include "relay/queue/store_private.h"
 #include "tests/fake/log.h"
-#include "tests/unit/relay/queue/queue.h"
+#include "tests/unit/relay/queue/store_stand.h"
 
 #define HELD 100
 
@@ -104,24 +104,6 @@ Test(quota, counts_what_is_on_its_way)
 
 /* --- in the store --- */
 
-static char path[64];
-static struct loop loop;
-static struct store *store;
-static uv_async_t keep;
-
-static void
-start(void)
-{
-	threaded_begin(path, &store, &loop, &keep);
-}
-
-static void
-end(void)
-{
-	threaded_end(path, store, &loop, &keep);
-	fake_log_clear();
-}
-
 static bool
 put(size_t body_size, struct list *deliveries)
 {
@@ -132,7 +114,7 @@ put(size_t body_size, struct list *deliveries)
 	return put_wait(store, &loop, message, deliveries, &fault);
 }
 
-Test(quota, the_queue_takes_no_more_than_it_may, .init = start, .fini = end)
+Test(quota, the_queue_takes_no_more_than_it_may, .init = begin, .fini = finish)
 {
 	struct store_limits limits = {.memory_bytes = MIB, .messages = 2};
 	CLEAN(message_unref_clean) struct message *report =
@@ -175,7 +157,7 @@ Test(quota, the_queue_takes_no_more_than_it_may, .init = start, .fini = end)
 	deliveries_free_all(&deliveries);
 }
 
-Test(quota, no_client_takes_all, .init = start, .fini = end)
+Test(quota, no_client_takes_all, .init = begin, .fini = finish)
 {
 	struct store_limits limits = {.incoming_bytes = 1000,
 				      .held_bytes = 1000};
@@ -223,7 +205,7 @@ static const struct count_row {
 	{"damaged", false},
 };
 
-Test(quota, what_cannot_be_read_is_counted_anew, .init = start, .fini = end)
+Test(quota, what_cannot_be_read_is_counted_anew, .init = begin, .fini = finish)
 {
 	struct store_counters before, after;
 

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "tests/fake/log.h"
-#include "tests/unit/relay/queue/queue.h"
+#include "tests/unit/relay/queue/store_stand.h"
 
 /*
  * The room that the store keeps on the disk for itself. Taking it, and how much
@@ -50,24 +50,6 @@ __wrap_clock_now_ms(void)
 	return __real_clock_now_ms() + later_ms;
 }
 
-static char path[64];
-static struct loop loop;
-static struct store *store;
-static uv_async_t keep;
-
-static void
-start(void)
-{
-	threaded_begin(path, &store, &loop, &keep);
-}
-
-static void
-end(void)
-{
-	threaded_end(path, store, &loop, &keep);
-	fake_log_clear();
-}
-
 /* A commit each. */
 static void
 put_some(void)
@@ -80,7 +62,7 @@ put_some(void)
 	}
 }
 
-Test(reserve, is_taken_once, .init = start, .fini = end)
+Test(reserve, is_taken_once, .init = begin, .fini = finish)
 {
 	put_some();
 	cr_expect_eq(asked, 1, "%u", asked);
@@ -103,11 +85,11 @@ static void
 start_refused(void)
 {
 	is_refused = true;
-	start();
+	begin();
 }
 
 Test(reserve, is_asked_for_again_after_a_while, .init = start_refused,
-     .fini = end)
+     .fini = finish)
 {
 	cr_expect_eq(asked, 1);
 	backs_off();
@@ -128,11 +110,11 @@ static void
 start_short(void)
 {
 	free_blocks = 2 * STORE_RESERVE_BYTES / 4096;
-	start();
+	begin();
 }
 
 /* The last of a disk is for others. */
-Test(reserve, is_not_the_last_of_a_disk, .init = start_short, .fini = end)
+Test(reserve, is_not_the_last_of_a_disk, .init = start_short, .fini = finish)
 {
 	put_some();
 	cr_expect_eq(asked, 0);

@@ -4,23 +4,9 @@
 #include <unistd.h>
 
 #include "relay/queue/settlement_private.h"
-#include "tests/unit/relay/queue/schedule_stand.h"
+#include "tests/unit/relay/queue/settlement_stand.h"
 
 /* Reports: made, signed, put off where they cannot be. */
-
-/* The relay runs, and its mail meets with this; so many times nobody signs. */
-static void
-begin_reports(struct recipient_result (*wanted)(const struct delivery *delivery,
-						size_t recipient),
-	      unsigned failures)
-{
-	attempts_count = gone_count = 0;
-	has_stopped = false;
-	decide = wanted;
-	signatures_wanted = 1;
-	signing_failures = failures;
-	run_loops();
-}
 
 static const struct signed_row {
 	const char *name;
@@ -68,9 +54,6 @@ good_and_bad(const struct delivery *delivery, size_t recipient)
 	return result(OUTCOME_FAILED, "550 5.1.1 no such user");
 }
 
-/* Where reports wait of which the first recipient has this number. */
-#define REPORTS(number) "x.example/report-0000000" #number
-
 /* Of what the relay would find there after a crash now. */
 static unsigned
 stored_recipients(const char *destination,
@@ -92,12 +75,6 @@ stored_recipients(const char *destination,
 		delivery_free(delivery);
 	}
 	return count;
-}
-
-static bool
-is_told(void)
-{
-	return fake_log_count("delivered ", "to=from@example.org") > 0;
 }
 
 /* A settlement that is under way has its lease still. */
@@ -252,69 +229,6 @@ Test(settlement_reports, a_lease_that_goes_on_waits_for_no_signer,
 	signer_hears();
 	cr_expect(wait_for(are_told));
 	cr_expect_eq(fake_log_count("bounced ", NULL), 2);
-}
-
-/* What the store makes of settlements: `failing_stores` of those that have
- * reports, or of all, find no room. */
-static atomic_uint failing_stores;
-static atomic_bool all_fail;
-
-#define WAITS_MAX 10
-
-/* Of the settlement that found none last: how long it was to wait each time.
- * It waits for nothing. */
-static struct alarm *_Atomic hasty_alarm;
-static uint64_t waits_ms[WAITS_MAX];
-static atomic_uint waits_count;
-
-void __real_alarm_set(struct alarm *alarm, uint64_t delay_ms);
-void __wrap_alarm_set(struct alarm *alarm, uint64_t delay_ms);
-
-void
-__wrap_alarm_set(struct alarm *alarm, uint64_t delay_ms)
-{
-	if (alarm == atomic_load(&hasty_alarm) && waits_count < WAITS_MAX) {
-		waits_ms[waits_count] = delay_ms;
-		atomic_fetch_add(&waits_count, 1);
-		delay_ms = 1;
-	}
-	__real_alarm_set(alarm, delay_ms);
-}
-
-struct no_room {
-	struct post post;
-	struct store_settle *settle;
-};
-
-static void
-no_room_tell(struct post *post)
-{
-	struct no_room *no_room = CONTAINER(post, struct no_room, post);
-	struct store_settle *settle = no_room->settle;
-	struct fault fault = {FAULT_LIMIT, 0, "no room"};
-
-	free(no_room);
-	settle->done(settle, &fault);
-}
-
-void __real_store_settle(struct store *to, struct store_settle *settle);
-void __wrap_store_settle(struct store *to, struct store_settle *settle);
-
-void
-__wrap_store_settle(struct store *to, struct store_settle *settle)
-{
-	struct no_room *no_room;
-
-	if (failing_stores == 0 || (settle->reports_count == 0 && !all_fail)) {
-		__real_store_settle(to, settle);
-		return;
-	}
-	atomic_fetch_sub(&failing_stores, 1);
-	no_room = memory_new(sizeof(*no_room));
-	no_room->settle = settle;
-	atomic_store(&hasty_alarm,
-		     &((struct settlement *)settle->private)->alarm);
-	loop_post(settle->loop, &no_room->post, no_room_tell);
 }
 
 static struct recipient_result
@@ -635,138 +549,4 @@ Test(settlement_reports, a_header_that_cannot_be_read_delays_no_report, .init = 
 	cr_expect(wait_gone(2));
 	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
 	cr_expect_eq(fake_log_count("settle ", "Is a directory"), 1);
-}
-
-static struct recipient_result
-damaged(const struct delivery *delivery, size_t recipient)
-{
-	struct recipient_result found =
-		result(OUTCOME_FAILED, "the message was damaged");
-
-	if (delivery->message->is_report)
-		return result(OUTCOME_DELIVERED, "250 ok");
-	if (recipient > 0)
-		return result(OUTCOME_DELIVERED, "250 ok");
-	found.status = SLICE("5.3.0");
-	found.is_damage = true;
-	return found;
-}
-
-/* Its sender is told at once; what is left of it stays, tried no more. */
-Test(settlement_reports, a_damaged_message_fails_and_is_kept, .init = begin,
-     .fini = stop_all)
-{
-	struct store_counters counters;
-
-	begin_schedule();
-	run_loops();
-	decide = damaged;
-	put("from@example.org", "a@x.example b@x.example", true);
-	cr_expect(wait_gone(2));
-	cr_expect_eq(attempts_count, 2, "the message's and the report's");
-	cr_expect_eq(fake_log_count("bounced ", "status=5.3.0"), 1);
-	cr_expect_eq(fake_log_count("delivered ", "to=b@x.example"), 1);
-	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1);
-	store_count(store, &counters);
-	cr_expect_eq(counters.deliveries, 1);
-	cr_expect_eq(counters.held, 1);
-	cr_expect_eq(counters.due, 0);
-}
-
-static bool
-is_kept(void)
-{
-	struct store_counters counters;
-
-	store_count(store, &counters);
-	return counters.held == 1 && counters.deliveries == 1;
-}
-
-static const struct put_off_row {
-	const char *name;
-	unsigned signing_failures, failing_stores;
-	bool all_fail;
-} put_off_rows[] = {
-	{"no signature", 1, 0, false},
-	{"no room for the report", 0, 1, false},
-	{"nor for what is put off", 0, 2, true},
-	{"again and again", 2, 1, false},
-};
-
-/* Damaged, and the report comes later: it is kept then, and not before; who
- * releases it has it tried again where it belongs. */
-static void
-damage_test(const struct put_off_row *row)
-{
-	struct message_id id;
-
-	begin();
-	begin_schedule();
-	failing_stores = row->failing_stores;
-	all_fail = row->all_fail;
-	begin_reports(damaged, row->signing_failures);
-	id = put("from@example.org", "a@x.example b@x.example", true);
-	cr_expect(wait_for(is_told), "%s", row->name);
-	cr_expect(wait_for(is_kept), "%s", row->name);
-	cr_expect_eq(attempts_count, 2, "%s", row->name);
-	cr_expect_eq(fake_log_count("bounced ", "status=5.3.0"), 1, "%s",
-		     row->name);
-	cr_expect_eq(fake_log_count("delivered ", "to=from@example.org"), 1,
-		     "%s", row->name);
-	decide = always_delivered;
-	cr_expect_eq(alter(ALTER_RELEASE, id, REPORTS(0), clock_wall_ms()), ALTERED, "%s",
-		     row->name);
-	cr_expect(wait_delivered(3), "%s", row->name);
-	cr_expect_str_eq(attempts[2].destination, "x.example", "%s",
-			 row->name);
-	cr_expect_eq(fake_log_count("delivered ", "to=a@x.example"), 1, "%s",
-		     row->name);
-	stop_all();
-}
-
-Test(settlement_reports, damage_is_kept_once_its_report_is_made)
-{
-	for (size_t i = 0; i < COUNT(put_off_rows); i++)
-		damage_test(&put_off_rows[i]);
-}
-
-static struct recipient_result
-damaged_and_others(const struct delivery *delivery, size_t recipient)
-{
-	const struct recipient_result others[] = {
-		damaged(delivery, 0),
-		result(OUTCOME_FAILED, "550 5.1.1 no such user"),
-		result(OUTCOME_DEFERRED, "450 4.2.0 later"),
-	};
-
-	return delivery->message->is_report
-		       ? others[0]
-		       : others[delivery->recipients[recipient].number];
-}
-
-static bool
-one_of_two_is_held(void)
-{
-	struct store_counters counters;
-
-	store_count(store, &counters);
-	return counters.held == 1 && counters.deliveries == 2;
-}
-
-/* Nobody is to be told of it; but the report of another is put off, and a third
- * is tried again. */
-Test(settlement_reports, damage_that_nobody_hears_of_is_kept, .init = begin,
-     .fini = stop_all)
-{
-	CLEAN(message_unref_clean) struct message *message = message_make(
-		"from@example.org", "a@x.example b@x.example c@x.example", 500);
-
-	message->recipients[0].notify = NOTIFY_NEVER;
-	begin_schedule();
-	retry_ms[0] = retry_ms[1] = 1 * HOUR;
-	begin_reports(damaged_and_others, 1);
-	put_message(message, true);
-	cr_expect(wait_for(is_told));
-	cr_expect(wait_for(one_of_two_is_held));
-	cr_expect_eq(attempts_count, 2);
 }

@@ -1,50 +1,21 @@
 #include <criterion/criterion.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "relay/queue/spool.h"
 #include "relay/queue/store_engine_private.h"
 #include "relay/queue/store_private.h"
 #include "tests/fake/log.h"
-#include "tests/unit/relay/queue/queue.h"
-
-static char path[64];
-static struct loop loop;
-static struct store *store;
-static uv_async_t keep;
-
-static void
-start(void)
-{
-	threaded_begin(path, &store, &loop, &keep);
-}
-
-static void
-end(void)
-{
-	threaded_end(path, store, &loop, &keep);
-	fake_log_clear();
-}
+#include "tests/unit/relay/queue/store_stand.h"
 
 static void
 reopen(void)
 {
 	store_close(store);
 	store = store_of(path);
-}
-
-static struct delivery *
-first(struct list *deliveries)
-{
-	cr_assert_not(list_is_empty(deliveries));
-	return CONTAINER(deliveries->next, struct delivery, link);
 }
 
 static const struct put_row {
@@ -124,7 +95,7 @@ put_read_settle(const struct put_row *row)
 	deliveries_free_all(&read);
 }
 
-Test(store, put_read_settle, .init = start, .fini = end)
+Test(store, put_read_settle, .init = begin, .fini = finish)
 {
 	for (size_t i = 0; i < COUNT(put_rows); i++)
 		put_read_settle(&put_rows[i]);
@@ -179,7 +150,7 @@ engine_put_one(const char *to, bool is_kept)
 		engine_abort(store->engine);
 }
 
-Test(store, what_was_not_committed_is_not_counted, .init = start, .fini = end)
+Test(store, what_was_not_committed_is_not_counted, .init = begin, .fini = finish)
 {
 	engine_put_one("a@x.example", true);
 	engine_put_one("b@x.example", false);
@@ -190,7 +161,7 @@ Test(store, what_was_not_committed_is_not_counted, .init = start, .fini = end)
 
 /* A message has one delivery at a destination: whom another one is for would be
  * lost with its record. */
-Test(store, no_delivery_is_moved_over_another, .init = start, .fini = end)
+Test(store, no_delivery_is_moved_over_another, .init = begin, .fini = finish)
 {
 	CLEAN(message_unref_clean) struct message *message = message_make(
 		"from@example.org", "a@x.example b@y.example", 100);
@@ -212,8 +183,8 @@ Test(store, no_delivery_is_moved_over_another, .init = start, .fini = end)
 	deliveries_free_all(&deliveries);
 }
 
-Test(store, deferred_recipients_stay_with_their_state, .init = start,
-     .fini = end)
+Test(store, deferred_recipients_stay_with_their_state, .init = begin,
+     .fini = finish)
 {
 	CLEAN(message_unref_clean) struct message *message =
 		message_make("", "a@x.example b@x.example c@x.example", 10);
@@ -255,7 +226,7 @@ Test(store, deferred_recipients_stay_with_their_state, .init = start,
 	deliveries_free_all(&deliveries);
 }
 
-Test(store, a_report_comes_with_the_settlement, .init = start, .fini = end)
+Test(store, a_report_comes_with_the_settlement, .init = begin, .fini = finish)
 {
 	CLEAN(message_unref_clean) struct message *message =
 		message_make("from@example.org", "a@x.example", 10);
@@ -281,7 +252,7 @@ Test(store, a_report_comes_with_the_settlement, .init = start, .fini = end)
 	deliveries_free_all(&deliveries);
 }
 
-Test(store, pages_through_what_is_due, .init = start, .fini = end)
+Test(store, pages_through_what_is_due, .init = begin, .fini = finish)
 {
 	struct list deliveries;
 	struct store_read_due *read;
@@ -343,7 +314,7 @@ count_damaged(void *owner, struct slice destination, uint64_t due_ms,
 
 /* However much is damaged, a read finds no more at once than it was asked for,
  * and the next one goes on behind it. */
-Test(store, what_is_damaged_counts_as_read, .init = start, .fini = end)
+Test(store, what_is_damaged_counts_as_read, .init = begin, .fini = finish)
 {
 	struct engine_due due = {.destination = SLICE("x.example"),
 				 .until_ms = UINT64_MAX,
@@ -390,7 +361,7 @@ table_size(MDB_dbi table)
 }
 
 /* Read as damaged, and deleted before it is set aside: that would be for ever. */
-Test(store, nothing_is_set_aside_that_has_gone, .init = start, .fini = end)
+Test(store, nothing_is_set_aside_that_has_gone, .init = begin, .fini = finish)
 {
 	CLEAN(message_unref_clean) struct message *message =
 		message_make("", "a@x.example", 10);
@@ -440,7 +411,7 @@ due_count(void)
 }
 
 /* A disk that gave something else for a while costs no message. */
-Test(store, what_can_be_read_again_is_due_again, .init = start, .fini = end)
+Test(store, what_can_be_read_again_is_due_again, .init = begin, .fini = finish)
 {
 	CLEAN(message_unref_clean) struct message *message =
 		message_make("", "a@x.example", 10);
@@ -475,7 +446,7 @@ see(void *owner, struct slice destination, uint64_t due_ms)
 	strcat(seen->names, " ");
 }
 
-Test(store, lists_each_destination_once, .init = start, .fini = end)
+Test(store, lists_each_destination_once, .init = begin, .fini = finish)
 {
 	struct seen seen = {0};
 
@@ -493,7 +464,7 @@ Test(store, lists_each_destination_once, .init = start, .fini = end)
 			 "[192.0.2.1] x.example x.example.org xx.example ");
 }
 
-Test(store, a_second_relay_is_refused, .init = start, .fini = end)
+Test(store, a_second_relay_is_refused, .init = begin, .fini = finish)
 {
 	struct store *second;
 	struct fault fault = {0};
@@ -505,7 +476,7 @@ Test(store, a_second_relay_is_refused, .init = start, .fini = end)
 	cr_expect_neq(strstr(fault.text, pid), NULL, "%s", fault.text);
 }
 
-Test(store, refuses_below_the_low_water_mark, .init = start, .fini = end)
+Test(store, refuses_below_the_low_water_mark, .init = begin, .fini = finish)
 {
 	CLEAN(message_unref_clean) struct message *message =
 		message_make("", "a@x.example", 10);
@@ -534,207 +505,9 @@ Test(store, refuses_below_the_low_water_mark, .init = start, .fini = end)
 	cr_expect(put_wait(store, &loop, second, NULL, &fault));
 }
 
-#define GROUP 500
-
-static struct store_put group_puts[GROUP];
-static uv_sem_t group_done;
-
-/* A group that is begun does not end before this does. */
-static MDB_txn *
-commits_hold(void)
-{
-	MDB_txn *txn;
-
-	cr_assert_eq(mdb_txn_begin(store->engine->env, NULL, 0, &txn), 0);
-	return txn;
-}
-
-static void
-group_put_done(struct store_put *put, const struct fault *fault)
-{
-	cr_expect_eq(fault, NULL);
-	deliveries_free_all(&put->deliveries);
-	uv_sem_post(&group_done);
-}
-
-Test(store, commits_group_themselves, .init = start, .fini = end)
-{
-	struct store_counters counters;
-	MDB_txn *held = commits_hold();
-
-	uv_sem_init(&group_done, 0);
-	for (int i = 0; i < GROUP; i++) {
-		struct message *message =
-			message_make("", "a@x.example", 1000);
-
-		group_puts[i] = (struct store_put){.message = message,
-						   .loop = &loop,
-						   .done = group_put_done};
-		store_put(store, &group_puts[i]);
-		message_unref(message);
-	}
-	mdb_txn_abort(held);
-	for (int i = 0; i < GROUP; i++)
-		uv_sem_wait(&group_done);
-	store_count(store, &counters);
-	cr_expect_eq(counters.puts, GROUP);
-	cr_expect_lt(counters.commits, GROUP / 2, "%lu commits",
-		     (unsigned long)counters.commits);
-	uv_sem_destroy(&group_done);
-}
-
-#define TURNS 20
-
-/* The store waits for others a few milliseconds; by this clock as long as the
- * test likes. */
-static atomic_bool is_time_still;
-
-uint64_t
-uv_hrtime(void)
-{
-	static uint64_t stood_at = 1;
-	struct timespec now;
-
-	if (atomic_load(&is_time_still))
-		return stood_at;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static void
-turn_put(struct store_put *put)
-{
-	struct message *message = message_make("", "a@x.example", 1000);
-
-	*put = (struct store_put){
-		.message = message, .loop = &loop, .done = group_put_done};
-	store_put(store, put);
-	message_unref(message);
-}
-
-/* The store's thread waits for so many puts. */
-static void
-wait_wanted(size_t puts)
-{
-	size_t wanted = 0;
-
-	while (wanted != puts) {
-		usleep(100);
-		uv_mutex_lock(&store->mutex);
-		wanted = store->puts_wanted;
-		uv_mutex_unlock(&store->mutex);
-	}
-}
-
-/* One that is there waits for those that are expected. */
-Test(store, puts_that_are_expected_go_along, .init = start, .fini = end)
-{
-	struct store_put puts[1 + STORE_GATHER_MIN];
-	struct store_counters counters;
-
-	uv_sem_init(&group_done, 0);
-	atomic_store(&is_time_still, true);
-	for (int i = 0; i < TURNS; i++) {
-		for (size_t j = 1; j < COUNT(puts); j++)
-			store_expect(store);
-		turn_put(&puts[0]);
-		wait_wanted(COUNT(puts));
-		for (size_t j = 1; j < COUNT(puts); j++) {
-			store_expect_no_more(store);
-			turn_put(&puts[j]);
-		}
-		for (size_t j = 0; j < COUNT(puts); j++)
-			uv_sem_wait(&group_done);
-	}
-	store_count(store, &counters);
-	cr_expect_eq(counters.puts, COUNT(puts) * TURNS);
-	cr_expect_eq(counters.commits, TURNS, "%lu commits",
-		     (unsigned long)counters.commits);
-	uv_sem_destroy(&group_done);
-}
-
-/* Whether it has something to do or not; and at its end. */
-Test(store, says_that_its_thread_goes_on, .init = start, .fini = end,
-     .timeout = 120)
-{
-	struct list deliveries;
-
-	list_init(&deliveries);
-	for (unsigned i = 0; i < 3; i++) {
-		CLEAN(message_unref_clean) struct message *message =
-			message_make("a@example.org", "b@x.example", 100);
-
-		beat_wait(store, &loop);
-		beat_wait(store, &loop);
-		cr_expect(put_wait(store, &loop, message, &deliveries, NULL));
-	}
-	deliveries_free_all(&deliveries);
-}
-
-/* It is for those that come, not for those that do not. */
-Test(store, a_put_that_never_comes_holds_nobody_up, .init = start, .fini = end)
-{
-	struct store_put put;
-
-	uv_sem_init(&group_done, 0);
-	for (int i = 0; i < STORE_GATHER_MIN; i++)
-		store_expect(store);
-	turn_put(&put);
-	uv_sem_wait(&group_done);
-	for (int i = 0; i < STORE_GATHER_MIN; i++)
-		store_expect_no_more(store);
-	uv_sem_destroy(&group_done);
-}
-
-static void
-turn_settled(struct store_settle *settle, const struct fault *fault)
-{
-	(void)settle;
-	cr_expect_eq(fault, NULL);
-	uv_sem_post(&group_done);
-}
-
-/* Each settlement goes along with the put that follows it. */
-Test(store, settlements_ride_along, .init = start, .fini = end)
-{
-	static struct store_settle settles[TURNS];
-	struct list deliveries[TURNS];
-	struct store_counters counters;
-
-	uv_sem_init(&group_done, 0);
-	atomic_store(&is_time_still, true);
-	for (int i = 0; i < TURNS; i++) {
-		struct message *message =
-			message_make("", "a@x.example", 1000);
-		struct delivery *delivery;
-
-		list_init(&deliveries[i]);
-		cr_assert(put_wait(store, &loop, message, &deliveries[i],
-				   NULL));
-		message_unref(message);
-		delivery = first(&deliveries[i]);
-		delivery->recipients[0].outcome = OUTCOME_DELIVERED;
-		settles[i] = (struct store_settle){.delivery = delivery,
-						   .loop = &loop,
-						   .done = turn_settled};
-		store_settle(store, &settles[i]);
-	}
-	/* Nothing follows the last one. */
-	atomic_store(&is_time_still, false);
-	for (int i = 0; i < TURNS; i++)
-		uv_sem_wait(&group_done);
-	store_count(store, &counters);
-	cr_expect_eq(counters.settles, TURNS);
-	cr_expect_eq(counters.commits, TURNS + 1, "%lu commits",
-		     (unsigned long)counters.commits);
-	for (int i = 0; i < TURNS; i++)
-		deliveries_free_all(&deliveries[i]);
-	uv_sem_destroy(&group_done);
-}
-
 /* Of one that has been settled while somebody who needs it no more was still
  * reading it. */
-Test(store, what_is_gone_is_not_damaged, .init = start, .fini = end)
+Test(store, what_is_gone_is_not_damaged, .init = begin, .fini = finish)
 {
 	CLEAN(message_unref_clean) struct message *message =
 		message_make("from@example.org", "a@x.example", 5000);
