@@ -196,9 +196,10 @@ def is_asleep_without(pid, number):
 
 
 def _stat(pid):
-    """From the state on, which is field 3 of proc(5)."""
+    """From the state on, which is field 3 of proc(5). Each start of a relay
+    reads that of every process there is."""
     try:
-        with open("/proc/%s/stat" % pid) as file:
-            return file.read().rpartition(")")[2].split()
+        with open("/proc/%s/stat" % pid, "rb", buffering=0) as file:
+            return file.read(4096).rpartition(b")")[2].decode().split()
     except OSError:
         return None
