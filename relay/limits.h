@@ -80,6 +80,8 @@
 #define REPLY_LINE_MAX (4 * KIB)
 #define REPLY_LINES_MAX 128
 #define REPLY_TEXT_MAX (8 * KIB) /* kept of one whole reply */
+/* Of a field of a header, for the log (RFC 5322 2.1.1). */
+#define LOGGED_FIELD_MAX ((size_t)998)
 /* RFC 5321 4.5.3.1.2, .3. */
 #define DOMAIN_MAX 255
 #define PATH_MAX_OCTETS 256

@@ -45,6 +45,8 @@ accepted_log(const struct accepted *event)
 		log_item(&line, message->recipients[i].address);
 	log_list_end(&line);
 	log_number(&line, "size", message_size(message));
+	if (event->mail_id.len > 0)
+		log_text(&line, "message_id", event->mail_id);
 	if (message->declared_smtputf8)
 		log_bool(&line, "smtputf8", true);
 	if (message->envid.len > 0)

@@ -15,6 +15,7 @@ struct accepted {
 	struct slice listener;
 	const struct address *client;
 	const struct claims *origin; /* by XFORWARD; NULL: nothing was said */
+	struct slice mail_id; /* of its field Message-ID; "": it has none */
 	struct slice user_by; /* how the message's user has authenticated */
 	struct slice reason;
 	const struct changes *changes;

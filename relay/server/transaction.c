@@ -201,6 +201,7 @@ log_accepted(const struct transaction *transaction)
 		.listener = transaction->setup.listener,
 		.client = transaction->setup.trace.client,
 		.origin = transaction->setup.origin,
+		.mail_id = transaction->mail_id,
 		.user_by = transaction->setup.user_by,
 		.changes = &transaction->changes,
 		.reason = text_slice(&reason),
@@ -302,6 +303,16 @@ on_spooled(void *owner)
 	second_pass_start(owner);
 }
 
+/* By which everybody else knows it: for the log. */
+static void
+mail_id_take(struct transaction *transaction, struct slice value)
+{
+	value = slice_trim(value);
+	if (value.len > LOGGED_FIELD_MAX)
+		value.len = LOGGED_FIELD_MAX;
+	transaction->mail_id = arena_copy(&transaction->arena, value);
+}
+
 static void
 on_field(void *owner, struct slice field)
 {
@@ -316,6 +327,9 @@ on_field(void *owner, struct slice field)
 	if (problem != NULL)
 		return;
 	prepare_note(&transaction->facts, name, value);
+	if (transaction->mail_id.len == 0 &&
+	    slice_eq_nocase(name, SLICE("Message-ID")))
+		mail_id_take(transaction, value);
 	if (transaction->not_his.len == 0)
 		(void)account_may_claim(transaction->account, name, value,
 					&transaction->arena,
@@ -347,6 +361,9 @@ on_header_ended(void *owner)
 	if (transaction->adds_message_id) {
 		trace_message_id(&field, &message->id,
 				 transaction->setup.trace.hostname);
+		mail_id_take(transaction,
+			     slice_from(text_slice(&field),
+					strlen("Message-ID:")));
 		version_on_top(transaction->version, text_slice(&field));
 	}
 }
@@ -360,6 +377,7 @@ transaction_make(struct transaction *transaction, size_t header_max)
 	transaction->size = 0;
 	transaction->from_count = 0;
 	transaction->not_his = SLICE_NONE;
+	transaction->mail_id = SLICE_NONE;
 	transaction->version = version_new(&(struct version_setup){
 		.loop = transaction->setup.loop,
 		.store = transaction->setup.store,

@@ -56,6 +56,7 @@ struct transaction {
 	bool is_overgrown;       /* the second pass made too much of it */
 	struct prepare_facts facts;
 	bool adds_date, adds_message_id;
+	struct slice mail_id; /* what Message-ID says, or will; cut */
 	/* Of the user who sends it; NULL: he may write as anybody. */
 	const struct account_options *account;
 	struct slice not_his; /* who it says sends it, and may not; "": nobody */

@@ -36,8 +36,10 @@ def test_missing_fields_are_added_and_signed(world, keys, missing):
     for tags in judge.signature_tags(data):
         signed = [name.strip().lower() for name in tags["h"].split(":")]
         assert "date" in signed and "message-id" in signed
-    changed = world.relay.wait("accepted")["changed"]
-    assert changed, "the event does not say what was changed"
+    accepted = world.relay.wait("accepted")
+    assert accepted["changed"], "the event does not say what was changed"
+    assert accepted["message_id"] == \
+        email.message_from_bytes(data)["Message-ID"].strip()
 
 
 def test_many_addresses_on_one_line(world, keys):
@@ -100,11 +102,14 @@ def test_a_whole_message_is_not_changed(world):
     world.start()
     sent = message(body="Grüße\r\n\r\n", extra="MIME-Version: 1.0\r\n"
                    "Content-Type: text/plain; charset=utf-8\r\n"
-                   "Content-Transfer-Encoding: 8bit\r\n")
+                   "Content-Transfer-Encoding: 8bit\r\n").replace(
+                       b"Message-ID: ", b"Message-ID:\r\n ")
     submit(world.relay.port, sent)
     data = world.receiver.wait_deliveries(1)[0].data
     assert data.endswith(sent)
-    assert world.relay.wait("accepted")["changed"] == []
+    accepted = world.relay.wait("accepted")
+    assert accepted["changed"] == []
+    assert accepted["message_id"].encode() in sent
     added = data[:-len(sent)]
     assert {line.split(b":")[0] for line in added.split(b"\r\n")
             if line[:1] not in (b" ", b"\t", b"")} == \
