@@ -40,8 +40,9 @@ absence_tell(struct fault *fault)
 {
 	if (fault != NULL && fault->kind == FAULT_ABSENT)
 		fault_set(fault, FAULT_ABSENT,
-			  "there is no such password file; the option names a "
-			  "file, and does not hold the password itself");
+			  "'auth_password_file' names no file that is there; "
+			  "it is looked for beside this one, and does not "
+			  "hold the password itself");
 	return false;
 }
 

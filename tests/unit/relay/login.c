@@ -58,6 +58,8 @@ Test(login, repeats_no_name_that_is_none)
 				 &fault));
 	cr_expect_eq(fault.kind, FAULT_ABSENT);
 	cr_expect_null(strstr(fault.text, "hunter2"), "%s", fault.text);
+	cr_expect_not_null(strstr(fault.text, "'auth_password_file'"), "%s",
+			   fault.text);
 }
 
 Test(login, reads_the_first_line)
