@@ -1,7 +1,7 @@
 /*
  * What client.c (the conversation: states and events), client_greeting.c (the
- * greeting, EHLO, HELO and what the peer says of itself), client_tls.c (STARTTLS: RFC 3207),
- * client_auth.c (logging in: RFC 4954), transaction.c (one message: its
+ * greeting, EHLO, HELO and what the peer says of itself), client_tls.c (STARTTLS:
+ * RFC 3207), client_auth.c (logging in: RFC 4954), transaction.c (one message: its
  * envelope) and client_body.c (its bytes, to the final reply) share. For them
  * only.
  */

@@ -2,8 +2,8 @@
  * connection - one of a destination's connections: goes through the hosts until
  * one talks to it, then carries attempts for as long as there are some.
  *
- * It runs on a loop of its own choosing, not necessarily the destination's;
- * between the two everything goes by post.
+ * It runs on the loop that its owner has chosen for it, not necessarily the
+ * owner's; between the two everything goes by post.
  *
  * Ownership   The destination owns it, and frees it once it has ended and every
  *             attempt given to it has come back.

@@ -10,8 +10,8 @@
 
 struct delivery_service;
 
-/* One per process: the loops that conversations run on, and our own listeners
- * (for loop detection, by address and port). */
+/* One per process; conversations run on the loops. Loops and store are lent, and
+ * the service is freed once every loop has ended. */
 struct delivery_service *delivery_service_new(struct loop *loops,
 					      size_t loops_count,
 					      struct store *store);
