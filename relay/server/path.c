@@ -300,6 +300,26 @@ without_name(struct slice inside)
 		slice_sub(inside, open + 1, inside.len - open - 2));
 }
 
+/* `"joe@example.com"`: quotes of the program's own, around all of it. */
+static struct slice
+without_quotes(struct slice inside)
+{
+	if (inside.len < 2 || inside.bytes[0] != '"' ||
+	    quoted_string_len(inside) != inside.len ||
+	    slice_find(inside, '@') < 0)
+		return inside;
+	return slice_sub(inside, 1, inside.len - 2);
+}
+
+/* The mailbox, without what old programs write around it. */
+static struct slice
+bare(struct slice inside)
+{
+	inside = without_ends(inside);
+	inside = without_ends(without_name(inside));
+	return without_quotes(inside);
+}
+
 enum path_status
 path_parse(struct slice text, struct path *path_out, struct slice *rest_out)
 {
@@ -310,9 +330,7 @@ path_parse(struct slice text, struct path *path_out, struct slice *rest_out)
 	if (!cut(text, &inside, &rest))
 		return PATH_MALFORMED;
 	if (inside.len > 0) {
-		status = parse_mailbox(
-			without_ends(without_name(without_ends(inside))),
-			&path);
+		status = parse_mailbox(bare(inside), &path);
 		if (status == PATH_NO_DOMAIN) {
 			*path_out = path;
 			*rest_out = rest;
