@@ -249,24 +249,26 @@ route_skip(struct reader *reader)
 	return token_next(reader);
 }
 
-/* word *("." word), with its first token in hand. */
+/* word *("." word), with its first token in hand, and dots anywhere: mobile
+ * carriers have given out such. */
 static bool
 local_read(struct reader *reader)
 {
+	bool has_word = false, is_behind_dot = true;
+
 	text_clear(&reader->local);
-	for (;;) {
-		if (!token_is_word(reader))
-			return refuse(reader,
-				      "an address without a local part");
-		local_add(reader);
-		if (!token_next(reader))
-			return false;
-		if (!token_is(reader, '.'))
-			return true;
-		text_add_byte(&reader->local, '.');
+	while (token_is(reader, '.') ||
+	       (token_is_word(reader) && is_behind_dot)) {
+		is_behind_dot = token_is(reader, '.');
+		if (is_behind_dot)
+			text_add_byte(&reader->local, '.');
+		else
+			local_add(reader);
+		has_word |= !is_behind_dot;
 		if (!token_next(reader))
 			return false;
 	}
+	return has_word || refuse(reader, "an address without a local part");
 }
 
 /* angle-addr, with "<" in hand; leaves the token behind ">" in hand. */
@@ -306,7 +308,8 @@ token_ends_address(const struct reader *reader)
 
 /*
  * What stands before "<", "@" or ":" is a display name or a local part; which
- * one shows only there. is_local stays true while it may be word *("." word).
+ * one shows only there. is_local stays true while it may be what local_read()
+ * takes.
  */
 struct words {
 	size_t count;
@@ -319,8 +322,7 @@ struct words {
 static bool
 words_at(struct reader *reader, struct words *words)
 {
-	if (words->has_at || !words->is_local || words->dot_last ||
-	    words->count == 0)
+	if (words->has_at || words->count == 0)
 		words->is_local = false;
 	words->has_at = true;
 	if (!token_next(reader))
@@ -353,8 +355,7 @@ words_read(struct reader *reader, struct words *words)
 			words->dot_last = false;
 			words->count++;
 		} else if (token_is(reader, '.')) {
-			if (words->has_at || words->count == 0 ||
-			    words->dot_last)
+			if (words->has_at)
 				words->is_local = false;
 			text_add_byte(&reader->local, '.');
 			words->dot_last = true;
