@@ -57,6 +57,48 @@ Test(carrying, keeps_the_conversation_for_the_next_message, .timeout = 120)
 	text_done(&run.hosts[0].message);
 }
 
+/* The next message is not the first one's to spoil. */
+Test(carrying, carries_on_after_an_odd_yes, .timeout = 120)
+{
+	static const char odd[] = HELLO MAIL RCPT0 "C DATA|S 354 go|B|"
+				  "R 250-ok\r\nqueued as 17\r\n|";
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {odd, odd}},
+			  {.scripts = {"S 220 never"}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "DD", "%s", run.reply);
+	cr_expect_eq(run.hosts_blamed, 0);
+	cr_expect_eq(run.hosts[0].connections, 2);
+	cr_expect_eq(run.hosts[1].connections, 0);
+	text_done(&run.hosts[0].message);
+}
+
+/* A host that passes on one message may take the others: they are not deferred
+ * because its fellow is down. */
+Test(carrying, gives_back_what_was_not_asked_for, .timeout = 120)
+{
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 2,
+		.hosts = {{.scripts = {HELLO "C MAIL|S 451 4.3.0 later|X"}},
+			  {.scripts = {"X"}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "TN", "%s", run.outcomes);
+	cr_expect_not(run.has_failed);
+}
+
 /* Many destinations have one smarthost: it sees one client, not hundreds. */
 Test(carrying, goes_on_with_what_another_destination_has_left, .timeout = 120)
 {

@@ -154,3 +154,46 @@ Test(connection_host, goes_on_without_an_address_to_come_from, .timeout = 120)
 	cr_expect_eq(run.hosts_blamed, 2);
 	cr_expect_eq(run.open, 0);
 }
+
+/* To one sender, or to us: the second tells. */
+Test(connection_host, a_second_421_to_mail_is_the_hosts, .timeout = 120)
+{
+	static const char away[] = HELLO "C MAIL|S 421 4.7.1 go away|X";
+	struct run run = {
+		.recipients = 1,
+		.messages = 2,
+		.one_each = true,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {away, away}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "TT", "%s", run.reply);
+	cr_expect(run.has_failed);
+	cr_expect_eq(run.hosts_blamed, 1);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+}
+
+Test(connection_host, a_421_to_mail_is_forgotten_with_a_message_taken, .timeout = 120)
+{
+	static const char away[] = HELLO "C MAIL|S 421 4.7.1 go away|X";
+	struct run run = {
+		.recipients = 1,
+		.messages = 3,
+		.one_each = true,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.other_site = true,
+		.hosts = {{.scripts = {away, HELLO MAIL RCPT0 BODY BYE, away}}},
+	};
+
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "TDT", "%s", run.reply);
+	cr_expect_not(run.has_failed);
+	cr_expect_eq(run.hosts_blamed, 0);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
+	text_done(&run.hosts[0].message);
+}
