@@ -306,14 +306,14 @@ static void
 hear(struct run *run, struct slice bytes)
 {
 	ptrdiff_t lf = slice_find_last(bytes, '\n');
+	struct slice line;
 
 	text_add(&run->heard, bytes);
-	if (run->has_ended && lf >= 0) {
-		run->was_taken = run->heard.bytes[0] == '2';
-		run->has_ended = false;
-	} else if (run->has_ended && run->heard.len >= sizeof("250 ") - 1) {
-		/* What is cut off there was said, too. */
-		run->was_taken = run->heard.bytes[0] == '2';
+	/* Blanks before it are passed over, and what is cut off was said, too. */
+	line = slice_trim(text_slice(&run->heard));
+	if (run->has_ended && (lf >= 0 || line.len >= sizeof("250 ") - 1)) {
+		run->was_taken = line.len > 0 && line.bytes[0] == '2';
+		run->has_ended = lf < 0;
 	}
 	if (lf >= 0)
 		text_clear(&run->heard);
