@@ -543,12 +543,6 @@ stream_peer(const struct stream *stream)
 	return &stream->peer_address;
 }
 
-const struct address *
-stream_local(const struct stream *stream)
-{
-	return &stream->local_address;
-}
-
 void
 stream_close(struct stream **stream)
 {

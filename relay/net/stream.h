@@ -102,7 +102,6 @@ void stream_resume(struct stream *stream);
 
 const struct fault *stream_fault(const struct stream *stream);
 const struct address *stream_peer(const struct stream *stream);
-const struct address *stream_local(const struct stream *stream);
 
 /* Called once the descriptor is closed, from inside whatever closes it; outlasts
  * the stream's other events. Once for each stream. */

@@ -29,32 +29,29 @@ stream_new(struct loop *loop, int family, stream_fn *event, void *owner)
 	return stream;
 }
 
-static void
-learn_peer(struct stream *stream, int descriptor)
+/* All zero of a TCP client who has gone already. */
+static struct address
+peer_of(int descriptor)
 {
-	struct address *peer = &stream->peer_address;
+	struct address peer = {.len = sizeof(peer.local)};
 
-	peer->len = sizeof(peer->local);
-	if (getpeername(descriptor, &peer->any, &peer->len) != 0)
-		*peer = (struct address){0};
-	address_unmap(peer);
+	if (getpeername(descriptor, &peer.any, &peer.len) != 0)
+		return (struct address){0};
+	address_unmap(&peer);
+	return peer;
 }
 
 bool
 stream_accept(struct loop *loop, int descriptor, stream_fn *event, void *owner,
 	      struct stream **stream_out, struct fault *fault)
 {
-	struct address local = {.len = sizeof(local.local)};
+	struct address peer = peer_of(descriptor);
 	struct stream *stream;
 	int status;
 
-	if (getsockname(descriptor, &local.any, &local.len) != 0) {
-		fault_errno(fault, "accepted socket");
-		close(descriptor);
-		return false;
-	}
-	stream = stream_new(loop, local.any.sa_family, event, owner);
-	if (local.any.sa_family == AF_UNIX)
+	stream = stream_new(loop, peer.any.sa_family, event, owner);
+	stream->peer_address = peer;
+	if (peer.any.sa_family == AF_UNIX)
 		status = uv_pipe_open(&stream->uv.local, descriptor);
 	else
 		status = uv_tcp_open(&stream->uv.tcp, descriptor);
@@ -64,27 +61,11 @@ stream_accept(struct loop *loop, int descriptor, stream_fn *event, void *owner,
 		return fault_set(fault, FAULT_SYSTEM, "accepted socket: %s",
 				 uv_strerror(status));
 	}
-	if (local.any.sa_family != AF_UNIX)
+	if (peer.any.sa_family != AF_UNIX)
 		uv_tcp_nodelay(&stream->uv.tcp, 1);
-	address_unmap(&local);
-	stream->local_address = local;
-	learn_peer(stream, descriptor);
 	stream_update_reading(stream);
 	*stream_out = stream;
 	return true;
-}
-
-static void
-learn_local(struct stream *stream)
-{
-	struct address *local = &stream->local_address;
-	uv_os_fd_t descriptor;
-
-	local->len = sizeof(local->local);
-	if (uv_fileno(&stream->uv.handle, &descriptor) != 0 ||
-	    getsockname(descriptor, &local->any, &local->len) != 0)
-		*local = (struct address){0};
-	address_unmap(local);
 }
 
 static void
@@ -99,7 +80,6 @@ on_connected(uv_connect_t *connect, int status)
 		stream_fail(stream, "connect", status);
 	} else {
 		stream->has_connected = true;
-		learn_local(stream);
 		if (stream->uv.handle.type == UV_TCP)
 			uv_tcp_nodelay(&stream->uv.tcp, 1);
 	}

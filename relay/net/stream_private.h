@@ -64,7 +64,7 @@ struct stream {
 	bool is_full; /* the kernel has just taken less than it was given */
 	bool is_finishing, is_parting, is_shutting_down, is_shut_down, is_closed;
 
-	struct address peer_address, local_address;
+	struct address peer_address;
 	struct fault fault;
 };
 

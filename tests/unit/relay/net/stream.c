@@ -7,6 +7,17 @@
 #include "relay/net/stream_private.h"
 #include "tests/unit/relay/net/ends.h"
 
+static uint16_t
+own_port(const struct stream *stream)
+{
+	struct address address = {.len = sizeof(address.local)};
+	int descriptor;
+
+	cr_assert_eq(uv_fileno(&stream->uv.handle, &descriptor), 0);
+	cr_assert_eq(getsockname(descriptor, &address.any, &address.len), 0);
+	return address_port(&address);
+}
+
 Test(stream, talks_and_ends)
 {
 	start();
@@ -17,7 +28,9 @@ Test(stream, talks_and_ends)
 	cr_expect_str_eq(text_string(&server.input), "NOOP\r\n");
 	cr_expect_str_eq(text_string(&client.input), "250 Ok\r\n");
 	cr_expect_eq(address_port(stream_peer(client.stream)),
-		     address_port(stream_local(server.stream)));
+		     own_port(server.stream));
+	cr_expect_eq(address_port(stream_peer(server.stream)),
+		     own_port(client.stream));
 	stream_finish(&client.stream);
 	UNTIL(saw(&server, 'E'));
 	cr_expect_str_eq(server.events, "DE");
@@ -422,6 +435,28 @@ Test(stream, reset_by_the_peer_is_a_failure_even_when_paused)
 	close(peer);
 	close(listener);
 	UNTIL(saw(&server, 'F'));
+	stop();
+}
+
+/* Nobody knows any more who he was. */
+Test(stream, client_who_has_gone_is_a_failure_too)
+{
+	struct linger now = {.l_onoff = 1};
+	struct fault fault = {0};
+	struct address address;
+	int listener, peer;
+
+	cr_assert(loop_init(&loop, 0, &fault));
+	listener = listen_somewhere(&address);
+	peer = socket(AF_INET, SOCK_STREAM, 0);
+	cr_assert_eq(connect(peer, &address.any, address.len), 0);
+	setsockopt(peer, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(peer);
+	cr_assert(stream_accept(&loop, accept(listener, NULL, NULL), on_event,
+				&server, &server.stream, &fault));
+	close(listener);
+	UNTIL(saw(&server, 'F'));
+	cr_expect_eq(stream_peer(server.stream)->len, 0);
 	stop();
 }
 
