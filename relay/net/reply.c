@@ -219,7 +219,8 @@ read_code_alone(struct slice rest, unsigned *code_out, struct slice *text_out)
 {
 	struct slice line;
 
-	rest = slice_trim(slice_sub(rest, 0, REPLY_LINE_MAX));
+	rest = slice_sub(rest, 0, REPLY_LINE_MAX);
+	rest = slice_from(rest, (size_t)(slice_trim(rest).bytes - rest.bytes));
 	if (!slice_split(&rest, '\n', &line) || line.len < 4 ||
 	    ascii_is_digit(line.bytes[3]) || !read_code(line, code_out))
 		return false;

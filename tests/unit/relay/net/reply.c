@@ -128,6 +128,8 @@ static const struct {
 } begun_rows[] = {
 	{"nothing", "", 0, ""},
 	{"perhaps a code", "250", 0, ""},
+	{"a code that is whole", "250 ", 250, ""},
+	{"nothing but blanks", " \r\n", 0, ""},
 	{"a line without its end", "250 2.0.0 Ok: que", 250, "2.0.0 Ok: que"},
 	{"no line of a reply", "hello", 0, ""},
 	{"nor what follows it", "hello\r\n250 ok", 0, ""},
