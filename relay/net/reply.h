@@ -17,9 +17,10 @@ struct reply {
 			     everybody. NULL: none */
 };
 
-/* Without its hint. Appends "CODE-…CRLF" and "CODE …CRLF". extra is put right behind the text; it
- * may hold LF too. Octets that are not printable ASCII become '?'; a line of
- * more than 512 octets (RFC 5321 4.5.3.1.5) becomes several. */
+/* Without its hint. Appends "CODE-…CRLF" and "CODE …CRLF". extra is put right
+ * behind the text; it may hold LF too. Octets that are not printable ASCII
+ * become '?'; a line of more than 512 octets (RFC 5321 4.5.3.1.5) becomes
+ * several. */
 void reply_write(struct text *out, const struct reply *reply,
 		 struct slice extra);
 

@@ -60,7 +60,7 @@ static const struct reply reply_no_sender = {
 static const struct reply reply_bad_helo = {
 	501, "5.5.4",
 	"Give a host name or an address in brackets",
-	"the listener's option lenient forgives none"};
+	"the listener's option lenient does without"};
 static const struct reply reply_need_arg = {501, "5.5.4",
 					    "A parameter is missing"};
 static const struct reply reply_no_tls = {502, "5.5.1",
@@ -74,8 +74,8 @@ const struct reply command_reply_sequence = {
 	503, "5.5.1",
 	"Bad sequence of commands: MAIL FROM, RCPT TO, then DATA or BDAT"};
 const struct reply command_reply_greet_first = {
-	503, "5.5.1",
-	"Say EHLO or HELO first; the listener's option lenient does without"};
+	503, "5.5.1", "Say EHLO or HELO first",
+	"the listener's option lenient does without"};
 const struct reply command_reply_no_args = {501, "5.5.4",
 					    "No parameters are allowed here"};
 const struct reply command_reply_session_full = {

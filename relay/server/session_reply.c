@@ -33,7 +33,7 @@ session_reply(struct session *session, const struct reply *reply,
 {
 	CLEAN(text_done) struct text out = {0}, behind = {0};
 
-	if (may_take_hints(session))
+	if (reply->hint != NULL && may_take_hints(session))
 		hint_add(&behind, reply);
 	text_add(&behind, extra);
 	reply_write(&out, reply, text_slice(&behind));
