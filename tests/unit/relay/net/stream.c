@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -444,16 +445,20 @@ Test(stream, client_who_has_gone_is_a_failure_too)
 	struct linger now = {.l_onoff = 1};
 	struct fault fault = {0};
 	struct address address;
+	struct pollfd accepted = {0};
 	int listener, peer;
 
 	cr_assert(loop_init(&loop, 0, &fault));
 	listener = listen_somewhere(&address);
 	peer = socket(AF_INET, SOCK_STREAM, 0);
 	cr_assert_eq(connect(peer, &address.any, address.len), 0);
+	accepted.fd = accept(listener, NULL, NULL);
 	setsockopt(peer, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	close(peer);
-	cr_assert(stream_accept(&loop, accept(listener, NULL, NULL), on_event,
-				&server, &server.stream, &fault));
+	/* Until the reset is there. */
+	cr_assert_eq(poll(&accepted, 1, -1), 1);
+	cr_assert(stream_accept(&loop, accepted.fd, on_event, &server,
+				&server.stream, &fault));
 	close(listener);
 	UNTIL(saw(&server, 'F'));
 	cr_expect_eq(stream_peer(server.stream)->len, 0);
