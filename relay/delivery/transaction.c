@@ -494,6 +494,7 @@ rcpt_replied(struct client *client, const struct reply_in *reply)
 	struct attempt *attempt = client->attempt;
 	struct fate fate = outcome_of_reply(STAGE_RCPT, reply);
 	const struct recipient *rcpt = recipient_of(client, recipient);
+	bool is_last = transaction->next == transaction->count;
 
 	if (fate.scope == SCOPE_HOST)
 		return client_end_reply(client, &fate, reply);
@@ -511,16 +512,19 @@ rcpt_replied(struct client *client, const struct reply_in *reply)
 		 * certain. */
 		if (reply->status.len > 0)
 			client->rcpt_max = transaction->accepted;
-	} else if (transaction->accepted == 0 &&
-		   client_passes_on(client, &fate)) {
-		return client_end_reply(client, &fate, reply);
+	} else if (fate.may_try_next_host && client->settings.has_other_host) {
+		/* For the next host; but first come those whom this one takes,
+		 * or refuses for good. */
+		if (is_last && transaction->accepted == 0 &&
+		    client_passes_on(client, &fate))
+			return client_end_reply(client, &fate, reply);
 	} else {
 		CLEAN(text_done) struct text words = {0};
 
 		outcome_write_reply(&words, reply);
 		recipient_set(client, recipient, &fate, text_slice(&words));
 	}
-	if (transaction->next < transaction->count)
+	if (!is_last)
 		return CLIENT_RCPT;
 	if (transaction->is_chunked)
 		return rcpts_replied_chunked(client);

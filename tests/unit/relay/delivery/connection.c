@@ -70,9 +70,23 @@ static const struct script_row {
 	  {HELLO_PIPE AHEAD "R 250 ok\r\n550 5.1.1 no\r\n452 full\r\n"
 	   "554 no\r\n|X"}, HELLO MAIL RCPT1 "S 250 ok|" BODY "X", 2, "FD",
 	  "5.1.1", NULL },
-	{ "and has taken one nevertheless", TLS_NONE,
-	  {HELLO MAIL RCPT0 RCPT1 "S 452 4.3.1 full|" BODY "X"},
-	  "S 220 never", 2, "DT", "2.0.0", NULL },
+	{ "and has taken one nevertheless: then the other one", TLS_NONE,
+	  {HELLO MAIL RCPT0 RCPT1 "S 452 4.3.1 full|" BODY MAIL RCPT1
+	   "S 452 4.3.1 full|C QUIT|X"},
+	  HELLO MAIL RCPT1 "S 250 ok|" BODY "X", 2, "DD", "2.0.0", NULL },
+	{ "the first one, and the other host is down", TLS_NONE,
+	  {HELLO MAIL "C RCPT TO:<r0|S 451 4.3.0 later|" RCPT1 "S 250 ok|"
+	   BODY MAIL "C RCPT TO:<r0|S 451 4.3.0 later|C QUIT|X"}, "X", 2,
+	  "TD", "4.4.2", NULL },
+	{ "the first one, and the second is refused for good", TLS_NONE,
+	  {HELLO MAIL "C RCPT TO:<r0|S 451 4.3.0 later|" RCPT1
+	   "S 550 5.1.1 no|C RSET|S 250 ok|" MAIL
+	   "C RCPT TO:<r0|S 451 4.3.0 later|C QUIT|X"},
+	  HELLO MAIL RCPT0 BODY "X", 2, "DF", "2.0.0", NULL },
+	{ "both, in one write", TLS_NONE,
+	  {HELLO_PIPE AHEAD "R 250 ok\r\n451 4.3.0 a\r\n451 4.3.0 b\r\n"
+	   "554 no\r\n|X"}, HELLO MAIL RCPT0 RCPT1 "S 250 ok|" BODY "X", 2,
+	  "DD", "2.0.0", NULL },
 	{ "at DATA", TLS_NONE,
 	  {HELLO MAIL RCPT0 "C DATA|S 451 4.3.5 no|C QUIT|X"},
 	  HELLO MAIL RCPT0 BODY "X", 1, "D", "2.0.0", NULL },
