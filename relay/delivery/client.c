@@ -175,7 +175,8 @@ client_end_reply(struct client *client, const struct fate *fate,
 	outcome_write_reply(&client->end_words, reply);
 	if (reply->code != 421 && client->state != CLIENT_IDLE &&
 	    (client->state <= CLIENT_MAIL ||
-	     (client->end.is_passing && client->state != CLIENT_BODY)) &&
+	     (client->end.is_passing && client->state != CLIENT_BODY &&
+	      client->state != CLIENT_QUIT)) &&
 	    !client->transaction.is_ahead)
 		client_command(client, "QUIT", SLICE_NONE);
 	return end_with(client, fate);

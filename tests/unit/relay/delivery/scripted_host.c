@@ -225,6 +225,10 @@ script_run(struct scripted *host, int fd, const char *script)
 	while (slice_split(&rest, '|', &step))
 		if (!step_run(host, fd, step.bytes[0], slice_from(step, 2)))
 			return;
+	if (slice_ends_nocase(SLICE(script), SLICE(BYE)) &&
+	    byte_read(host, fd, &byte))
+		snprintf(host->wrong, sizeof(host->wrong),
+			 "something came behind QUIT");
 	while (byte_read(host, fd, &byte))
 		;
 }
