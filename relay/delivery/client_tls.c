@@ -17,11 +17,13 @@ client_is_securing(const struct client *client)
 /* Behind the first reply a loss has other reasons, more often than not. Where
  * the message has been tried before, and no other host is left to be asked over
  * TLS, that may be it: Postfix, too, gives it up then. But not because the peer
- * has closed what was kept for the message. */
+ * has closed what was kept for the message, nor at the price of a password in
+ * clear, whether or not that is allowed. */
 bool
 client_doubts_tls(const struct client *client)
 {
 	return client->settings.tls == TLS_OPPORTUNISTIC &&
+	       client->settings.login == NULL &&
 	       stream_tls(client->stream) != NULL && client->attempt != NULL &&
 	       client->attempt->delivery->last_attempt_ms > 0 &&
 	       !client->settings.has_other_host &&

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "relay/login.h"
 #include "tests/unit/relay/delivery/scripted.h"
 #include "tests/unit/relay/net/certificate.h"
 
@@ -22,6 +23,7 @@ static const struct tls_row {
 	const char *outcomes, *status;
 	bool is_secured;
 	bool is_later; /* it has been tried before */
+	bool logs_in;
 } tls_rows[] = {
 	{ "opportunistic: any certificate", TLS_OPPORTUNISTIC,
 	  "other.example.net", false, {SECURED MAIL RCPT0 BODY BYE}, "D",
@@ -70,11 +72,18 @@ static const struct tls_row {
 	{ "required: gone at MAIL, and not for the first time", TLS_REQUIRED,
 	  "mail.example.com", false, {SECURED "C MAIL|X", "S 220 never"}, "T",
 	  "4.4.2", true, true },
+	{ "opportunistic: no password in clear for it", TLS_OPPORTUNISTIC,
+	  "mail.example.com", false,
+	  {STARTTLS "S 220 go|T|C EHLO|R 250-mx\r\n250 AUTH PLAIN\r\n|"
+	   "C AUTH PLAIN|S 235 ok|C MAIL|X", "S 220 never"}, "T", "4.4.2",
+	  true, true, true },
 };
 
 static void
 tls_row_run(const struct tls_row *row, SSL_CTX *server)
 {
+	struct login login = {.user = SLICE("u"), .password = SLICE("p"),
+			      .may_be_clear = true};
 	struct run run = {
 		.tls = row->tls,
 		.recipients = 1,
@@ -84,6 +93,7 @@ tls_row_run(const struct tls_row *row, SSL_CTX *server)
 		.host_name = row->host_name,
 		.hosts_count = 1,
 		.is_later = row->is_later,
+		.login = row->logs_in ? &login : NULL,
 	};
 
 	for (size_t i = 0; i < SCRIPTS_MAX; i++)
