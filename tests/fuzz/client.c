@@ -310,7 +310,8 @@ hear(struct run *run, struct slice bytes)
 
 	text_add(&run->heard, bytes);
 	/* Blanks before it are passed over, and what is cut off was said, too. */
-	line = slice_trim(text_slice(&run->heard));
+	line = text_slice(&run->heard);
+	line = slice_from(line, (size_t)(slice_trim(line).bytes - line.bytes));
 	if (run->has_ended && (lf >= 0 || line.len >= sizeof("250 ") - 1)) {
 		run->was_taken = line.len > 0 && line.bytes[0] == '2';
 		run->has_ended = lf < 0;
