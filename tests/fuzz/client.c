@@ -316,9 +316,10 @@ hear(struct run *run, struct slice bytes)
 		run->was_taken = line.len > 0 && line.bytes[0] == '2';
 		run->has_ended = lf < 0;
 	}
-	if (lf >= 0)
+	if (lf >= 0) {
 		text_clear(&run->heard);
-	text_add(&run->heard, slice_from(bytes, (size_t)(lf + 1)));
+		text_add(&run->heard, slice_from(bytes, (size_t)lf + 1));
+	}
 	fake_stream_send(bytes);
 	said_note(run);
 }
