@@ -16,8 +16,10 @@ MAX_MEMORY = 2 << 10
 BOUND = SESSIONS * SESSION_MEMORY + MAX_MEMORY * 3 // 2
 
 RECIPIENTS = 200
-RECIPIENT = ("RCPT TO:<%04d%s@%s.example.net> ORCPT=rfc822;%s\r\n" %
-             (0, "x" * 56, ".".join(["d" * 60] * 2), "y" * 490)).encode()
+# Each another one: who is named twice is kept once.
+NAMED = "".join("RCPT TO:<%04d%s@%s.example.net> ORCPT=rfc822;%s\r\n" %
+                (number, "x" * 56, ".".join(["d" * 60] * 2), "y" * 490)
+                for number in range(RECIPIENTS)).encode()
 HEADER = (b"From: alice@example.com\r\nTo: a\r\n" +
           (b" " + b"x" * 900 + b"\r\n") * 1150)[:1 << 20]
 
@@ -35,7 +37,7 @@ def enveloped(port):
     client.starttls()
     client.ehlo()
     client.expect("MAIL FROM:<alice@example.com>", 250)
-    client.send(RECIPIENT * RECIPIENTS)
+    client.send(NAMED)
     return client, {client.reply()[0] for _ in range(RECIPIENTS)}
 
 
