@@ -55,8 +55,8 @@ struct fate outcome_of_reply(enum outcome_stage stage,
 
 /* What goes wrong without a reply. Once the end of the data was sent the
  * message may have been taken: then the caller must not go to the next host at
- * the first attempt, whatever the table says. What one host lacks another of the same domain may
- * have. Name, outcome, scope, next host, status, words. Details
+ * the first attempt, whatever the table says. What one host lacks another of the
+ * same domain may have. Name, outcome, scope, next host, status, words. Details
  * ("192.0.2.1:25: connection refused") are the caller's to put behind the
  * words. */
 #define OUTCOME_TROUBLES(X)                                                    \
