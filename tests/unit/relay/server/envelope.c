@@ -251,3 +251,28 @@ Test(envelope, is_written_by_the_grammar)
 			  "%s", name);
 	}
 }
+
+/* A recipient, who goes out again just so. */
+Test(envelope, recipient_is_written_by_the_grammar)
+{
+	static const char *const rows[][2] = {
+		{"TO:<a@example.com>", "a@example.com"},
+		{"TO: a@example.com", "a@example.com"},
+		{"TO:<.a..b.@Example.com.>", "\".a..b.\"@Example.com"},
+		{"TO:<\"a..b\"@example.com>", "\"a..b\"@example.com"},
+		{"TO:<postmaster>", "postmaster@relay.example.net"},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		CLEAN(text_done) struct text room = {0};
+		struct envelope_rcpt rcpt;
+
+		cr_expect_null(envelope_rcpt_parse(SLICE(rows[i][0]), false,
+						   SLICE("relay.example.net"),
+						   &room, &rcpt),
+			       "%s", rows[i][0]);
+		cr_expect(slice_eq(rcpt.path.address, SLICE(rows[i][1])),
+			  "%s: '%.*s'", rows[i][0],
+			  SLICE_ARG(rcpt.path.address));
+	}
+}
