@@ -104,6 +104,13 @@ error_tell(struct slice error, struct fault *fault)
 	enum fault_kind kind = FAULT_SYSTEM;
 	struct slice word = SLICE_NONE;
 
+	/* We send none that ours would not know. The earliest relays said this
+	 * without a word for the kind before it. */
+	if (slice_ends_nocase(error, SLICE("unknown request")))
+		return fault_set(fault, FAULT_SYSTEM,
+				 "the relay that runs is of another version, and "
+				 "does not know this: restart it, or ask it by "
+				 "the program that it was started from");
 	slice_split(&error, ' ', &word);
 	for (size_t i = 0; i < COUNT(kinds); i++)
 		if (slice_eq(word, SLICE(kinds[i].word)))

@@ -141,6 +141,19 @@ record_is_whole(const struct record_key *key, struct slice record)
 	       record_sum(key, slice_from(record, RECORD_SUM_SIZE));
 }
 
+bool
+record_refuse(const struct reader *reader, const char *what,
+	      struct fault *fault)
+{
+	if (reader->is_newer)
+		return fault_set(fault, FAULT_INPUT,
+				 "the %s's record is of a newer version of "
+				 "signet, and waits for that one",
+				 what);
+	return fault_set(fault, FAULT_INPUT, "the %s's record is malformed",
+			 what);
+}
+
 /* --- chunks --- */
 
 void

@@ -187,6 +187,7 @@ read_delivery(struct reader *reader, struct delivery *delivery)
 	delivery->last_attempt_ms = take_64(reader);
 	if (version >= 2 && delivery->is_report_owed)
 		delivery->report_tries = take_32(reader);
+	reader->is_newer = version > DELIVERY_VERSION;
 	if (version < DELIVERY_VERSION_MIN || version > DELIVERY_VERSION ||
 	    count == 0 ||
 	    count > reader->rest.len / STATE_FIXED ||
@@ -205,7 +206,7 @@ bool
 record_delivery_read(struct slice destination, struct slice record,
 		     struct delivery *delivery, struct fault *fault)
 {
-	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+	struct reader reader = {.rest = slice_from(record, RECORD_SUM_SIZE)};
 	struct record_key key;
 
 	record_key_delivery(&key, &delivery->message->id, destination);
@@ -215,8 +216,7 @@ record_delivery_read(struct slice destination, struct slice record,
 	delivery->destination = arena_copy(&delivery->arena, destination);
 	read_delivery(&reader, delivery);
 	if (reader.is_bad || reader.rest.len > 0)
-		return fault_set(fault, FAULT_INPUT,
-				 "the delivery's record is malformed");
+		return record_refuse(&reader, "delivery", fault);
 	return true;
 }
 
@@ -224,7 +224,7 @@ bool
 record_delivery_place(const struct message_id *id, struct slice destination,
 		      struct slice record, struct record_place *place_out)
 {
-	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+	struct reader reader = {.rest = slice_from(record, RECORD_SUM_SIZE)};
 	struct record_place place = {0};
 	struct record_key key;
 	unsigned flags;

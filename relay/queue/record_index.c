@@ -126,8 +126,9 @@ block_read(const struct record_index *index, struct slice record, size_t block,
 	struct slice bytes = block_bytes(index, record, block);
 	size_t first = block * index->per_block;
 
-	*reader = (struct reader){bytes, record_part_sum(bytes) !=
-						 index->blocks[block].sum};
+	*reader = (struct reader){
+		.rest = bytes,
+		.is_bad = record_part_sum(bytes) != index->blocks[block].sum};
 	for (size_t i = first; i < first + index->per_block &&
 			       own < delivery->recipients_count &&
 			       !reader->is_bad;

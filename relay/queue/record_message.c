@@ -191,6 +191,7 @@ read_head(struct reader *reader, struct message *message)
 	read_flags(message, take_8(reader));
 	count = take_32(reader);
 	read_envelope(reader, version, message);
+	reader->is_newer = version > MESSAGE_VERSION;
 	if (version < MESSAGE_VERSION_MIN || version > MESSAGE_VERSION ||
 	    count == 0 || count > reader->rest.len / RECIPIENT_FIXED ||
 	    message->body.header_len > message->body.size ||
@@ -258,7 +259,7 @@ record_message_head(const struct message_id *id, struct slice record,
 
 	message->references = 1;
 	message->id = *id;
-	*reader = (struct reader){slice_from(record, RECORD_SUM_SIZE), false};
+	*reader = (struct reader){.rest = slice_from(record, RECORD_SUM_SIZE)};
 	read_head(reader, message);
 	return message;
 }
@@ -283,8 +284,7 @@ message_end(const struct reader *reader, struct fault *fault)
 {
 	if (!reader->is_bad && reader->rest.len == 0)
 		return true;
-	return fault_set(fault, FAULT_INPUT,
-			 "the message's record is malformed");
+	return record_refuse(reader, "message", fault);
 }
 
 bool
@@ -325,7 +325,7 @@ record_delivery_read_alone(const struct message_id *id,
 size_t
 record_message_recipients(struct slice record)
 {
-	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+	struct reader reader = {.rest = slice_from(record, RECORD_SUM_SIZE)};
 
 	take_16(&reader); /* version, flags */
 	return take_32(&reader);
@@ -335,7 +335,7 @@ record_message_recipients(struct slice record)
 static bool
 read_body(struct slice record, bool *is_file_out, uint64_t *size_out)
 {
-	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+	struct reader reader = {.rest = slice_from(record, RECORD_SUM_SIZE)};
 
 	take_8(&reader);
 	*is_file_out = (take_8(&reader) & MESSAGE_IS_FILE) != 0;

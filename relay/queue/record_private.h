@@ -69,7 +69,12 @@ put_bytes(uint8_t *at, struct slice bytes)
 struct reader {
 	struct slice rest;
 	bool is_bad;
+	bool is_newer; /* of a version that is to come */
 };
+
+/* Says why what was read cannot be used; false. */
+bool record_refuse(const struct reader *reader, const char *what,
+		   struct fault *fault);
 
 static inline const char *
 take(struct reader *reader, size_t len)

@@ -15,7 +15,7 @@ count_key(struct record_key *key)
 static bool
 count_parse(struct slice record, struct engine_count *out)
 {
-	struct reader reader = {slice_from(record, RECORD_SUM_SIZE), false};
+	struct reader reader = {.rest = slice_from(record, RECORD_SUM_SIZE)};
 	struct record_key key;
 
 	count_key(&key);

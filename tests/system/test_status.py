@@ -6,6 +6,7 @@ import pwd
 import signal
 import socket
 import stat
+import threading
 
 import pytest
 
@@ -255,3 +256,31 @@ def test_abuse(mixed):
     ask(world, b"sta", wait=False)
     os.kill(world.relay.process.pid, signal.SIGTERM)
     world.relay.stop(seconds=8)
+
+
+@pytest.mark.parametrize("refusal", (b"error input unknown request\n",
+                                     b"error unknown request\n"))
+def test_a_relay_of_another_version(refusal, setup):
+    """It may not know what is asked: between an upgrade and the restart. The
+    words are its own; the earliest had no word for the kind."""
+    configured = setup()
+    configured.write()
+    path = os.path.join(configured.state_dir, "control")
+    with socket.socket(socket.AF_UNIX) as older:
+        older.bind(path)
+        os.chmod(path, 0o666)
+        older.listen()
+
+        def answer():
+            peer = older.accept()[0]
+            with peer:
+                peer.recv(LINE_MAX)
+                peer.sendall(refusal)
+
+        serving = threading.Thread(target=answer, daemon=True)
+        serving.start()
+        done = signet.run("queue", "hold", "--all", config=configured.path,
+                          check=75)
+        serving.join(20)
+    assert b"another version" in done.stderr and b"restart" in done.stderr, \
+        done.stderr

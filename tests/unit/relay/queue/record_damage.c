@@ -67,6 +67,9 @@ Test(record_damage, under_another_key_is_damage)
 					&bytes));
 }
 
+/* As it stands in the record of a message, and of a delivery. */
+#define VERSION_AT RECORD_SUM_SIZE
+
 /* A good checksum over nonsense: what a bug of ours could have written. */
 Test(record_damage, malformed_but_sealed_is_refused)
 {
@@ -78,24 +81,26 @@ Test(record_damage, malformed_but_sealed_is_refused)
 	record_key_message(&key, &message->id, 0);
 	for (size_t at = RECORD_SUM_SIZE; at < record.len; at++) {
 		char was = record.bytes[at];
+		struct fault fault = {0};
 		struct message *back;
 
 		record.bytes[at] = (char)0xff;
 		record_seal(&key, (uint8_t *)record.bytes, record.len);
 		/* Text may hold anything; whatever is taken must be whole. */
 		if (record_message_read(&message->id, text_slice(&record),
-					&back, NULL)) {
+					&back, &fault)) {
 			taken++;
 			cr_expect_eq(record_message_size(back), record.len);
 			message_unref(back);
 		}
+		cr_expect_eq(strstr(fault.text, "newer version") != NULL,
+			     at == VERSION_AT, "%zu: %s", at, fault.text);
 		record.bytes[at] = was;
 	}
 	cr_expect_lt(taken, record.len);
 }
 
 /* As it stands in a delivery's record. */
-#define VERSION_AT RECORD_SUM_SIZE
 #define COUNT_AT (VERSION_AT + 2)
 #define STATES_AT (COUNT_AT + 4 + 8 + 8)
 
@@ -169,6 +174,9 @@ Test(record_damage, malformed_deliveries_are_refused)
 						  text_slice(&record), back,
 						  &fault),
 			     row->is_read, "%s: %s", row->name, fault.text);
+		cr_expect_eq(strstr(fault.text, "newer version") != NULL,
+			     row->at == VERSION_AT && row->becomes > 2, "%s: %s",
+			     row->name, fault.text);
 	}
 }
 
