@@ -198,6 +198,8 @@ enum client_state rcpt_replied(struct client *client,
 void data_send(struct client *client);
 enum client_state data_replied(struct client *client,
 			       const struct reply_in *reply);
+/* Whether what may have been taken is sent once more, at once. */
+bool transaction_may_repeat(const struct client *client);
 /* Lost in the middle: whom nothing is known of may be tried again. */
 void transaction_abort(struct client *client, const struct fate *fate,
 		       struct slice words);

@@ -26,6 +26,8 @@ client_doubts_tls(const struct client *client)
 	       client->settings.login == NULL &&
 	       stream_tls(client->stream) != NULL && client->attempt != NULL &&
 	       client->attempt->delivery->last_attempt_ms > 0 &&
+	       (client->state != CLIENT_END_OF_DATA ||
+		transaction_may_repeat(client)) &&
 	       !client->settings.has_other_host &&
 	       (client->has_answered || client->carried == 0) &&
 	       !client_is_between(client);

@@ -578,6 +578,19 @@ final_reply_is_yes(struct client *client, struct reply_in *reply)
 		       OUTCOME_DELIVERED;
 }
 
+/* Once may be chance. A host that always goes here has it each time, or never
+ * will: then the others, or doing without TLS, bring that to an end. Where they
+ * do not, each time is one more copy: so only at the second attempt, the third,
+ * the fifth, the ninth. */
+bool
+transaction_may_repeat(const struct client *client)
+{
+	const struct delivery *delivery = client->attempt->delivery;
+	unsigned attempts = delivery->recipients[0].attempts;
+
+	return attempts > 0 && (attempts & (attempts - 1)) == 0;
+}
+
 /* Behind the last octet, with no whole reply to it. */
 static void
 abort_behind_data(struct client *client, const struct fate *fate,
@@ -596,12 +609,8 @@ abort_behind_data(struct client *client, const struct fate *fate,
 		client->end.is_worn = true;
 		return;
 	}
-	/* Once may be chance. A host that always goes here has it each time, or
-	 * never will: then the others, or doing without TLS, bring that to an
-	 * end. */
 	if (client->end.is_tls_doubt ||
-	    (client->attempt->delivery->last_attempt_ms > 0 &&
-	     client_passes_on(client, fate)))
+	    (transaction_may_repeat(client) && client_passes_on(client, fate)))
 		return;
 	/* Nobody knows whether the peer has it: not to another host at once,
 	 * and "the message may be sent twice". */

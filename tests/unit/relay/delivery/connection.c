@@ -18,7 +18,7 @@ static const struct script_row {
 	const char *outcomes, *status, *reply;
 	bool has_failed;
 	bool is_ranked; /* host1 is a worse one */
-	bool is_later;  /* it has been tried before */
+	unsigned attempts; /* before this one */
 } script_rows[] = {
 	{ "a plain conversation", TLS_NONE, {HELLO MAIL RCPT0 BODY BYE}, NULL,
 	  1, "D", "2.0.0", "250 2.0.0 taken" },
@@ -167,13 +167,16 @@ static const struct script_row {
 	  {TAKEN "S 421 closing|X"}, NULL, 1, "T", NULL, "421 closing" },
 	{ "lost behind the dot, and not for the first time: the next host",
 	  TLS_NONE, {TAKEN "X"}, HELLO MAIL RCPT0 BODY "X", 1, "D", "2.0.0",
-	  NULL, false, false, true },
+	  NULL, false, false, 1 },
 	{ "and lost by that one, too", TLS_NONE, {TAKEN "X"}, TAKEN "X", 1,
 	  "T", "4.4.2", "the connection was lost while waiting for the final "
-	  "reply; the message may be sent twice", false, false, true },
+	  "reply; the message may be sent twice", false, false, 1 },
+	{ "lost behind the dot for the fourth time: one more copy is enough",
+	  TLS_NONE, {TAKEN "X"}, "S 220 never", 1, "T", "4.4.2", NULL, false,
+	  false, 3 },
 	{ "nonsense behind it, and not for the first time: the next host",
 	  TLS_NONE, {TAKEN "S ok|X"}, HELLO MAIL RCPT0 BODY "X", 1, "D",
-	  "2.0.0", NULL, false, false, true },
+	  "2.0.0", NULL, false, false, 1 },
 	/* replies that are none */
 	{ "a control character in a reply is only text", TLS_NONE,
 	  {"S 220 mx|C EHLO|S 250 mx|C MAIL|S 550 5.7.1 a\x01" "b|X"}, NULL,
@@ -424,7 +427,7 @@ row_run(const struct script_row *row)
 		.in_memory = true,
 		.hosts_count = row->host1 != NULL ? 2 : 1,
 		.is_ranked = row->is_ranked,
-		.is_later = row->is_later,
+		.attempts = row->attempts,
 	};
 
 	for (size_t i = 0; i < SCRIPTS_MAX; i++)

@@ -22,8 +22,9 @@ static const struct tls_row {
 	const char *host[SCRIPTS_MAX];
 	const char *outcomes, *status;
 	bool is_secured;
-	bool is_later; /* it has been tried before */
+	unsigned attempts; /* before this one */
 	bool logs_in;
+	bool is_sent; /* although it is not known to be delivered */
 } tls_rows[] = {
 	{ "opportunistic: any certificate", TLS_OPPORTUNISTIC,
 	  "other.example.net", false, {SECURED MAIL RCPT0 BODY BYE}, "D",
@@ -61,22 +62,26 @@ static const struct tls_row {
 	{ "opportunistic: gone at MAIL, and not for the first time",
 	  TLS_OPPORTUNISTIC, "mail.example.com", false,
 	  {SECURED "C MAIL|X", IN_CLEAR MAIL RCPT0 BODY BYE}, "D", "2.0.0",
-	  false, true },
+	  false, 1 },
 	{ "opportunistic: gone behind the dot, and not for the first time",
 	  TLS_OPPORTUNISTIC, "mail.example.com", false,
 	  {SECURED MAIL RCPT0 "C DATA|S 354 go|B|X",
-	   IN_CLEAR MAIL RCPT0 BODY BYE}, "D", "2.0.0", false, true },
+	   IN_CLEAR MAIL RCPT0 BODY BYE}, "D", "2.0.0", false, 1 },
+	{ "opportunistic: gone behind the dot for the fourth time",
+	  TLS_OPPORTUNISTIC, "mail.example.com", false,
+	  {SECURED MAIL RCPT0 "C DATA|S 354 go|B|X", "S 220 never"}, "T",
+	  "4.4.2", true, 3, false, true },
 	{ "opportunistic: gone in clear, too", TLS_OPPORTUNISTIC,
 	  "mail.example.com", false, {SECURED "C MAIL|X", IN_CLEAR "C MAIL|X",
-	  "S 220 never"}, "T", "4.4.2", false, true },
+	  "S 220 never"}, "T", "4.4.2", false, 1 },
 	{ "required: gone at MAIL, and not for the first time", TLS_REQUIRED,
 	  "mail.example.com", false, {SECURED "C MAIL|X", "S 220 never"}, "T",
-	  "4.4.2", true, true },
+	  "4.4.2", true, 1 },
 	{ "opportunistic: no password in clear for it", TLS_OPPORTUNISTIC,
 	  "mail.example.com", false,
 	  {STARTTLS "S 220 go|T|C EHLO|R 250-mx\r\n250 AUTH PLAIN\r\n|"
 	   "C AUTH PLAIN|S 235 ok|C MAIL|X", "S 220 never"}, "T", "4.4.2",
-	  true, true, true },
+	  true, 1, true },
 };
 
 static void
@@ -92,7 +97,7 @@ tls_row_run(const struct tls_row *row, SSL_CTX *server)
 		.in_memory = true,
 		.host_name = row->host_name,
 		.hosts_count = 1,
-		.is_later = row->is_later,
+		.attempts = row->attempts,
 		.login = row->logs_in ? &login : NULL,
 	};
 
@@ -110,7 +115,7 @@ tls_row_run(const struct tls_row *row, SSL_CTX *server)
 			 run.hosts[0].wrong);
 	if (row->host[1] != NULL && strcmp(row->host[1], "S 220 never") == 0)
 		cr_expect_eq(run.hosts[0].connections, 1, "%s", row->name);
-	if (row->outcomes[0] != 'D')
+	if (row->outcomes[0] != 'D' && !row->is_sent)
 		cr_expect_eq(run.hosts[0].message.len, 0, "%s: sent",
 			     row->name);
 	text_done(&run.hosts[0].message);
@@ -193,6 +198,33 @@ Test(connection_tls, fails_for_those_only_who_ask_for_more, .timeout = 120)
 	cr_expect_str_eq(run.hosts[0].wrong, "");
 	cr_expect_eq(strncmp(run.used_tls, "TLSv1.2 ", 8), 0, "%s",
 		     run.used_tls);
+	text_done(&run.hosts[0].message);
+	SSL_CTX_free(server);
+}
+
+/* TLS is left out for the one message that it may have broken. */
+Test(connection_tls, tells_no_other_message_in_clear_for_it, .timeout = 120)
+{
+	CLEAN(text_done) struct text certificate = {0}, key = {0};
+	SSL_CTX *server;
+	struct run run = {
+		.tls = TLS_OPPORTUNISTIC,
+		.attempts = 1,
+		.recipients = 1,
+		.messages = 2,
+		.body = SLICE(header),
+		.in_memory = true,
+		.hosts_count = 1,
+		.hosts = {{.scripts = {SECURED "C MAIL|X",
+				       IN_CLEAR MAIL RCPT0 BODY BYE}}},
+	};
+
+	certificate_make(&certificate, &key);
+	server = server_new(&certificate, &key);
+	run.hosts[0].tls = server;
+	run_it(&run);
+	cr_expect_str_eq(run.outcomes, "DN", "%s", run.reply);
+	cr_expect_str_eq(run.hosts[0].wrong, "");
 	text_done(&run.hosts[0].message);
 	SSL_CTX_free(server);
 }

@@ -449,13 +449,16 @@ static void
 carry_one(struct run *run)
 {
 	struct owner *owner = &run->owner;
+	struct delivery *delivery;
 
 	owner->attempts[owner->given] = attempt_new(delivery_make(
 		run->recipients, run->body, run->in_memory, run->is_8bit));
-	owner->attempts[owner->given]->delivery->last_attempt_ms =
-		run->is_later;
+	delivery = owner->attempts[owner->given]->delivery;
+	delivery->last_attempt_ms = run->attempts;
+	for (unsigned i = 0; i < run->recipients; i++)
+		delivery->recipients[i].attempts = run->attempts;
 	if (run->envelope != NULL)
-		run->envelope(owner->attempts[owner->given]->delivery->message);
+		run->envelope(delivery->message);
 	connection_carry(owner->connection, owner->attempts[owner->given]);
 	owner->given++;
 }

@@ -95,7 +95,7 @@ struct run {
 	size_t hosts_count;
 	uint64_t deadline_ms; /* of each conversation, from now; 0: none */
 	bool is_ranked;  /* each is worse than the one before */
-	bool is_later;   /* the messages have been tried before */
+	unsigned attempts; /* of each message, before this one */
 	/* afterwards */
 	struct owner owner;
 	char outcomes[256]; /* a letter for each recipient of each message */
