@@ -31,15 +31,6 @@ name_is_localhost(struct slice name)
 }
 
 static bool
-name_is_of_host(struct slice name)
-{
-	struct address address;
-
-	return !name_is_localhost(name) &&
-	       !address_parse_host(name, 0, &address);
-}
-
-static bool
 exchangers_have(const struct exchangers *exchangers, struct slice name)
 {
 	for (size_t i = 0; i < exchangers->count; i++)
@@ -53,7 +44,7 @@ exchangers_add(struct exchangers *exchangers, const struct dns_record *record)
 {
 	if (record->name.len == 0)
 		return; /* a null MX among others means nothing */
-	if (!name_is_of_host(record->name)) {
+	if (name_is_localhost(record->name)) {
 		exchangers->no_host = record->name;
 		return;
 	}

@@ -3,8 +3,9 @@
  * they are to be tried. RFC 5321 5.1. Does no I/O.
  *
  * The lowest preference first, shuffled where equal. A host that is named twice
- * counts once, at its best. What names no host ("192.0.2.1", "localhost") is
- * left out, and so is the root, which alone is a null MX (RFC 7505).
+ * counts once, at its best. What names no host ("localhost") is left out, and so
+ * is the root, which alone is a null MX (RFC 7505). "192.0.2.1" should not be
+ * there, but what it means is plain, and others deliver there.
  */
 #ifndef RELAY_DELIVERY_EXCHANGERS_H
 #define RELAY_DELIVERY_EXCHANGERS_H

@@ -344,6 +344,27 @@ mx_find_own(struct hosts_query *query, const struct dns_answer *answer)
 	}
 }
 
+static void
+lookup_take_address(struct hosts_query *query, const struct address *address)
+{
+	struct hosts_lookup *lookup = &query->lookups[query->lookups_count - 1];
+
+	lookup->is_address = true;
+	found_take(&lookup->v4, address);
+}
+
+/* A name, or an address. */
+static void
+lookup_add_host(struct hosts_query *query, struct slice host, uint16_t port,
+		unsigned preference)
+{
+	struct address address;
+
+	lookup_add(query, host, port, preference);
+	if (address_parse_host(host, port, &address))
+		lookup_take_address(query, &address);
+}
+
 /* Those before the one that bears our name. */
 static void
 mx_take(struct hosts_query *query, const struct exchangers *exchangers)
@@ -354,9 +375,9 @@ mx_take(struct hosts_query *query, const struct exchangers *exchangers)
 	lookups_new(query, exchangers->count);
 	for (size_t i = 0; i < exchangers->count; i++)
 		if (exchangers->items[i].preference < query->own_preference)
-			lookup_add(query, exchangers->items[i].name,
-				   query->route.port,
-				   exchangers->items[i].preference);
+			lookup_add_host(query, exchangers->items[i].name,
+					query->route.port,
+					exchangers->items[i].preference);
 	lookups_start(query);
 	if (query->waiting == 0)
 		query->done(query, hosts_finish(query));
@@ -377,10 +398,11 @@ mx_done(struct dns_query *dns_query, const struct dns_answer *answer)
 		query->done(query, TAKE(query->hosts));
 		return;
 	case DNS_NO_NAME:
-		mx_give_up(query, TROUBLE_NO_NAME,
-			   SLICE(answer->reason != NULL
+		/* Some servers say so of what has other records only. */
+		query->no_name = answer->reason != NULL
 					 ? answer->reason
-					 : "NXDOMAIN: is it spelt right?"));
+					 : "NXDOMAIN: is it spelt right?";
+		lookups_start_one(query);
 		return;
 	case DNS_NO_DATA:
 		lookups_start_one(query);
@@ -397,15 +419,6 @@ mx_done(struct dns_query *dns_query, const struct dns_answer *answer)
 }
 
 /* --- start --- */
-
-static void
-lookup_take_address(struct hosts_query *query, const struct address *address)
-{
-	struct hosts_lookup *lookup = &query->lookups[query->lookups_count - 1];
-
-	lookup->is_address = true;
-	found_take(&lookup->v4, address);
-}
 
 static struct hosts *
 hosts_of_bad_name(struct hosts_query *query, struct slice why)
@@ -433,7 +446,6 @@ static struct hosts *
 hosts_of_hops(struct hosts_query *query)
 {
 	const struct route *route = &query->route;
-	bool is_waiting = false;
 
 	if (route->hops_count == 0) {
 		hosts_trouble(query->hosts, TROUBLE_LOCAL,
@@ -441,20 +453,11 @@ hosts_of_hops(struct hosts_query *query)
 		return TAKE(query->hosts);
 	}
 	lookups_new(query, route->hops_count);
-	for (size_t i = 0; i < route->hops_count; i++) {
-		const struct next_hop *hop = &route->hops[i];
-		struct address address;
-
-		lookup_add(query, hop->host, hop->port, (unsigned)i);
-		if (address_parse_host(hop->host, hop->port, &address))
-			lookup_take_address(query, &address);
-		else
-			is_waiting = true;
-	}
-	if (!is_waiting)
-		return hosts_finish(query);
+	for (size_t i = 0; i < route->hops_count; i++)
+		lookup_add_host(query, route->hops[i].host, route->hops[i].port,
+				(unsigned)i);
 	lookups_start(query);
-	return NULL;
+	return query->waiting > 0 ? NULL : hosts_finish(query);
 }
 
 struct hosts *

@@ -29,7 +29,7 @@ struct host {
 	struct address address;  /* with the port */
 	/* clock_now_ms(); what connections learnt: atomic. */
 	uint64_t failed_until_ms; /* better try others first */
-	uint64_t sent_away_until_ms; /* it said 421 to a MAIL, and has taken
+	uint64_t sent_away_until_ms; /* it said 421 to one, and has taken
 					nothing since */
 };
 bool host_is_before(const uint64_t *until_ms);
@@ -70,6 +70,7 @@ struct hosts_query {
 	size_t lookups_count, waiting;
 	unsigned own_preference;  /* of this relay as MX, or HOSTS_NOT_OWN */
 	struct slice no_host;     /* what an MX names that is no host */
+	const char *no_name;      /* why the domain does not exist; NULL: it may */
 	bool is_asking_mx, has_mx, has_left_over;
 };
 /* Gives the hosts at once where no DNS is needed (done does not come then),

@@ -124,6 +124,8 @@ hosts_explain(struct hosts_query *query)
 				    "and there are too many to ask for all"));
 	else if (has_seen(query, REACH_REFUSED))
 		hosts_trouble(hosts, TROUBLE_REFUSED_ADDRESS, SLICE_NONE);
+	else if (query->no_name != NULL)
+		hosts_trouble(hosts, TROUBLE_NO_NAME, SLICE(query->no_name));
 	else
 		hosts_trouble(hosts, TROUBLE_NO_HOST, no_host_detail(query));
 }

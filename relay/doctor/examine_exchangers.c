@@ -86,8 +86,8 @@ hosts_examine(struct examination *examination,
 		struct address address;
 
 		if (!host_address(examination, host,
-				  "an MX record leads there, and it has no "
-				  "address",
+				  "an MX record leads there, and the DNS has no "
+				  "address of that name",
 				  &address))
 			continue;
 		finding_add(examination->findings, "mx", host, FINDING_OK,
