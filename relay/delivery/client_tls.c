@@ -4,12 +4,14 @@
 
 /* Whatever ends it from STARTTLS to the first reply over TLS is laid at TLS's
  * door: hosts that offer it and then just hang up are not rare. Not that reply
- * itself. */
+ * itself, but where it leads to HELO: some know of one EHLO in a connection. */
 bool
 client_is_securing(const struct client *client)
 {
 	return client->state == CLIENT_STARTTLS ||
 	       client->state == CLIENT_HANDSHAKE ||
+	       (client->state == CLIENT_HELO &&
+		stream_tls(client->stream) != NULL) ||
 	       (client->state == CLIENT_EHLO && !client->has_read_tls &&
 		stream_tls(client->stream) != NULL);
 }
