@@ -383,9 +383,9 @@ client_replied(struct client *client, const struct reply_in *reply)
 	enum client_state next;
 
 	client->has_read_tls |= stream_tls(client->stream) != NULL;
-	/* 421 to the first command is the end of what came before. */
 	if (client->state > CLIENT_MAIL ||
-	    (client->state == CLIENT_MAIL && reply->code != 421))
+	    (client->state == CLIENT_MAIL &&
+	     !mail_ends_connection(client, reply)))
 		client->has_answered |= in_transaction(client);
 	next = client_misses_tls(client, reply)
 		       ? client_end_for_tls(client, reply)

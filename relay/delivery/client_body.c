@@ -375,6 +375,7 @@ end_replied(struct client *client, const struct reply_in *reply)
 	if (!transaction->is_empty && client_passes_on(client, &fate))
 		return client_end_reply(client, &fate, reply);
 	outcome_write_reply(&words, reply);
+	client->has_taken |= fate.outcome == OUTCOME_DELIVERED;
 	if (!transaction->is_empty)
 		client_set_accepted(client, &fate, text_slice(&words));
 	if (fate.scope == SCOPE_HOST)

@@ -90,6 +90,7 @@ struct client {
 	struct auth_proof *proof;
 	bool has_said_auth;
 	bool was_ready;
+	bool has_taken;      /* a message */
 	unsigned carried;
 	struct attempt *attempt;
 	bool has_better_host;  /* for it */
@@ -190,6 +191,9 @@ void auth_done(struct client *client);
 enum client_state transaction_begin(struct client *client);
 void convert_send(struct client *client);
 void mail_send(struct client *client);
+/* Said to MAIL it is of what came before, and not of the message. */
+bool mail_ends_connection(const struct client *client,
+			  const struct reply_in *reply);
 enum client_state mail_replied(struct client *client,
 			       const struct reply_in *reply);
 void rcpt_send(struct client *client);

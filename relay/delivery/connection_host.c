@@ -181,7 +181,7 @@ connection_host_deserves_another(struct connection *connection,
 	if (end->is_of_message && connection->current == NULL)
 		return true;
 	if (end->was_ready && !connection->retried_same && !end->is_passing &&
-	    (end->is_idle_end || end->is_of_message ||
+	    (end->is_idle_end || end->is_of_message || end->is_of_recipient ||
 	     (client_carried(connection->client) > 0 && !end->has_answered))) {
 		connection->retried_same = true;
 		return true;

@@ -29,11 +29,11 @@ void connection_host_took(struct connection *connection);
 void connection_recall_lapses(struct connection *connection);
 void connection_forget_tls_lapse(const struct connection *connection);
 /* Whether the same host is worth another connection: what it offers is refused
- * and may be left out, one message was too much for the last one, or the peer
- * had closed one that was kept. */
+ * and may be left out, one message or recipient was too much for the last one,
+ * or the peer had closed one that was kept. */
 bool connection_host_deserves_another(struct connection *connection,
 				      const struct client_end *end);
-/* A 421 to MAIL may be meant for one sender: the message goes on to the next
+/* A 421 to MAIL or RCPT may be meant for one sender or recipient: the message goes on to the next
  * host, and bears it alone where there is none, as with Postfix. The second one,
  * with nothing taken in between, is meant for us: the host is left alone. */
 bool connection_end_is_of_sender(const struct connection *connection,

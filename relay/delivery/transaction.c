@@ -435,11 +435,22 @@ client_passes_on(struct client *client, const struct fate *fate)
 	return client->end.is_passing;
 }
 
+/* 421 is the end of what came before. Others say "too many messages on this
+ * connection" with a code for now, behind those that they have taken: 452 4.5.3
+ * of OpenSMTPD. */
+bool
+mail_ends_connection(const struct client *client, const struct reply_in *reply)
+{
+	return reply->code == 421 ||
+	       (reply->code / 100 == 4 && client->has_taken);
+}
+
 enum client_state
 mail_replied(struct client *client, const struct reply_in *reply)
 {
 	const struct message *message = client_message(client);
 	struct fate fate = outcome_of_reply(STAGE_MAIL, reply);
+	bool is_end = mail_ends_connection(client, reply);
 
 	if (fate.outcome == OUTCOME_NONE)
 		return CLIENT_RCPT;
@@ -447,8 +458,9 @@ mail_replied(struct client *client, const struct reply_in *reply)
 	    (message->ret != RET_NOT_SAID || message->envid.len > 0))
 		return end_without_dsn(client, reply);
 	client->end.is_sent_away = reply->code == 421;
-	client->end.is_worn = reply->code == 421 && client_is_between(client);
-	if (fate.scope == SCOPE_HOST || client_passes_on(client, &fate))
+	client->end.is_worn = is_end && client_is_between(client);
+	if (is_end || fate.scope == SCOPE_HOST ||
+	    client_passes_on(client, &fate))
 		return client_end_reply(client, &fate, reply);
 	message_set_reply(client, &fate, reply);
 	/* The answers to what is ahead are still to come. */
@@ -486,6 +498,25 @@ rcpts_replied_chunked(struct client *client)
 	return client->transaction.accepted > 0 ? CLIENT_BODY : CLIENT_RSET;
 }
 
+/* 421 may be meant for one mailbox, whose server is away: it would keep the mail
+ * from all others of the message, each time. */
+static enum client_state
+end_at_rcpt(struct client *client, unsigned recipient, const struct fate *fate,
+	    const struct reply_in *reply)
+{
+	struct attempt *attempt = client->attempt;
+	CLEAN(text_done) struct text words = {0};
+
+	client->end.is_sent_away = reply->code == 421;
+	if (reply->code == 421 && !client->settings.has_other_host &&
+	    attempt->results[recipient].outcome == OUTCOME_NONE) {
+		outcome_write_reply(&words, reply);
+		recipient_set(client, recipient, fate, text_slice(&words));
+		client->end.is_of_recipient = !attempt_is_complete(attempt);
+	}
+	return client_end_reply(client, fate, reply);
+}
+
 enum client_state
 rcpt_replied(struct client *client, const struct reply_in *reply)
 {
@@ -497,7 +528,7 @@ rcpt_replied(struct client *client, const struct reply_in *reply)
 	bool is_last = transaction->next == transaction->count;
 
 	if (fate.scope == SCOPE_HOST)
-		return client_end_reply(client, &fate, reply);
+		return end_at_rcpt(client, recipient, &fate, reply);
 	if (client->has_dsn && refuses_parameters(reply) &&
 	    attempt->results[recipient].outcome == OUTCOME_NONE &&
 	    (rcpt->notify != 0 || rcpt->orcpt.len > 0))

@@ -35,7 +35,37 @@ Test(carrying, sends_the_prefix_and_stuffs_dots, .timeout = 120)
 	}
 }
 
+/* The peer takes two on one connection: the third is tried again on a fresh one,
+ * and nobody is deferred for it. */
 Test(carrying, keeps_the_conversation_for_the_next_message, .timeout = 120)
+{
+	static const char *const firsts[] = {
+		HELLO MAIL RCPT0 BODY MAIL RCPT0 BODY "C MAIL|S 421 enough|X",
+		HELLO MAIL RCPT0 BODY MAIL RCPT0 BODY
+		"C MAIL|S 452 4.5.3 too many messages|C QUIT|X",
+	};
+
+	for (size_t i = 0; i < COUNT(firsts); i++) {
+		struct run run = {
+			.recipients = 1,
+			.messages = 3,
+			.body = SLICE(header),
+			.in_memory = true,
+			.hosts_count = 1,
+			.hosts = {{.scripts = {firsts[i],
+					       HELLO MAIL RCPT0 BODY BYE}}},
+		};
+
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, "DDD", "%s: %s", run.outcomes,
+				 run.reply);
+		cr_expect_str_eq(run.hosts[0].wrong, "");
+		text_done(&run.hosts[0].message);
+	}
+}
+
+/* Nor is the peer asked again and again who takes none of that sender's. */
+Test(carrying, asks_once_more_and_no_more, .timeout = 120)
 {
 	struct run run = {
 		.recipients = 1,
@@ -43,16 +73,14 @@ Test(carrying, keeps_the_conversation_for_the_next_message, .timeout = 120)
 		.body = SLICE(header),
 		.in_memory = true,
 		.hosts_count = 1,
-		/* The peer closes after two: the third is tried again on a
-		 * fresh connection, and nobody is deferred for it. */
-		.hosts = {{.scripts = {HELLO MAIL RCPT0 BODY MAIL RCPT0 BODY
-				       "C MAIL|S 421 enough|X",
-				       HELLO MAIL RCPT0 BODY BYE}}},
+		.hosts = {{.scripts = {HELLO MAIL RCPT0 BODY
+				       "C MAIL|S 451 4.7.1 later|C QUIT|X",
+				       HELLO "C MAIL|S 451 4.7.1 later|"
+				       "C MAIL|S 451 4.7.1 later|" BYE}}},
 	};
 
 	run_it(&run);
-	cr_expect_str_eq(run.outcomes, "DDD", "%s: %s", run.outcomes,
-			 run.reply);
+	cr_expect_str_eq(run.outcomes, "DTT", "%s", run.reply);
 	cr_expect_str_eq(run.hosts[0].wrong, "");
 	text_done(&run.hosts[0].message);
 }
