@@ -17,6 +17,9 @@ uint64_t clock_now_ms(void);
 uint64_t clock_thread_ms(void);
 /* Milliseconds since 1970 UTC; for Date, t=, x=, the log and what is stored. */
 uint64_t clock_wall_ms(void);
+/* No clock that is right shows less: the program is younger. One that no battery
+ * keeps does until the network has set it. */
+#define CLOCK_SET_MS UINT64_C(1767225600000) /* 2026-01-01 */
 /* "2026-11-21T20:00:00.000Z"; out holds CLOCK_ISO_SIZE bytes. */
 #define CLOCK_ISO_SIZE 25
 void clock_write_iso(uint64_t wall_ms, char *out);

@@ -475,6 +475,18 @@ state_open(struct supervisor *supervisor, struct fault *fault)
 	return false;
 }
 
+static void
+clock_look(void)
+{
+	if (clock_wall_ms() >= CLOCK_SET_MS)
+		return;
+	log_note(LOG_LEVEL_WARNING, "clock",
+		 "this machine's clock has not been set: until it is, Received, "
+		 "Date, t= and x= say when nothing was sent (a signature with "
+		 "x= has expired when it arrives), and no certificate is valid "
+		 "yet");
+}
+
 static bool
 supervisor_start(struct supervisor *supervisor, struct text *errors,
 		 struct fault *fault)
@@ -491,6 +503,7 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 		return false;
 	options = supervisor->configuration->options;
 	log_configure(options->log.format, options->log.level);
+	clock_look();
 	if (!identity_find(options, &supervisor->worker_identity,
 			   &supervisor->signer_identity, &warning, fault))
 		return false;

@@ -27,7 +27,8 @@ retry_age_ms(const struct delivery *delivery,
 {
 	uint64_t received_ms = delivery->message->received_ms, age_ms = 0;
 
-	if (now_ms >= received_ms)
+	if (now_ms >= received_ms &&
+	    (received_ms >= CLOCK_SET_MS || now_ms < CLOCK_SET_MS))
 		return now_ms - received_ms;
 	for (size_t i = 0; i < options->retry_count && attempts > 0; i++) {
 		/* The last one repeats. */
@@ -41,9 +42,14 @@ retry_age_ms(const struct delivery *delivery,
 
 uint64_t
 retry_expires_ms(const struct delivery *delivery,
-		 const struct delivery_options *options)
+		 const struct delivery_options *options, unsigned attempts,
+		 uint64_t now_ms)
 {
-	return delivery->message->received_ms + options->expire_ms;
+	uint64_t age_ms = retry_age_ms(delivery, options, attempts, now_ms);
+
+	return age_ms < options->expire_ms
+		       ? now_ms + (options->expire_ms - age_ms)
+		       : now_ms;
 }
 
 /* What the schedule itself would have made of `expire` by the end of its list:
@@ -209,8 +215,7 @@ uint64_t
 retry_due_ms(const struct delivery *delivery,
 	     const struct delivery_options *options, uint64_t now_ms)
 {
-	uint64_t expires_ms = retry_expires_ms(delivery, options);
-	uint64_t delay_ms, due_ms;
+	uint64_t delay_ms, due_ms, expires_ms;
 	bool is_greylisted = false;
 	unsigned attempts = 0;
 
@@ -234,6 +239,7 @@ retry_due_ms(const struct delivery *delivery,
 		    GREYLIST_AGE_MS)
 		delay_ms = GREYLIST_DELAY_MS;
 	due_ms = now_ms + delay_ms + jitter_ms(delivery, attempts, delay_ms);
+	expires_ms = retry_expires_ms(delivery, options, attempts, now_ms);
 	/* The last attempt is not later for having waited. */
 	return due_ms > expires_ms && expires_ms > now_ms ? expires_ms
 							  : due_ms;

@@ -50,8 +50,10 @@ bool retry_is_over_unseen(const struct delivery *delivery,
 			  uint64_t at_ms) MUST_USE;
 /* When it will be given up at the earliest, wall. */
 uint64_t retry_expires_ms(const struct delivery *delivery,
-			  const struct delivery_options *options);
-/* How long it has been here; by the attempts where the clock cannot say. */
+			  const struct delivery_options *options,
+			  unsigned attempts, uint64_t now_ms);
+/* How long it has been here; by the attempts where the clock cannot say: it was
+ * set back since, or had not been set yet. */
 uint64_t retry_age_ms(const struct delivery *delivery,
 		      const struct delivery_options *options,
 		      unsigned attempts, uint64_t now_ms);

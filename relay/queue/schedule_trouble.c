@@ -60,12 +60,12 @@ trouble_settles(const struct destination_trouble *trouble,
 		const struct delivery *delivery,
 		const struct delivery_options *options)
 {
-	uint64_t received_ms = delivery->message->received_ms;
-
 	if (trouble->probes == 0 || delivery->is_held ||
-	    trouble->at_ms < received_ms)
+	    trouble->at_ms < delivery->message->received_ms)
 		return false;
 	return trouble_is_final(trouble, delivery, options) ||
 	       notify_delay_is_due(delivery, options,
-				   trouble->at_ms - received_ms);
+				   retry_age_ms(delivery, options,
+						retry_attempts(delivery),
+						trouble->at_ms));
 }

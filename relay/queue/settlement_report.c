@@ -198,8 +198,10 @@ settlement_make(struct settlement *settlement)
 		.hostname = options->hostname,
 		.from = options->delivery.bounce_from,
 		.now_ms = settlement->now_ms,
-		.expires_ms = retry_expires_ms(settlement->delivery,
-					       &options->delivery),
+		.expires_ms = retry_expires_ms(
+			settlement->delivery, &options->delivery,
+			retry_attempts(settlement->delivery),
+			settlement->now_ms),
 		.attempt_ms = settlement_attempt_ms(settlement),
 	};
 

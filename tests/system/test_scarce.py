@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -141,10 +142,16 @@ def test_a_resolver_that_dies_under_load(world):
         sink.stop()
 
 
-@pytest.mark.parametrize("hours", (-3, 3))
-def test_a_clock_that_jumps(world, relay, directory, hours):
-    """What is due waits neither for hours nor is it given up."""
+@pytest.mark.parametrize("start, end", (
+    (0, -3 * 3600),
+    (0, 3 * 3600),
+    (60 - int(time.time()), 0),
+), ids=("back", "on", "set"))
+def test_a_clock_that_jumps(world, relay, directory, start, end):
+    """What is due waits neither for hours nor is it given up; nor where no
+    battery had kept the clock, and the network sets it only then."""
     clock = ClockJumps(directory)
+    clock.set(start)
     world.setup.delivery = 'retry = {"1s"}\n expire = "5d"'
     answers = ["450 4.2.0 later"] * 3
     world.start(receiver_options={"replies": {
@@ -153,8 +160,9 @@ def test_a_clock_that_jumps(world, relay, directory, hours):
     jumping = relay(world.setup, env=clock.environment)
     submit(jumping.port, message())
     before = jumping.wait("deferred")["time"]
-    clock.set(hours * 3600)
+    clock.set(end)
     submit(jumping.port, message())
     jumping.wait("delivered", count=2, seconds=30)
     assert not jumping.named("bounced")
-    assert (jumping.named("delivered")[-1]["time"] > before) == (hours > 0)
+    assert (jumping.named("delivered")[-1]["time"] > before) == (end > start)
+    assert len(jumping.named("clock")) == (start != 0)

@@ -4,7 +4,7 @@
 #include "relay/queue/retry.h"
 #include "tests/unit/relay/queue/queue.h"
 
-#define NOW_MS (1000 * DAY)
+#define NOW_MS (CLOCK_SET_MS + 1000 * DAY)
 
 static uint64_t usual_retry[] = {5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR};
 static uint64_t lazy_retry[] = {HOUR};
@@ -191,6 +191,10 @@ static const struct over_row {
 	{"the clock was set back, tried little", &usual, -1, 60, false, false},
 	{"the clock was set back, tried for five days", &usual, -1, 124, false,
 	 true},
+	{"it had not been set, tried little", &usual,
+	 (int64_t)(NOW_MS - MINUTE), 60, false, false},
+	{"it had not been set, tried for five days", &usual,
+	 (int64_t)(NOW_MS - MINUTE), 124, false, true},
 };
 
 Test(retry, over)

@@ -5,7 +5,7 @@
 
 /* What the probes of others mean for a delivery that was not tried. */
 
-#define AT_MS (1000 * DAY) /* of the last probe */
+#define AT_MS (CLOCK_SET_MS + 1000 * DAY) /* of the last probe */
 
 static uint64_t hourly[] = {HOUR};
 /* By the end of its list: two attempts, 66 minutes apart. */
@@ -34,6 +34,8 @@ static const struct settles_row {
 	 false},
 	{"a warning is due", AT_MS - HOUR, 0, HOUR, 1, false, false, true},
 	{"held, and no warning", AT_MS - HOUR, 0, HOUR, 1, true, false, false},
+	{"it came before the clock was set: who knows", MINUTE, SPAN_MS, HOUR,
+	 2, false, false, false},
 	{"not yet", AT_MS - HOUR + 1, 0, HOUR, 1, false, false, false},
 	{"was told", AT_MS - HOUR, 0, HOUR, 1, false, true, false},
 };
