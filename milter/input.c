@@ -9,7 +9,7 @@
 
 #define READ_SIZE ((size_t)64 << 10)
 /* A longer first line is the message's own. */
-#define POSTMARK_MAX 998
+#define POSTMARK_LINE_MAX 998
 
 struct input {
 	enum input_use use;
@@ -225,7 +225,7 @@ top_take(struct input *input)
 
 	if (input->has_top || input->use == INPUT_EXPLAIN)
 		return true;
-	if (lf < 0 && piece.len <= POSTMARK_MAX &&
+	if (lf < 0 && piece.len <= POSTMARK_LINE_MAX &&
 	    separator_may_be_postmark(piece))
 		return false;
 	input->has_top = true;

@@ -5,7 +5,7 @@
 #define POSTMARK "From "
 #define POSTMARK_FIELD "X-Mailbox-Line: "
 /* So much of it fits behind the field's name (RFC 5322 2.1.1). */
-#define POSTMARK_MAX (SEPARATOR_NAME_MAX - strlen(POSTMARK_FIELD))
+#define POSTMARK_TEXT_MAX (SEPARATOR_NAME_MAX - strlen(POSTMARK_FIELD))
 
 enum verdict { MORE_NEEDED, IS_FIELD, IS_EMPTY, IS_TEXT };
 
@@ -99,7 +99,7 @@ static void
 postmark_write(struct separator *separator, struct text *out)
 {
 	struct slice held = text_slice(&separator->held);
-	bool is_long = held.len > POSTMARK_MAX && !held_ends_in_cr(separator);
+	bool is_long = held.len > POSTMARK_TEXT_MAX && !held_ends_in_cr(separator);
 	size_t fold_at = is_long ? (size_t)slice_find(held, ' ') : 0;
 
 	text_add_string(out, POSTMARK_FIELD);
@@ -119,7 +119,7 @@ postmark_take(struct separator *separator, struct slice *bytes,
 	      struct text *out)
 {
 	while (bytes->len > 0 && bytes->bytes[0] != '\n' &&
-	       separator->held.len <= POSTMARK_MAX) {
+	       separator->held.len <= POSTMARK_TEXT_MAX) {
 		text_add_byte(&separator->held, bytes->bytes[0]);
 		*bytes = slice_from(*bytes, 1);
 	}
