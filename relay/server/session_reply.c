@@ -111,15 +111,20 @@ log_rejected(const struct session *session, const struct reply *reply,
 	     struct slice extra, struct slice argument, struct slice reason)
 {
 	const struct message *message = NULL;
+	struct slice mail_id = SLICE_NONE;
 	struct log line;
 
-	if (session->transaction != NULL)
+	if (session->transaction != NULL) {
 		message = transaction_message(session->transaction);
+		mail_id = transaction_mail_id(session->transaction);
+	}
 	log_begin(&line, LOG_LEVEL_INFO, "rejected");
 	log_peer(&line, session);
 	log_text(&line, "from",
 		 message != NULL ? message->reverse_path : argument);
 	log_text(&line, "to", message != NULL ? argument : SLICE_NONE);
+	if (mail_id.len > 0)
+		log_text(&line, "message_id", mail_id);
 	log_reply(&line, reply, extra);
 	log_text(&line, "reason", reason);
 	log_send(&line);

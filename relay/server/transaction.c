@@ -159,6 +159,12 @@ transaction_message(const struct transaction *transaction)
 	return transaction->message;
 }
 
+struct slice
+transaction_mail_id(const struct transaction *transaction)
+{
+	return transaction->mail_id;
+}
+
 const struct options *
 transaction_options(const struct transaction *transaction)
 {

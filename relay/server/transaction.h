@@ -73,6 +73,8 @@ bool transaction_has_recipient(const struct transaction *transaction,
 			       const struct recipient *recipient);
 const struct message *
 transaction_message(const struct transaction *transaction);
+/* What its header has said by now of Message-ID; "": nothing. */
+struct slice transaction_mail_id(const struct transaction *transaction);
 const struct options *
 transaction_options(const struct transaction *transaction);
 

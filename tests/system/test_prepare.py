@@ -171,6 +171,8 @@ def test_unsigned_relay_and_reject(world):
                                          ["bob@example.net"], foreign)
         assert 500 <= code < 600, lines
         assert lines[-1].startswith("5.7."), lines
+    assert fields(foreign, b"Message-ID")[0].decode().endswith(
+        world.relay.wait("rejected")["message_id"])
 
 
 def test_two_domains_sign_for_themselves(world, keys):
