@@ -7,6 +7,7 @@
 
 #include "milter/idn.h"
 #include "relay/queue_private.h"
+#include "relay/server/path.h"
 
 int
 queue_fault_tell(const struct fault *fault)
@@ -93,6 +94,23 @@ domain_take(struct queue_arguments *arguments, const char *word)
 	return false;
 }
 
+/* As it is stored: a local part with dots where none may stand is quoted. */
+static struct slice
+sender_stored(struct slice sender, struct arena *arena)
+{
+	CLEAN(text_done) struct text given = {0}, quoted = {0};
+	struct path path;
+	struct slice rest;
+
+	text_addf(&given, "<%.*s>", SLICE_ARG(sender));
+	if (path_parse(text_slice(&given), &path, &rest) != PATH_OK ||
+	    !path.needs_quotes)
+		return sender;
+	text_addf(&quoted, "\"%.*s\"@%.*s", SLICE_ARG(path.local),
+		  SLICE_ARG(path.domain));
+	return arena_copy(arena, text_slice(&quoted));
+}
+
 static bool
 sender_take(struct queue_arguments *arguments, const char *word)
 {
@@ -105,7 +123,7 @@ sender_take(struct queue_arguments *arguments, const char *word)
 	    sender.bytes[sender.len - 1] == '>')
 		sender = slice_sub(sender, 1, sender.len - 2);
 	selection->has_sender = true;
-	selection->sender = sender;
+	selection->sender = sender_stored(sender, &arguments->arena);
 	return true;
 }
 

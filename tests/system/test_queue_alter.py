@@ -362,6 +362,8 @@ def test_a_selection_of_the_list(silent):
     assert [rcpt["address"] for rcpt in found[ids[0]]] == \
         ["bob@b.example.net"], "only what waits for that domain"
     assert listed(world, "--domain", "example.net") == {}
+    dots = send(world, "bob@a.example.net", sender="a..b@example.com")
+    assert list(listed(world, "--sender", "a..b@example.com")) == [dots]
     world.relay.stop()
     assert listed(world, "--domain", "b.example.net") == found
 
