@@ -1,9 +1,11 @@
 #include "relay/process.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -399,12 +401,26 @@ state_fault(const struct process *process, struct fault *fault)
 		SLICE_ARG(process->generation->options->state_dir));
 }
 
+/* By this it shows that a state_dir is mistyped, or was not mounted. */
+static void
+queue_look_for(const struct process *process)
+{
+	struct stat status;
+
+	if (stat("queue/data.mdb", &status) == 0 || errno != ENOENT)
+		return;
+	log_note(LOG_LEVEL_INFO, "store",
+		 "state_dir '%.*s' has no queue yet: an empty one is made",
+		 SLICE_ARG(process->generation->options->state_dir));
+}
+
 static bool
 store_open_patiently(struct process *process, struct fault *fault)
 {
 	uint64_t min_free =
 		process->generation->options->limits.min_free_space;
 
+	queue_look_for(process);
 	for (int tries = 0; tries < STORE_BUSY_TRIES; tries++) {
 		if (store_open(".", min_free, &process->store, fault))
 			return true;

@@ -175,6 +175,8 @@ def test_ids_are_unique_across_restarts(world):
     world.relay.wait("accepted", count=20)
     ids = [event["id"] for event in world.relay.named("accepted")]
     assert len(set(ids)) == len(ids) == 20
+    made, = world.relay.named("store")  # a queue, at the first of four starts
+    assert "'%s' has no queue yet" % world.setup.state_dir in made["reason"]
 
 
 @pytest.mark.parametrize("which", ("signer", "relay"))
