@@ -21,6 +21,23 @@ place_add(struct text *out, const struct conf_item *item, const char *option)
 		text_addf(out, "%s:%u: ", place.file, place.line);
 }
 
+/* ---- a file that says nothing ---- */
+
+/* A disk that was full leaves such a one behind, or an editor. */
+static void
+empty_warn(const struct options *options, void (*warn)(const char *text))
+{
+	CLEAN(text_done) struct text said = {0};
+
+	if (options->items->items != NULL)
+		return;
+	text_addf(&said,
+		  "%s: says nothing: mail of this machine is taken, and leaves "
+		  "unsigned",
+		  options->items->place.file);
+	warn(text_string(&said));
+}
+
 /* ---- the name ---- */
 
 static void
@@ -326,6 +343,7 @@ incoming_warn(const struct options *options, void (*warn)(const char *text))
 void
 options_warn(const struct options *options, void (*warn)(const char *text))
 {
+	empty_warn(options, warn);
 	hostname_warn(options, warn);
 	incoming_warn(options, warn);
 	expires_warn(options, warn);

@@ -25,7 +25,8 @@ static const struct warn_row {
 	{ "a short name", "hostname = \"mail\"",
 	  "c:1: 'hostname' \"mail\" is no full name" },
 	{ "the default", NAME "\n", "" },
-	{ "the machine's own name, with a dot or not", "", "" },
+	{ "the machine's own name, with a dot or not", "user = \"a\"", "" },
+	{ "nothing at all", "# domain\n", "c: says nothing" },
 	{ "own networks", NAME "listener \"a\" { address = \"*:25\" "
 			       "allow_from = {\"10.0.0.0/8\", \"fc00::/7\"} }",
 	  "" },
