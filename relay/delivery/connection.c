@@ -202,6 +202,16 @@ last_set(struct connection *connection, const struct recipient_result *result)
 	};
 }
 
+/* What a host has said of the message tells more than that the next one is down,
+ * too. */
+static void
+last_set_end(struct connection *connection, const struct client_end *end)
+{
+	if (end->was_ready || !connection->was_passed_on ||
+	    !outcome_is_reply(connection->last.reply))
+		last_set(connection, &end->result);
+}
+
 /* One message that found no host tells the tale; for all others of the site
  * nothing has happened but that they wait. Where the hosts talk to others it may
  * be tried on another connection, unless it is what breaks them. */
@@ -300,7 +310,7 @@ connection_on_client_end(struct connection *connection)
 		choice_lacks(&connection->choice, connection->host);
 	if (end->wants_tls)
 		connection_forget_tls_lapse(connection);
-	last_set(connection, &end->result);
+	last_set_end(connection, end);
 	is_done = connection->current == NULL &&
 		  list_is_empty(&connection->waiting);
 	is_left = connection->settings.place->is_stopping ||

@@ -77,7 +77,7 @@ static const struct script_row {
 	{ "the first one, and the other host is down", TLS_NONE,
 	  {HELLO MAIL "C RCPT TO:<r0|S 451 4.3.0 later|" RCPT1 "S 250 ok|"
 	   BODY MAIL "C RCPT TO:<r0|S 451 4.3.0 later|C QUIT|X"}, "X", 2,
-	  "TD", "4.4.2", NULL },
+	  "TD", "4.3.0", "451 4.3.0 later" },
 	{ "the first one, and the second is refused for good", TLS_NONE,
 	  {HELLO MAIL "C RCPT TO:<r0|S 451 4.3.0 later|" RCPT1
 	   "S 550 5.1.1 no|C RSET|S 250 ok|" MAIL
@@ -96,7 +96,11 @@ static const struct script_row {
 	  {TAKEN "S 452 4.3.1 full|C QUIT|X"}, TAKEN "S 451 4.3.0 no|X", 1,
 	  "T", "4.3.0", "451 4.3.0 no" },
 	{ "and the other one is down", TLS_NONE,
-	  {TAKEN "S 452 4.3.1 full|C QUIT|X"}, "X", 1, "T", "4.4.2", NULL },
+	  {TAKEN "S 452 4.3.1 full|C QUIT|X"}, "X", 1, "T", "4.3.1",
+	  "452 4.3.1 full" },
+	{ "and the other one fails behind its greeting", TLS_NONE,
+	  {TAKEN "S 452 4.3.1 full|C QUIT|X"}, HELLO "C MAIL|X", 1, "T",
+	  "4.4.2", NULL },
 	{ "and is the only one: the connection stays", TLS_NONE,
 	  {TAKEN "S 452 4.3.1 full|" "X"}, NULL, 1, "T", "4.3.1",
 	  "452 4.3.1 full" },
@@ -104,8 +108,8 @@ static const struct script_row {
 	  TLS_NONE, {HELLO "C MAIL|S 451 4.3.0 later|" "X"}, NULL, 1, "T",
 	  "4.3.0", "451 4.3.0 later" },
 	{ "MAIL refused for now, and the other one is down", TLS_NONE,
-	  {HELLO "C MAIL|S 451 4.3.0 later|C QUIT|X"}, "X", 1, "T", "4.4.2",
-	  NULL },
+	  {HELLO "C MAIL|S 451 4.3.0 later|C QUIT|X"}, "X", 1, "T", "4.3.0",
+	  "451 4.3.0 later" },
 	{ "421 at RCPT: only who has no result goes to the next", TLS_NONE,
 	  {HELLO MAIL "C RCPT|S 550 5.1.1 no|" RCPT1 "S 421 bye|X"},
 	  HELLO MAIL RCPT1 "S 250 ok|" BODY "X", 2, "FD", "5.1.1", NULL },
