@@ -29,6 +29,14 @@ struct sandbox_condition {
 	struct scmp_arg_cmp condition;
 };
 
+/* The first that maps memory, where a filter can see its arguments: that of i386
+ * takes a pointer to them, and glibc calls the second, mmap2(), instead. */
+#ifdef __i386__
+#define SANDBOX_MMAP SCMP_SYS(mmap2)
+#else
+#define SANDBOX_MMAP SCMP_SYS(mmap)
+#endif
+
 struct sandbox_filter {
 	const struct sandbox_calls *lists;
 	size_t lists_count;

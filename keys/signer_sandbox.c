@@ -55,18 +55,23 @@ static const int allowed_calls[] = {
  * without source lines then. */
 static const int sanitizer_calls[] = {
 	SCMP_SYS(sigaltstack), SCMP_SYS(getuid), SCMP_SYS(geteuid),
-	SCMP_SYS(getppid), SCMP_SYS(fstat), SCMP_SYS(lseek),
-	SCMP_SYS(prlimit64), SCMP_SYS(getrlimit), SCMP_SYS(kill),
-	SCMP_SYS(clock_nanosleep), SCMP_SYS(nanosleep),
+	SCMP_SYS(getuid32), SCMP_SYS(geteuid32),
+	SCMP_SYS(getppid), SCMP_SYS(fstat), SCMP_SYS(fstat64),
+	SCMP_SYS(lseek), SCMP_SYS(_llseek),
+	SCMP_SYS(prlimit64), SCMP_SYS(getrlimit), SCMP_SYS(ugetrlimit),
+	SCMP_SYS(kill), SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(clock_nanosleep_time64), SCMP_SYS(nanosleep),
 };
 static const int sanitizer_refused_calls[] = {
 	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(stat),
+	SCMP_SYS(stat64), SCMP_SYS(lstat64), SCMP_SYS(fstatat64),
 	SCMP_SYS(newfstatat), SCMP_SYS(access), SCMP_SYS(faccessat),
 	SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(fork), SCMP_SYS(vfork),
 	SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(ioctl), SCMP_SYS(prctl),
 	SCMP_SYS(personality), SCMP_SYS(getcwd), SCMP_SYS(statx),
 	SCMP_SYS(getdents64), SCMP_SYS(wait4), SCMP_SYS(process_vm_readv),
 	SCMP_SYS(uname), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(fcntl),
+	SCMP_SYS(fcntl64),
 };
 
 bool
@@ -92,7 +97,7 @@ sandbox_process(struct fault *fault)
 
 /* Memory is never made executable, and nothing is written but to stderr. */
 static const struct sandbox_condition conditions[] = {
-	{SCMP_SYS(mmap), SCMP_ACT_ALLOW, NOT_EXECUTABLE},
+	{SANDBOX_MMAP, SCMP_ACT_ALLOW, NOT_EXECUTABLE},
 	{SCMP_SYS(mmap2), SCMP_ACT_ALLOW, NOT_EXECUTABLE},
 	{SCMP_SYS(mprotect), SCMP_ACT_ALLOW, NOT_EXECUTABLE},
 	{SCMP_SYS(write), SCMP_ACT_ALLOW, TO_STDERR},

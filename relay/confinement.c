@@ -27,7 +27,8 @@ static const int allowed_calls[] = {
 	SCMP_SYS(connect), SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(bind),
 	SCMP_SYS(listen), SCMP_SYS(shutdown), SCMP_SYS(getsockname),
 	SCMP_SYS(getpeername), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt),
-	SCMP_SYS(socketpair), SCMP_SYS(sendto), SCMP_SYS(recvfrom),
+	SCMP_SYS(socketpair), SCMP_SYS(send), SCMP_SYS(recv),
+	SCMP_SYS(sendto), SCMP_SYS(recvfrom),
 	SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendmmsg),
 	SCMP_SYS(recvmmsg), SCMP_SYS(recvmmsg_time64), SCMP_SYS(sendfile),
 	SCMP_SYS(sendfile64),
@@ -38,8 +39,10 @@ static const int allowed_calls[] = {
 	SCMP_SYS(select), SCMP_SYS(pselect6), SCMP_SYS(pselect6_time64),
 	SCMP_SYS(_newselect), SCMP_SYS(eventfd), SCMP_SYS(eventfd2),
 	SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(timerfd_create),
-	SCMP_SYS(timerfd_settime), SCMP_SYS(alarm), SCMP_SYS(setitimer),
-	SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(pause),
+	SCMP_SYS(timerfd_settime), SCMP_SYS(timerfd_settime64),
+	SCMP_SYS(alarm), SCMP_SYS(setitimer), SCMP_SYS(nanosleep),
+	SCMP_SYS(clock_nanosleep), SCMP_SYS(clock_nanosleep_time64),
+	SCMP_SYS(pause),
 	/* what is open */
 	SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(pread64), SCMP_SYS(preadv),
 	SCMP_SYS(preadv2), SCMP_SYS(write), SCMP_SYS(writev),
@@ -56,7 +59,8 @@ static const int allowed_calls[] = {
 	SCMP_SYS(fstatfs64), SCMP_SYS(access), SCMP_SYS(faccessat),
 	SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
 	SCMP_SYS(getdents), SCMP_SYS(getdents64), SCMP_SYS(getcwd),
-	SCMP_SYS(fadvise64), SCMP_SYS(fadvise64_64), SCMP_SYS(readahead),
+	SCMP_SYS(fadvise64), SCMP_SYS(fadvise64_64),
+	SCMP_SYS(arm_fadvise64_64), SCMP_SYS(readahead),
 	SCMP_SYS(ftruncate), SCMP_SYS(ftruncate64), SCMP_SYS(fallocate),
 	SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range),
 	SCMP_SYS(copy_file_range), SCMP_SYS(mkdir), SCMP_SYS(mkdirat),
@@ -75,13 +79,16 @@ static const int allowed_calls[] = {
 	/* signals, and the end, also by ASSERT */
 	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigreturn), SCMP_SYS(sigreturn),
-	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(rt_sigpending),
+	SCMP_SYS(rt_sigtimedwait), SCMP_SYS(rt_sigtimedwait_time64),
+	SCMP_SYS(rt_sigpending),
 	SCMP_SYS(sigaltstack),
 	SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group),
 	/* asking */
 	SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(gettid),
 	SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid),
 	SCMP_SYS(getegid), SCMP_SYS(getresuid), SCMP_SYS(getresgid),
+	SCMP_SYS(getuid32), SCMP_SYS(geteuid32), SCMP_SYS(getgid32),
+	SCMP_SYS(getegid32), SCMP_SYS(getresuid32), SCMP_SYS(getresgid32),
 	SCMP_SYS(getrandom), SCMP_SYS(uname), SCMP_SYS(sysinfo),
 	SCMP_SYS(getrusage), SCMP_SYS(times), SCMP_SYS(getcpu),
 	SCMP_SYS(getrlimit), SCMP_SYS(ugetrlimit), SCMP_SYS(clock_gettime),
@@ -102,6 +109,9 @@ static const int deadly_calls[] = {
 	SCMP_SYS(setuid), SCMP_SYS(setgid), SCMP_SYS(setreuid),
 	SCMP_SYS(setregid), SCMP_SYS(setresuid), SCMP_SYS(setresgid),
 	SCMP_SYS(setfsuid), SCMP_SYS(setfsgid), SCMP_SYS(setgroups),
+	SCMP_SYS(setuid32), SCMP_SYS(setgid32), SCMP_SYS(setreuid32),
+	SCMP_SYS(setregid32), SCMP_SYS(setresuid32), SCMP_SYS(setresgid32),
+	SCMP_SYS(setfsuid32), SCMP_SYS(setfsgid32), SCMP_SYS(setgroups32),
 	SCMP_SYS(capset), SCMP_SYS(chroot), SCMP_SYS(pivot_root),
 	SCMP_SYS(unshare), SCMP_SYS(setns), SCMP_SYS(keyctl),
 	SCMP_SYS(add_key), SCMP_SYS(request_key),
@@ -115,7 +125,8 @@ static const int deadly_calls[] = {
 	SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(iopl),
 	SCMP_SYS(ioperm), SCMP_SYS(acct), SCMP_SYS(quotactl),
 	SCMP_SYS(sethostname), SCMP_SYS(setdomainname),
-	SCMP_SYS(settimeofday), SCMP_SYS(clock_settime), SCMP_SYS(adjtimex),
+	SCMP_SYS(settimeofday), SCMP_SYS(clock_settime),
+	SCMP_SYS(clock_settime64), SCMP_SYS(adjtimex),
 	SCMP_SYS(open_by_handle_at), SCMP_SYS(fanotify_init),
 };
 
@@ -123,7 +134,7 @@ static const int deadly_calls[] = {
  * started, libraries may load others: the second step takes these away. */
 static const int start_calls[] = {
 	SCMP_SYS(clone), SCMP_SYS(clone3), SCMP_SYS(fork), SCMP_SYS(vfork),
-	SCMP_SYS(wait4), SCMP_SYS(kill), SCMP_SYS(mmap), SCMP_SYS(mmap2),
+	SCMP_SYS(wait4), SCMP_SYS(kill), SANDBOX_MMAP, SCMP_SYS(mmap2),
 	SCMP_SYS(mprotect), SCMP_SYS(seccomp), SCMP_SYS(link),
 	SCMP_SYS(linkat),
 };
@@ -145,6 +156,11 @@ static const int sanitizer_calls[] = {
 /* glibc names what it maps; <sys/prctl.h> of Debian 12 does not know. */
 #define NAME_MEMORY 0x53564d41
 
+/* F_GETLK and so on with numbers of 32 bits. */
+#define SMALL_GETLK 5
+#define SMALL_SETLK 6
+#define SMALL_SETLKW 7
+
 /* What a command of fcntl() may be. Others have the kernel send signals, also
  * SIGKILL, to whatever process of our user (F_SETOWN, F_SETSIG). */
 #define FCNTL(command)                                                         \
@@ -154,6 +170,7 @@ static const int sanitizer_calls[] = {
 	}
 
 static const struct sandbox_condition first_conditions[] = {
+	/* Of any family by the socketcall() of i386, which shows no arguments. */
 	{SCMP_SYS(socket), ALLOW, IS(0, AF_INET)},
 	{SCMP_SYS(socket), ALLOW, IS(0, AF_INET6)},
 	{SCMP_SYS(socket), ALLOW, IS(0, AF_UNIX)},
@@ -173,8 +190,10 @@ static const struct sandbox_condition first_conditions[] = {
 	{SCMP_SYS(prlimit64), ALLOW, IS(2, 0)},
 	FCNTL(F_DUPFD), FCNTL(F_DUPFD_CLOEXEC), FCNTL(F_GETFD),
 	FCNTL(F_SETFD), FCNTL(F_GETFL), FCNTL(F_SETFL),
-	/* of the store */
+	/* Of the store; and of its engine, which with 32 bits says them as it is
+	 * compiled for small files. */
 	FCNTL(F_GETLK), FCNTL(F_SETLK), FCNTL(F_SETLKW), FCNTL(F_OFD_SETLK),
+	FCNTL(SMALL_GETLK), FCNTL(SMALL_SETLK), FCNTL(SMALL_SETLKW),
 };
 
 static bool
@@ -236,7 +255,7 @@ static const int file_calls[] = {
 
 static const struct sandbox_condition relay_conditions[] = {
 	{SCMP_SYS(prctl), REFUSE, IS(0, PR_SET_DUMPABLE)},
-	{SCMP_SYS(mmap), NO_ACCESS, HAS(2, PROT_EXEC)},
+	{SANDBOX_MMAP, NO_ACCESS, HAS(2, PROT_EXEC)},
 	{SCMP_SYS(mmap2), NO_ACCESS, HAS(2, PROT_EXEC)},
 	{SCMP_SYS(mprotect), NO_ACCESS, HAS(2, PROT_EXEC)},
 	/* Its threads stay in it. */
@@ -245,7 +264,7 @@ static const struct sandbox_condition relay_conditions[] = {
 
 static const struct sandbox_condition milter_conditions[] = {
 	{SCMP_SYS(prctl), REFUSE, IS(0, PR_SET_DUMPABLE)},
-	{SCMP_SYS(mmap), NO_ACCESS, HAS(2, PROT_EXEC)},
+	{SANDBOX_MMAP, NO_ACCESS, HAS(2, PROT_EXEC)},
 	{SCMP_SYS(mmap2), NO_ACCESS, HAS(2, PROT_EXEC)},
 	{SCMP_SYS(mprotect), NO_ACCESS, HAS(2, PROT_EXEC)},
 	{SCMP_SYS(clone), KILL, HAS_NOT(0, CLONE_THREAD)},
