@@ -250,14 +250,14 @@ word_read(const struct conf_option *option, struct slice text, void *field,
 
 	while (option->words[count] != NULL)
 		count++;
-	last = option->max == 0 ? count - 1 : option->max;
-	for (size_t i = option->min; i <= last; i++)
+	last = option->max == 0 ? count - 1 : (size_t)option->max;
+	for (size_t i = (size_t)option->min; i <= last; i++)
 		if (slice_eq_nocase(text, SLICE(option->words[i]))) {
 			ASSERT(option->size == sizeof(unsigned));
 			*(unsigned *)field = (unsigned)i;
 			return true;
 		}
-	return word_refuse(option, text, option->min, last, fault);
+	return word_refuse(option, text, (size_t)option->min, last, fault);
 }
 
 static bool

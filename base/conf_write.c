@@ -49,13 +49,13 @@ help_write(const struct writer *writer, struct slice help)
 static void
 bounds_write(const struct conf_option *option, struct text *help)
 {
-	size_t last = option->max;
+	size_t last = (size_t)option->max;
 
 	if (option->kind == CONF_WORD) {
 		while (option->max == 0 && option->words[last + 1] != NULL)
 			last++;
 		text_add_string(help, " One of:");
-		for (size_t i = option->min; i <= last; i++)
+		for (size_t i = (size_t)option->min; i <= last; i++)
 			text_addf(help, " %s%s", option->words[i],
 				  i == last ? "." : ",");
 	} else if (option->max > 0 &&

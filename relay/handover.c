@@ -51,8 +51,8 @@ bytes_take(struct slice *rest, struct slice *part_out)
 	*rest = slice_from(*rest, sizeof(len));
 	if (rest->len < len)
 		return false;
-	*part_out = slice_sub(*rest, 0, len);
-	*rest = slice_from(*rest, len);
+	*part_out = slice_sub(*rest, 0, (size_t)len);
+	*rest = slice_from(*rest, (size_t)len);
 	return true;
 }
 

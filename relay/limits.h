@@ -137,10 +137,12 @@
  * by whoever's doing. */
 #define STORE_RESERVE_BYTES (8 * MIB)
 #define STORE_RESERVE_AGAIN_MS (10 * SECOND) /* where there was no room for it */
-#define STORE_MAP_SIZE ((size_t)1 << 40)
-/* Where the address space does not allow that, half of it, and so on down to
- * 1 GiB. */
-#define STORE_MAP_HALVINGS 10
+/* With 32 bits the program needs as much again, and the engine of Debian 12 has
+ * no files beyond 2 GiB there. */
+#define STORE_MAP_SIZE ((size_t)1 << (sizeof(size_t) > 4 ? 40 : 30))
+/* Where the address space does not allow that, half of it, and so on; of 1 TiB
+ * down to 1 GiB. */
+#define STORE_MAP_HALVINGS (sizeof(size_t) > 4 ? 10 : 4)
 /* Of the map, kept for what becomes of deliveries: a share, and no more than
  * this. Groups of them fit into it many times (STORE_GROUP_BYTES). */
 #define STORE_MAP_KEPT_SHARE 8

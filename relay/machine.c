@@ -180,6 +180,9 @@ machine_memory(struct text *out)
 			   NULL))
 		memory = machine_memory_of("/sys/fs/cgroup",
 					   text_slice(&cgroup), memory);
+	/* Beyond, one process has no addresses for it. */
+	if (memory > SIZE_MAX / 2)
+		memory = SIZE_MAX / 2;
 	text_addf(out, "%llu", (unsigned long long)memory);
 }
 

@@ -73,7 +73,7 @@ milter_options_read(const struct invocation *invocation, bool may_default,
 			.signing = (*options_out)->signing,
 			.strict_modes = (*options_out)->strict_key_modes,
 			.max_header_size =
-				(*options_out)->limits.max_header_size,
+				(size_t)(*options_out)->limits.max_header_size,
 			.prepare = (*options_out)->prepare,
 			.max_message_size =
 				(*options_out)->limits.max_message_size,

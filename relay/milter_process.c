@@ -100,7 +100,8 @@ generation_receive(const struct handover *handover, struct lint_history *lints,
 					},
 				.accepts_on_error =
 					milter->on_error == ON_ERROR_ACCEPT,
-				.header_max = options->limits.max_header_size,
+				.header_max =
+					(size_t)options->limits.max_header_size,
 				.lints = milter->lint ? lints : NULL,
 				.listener = milter->socket_text,
 			},
@@ -395,7 +396,8 @@ control_read(struct process *process)
 static void
 connections_look(struct process *process)
 {
-	size_t max = process->generation->options->milter.max_connections;
+	size_t max =
+		(size_t)process->generation->options->milter.max_connections;
 	bool is_crowded = process->connections > max;
 	bool were_too_many = process->is_paused;
 

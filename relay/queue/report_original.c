@@ -139,7 +139,8 @@ report_add_original(struct text *out, const struct report_form *form)
 	CLEAN(text_done) struct text content = {0}, on_top = {0};
 	const struct message *message = form->message;
 	struct slice original = form->setup->original;
-	struct slice header = slice_sub(original, 0, message->body.header_len);
+	struct slice header = slice_sub(
+		original, 0, (size_t)message->body.header_len);
 	bool is_8bit = report_has_8bit(header) ||
 		       report_has_8bit(message->prefix);
 	bool is_global = is_8bit && message->declared_smtputf8 &&

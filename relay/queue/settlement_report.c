@@ -32,15 +32,17 @@ report_feed(struct pipeline *pipeline, struct slice header)
 static void
 report_header(const struct message *report, struct text *out)
 {
-	for (size_t i = 0; out->len < report->body.header_len; i++)
+	size_t len = (size_t)report->body.header_len;
+
+	for (size_t i = 0; out->len < len; i++)
 		text_add(out, slice_sub(report->body.chunks[i], 0,
-					report->body.header_len - out->len));
+					len - out->len));
 }
 
 static void
 report_feed_body(struct pipeline *pipeline, const struct message *report)
 {
-	size_t skip = report->body.header_len;
+	size_t skip = (size_t)report->body.header_len;
 
 	for (size_t i = 0; i < report->body.chunks_count; i++) {
 		struct slice chunk = report->body.chunks[i];
@@ -278,7 +280,8 @@ settlement_read(struct settlement *settlement)
 	*read = (struct store_read_body){
 		.message = settlement->delivery->message,
 		.offset = settlement->original.len,
-		.max = settlement->original_wanted - settlement->original.len,
+		.max = (size_t)(settlement->original_wanted -
+				settlement->original.len),
 		.loop = settlement->destination->public.loop,
 		.done = settlement_on_read,
 		.private = settlement,

@@ -9,7 +9,8 @@ body_read(struct engine *engine, struct spool_room *room,
 		return spool_read(room, message, offset, max, out, fault);
 	return engine_read_chunk(engine, &message->id,
 				 (uint32_t)(offset / BODY_CHUNK) + 1,
-				 offset % BODY_CHUNK, max, out, fault);
+				 (size_t)(offset % BODY_CHUNK), max, out,
+				 fault);
 }
 
 bool

@@ -291,9 +291,10 @@ static void
 read_body_memory(struct store_read_body *read)
 {
 	const struct body *body = &read->message->body;
-	struct slice chunk = body->chunks[read->offset / BODY_CHUNK];
+	struct slice chunk = body->chunks[(size_t)(read->offset / BODY_CHUNK)];
 
-	text_add(&read->bytes, slice_sub(chunk, read->offset % BODY_CHUNK,
+	text_add(&read->bytes, slice_sub(chunk,
+					 (size_t)(read->offset % BODY_CHUNK),
 					 read->max));
 }
 
@@ -307,7 +308,8 @@ read_body_stored(struct store *store, struct store_read_body *read,
 	read_begin();
 	is_read = engine_read_chunk(store->engine, &read->message->id,
 				    (uint32_t)(read->offset / BODY_CHUNK) + 1,
-				    read->offset % BODY_CHUNK, read->max,
+				    (size_t)(read->offset % BODY_CHUNK),
+				    read->max,
 				    &read->bytes, fault);
 	read_end(operation);
 	return is_read;

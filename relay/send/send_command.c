@@ -313,7 +313,8 @@ message_hash(struct sending *sending, struct fault *fault)
 	sending->pipeline =
 		pipeline_new(sending->generation->policy,
 			     sending->message->received_ms / 1000);
-	feeder_init(&feeder, sending->options->limits.max_header_size);
+	feeder_init(&feeder,
+		    (size_t)sending->options->limits.max_header_size);
 	is_fed = feeder_feed(&feeder, text_slice(&sending->composed), fault);
 	if (is_fed)
 		feeder_finish(&feeder);

@@ -48,9 +48,10 @@ rewrites_from(const struct transaction *transaction)
 size_t
 transaction_header_max(const struct transaction *transaction)
 {
-	size_t given = transaction_options(transaction)->limits.max_header_size;
+	const struct options *options = transaction_options(transaction);
 
-	return given + (rewrites_from(transaction) ? REWRITE_ADDED_MAX : 0);
+	return (size_t)options->limits.max_header_size +
+	       (rewrites_from(transaction) ? REWRITE_ADDED_MAX : 0);
 }
 
 void
@@ -72,7 +73,7 @@ transaction_data(struct transaction *transaction, enum transaction_bytes bytes)
 	if (rewrites_from(transaction))
 		rewriter_init(&transaction->rewriter, &transaction->rewrite,
 			      transaction->message->reverse_path.len == 0,
-			      transaction_options(transaction)
+			      (size_t)transaction_options(transaction)
 				      ->limits.max_header_size);
 	transaction_make(transaction, transaction_header_max(transaction));
 }
@@ -91,8 +92,8 @@ static size_t
 header_weight(const struct transaction *transaction)
 {
 	if (rewrites_from(transaction) && !transaction->rewriter.is_passing)
-		return 3 * transaction->size;
-	return 3 * transaction->message->body.header_len;
+		return 3 * (size_t)transaction->size;
+	return 3 * (size_t)transaction->message->body.header_len;
 }
 
 static void

@@ -68,7 +68,7 @@ let_in(struct session *session)
 		return &reply_no_place;
 	}
 	switch (citizen_enter(session->citizen,
-			      limits->max_sessions_per_address,
+			      (size_t)limits->max_sessions_per_address,
 			      limits->max_session_rate)) {
 	case CENSUS_IN:
 		session->is_counted = true;

@@ -386,7 +386,9 @@ letter_submit(const struct options *options, const struct address *address,
 				 .domain = options->hostname,
 				 .from = sender.from,
 				 .trace = trace_field(options->hostname, arena),
-				 .header_max = options->limits.max_header_size,
+				 .header_max =
+					 (size_t)options->limits
+						 .max_header_size,
 				 .recipients_max = RECIPIENTS_MAX,
 			 },
 			 arena, letter, fault) ||
