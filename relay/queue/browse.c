@@ -23,10 +23,15 @@ browse_open(const struct selection *selection, browse_damaged_fn *damaged,
 
 	/* A damaged page can crash who follows it. */
 	if (!store_verify("queue/data.mdb", clock_now_ms() + STORE_VERIFY_MS,
-			  fault))
+			  fault)) {
+		if (engine_is_foreign(fault))
+			fault_within(fault, "the queue is from another "
+					    "machine; a relay takes it over at "
+					    "its start");
 		return engine_is_damaged(fault) &&
 		       fault_within(fault, "the queue is damaged; a relay "
 					   "salvages it at its start");
+	}
 	if (!engine_open_reading("queue", &engine, fault))
 		return false;
 	browse = memory_new(sizeof(*browse));

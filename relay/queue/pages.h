@@ -7,11 +7,12 @@
  * whether the engine may be let at the file, and read what is left of one that
  * is damaged. It writes nothing.
  *
- * Layout, of LMDB 0.9 (data version 1; numbers as the machine has them): pages
- * 0 and 1 describe the file, each as it was after every other transaction: the
- * free list, the tree of tables. A tree has branch pages (key → page) and leaf
- * pages (key → value); a value too long for a leaf has pages of its own. A page
- * that is written anew gets another place, the old one goes to the free list.
+ * Layout, of LMDB 0.9 (data version 1; numbers as the machine has them, those of
+ * pages and counts with the bits of a pointer): pages 0 and 1 describe the file,
+ * each as it was after every other transaction: the free list, the tree of
+ * tables. A tree has branch pages (key → page) and leaf pages (key → value); a
+ * value too long for a leaf has pages of its own. A page that is written anew
+ * gets another place, the old one goes to the free list.
  *
  * Nothing in the file is summed but the records in it (record.h): whoever takes
  * nodes from here has to ask those.
@@ -56,12 +57,15 @@ const char *pages_damage(const struct pages *pages);
 bool pages_is_unreadable(const struct pages *pages);
 /* Reads all of it, to see whether it can be. */
 bool pages_read_all(struct pages *pages) MUST_USE;
+/* 64, or 32: of the machine that made it. The engine reads those of its own. */
+#define PAGES_BITS_HERE (8 * (unsigned)sizeof(size_t))
+unsigned pages_bits(const struct pages *pages);
 /* Whether the free list can be believed: what it names holds nothing. */
 bool pages_knows_free(const struct pages *pages);
 /* Bytes of the pages that are there and not free; 0: nobody knows. */
 uint64_t pages_bytes_in_use(const struct pages *pages);
 /* False: the value is no tree. */
-bool pages_tree_read(const struct pages_value *value,
+bool pages_tree_read(const struct pages *pages, const struct pages_value *value,
 		     struct pages_tree *tree_out) MUST_USE;
 /* Appends the value. False: it is not there. */
 bool pages_value_read(struct pages *pages, const struct pages_value *value,

@@ -9,7 +9,6 @@
 
 #include "relay/queue/pages.h"
 
-#define PAGE_HEADER 16
 #define NODE_HEADER 8
 #define PAGE_NONE UINT64_MAX /* the root of an empty tree */
 
@@ -25,25 +24,14 @@
 
 struct page_header {
 	uint64_t number;
-	uint16_t pad, flags;
-	union {
-		struct {
-			uint16_t lower, upper; /* of the room between */
-		} room;
-		uint32_t pages; /* of an overflow, this one included */
-	};
+	uint16_t flags;
+	uint16_t lower, upper; /* of the room between */
+	uint32_t pages;        /* in their place, of an overflow; with this one */
 };
-static_assert(sizeof(struct page_header) == PAGE_HEADER, "as in the file");
-
-struct page_tree {
-	uint32_t pad; /* of the free list: the size of pages */
-	uint16_t flags, depth;
-	uint64_t branches, leaves, overflows, entries, root;
-};
-static_assert(sizeof(struct page_tree) == 48, "as in the file");
 
 struct pages {
 	int file;
+	uint8_t word; /* bytes of a number of a page, a count, an address */
 	unsigned again;      /* so often a read was tried once more */
 	bool is_unreadable;  /* and in vain, for one of them at least */
 	size_t page_size;
@@ -66,6 +54,48 @@ bit_set(uint8_t *bits, uint64_t number)
 {
 	bits[number / 8] |= (uint8_t)(1u << (number % 8));
 }
+
+/* Of a page, up to its nodes, or its value. */
+static inline size_t
+page_header_size(const struct pages *pages)
+{
+	return pages->word + 8u;
+}
+
+static inline uint16_t
+number16_at(const char *bytes)
+{
+	uint16_t number;
+
+	memcpy(&number, bytes, sizeof(number));
+	return number;
+}
+
+static inline uint32_t
+number32_at(const char *bytes)
+{
+	uint32_t number;
+
+	memcpy(&number, bytes, sizeof(number));
+	return number;
+}
+
+/* PAGE_NONE is the largest that there is. */
+static inline uint64_t
+word_at(const struct pages *pages, const char *bytes)
+{
+	uint64_t number;
+
+	if (pages->word == sizeof(uint32_t)) {
+		number = number32_at(bytes);
+		return number == UINT32_MAX ? PAGE_NONE : number;
+	}
+	memcpy(&number, bytes, sizeof(number));
+	return number;
+}
+
+/* From as many bytes as page_header_size() says. */
+struct page_header page_header_of(const struct pages *pages, const char *bytes);
 
 /* Notes the first damage. False. */
 bool pages_note(struct pages *pages, const char *format, ...)

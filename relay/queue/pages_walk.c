@@ -29,64 +29,64 @@ struct node {
 /* --- nodes --- */
 
 static size_t
-page_keys(const struct page_header *header)
+page_keys(const struct pages *pages, const struct page_header *header)
 {
-	return (size_t)(header->room.lower - PAGE_HEADER) / 2;
+	return (header->lower - page_header_size(pages)) / 2;
 }
 
 static bool
 room_is_possible(const struct pages *pages, const struct page_header *header)
 {
-	return header->room.lower >= PAGE_HEADER &&
-	       header->room.lower % 2 == 0 &&
-	       header->room.lower <= header->room.upper &&
-	       header->room.upper <= pages->page_size;
+	return header->lower >= page_header_size(pages) &&
+	       header->lower % 2 == 0 && header->lower <= header->upper &&
+	       header->upper <= pages->page_size;
 }
 
-static uint16_t
-number_at(const char *bytes, size_t at)
+/* Where the node of this index begins; 0: inside the list of these itself. */
+static size_t
+node_at(const struct pages *pages, const char *page, size_t index)
 {
-	uint16_t number;
+	size_t list = page_header_size(pages);
+	size_t at = number16_at(page + list + 2 * index);
 
-	memcpy(&number, bytes + at, sizeof(number));
-	return number;
+	return at < list + 2 * (index + 1) ? 0 : at;
 }
 
-/* lo, hi, flags, length of the key, key, value. In a branch lo, hi and flags
- * are the page; in a leaf lo and hi are the value's length. */
+/* A number of 4 bytes, flags, length of the key, key, value. In a branch the
+ * number and, where there are pages of that many, the flags are the page; in a
+ * leaf it is the value's length. */
 static bool
 node_cut(const struct pages *pages, const char *page, size_t index,
 	 bool is_leaf, struct node *node)
 {
-	size_t at = number_at(page, PAGE_HEADER + 2 * index);
-	size_t room, key_len;
+	size_t at = node_at(pages, page, index);
+	size_t word = pages->word, room, key_len;
 	unsigned flags;
 	uint64_t number;
 
-	if (at < PAGE_HEADER + 2 * (index + 1) || at % 2 != 0 ||
-	    at + NODE_HEADER > pages->page_size)
+	if (at == 0 || at % 2 != 0 || at + NODE_HEADER > pages->page_size)
 		return false;
-	number = number_at(page, at) |
-		 (uint64_t)number_at(page, at + 2) << 16;
-	flags = number_at(page, at + 4);
-	key_len = number_at(page, at + 6);
+	number = number32_at(page + at);
+	flags = number16_at(page + at + 4);
+	key_len = number16_at(page + at + 6);
 	room = pages->page_size - at - NODE_HEADER;
 	if (key_len > room)
 		return false;
 	*node = (struct node){
 		.key = slice_of(page + at + NODE_HEADER, key_len)};
 	if (!is_leaf) {
-		node->child = number | (uint64_t)flags << 32;
+		node->child = word > 4 ? number | (uint64_t)flags << 32
+				       : number;
 		return true;
 	}
 	room -= key_len;
 	node->value.len = (size_t)number;
 	node->value.is_tree = flags == NODE_TREE;
 	if (flags == NODE_BIG) {
-		if (room < sizeof(node->value.page))
+		if (room < word)
 			return false;
-		memcpy(&node->value.page, node->key.bytes + key_len,
-		       sizeof(node->value.page));
+		node->value.page =
+			word_at(pages, node->key.bytes + key_len);
 		return node->value.page >= 2;
 	}
 	node->value.bytes = slice_of(node->key.bytes + key_len, (size_t)number);
@@ -96,13 +96,13 @@ node_cut(const struct pages *pages, const char *page, size_t index,
 static int
 key_compare(const struct path *path, struct slice a, struct slice b)
 {
+	size_t word = path->pages->word;
 	uint64_t left, right;
 
-	if (!path->is_by_number || a.len != sizeof(left) ||
-	    b.len != sizeof(right))
+	if (!path->is_by_number || a.len != word || b.len != word)
 		return slice_compare(a, b);
-	memcpy(&left, a.bytes, sizeof(left));
-	memcpy(&right, b.bytes, sizeof(right));
+	left = word_at(path->pages, a.bytes);
+	right = word_at(path->pages, b.bytes);
 	return left < right ? -1 : left > right;
 }
 
@@ -152,14 +152,14 @@ leaf_sift(struct pages *pages, const char *page, void *owner,
 	  bool (*on_node)(void *owner, struct slice key,
 			  const struct pages_value *value))
 {
-	size_t most = (pages->page_size - PAGE_HEADER) / (2 + NODE_HEADER);
+	size_t most = (pages->page_size - page_header_size(pages)) /
+		      (2 + NODE_HEADER);
 
 	for (size_t i = 0; i < most; i++) {
-		size_t at = number_at(page, PAGE_HEADER + 2 * i);
 		struct node node;
 
-		/* Unused, or inside the list itself. */
-		if (at < PAGE_HEADER + 2 * (i + 1))
+		/* Unused, too. */
+		if (node_at(pages, page, i) == 0)
 			break;
 		if (node_cut(pages, page, i, true, &node) &&
 		    node.key.len > 0 &&
@@ -300,7 +300,7 @@ page_visit(struct path *path, uint64_t number, char *page, unsigned depth,
 		path_lost(path, low, high);
 		return;
 	}
-	memcpy(&header, page, sizeof(header));
+	header = page_header_of(pages, page);
 	if (header.number != number && !bit_get(pages->free, number) &&
 	    !bit_get(pages->used, number)) {
 		/* Either it says what it is not, or it is another. */
@@ -316,14 +316,14 @@ page_visit(struct path *path, uint64_t number, char *page, unsigned depth,
 			   (unsigned long long)number);
 		leaf_is_damaged(path, page, low, high);
 	} else if ((header.flags & PAGE_BRANCH) != 0) {
-		branch_walk(path, page, page_keys(&header), depth, low, high);
+		branch_walk(path, page, page_keys(pages, &header), depth, low, high);
 	} else {
 		if (path->counted.depth == 0)
 			path->counted.depth = (uint16_t)(depth + 1);
 		if (path->counted.depth != depth + 1)
 			path->is_whole =
 				pages_note(pages, "a tree is out of balance");
-		leaf_walk(path, page, page_keys(&header), low, high);
+		leaf_walk(path, page, page_keys(pages, &header), low, high);
 	}
 }
 
@@ -388,7 +388,7 @@ pages_scan(struct pages *pages, bool with_free, void *owner,
 		    (!with_free && bit_get(pages->free, number)) ||
 		    !pages_read(pages, number, 0, page, pages->page_size))
 			continue;
-		memcpy(&header, page, sizeof(header));
+		header = page_header_of(pages, page);
 		if (header.number != number)
 			continue;
 		/* Its bytes are somebody's mail: no place to look for pages. */

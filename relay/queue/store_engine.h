@@ -34,6 +34,23 @@ engine_damaged(struct fault *fault)
 	}
 }
 
+/* Of a fault: a machine of other bits wrote it. The engine cannot read it, but a
+ * salvage can, and takes over all of it. */
+static inline bool
+engine_is_foreign(const struct fault *fault)
+{
+	return fault->kind == FAULT_INPUT && fault->system == ENOEXEC;
+}
+static inline bool
+engine_foreign(struct fault *fault, const char *path, unsigned bits)
+{
+	fault_set(fault, FAULT_INPUT,
+		  "%s: a machine of %u bits wrote it", path, bits);
+	if (fault != NULL)
+		fault->system = ENOEXEC;
+	return false;
+}
+
 /* Of a fault: the file cannot be read now, which may pass. */
 static inline bool
 engine_is_unreadable(const struct fault *fault)

@@ -190,7 +190,7 @@ store_find_engine(struct store *store, const char *path, bool gives_up,
 		return false;
 	if (store_try_engine(store, path, findings, fault))
 		return true;
-	if (!engine_is_damaged(fault) &&
+	if (!engine_is_damaged(fault) && !engine_is_foreign(fault) &&
 	    !(engine_is_unreadable(fault) && gives_up))
 		return false;
 	findings_take(findings, NULL);

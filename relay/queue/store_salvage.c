@@ -17,6 +17,16 @@
 
 #define NEW "queue.salvage"
 #define ASIDE "queue.damaged-"
+#define ASIDE_FOREIGN "queue.foreign-"
+
+/* Sound, as far as it is known, but of a machine of other bits. */
+static bool
+is_foreign(const struct salvage *salvage)
+{
+	return salvage->pages != NULL &&
+	       pages_bits(salvage->pages) != PAGES_BITS_HERE &&
+	       pages_damage(salvage->pages)[0] == '\0';
+}
 
 /* --- the old one's trees --- */
 
@@ -44,7 +54,7 @@ on_table(void *owner, struct slice key, const struct pages_value *value)
 	struct tables *tables = owner;
 	struct pages_tree tree;
 
-	if (!pages_tree_read(value, &tree))
+	if (!pages_tree_read(tables->salvage->pages, value, &tree))
 		return true;
 	if (slice_eq(key, SLICE("messages"))) {
 		tables->messages = tree;
@@ -152,6 +162,16 @@ new_open(struct salvage *salvage, struct fault *fault)
 	text_addf(&directory, "%s/" NEW, salvage->path);
 	if (!engine_open(text_string(&directory), &salvage->engine, fault))
 		return false;
+	if (!engine_has_room(salvage->engine,
+			     pages_bytes_in_use(salvage->pages)))
+		return fault_set(fault, FAULT_SYSTEM,
+				 "%llu MiB of the old one are in use, which a "
+				 "machine of %u bits cannot hold; let one of %u "
+				 "deliver it",
+				 (unsigned long long)(pages_bytes_in_use(
+							      salvage->pages) /
+						      MIB),
+				 PAGES_BITS_HERE, pages_bits(salvage->pages));
 	/* It is made durable once it is whole. */
 	status = mdb_env_set_flags(salvage->engine->env, MDB_NOSYNC, 1);
 	return status == 0 || engine_fault(fault, status, "salvage");
@@ -183,16 +203,18 @@ aside_make(struct salvage *salvage, struct fault *fault)
 {
 	CLEAN(text_done) struct text path = {0};
 	time_t now = (time_t)(clock_wall_ms() / SECOND);
+	char when[sizeof("20261121T200000Z")], again[16] = "";
 	struct tm parts;
 
 	gmtime_r(&now, &parts);
+	if (strftime(when, sizeof(when), "%Y%m%dT%H%M%SZ", &parts) == 0)
+		when[0] = '\0';
 	for (unsigned i = 0; i < 100; i++) {
-		size_t len = strftime(salvage->aside, sizeof(salvage->aside),
-				      ASIDE "%Y%m%dT%H%M%SZ", &parts);
-
 		if (i > 0)
-			snprintf(salvage->aside + len,
-				 sizeof(salvage->aside) - len, "-%u", i);
+			snprintf(again, sizeof(again), "-%u", i);
+		snprintf(salvage->aside, sizeof(salvage->aside), "%s%s%s",
+			 is_foreign(salvage) ? ASIDE_FOREIGN : ASIDE, when,
+			 again);
 		text_clear(&path);
 		text_addf(&path, "%s/%s", salvage->path, salvage->aside);
 		if (mkdir(text_string(&path), 0700) == 0)
@@ -311,7 +333,8 @@ asides_undo(const char *path)
 	if (list == NULL)
 		return;
 	while ((entry = readdir(list)) != NULL)
-		if (slice_starts(SLICE(entry->d_name), SLICE(ASIDE)))
+		if (slice_starts(SLICE(entry->d_name), SLICE(ASIDE)) ||
+		    slice_starts(SLICE(entry->d_name), SLICE(ASIDE_FOREIGN)))
 			aside_undo(path, entry->d_name);
 	closedir(list);
 }
@@ -382,7 +405,10 @@ salvage_log(const struct salvage *salvage, const char *reason)
 {
 	struct log line;
 
-	log_begin(&line, LOG_LEVEL_ERROR, "store-damaged");
+	if (is_foreign(salvage) && salvage->lost == 0)
+		log_begin(&line, LOG_LEVEL_INFO, "store-taken-over");
+	else
+		log_begin(&line, LOG_LEVEL_ERROR, "store-damaged");
 	log_number(&line, "messages", salvage->messages);
 	log_number(&line, "deliveries", salvage->deliveries);
 	log_number(&line, "again", salvage->again);
@@ -406,21 +432,26 @@ is_for_want_of_room(const char *path, const struct fault *fault)
 
 /* Where there is no room, who reads this can help. False. */
 static bool
-salvage_fault(const char *path, struct fault *fault)
+salvage_fault(const struct salvage *salvage, struct fault *fault)
 {
+	const char *what = is_foreign(salvage)
+				   ? "taking over the queue of another machine"
+				   : "salvage of the damaged queue";
+	const char *path = salvage->path;
 	CLEAN(text_done) struct text old = {0};
 	struct stat status = {0};
 
 	if (is_for_want_of_room(path, fault))
 		fault->kind = FAULT_LIMIT;
 	if (fault->kind != FAULT_LIMIT)
-		return fault_within(fault, "salvage of the damaged queue");
+		return fault_within(fault, "%s", what);
 	text_addf(&old, "%s/queue/data.mdb", path);
 	(void)stat(text_string(&old), &status);
 	return fault_within(fault,
-			    "salvage of the damaged queue: a new file is made "
-			    "of it, and there must be room for both: make room "
-			    "for up to %llu MiB, and the next start goes on",
+			    "%s: a new file is made of it, and there must be "
+			    "room for both: make room for up to %llu MiB, and "
+			    "the next start goes on",
+			    what,
 			    (unsigned long long)status.st_size / MIB + 1);
 }
 
@@ -457,7 +488,7 @@ store_salvage(const char *path, const char *reason, bool gives_up,
 	    !spool_set_aside(&salvage, fault) ||
 	    !files_change(&salvage, fault)) {
 		/* While there is no room, if that is why. */
-		(void)salvage_fault(path, fault);
+		(void)salvage_fault(&salvage, fault);
 		store_salvage_undo(path);
 		return false;
 	}

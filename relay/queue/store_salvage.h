@@ -7,7 +7,9 @@
  * be believed either: they hold what was delivered before. Where it is not known
  * whether a recipient has a message, it is sent again: rather twice than lost.
  *
- * The damaged file is kept, as queue.damaged-TIME/data.mdb in the state
+ * So is one taken over that is sound, but was written on a machine of other bits:
+ * it is kept as queue.foreign-TIME, and logged as `store-taken-over`. The damaged
+ * file is kept, as queue.damaged-TIME/data.mdb in the state
  * directory, with the bodies in files that no message names any more. Nothing
  * ever removes that. Lost messages are logged as `damaged`, the whole as
  * `store-damaged`.

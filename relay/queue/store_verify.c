@@ -68,7 +68,7 @@ on_table(void *owner, struct slice key, const struct pages_value *value)
 	struct verify *verify = owner;
 	struct pages_tree tree;
 
-	if (!pages_tree_read(value, &tree) || tree.flags != 0)
+	if (!pages_tree_read(verify->pages, value, &tree) || tree.flags != 0)
 		return is_strange(verify, "a table is none");
 #define TABLE_TAKE(name)                                                       \
 	if (slice_eq(key, SLICE(#name))) {                                     \
@@ -270,8 +270,15 @@ store_verify(const char *path, uint64_t deadline_ms, struct fault *fault)
 		verify_run(&verify, deadline_ms);
 	if (pages_is_unreadable(pages))
 		return engine_unreadable(fault, path, pages_damage(pages));
-	if (verify.damage == NULL)
+	if (verify.damage == NULL && pages_bits(pages) == PAGES_BITS_HERE)
 		return true;
+	if (verify.damage == NULL && verify.is_foreign)
+		return fault_set(fault, FAULT_INPUT,
+				 "%s: its layout is not one that this version "
+				 "reads",
+				 path);
+	if (verify.damage == NULL)
+		return engine_foreign(fault, path, pages_bits(pages));
 	fault_set(fault, FAULT_INPUT, "%s: %s", path, verify.damage);
 	engine_damaged(fault);
 	return false;

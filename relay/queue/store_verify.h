@@ -16,8 +16,8 @@
 #include "base/fault.h"
 
 /* Until clock_now_ms() is past the deadline; what was not read until then
- * counts as sound. No file is sound. A fault: see engine_is_damaged(), and
- * engine_is_unreadable(). */
+ * counts as sound. No file is sound. A fault: see engine_is_damaged(),
+ * engine_is_foreign() and engine_is_unreadable(). */
 bool store_verify(const char *path, uint64_t deadline_ms,
 		  struct fault *fault) MUST_USE;
 /* Whether all bytes can be read, bodies and all. */
