@@ -43,6 +43,19 @@ sandbox_capabilities(struct fault *fault)
 }
 
 bool
+sandbox_may_change_user(void)
+{
+	const uint32_t needed = UINT32_C(1) << CAP_SETUID |
+				UINT32_C(1) << CAP_SETGID;
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3] = {{0}};
+
+	return syscall(SYS_capget, &header, has) != 0 ||
+	       (has[0].effective & needed) == needed;
+}
+
+bool
 sandbox_memory(struct fault *fault)
 {
 	static const struct rlimit none = {0, 0};

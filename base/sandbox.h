@@ -50,6 +50,8 @@ struct sandbox_filter {
 bool sandbox_heirs(struct fault *fault) MUST_USE;
 /* No capability. Before any thread is started. */
 bool sandbox_capabilities(struct fault *fault) MUST_USE;
+/* Whether root can become another user here: in a container it may be unable to. */
+bool sandbox_may_change_user(void) MUST_USE;
 /* No core, memory that no other process of the same user may look into, and no
  * new privileges by what is executed. */
 bool sandbox_memory(struct fault *fault) MUST_USE;

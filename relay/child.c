@@ -58,6 +58,10 @@ child_exec(const struct child_setup *setup, int control, pid_t parent)
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* Before its directory, which root may not be let into: a container's
+	 * lacks capabilities. */
+	if (!identity_become(setup->identity, &fault))
+		exec_fail(setup, &fault);
 	if (setup->directory >= 0 ? fchdir(setup->directory) < 0
 				  : chdir("/") < 0) {
 		fault_errno(&fault, "its directory");
@@ -69,8 +73,6 @@ child_exec(const struct child_setup *setup, int control, pid_t parent)
 		exec_fail(setup, &fault);
 	}
 	closefrom(CHILD_CONTROL + 1);
-	if (!identity_become(setup->identity, &fault))
-		exec_fail(setup, &fault);
 	/* After the change of user, which would clear it; what ended before
 	 * sends no signal. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);

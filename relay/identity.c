@@ -88,6 +88,14 @@ identity_find(const struct options *options, struct identity *relay_out,
 	} else if (!user_find(SLICE(DEFAULT_SIGNER_USER), &signer)) {
 		signer = relay;
 	}
+	if ((relay.uid != 0 || signer.uid != 0) && !sandbox_may_change_user())
+		return fault_set(fault, FAULT_DENIED,
+				 "root cannot become user %u here without the "
+				 "capabilities CAP_SETUID and CAP_SETGID: start "
+				 "this as that user (--user of a container, "
+				 "User= of a unit), or let root have them",
+				 (unsigned)(relay.uid != 0 ? relay.uid
+							   : signer.uid));
 	*relay_out = relay;
 	*signer_out = signer;
 	return true;
@@ -218,8 +226,9 @@ directory_make(const char *path, struct fault *fault)
 	return true;
 }
 
-/* Brought from another machine, or made by hand, it may well be root's. What only
- * a capability of ours gets into is not for the process that works there. */
+/* Brought from another machine, made by hand, or a container's new volume, it may
+ * well be root's. What only a capability of ours gets into is not for the process
+ * that works there. */
 static bool
 owner_check(int directory, const char *path, const struct stat *status,
 	    struct fault *fault)
@@ -244,15 +253,20 @@ identity_state_dir(const struct identity *identity, const char *path,
 
 	if (!directory_make(path, fault))
 		return fault_within(fault, "state_dir");
-	directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* To work there is the other user's: root without CAP_DAC_OVERRIDE may
+	 * not even read it. */
+	directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (directory < 0 || fstat(directory, &status) < 0)
 		return fault_errno(fault, "state_dir '%s'", path);
 	if (geteuid() == 0 && status.st_uid != identity->uid) {
 		if (!directory_each(directory, entry_check, NULL, fault) ||
 		    !directory_each(directory, entry_give, &copy, fault))
 			return fault_within(fault, "state_dir '%s'", path);
-		if (fchown(directory, identity->uid, identity->gid) < 0)
-			return fault_errno(fault, "giving '%s' to user %u",
+		if (fchownat(directory, "", identity->uid, identity->gid,
+			     AT_EMPTY_PATH) < 0)
+			return fault_errno(fault,
+					   "giving '%s' to user %u, for which "
+					   "root needs CAP_CHOWN",
 					   path, (unsigned)identity->uid);
 	}
 	if (!owner_check(directory, path, &status, fault))

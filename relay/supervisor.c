@@ -525,6 +525,21 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 	       worker_begin(supervisor, fault);
 }
 
+/* The worker may end before it is handed anything: then it has said why, which
+ * is not that nobody took what it was to have. */
+static bool
+worker_said_why(struct supervisor *supervisor)
+{
+	int status;
+
+	if (supervisor->worker.pid == 0 ||
+	    waitpid(supervisor->worker.pid, &status, 0) < 0)
+		return false;
+	supervisor->worker.pid = 0;
+	supervisor->exit_code = start_exit_code(status);
+	return WIFEXITED(status);
+}
+
 static void
 supervisor_end(struct supervisor *supervisor)
 {
@@ -587,7 +602,7 @@ family_command(const struct family *family, const char *config_path, int argc,
 	if (supervisor_start(&supervisor, &errors, &fault)) {
 		watchdog_begin(&supervisor.watchdog);
 		supervise(&supervisor);
-	} else {
+	} else if (!worker_said_why(&supervisor)) {
 		rest = text_slice(&errors);
 		while (slice_split(&rest, '\n', &line))
 			fprintf(stderr, "signet: %.*s\n", SLICE_ARG(line));

@@ -306,6 +306,19 @@ def test_an_unprivileged_start(world, own_for_nobody):
     assert len(world.relay.wait("accepted")["signatures"]) == 2
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can have less")
+def test_root_with_few_capabilities(world):
+    """As in a container."""
+    world.start(receiver_options=False)
+    world.relay.stop()
+    world.relay.launch_with(["setpriv", "--bounding-set=-all,+setuid,+setgid"])
+    world.relay.wait("ready", count=2)
+    world.relay.stop()
+    world.relay.launch_with(["setpriv", "--bounding-set=-all"])
+    assert world.relay.process.wait(20) == 77
+    assert "CAP_SETUID and CAP_SETGID" in world.relay.tail()
+
+
 # -- two in one directory -----------------------------------------------------
 
 def test_a_second_relay_on_one_state_dir(world, setup):

@@ -144,21 +144,27 @@ Test(identity, links_are_not_followed)
 
 Test(identity, says_whose_a_directory_is)
 {
+	static const mode_t modes[] = {0755, 0700};
 	const struct identity unused = {0};
-	struct fault fault = {0};
-	int descriptor = -1;
 
 	if (geteuid() != 0)
 		cr_skip_test("only root can become another");
-	cr_assert_eq(chmod(directory, 0755), 0);
-	cr_assert_eq(seteuid(65534), 0);
-	cr_expect(!identity_state_dir(&unused, directory, &descriptor, &fault));
-	cr_assert_eq(seteuid(0), 0);
-	cr_expect_eq(fault.kind, FAULT_DENIED);
-	cr_expect_not_null(strstr(fault.text,
-				  "is user 0's, and this runs as user 65534"),
-			   "%s", fault.text);
-	cr_expect_eq(descriptor, -1);
+	for (size_t i = 0; i < COUNT(modes); i++) {
+		struct fault fault = {0};
+		int descriptor = -1;
+
+		cr_assert_eq(chmod(directory, modes[i]), 0);
+		cr_assert_eq(seteuid(65534), 0);
+		cr_expect(!identity_state_dir(&unused, directory, &descriptor,
+					      &fault));
+		cr_assert_eq(seteuid(0), 0);
+		cr_expect_eq(fault.kind, FAULT_DENIED);
+		cr_expect_not_null(
+			strstr(fault.text,
+			       "is user 0's, and this runs as user 65534"),
+			"%s", fault.text);
+		cr_expect_eq(descriptor, -1);
+	}
 }
 
 Test(identity, a_missing_directory_is_made)
