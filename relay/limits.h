@@ -44,6 +44,8 @@
 #define SESSION_MEMORY (256 * KIB)
 #define TRANSACTION_MEMORY (16 * KIB)
 #define HELD_SHARE 2
+/* Of the memory that there is, where max_memory is not written. */
+#define MEMORY_SHARE 8
 #define SESSIONS_DEFAULT_MAX 20000
 #define SESSIONS_DEFAULT_MIN 64
 /* Descriptors: of a session its socket and a body's file; of all else but

@@ -143,11 +143,14 @@ limit_read(const char *mounted, struct slice group, const char *name,
 static uint64_t
 group_memory(const char *mounted, struct slice group, uint64_t memory)
 {
+	static const char *const names[] = {"memory.max", "memory.high",
+					    "memory.limit_in_bytes"};
+
 	while (group.len > 0 && group.bytes[group.len - 1] == '/')
 		group.len--;
 	for (;;) {
-		memory = limit_read(mounted, group, "memory.max", memory);
-		memory = limit_read(mounted, group, "memory.high", memory);
+		for (size_t i = 0; i < COUNT(names); i++)
+			memory = limit_read(mounted, group, names[i], memory);
 		if (group.len == 0)
 			return memory;
 		while (group.bytes[--group.len] != '/')
@@ -158,12 +161,20 @@ group_memory(const char *mounted, struct slice group, uint64_t memory)
 uint64_t
 machine_memory_of(const char *mounted, struct slice cgroup, uint64_t memory)
 {
-	struct slice line;
+	CLEAN(text_done) struct text version_1 = {0};
+	struct slice line, number, controllers;
 
-	while (slice_split(&cgroup, '\n', &line))
-		if (slice_starts(line, SLICE("0::/")))
-			return group_memory(mounted, slice_from(line, 3),
-					    memory);
+	text_addf(&version_1, "%s/memory", mounted);
+	while (slice_split(&cgroup, '\n', &line)) {
+		if (!slice_split(&line, ':', &number) ||
+		    !slice_split(&line, ':', &controllers))
+			continue;
+		if (controllers.len == 0)
+			memory = group_memory(mounted, line, memory);
+		else if (slice_eq(controllers, SLICE("memory")))
+			memory = group_memory(text_string(&version_1), line,
+					      memory);
+	}
 	return memory;
 }
 

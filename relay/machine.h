@@ -19,7 +19,7 @@ void machine_resolv_conf(struct text *out);
 bool machine_next_resolver(struct slice *resolv_conf,
 			   struct slice *address_out);
 /* Appends how many bytes of memory there are for this process: the machine's,
- * or what its control group (version 2) or one above may have, if that is less. */
+ * or what its control group or one above may have, if that is less. */
 void machine_memory(struct text *out);
 /* The same for what /proc/self/cgroup says, below where control groups are
  * mounted, of a machine that has so much. */

@@ -211,7 +211,7 @@ static const struct conf_option rows[] = {
 	  "How long auth_dovecot may say nothing while a login waits for it, which is then told to try again (454)." },
 	{ "limits.max_memory", CONF_SIZE, FIELD(limits.max_memory),
 	  "64M", (uint64_t)1 << 20, (uint64_t)1 << 40,
-	  "Memory for bodies being received, all clients together; beyond it they go to files. Half as much is for envelopes and headers, of which one client has as much as of max_incoming; beyond that 452." },
+	  "Memory for bodies being received, all clients together; beyond it they go to files. Half as much is for envelopes and headers, of which one client has as much as of max_incoming; beyond that 452. Where it is not written, no more than an eighth of the memory (of the machine or the control group)." },
 	{ "limits.max_incoming", CONF_SIZE, FIELD(limits.max_incoming),
 	  "512M", (uint64_t)1 << 20, (uint64_t)1 << 50,
 	  "Bytes of messages being received at once, in memory and files, as far as SIZE announces them or they are there; beyond it 452. Room for one of max_message_size there always is. One client address (or /64 of IPv6) that has a message under way gets no more than three times what is then left for others." },

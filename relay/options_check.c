@@ -151,6 +151,26 @@ sessions_by_files(const struct settler *settler)
 	return files > others ? (files - others) / SESSION_FILES : 0;
 }
 
+/* What nobody has asked for a small machine, or container, need not have. */
+static void
+memory_settle(const struct settler *settler)
+{
+	struct limits_options *limits = &settler->options->limits;
+	const struct conf_item *section =
+		conf_item_find(settler->options->items, "limits", 0);
+	uint64_t memory;
+
+	if ((section != NULL &&
+	     conf_item_find(section, "max_memory", 0) != NULL) ||
+	    !slice_number(source_of(settler, SOURCE_MEMORY), &memory))
+		return;
+	memory /= MEMORY_SHARE;
+	if (memory < MIB)
+		memory = MIB;
+	if (memory < limits->max_memory)
+		limits->max_memory = memory;
+}
+
 /* limits.h has the account. */
 static void
 sessions_settle(const struct settler *settler)
@@ -244,6 +264,7 @@ options_settle(struct options *options, const struct conf_sources *sources,
 
 	hostname_settle(&settler);
 	resolvers_settle(&settler);
+	memory_settle(&settler);
 	sessions_settle(&settler);
 	domains_settle(&settler);
 	path_settle(&settler, root, "state_dir", &options->state_dir);

@@ -44,7 +44,8 @@ static const struct memory_row {
 	{"the root", "0::/\n", 1000 << 20},
 	{"behind those of version 1", "1:memory:/x\n0::/slice/service\n",
 	 300 << 20},
-	{"version 1 alone", "1:memory:/slice/service\n", 1000 << 20},
+	{"version 1 alone", "2:cpu:/\n1:memory:/old\n", 100 << 20},
+	{"seen from a container in it", "1:memory:/not/mounted\n", 500 << 20},
 	{"nothing", "", 1000 << 20},
 };
 
@@ -81,6 +82,10 @@ Test(machine, knows_what_memory_its_control_group_has)
 	group_file(mounted, "slice/high/memory.high", "209715200\n");
 	group_file(mounted, "huge", NULL);
 	group_file(mounted, "huge/memory.max", "1099511627776\n");
+	group_file(mounted, "memory", NULL);
+	group_file(mounted, "memory/memory.limit_in_bytes", "524288000\n");
+	group_file(mounted, "memory/old", NULL);
+	group_file(mounted, "memory/old/memory.limit_in_bytes", "104857600\n");
 	for (size_t i = 0; i < COUNT(memory_rows); i++)
 		cr_expect_eq(machine_memory_of(mounted,
 					       SLICE(memory_rows[i].cgroup),

@@ -556,19 +556,22 @@ Test(options, a_file_that_may_not_be_read_is_denied)
 
 static const struct sessions_row {
 	const char *name, *text, *memory, *files;
-	uint64_t sessions;
+	uint64_t sessions, memory_mib;
 } sessions_rows[] = {
-	{"said", "limits { max_sessions = 7 }", "1", "1", 7},
-	{"512 MB", "", "536870912", "1048576", (256 - 64 - 96) * 4},
-	{"4 GB", "", "4294967296", "1048576", (2048 - 64 - 96) * 4},
+	{"said", "limits { max_sessions = 7 }", "1", "1", 7, 1},
+	{"512 MB", "", "536870912", "1048576", (256 - 64 - 96) * 4, 64},
+	{"4 GB", "", "4294967296", "1048576", (2048 - 64 - 96) * 4, 64},
 	{"more for messages", "limits { max_memory = \"100M\" }", "536870912",
-	 "1048576", (256 - 64 - 150) * 4},
-	{"hardly any", "", "1000", "1048576", 64},
-	{"a lot", "", "1099511627776", "1048576", 20000},
-	{"not known", "", "", "", 20000},
+	 "1048576", (256 - 64 - 150) * 4, 100},
+	{"hardly any", "", "1000", "1048576", 64, 1},
+	{"a small container", "", "67108864", "1048576", 64, 8},
+	{"which is to use it", "limits { max_memory = \"32M\" }", "67108864",
+	 "1048576", 64, 32},
+	{"a lot", "", "1099511627776", "1048576", 20000, 64},
+	{"not known", "", "", "", 20000, 64},
 	{"few files", "delivery { max_outgoing = 1000 }", "1099511627776",
-	 "20000", (20000 - 4096 - 1000) / 2},
-	{"hardly any files", "", "1099511627776", "1024", 64},
+	 "20000", (20000 - 4096 - 1000) / 2, 64},
+	{"hardly any files", "", "1099511627776", "1024", 64, 64},
 };
 
 Test(options, as_many_sessions_as_half_of_the_memory_bears)
@@ -595,6 +598,9 @@ Test(options, as_many_sessions_as_half_of_the_memory_bears)
 		cr_expect_eq(options->limits.max_sessions, row->sessions,
 			     "%s: %zu", row->name,
 			     (size_t)options->limits.max_sessions);
+		cr_expect_eq(options->limits.max_memory, row->memory_mib << 20,
+			     "%s: %zu", row->name,
+			     (size_t)options->limits.max_memory);
 		options_free(options);
 	}
 }
