@@ -8,6 +8,9 @@
 #include "relay/clients.h"
 #include "relay/login.h"
 #include "relay/machine.h"
+#include "relay/options_accounts.h"
+#include "relay/options_senders.h"
+#include "relay/options_warn.h"
 #include "relay/users.h"
 
 #define TLS_FILE_MAX ((size_t)1 << 20)
@@ -32,16 +35,43 @@ configuration_free(struct configuration *configuration)
 	free(configuration);
 }
 
+static void
+warn_of_option(const char *text)
+{
+	log_note(LOG_LEVEL_WARNING, "configuration", "%s", text);
+}
+
+/* The file is right (options_warn.c), and yet a container's is its id. */
+static void
+machine_name_look(const struct options *options)
+{
+	if (conf_item_find(options->items, "hostname", 0) == NULL &&
+	    slice_find(options->hostname, '.') < 0)
+		log_note(LOG_LEVEL_WARNING, "configuration",
+			 "this machine's own name, \"%.*s\", has no domain, "
+			 "though EHLO, Received fields and MAILER-DAEMON@%.*s "
+			 "will have it, and many hosts refuse it; set "
+			 "'hostname'",
+			 SLICE_ARG(options->hostname),
+			 SLICE_ARG(options->hostname));
+}
+
 /* What this service opens; the milter knows nothing of listeners and routes. */
-static bool
-files_check(const struct configuration *configuration, struct text *errors,
-	    struct fault *fault)
+bool
+configuration_check(const struct configuration *configuration,
+		    struct text *errors, struct fault *fault)
 {
 	const struct options *options = configuration->options;
 
-	return configuration->service == SERVICE_RELAY
-		       ? options_check_files(options, NULL, errors, fault)
-		       : options_check_milter_files(options, errors, fault);
+	if (configuration->service != SERVICE_RELAY)
+		return options_check_milter_files(options, errors, fault);
+	if (!options_check_files(options, warn_of_option, errors, fault))
+		return false;
+	machine_name_look(options);
+	options_warn(options, warn_of_option);
+	senders_warn(options, warn_of_option);
+	accounts_warn(options, warn_of_option);
+	return true;
 }
 
 bool
@@ -56,8 +86,6 @@ configuration_load(enum service service, const char *path, struct text *errors,
 	configuration->service = service;
 	if (!options_load(path, errors, &configuration->options,
 			  &configuration->sources, fault))
-		return false;
-	if (!files_check(configuration, errors, fault))
 		return false;
 	configuration->listeners_count =
 		service == SERVICE_RELAY
@@ -144,12 +172,6 @@ configuration_read_tls(struct configuration *configuration,
 	return true;
 }
 
-static void
-warn_of_password(const char *text)
-{
-	log_note(LOG_LEVEL_WARNING, "login", "%s", text);
-}
-
 /* It may come yet: mail waits for it, and no configuration is refused. */
 static void
 source_look(const struct source_options *source)
@@ -185,7 +207,7 @@ configuration_read_passwords(struct configuration *configuration,
 			     struct fault *fault)
 {
 	return configuration->service != SERVICE_RELAY ||
-	       login_read_all(configuration->options, warn_of_password,
+	       login_read_all(configuration->options, NULL,
 			      &configuration->passwords, fault);
 }
 
@@ -204,8 +226,7 @@ configuration_read_users(struct configuration *configuration,
 		if (listener->auth != AUTH_NONE &&
 		    listener->auth_file.len > 0 &&
 		    !users_read(listener->auth_file, options->strict_key_modes,
-				warn_of_password,
-				&configuration->files[i][LISTENER_USERS],
+				NULL, &configuration->files[i][LISTENER_USERS],
 				fault))
 			return fault_within(fault, "listener \"%.*s\"",
 					    SLICE_ARG(listener->name));

@@ -29,8 +29,9 @@ struct configuration {
 	size_t listeners_count;
 };
 
-/* Parses and checks the file; then configuration_load_keys() has the signer
- * load the keys, and configuration_complete() reads the certificates and opens
+/* Parses the file; then configuration_check() looks at the files that it names,
+ * and logs what is allowed and hardly meant, configuration_load_keys() has the
+ * signer load the keys, and configuration_complete() reads the certificates and opens
  * the sockets (those of `previous`, which may be NULL, are kept where the
  * address is the same, and those that systemd has passed on) for a process of
  * this identity. Errors of the file go to
@@ -39,6 +40,8 @@ bool configuration_load(enum service service, const char *path,
 			struct text *errors,
 			struct configuration **configuration_out,
 			struct fault *fault) MUST_USE;
+bool configuration_check(const struct configuration *configuration,
+			 struct text *errors, struct fault *fault) MUST_USE;
 bool configuration_complete(struct configuration *configuration,
 			    const struct configuration *previous,
 			    const struct identity *identity,

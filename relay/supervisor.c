@@ -504,7 +504,8 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 	options = supervisor->configuration->options;
 	log_configure(options->log.format, options->log.level);
 	clock_look();
-	if (!identity_find(options, &supervisor->worker_identity,
+	if (!configuration_check(supervisor->configuration, errors, fault) ||
+	    !identity_find(options, &supervisor->worker_identity,
 			   &supervisor->signer_identity, &warning, fault))
 		return false;
 	if (warning.len > 0)

@@ -68,6 +68,7 @@ reload_try(struct supervisor *supervisor, struct text *errors,
 	if (!configuration_load(supervisor->family->service,
 				supervisor->config_path, errors, &next,
 				fault) ||
+	    !configuration_check(next, errors, fault) ||
 	    !fixed_options_same(supervisor->family,
 				supervisor->configuration->options,
 				next->options, fault))
