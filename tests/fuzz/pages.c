@@ -264,7 +264,8 @@ look_at_node(void *owner, struct slice key, const struct pages_value *value)
 	for (size_t i = 0; i < key.len; i++)
 		sum = (char)(sum ^ key.bytes[i]);
 	if (look->trees_count < COUNT(look->trees) &&
-	    pages_tree_read(value, &look->trees[look->trees_count]))
+	    pages_tree_read(look->pages, value,
+			    &look->trees[look->trees_count]))
 		look->trees_count++;
 	if (pages_value_read(look->pages, value, &bytes)) {
 		ASSERT(bytes.len == value->len);
