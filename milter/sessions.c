@@ -236,18 +236,6 @@ is_ready(struct session *session)
 
 /* ---- a session's life ---- */
 
-static void
-session_arm(struct session *session)
-{
-	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
-				    .data.ptr = session};
-	int operation = session->is_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-
-	session->is_watched = true;
-	ASSERT(epoll_ctl(sessions.poll, operation, session->descriptor,
-			 &event) == 0);
-}
-
 static uint64_t
 deadline_of(struct session *session, uint64_t now_ms)
 {
@@ -279,20 +267,26 @@ acknowledge(const struct session *session)
 				 &is_quick, sizeof(is_quick));
 }
 
-/* Others may serve it from now on. */
+/* Others may serve it from now on. What they find of it has been left before the
+ * deadline is set, which they take first. */
 static void
 session_wait(struct session *session, uint64_t first_deadline_ms)
 {
+	struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT,
+				    .data.ptr = session};
+	int operation = session->is_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+	int descriptor = session->descriptor;
 	uint64_t deadline_ms = session->command == '\0'
 				       ? first_deadline_ms
 				       : deadline_of(session, clock_now_ms());
 
-	atomic_store(&session->has_spoken, session->command != '\0');
-	atomic_store(&session->deadline_ms, deadline_ms);
 	acknowledge(session);
+	session->is_watched = true;
 	worker.session = NULL;
+	atomic_store(&session->has_spoken, session->command != '\0');
 	atomic_store(&session->busy_since_ms, 0);
-	session_arm(session);
+	atomic_store(&session->deadline_ms, deadline_ms);
+	ASSERT(epoll_ctl(sessions.poll, operation, descriptor, &event) == 0);
 }
 
 static void
