@@ -43,6 +43,10 @@ static struct {
 #define RING_URGENT (RING_HALF / 2) /* there is no time to gather */
 static_assert(RING_HALF > 2 * LOG_LINE_MAX, "a line fits into half the ring");
 
+/* When a disk fails several threads find out, and each ends the process: one of them
+ * at a time waits for the log thread. */
+static pthread_mutex_t stop_lock = PTHREAD_MUTEX_INITIALIZER;
+
 /* Lines of several threads must not be mixed on stderr. */
 static pthread_mutex_t write_lock = PTHREAD_MUTEX_INITIALIZER;
 /* Under write_lock: the last byte was no LF; the last wait was in vain. */
@@ -286,13 +290,12 @@ log_start(struct fault *fault)
 	return fault_errno(fault, "starting the log thread");
 }
 
-void
-log_stop(void)
+/* With the stop lock. */
+static void
+ring_stop(void)
 {
 	struct timespec until;
 
-	if (!ring.has_thread)
-		return;
 	pthread_mutex_lock(&ring.lock);
 	ring.is_stopping = true;
 	pthread_cond_signal(&ring.filled);
@@ -306,6 +309,15 @@ log_stop(void)
 		return;
 	ring.has_thread = false;
 	ring_free();
+}
+
+void
+log_stop(void)
+{
+	pthread_mutex_lock(&stop_lock);
+	if (ring.has_thread)
+		ring_stop();
+	pthread_mutex_unlock(&stop_lock);
 }
 
 uint64_t
