@@ -23,7 +23,7 @@ sockets_open(struct stage *stage, int *sockets)
 /* One thread that asks: for both keys at once, again and again. */
 struct asker {
 	pthread_t thread;
-	struct stage *stage;
+	struct keyring *keyring; /* its own: the stage's may go meanwhile */
 	struct signer_pool *pool;
 	unsigned number, times;
 	unsigned signed_count;
@@ -43,19 +43,21 @@ ask(void *owner)
 {
 	struct asker *asker = owner;
 
+	const struct keyring_selector *selectors =
+		keyring_domain_at(asker->keyring, 0)->selectors;
+
 	for (unsigned i = 0; i < asker->times; i++) {
 		struct signer_pool_call calls[2] = {0};
 
 		for (size_t k = 0; k < COUNT(calls); k++) {
-			calls[k].call.key =
-				*key_public_id(public_at(asker->stage, k));
+			calls[k].call.key = *key_public_id(selectors[k].key);
 			memset(calls[k].call.digest,
 			       (int)(asker->number * 7 + i), KEY_DIGEST_SIZE);
 		}
 		if (signer_pool_sign(asker->pool, calls, COUNT(calls),
 				     &asker->fault) &&
-		    is_signed(&calls[0], public_at(asker->stage, 0)) &&
-		    is_signed(&calls[1], public_at(asker->stage, 1)))
+		    is_signed(&calls[0], selectors[0].key) &&
+		    is_signed(&calls[1], selectors[1].key))
 			asker->signed_count++;
 	}
 	return NULL;
@@ -66,7 +68,8 @@ askers_start(struct asker *askers, size_t count, struct stage *stage,
 	     struct signer_pool *pool, unsigned times)
 {
 	for (size_t i = 0; i < count; i++) {
-		askers[i] = (struct asker){.stage = stage,
+		askers[i] = (struct asker){.keyring =
+						   keyring_ref(stage->keyring),
 					   .pool = pool,
 					   .number = (unsigned)i,
 					   .times = times};
@@ -81,6 +84,7 @@ askers_join(struct asker *askers, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		pthread_join(askers[i].thread, NULL);
+		keyring_unref(askers[i].keyring);
 		cr_expect_eq(askers[i].signed_count, askers[i].times,
 			     "asker %zu: %s", i, askers[i].fault.text);
 	}

@@ -369,14 +369,15 @@ world_end(struct world *world)
 		connection_place_stop(&run->owner.place, true);
 	connection_place_done(&run->owner.place);
 	loop_done(&run->owner.loop);
+	/* They look at the sites. */
+	for (size_t i = 0; i < run->hosts_count; i++)
+		host_stop(&run->hosts[i]);
 	for (size_t i = 0; i < COUNT(run->sites); i++) {
 		if (run->sites[i] == NULL)
 			continue;
 		run->left_open += site_open(run->sites[i]);
 		site_unref(run->sites[i]);
 	}
-	for (size_t i = 0; i < run->hosts_count; i++)
-		host_stop(&run->hosts[i]);
 	run_collect(run);
 	for (size_t i = 0; i < run->hosts_count; i++) {
 		const struct host *host = &world->hosts->items[i];

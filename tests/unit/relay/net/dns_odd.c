@@ -325,8 +325,7 @@ Test(dns_odd, asks_equal_questions_once_and_forgets_the_cancelled, .timeout = 12
 	struct address address;
 	struct asked asked[4];
 
-	trickster_start(&trickster, TRICK_NO_EDNS);
-	trickster.trick = TRICK_TWICE;
+	trickster_start(&trickster, TRICK_TWICE);
 	address = loopback(trickster.port);
 	resolver_open(&resolver, &address, 1);
 	for (size_t i = 0; i < COUNT(asked); i++)
@@ -373,8 +372,7 @@ Test(dns_odd, ids_and_ports_cannot_be_foretold, .timeout = 120)
 	struct asked asked;
 	unsigned in_step = 0;
 
-	trickster_start(&trickster, TRICK_SERVFAIL);
-	trickster.trick = TRICK_NO_EDNS;
+	trickster_start(&trickster, TRICK_NO_EDNS);
 	address = loopback(trickster.port);
 	resolver_open(&resolver, &address, 1);
 	for (unsigned i = 0; i < COUNT(trickster.ids) / 2; i++) {

@@ -234,10 +234,12 @@ Test(schedule, more_than_fits_is_read_back, .init = begin, .fini = stop_all)
 		put("from@example.org", "a@x.example", i % 3 != 0);
 	put("from@example.org", "a@x.example", true);
 	cr_expect(wait_attempts(MANY * 2 / 3));
+	uv_mutex_lock(&mutex);
 	for (unsigned i = 0; i < attempts_count; i++)
 		for (unsigned j = 0; j < i; j++)
 			twice += message_id_eq(&attempts[i].id,
 					       &attempts[j].id);
+	uv_mutex_unlock(&mutex);
 	cr_expect_eq(twice, 0);
 }
 

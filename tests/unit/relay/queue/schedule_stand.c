@@ -15,8 +15,8 @@ struct pipeline {
 };
 
 unsigned signatures_wanted, signing_failures, proof_failures;
-unsigned fields_fed;
-size_t body_fed;
+atomic_uint fields_fed;
+atomic_size_t body_fed;
 static struct signature one_signature;
 
 struct pipeline *
@@ -202,7 +202,7 @@ struct schedule_destination *held_at;
 /* What becomes of the n-th attempt of a message; called on a loop. */
 struct recipient_result (*decide)(const struct delivery *delivery,
 					 size_t recipient);
-uint64_t pause_ms, pause_after_ms;
+atomic_uint_fast64_t pause_ms, pause_after_ms;
 atomic_uint hurries, told_in_vain;
 
 static void

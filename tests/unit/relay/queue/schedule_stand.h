@@ -24,8 +24,8 @@ extern bool is_signer_deaf;
 extern size_t unanswered_count;
 void signer_hears(void);
 /* To the last pipeline that has ended. */
-extern unsigned fields_fed;
-extern size_t body_fed;
+extern atomic_uint fields_fed;
+extern atomic_size_t body_fed;
 
 /* --- delivery --- */
 
@@ -68,7 +68,7 @@ void held_settle(void);
 extern struct recipient_result (*decide)(const struct delivery *delivery,
 					 size_t recipient);
 /* Of the destination: instead of the next attempt, and after it. */
-extern uint64_t pause_ms, pause_after_ms;
+extern atomic_uint_fast64_t pause_ms, pause_after_ms;
 extern atomic_uint hurries;
 /* Destinations that were told of a delivery, and had none to take. */
 extern atomic_uint told_in_vain;
