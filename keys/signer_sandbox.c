@@ -61,6 +61,8 @@ static const int sanitizer_calls[] = {
 	SCMP_SYS(prlimit64), SCMP_SYS(getrlimit), SCMP_SYS(ugetrlimit),
 	SCMP_SYS(kill), SCMP_SYS(clock_nanosleep),
 	SCMP_SYS(clock_nanosleep_time64), SCMP_SYS(nanosleep),
+	/* ThreadSanitizer's own thread may still be at its start. */
+	SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
 };
 static const int sanitizer_refused_calls[] = {
 	SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(stat),
