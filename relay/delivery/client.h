@@ -62,10 +62,10 @@ struct client_end {
 	bool is_lacking;        /* that is it: where no other takes the message
 				   this host may yet take some of it, and say
 				   so of the rest */
-	bool is_sent_away;      /* 421 to MAIL or RCPT: for the sake of whom it
-				   names, or ours */
-	bool is_of_recipient;   /* the latter, and that one has his result:
-				   the others may be taken */
+	bool is_sent_away;      /* 421 to MAIL, RCPT or the message: for its
+				   sake, or ours */
+	bool is_of_recipient;   /* to RCPT, and that one has his result: the
+				   others may be taken */
 	bool is_worn;           /* the host takes no more messages on one
 				   connection: it will on another. It said so,
 				   left after a transaction of the attempt in

@@ -372,7 +372,9 @@ end_replied(struct client *client, const struct reply_in *reply)
 
 	if (is_chunk_trouble(client, reply))
 		return end_without_bdat(client, reply);
-	if (!transaction->is_empty && client_passes_on(client, &fate))
+	if (!transaction->is_empty &&
+	    (client_is_sent_away(client, reply) ||
+	     client_passes_on(client, &fate)))
 		return client_end_reply(client, &fate, reply);
 	outcome_write_reply(&words, reply);
 	client->has_taken |= fate.outcome == OUTCOME_DELIVERED;

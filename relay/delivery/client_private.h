@@ -216,6 +216,8 @@ void client_set_accepted(struct client *client, const struct fate *fate,
 /* Refused for now, or never answered, by a host that is not the last: the next
  * one is to be asked for whoever is without a result; client->end says so. */
 bool client_passes_on(struct client *client, const struct fate *fate);
+/* Was it 421: client->end says so, and the connection what follows. */
+bool client_is_sent_away(struct client *client, const struct reply_in *reply);
 /* For all of the message that are still without a result. */
 void client_set_message(struct client *client, const struct fate *fate,
 			     struct slice words);

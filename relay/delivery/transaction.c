@@ -445,6 +445,15 @@ mail_ends_connection(const struct client *client, const struct reply_in *reply)
 	       (reply->code / 100 == 4 && client->has_taken);
 }
 
+bool
+client_is_sent_away(struct client *client, const struct reply_in *reply)
+{
+	client->end.is_sent_away = reply->code == 421;
+	if (client->end.is_sent_away)
+		take_back(client);
+	return client->end.is_sent_away;
+}
+
 enum client_state
 mail_replied(struct client *client, const struct reply_in *reply)
 {
@@ -457,7 +466,7 @@ mail_replied(struct client *client, const struct reply_in *reply)
 	if (client->has_dsn && refuses_parameters(reply) &&
 	    (message->ret != RET_NOT_SAID || message->envid.len > 0))
 		return end_without_dsn(client, reply);
-	client->end.is_sent_away = reply->code == 421;
+	(void)client_is_sent_away(client, reply);
 	client->end.is_worn = is_end && client_is_between(client);
 	if (is_end || fate.scope == SCOPE_HOST ||
 	    client_passes_on(client, &fate))
@@ -498,21 +507,31 @@ rcpts_replied_chunked(struct client *client)
 	return client->transaction.accepted > 0 ? CLIENT_BODY : CLIENT_RSET;
 }
 
+/* Neither has he a result, nor some of the others. */
+static bool
+has_others(const struct attempt *attempt, unsigned recipient)
+{
+	size_t open = 0;
+
+	for (size_t i = 0; i < attempt->delivery->recipients_count; i++)
+		open += attempt->results[i].outcome == OUTCOME_NONE;
+	return open > 1 && attempt->results[recipient].outcome == OUTCOME_NONE;
+}
+
 /* 421 may be meant for one mailbox, whose server is away: it would keep the mail
  * from all others of the message, each time. */
 static enum client_state
 end_at_rcpt(struct client *client, unsigned recipient, const struct fate *fate,
 	    const struct reply_in *reply)
 {
-	struct attempt *attempt = client->attempt;
 	CLEAN(text_done) struct text words = {0};
 
-	client->end.is_sent_away = reply->code == 421;
-	if (reply->code == 421 && !client->settings.has_other_host &&
-	    attempt->results[recipient].outcome == OUTCOME_NONE) {
+	if (client_is_sent_away(client, reply) &&
+	    !client->settings.has_other_host &&
+	    has_others(client->attempt, recipient)) {
 		outcome_write_reply(&words, reply);
 		recipient_set(client, recipient, fate, text_slice(&words));
-		client->end.is_of_recipient = !attempt_is_complete(attempt);
+		client->end.is_of_recipient = true;
 	}
 	return client_end_reply(client, fate, reply);
 }

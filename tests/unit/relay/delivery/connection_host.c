@@ -155,25 +155,38 @@ Test(connection_host, goes_on_without_an_address_to_come_from, .timeout = 120)
 	cr_expect_eq(run.open, 0);
 }
 
-/* To one sender, or to us: the second tells. */
-Test(connection_host, a_second_421_to_mail_is_the_hosts, .timeout = 120)
+/* To one sender, recipient or message, or to us: the second tells. */
+Test(connection_host, a_second_421_is_the_hosts, .timeout = 120)
 {
-	static const char away[] = HELLO "C MAIL|S 421 4.7.1 go away|X";
-	struct run run = {
-		.recipients = 1,
-		.messages = 2,
-		.one_each = true,
-		.body = SLICE(header),
-		.in_memory = true,
-		.hosts_count = 1,
-		.hosts = {{.scripts = {away, away}}},
+	static const char *const aways[] = {
+		HELLO "C MAIL|S 421 4.7.1 go away|X",
+		HELLO MAIL "C RCPT|S 421 4.7.1 go away|X",
+		HELLO MAIL RCPT0 "C DATA|S 354 go|B|S 421 4.7.28 too many|X",
 	};
 
-	run_it(&run);
-	cr_expect_str_eq(run.outcomes, "TT", "%s", run.reply);
-	cr_expect(run.has_failed);
-	cr_expect_eq(run.hosts_blamed, 1);
-	cr_expect_str_eq(run.hosts[0].wrong, "");
+	for (size_t i = 0; i < 2 * COUNT(aways); i++) {
+		const char *away = aways[i / 2];
+		struct run run = {
+			.recipients = 1,
+			.messages = 2,
+			.one_each = true,
+			.body = SLICE(header),
+			.in_memory = true,
+			.hosts_count = 1 + i % 2,
+			.hosts = {{.scripts = {away, away}},
+				  {.scripts = {away, away}}},
+		};
+
+		run_it(&run);
+		cr_expect_str_eq(run.outcomes, "TT", "%zu: %s", i, run.reply);
+		cr_expect(run.has_failed, "%zu", i);
+		cr_expect_eq(run.hosts_blamed, run.hosts_count, "%zu: %zu", i,
+			     run.hosts_blamed);
+		for (size_t j = 0; j < run.hosts_count; j++) {
+			cr_expect_str_eq(run.hosts[j].wrong, "", "%zu", i);
+			text_done(&run.hosts[j].message);
+		}
+	}
 }
 
 Test(connection_host, a_421_to_mail_is_forgotten_with_a_message_taken, .timeout = 120)
