@@ -1,5 +1,6 @@
 #include "relay/family.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -75,10 +76,16 @@ family_look_at_kernel(const struct family *family)
 unsigned
 family_signers(const struct family *family)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN), wanted = cores;
+	cpu_set_t cores;
+	long wanted;
 
+	/* Those that it may use: a container may have been given few. Fails
+	 * where there are more than 1024. */
+	wanted = sched_getaffinity(0, sizeof(cores), &cores) == 0
+			 ? CPU_COUNT(&cores)
+			 : LOOPS_MAX;
 	if (family->service == SERVICE_MILTER)
-		wanted = MILTER_SIGNERS_PER_CORE * cores;
+		wanted *= MILTER_SIGNERS_PER_CORE;
 	if (wanted < 1)
 		return 1;
 	return wanted > LOOPS_MAX ? LOOPS_MAX : (unsigned)wanted;

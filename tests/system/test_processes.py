@@ -292,6 +292,14 @@ def test_a_closed_log(world):
         process.wait()
 
 
+def threads(pid):
+    names = []
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/comm" % (pid, task)) as file:
+            names.append(file.read().strip())
+    return names
+
+
 # -- without privileges -------------------------------------------------------
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another")
@@ -311,8 +319,10 @@ def test_root_with_few_capabilities(world):
     """As in a container."""
     world.start(receiver_options=False)
     world.relay.stop()
-    world.relay.launch_with(["setpriv", "--bounding-set=-all,+setuid,+setgid"])
+    world.relay.launch_with(["taskset", "-c", str(min(os.sched_getaffinity(0))),
+                             "setpriv", "--bounding-set=-all,+setuid,+setgid"])
     world.relay.wait("ready", count=2)
+    assert threads(world.relay.family()["relay"]).count("loop") == 1
     world.relay.stop()
     world.relay.launch_with(["setpriv", "--bounding-set=-all"])
     assert world.relay.process.wait(20) == 77
