@@ -37,8 +37,10 @@ is_scram(struct slice mechanism)
 const char *
 sasl_server_mechanisms(const struct users *users)
 {
-	return users_have(users, USER_SCRAM) ? "SCRAM-SHA-256 PLAIN LOGIN"
-					     : "PLAIN LOGIN";
+	bool all_have_keys = users_have(users, USER_SCRAM) &&
+			     !users_have(users, USER_CRYPT);
+
+	return all_have_keys ? "SCRAM-SHA-256 PLAIN LOGIN" : "PLAIN LOGIN";
 }
 
 /* --- whom the library asks about --- */

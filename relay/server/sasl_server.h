@@ -27,8 +27,8 @@ enum sasl_verdict {
 	SASL_TROUBLE,   /* on our side */
 };
 
-/* "PLAIN LOGIN", and SCRAM-SHA-256 where somebody has keys for it: what EHLO
- * says behind AUTH. */
+/* "PLAIN LOGIN", and SCRAM-SHA-256 where all have keys for it: what EHLO says
+ * behind AUTH. Clients by Cyrus SASL take the strongest, and try no other. */
 const char *sasl_server_mechanisms(const struct users *users);
 #define SASL_EXTERNAL "EXTERNAL"
 /* LOGIN has no RFC; devices compare these words. */

@@ -113,6 +113,8 @@ set_auth(struct slice value)
 	listener.auth_file = SLICE("users");
 	cr_assert(users_new(slice_ends_nocase(value, SLICE("scram"))
 				    ? SLICE(both)
+			    : slice_ends_nocase(value, SLICE("keys"))
+				    ? SLICE(strchr(both, '\n') + 1)
 				    : SLICE(crypt_only),
 			    &users[0], NULL));
 }
