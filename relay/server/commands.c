@@ -495,7 +495,7 @@ command_run(struct session *session, struct slice line)
 	if (is_hasty(session, command))
 		return refuse_hasty(session, command);
 	if (session->state == SESSION_START && session->listener->lenient &&
-	    command->run == mail_run)
+	    (command->run == mail_run || command->run == auth_run))
 		greet_for(session);
 	if ((command->allowed & (1u << session->state)) == 0)
 		return refuse_out_of_place(session, command);
