@@ -244,6 +244,9 @@ mail_path(struct slice args, struct slice ours, struct text *room,
 	case PATH_NO_DOMAIN:
 		if (ours.len == 0)
 			return &reply_sender_no_domain;
+		/* "MAIL FROM: SIZE=9", where a program has no sender */
+		if (slice_find(out->path.local, '=') >= 0)
+			return &reply_sender_bad;
 		out->given = out->path.address;
 		path_write(&out->path, ours, room);
 		return out->path.address.len + 2 <= PATH_MAX_OCTETS
