@@ -2,6 +2,7 @@
 
 #include "milter/author.h"
 #include "milter/header.h"
+#include "milter/mailbox.h"
 #include "relay/server/path.h"
 
 struct reader {
@@ -110,6 +111,31 @@ line_add(struct text *out, struct slice line)
 	text_add_string(out, "\r\n");
 }
 
+/* "From: root (Cron Daemon)": without a domain nobody would sign for it, and
+ * receivers refuse it. */
+static void
+from_add(struct reader *reader, struct slice field, struct slice value)
+{
+	struct text *header = &reader->letter->header;
+	struct authors authors;
+	struct fault fault;
+	size_t before;
+
+	if (authors_parse(value, reader->arena, &authors, &fault) ||
+	    !mailboxes_parse(value, reader->terms->domain, 1, reader->arena,
+			     &authors, &fault) ||
+	    authors.count != 1) {
+		line_add(header, field);
+		return;
+	}
+	text_add_string(header, "From: ");
+	before = header->len;
+	mailbox_name_write(value, header);
+	text_add_string(header, header->len > before ? " <" : "<");
+	mailbox_write(authors.locals[0], authors.domains[0], header);
+	text_add_string(header, ">\r\n");
+}
+
 /* Behind the last field; what follows is the body. */
 static void
 header_end(struct reader *reader)
@@ -129,7 +155,7 @@ field_take(struct reader *reader, struct slice field, struct fault *fault)
 {
 	struct slice name, value;
 	bool is_field = header_field_parse(field, &name, &value) == NULL;
-	bool is_sent = true;
+	bool is_sent = true, is_from;
 
 	if (!is_field) {
 		/* A text without a header, or one that ends without an empty
@@ -138,11 +164,14 @@ field_take(struct reader *reader, struct slice field, struct fault *fault)
 		line_add(&reader->letter->header, field);
 		return true;
 	}
-	reader->has_from |= slice_eq_nocase(name, SLICE("From"));
+	is_from = slice_eq_nocase(name, SLICE("From"));
+	reader->has_from |= is_from;
 	if (reader->terms->takes_recipients &&
 	    !recipients_note(reader, name, value, &is_sent, fault))
 		return false;
-	if (is_sent)
+	if (is_from)
+		from_add(reader, field, value);
+	else if (is_sent)
 		line_add(&reader->letter->header, field);
 	return true;
 }

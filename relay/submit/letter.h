@@ -3,9 +3,9 @@
  * input, made ready for SMTP.
  *
  * What becomes of it here is what only this side can know or must: text without
- * a header gets an empty one, From is added where it is missing, recipients are
- * taken from the fields that name them, and Bcc goes. Date and Message-ID are the
- * relay's to add.
+ * a header gets an empty one, From is added where it is missing, and gets a domain
+ * where it has none, recipients are taken from the fields that name them, and Bcc
+ * goes. Date and Message-ID are the relay's to add.
  *
  * Bounds      The header is kept in memory, up to header_max; the body as
  *             milter/input.h says.

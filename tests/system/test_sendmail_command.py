@@ -173,10 +173,13 @@ def test_who_sends(program, words, sender, name, address):
 
 
 def test_names_without_a_domain_are_of_this_machine(program):
-    accepted, _ = program.send(*ALICE, "root", "x@example.net, Bob <bob>",
-                               stdin=b"\nx\n")
+    accepted, arrived = program.send(
+        *ALICE, "root", "x@example.net, Bob <bob>",
+        stdin=b"From: root (Cron Daemon)\n\nx\n")
     assert sorted(accepted["recipients"]) == [
         "bob@relay.example.com", "root@relay.example.com", "x@example.net"]
+    assert email.message_from_bytes(arrived.data)["From"] == \
+        '"Cron Daemon" <root@relay.example.com>'
 
 
 @pytest.mark.parametrize("words, stdin, code, said", [
