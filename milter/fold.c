@@ -2,7 +2,8 @@
 
 /* Of a field while it is written. */
 struct folding {
-	bool has_addresses; /* RFC 5322 3.4: white space may follow each comma */
+	bool has_addresses; /* RFC 5322 3.4: white space may follow each comma,
+			       and the semicolon that some write instead */
 	bool is_quoted;     /* where the line in hand begins */
 	unsigned depth;     /* of comments there */
 	struct text *out;
@@ -48,8 +49,8 @@ white_find(struct slice line, size_t end, size_t from, size_t most)
 	return 0;
 }
 
-/* Passes over what is to be written; returns where its last comma between
- * addresses ends, behind `from`. 0: it has none. */
+/* Passes over what is to be written; returns where its last comma or
+ * semicolon between addresses ends, behind `from`. 0: it has none. */
 static size_t
 commas_pass(struct folding *folding, struct slice bytes, size_t from)
 {
@@ -66,7 +67,7 @@ commas_pass(struct folding *folding, struct slice bytes, size_t from)
 			folding->depth++;
 		else if (c == ')' && !folding->is_quoted && folding->depth > 0)
 			folding->depth--;
-		else if (c == ',' && !folding->is_quoted &&
+		else if ((c == ',' || c == ';') && !folding->is_quoted &&
 			 folding->depth == 0 && i >= from)
 			found = i + 1;
 	}

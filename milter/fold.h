@@ -13,9 +13,9 @@
 /* Whether a line of it is over LINE_OCTETS_MAX. */
 bool fold_is_due(struct slice field);
 /* Appends a field, with its CRLF, in lines of at most LINE_OCTETS_MAX where
- * white space allows, which is added behind the commas of addresses that have
- * none (RFC 5322 3.4): no line is of white space alone. False: it does not; some
- * are still longer. */
+ * white space allows, which is added behind the commas of addresses (RFC 5322
+ * 3.4), or semicolons, that have none: no line is of white space alone. False:
+ * it does not; some are still longer. */
 bool fold_field(struct slice field, struct text *out) MUST_USE;
 
 #endif

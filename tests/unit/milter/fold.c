@@ -41,6 +41,8 @@ static const struct fold_row {
 	 "A: b\r\n c" Y1000 "\r\n"},
 	{"behind a comma of addresses", "tO: a@b" Y500 ",c@d,e@f" Y500 "\r\n",
 	 true, "tO: a@b" Y500 ",c@d,\r\n e@f" Y500 "\r\n"},
+	{"or behind a semicolon", "To: a@b" Y500 ";e@f" Y500 "\r\n", true,
+	 "To: a@b" Y500 ";\r\n e@f" Y500 "\r\n"},
 	{"of addresses only", "Subject: a" Y500 ",b" Y500 "\r\n", false, NULL},
 	{"rather at white space", "To: a,b c@d" Y500 ",e@f" Y500 "\r\n", true,
 	 "To: a,b\r\n c@d" Y500 ",\r\n e@f" Y500 "\r\n"},
