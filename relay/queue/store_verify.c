@@ -31,9 +31,18 @@ struct verify {
 	bool has_id;
 	uint32_t next, chunks; /* of the message */
 	bool is_length_known;
-	bool is_foreign;       /* says that it has another layout */
-	bool has_ours;         /* yet holds what this version wrote */
+	uint64_t abouts;       /* things that it says about itself */
+	bool has_layout;       /* one is that it has ours */
+	bool has_ours;         /* holds what this version wrote */
 };
+
+/* All was read that it says of itself, and not that its layout is ours. */
+static bool
+is_foreign(const struct verify *verify)
+{
+	return verify->abouts > 0 && !verify->has_layout &&
+	       verify->abouts == verify->trees[TABLE_about].entries;
+}
 
 typedef bool node_fn(void *owner, struct slice key,
 		     const struct pages_value *value);
@@ -86,12 +95,11 @@ on_about(void *owner, struct slice key, const struct pages_value *value)
 {
 	struct verify *verify = owner;
 
-	/* Who needs it sees whether it is whole. */
-	if (slice_eq(key, SLICE(COUNT_KEY)))
-		return true;
-	verify->is_foreign = verify->is_foreign ||
-			     !slice_eq(key, SLICE(LAYOUT_KEY)) ||
-			     !slice_eq(value->bytes, SLICE(LAYOUT));
+	verify->abouts++;
+	/* Of anything else who needs it sees whether it is whole; a later
+	 * version may say more. */
+	if (slice_eq(key, SLICE(LAYOUT_KEY)))
+		verify->has_layout = slice_eq(value->bytes, SLICE(LAYOUT));
 	return true;
 }
 
@@ -242,7 +250,7 @@ verify_run(struct verify *verify, uint64_t deadline_ms)
 			is_strange(verify, "what is due does not agree with "
 					   "the deliveries");
 	}
-	if (verify->is_foreign &&
+	if (is_foreign(verify) &&
 	    (verify->has_ours || verify->trees[TABLE_deliveries].entries == 0))
 		is_strange(verify, "what it says about itself is not true");
 	if (!message_has_all(verify) || verify->is_message_unknown)
@@ -272,7 +280,7 @@ store_verify(const char *path, uint64_t deadline_ms, struct fault *fault)
 		return engine_unreadable(fault, path, pages_damage(pages));
 	if (verify.damage == NULL && pages_bits(pages) == PAGES_BITS_HERE)
 		return true;
-	if (verify.damage == NULL && verify.is_foreign)
+	if (verify.damage == NULL && is_foreign(&verify))
 		return fault_set(fault, FAULT_INPUT,
 				 "%s: its layout is not one that this version "
 				 "reads",
