@@ -16,6 +16,7 @@ output_end(void)
 int
 output_write(struct slice bytes)
 {
-	fwrite(bytes.bytes, 1, bytes.len, stdout);
+	if (bytes.len > 0)
+		fwrite(bytes.bytes, 1, bytes.len, stdout);
 	return output_end();
 }

@@ -366,6 +366,7 @@ def test_a_selection_of_the_list(silent):
     assert list(listed(world, "--sender", "a..b@example.com")) == [dots]
     world.relay.stop()
     assert listed(world, "--domain", "b.example.net") == found
+    signet.run("queue", "show", "0" * 26, config=world.setup.path, check=65)
 
 
 def submit_three_apart(world):
