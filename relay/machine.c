@@ -1,7 +1,9 @@
 #include "relay/machine.h"
 
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/clean.h"
@@ -113,6 +115,16 @@ machine_next_resolver(struct slice *resolv_conf, struct slice *address_out)
 		before = *resolv_conf;
 	}
 	return false;
+}
+
+bool
+machine_forgets(int directory)
+{
+	struct statfs status;
+
+	return fstatfs(directory, &status) == 0 &&
+	       (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC ||
+		status.f_type == OVERLAYFS_SUPER_MAGIC);
 }
 
 void

@@ -29,6 +29,9 @@ uint64_t machine_memory_of(const char *mounted, struct slice cgroup,
 void machine_files(struct text *out);
 /* Whether connections may come from there. */
 bool machine_has_address(const struct address *address);
+/* Whether what is kept in that directory is gone at the latest when the machine,
+ * or the container whose own layer it is in, starts anew. */
+bool machine_forgets(int directory);
 /* Appends the current directory; nothing if it cannot be told. */
 void machine_directory(struct text *out);
 

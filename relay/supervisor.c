@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/sandbox.h"
 #include "relay/limits.h"
+#include "relay/machine.h"
 #include "relay/notify.h"
 #include "relay/supervisor_private.h"
 
@@ -475,6 +476,19 @@ state_open(struct supervisor *supervisor, struct fault *fault)
 	return false;
 }
 
+/* A container without a volume for it works, until there is a newer image. */
+static void
+state_look(const struct supervisor *supervisor)
+{
+	if (machine_forgets(supervisor->state_dir))
+		log_note(LOG_LEVEL_WARNING, "state",
+			 "state_dir '%.*s' is in memory, or in a layer of a "
+			 "container's own: mail that waits there is lost with "
+			 "that; give it a volume, or a directory on a disk",
+			 SLICE_ARG(supervisor->configuration->options
+					   ->state_dir));
+}
+
 static void
 clock_look(void)
 {
@@ -511,8 +525,11 @@ supervisor_start(struct supervisor *supervisor, struct text *errors,
 	if (warning.len > 0)
 		log_note(LOG_LEVEL_WARNING, "user", "%s",
 			 text_string(&warning));
-	if (supervisor->family->has_state && !state_open(supervisor, fault))
-		return false;
+	if (supervisor->family->has_state) {
+		if (!state_open(supervisor, fault))
+			return false;
+		state_look(supervisor);
+	}
 	family_raise_descriptors(supervisor->family, options);
 	family_look_at_kernel(supervisor->family);
 	if (!signals_open(supervisor, fault) ||

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -93,6 +94,19 @@ Test(machine, knows_what_memory_its_control_group_has)
 			     memory_rows[i].memory, "%s", memory_rows[i].name);
 	snprintf(command, sizeof(command), "rm -r %s", mounted);
 	cr_assert_eq(system(command), 0);
+}
+
+Test(machine, forgets_what_is_in_memory)
+{
+	int memory = open("/dev/shm", O_PATH | O_DIRECTORY);
+	int other = open("/proc", O_PATH | O_DIRECTORY);
+
+	if (memory < 0 || other < 0)
+		cr_skip_test("no /dev/shm here");
+	cr_expect(machine_forgets(memory));
+	cr_expect_not(machine_forgets(other));
+	close(memory);
+	close(other);
 }
 
 Test(machine, reads_resolv_conf)
