@@ -126,7 +126,8 @@ check_report(const struct message *report, bool may_be_8bit)
 	for (size_t i = 0; i < report->body.chunks_count; i++)
 		text_add(&bytes, report->body.chunks[i]);
 	ASSERT(bytes.len == report->body.size);
-	header = slice_sub(text_slice(&bytes), 0, report->body.header_len);
+	header = slice_sub(text_slice(&bytes), 0,
+			   (size_t)report->body.header_len);
 	fields = count_fields(header);
 	ASSERT(fields == FIELDS_OF_HEADER ||
 	       (report->declared_8bit && fields == FIELDS_OF_HEADER + 1));
@@ -134,7 +135,8 @@ check_report(const struct message *report, bool may_be_8bit)
 	ASSERT(may_be_8bit || !report->declared_8bit);
 	message_id_write(&report->id, id);
 	text_addf(&boundary, "--=_%s", id);
-	check_parts(slice_from(text_slice(&bytes), report->body.header_len),
+	check_parts(slice_from(text_slice(&bytes),
+			       (size_t)report->body.header_len),
 		    text_slice(&boundary));
 	text_done(&bytes);
 	text_done(&boundary);

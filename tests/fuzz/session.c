@@ -69,7 +69,8 @@ static struct slice account_from[1];
 static struct tls_context *contexts[1];
 static struct users *users[1];
 static struct policy *policy;
-static size_t stored, random_state;
+static size_t stored;
+static uint64_t random_state;
 static bool is_hasty; /* something came before its turn */
 
 /* --- set-up --- */
@@ -242,7 +243,7 @@ next_random(size_t below)
 {
 	random_state = random_state * 6364136223846793005u +
 		       1442695040888963407u;
-	return (random_state >> 33) % below;
+	return (size_t)(random_state >> 33) % below;
 }
 
 static void

@@ -49,7 +49,7 @@ ask(void *owner, struct slice name, enum dns_type type,
 	if (type == DNS_TXT) {
 		text_answer(world, name, answer_out);
 	} else if (hash % 3 != 0) {
-		size_t count = hash % 12;
+		size_t count = (size_t)(hash % 12);
 
 		records = arena_array(world->arena, count, sizeof(*records));
 		for (size_t i = 0; i < count; i++) {

@@ -34,7 +34,8 @@ Test(bodyhash, hashes_as_many_bytes_as_each_limit_says)
 		cr_expect_eq(bodyhash_finish(hash), len);
 		for (size_t i = 0; i < COUNT(limits); i++) {
 			uint8_t expected[DIGEST_SIZE];
-			size_t limit = limits[i] > len ? len : limits[i];
+			size_t limit = limits[i] > len ? len
+						       : (size_t)limits[i];
 
 			sha256(slice_sub(SLICE(canonical), 0, limit),
 			       expected);
@@ -71,7 +72,7 @@ Test(bodyhash, takes_as_many_limits_as_it_says)
 	for (uint64_t limit = 1; limit <= 12; limit++) {
 		uint8_t expected[DIGEST_SIZE];
 
-		sha256(slice_sub(SLICE("0123456789\r\n"), 0, limit),
+		sha256(slice_sub(SLICE("0123456789\r\n"), 0, (size_t)limit),
 		       expected);
 		cr_expect_arr_eq(bodyhash_result(hash, limit), expected,
 				 DIGEST_SIZE);

@@ -130,7 +130,8 @@ Test(destination_trouble, without_hosts)
 	hosts_answer = HOSTS_NONE;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		hosts_trouble = rows[i].trouble;
-		settled_count = paused_ms = 0;
+		settled_count = 0;
+		paused_ms = 0;
 		add((unsigned)(12 - ready_count));
 		destination_due(&destination);
 		cr_expect_str_eq(settled, rows[i].settled, "%zu: %s", i,

@@ -323,7 +323,7 @@ rules_make(uint64_t *random, struct signing_rule *rules,
 {
 	step(random);
 	out->rules = rules;
-	out->count = 1 + (*random >> 33) % RULES;
+	out->count = 1 + (size_t)(*random >> 33) % RULES;
 	step(random);
 	out->is_multiple = (*random >> 33) % 3 == 0;
 	for (size_t i = 0; i < out->count; i++) {

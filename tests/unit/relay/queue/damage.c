@@ -26,7 +26,7 @@
 #define ROUNDS 3
 #define MESSAGES 90
 #define STARTS_MAX 4
-#define PAGE ((off_t)4096)
+#define PAGE ((size_t)4096)
 
 static const char *const destinations[] = {"x.example", "y.example"};
 static const size_t sizes[] = {10, 700, 2000, 20000, 60000};
@@ -267,11 +267,12 @@ static size_t
 any_page(unsigned flags)
 {
 	for (;;) {
-		uint64_t number = any(len / PAGE), said;
+		size_t number = any(len / PAGE), said;
 
 		memcpy(&said, bytes + number * PAGE, sizeof(said));
 		if (said == number &&
-		    ((unsigned char)bytes[number * PAGE + 10] & flags) != 0)
+		    ((unsigned char)bytes[number * PAGE + sizeof(said) + 2] &
+		     flags) != 0)
 			return number * PAGE;
 	}
 }
@@ -293,19 +294,20 @@ damage_head(void)
 	flip_one(page, page + 160);
 }
 
-/* Behind 16 bytes of the page's header and 24 of other numbers the free list is
- * described; its root is the last of the numbers. */
+/* Behind the page's header (a word, and 8 bytes) and other numbers (8 bytes, two
+ * words) the free list is described: 8 bytes and five words, of which the last is
+ * its root. Behind another such tree and one more word stands the transaction. */
 static void
 damage_free(void)
 {
-	uint64_t transactions[2], root;
-	size_t meta;
+	const size_t word = sizeof(size_t), root_at = 3 * word + 16 + 8 + 4 * word;
+	size_t transactions[2], root, meta;
 
 	for (size_t i = 0; i < 2; i++)
-		memcpy(&transactions[i], bytes + i * PAGE + 144,
+		memcpy(&transactions[i], bytes + i * PAGE + root_at + 7 * word + 8,
 		       sizeof(root));
 	meta = transactions[1] > transactions[0] ? PAGE : 0;
-	memcpy(&root, bytes + meta + 16 + 24 + 40, sizeof(root));
+	memcpy(&root, bytes + meta + root_at, sizeof(root));
 	flip_one(root * PAGE, root * PAGE + PAGE);
 }
 

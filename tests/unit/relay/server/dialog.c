@@ -393,16 +393,16 @@ say(struct slice word, struct slice rest, struct slice whole)
 		fake_queue_incoming_max(number);
 	} else if (slice_eq(word, SLICE("held"))) {
 		cr_assert(slice_number(rest, &number));
-		fake_queue_held_max(number);
+		fake_queue_held_max((size_t)number);
 	} else if (slice_eq(word, SLICE("crowd"))) {
 		cr_assert(slice_number(rest, &number));
-		fake_share_crowd(number);
+		fake_share_crowd((size_t)number);
 	} else if (slice_eq(word, SLICE("strangers"))) {
 		cr_assert(slice_number(rest, &number));
-		fake_share_strangers(number);
+		fake_share_strangers((size_t)number);
 	} else if (slice_eq(word, SLICE("slow"))) {
 		cr_assert(slice_number(rest, &number));
-		fake_queue_slow(number);
+		fake_queue_slow((size_t)number);
 	} else if (slice_split(&rest, ' ', &first) &&
 		   slice_eq(word, SLICE("set"))) {
 		cr_assert(setting_set(first, rest), "%s:%u: no such key",
