@@ -416,7 +416,9 @@ list_read(struct reader *reader)
 	for (;;) {
 		if (!element_read(reader))
 			return false;
-		if (token_is(reader, ';')) {
+		/* Programs write it for a comma, too. */
+		if (token_is(reader, ';') &&
+		    (reader->in_group || reader->domain.len == 0)) {
 			if (!reader->in_group)
 				return refuse(reader, "a ';' without a group");
 			reader->in_group = false;

@@ -40,7 +40,8 @@ struct authors {
 bool authors_parse(struct slice value, struct arena *arena,
 		   struct authors *authors_out, struct fault *fault) MUST_USE;
 /* The same of the addresses that programs of this machine give, in fields or on
- * a command line: one without a domain is of `domain`. At most `max`. */
+ * a command line: one without a domain is of `domain`, and where that is given a
+ * semicolon, too, ends an address. At most `max`. */
 bool mailboxes_parse(struct slice value, struct slice domain, size_t max,
 		     struct arena *arena, struct authors *mailboxes_out,
 		     struct fault *fault) MUST_USE;

@@ -264,6 +264,8 @@ static const struct {
 	 "\"a\\\"b\\\\\"@example.com"},
 	{"group", "us: root, carol;", "root@here.example carol@here.example"},
 	{"empty elements", ", root,", "root@here.example"},
+	{"semicolons", "root; a@example.com;b@example.com;",
+	 "root@here.example a@example.com b@example.com"},
 	{"words", "Joe Six", NULL},
 	{"a dot too much", "root.", NULL},
 	{"nothing in brackets", "<>", NULL},
