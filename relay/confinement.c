@@ -183,6 +183,7 @@ static const struct sandbox_condition first_conditions[] = {
 	{SCMP_SYS(prctl), ALLOW, IS(0, PR_SET_SECCOMP)},
 	{SCMP_SYS(ioctl), ALLOW, IS(1, FIONBIO)},
 	{SCMP_SYS(ioctl), ALLOW, IS(1, FIONREAD)},
+	{SCMP_SYS(ioctl), ALLOW, IS(1, TIOCOUTQ)},
 	{SCMP_SYS(ioctl), ALLOW, IS(1, FIOCLEX)},
 	/* isatty(), of stdio */
 	{SCMP_SYS(ioctl), ALLOW, IS(1, TCGETS)},

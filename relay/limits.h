@@ -109,6 +109,12 @@
  * place that others wait for. */
 #define BODY_RATE_PRESSED (8 * KIB)
 
+/* Of a message that is sent on: with so much of it that has come to the peer, its
+ * time (RFC 5321 4.5.3.2.5, 6) begins anew; less than one of many connections has
+ * of a slow line. And how often it is looked what has. */
+#define BODY_PROGRESS_MIN (4 * KIB)
+#define BODY_LOOK_MS (1 * MINUTE)
+
 /* Bodies up to this size are values in the store, in chunks; larger ones are a
  * file each. A chunk, its checksum (8) and the engine's page header (16) fill
  * whole pages. */

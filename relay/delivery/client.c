@@ -90,7 +90,9 @@ client_command(struct client *client, const char *verb, struct slice argument)
 static void
 client_free(struct client *client)
 {
-	if (client->stream != NULL)
+	if (client->stream != NULL && body_is_on_its_way(client))
+		stream_reset(&client->stream);
+	else if (client->stream != NULL)
 		stream_close(&client->stream);
 	transaction_done(client);
 	auth_done(client);
@@ -111,7 +113,9 @@ client_settle(struct client *client)
 	/* Before the connection is, so that its end can be waited for. */
 	if (event != NULL)
 		event(client->settings.owner, CLIENT_ENDED);
-	if (client->stream != NULL)
+	if (client->stream != NULL && client->is_cut_off)
+		stream_reset(&client->stream);
+	else if (client->stream != NULL)
 		stream_finish(&client->stream);
 	client_free(client);
 }
@@ -279,6 +283,19 @@ within_deadline(const struct client *client, uint64_t timeout_ms)
 	return deadline_ms > now_ms ? deadline_ms - now_ms : 1;
 }
 
+static bool
+is_late(const struct client *client)
+{
+	return client->settings.deadline_ms != 0 &&
+	       clock_now_ms() >= client->settings.deadline_ms;
+}
+
+static uint64_t
+time_of(const struct client *client)
+{
+	return within_deadline(client, client_steps[client->state].timeout_ms);
+}
+
 void
 client_enter(struct client *client, enum client_state state)
 {
@@ -292,8 +309,10 @@ client_enter(struct client *client, enum client_state state)
 			sessions_keep(client);
 		return;
 	}
-	stream_deadline(client->stream,
-			within_deadline(client, step->timeout_ms));
+	if (body_is_under_way(client))
+		body_allow(client, time_of(client));
+	else
+		stream_deadline(client->stream, time_of(client));
 	if (step->send != NULL)
 		step->send(client);
 }
@@ -506,6 +525,23 @@ client_expired_by_us(struct client *client)
 	client_enter(client, next);
 }
 
+/* What is on its way then must not get there any more: the message goes again,
+ * and this connection has no say in what has become of it. */
+static void
+client_expired_by_peer(struct client *client)
+{
+	CLEAN(text_done) struct text hint = {0};
+
+	if (client->state == CLIENT_GREETING)
+		text_add(&hint, greeting_hint(client));
+	body_hint(client, &hint);
+	client->end.is_unreached = client->state == CLIENT_CONNECTING;
+	client->end.is_silent = !client->was_ready;
+	client->is_cut_off = body_is_on_its_way(client);
+	client_enter(client, client_end_trouble(client, TROUBLE_TIMED_OUT,
+						text_slice(&hint)));
+}
+
 static void
 client_expired(struct client *client)
 {
@@ -518,17 +554,14 @@ client_expired(struct client *client)
 	/* Nobody's mail waits for the answer, but a stop of the relay does. */
 	if (client->state == CLIENT_QUIT)
 		stream_close(&client->stream);
+	if (body_is_under_way(client) && !is_late(client) &&
+	    body_goes_on(client, time_of(client)))
+		return;
 	if (waits_for_ourselves(client)) {
 		client_expired_by_us(client);
 		return;
 	}
-	client->end.is_unreached = client->state == CLIENT_CONNECTING;
-	client->end.is_silent = !client->was_ready;
-	client_enter(client,
-		     client_end_trouble(client, TROUBLE_TIMED_OUT,
-					client->state == CLIENT_GREETING
-						? greeting_hint(client)
-						: SLICE_NONE));
+	client_expired_by_peer(client);
 }
 
 static void

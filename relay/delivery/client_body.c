@@ -18,6 +18,8 @@ struct block {
 static void
 block_send(struct block *block)
 {
+	for (size_t i = 0; i < block->count; i++)
+		block->client->transaction.written += block->parts[i].len;
 	if (block->count > 0)
 		block->has_room = stream_write_parts(block->client->stream,
 						     block->parts,
@@ -260,6 +262,82 @@ body_send(struct client *client)
 	block_send(&block);
 	if (transaction->offset == body->size)
 		client_enter(client, CLIENT_END_OF_DATA);
+}
+
+/* --- how far the peer is --- */
+
+/* No larger packet passes every path (RFC 8200 5). */
+#define PACKET_SMALL 1280
+
+static uint64_t
+body_acknowledged(const struct client *client)
+{
+	uint64_t written = client->transaction.written;
+	uint64_t left = stream_unacknowledged(client->stream);
+
+	return left < written ? written - left : 0;
+}
+
+bool
+body_is_under_way(const struct client *client)
+{
+	return client->state == CLIENT_BODY ||
+	       client->state == CLIENT_END_OF_DATA;
+}
+
+/* The deadline is the next look. */
+static void
+look_later(struct client *client, uint64_t left_ms)
+{
+	stream_deadline(client->stream, left_ms < BODY_LOOK_MS ? left_ms
+							       : BODY_LOOK_MS);
+}
+
+void
+body_allow(struct client *client, uint64_t timeout_ms)
+{
+	client->transaction.noted = body_acknowledged(client);
+	client->transaction.until_ms = clock_now_ms() + timeout_ms;
+	look_later(client, timeout_ms);
+}
+
+bool
+body_goes_on(struct client *client, uint64_t timeout_ms)
+{
+	const struct transaction *transaction = &client->transaction;
+	uint64_t now_ms = clock_now_ms();
+
+	if (body_acknowledged(client) >=
+	    transaction->noted + BODY_PROGRESS_MIN)
+		body_allow(client, timeout_ms);
+	else if (now_ms < transaction->until_ms)
+		look_later(client, transaction->until_ms - now_ms);
+	else
+		return false;
+	return true;
+}
+
+void
+body_hint(const struct client *client, struct text *out)
+{
+	uint64_t written = client->transaction.written, taken;
+
+	if (!body_is_under_way(client))
+		return;
+	taken = body_acknowledged(client);
+	if (taken == written)
+		return;
+	text_addf(out, "it has acknowledged %llu of %llu octets",
+		  (unsigned long long)taken, (unsigned long long)written);
+	if (taken < PACKET_SMALL && written - taken > PACKET_SMALL)
+		text_add_string(out, ": are large packets lost on the way?");
+}
+
+bool
+body_is_on_its_way(const struct client *client)
+{
+	return body_is_under_way(client) &&
+	       stream_unacknowledged(client->stream) > 0;
 }
 
 /* What the disk did not give now it may give later; what is damaged stays so. */

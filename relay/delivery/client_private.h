@@ -60,6 +60,9 @@ struct transaction {
 	bool is_foretold;     /* a reply had begun before the end was sent */
 	/* the body */
 	uint64_t offset;      /* of the stored bytes */
+	uint64_t written;     /* all octets so far, as they go out */
+	uint64_t noted;       /* of them, when the time began, the peer had */
+	uint64_t until_ms;
 	bool has_prefix, at_line_start;
 	bool has_end;         /* what follows the last byte is sent, too */
 	struct strip strip;   /* as settings.sign has it */
@@ -96,6 +99,7 @@ struct client {
 	bool has_better_host;  /* for it */
 	unsigned transactions; /* of it, that are over */
 	bool has_answered, is_of_message;
+	bool is_cut_off;       /* in the middle of its message */
 	/* The attempt's message as this peer takes it; NULL: as it is. */
 	struct message *version;
 	const struct changes *changes; /* in its arena */
@@ -230,6 +234,17 @@ enum client_state body_replied(struct client *client,
 void end_send(struct client *client);
 enum client_state end_replied(struct client *client,
 			      const struct reply_in *reply);
+/* It is being sent, or has been. */
+bool body_is_under_way(const struct client *client);
+/* Gives the peer so much time, from now on and from when it has taken a good
+ * part of the message. */
+void body_allow(struct client *client, uint64_t timeout_ms);
+/* Whether it still has some. */
+bool body_goes_on(struct client *client, uint64_t timeout_ms);
+/* How far the peer has come, for who reads the log. */
+void body_hint(const struct client *client, struct text *out);
+/* Whether the kernel would go on sending what is given up here. */
+bool body_is_on_its_way(const struct client *client);
 /* A read that goes on is nobody's any more. */
 void body_done(struct client *client);
 

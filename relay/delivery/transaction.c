@@ -668,10 +668,25 @@ abort_behind_data(struct client *client, const struct fate *fate,
 	client_set_accepted(client, &final, words);
 }
 
+/* The path, or the peer, does not take it: nor would it at once. */
+static void
+abort_before_end(struct client *client, const struct fate *fate,
+		 struct slice words)
+{
+	struct fate final = *fate;
+
+	if (client->settings.has_other_host)
+		return;
+	final.outcome = OUTCOME_DEFERRED;
+	client_set_accepted(client, &final, words);
+}
+
 void
 transaction_abort(struct client *client, const struct fate *fate,
 		  struct slice words)
 {
+	if (client->state == CLIENT_BODY && client->is_cut_off)
+		abort_before_end(client, fate, words);
 	if (client->state == CLIENT_END_OF_DATA &&
 	    client->transaction.accepted > 0 && !client->end.is_chunk_trouble)
 		abort_behind_data(client, fate, words);

@@ -552,6 +552,18 @@ stream_close(struct stream **stream)
 	stream_destroy(closed);
 }
 
+void
+stream_reset(struct stream **stream)
+{
+	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+	uv_os_fd_t descriptor;
+
+	if (uv_fileno(&(*stream)->uv.handle, &descriptor) == 0)
+		(void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once,
+				 sizeof(at_once));
+	stream_close(stream);
+}
+
 static void
 on_shut_down(uv_shutdown_t *shutdown, int status)
 {

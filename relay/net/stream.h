@@ -92,6 +92,8 @@ bool stream_write_parts(struct stream *stream, const struct slice *parts,
 			size_t count);
 /* Bytes queued here or in libuv and not yet taken by the kernel. */
 size_t stream_output_len(const struct stream *stream);
+/* Those, and what the kernel has of them until the peer's has acknowledged it. */
+size_t stream_unacknowledged(const struct stream *stream);
 
 /* The single deadline; a new call replaces it. 0 is not allowed. */
 void stream_deadline(struct stream *stream, uint64_t timeout_ms);
@@ -108,8 +110,10 @@ const struct address *stream_peer(const struct stream *stream);
 void stream_on_closed(struct stream *stream, void (*closed)(void *owner),
 		      void *owner);
 
-/* Goes at once. */
+/* Goes at once; what the kernel has taken by then it goes on sending. */
 void stream_close(struct stream **stream);
+/* The same, but the peer gets no more. */
+void stream_reset(struct stream **stream);
 /* Writes out what is queued, sends close_notify, shuts down and closes, within
  * STREAM_FINISH_MS, or STREAM_HURRY_MS once the loop is to end. */
 void stream_finish(struct stream **stream);

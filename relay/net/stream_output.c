@@ -1,6 +1,7 @@
 #include "relay/net/stream_private.h"
 
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "relay/limits.h"
@@ -152,6 +153,18 @@ stream_output_len(const struct stream *stream)
 {
 	return stream->output.len + stream->wire.len +
 	       uv_stream_get_write_queue_size(&stream->uv.stream);
+}
+
+size_t
+stream_unacknowledged(const struct stream *stream)
+{
+	uv_os_fd_t descriptor;
+	int kept = 0;
+
+	if (uv_fileno(&stream->uv.handle, &descriptor) != 0 ||
+	    ioctl(descriptor, TIOCOUTQ, &kept) != 0 || kept < 0)
+		kept = 0;
+	return stream_output_len(stream) + (size_t)kept;
 }
 
 static void

@@ -18,7 +18,7 @@ struct stream {
 };
 
 static struct stream *current;
-static bool is_deaf;
+static bool is_deaf, was_reset;
 static struct text output;
 static struct address next_peer;
 static struct {
@@ -185,9 +185,22 @@ fake_stream_reads(bool reads)
 }
 
 void
+fake_stream_takes(size_t len)
+{
+	ASSERT(len <= current->waiting);
+	current->waiting -= len;
+}
+
+bool
+fake_stream_was_reset(void)
+{
+	return was_reset;
+}
+
+void
 fake_stream_forget(void)
 {
-	is_deaf = false;
+	is_deaf = was_reset = false;
 	text_done(&output);
 	memset(&certificate, 0, sizeof(certificate));
 }
@@ -365,6 +378,12 @@ stream_output_len(const struct stream *stream)
 	return output.len;
 }
 
+size_t
+stream_unacknowledged(const struct stream *stream)
+{
+	return stream->waiting;
+}
+
 void
 stream_pause(struct stream *stream)
 {
@@ -401,6 +420,13 @@ stream_close(struct stream **stream)
 	current = NULL;
 	text_done(&closed->input);
 	free(closed);
+}
+
+void
+stream_reset(struct stream **stream)
+{
+	was_reset = true;
+	stream_close(stream);
 }
 
 /* Nobody asks here. */

@@ -32,6 +32,10 @@ struct slice fake_stream_output(void);
 void fake_stream_consume(size_t len);
 /* Whether the peer reads what it is sent: so it does at first. */
 void fake_stream_reads(bool reads);
+/* So much of what it has not read it reads now. */
+void fake_stream_takes(size_t len);
+/* It was left so that the peer gets no more. */
+bool fake_stream_was_reset(void);
 void fake_stream_forget(void);
 
 #endif

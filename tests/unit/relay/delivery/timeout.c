@@ -156,7 +156,8 @@ row_begin(const struct timeout_row *row, struct attempt *attempt)
 		text_add_string(&reply, row->replies[i]);
 		text_add_string(&reply, "\r\n");
 		fake_stream_send(text_slice(&reply));
-		if (events[CLIENT_READY] == 1 && !client_is_carrying(client))
+		if (events[CLIENT_READY] == 1 && events[CLIENT_CARRIED] == 0 &&
+		    !client_is_carrying(client))
 			cr_assert_eq(client_carry(client, attempt, false),
 				     CLIENT_CARRIES);
 	}
@@ -249,6 +250,112 @@ yes_run(const struct yes_row *row)
 	cr_expect_eq(attempt->results[0].outcome, row->outcome, "%s",
 		     row->name);
 	row_end(attempt);
+}
+
+/* What the peer takes of it in each minute but the last ones, in which it takes
+ * nothing; and how long before it is given up. */
+static const struct slow_row {
+	const char *name;
+	size_t size; /* of the message; 300,000 of it are sent at once */
+	size_t takes[12];
+	unsigned minutes;
+	const char *ended;
+	enum outcome outcome;
+	bool has_other_host;
+} slow_rows[] = {
+	{"nothing of a large one", 600000, {0}, 3,
+	 "while sending the message (it has acknowledged 18 of 300018 octets: "
+	 "are large packets lost on the way?)", OUTCOME_DEFERRED},
+	{"the same, and there is another host", 600000, {0}, 3,
+	 "lost on the way?)", OUTCOME_NONE, .has_other_host = true},
+	{"too little of it", 600000, {1000, 1000, 1000}, 3,
+	 "while sending the message (it has acknowledged 3018 of 300018 octets)",
+	 OUTCOME_DEFERRED},
+	{"little of it, again and again", 600000,
+	 {0, 0, 20000, 2000, 3000, 0, 0, 35000}, 11,
+	 "while sending the message (it has acknowledged 60018 of 300018 octets)",
+	 OUTCOME_DEFERRED},
+	{"nothing of a small one", 300000, {0}, 10, "lost on the way?)",
+	 OUTCOME_DEFERRED},
+	{"some of it", 300000, {20000, 0, 20000}, 13,
+	 "while waiting for the final reply; the message may be sent twice (it "
+	 "has acknowledged 40018 of 300023 octets)", OUTCOME_DEFERRED},
+	{"all of it", 300000, {20000, 280005}, 12,
+	 "while waiting for the final reply; the message may be sent twice",
+	 OUTCOME_DEFERRED},
+};
+
+static void
+slow_run(const struct slow_row *row)
+{
+	static const struct timeout_row in_file = {
+		.replies = {"", "220 mx", "250 mx", "250 ok", "250 ok",
+			    "354 go"},
+		.is_in_file = true};
+	struct attempt *attempt = attempt_make();
+	struct store_read_body *read;
+
+	memset(events, 0, sizeof(events));
+	attempt->delivery->message->body.size = row->size;
+	row_begin(&in_file, attempt);
+	client->settings.has_other_host = row->has_other_host;
+	cr_assert_not_null(reading);
+	fake_stream_reads(false);
+	fake_stream_takes(stream_unacknowledged(client->stream));
+	memset(text_room(&reading->bytes, 300000), 'x', 300000);
+	text_added(&reading->bytes, 300000);
+	read = TAKE(reading);
+	read->done(read, NULL);
+	for (unsigned i = 0; i < row->minutes; i++) {
+		if (i < COUNT(row->takes))
+			fake_stream_takes(row->takes[i]);
+		fake_stream_pass(MINUTE - 1);
+		cr_assert_eq(events[CLIENT_ENDED], 0, "%s: too early, %u",
+			     row->name, i);
+		fake_stream_pass(1);
+	}
+	cr_expect_eq(events[CLIENT_ENDED], 1, "%s: too late", row->name);
+	cr_expect(slice_ends_nocase(SLICE(ended), SLICE(row->ended)), "%s: %s",
+		  row->name, ended);
+	cr_expect_eq(attempt->results[0].outcome, row->outcome, "%s",
+		     row->name);
+	cr_expect_eq(fake_stream_was_reset(),
+		     strstr(row->ended, "acknowledged") != NULL ||
+			     strstr(row->ended, "lost") != NULL,
+		     "%s", row->name);
+	row_end(attempt);
+}
+
+Test(timeout, who_takes_it_slowly_has_time)
+{
+	struct fault fault;
+
+	cr_assert(loop_init(&loop, 0, &fault));
+	for (size_t i = 0; i < COUNT(slow_rows); i++)
+		slow_run(&slow_rows[i]);
+	loop_done(&loop);
+}
+
+Test(timeout, of_an_idle_connection_and_its_quit)
+{
+	static const struct timeout_row delivered = {
+		.replies = {"", "220 mx", "250 mx", "250 ok", "250 ok",
+			    "354 go", "250 ta"}};
+	struct attempt *attempt = attempt_make();
+	struct fault fault;
+
+	memset(events, 0, sizeof(events));
+	cr_assert(loop_init(&loop, 0, &fault));
+	row_begin(&delivered, attempt);
+	cr_assert_eq(events[CLIENT_CARRIED], 1);
+	fake_stream_pass(2 * SECOND);
+	cr_expect_eq(events[CLIENT_ENDED], 1);
+	cr_expect(slice_ends_nocase(fake_stream_output(), SLICE("QUIT\r\n")));
+	cr_expect(fake_stream_is_open());
+	fake_stream_pass(2 * SECOND);
+	cr_expect_not(fake_stream_is_open());
+	row_end(attempt);
+	loop_done(&loop);
 }
 
 Test(timeout, no_yes_before_its_time)
