@@ -90,7 +90,7 @@ Test(settlement, a_clock_set_forward_costs_no_attempts, .init = begin,
 	begin_schedule();
 	run_loops();
 	decide = never;
-	message->received_ms -= 4000 * DAY;
+	message->received_ms -= 100 * DAY;
 	put_message(message, true);
 	cr_expect(wait_gone(2));
 	/* The first, one for each delay of the list, and the report's. */
@@ -298,7 +298,7 @@ Test(settlement, nothing_is_given_up_for_a_few_quick_probes, .init = begin,
 	probes_until_up = 10;
 	run_main();
 	for (unsigned i = 0; i < BACKLOG; i++)
-		put_old(4000 * DAY);
+		put_old(100 * DAY);
 	begin_schedule();
 	run_loops();
 	cr_expect(wait_delivered(BACKLOG - 10));
