@@ -121,10 +121,13 @@ bool
 machine_forgets(int directory)
 {
 	struct statfs status;
+	uint32_t type; /* signed there, and too small with 32 bits */
 
-	return fstatfs(directory, &status) == 0 &&
-	       (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC ||
-		status.f_type == OVERLAYFS_SUPER_MAGIC);
+	if (fstatfs(directory, &status) != 0)
+		return false;
+	type = (uint32_t)status.f_type;
+	return type == TMPFS_MAGIC || type == RAMFS_MAGIC ||
+	       type == OVERLAYFS_SUPER_MAGIC;
 }
 
 void
