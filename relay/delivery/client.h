@@ -62,8 +62,8 @@ struct client_end {
 	bool is_lacking;        /* that is it: where no other takes the message
 				   this host may yet take some of it, and say
 				   so of the rest */
-	bool is_sent_away;      /* 421 to MAIL, RCPT or the message: for its
-				   sake, or ours */
+	bool is_sent_away;      /* 421 from MAIL to the final reply: for the
+				   message's sake, or ours */
 	bool is_of_recipient;   /* to RCPT, and that one has his result: the
 				   others may be taken */
 	bool is_worn;           /* the host takes no more messages on one

@@ -422,7 +422,8 @@ body_replied(struct client *client, const struct reply_in *reply)
 					  SLICE("a reply before its time"));
 	if (is_chunk_trouble(client, reply))
 		return end_without_bdat(client, reply);
-	if (fate.scope != SCOPE_HOST && !client_passes_on(client, &fate)) {
+	if (!client_is_sent_away(client, reply) && fate.scope != SCOPE_HOST &&
+	    !client_passes_on(client, &fate)) {
 		outcome_write_reply(&words, reply);
 		client_set_accepted(client, &fate, text_slice(&words));
 		client->is_of_message = true;

@@ -33,10 +33,10 @@ void connection_forget_tls_lapse(const struct connection *connection);
  * or the peer had closed one that was kept. */
 bool connection_host_deserves_another(struct connection *connection,
 				      const struct client_end *end);
-/* A 421 to MAIL, RCPT or the message may be meant for that alone: the message
- * goes on to the next host, and bears it alone where there is none, as with
- * Postfix. The second one, with nothing taken in between, is meant for us: the
- * host is left alone. */
+/* A 421 from MAIL to the final reply may be meant for the message alone: it goes
+ * on to the next host, and bears it alone where there is none, as with Postfix.
+ * The second one, with nothing taken in between, is meant for us: the host is left
+ * alone. */
 bool connection_end_is_of_sender(const struct connection *connection,
 				 const struct client_end *end);
 

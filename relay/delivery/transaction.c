@@ -605,8 +605,9 @@ data_replied(struct client *client, const struct reply_in *reply)
 		return transaction->is_empty ? CLIENT_END_OF_DATA
 					     : CLIENT_BODY;
 	}
-	if (transaction->accepted > 0 && (fate.scope == SCOPE_HOST ||
-					  client_passes_on(client, &fate)))
+	if (transaction->accepted > 0 &&
+	    (client_is_sent_away(client, reply) || fate.scope == SCOPE_HOST ||
+	     client_passes_on(client, &fate)))
 		return client_end_reply(client, &fate, reply);
 	outcome_write_reply(&words, reply);
 	client_set_accepted(client, &fate, text_slice(&words));
