@@ -62,15 +62,18 @@ configuration_check(const struct configuration *configuration,
 		    struct text *errors, struct fault *fault)
 {
 	const struct options *options = configuration->options;
+	bool is_relay = configuration->service == SERVICE_RELAY;
 
-	if (configuration->service != SERVICE_RELAY)
-		return options_check_milter_files(options, errors, fault);
-	if (!options_check_files(options, warn_of_option, errors, fault))
+	if (is_relay ? !options_check_files(options, warn_of_option, errors,
+					    fault)
+		     : !options_check_milter_files(options, errors, fault))
 		return false;
-	machine_name_look(options);
+	if (is_relay)
+		machine_name_look(options);
 	options_warn(options, warn_of_option);
 	senders_warn(options, warn_of_option);
-	accounts_warn(options, warn_of_option);
+	if (is_relay)
+		accounts_warn(options, warn_of_option);
 	return true;
 }
 

@@ -357,8 +357,10 @@ def test_a_header_that_is_too_large(milter_world):
 
 
 def test_where_strangers_are_signed_is_configured(milter_world):
-    own = milter_world('sign_from = {"192.0.2.0/24"}  sign_authenticated = false  '
-                'sign_daemons = {}')
+    own = milter_world('sign_from = {"192.0.2.0/24", "::/1"}  sign_daemons = {}'
+                       'sign_authenticated = false')
+    warned, = own.milter.named("configuration")
+    assert "'milter.sign_from' names everybody" in warned["reason"]
     assert own.passes(own.message(client=STRANGER))
     assert own.message().stage == "N"
     macros = dict(MACROS)
