@@ -162,7 +162,9 @@ new_open(struct salvage *salvage, struct fault *fault)
 	text_addf(&directory, "%s/" NEW, salvage->path);
 	if (!engine_open(text_string(&directory), &salvage->engine, fault))
 		return false;
-	if (!engine_has_room(salvage->engine,
+	/* What one of ours held another one holds. */
+	if (pages_bits(salvage->pages) != PAGES_BITS_HERE &&
+	    !engine_has_room(salvage->engine,
 			     pages_bytes_in_use(salvage->pages)))
 		return fault_set(fault, FAULT_SYSTEM,
 				 "%llu MiB of the old one are in use, which a "

@@ -1,6 +1,8 @@
 /* A store whose map is full, on a disk that has room. */
 #include <criterion/criterion.h>
 
+#include <stdio.h>
+
 #include "relay/queue/store_engine_private.h"
 #include "tests/fake/log.h"
 #include "tests/unit/relay/queue/queue.h"
@@ -161,4 +163,39 @@ Test(full_map, reports_leave_room_for_outcomes, .init = start, .fini = end,
 	cr_expect_eq(last.kind, FAULT_LIMIT, "%s", last.text);
 	for (unsigned i = 0; i < 20; i++)
 		settle_first(OUTCOME_DELIVERED, 0, NULL, &fault);
+}
+
+/* A salvage needs no more room than there was, of which outcomes took what is kept
+ * for them. */
+Test(full_map, all_of_it_is_salvaged, .timeout = 120)
+{
+	struct store_counters before, after;
+	struct fault fault = {0};
+	char mark[96];
+	FILE *file;
+
+	start();
+	(void)fill(100 * KIB);
+	for (bool has_room = true; has_room;) {
+		CLEAN(message_unref_clean) struct message *report =
+			message_make("", "from@example.org", 100 * KIB);
+		CLEAN(delivery_free_clean) struct delivery *delivery =
+			take_first();
+
+		delivery->recipients[0].outcome = OUTCOME_DEFERRED;
+		has_room = settle_wait(store, &loop, delivery, 1000, report,
+				       &fault);
+	}
+	store_count(store, &before);
+	store_close(store);
+	snprintf(mark, sizeof(mark), "%s/queue.suspect", path);
+	file = fopen(mark, "w");
+	cr_assert_not_null(file);
+	fputs("a test", file);
+	fclose(file);
+	cr_assert(store_open(path, 0, &store, &fault), "%s", fault.text);
+	store_count(store, &after);
+	cr_expect_eq(after.messages, before.messages);
+	cr_expect_eq(fake_log_count("store-damaged ", "lost=0 "), 1);
+	end();
 }
