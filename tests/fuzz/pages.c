@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "relay/net/loop.h"
 #include "relay/queue/pages.h"
 #include "relay/queue/store_engine.h"
 #include "relay/queue/store_salvage.h"
@@ -92,12 +93,14 @@ message_make(size_t which)
 static void
 message_store(struct engine *engine, size_t which)
 {
+	static const struct loop loop;
 	struct message *message = message_make(which);
 	struct list deliveries, *item;
 	struct fault fault;
 	bool is_gone;
 
 	list_init(&deliveries);
+	deliveries_of(message, &loop, &deliveries);
 	ASSERT(engine_begin(engine, &fault));
 	ASSERT(engine_put(engine, message, &deliveries, &fault));
 	ASSERT(engine_commit(engine, &fault));
