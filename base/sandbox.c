@@ -42,17 +42,27 @@ sandbox_capabilities(struct fault *fault)
 			 "capabilities cannot be given up");
 }
 
-bool
-sandbox_may_change_user(void)
+static bool
+has_all(uint32_t capabilities)
 {
-	const uint32_t needed = UINT32_C(1) << CAP_SETUID |
-				UINT32_C(1) << CAP_SETGID;
 	struct __user_cap_header_struct header = {
 		.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct has[_LINUX_CAPABILITY_U32S_3] = {{0}};
 
 	return syscall(SYS_capget, &header, has) != 0 ||
-	       (has[0].effective & needed) == needed;
+	       (has[0].effective & capabilities) == capabilities;
+}
+
+bool
+sandbox_may_change_user(void)
+{
+	return has_all(UINT32_C(1) << CAP_SETUID | UINT32_C(1) << CAP_SETGID);
+}
+
+bool
+sandbox_may_end_others(void)
+{
+	return has_all(UINT32_C(1) << CAP_KILL);
 }
 
 bool

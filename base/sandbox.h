@@ -52,6 +52,8 @@ bool sandbox_heirs(struct fault *fault) MUST_USE;
 bool sandbox_capabilities(struct fault *fault) MUST_USE;
 /* Whether root can become another user here: in a container it may be unable to. */
 bool sandbox_may_change_user(void) MUST_USE;
+/* Likewise to end another user's process. */
+bool sandbox_may_end_others(void) MUST_USE;
 /* No core, memory that no other process of the same user may look into, and no
  * new privileges by what is executed. */
 bool sandbox_memory(struct fault *fault) MUST_USE;

@@ -319,8 +319,9 @@ reap(struct signer_process *process)
 		} while (ready < 0 && errno == EINTR);
 		close(ended.fd);
 	}
-	if (ready <= 0)
-		kill(process->pid, SIGKILL);
+	/* Root without CAP_KILL may be refused that. */
+	if (ready <= 0 && kill(process->pid, SIGKILL) < 0)
+		return;
 	while (waitpid(process->pid, &process->pid_status, 0) < 0 &&
 	       errno == EINTR)
 		;

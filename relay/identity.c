@@ -54,6 +54,25 @@ user_compare(struct slice name, struct text *warning)
 		  SLICE_ARG(name), (unsigned)geteuid());
 }
 
+/* In a container it may lack what it needs to become that user. */
+static bool
+root_may(uid_t user, struct text *warning, struct fault *fault)
+{
+	if (!sandbox_may_change_user())
+		return fault_set(fault, FAULT_DENIED,
+				 "root cannot become user %u here without the "
+				 "capabilities CAP_SETUID and CAP_SETGID: start "
+				 "this as that user (--user of a container, "
+				 "User= of a unit), or let root have them",
+				 (unsigned)user);
+	if (!sandbox_may_end_others())
+		text_addf(warning,
+			  "%sroot lacks the capability CAP_KILL here: a process "
+			  "of user %u that hangs cannot be ended and replaced",
+			  warning->len > 0 ? "; " : "", (unsigned)user);
+	return true;
+}
+
 bool
 identity_find(const struct options *options, struct identity *relay_out,
 	      struct identity *signer_out, struct text *warning,
@@ -88,14 +107,9 @@ identity_find(const struct options *options, struct identity *relay_out,
 	} else if (!user_find(SLICE(DEFAULT_SIGNER_USER), &signer)) {
 		signer = relay;
 	}
-	if ((relay.uid != 0 || signer.uid != 0) && !sandbox_may_change_user())
-		return fault_set(fault, FAULT_DENIED,
-				 "root cannot become user %u here without the "
-				 "capabilities CAP_SETUID and CAP_SETGID: start "
-				 "this as that user (--user of a container, "
-				 "User= of a unit), or let root have them",
-				 (unsigned)(relay.uid != 0 ? relay.uid
-							   : signer.uid));
+	if ((relay.uid != 0 || signer.uid != 0) &&
+	    !root_may(relay.uid != 0 ? relay.uid : signer.uid, warning, fault))
+		return false;
 	*relay_out = relay;
 	*signer_out = signer;
 	return true;

@@ -550,21 +550,23 @@ worker_said_why(struct supervisor *supervisor)
 {
 	int status;
 
+	/* By this it ends, too, where it may not be killed. */
+	clean_descriptor(&supervisor->worker_control);
 	if (supervisor->worker.pid == 0 ||
 	    waitpid(supervisor->worker.pid, &status, 0) < 0)
 		return false;
 	supervisor->worker.pid = 0;
 	supervisor->exit_code = start_exit_code(status);
-	return WIFEXITED(status);
+	return WIFEXITED(status) && WEXITSTATUS(status) != EX_USAGE;
 }
 
 static void
 supervisor_end(struct supervisor *supervisor)
 {
-	if (supervisor->worker.pid != 0) {
-		kill(supervisor->worker.pid, SIGKILL);
+	/* Root without CAP_KILL may be refused that: then nobody waits for it. */
+	if (supervisor->worker.pid != 0 &&
+	    kill(supervisor->worker.pid, SIGKILL) == 0)
 		waitpid(supervisor->worker.pid, NULL, 0);
-	}
 	if (supervisor->signer.pid != 0)
 		signer_stop(&supervisor->signer_process);
 	clean_descriptor(&supervisor->worker_control);

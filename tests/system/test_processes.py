@@ -322,6 +322,7 @@ def test_root_with_few_capabilities(world):
     world.relay.launch_with(["taskset", "-c", str(min(os.sched_getaffinity(0))),
                              "setpriv", "--bounding-set=-all,+setuid,+setgid"])
     world.relay.wait("ready", count=2)
+    assert "CAP_KILL" in world.relay.named("user")[-1]["reason"]
     assert threads(world.relay.family()["relay"]).count("loop") == 1
     world.relay.stop()
     world.relay.launch_with(["setpriv", "--bounding-set=-all"])
