@@ -38,6 +38,7 @@ struct report_setup {
 	/* "" : the sender's; else the postmaster's, whose copy it is */
 	struct slice copy_to;
 	uint64_t now_ms, expires_ms; /* wall */
+	uint64_t age_ms;     /* of the message: retry_age_ms() */
 	uint64_t attempt_ms; /* likewise: of those it tells of; 0: none */
 };
 

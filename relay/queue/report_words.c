@@ -200,9 +200,7 @@ add_failed(struct text *out, const struct report_form *form)
 	if (!has_expired)
 		return;
 	text_add_string(out, "\r\nIt was tried for ");
-	add_span(out, setup->now_ms > form->message->received_ms
-			      ? setup->now_ms - form->message->received_ms
-			      : 0);
+	add_span(out, setup->age_ms);
 	text_add_string(out, "; what is said above was the last reason.\r\n");
 }
 

@@ -192,18 +192,20 @@ settlement_make(struct settlement *settlement)
 	const struct options *options =
 		settlement_options(settlement->destination);
 	struct notices *notices = &settlement->notices;
+	const struct delivery *delivery = settlement->delivery;
+	unsigned attempts = retry_attempts(delivery);
 	struct report_setup setup = {
-		.delivery = settlement->delivery,
+		.delivery = delivery,
 		.notices = notices->sender,
 		.original = text_slice(&settlement->original),
 		.is_whole = is_whole(settlement),
 		.hostname = options->hostname,
 		.from = options->delivery.bounce_from,
 		.now_ms = settlement->now_ms,
-		.expires_ms = retry_expires_ms(
-			settlement->delivery, &options->delivery,
-			retry_attempts(settlement->delivery),
-			settlement->now_ms),
+		.expires_ms = retry_expires_ms(delivery, &options->delivery,
+					       attempts, settlement->now_ms),
+		.age_ms = retry_age_ms(delivery, &options->delivery, attempts,
+				       settlement->now_ms),
 		.attempt_ms = settlement_attempt_ms(settlement),
 	};
 

@@ -67,7 +67,7 @@ delivery_make(const struct given *given)
 	delivery->message = message;
 	delivery->destination = SLICE("x.example");
 	delivery->last_attempt_ms = NOW_MS;
-	message->received_ms = NOW_MS - 432000000u;
+	message->received_ms = MINUTE; /* of a clock that was set since */
 	message->declared_smtputf8 = given->declared_smtputf8;
 	message->envid = SLICE(given->envid);
 	message->prefix = SLICE("DKIM-Signature: v=1; ours\r\n"
@@ -97,6 +97,7 @@ make(const struct delivery *delivery, const struct given *given)
 		.copy_to = SLICE(given->copy_to),
 		.now_ms = NOW_MS,
 		.expires_ms = EXPIRES_MS,
+		.age_ms = 5 * DAY,
 		.attempt_ms = delivery->last_attempt_ms,
 	});
 }
