@@ -286,7 +286,8 @@ take_public(struct slice *rest, struct key_public **public_out,
 	    algorithm > KEY_ED25519_SHA256 || len > rest->len)
 		return fault_set(fault, FAULT_INPUT, "damaged public halves");
 	if (!key_public_read((enum key_algorithm)algorithm,
-			     slice_sub(*rest, 0, (size_t)len), public_out, fault))
+			     slice_sub(*rest, 0, (size_t)len), public_out,
+			     fault))
 		return false;
 	*rest = slice_from(*rest, (size_t)len);
 	return true;

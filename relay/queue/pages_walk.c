@@ -316,7 +316,8 @@ page_visit(struct path *path, uint64_t number, char *page, unsigned depth,
 			   (unsigned long long)number);
 		leaf_is_damaged(path, page, low, high);
 	} else if ((header.flags & PAGE_BRANCH) != 0) {
-		branch_walk(path, page, page_keys(pages, &header), depth, low, high);
+		branch_walk(path, page, page_keys(pages, &header), depth, low,
+			    high);
 	} else {
 		if (path->counted.depth == 0)
 			path->counted.depth = (uint16_t)(depth + 1);

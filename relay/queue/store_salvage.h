@@ -7,12 +7,14 @@
  * be believed either: they hold what was delivered before. Where it is not known
  * whether a recipient has a message, it is sent again: rather twice than lost.
  *
- * So is one taken over that is sound, but was written on a machine of other bits:
- * it is kept as queue.foreign-TIME, and logged as `store-taken-over`. The damaged
- * file is kept, as queue.damaged-TIME/data.mdb in the state
+ * The damaged file is kept, as queue.damaged-TIME/data.mdb in the state
  * directory, with the bodies in files that no message names any more. Nothing
  * ever removes that. Lost messages are logged as `damaged`, the whole as
  * `store-damaged`.
+ *
+ * One that is sound, but was written on a machine of other bits, is taken over
+ * the same way: it is kept as queue.foreign-TIME, and logged as
+ * `store-taken-over`.
  *
  * May be interrupted at any moment: until the new store is whole and durable,
  * the old one stays in its place, and then is replaced in one step. One that
