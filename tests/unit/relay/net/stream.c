@@ -149,12 +149,13 @@ Test(stream, input_that_is_left_waits_for_more)
 	stop();
 }
 
-Test(stream, output_drains)
+/* More than the kernel takes on both sides, to a client that does not read. */
+static size_t
+write_too_much(void)
 {
 	CLEAN(text_done) struct text block = {0};
 	size_t written = 0;
 
-	start();
 	UNTIL(saw(&client, 'C'));
 	stream_pause(client.stream);
 	memset(text_room(&block, 65536), 'x', 65536);
@@ -163,12 +164,52 @@ Test(stream, output_drains)
 		written += block.len;
 		turn(1);
 	} while (stream_write(server.stream, text_slice(&block)));
+	return written;
+}
+
+Test(stream, output_drains)
+{
+	size_t written;
+
+	start();
+	written = write_too_much();
 	cr_expect_gt(stream_output_len(server.stream), 0);
 	stream_resume(client.stream);
 	UNTIL(saw(&server, 'R'));
 	cr_expect_leq(stream_output_len(server.stream),
 		      STREAM_OUTPUT_LOW(STREAM_OUTPUT_HIGH));
 	UNTIL(client.input.len == written);
+	stop();
+}
+
+Test(stream, knows_what_the_peer_has_not_acknowledged)
+{
+	size_t written;
+
+	start();
+	written = write_too_much();
+	cr_expect_gt(stream_unacknowledged(server.stream),
+		     stream_output_len(server.stream));
+	cr_expect_lt(stream_unacknowledged(server.stream), written);
+	stream_resume(client.stream);
+	UNTIL(client.input.len == written);
+	/* What comes back acknowledges it. */
+	stream_write(client.stream, SLICE("250"));
+	UNTIL(server.input.len == 3);
+	cr_expect_eq(stream_unacknowledged(server.stream), 0);
+	stop();
+}
+
+Test(stream, after_a_reset_the_peer_gets_no_more)
+{
+	size_t taken;
+
+	start();
+	taken = write_too_much() - stream_output_len(server.stream);
+	stream_reset(&server.stream);
+	stream_resume(client.stream);
+	UNTIL(saw(&client, 'F') || saw(&client, 'E'));
+	cr_expect_lt(client.input.len, taken);
 	stop();
 }
 
