@@ -261,7 +261,7 @@ head_write(const char *path, struct text *out)
 {
 	text_add_string(out, "# signet.conf, made by `signet import opendkim ");
 	for (; *path != '\0'; path++)
-		text_add_byte(out, *path >= 0 && *path < ' ' ? '?' : *path);
+		text_add_byte(out, (unsigned char)*path < ' ' ? '?' : *path);
 	text_add_string(out, "`.\n\n");
 }
 

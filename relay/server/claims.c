@@ -50,7 +50,7 @@ is_text(struct slice value)
 		size_t len = slice_utf8_length(value, i);
 		char c = value.bytes[i];
 
-		if (len == 0 || c == '\x7f' || (c >= 0 && c < ' ') ||
+		if (len == 0 || c == '\x7f' || (unsigned char)c < ' ' ||
 		    (c == '\xc2' && (unsigned char)value.bytes[i + 1] < 0xa0))
 			return false;
 		i += len;
