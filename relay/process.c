@@ -148,6 +148,7 @@ on_day(struct alarm *alarm)
 struct loop_update {
 	struct post post;
 	struct loop *loop;
+	struct delivery_service *delivery;
 	struct generation *generation;
 	int signer;
 };
@@ -165,6 +166,7 @@ loop_update_run(struct post *post)
 	dns_reconfigure(loop->dns, options->dns.resolvers,
 			options->dns.resolvers_count);
 	signing_replace(loop->signing, update->signer);
+	delivery_service_reloaded(update->delivery, loop);
 	free(update);
 }
 
@@ -206,6 +208,7 @@ reload_try(struct process *process, struct handover *handover,
 		struct loop_update *update = memory_new(sizeof(*update));
 
 		update->loop = &process->loops[i];
+		update->delivery = process->delivery;
 		update->generation = generation_ref(generation);
 		update->signer = handover->signers[i];
 		handover->signers[i] = -1;

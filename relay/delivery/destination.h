@@ -21,6 +21,10 @@ void delivery_service_free(struct delivery_service *service);
 void destination_due(struct schedule_destination *destination);
 bool destination_gone(struct schedule_destination *destination);
 void destination_hurry(struct schedule_destination *destination);
+/* On each loop behind a reload: what was in force before is let go of by whoever
+ * only waits. */
+void delivery_service_reloaded(struct delivery_service *service,
+			       struct loop *loop);
 /* On each loop at a stop: closes idle connections, lets conversations end. */
 void delivery_service_stop(struct delivery_service *service,
 			   struct loop *loop);

@@ -36,6 +36,13 @@ hosts_are_fresh(const struct delivery_destination *destination)
 	       clock_now_ms() < destination->hosts_until_ms;
 }
 
+void
+hosts_let_lapse(struct delivery_destination *destination)
+{
+	if (!destination->is_resolving && !hosts_are_fresh(destination))
+		hosts_forget(destination);
+}
+
 static void
 hosts_set(struct delivery_destination *destination, struct hosts *hosts)
 {

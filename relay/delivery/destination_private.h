@@ -92,6 +92,9 @@ void hosts_report_trouble(struct delivery_destination *destination);
  * words, which are appended. */
 void hosts_say_trouble(const struct hosts *hosts, struct fate *fate_out,
 		   struct text *words, struct recipient_result *result_out);
+/* What is not used again is not kept, nor the generation that it is of: one that
+ * waits for hours would keep that in memory. */
+void hosts_let_lapse(struct delivery_destination *destination);
 /* The destination goes. */
 void hosts_let_go(struct delivery_destination *destination);
 

@@ -118,6 +118,14 @@ service_connection(struct delivery_service *service, size_t loop,
 }
 
 void
+delivery_service_reloaded(struct delivery_service *service, struct loop *loop)
+{
+	LIST_EACH (item, &service->places[loop->index].destinations)
+		hosts_let_lapse(CONTAINER(item, struct delivery_destination,
+					  link));
+}
+
+void
 delivery_service_stop(struct delivery_service *service, struct loop *loop)
 {
 	struct delivery_place *place = &service->places[loop->index];

@@ -266,6 +266,25 @@ Test(destination, carries_nothing_new_by_the_rules_of_old)
 	carried(connections[1], OUTCOME_DELIVERED);
 }
 
+Test(destination, keeps_no_rules_of_old_while_it_waits)
+{
+	add(1);
+	destination_due(&destination);
+	carried(connections[0], OUTCOME_DEFERRED);
+	ends(connections[0], false);
+	delivery_service_reloaded(service, &loops[0]);
+	cr_expect_eq(hosts_references, 1, "what is in force stays");
+	loops[0].generation = &generations[1];
+	delivery_service_reloaded(service, &loops[0]);
+	cr_expect_eq(generations[0].references, 100);
+	cr_expect_eq(hosts_references, 0);
+	add(1);
+	destination_due(&destination);
+	cr_expect_eq(hosts_asked, 2);
+	carried(connections[1], OUTCOME_DELIVERED);
+	loops[0].generation = &generations[0];
+}
+
 /* A reload may have given it another route while it was on its way. */
 Test(destination, gives_back_what_belongs_elsewhere)
 {
