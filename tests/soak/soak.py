@@ -42,7 +42,10 @@ def arguments():
 
 def memory_kib(pid):
     with open("/proc/%d/status" % pid) as file:
-        return int(re.search(r"RssAnon:\s+(\d+)", file.read()).group(1))
+        anonymous = re.search(r"RssAnon:\s+(\d+)", file.read())
+    if anonymous is None:
+        raise ProcessLookupError("it has been killed and not yet replaced")
+    return int(anonymous.group(1))
 
 
 def files(pid):
