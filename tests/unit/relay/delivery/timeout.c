@@ -215,6 +215,23 @@ row_run(const struct timeout_row *row)
 	row_end(attempt);
 }
 
+/* Up to where the body's file is read. */
+static struct attempt *
+begin_reading(size_t size)
+{
+	static const struct timeout_row in_file = {
+		.replies = {"", "220 mx", "250 mx", "250 ok", "250 ok",
+			    "354 go"},
+		.is_in_file = true};
+	struct attempt *attempt = attempt_make();
+
+	memset(events, 0, sizeof(events));
+	attempt->delivery->message->body.size = size;
+	row_begin(&in_file, attempt);
+	cr_assert_not_null(reading);
+	return attempt;
+}
+
 static const struct yes_row {
 	const char *name, *before, *behind; /* the message */
 	enum outcome outcome;
@@ -229,17 +246,9 @@ static const struct yes_row {
 static void
 yes_run(const struct yes_row *row)
 {
-	static const struct timeout_row in_file = {
-		.replies = {"", "220 mx", "250 mx", "250 ok", "250 ok",
-			    "354 go"},
-		.is_in_file = true};
-	struct attempt *attempt = attempt_make();
+	struct attempt *attempt = begin_reading(5);
 	struct store_read_body *read;
 
-	memset(events, 0, sizeof(events));
-	attempt->delivery->message->body.size = 5;
-	row_begin(&in_file, attempt);
-	cr_assert_not_null(reading);
 	fake_stream_send(SLICE(row->before));
 	text_add_string(&reading->bytes, "abc\r\n");
 	read = TAKE(reading);
@@ -288,18 +297,10 @@ static const struct slow_row {
 static void
 slow_run(const struct slow_row *row)
 {
-	static const struct timeout_row in_file = {
-		.replies = {"", "220 mx", "250 mx", "250 ok", "250 ok",
-			    "354 go"},
-		.is_in_file = true};
-	struct attempt *attempt = attempt_make();
+	struct attempt *attempt = begin_reading(row->size);
 	struct store_read_body *read;
 
-	memset(events, 0, sizeof(events));
-	attempt->delivery->message->body.size = row->size;
-	row_begin(&in_file, attempt);
 	client->settings.has_other_host = row->has_other_host;
-	cr_assert_not_null(reading);
 	fake_stream_reads(false);
 	fake_stream_takes(stream_unacknowledged(client->stream));
 	memset(text_room(&reading->bytes, 300000), 'x', 300000);
