@@ -272,9 +272,12 @@ body_send(struct client *client)
 static uint64_t
 body_acknowledged(const struct client *client)
 {
-	uint64_t written = client->transaction.written;
-	uint64_t left = stream_unacknowledged(client->stream);
+	uint64_t written = client->transaction.written, left;
 
+	/* At its beginning there is nothing to ask the kernel about. */
+	if (written == 0)
+		return 0;
+	left = stream_unacknowledged(client->stream);
 	return left < written ? written - left : 0;
 }
 
