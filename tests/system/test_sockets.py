@@ -78,6 +78,7 @@ def test_sockets_of_systemd(setup, activated, directory):
     relay.wait("reload")
     for one in port, later:
         sends(one)
+    relay.wait("accepted", 4)  # before who would say so is killed
     # So does whoever takes a dead process's place.
     pid = relay.family()["relay"]
     os.kill(pid, signal.SIGKILL)
