@@ -324,10 +324,10 @@ def test_changed_messages(case, canon):
 def of_packages():
     """Messages that Debian packages bring for their own tests: those of
     Python's email package and of dkimpy, with line ends as on the wire."""
+    python = "/usr/lib/python3.*/test/test_email/data"
     directories = (
-        "/usr/lib/python3.11/test/test_email/data",
-        os.environ.get("SERVERS", "") +
-        "/usr/lib/python3.11/test/test_email/data",
+        python,
+        os.environ.get("SERVERS", "") + python,
         os.path.dirname(dkim.__file__) + "/tests/data")
     found = {}
     for directory in directories:
