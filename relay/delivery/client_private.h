@@ -1,9 +1,10 @@
 /*
  * What client.c (the conversation: states and events), client_greeting.c (the
  * greeting, EHLO, HELO and what the peer says of itself), client_tls.c (STARTTLS:
- * RFC 3207), client_auth.c (logging in: RFC 4954), transaction.c (one message: its
- * envelope) and client_body.c (its bytes, to the final reply) share. For them
- * only.
+ * RFC 3207), client_auth.c (logging in: RFC 4954), transaction_fit.c (whether the
+ * peer can take a message), transaction.c (its envelope), client_body.c (its
+ * bytes, to the final reply) and transaction_abort.c (where that is cut off)
+ * share. For them only.
  */
 #ifndef RELAY_DELIVERY_CLIENT_PRIVATE_H
 #define RELAY_DELIVERY_CLIENT_PRIVATE_H
@@ -187,13 +188,22 @@ enum client_state auth_replied(struct client *client,
 			       const struct reply_in *reply);
 void auth_done(struct client *client);
 
-/* --- transaction.c --- */
+/* --- transaction_fit.c --- */
 
 /* The state that carrying the attempt begins with. IDLE: the peer will not take
  * this message; every recipient has a result. OVER: nor will it, but another host
  * may; client->end says so. */
 enum client_state transaction_begin(struct client *client);
 void convert_send(struct client *client);
+/* Whether an address of it is outside ASCII, or the header said to be UTF-8:
+ * RFC 6531. */
+bool transaction_is_utf8(const struct client *client);
+/* In angle brackets; without SMTPUTF8 its domain is in A-labels. */
+void transaction_write_path(const struct client *client, struct text *out,
+			    struct slice address);
+
+/* --- transaction.c --- */
+
 void mail_send(struct client *client);
 /* Said to MAIL it is of what came before, and not of the message. */
 bool mail_ends_connection(const struct client *client,
@@ -206,25 +216,34 @@ enum client_state rcpt_replied(struct client *client,
 void data_send(struct client *client);
 enum client_state data_replied(struct client *client,
 			       const struct reply_in *reply);
-/* Whether what may have been taken is sent once more, at once. */
-bool transaction_may_repeat(const struct client *client);
-/* Lost in the middle: whom nothing is known of may be tried again. */
-void transaction_abort(struct client *client, const struct fate *fate,
-		       struct slice words);
+/* Nobody of it is the peer's any more: they are without a result. */
+void transaction_take_back(struct client *client);
 void transaction_done(struct client *client);
 /* The message as this peer is to get it. */
 struct message *client_message(const struct client *client);
+/* Both by the index in the attempt. */
+const struct recipient *client_recipient(const struct client *client, size_t i);
+void client_set_recipient(struct client *client, unsigned i,
+			  const struct fate *fate, struct slice words);
 /* The same for everybody whom the transaction has accepted so far. */
 void client_set_accepted(struct client *client, const struct fate *fate,
-			      struct slice words);
+			 struct slice words);
+/* For all of the message that are still without a result. */
+void client_set_message(struct client *client, const struct fate *fate,
+			struct slice words);
 /* Refused for now, or never answered, by a host that is not the last: the next
  * one is to be asked for whoever is without a result; client->end says so. */
 bool client_passes_on(struct client *client, const struct fate *fate);
 /* Was it 421: client->end says so, and the connection what follows. */
 bool client_is_sent_away(struct client *client, const struct reply_in *reply);
-/* For all of the message that are still without a result. */
-void client_set_message(struct client *client, const struct fate *fate,
-			     struct slice words);
+
+/* --- transaction_abort.c --- */
+
+/* Whether what may have been taken is sent once more, at once. */
+bool transaction_may_repeat(const struct client *client);
+/* Lost in the middle: whom nothing is known of may be tried again. */
+void transaction_abort(struct client *client, const struct fate *fate,
+		       struct slice words);
 
 /* --- client_body.c --- */
 
