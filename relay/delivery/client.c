@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdlib.h>
 
 #include "relay/delivery/client_private.h"
@@ -71,21 +70,7 @@ static const struct client_step {
 /* clang-format on */
 };
 
-/* --- the end --- */
-
-void
-client_command(struct client *client, const char *verb, struct slice argument)
-{
-	CLEAN(text_done) struct text line = {0};
-
-	text_add_string(&line, verb);
-	if (argument.len > 0) {
-		text_add_byte(&line, ' ');
-		text_add(&line, argument);
-	}
-	text_add_string(&line, "\r\n");
-	stream_write(client->stream, text_slice(&line));
-}
+/* --- letting go --- */
 
 static void
 client_free(struct client *client)
@@ -126,98 +111,15 @@ client_end(const struct client *client)
 	return &client->end;
 }
 
-static bool
-in_transaction(const struct client *client)
-{
-	return client->attempt != NULL;
-}
+/* --- what it carries --- */
 
 bool
 client_is_between(const struct client *client)
 {
 	if (client->state == CLIENT_RSET)
-		return in_transaction(client) &&
+		return client_is_carrying(client) &&
 		       !attempt_is_complete(client->attempt);
 	return client->state == CLIENT_MAIL && client->transactions > 0;
-}
-
-static enum client_state
-end_with(struct client *client, const struct fate *fate)
-{
-	struct client_end *end = &client->end;
-
-	end->was_ready = client->was_ready;
-	end->has_answered = client->has_answered;
-	end->is_idle_end = client->state == CLIENT_IDLE ||
-			   client->state == CLIENT_QUIT;
-	end->is_tls_trouble = client_is_securing(client);
-	/* Hosts that have had enough of bad recipients say so at RSET; and who
-	 * has nothing to do while we convert may hang up. */
-	end->is_of_message = client->is_of_message ||
-			     client->state == CLIENT_CONVERTING ||
-			     (client->state == CLIENT_RSET &&
-			      attempt_is_complete(client->attempt));
-	client_result(client, fate, text_slice(&client->end_words),
-		      &end->result);
-	memcpy(client->end_status, fate->status, sizeof(client->end_status));
-	end->result.status = SLICE(client->end_status);
-	/* Who was not spoken of is only deferred. */
-	end->result.outcome = OUTCOME_DEFERRED;
-	if (client->end_status[0] != '\0')
-		client->end_status[0] = '4';
-	if (in_transaction(client))
-		transaction_abort(client, fate,
-				  text_slice(&client->end_words));
-	return CLIENT_OVER;
-}
-
-enum client_state
-client_end_reply(struct client *client, const struct fate *fate,
-		 const struct reply_in *reply)
-{
-	text_clear(&client->end_words);
-	outcome_write_reply(&client->end_words, reply);
-	if (reply->code != 421 && client->state != CLIENT_IDLE &&
-	    (client->state <= CLIENT_MAIL ||
-	     (client->end.is_passing && client->state != CLIENT_BODY &&
-	      client->state != CLIENT_QUIT)) &&
-	    !client->transaction.is_ahead)
-		client_command(client, "QUIT", SLICE_NONE);
-	return end_with(client, fate);
-}
-
-enum client_state
-client_end_trouble(struct client *client, enum outcome_trouble trouble,
-		   struct slice detail)
-{
-	struct fate fate = outcome_of_trouble(trouble);
-
-	if (trouble == TROUBLE_CONNECTION_LOST) {
-		client->end.is_worn = client_is_between(client);
-		client->end.is_tls_doubt = client_doubts_tls(client);
-	}
-	text_clear(&client->end_words);
-	text_add_string(&client->end_words, fate.words);
-	if (client->state != CLIENT_CONNECTING &&
-	    client->state != CLIENT_IDLE && trouble != TROUBLE_NO_TLS)
-		text_addf(&client->end_words, " while %s",
-			  client_steps[client->state].doing);
-	if (detail.len > 0)
-		text_addf(&client->end_words, " (%.*s)", SLICE_ARG(detail));
-	return end_with(client, &fate);
-}
-
-enum client_state
-client_end_worn(struct client *client)
-{
-	struct fate fate = outcome_of_trouble(TROUBLE_CONNECTION_LOST);
-
-	text_clear(&client->end_words);
-	text_add_string(&client->end_words,
-			"the peer takes no more messages on one connection");
-	client->end.is_worn = true;
-	client_command(client, "QUIT", SLICE_NONE);
-	return end_with(client, &fate);
 }
 
 enum client_state
@@ -271,29 +173,32 @@ client_result(const struct client *client, const struct fate *fate,
 
 /* --- states --- */
 
-/* Never 0: what is late expires from the loop, like all else. */
-static uint64_t
-within_deadline(const struct client *client, uint64_t timeout_ms)
+void
+client_command(struct client *client, const char *verb, struct slice argument)
 {
-	uint64_t deadline_ms = client->settings.deadline_ms;
-	uint64_t now_ms = clock_now_ms();
+	CLEAN(text_done) struct text line = {0};
 
-	if (deadline_ms == 0 || now_ms + timeout_ms <= deadline_ms)
-		return timeout_ms;
-	return deadline_ms > now_ms ? deadline_ms - now_ms : 1;
+	text_add_string(&line, verb);
+	if (argument.len > 0) {
+		text_add_byte(&line, ' ');
+		text_add(&line, argument);
+	}
+	text_add_string(&line, "\r\n");
+	stream_write(client->stream, text_slice(&line));
 }
 
-static bool
-is_late(const struct client *client)
+const char *
+client_doing(const struct client *client)
 {
-	return client->settings.deadline_ms != 0 &&
-	       clock_now_ms() >= client->settings.deadline_ms;
+	return client_steps[client->state].doing;
 }
 
-static uint64_t
-time_of(const struct client *client)
+uint64_t
+client_timeout_ms(const struct client *client)
 {
-	return within_deadline(client, client_steps[client->state].timeout_ms);
+	if (client->state == CLIENT_CONNECTING && client->settings.is_hurried)
+		return CONNECT_HURRY_MS;
+	return client_steps[client->state].timeout_ms;
 }
 
 void
@@ -309,10 +214,7 @@ client_enter(struct client *client, enum client_state state)
 			sessions_keep(client);
 		return;
 	}
-	if (body_is_under_way(client))
-		body_allow(client, time_of(client));
-	else
-		stream_deadline(client->stream, time_of(client));
+	client_expiry_start(client);
 	if (step->send != NULL)
 		step->send(client);
 }
@@ -405,7 +307,7 @@ client_replied(struct client *client, const struct reply_in *reply)
 	if (client->state > CLIENT_MAIL ||
 	    (client->state == CLIENT_MAIL &&
 	     !mail_ends_connection(client, reply)))
-		client->has_answered |= in_transaction(client);
+		client->has_answered |= client_is_carrying(client);
 	next = client_misses_tls(client, reply)
 		       ? client_end_for_tls(client, reply)
 		       : client_steps[client->state].replied(client, reply);
@@ -449,49 +351,7 @@ client_read(struct client *client)
 	}
 }
 
-/* What every other host would meet with, too. */
-static bool
-fault_is_local(const struct fault *fault)
-{
-	return fault->system == EMFILE || fault->system == ENFILE ||
-	       fault->system == ENOBUFS || fault->system == ENOMEM;
-}
-
-/* Nothing leads there, or nothing leads back. EADDRNOTAVAIL: there is no address
- * of ours to go there from, as where IPv6 is switched off, or no port left; to
- * another host there may be. */
-static bool
-fault_is_of_way(const struct fault *fault)
-{
-	return fault->system == EADDRNOTAVAIL ||
-	       fault->system == ENETUNREACH || fault->system == EHOSTUNREACH ||
-	       fault->system == ETIMEDOUT || fault->system == EACCES;
-}
-
-static void
-client_failed(struct client *client)
-{
-	const struct fault *fault = stream_fault(client->stream);
-	enum outcome_trouble trouble = TROUBLE_CONNECTION_LOST;
-
-	if (client->state == CLIENT_CONNECTING && fault_is_local(fault)) {
-		trouble = TROUBLE_LOCAL;
-		client->end.is_local = true;
-	} else if (client->state == CLIENT_CONNECTING) {
-		trouble = TROUBLE_NO_CONNECTION;
-		client->end.is_unreached = fault_is_of_way(fault);
-	} else if (client->state == CLIENT_HANDSHAKE) {
-		trouble = fault->kind == FAULT_UNTRUSTED
-				  ? TROUBLE_TLS_UNTRUSTED
-				  : TROUBLE_TLS_FAILED;
-	}
-	client_enter(client, client_end_trouble(client, trouble,
-						SLICE(fault->text)));
-}
-
-/* Nobody is told any more; and what its owner has lent it, the configuration
- * among that, may go. */
-static void
+void
 client_quit_alone(struct client *client, client_fn *event)
 {
 	sessions_keep(client);
@@ -500,68 +360,6 @@ client_quit_alone(struct client *client, client_fn *event)
 	if (event != NULL)
 		event(client->settings.owner, CLIENT_ENDED);
 	client_enter(client, CLIENT_QUIT);
-}
-
-/* What the peer waits for with us: the message as it needs it, or its octets. */
-static bool
-waits_for_ourselves(const struct client *client)
-{
-	return client->state == CLIENT_CONVERTING ||
-	       (client->state == CLIENT_BODY &&
-		client->transaction.reading != NULL);
-}
-
-/* Every other host would have to wait as long: so the message is to be tried
- * later, and this one can have the next. */
-static void
-client_expired_by_us(struct client *client)
-{
-	struct fate fate = outcome_of_trouble(TROUBLE_LOCAL);
-	enum client_state next;
-
-	client->is_of_message = true;
-	next = client_end_trouble(client, TROUBLE_LOCAL, SLICE_NONE);
-	client_set_message(client, &fate, text_slice(&client->end_words));
-	client_enter(client, next);
-}
-
-/* What is on its way then must not get there any more: the message goes again,
- * and this connection has no say in what has become of it. */
-static void
-client_expired_by_peer(struct client *client)
-{
-	CLEAN(text_done) struct text hint = {0};
-
-	if (client->state == CLIENT_GREETING)
-		text_add(&hint, greeting_hint(client));
-	body_hint(client, &hint);
-	client->end.is_unreached = client->state == CLIENT_CONNECTING;
-	client->end.is_silent = !client->was_ready;
-	client->is_cut_off = body_is_on_its_way(client);
-	client_enter(client, client_end_trouble(client, TROUBLE_TIMED_OUT,
-						text_slice(&hint)));
-}
-
-static void
-client_expired(struct client *client)
-{
-	if (client->state == CLIENT_IDLE) {
-		/* To the owner this is the end; QUIT is our own affair. */
-		(void)client_end_trouble(client, TROUBLE_TIMED_OUT, SLICE_NONE);
-		client_quit_alone(client, client->settings.event);
-		return;
-	}
-	/* Nobody's mail waits for the answer, but a stop of the relay does. */
-	if (client->state == CLIENT_QUIT)
-		stream_close(&client->stream);
-	if (body_is_under_way(client) && !is_late(client) &&
-	    body_goes_on(client, time_of(client)))
-		return;
-	if (waits_for_ourselves(client)) {
-		client_expired_by_us(client);
-		return;
-	}
-	client_expired_by_peer(client);
 }
 
 static void
@@ -639,13 +437,7 @@ client_open(const struct client_settings *settings, struct client **client_out,
 		free(client);
 		return false;
 	}
-	stream_deadline(client->stream,
-			within_deadline(
-				client,
-				settings->is_hurried
-					? CONNECT_HURRY_MS
-					: client_steps[CLIENT_CONNECTING]
-						  .timeout_ms));
+	client_expiry_start(client);
 	*client_out = client;
 	return true;
 }

@@ -1,7 +1,8 @@
 /*
- * What client.c (the conversation: states and events), client_greeting.c (the
- * greeting, EHLO, HELO and what the peer says of itself), client_tls.c (STARTTLS:
- * RFC 3207), client_auth.c (logging in: RFC 4954), transaction_fit.c (whether the
+ * What client.c (the conversation: states and events), client_end.c (what brings
+ * it to an end), client_expiry.c (its time), client_greeting.c (the greeting,
+ * EHLO, HELO and what the peer says of itself), client_tls.c (STARTTLS: RFC
+ * 3207), client_auth.c (logging in: RFC 4954), transaction_fit.c (whether the
  * peer can take a message), transaction.c (its envelope), client_body.c (its
  * bytes, to the final reply) and transaction_abort.c (where that is cut off)
  * share. For them only.
@@ -118,15 +119,6 @@ struct client {
 
 /* --- client.c --- */
 
-/* The end, for a reply or for trouble on the way. */
-enum client_state client_end_reply(struct client *client,
-				   const struct fate *fate,
-				   const struct reply_in *reply);
-enum client_state client_end_trouble(struct client *client,
-				     enum outcome_trouble trouble,
-				     struct slice detail);
-/* The end, since the peer takes no more on one connection. */
-enum client_state client_end_worn(struct client *client);
 /* The transaction is over, and has brought results: where that leads to. */
 enum client_state client_transaction_over(struct client *client);
 /* Waits for the answer to RSET, or to MAIL, of a message of which a transaction
@@ -137,10 +129,38 @@ bool client_is_between(const struct client *client);
 void client_enter(struct client *client, enum client_state state);
 void client_command(struct client *client, const char *verb,
 		    struct slice argument);
+/* What the state is for, in words for logs and reports, and how long it may
+ * take. */
+const char *client_doing(const struct client *client);
+uint64_t client_timeout_ms(const struct client *client);
+/* Says QUIT where nothing is in hand. Nobody is told any more; and what its owner
+ * has lent it, the configuration among that, may go. */
+void client_quit_alone(struct client *client, client_fn *event);
 /* After client_enter() outside of a stream event. */
 void client_settle(struct client *client);
 void client_result(const struct client *client, const struct fate *fate,
 		   struct slice words, struct recipient_result *result_out);
+
+/* --- client_end.c --- */
+
+/* The end, for a reply or for trouble on the way. */
+enum client_state client_end_reply(struct client *client,
+				   const struct fate *fate,
+				   const struct reply_in *reply);
+enum client_state client_end_trouble(struct client *client,
+				     enum outcome_trouble trouble,
+				     struct slice detail);
+/* The end, since the peer takes no more on one connection. */
+enum client_state client_end_worn(struct client *client);
+/* The stream has failed. */
+void client_failed(struct client *client);
+
+/* --- client_expiry.c --- */
+
+/* What the state may take, within the settings' deadline, begins now. */
+void client_expiry_start(struct client *client);
+/* It is over. */
+void client_expired(struct client *client);
 
 /* --- client_greeting.c --- */
 
