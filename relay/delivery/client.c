@@ -72,13 +72,15 @@ static const struct client_step {
 
 /* --- letting go --- */
 
+typedef void stream_end_fn(struct stream **stream);
+
 static void
-client_free(struct client *client)
+client_free(struct client *client, stream_end_fn *stream_end)
 {
-	if (client->stream != NULL && body_is_on_its_way(client))
+	if (client->stream != NULL && client->is_cut_off)
 		stream_reset(&client->stream);
 	else if (client->stream != NULL)
-		stream_close(&client->stream);
+		stream_end(&client->stream);
 	transaction_done(client);
 	auth_done(client);
 	reply_reader_done(&client->reader);
@@ -98,11 +100,7 @@ client_settle(struct client *client)
 	/* Before the connection is, so that its end can be waited for. */
 	if (event != NULL)
 		event(client->settings.owner, CLIENT_ENDED);
-	if (client->stream != NULL && client->is_cut_off)
-		stream_reset(&client->stream);
-	else if (client->stream != NULL)
-		stream_finish(&client->stream);
-	client_free(client);
+	client_free(client, stream_finish);
 }
 
 const struct client_end *
@@ -532,5 +530,6 @@ client_close(struct client **handed_back)
 	struct client *client = TAKE(*handed_back);
 
 	ASSERT(!client->in_event);
-	client_free(client);
+	client->is_cut_off = body_is_on_its_way(client);
+	client_free(client, stream_close);
 }

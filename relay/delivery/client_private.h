@@ -101,7 +101,8 @@ struct client {
 	bool has_better_host;  /* for it */
 	unsigned transactions; /* of it, that are over */
 	bool has_answered, is_of_message;
-	bool is_cut_off;       /* in the middle of its message */
+	bool is_cut_off;       /* in the middle of its message: reset, so that
+				  the kernel does not send the rest */
 	/* The attempt's message as this peer takes it; NULL: as it is. */
 	struct message *version;
 	const struct changes *changes; /* in its arena */
