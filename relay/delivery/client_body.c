@@ -425,8 +425,9 @@ body_replied(struct client *client, const struct reply_in *reply)
 					  SLICE("a reply before its time"));
 	if (is_chunk_trouble(client, reply))
 		return end_without_bdat(client, reply);
-	if (!client_is_sent_away(client, reply) && fate.scope != SCOPE_HOST &&
-	    !client_passes_on(client, &fate)) {
+	if (reply->code == 421)
+		return client_end_sent_away(client, &fate, reply);
+	if (fate.scope != SCOPE_HOST && !client_passes_on(client, &fate)) {
 		outcome_write_reply(&words, reply);
 		client_set_accepted(client, &fate, text_slice(&words));
 		client->is_of_message = true;
@@ -454,9 +455,9 @@ end_replied(struct client *client, const struct reply_in *reply)
 
 	if (is_chunk_trouble(client, reply))
 		return end_without_bdat(client, reply);
-	if (!transaction->is_empty &&
-	    (client_is_sent_away(client, reply) ||
-	     client_passes_on(client, &fate)))
+	if (!transaction->is_empty && reply->code == 421)
+		return client_end_sent_away(client, &fate, reply);
+	if (!transaction->is_empty && client_passes_on(client, &fate))
 		return client_end_reply(client, &fate, reply);
 	outcome_write_reply(&words, reply);
 	client->has_taken |= fate.outcome == OUTCOME_DELIVERED;

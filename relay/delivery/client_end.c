@@ -81,6 +81,15 @@ client_end_worn(struct client *client)
 	return end_with(client, &fate);
 }
 
+enum client_state
+client_end_sent_away(struct client *client, const struct fate *fate,
+		     const struct reply_in *reply)
+{
+	client->end.is_sent_away = true;
+	transaction_take_back(client);
+	return client_end_reply(client, fate, reply);
+}
+
 /* What every other host would meet with, too. */
 static bool
 fault_is_local(const struct fault *fault)

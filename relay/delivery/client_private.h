@@ -153,6 +153,11 @@ enum client_state client_end_trouble(struct client *client,
 				     struct slice detail);
 /* The end, since the peer takes no more on one connection. */
 enum client_state client_end_worn(struct client *client);
+/* 421 to what the message, or we, have said: none of it is the peer's any more;
+ * client->end says so, and the connection what follows. */
+enum client_state client_end_sent_away(struct client *client,
+				       const struct fate *fate,
+				       const struct reply_in *reply);
 /* The stream has failed. */
 void client_failed(struct client *client);
 
@@ -255,8 +260,6 @@ void client_set_message(struct client *client, const struct fate *fate,
 /* Refused for now, or never answered, by a host that is not the last: the next
  * one is to be asked for whoever is without a result; client->end says so. */
 bool client_passes_on(struct client *client, const struct fate *fate);
-/* Was it 421: client->end says so, and the connection what follows. */
-bool client_is_sent_away(struct client *client, const struct reply_in *reply);
 
 /* --- transaction_abort.c --- */
 

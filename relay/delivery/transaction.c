@@ -200,15 +200,6 @@ mail_ends_connection(const struct client *client, const struct reply_in *reply)
 	       (reply->code / 100 == 4 && client->has_taken);
 }
 
-bool
-client_is_sent_away(struct client *client, const struct reply_in *reply)
-{
-	client->end.is_sent_away = reply->code == 421;
-	if (client->end.is_sent_away)
-		transaction_take_back(client);
-	return client->end.is_sent_away;
-}
-
 enum client_state
 mail_replied(struct client *client, const struct reply_in *reply)
 {
@@ -221,8 +212,9 @@ mail_replied(struct client *client, const struct reply_in *reply)
 	if (client->has_dsn && refuses_parameters(reply) &&
 	    (message->ret != RET_NOT_SAID || message->envid.len > 0))
 		return end_without_dsn(client, reply);
-	(void)client_is_sent_away(client, reply);
 	client->end.is_worn = is_end && client_is_between(client);
+	if (reply->code == 421)
+		return client_end_sent_away(client, &fate, reply);
 	if (is_end || fate.scope == SCOPE_HOST ||
 	    client_passes_on(client, &fate))
 		return client_end_reply(client, &fate, reply);
@@ -281,15 +273,16 @@ end_at_rcpt(struct client *client, unsigned recipient, const struct fate *fate,
 {
 	CLEAN(text_done) struct text words = {0};
 
-	if (client_is_sent_away(client, reply) &&
-	    !client->settings.has_other_host &&
+	if (reply->code != 421)
+		return client_end_reply(client, fate, reply);
+	if (!client->settings.has_other_host &&
 	    has_others(client->attempt, recipient)) {
 		outcome_write_reply(&words, reply);
 		client_set_recipient(client, recipient, fate,
 				     text_slice(&words));
 		client->end.is_of_recipient = true;
 	}
-	return client_end_reply(client, fate, reply);
+	return client_end_sent_away(client, fate, reply);
 }
 
 enum client_state
@@ -361,9 +354,10 @@ data_replied(struct client *client, const struct reply_in *reply)
 		transaction->is_empty = transaction->accepted == 0;
 		return transaction->is_empty ? CLIENT_END_OF_DATA : CLIENT_BODY;
 	}
+	if (transaction->accepted > 0 && reply->code == 421)
+		return client_end_sent_away(client, &fate, reply);
 	if (transaction->accepted > 0 &&
-	    (client_is_sent_away(client, reply) || fate.scope == SCOPE_HOST ||
-	     client_passes_on(client, &fate)))
+	    (fate.scope == SCOPE_HOST || client_passes_on(client, &fate)))
 		return client_end_reply(client, &fate, reply);
 	outcome_write_reply(&words, reply);
 	client_set_accepted(client, &fate, text_slice(&words));
