@@ -299,7 +299,7 @@ connection_on_client_end(struct connection *connection)
 		connection->current->lost++;
 	try_same = connection_host_deserves_another(connection, end);
 	is_passing = end->is_passing ||
-		     (!try_same && connection_end_is_of_sender(connection, end));
+		     (!try_same && connection_blames_message(connection, end));
 	is_blameless = is_passing || end->is_of_message;
 	is_of_login = end->is_of_login;
 	is_unreached = end->is_unreached;

@@ -190,8 +190,8 @@ connection_host_deserves_another(struct connection *connection,
 }
 
 bool
-connection_end_is_of_sender(const struct connection *connection,
-			    const struct client_end *end)
+connection_blames_message(const struct connection *connection,
+			  const struct client_end *end)
 {
 	uint64_t *until_ms = &connection->host->sent_away_until_ms;
 

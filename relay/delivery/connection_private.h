@@ -33,11 +33,11 @@ void connection_forget_tls_lapse(const struct connection *connection);
  * or the peer had closed one that was kept. */
 bool connection_host_deserves_another(struct connection *connection,
 				      const struct client_end *end);
-/* A 421 from MAIL to the final reply may be meant for the message alone: it goes
- * on to the next host, and bears it alone where there is none, as with Postfix.
- * The second one, with nothing taken in between, is meant for us: the host is left
- * alone. */
-bool connection_end_is_of_sender(const struct connection *connection,
-				 const struct client_end *end);
+/* Whether the message bears its end, and not the host: a 421 from MAIL to the final
+ * reply may be meant for it alone. It goes on to the next host, and bears it alone
+ * where there is none, as with Postfix. That is noted: the second one, with nothing
+ * taken in between, is meant for us, and the host is left alone. */
+bool connection_blames_message(const struct connection *connection,
+			       const struct client_end *end);
 
 #endif
