@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -14,6 +16,8 @@
  * lived this long starts from 0. */
 #define RESTART_FORGET_MS (60 * SECOND)
 #define RESTART_DELAY_MAX_MS (32 * SECOND)
+/* What it is in the middle of may be a call that nothing interrupts. */
+#define HOLD_LOOKS_MAX 100
 /* Where a child finds its control socket. */
 #define CHILD_CONTROL 3
 
@@ -36,6 +40,36 @@ child_kill(const struct child *child)
 {
 	if (child->pid != 0)
 		kill(child->pid, SIGKILL);
+}
+
+/* Whether it stands still, or has ended. */
+static bool
+is_still(const struct child *child)
+{
+	siginfo_t info = {0};
+
+	return waitid(P_PID, (id_t)child->pid, &info,
+		      WSTOPPED | WEXITED | WNOHANG | WNOWAIT) < 0 ||
+	       info.si_pid != 0;
+}
+
+bool
+child_hold(const struct child *child)
+{
+	static const struct timespec a_moment = {.tv_nsec = 1000000};
+
+	if (child->pid == 0 || is_still(child) ||
+	    kill(child->pid, SIGSTOP) < 0)
+		return false;
+	for (int i = 0; i < HOLD_LOOKS_MAX && !is_still(child); i++)
+		nanosleep(&a_moment, NULL);
+	return true;
+}
+
+void
+child_let_go(const struct child *child)
+{
+	kill(child->pid, SIGCONT);
 }
 
 _Noreturn static void

@@ -35,5 +35,9 @@ bool child_start(struct child *child, const struct child_setup *setup,
 void child_died(struct child *child);
 /* Its end is seen as any other: SIGCHLD, and it is started again. */
 void child_kill(const struct child *child);
+/* Has it run no more until child_let_go(). False: it does not run, or somebody
+ * else has stopped it, whose it is then to let it go. */
+bool child_hold(const struct child *child) MUST_USE;
+void child_let_go(const struct child *child);
 
 #endif

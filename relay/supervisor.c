@@ -279,10 +279,24 @@ signals_read(struct supervisor *supervisor)
 	}
 }
 
+/* Where the two have one user, a signer's memory is open to the worker until it
+ * has closed it, and what was opened then can be read for ever. So the worker,
+ * which may have been taken over, stands still until it is closed. */
+static bool
+signer_begin_unseen(struct supervisor *supervisor, struct fault *fault)
+{
+	bool is_held = child_hold(&supervisor->worker);
+	bool is_begun = signer_begin(supervisor, fault);
+
+	if (is_held)
+		child_let_go(&supervisor->worker);
+	return is_begun;
+}
+
 static bool
 signer_mend(struct supervisor *supervisor, struct fault *fault)
 {
-	if (!signer_begin(supervisor, fault)) {
+	if (!signer_begin_unseen(supervisor, fault)) {
 		child_died(&supervisor->signer);
 		return false;
 	}

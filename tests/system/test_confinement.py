@@ -13,7 +13,8 @@ import pytest
 
 from harness import signet, traced
 from harness.milter_world import World as MilterWorld
-from harness.process import wait_for
+from harness.preload import SlowSigner
+from harness.process import children_of, is_still, wait_for
 from harness.smtp import message, submit
 
 pytestmark = pytest.mark.skipif(not traced.is_possible(),
@@ -264,11 +265,13 @@ def test_who_says_what_is_no_answer_is_replaced(relay_world):
     relay_world.works()
 
 
-def test_processes_of_one_user(setup, own_for_nobody):
+def test_processes_of_one_user(setup, own_for_nobody, directory):
     """As in the unit, where all are of one user and that is not root: the relay
-    has the signer's rights, and still no way to it."""
+    has the signer's rights, and still no way to it; nor to one that starts, and
+    has not closed its memory yet."""
     configured = setup(keys=own_for_nobody)
-    relay = signet.Relay(configured, start=False)
+    slow = SlowSigner(directory)
+    relay = signet.Relay(configured, start=False, env=slow.environment)
     with open(configured.write(), "w") as file:
         file.write(configured.text().replace('"nobody"', '"daemon"'))
     relay.deaths_expected = True
@@ -285,6 +288,14 @@ def test_processes_of_one_user(setup, own_for_nobody):
                 assert process.call(OPEN, "/proc/%d/%s" % (signer, name),
                                     os.O_RDONLY) == -errno.EACCES, name
             assert process.call(KILL, signer, signal.SIGKILL) == -errno.ENOSYS
+        slow.set(True)
+        os.kill(signer, signal.SIGKILL)
+        wait_for(lambda: [pid for pid in children_of(family["supervisor"])
+                          if pid not in family.values()], 20, "a signer")
+        assert is_still(family["relay"])
+        slow.set(False)
+        wait_for(lambda: not is_still(family["relay"]), 20, "its going on")
+        submit(relay.port, message())
         assert killed_by(Confined("relay", relay, None),
                          (PTRACE, 16, signer, 0, 0)) == SIGSYS
         relay.wait("ready", count=2)

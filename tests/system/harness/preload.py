@@ -43,6 +43,14 @@ class ClockJumps(Preload):
         struct.pack_into("=q", self.page, 16, pid)
 
 
+class SlowSigner(Preload):
+    def __init__(self, directory):
+        super().__init__(directory, "slow_signer")
+
+    def set(self, is_held):
+        struct.pack_into("=q", self.page, 0, is_held)
+
+
 class DiskFaults(Preload):
     """Writes and syncs below state_dir that fail at random; with "hang" syncs
     that end when there is no such kind any more."""

@@ -147,8 +147,12 @@ def freeze(pid):
     """SIGSTOP, and waits until it has reached every thread: the one that gets
     the signal tells the others, once it runs."""
     os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: _states(pid) <= set("TtZX"), 20,
-             "process %d to be stopped" % pid)
+    wait_for(lambda: is_still(pid), 20, "process %d to be stopped" % pid)
+
+
+def is_still(pid):
+    """Every thread of it is stopped, or has ended."""
+    return _states(pid) <= set("TtZX")
 
 
 def _states(pid):
