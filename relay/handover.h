@@ -29,12 +29,13 @@ enum handover_kind {
 	HANDOVER_REFUSED,        /* relay: it is not, the old one stays; text */
 	HANDOVER_ASK,            /* supervisor: do all of your threads go on? */
 	HANDOVER_ALIVE,          /* relay: they do; the serial is the question's */
+	HANDOVER_RESOLVERS,      /* supervisor: ask those of the text */
 };
 
 struct handover {
 	enum handover_kind kind;
 	uint64_t serial; /* of a generation; its answer repeats it */
-	struct text text;                 /* of REFUSED */
+	struct text text;                 /* of REFUSED, RESOLVERS */
 	/* of GENERATION; the slices point into bytes */
 	struct text bytes;
 	struct slice sources, publics;
@@ -49,8 +50,8 @@ struct handover {
  * listeners are set; descriptors stay the caller's. */
 bool handover_send_generation(int control, const struct handover *handover,
 			      struct fault *fault) MUST_USE;
-/* STOP and ASK; READY and REFUSED (with its text), which answer a generation;
- * ALIVE, which answers ASK. */
+/* STOP, ASK and RESOLVERS (relay/resolvers.h); READY and REFUSED (with its text),
+ * which answer a generation; ALIVE, which answers ASK. */
 bool handover_send(int control, enum handover_kind kind, uint64_t serial,
 		   struct slice text, struct fault *fault) MUST_USE;
 /* Blocks when the socket does. FAULT_ABSENT: the other end is gone; FAULT_BUSY:

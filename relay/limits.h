@@ -234,6 +234,7 @@
 #define DNS_RECORDS_MAX 256  /* read of one answer */
 #define DNS_ALIASES_MAX 8    /* steps of CNAME */
 #define DNS_RESOLVERS_MAX 8
+#define RESOLVERS_LOOK_MS (2 * SECOND) /* whether the machine has others */
 /* One destination: two questions for each host, and addresses of it, of all
  * hosts together that an attempt tries. The last is eight minutes of
  * CONNECT_TIMEOUT_MS, and little more of CONNECT_HURRY_MS. */

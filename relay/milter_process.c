@@ -20,6 +20,7 @@
 #include "relay/limits.h"
 #include "relay/options.h"
 #include "relay/resolver.h"
+#include "relay/resolvers.h"
 
 /* How often a stopping process looks whether it is done. */
 #define STOP_LOOK_MS 10
@@ -371,6 +372,17 @@ watchdog_answer(struct process *process)
 }
 
 static void
+resolvers_take(struct process *process, struct slice text)
+{
+	struct resolvers resolvers;
+
+	resolvers_parse(text, &resolvers);
+	if (process->resolver != NULL)
+		resolver_reconfigure(process->resolver, resolvers.items,
+				     resolvers.count);
+}
+
+static void
 control_read(struct process *process)
 {
 	struct handover handover;
@@ -388,6 +400,8 @@ control_read(struct process *process)
 		reload(process, &handover);
 	else if (handover.kind == HANDOVER_ASK)
 		watchdog_take(process, handover.serial);
+	else if (handover.kind == HANDOVER_RESOLVERS)
+		resolvers_take(process, text_slice(&handover.text));
 	handover_done(&handover);
 }
 

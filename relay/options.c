@@ -73,7 +73,7 @@ static const struct conf_option rows[] = {
 	{ "dns", CONF_SECTION, 0, 0, NULL, 0, 0,
 	  "Whom the relay asks for names." },
 	{ "dns.resolvers", CONF_LIST, FIELD(dns.resolvers), "", 0, 16,
-	  "Addresses of resolvers, such as \"127.0.0.1:5353\"; none: those of /etc/resolv.conf.",
+	  "Addresses of resolvers, such as \"127.0.0.1:5353\"; none: those of /etc/resolv.conf, also when that changes.",
 	  .parse = resolver_value, .each = sizeof(struct address),
 	  COUNT_AT(dns.resolvers_count) },
 

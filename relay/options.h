@@ -197,8 +197,9 @@ struct options {
 		enum log_level level;
 	} log;
 	struct {
-		struct address *resolvers; /* from resolv.conf where not set */
+		struct address *resolvers;
 		size_t resolvers_count;
+		bool are_machines; /* the configuration names none */
 	} dns;
 	struct listener_options *listeners;
 	size_t listeners_count;

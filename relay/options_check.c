@@ -9,9 +9,9 @@
 #include "relay/machine.h"
 #include "relay/options_routes.h"
 #include "relay/options_values.h"
+#include "relay/resolvers.h"
 #include "relay/routing.h"
 
-#define RESOLVERS_MAX 16
 #define SOCKET_PATH_MAX 107 /* unix(7), without the NUL */
 
 /* ---- places ---- */
@@ -121,23 +121,18 @@ static void
 resolvers_settle(const struct settler *settler)
 {
 	struct options *options = settler->options;
-	struct slice rest = source_of(settler, SOURCE_RESOLV_CONF), text;
-	struct address *resolvers;
-	size_t count = 0;
+	struct resolvers *found;
 
 	if (options->dns.resolvers_count > 0)
 		return;
-	resolvers =
-		arena_array(&options->arena, RESOLVERS_MAX, sizeof(*resolvers));
-	/* resolv.conf(5); what cannot be asked, such as a link-local address
-	 * with a zone, is passed over. */
-	while (count < RESOLVERS_MAX && machine_next_resolver(&rest, &text))
-		count += address_parse_host(text, 53, &resolvers[count]);
-	if (count == 0)
-		count += address_parse_host(SLICE("127.0.0.1"), 53,
-					    &resolvers[0]);
-	options->dns.resolvers = resolvers;
-	options->dns.resolvers_count = count;
+	found = arena_new(&options->arena, sizeof(*found));
+	resolvers_of(source_of(settler, SOURCE_RESOLV_CONF), found);
+	if (found->count == 0) /* resolv.conf(5) */
+		found->count += address_parse_host(SLICE("127.0.0.1"), 53,
+						   &found->items[0]);
+	options->dns.resolvers = found->items;
+	options->dns.resolvers_count = found->count;
+	options->dns.are_machines = true;
 }
 
 static uint64_t

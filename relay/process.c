@@ -18,6 +18,7 @@
 #include "relay/net/dns.h"
 #include "relay/net/signing.h"
 #include "relay/pulse.h"
+#include "relay/resolvers.h"
 #include "relay/server/server.h"
 
 /* A relay that was killed a moment ago may still hold the store's lock. */
@@ -168,6 +169,35 @@ loop_update_run(struct post *post)
 	signing_replace(loop->signing, update->signer);
 	delivery_service_reloaded(update->delivery, loop);
 	free(update);
+}
+
+struct resolvers_update {
+	struct post post;
+	struct loop *loop;
+	struct resolvers resolvers;
+};
+
+static void
+resolvers_update_run(struct post *post)
+{
+	struct resolvers_update *update =
+		CONTAINER(post, struct resolvers_update, post);
+
+	dns_reconfigure(update->loop->dns, update->resolvers.items,
+			update->resolvers.count);
+	free(update);
+}
+
+static void
+resolvers_take(struct process *process, struct slice text)
+{
+	for (size_t i = 0; i < process->loops_count; i++) {
+		struct resolvers_update *update = memory_new(sizeof(*update));
+
+		update->loop = &process->loops[i];
+		resolvers_parse(text, &update->resolvers);
+		loop_post(update->loop, &update->post, resolvers_update_run);
+	}
 }
 
 static void
@@ -391,6 +421,8 @@ control_on_poll(uv_poll_t *poll, int status, int events)
 		reload(process, &handover);
 	else if (handover.kind == HANDOVER_ASK && !process->is_stopping)
 		pulse_take(&process->pulse, handover.serial);
+	else if (handover.kind == HANDOVER_RESOLVERS && !process->is_stopping)
+		resolvers_take(process, text_slice(&handover.text));
 	handover_done(&handover);
 }
 

@@ -144,6 +144,8 @@ worker_answer(struct supervisor *supervisor, const struct handover *answer)
 			 !supervisor->is_stopping)
 			notify_send("READY=1");
 		supervisor->worker_is_ready = supervisor->was_ready = true;
+		resolvers_watch_begin(&supervisor->resolvers,
+				      supervisor->configuration->options);
 	} else if (is_next) {
 		reload_refused(supervisor, SLICE_NONE, text_string(&text));
 	} else if (supervisor->was_ready) {
@@ -358,6 +360,28 @@ clients_mend(struct supervisor *supervisor)
 		log_note(LOG_LEVEL_ERROR, "signer-lost", "%s", fault.text);
 }
 
+/* Not while a generation is on its way, with what it has of them. As often as the
+ * vigil has us look around. */
+static void
+resolvers_look(struct supervisor *supervisor)
+{
+	CLEAN(text_done) struct text text = {0};
+	struct resolvers others;
+	struct fault fault;
+
+	if (!supervisor->worker_is_ready || supervisor->next != NULL ||
+	    !resolvers_watch_finds(&supervisor->resolvers, &others))
+		return;
+	resolvers_write(&others, &text);
+	if (!handover_send(supervisor->worker_control, HANDOVER_RESOLVERS, 0,
+			   text_slice(&text), &fault))
+		return; /* with the next look */
+	supervisor->resolvers.asked = others;
+	log_note(LOG_LEVEL_INFO, "resolvers",
+		 "/etc/resolv.conf has changed: %s will be asked",
+		 text_string(&text));
+}
+
 /* Not while they are started: that may take long, and is watched. */
 static void
 watch(struct supervisor *supervisor)
@@ -371,6 +395,7 @@ watch(struct supervisor *supervisor)
 				   : -1))
 		child_kill(&supervisor->worker);
 	clients_mend(supervisor);
+	resolvers_look(supervisor);
 	if (supervisor->signer.pid == 0 ||
 	    !vigil_finds_hung(&supervisor->vigil, &supervisor->signer_process))
 		return;

@@ -9,6 +9,7 @@
 #include "relay/configuration.h"
 #include "relay/family.h"
 #include "relay/identity.h"
+#include "relay/resolvers.h"
 #include "relay/vigil.h"
 #include "relay/watchdog.h"
 
@@ -36,6 +37,7 @@ struct supervisor {
 	uint64_t stop_deadline_ms;
 	struct watchdog watchdog;
 	struct vigil vigil;
+	struct resolvers_watch resolvers; /* of the worker */
 	int exit_code;
 	bool is_done;
 };

@@ -106,12 +106,12 @@ def started():
 def name_server(directory, keys, started):
     """name_server({"example.net": "@ MX 10 mx\\nmx A 127.0.0.2"}); the zones
     with the keys are always there."""
-    def make(zones=None):
+    def make(zones=None, port=None):
         all_zones = {domain: keys.zone(domain)
                      for domain in ("example.com", "example.org")}
         for domain, records in (zones or {}).items():
             all_zones[domain] = all_zones.get(domain, "") + "\n" + records
-        server = NameServer(directory, all_zones)
+        server = NameServer(directory, all_zones, port)
         started(server)
         return server
     return make

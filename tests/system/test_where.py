@@ -1,8 +1,11 @@
 """Where mail goes: real zones in NSD, Unbound in front of it, and every answer
 that the DNS may give."""
 
+import os
+
 import pytest
 
+from harness.names import Silent
 from harness.network import Network
 from harness.process import wait_for
 from harness.smtp import message, submit
@@ -313,3 +316,33 @@ def test_ipv6_that_leads_nowhere(network, world, name_server, receiver, relay):
     late = world.relay.wait("delivered", to="bob@late.example.net")
     assert late["address"].startswith("[2001:db8:3::3]")
     assert not world.relay.named("deferred")
+
+
+def test_resolv_conf_that_changes(network, world, name_server, receiver, relay,
+                                  directory, started):
+    """A DHCP client or a VPN names other servers while the relay runs: they are
+    asked, also what the old ones have not answered yet."""
+    setup = world.setup
+    setup.resolver = None
+    setup.delivery = 'retry = {"1s"}'
+    name_server({"example.net": "@ IN MX 10 mx\nmx IN A 192.0.2.2"}, 53)
+    silent = Silent("127.0.0.9", 53)
+    started(silent)
+    network.add("192.0.2.2/32")
+    receiver(setup.mx_port, "192.0.2.2")
+    path = os.path.join(directory, "resolv.conf")
+
+    def write(text):
+        with open(path, "w") as file:
+            file.write(text)
+
+    write("nameserver 127.0.0.9\n")
+    world.relay = relay(setup, start=False).launch_with([
+        "unshare", "-m", "sh", "-c",
+        'mount --bind "$0" /etc/resolv.conf && exec "$@"', path])
+    world.relay.wait("ready")
+    submit(setup.port, message())
+    silent.wait()
+    write("search example.org\nnameserver 127.0.0.1\n")
+    assert "127.0.0.1 " in world.relay.wait("resolvers")["reason"]
+    world.relay.wait("delivered")

@@ -181,12 +181,12 @@ class Counter(threading.Thread):
 class Silent:
     """A name server that takes every question and answers none."""
 
-    def __init__(self):
+    def __init__(self, host="127.0.0.1", port=None):
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.udp.bind(("127.0.0.1", free_port()))
+        self.udp.bind((host, port or free_port()))
         self.port = self.udp.getsockname()[1]
-        self.tcp.bind(("127.0.0.1", self.port))
+        self.tcp.bind((host, self.port))
         self.tcp.listen(16)
 
     @property

@@ -101,7 +101,7 @@ keys_dir  = "{keys}"
 user      = "nobody"
 {top}
 log {{ format = "json" }}
-dns {{ resolvers = {{"{resolver}"}} }}
+dns {{ {resolver} }}
 listener "apps" {{
     address = "127.0.0.1:{port}"
     {listener}
@@ -119,7 +119,8 @@ signing {{
 {domains}
 {extra}
 """.format(state=self.state_dir, keys=self.keys.directory, top=self.top,
-           resolver=self.resolver, port=self.port, listener=self.listener,
+           resolver='resolvers = {"%s"}' % self.resolver
+           if self.resolver else "", port=self.port, listener=self.listener,
            limits=self.limits, mx_port=self.mx_port, delivery=self.delivery,
            signing=self.signing, domains=domains, extra=self.extra)
 
