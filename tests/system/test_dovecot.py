@@ -52,8 +52,8 @@ def test_clients(world, dovecot, certificate):
     """By each mechanism that both know."""
     world.setup.listener = (
         'tls = "starttls"\n tls_cert = "%s"\n tls_key = "%s"\n'
-        'auth = "required"\n auth_dovecot = "%s"' % (
-            certificate + (dovecot.socket,)))
+        'auth = "required"\n auth_dovecot = "%s"\n'
+        'auth_without_tls = true' % (certificate + (dovecot.socket,)))
     world.setup.extra = 'account "user" { from = {"alice@example.com"} }'
     dovecot.start()
     world.start()

@@ -14,8 +14,6 @@ from harness.receivers import RIGS, authority
 from harness.smtp import Client, message
 
 NAMES = [rig.name for rig in RIGS]
-WITH_TLS = [rig.name for rig in RIGS if rig.has_tls]
-WITHOUT_TLS = [rig.name for rig in RIGS if not rig.has_tls]
 # Policies by the subdomain that has them.
 ROUTES = """
 route "plain.{name}.example.net" {{ tls = "none" }}
@@ -100,6 +98,9 @@ class World:
                     for verdict in verdicts] == [("rsa", True), ("ed", True)]
             self.verified.add(signed)
 
+    def with_tls(self):
+        return [name for name, rig in self.rigs.items() if rig.has_tls]
+
     def stop(self):
         try:
             if self.relay and self.relay.process:
@@ -128,7 +129,7 @@ def world(session_directory, keys):
 def test_sessions_are_resumed(world):
     """On the second connection, by everyone who does that. First of all: what is deferred
     later on connects every second."""
-    places = {prefix + name: name for name in WITH_TLS
+    places = {prefix + name: name for name in world.with_tls()
               for prefix in ("", "verify.")}
     for turn in range(2):
         to = {place: "resumed%d@%s.example.net" % (turn, place)
@@ -171,7 +172,10 @@ def test_messages_arrive_as_they_were_signed(world):
 def test_broken_tls(world):
     """It is left out where that is allowed, which is said once and then known
     to all destinations on that host, also after a reload."""
-    for name in WITHOUT_TLS:
+    broken = [name for name in world.rigs if name not in world.with_tls()]
+    if not broken:
+        pytest.skip("no receiver here breaks its TLS")
+    for name in broken:
         rig = world.rigs[name]
         to = "bob@verify.%s.example.net" % name
         world.send("broken " + name, [to])
@@ -194,7 +198,7 @@ def test_policies(world):
     offer TLS."""
     to = {(policy, name): "bob@%s.%s.example.net" % (policy, name)
           for policy in ("plain", "verify", "other", "required")
-          for name in WITH_TLS}
+          for name in world.with_tls()}
     sent = {key: world.send(address, [address])
             for key, address in to.items()}
     for (policy, name), address in to.items():

@@ -6,11 +6,10 @@ import subprocess
 
 from .process import Server, accepts_at
 
-CONFIG = """
+COMMON = """
 base_dir = {directory}/run
 state_dir = {directory}/state
 libexec_dir = {root}/usr/lib/dovecot
-import_environment = TZ LD_LIBRARY_PATH
 log_path = /dev/stderr
 protocols =
 ssl = no
@@ -21,10 +20,6 @@ auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 auth_cache_size = 0
 auth_username_translation = "!@"
-passdb {{
-    driver = passwd-file
-    args = username_format=%u {directory}/passwd
-}}
 service auth {{
     unix_listener {socket} {{
         mode = 0666
@@ -41,6 +36,29 @@ service stats {{
 }}
 """
 
+# How each series says where its users and its libraries are, and how it is
+# started without the /usr/bin/doveconf that dovecot(1) itself would start.
+SERIES = {
+    "2.3": ("""
+import_environment = TZ LD_LIBRARY_PATH
+passdb {{
+    driver = passwd-file
+    args = username_format=%u {directory}/passwd
+}}
+""", ["-f", "service=master", "-m", "master"], ["-e"]),
+    "2.4": ("""
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+import_environment {{
+    LD_LIBRARY_PATH = %{{env:LD_LIBRARY_PATH}}
+}}
+passdb passwd-file {{
+    auth_username_format = %{{user}}
+    passwd_file_path = {directory}/passwd
+}}
+""", ["-F"], []),
+}
+
 
 class Dovecot:
     """users: a name → what stands behind the colon, "{PLAIN}secret"."""
@@ -56,11 +74,23 @@ class Dovecot:
         for name in ("", "run", "state"):
             os.mkdir(os.path.join(self.directory, name))
         os.chmod(self.directory, 0o755)
+        self.env = dict(os.environ)
+        libraries = self.root + "/usr/lib/dovecot"
+        if self.root:
+            self.env["LD_LIBRARY_PATH"] = ":".join(
+                (libraries, libraries + "/modules/old-stats"))
         self.write(users)
         with open(self._path("dovecot.conf"), "w") as file:
-            file.write(CONFIG.format(
+            # The series' own first: what comes before its version is an error.
+            file.write((self._series()[0] + COMMON).format(
                 directory=self.directory, root=self.root, socket=self.socket,
                 mechanisms=mechanisms))
+
+    def _series(self):
+        version = subprocess.run([self.root + "/usr/sbin/dovecot", "--version"],
+                                 stdout=subprocess.PIPE, env=self.env,
+                                 check=True).stdout.decode()
+        return SERIES[version[:3]]
 
     def _path(self, name):
         return os.path.join(self.directory, name)
@@ -72,19 +102,12 @@ class Dovecot:
         os.chmod(self._path("passwd"), 0o644)
 
     def start(self):
-        env = dict(os.environ)
-        libraries = self.root + "/usr/lib/dovecot"
-        if self.root:
-            env["LD_LIBRARY_PATH"] = ":".join(
-                (libraries, libraries + "/modules/old-stats"))
-        # dovecot(1) itself would start /usr/bin/doveconf, which is not there
-        # where the package has only been unpacked.
-        run = ["-F", "-c", self._path("dovecot.conf")]
+        _, options, command = self._series()
+        config = ["-c", self._path("dovecot.conf")]
         self.server = Server(
-            [self.root + "/usr/bin/doveconf", "-f", "service=master", "-c",
-             self._path("dovecot.conf"), "-m", "master", "-e",
-             self.root + "/usr/sbin/dovecot"] + run,
-            self.directory, "dovecot", env=env)
+            [self.root + "/usr/bin/doveconf"] + options + config + command +
+            [self.root + "/usr/sbin/dovecot", "-F"] + config,
+            self.directory, "dovecot", env=self.env)
         self.server.wait_until(lambda: accepts_at(self.socket), 20,
                                "no answer")
         return self

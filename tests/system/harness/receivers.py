@@ -8,6 +8,7 @@ Each refuses gone@…, and puts off later@… until stop_putting_off().
 
 import os
 import signal
+import smtplib
 import subprocess
 
 from .exim import Exim
@@ -118,6 +119,15 @@ class Rig:
             subject, self.name, self.server.log()[-3000:]))
 
 
+def secures(address, port):
+    """Whether Python comes through its STARTTLS."""
+    with smtplib.SMTP(address, port, timeout=60) as client:
+        try:
+            return client.starttls()[0] == 220
+        except OSError:
+            return False
+
+
 class PostfixServer(Instance):
     def log(self):
         return self.maillog()
@@ -158,13 +168,15 @@ class EximRig(Rig):
 
 class OpenSmtpdRig(Rig):
     name = "opensmtpd"
-    # It offers STARTTLS and then has no key: github.com/OpenSMTPD/OpenSMTPD
-    # issues 1171 and 1239. Mended in 7.3; Debian 12 has 6.8.
-    has_tls = False
+    resumes = False
 
     def make(self):
-        return OpenSmtpd(self.directory, self.listeners, self.next_port,
-                         self.certificate, self.plain_port, self.host)
+        server = OpenSmtpd(self.directory, self.listeners, self.next_port,
+                           self.certificate, self.plain_port, self.host)
+        # It may offer STARTTLS and then have no key: github.com/OpenSMTPD/
+        # OpenSMTPD issues 1171 and 1239. Mended in 7.3; Debian 12 has 6.8.
+        self.has_tls = secures(self.address, self.port)
+        return server
 
 
 class SendmailRig(Rig):
