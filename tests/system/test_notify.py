@@ -92,6 +92,7 @@ def test_ready_once_it_listens(setup, relay, manager):
     made.hang_up()
     wait_for(lambda: manager.heard.count("READY=1") == 2, 20, "a reload's end")
     made.stop()
+    wait_for(lambda: manager.heard.count("STOPPING=1"), 20, "the last word")
     said = [word for word in manager.heard if word != "WATCHDOG=1"]
     assert said == ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]
     assert manager.accepted == [True, True]

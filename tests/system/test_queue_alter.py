@@ -329,8 +329,7 @@ def test_killed_in_the_middle(silent):
     deletion = subprocess.Popen(
         [signet.binary(), "-c", world.setup.path, "queue", "delete", "--all"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    wait_for(lambda: len(world.relay.named("deleted")) > 256, 30,
-             "a part to be deleted")
+    world.relay.wait("deleted", count=257)
     world.relay.kill(whole_family=True)
     said = deletion.communicate(timeout=60)
     assert deletion.returncode in (69, 75), said
