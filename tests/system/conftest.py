@@ -59,6 +59,14 @@ def session_directory():
     shutil.rmtree(path, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def module_directory(session_directory):
+    """For servers that the tests of one file share."""
+    path = tempfile.mkdtemp(dir=session_directory)
+    os.chmod(path, 0o711)
+    return path
+
+
 @pytest.fixture(scope="session")
 def keys(session_directory):
     """Shared; a test that changes keys makes its own Keys."""

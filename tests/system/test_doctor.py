@@ -338,12 +338,10 @@ postmaster.spf.example.list IN A 127.0.0.2
 
 
 @pytest.fixture(scope="module")
-def spf_names(session_directory):
-    directory = os.path.join(session_directory, "spf")
-    os.mkdir(directory)
-    server = NameServer(directory, {"spf.example": SPF_HOSTS + "\n".join(
+def spf_names(module_directory):
+    server = NameServer(module_directory, {"spf.example": SPF_HOSTS + "\n".join(
         '%s IN TXT "%s"' % row for row in SPF_ZONES.items())})
-    yield directory, server
+    yield module_directory, server
     server.stop()
 
 

@@ -81,11 +81,8 @@ class World(Outgoing):
 
 
 @pytest.fixture(scope="module")
-def world(session_directory):
-    directory = os.path.join(session_directory, "milter-sendmail")
-    os.makedirs(directory)
-    os.chmod(directory, 0o711)
-    made = World(directory)
+def world(module_directory):
+    made = World(module_directory)
     try:
         made.milter.start()
         yield made

@@ -84,11 +84,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(session_directory):
-    directory = os.path.join(session_directory, "milter-verify")
-    os.makedirs(directory)
-    os.chmod(directory, 0o711)
-    made = World(directory)
+def world(module_directory):
+    made = World(module_directory)
     yield made
     made.stop()
 

@@ -233,11 +233,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(session_directory, keys, certificate):
-    directory = os.path.join(session_directory, "outbound")
-    os.makedirs(os.path.join(directory, "signet"))
-    os.chmod(directory, 0o711)
-    made = World(directory, keys, certificate)
+def world(module_directory, keys, certificate):
+    os.mkdir(os.path.join(module_directory, "signet"))
+    made = World(module_directory, keys, certificate)
     try:
         made.start()
         yield made

@@ -115,11 +115,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(session_directory, keys):
-    directory = os.path.join(session_directory, "receivers")
-    os.makedirs(os.path.join(directory, "signet"))
-    os.chmod(directory, 0o711)
-    made = World(directory, keys)
+def world(module_directory, keys):
+    os.mkdir(os.path.join(module_directory, "signet"))
+    made = World(module_directory, keys)
     try:
         yield made
     finally:

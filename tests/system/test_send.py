@@ -103,10 +103,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(session_directory, keys, certificate):
-    directory = os.path.join(session_directory, "send")
-    os.mkdir(directory)
-    running = World(directory, keys, certificate)
+def world(module_directory, keys, certificate):
+    running = World(module_directory, keys, certificate)
     yield running
     running.stop()
 

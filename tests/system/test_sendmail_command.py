@@ -63,10 +63,8 @@ class Program:
 
 
 @pytest.fixture(scope="module")
-def program(session_directory, keys, certificate):
-    directory = os.path.join(session_directory, "sendmail-command")
-    os.mkdir(directory)
-    running = Program(directory, keys, certificate)
+def program(module_directory, keys, certificate):
+    running = Program(module_directory, keys, certificate)
     yield running
     running.stop()
 

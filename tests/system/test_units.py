@@ -49,13 +49,11 @@ pytestmark = pytest.mark.xdist_group("units")
 
 
 @pytest.fixture(scope="module")
-def machine(session_directory, keys):
+def machine(module_directory, keys):
     program = os.environ.get("PLAIN") or signet.binary()
     if not booted.is_possible():
         pytest.skip("no systemd, or no namespaces to boot it in")
-    directory = os.path.join(session_directory, "booted")
-    os.mkdir(directory)
-    made = booted.Machine(directory, program, CONFIG, keys, UNITS,
+    made = booted.Machine(module_directory, program, CONFIG, keys, UNITS,
                           {UNITS[0]: IN_GROUP})
     try:
         made.__enter__()
