@@ -1,6 +1,5 @@
 """Politeness: what the hosts of many domains are asked to bear."""
 
-import datetime
 import threading
 import time
 
@@ -15,8 +14,7 @@ ZONE = "\n".join("d%d IN MX 10 mx" % i for i in range(DOMAINS)) + \
 
 
 def times_of(events):
-    return [datetime.datetime.fromisoformat(event["time"].rstrip("Z"))
-            .timestamp() for event in events]
+    return [signet.seconds_of(event["time"]) for event in events]
 
 
 def to_all(world):

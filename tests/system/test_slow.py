@@ -156,11 +156,11 @@ def test_who_reads_no_replies(world, ports):
     """It costs a few KiB and one timer, and ends when its time is up."""
     deaf = socket.create_connection(("127.0.0.1", ports["plain"]), 30)
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    deaf.settimeout(1)
     deaf.sendall(HELO)
     greeting = b""
     while b"\n250 " not in greeting:
         greeting += deaf.recv(4096)
+    deaf.settimeout(1)
     sent = 0
     with contextlib.suppress(OSError):
         while True:

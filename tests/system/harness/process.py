@@ -78,11 +78,13 @@ def accepts_at(path):
     return True
 
 
-def quickest(seconds, attempt, times=8):
+def quickest(seconds, attempt, times=8, before=lambda: None):
     """What attempt() returns, which once takes less than that: a loaded machine
-    may delay a few of them, a fault delays all."""
+    may delay a few of them, a fault delays all. before(): to come to where one
+    can be made, however long that takes."""
     taken = []
     while len(taken) < times:
+        before()
         began = time.monotonic()
         result = attempt()
         taken.append(time.monotonic() - began)

@@ -1,6 +1,7 @@
 """The program under test: its configuration, its commands, its relay."""
 
 import array
+import datetime
 import fcntl
 import json
 import os
@@ -162,6 +163,12 @@ EVENTS = {
     "deleted": ALTERED,
 }
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def seconds_of(text):
+    """Since 1970: a time as events have it."""
+    return datetime.datetime.fromisoformat(
+        text.replace("Z", "+00:00")).timestamp()
 
 
 def check_event(event):
@@ -341,11 +348,11 @@ class Relay:
         """SIGHUP: reload."""
         os.kill(self._supervisor(), signal.SIGHUP)
 
-    def stop(self, seconds=40, code=0):
+    def stop(self, code=0):
         """SIGTERM, and what must hold at every end of every test."""
         if self.process.poll() is None:
             os.kill(self._supervisor(), signal.SIGTERM)
-        wait_end(self.process, seconds)
+        wait_end(self.process, HANG_S)
         self._reader.join(60)
         assert self.process.returncode == code, \
             "exit %d; signet said:\n%s" % (self.process.returncode,
