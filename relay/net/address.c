@@ -441,17 +441,17 @@ networks_contain(const struct network *networks, size_t count,
 bool
 address_is_private(const struct address *address)
 {
-	static const char *const texts[] = {
-		"10.0.0.0/8",     "172.16.0.0/12", "192.168.0.0/16",
-		"100.64.0.0/10",  "169.254.0.0/16", "127.0.0.0/8",
-		"fc00::/7",       "fe80::/10",     "::1/128"};
+	static const struct network networks[] = {
+		{.bytes = {10}, .prefix_len = 8},
+		{.bytes = {172, 16}, .prefix_len = 12},
+		{.bytes = {192, 168}, .prefix_len = 16},
+		{.bytes = {100, 64}, .prefix_len = 10},
+		{.bytes = {169, 254}, .prefix_len = 16},
+		{.bytes = {127}, .prefix_len = 8},
+		{.bytes = {0xfc}, .is_v6 = true, .prefix_len = 7},
+		{.bytes = {0xfe, 0x80}, .is_v6 = true, .prefix_len = 10},
+		{.bytes = {[15] = 1}, .is_v6 = true, .prefix_len = 128},
+	};
 
-	for (size_t i = 0; i < COUNT(texts); i++) {
-		struct network network;
-
-		if (network_parse(SLICE(texts[i]), &network, NULL) &&
-		    networks_contain(&network, 1, address))
-			return true;
-	}
-	return false;
+	return networks_contain(networks, COUNT(networks), address);
 }

@@ -67,8 +67,8 @@ bool network_contains(const struct network *network,
  * one that does. Unix sockets count as loopback. */
 bool networks_contain(const struct network *networks, size_t count,
 		      const struct address *address);
-/* Not of the world: RFC 1918, RFC 6598, RFC 3927, RFC 4193, loopback, a Unix
- * socket. */
+/* Not of the world: RFC 1918, RFC 6598, RFC 3927, RFC 4193, link-local
+ * (RFC 4291), loopback, a Unix socket. */
 bool address_is_private(const struct address *address);
 
 #endif
