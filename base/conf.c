@@ -475,6 +475,14 @@ conf_item_find(const struct conf_item *section, const char *name, size_t n)
 	return NULL;
 }
 
+const struct conf_item *
+conf_item_from(const struct conf_item *item, const char *name)
+{
+	while (!slice_eq(item->name, SLICE(name)))
+		item = item->next;
+	return item;
+}
+
 struct conf_place
 conf_item_place(const struct conf_item *section, const char *name)
 {

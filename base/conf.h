@@ -129,6 +129,10 @@ struct conf_item *conf_parse(const struct conf_sources *sources,
 /* The n-th item of that name in a section (from 0), or NULL. */
 const struct conf_item *conf_item_find(const struct conf_item *section,
 				       const char *name, size_t n);
+/* The first one of that name from this one on, of which there must be one: for
+ * who goes through all of them. */
+const struct conf_item *conf_item_from(const struct conf_item *item,
+				       const char *name);
 /* The place of the option in the section, else of the section. */
 struct conf_place conf_item_place(const struct conf_item *section,
 				  const char *name);

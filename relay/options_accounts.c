@@ -1,14 +1,61 @@
 #include "relay/options_accounts.h"
 
+#include <stdlib.h>
+
 #include "relay/clients.h"
 #include "relay/options_check.h"
 #include "relay/users.h"
 
+/* In whatever case, sorted. */
+struct names {
+	struct slice *items;
+	size_t count;
+};
+
 /* Who may log in, as far as files say so. */
 struct known {
-	struct text names; /* each with a newline, which none contains */
-	bool is_all;       /* nobody else knows any */
+	struct text lines;  /* each with a newline, which none contains */
+	struct names names; /* of the lines */
+	bool is_all;        /* nobody else knows any */
 };
+
+static int
+name_compare(const void *a, const void *b)
+{
+	const struct slice *left = a, *right = b;
+	size_t common = left->len < right->len ? left->len : right->len;
+
+	for (size_t i = 0; i < common; i++) {
+		int order = ascii_lower(left->bytes[i]) -
+			    ascii_lower(right->bytes[i]);
+
+		if (order != 0)
+			return order;
+	}
+	return left->len < right->len ? -1 : left->len > right->len;
+}
+
+static void
+names_sort(struct names *names)
+{
+	if (names->count > 1)
+		qsort(names->items, names->count, sizeof(*names->items),
+		      name_compare);
+}
+
+static bool
+names_have(const struct names *names, struct slice name)
+{
+	return names->count > 0 &&
+	       bsearch(&name, names->items, names->count, sizeof(*names->items),
+		       name_compare) != NULL;
+}
+
+static void
+names_done(struct names *names)
+{
+	free(names->items);
+}
 
 static void
 users_add(const struct listener_options *listener, struct known *known)
@@ -25,7 +72,7 @@ users_add(const struct listener_options *listener, struct known *known)
 		return;
 	}
 	for (size_t i = 0; i < users_count(users); i++)
-		text_addf(&known->names, "%.*s\n",
+		text_addf(&known->lines, "%.*s\n",
 			  SLICE_ARG(users_at(users, i)->name));
 	users_free(users);
 }
@@ -43,7 +90,7 @@ clients_add(const struct listener_options *listener, struct known *known)
 		return;
 	}
 	for (size_t i = 0; i < clients_count(clients); i++)
-		text_addf(&known->names, "%.*s\n",
+		text_addf(&known->lines, "%.*s\n",
 			  SLICE_ARG(clients_name_at(clients, i)));
 	clients_free(clients);
 }
@@ -65,58 +112,61 @@ known_read(const struct options *options, struct known *known)
 	}
 }
 
-static bool
-is_known(const struct known *known, struct slice user)
+static void
+known_sort(struct known *known)
 {
-	struct slice rest = text_slice(&known->names), name;
+	struct slice rest = text_slice(&known->lines), name;
+	size_t count = 0;
 
 	while (slice_split(&rest, '\n', &name))
-		if (name.len > 0 && slice_eq_nocase(name, user))
-			return true;
-	return false;
+		count += name.len > 0;
+	known->names.items = memory_array(count, sizeof(struct slice));
+	rest = text_slice(&known->lines);
+	while (slice_split(&rest, '\n', &name))
+		if (name.len > 0)
+			known->names.items[known->names.count++] = name;
+	names_sort(&known->names);
 }
 
 static void
-warn_at(const struct options *options, size_t account, struct text *said)
+known_done(struct known *known)
 {
-	struct conf_place place =
-		options_section_at(options->items, "account", account)->place;
-
-	text_addf(said, "%s:%u: ", place.file, place.line);
+	names_done(&known->names);
+	text_done(&known->lines);
 }
 
 static void
-nobody_warn(const struct options *options, size_t at,
+sections_read(const struct options *options, struct names *sections)
+{
+	sections->items =
+		memory_array(options->accounts_count, sizeof(struct slice));
+	for (size_t i = 0; i < options->accounts_count; i++)
+		sections->items[sections->count++] = options->accounts[i].user;
+	names_sort(sections);
+}
+
+static void
+nobody_warn(const struct account_options *account, struct conf_place place,
 	    void (*warn)(const char *text))
 {
 	CLEAN(text_done) struct text said = {0};
 
-	warn_at(options, at, &said);
 	text_addf(&said,
-		  "'account \"%.*s\"' holds for nobody: no auth_file and no "
-		  "tls_clients has a user of that name",
-		  SLICE_ARG(options->accounts[at].user));
+		  "%s:%u: 'account \"%.*s\"' holds for nobody: no auth_file "
+		  "and no tls_clients has a user of that name",
+		  place.file, place.line, SLICE_ARG(account->user));
 	warn(text_string(&said));
-}
-
-static bool
-has_section(const struct options *options, struct slice user)
-{
-	for (size_t i = 0; i < options->accounts_count; i++)
-		if (slice_eq_nocase(options->accounts[i].user, user))
-			return true;
-	return false;
 }
 
 /* False: there is nobody, as far as is known. */
 static bool
-free_find(const struct options *options, const struct known *known,
+free_find(const struct names *sections, const struct known *known,
 	  struct slice *name_out)
 {
-	struct slice rest = text_slice(&known->names);
+	struct slice rest = text_slice(&known->lines);
 
 	while (slice_split(&rest, '\n', name_out))
-		if (name_out->len > 0 && !has_section(options, *name_out))
+		if (name_out->len > 0 && !names_have(sections, *name_out))
 			return true;
 	*name_out = SLICE_NONE;
 	return false;
@@ -125,20 +175,22 @@ free_find(const struct options *options, const struct known *known,
 /* Some are held to their names, and others to nothing: a section "*" says that
  * it is meant. */
 static void
-others_warn(const struct options *options, size_t at, const struct known *known,
-	    void (*warn)(const char *text))
+others_warn(const struct options *options,
+	    const struct account_options *account, struct conf_place place,
+	    const struct known *known, void (*warn)(const char *text))
 {
 	CLEAN(text_done) struct text said = {0};
+	CLEAN(names_done) struct names sections = {0};
 	struct slice name;
 
-	if (has_section(options, SLICE("*")) ||
-	    (!free_find(options, known, &name) && known->is_all))
+	sections_read(options, &sections);
+	if (names_have(&sections, SLICE("*")) ||
+	    (!free_find(&sections, known, &name) && known->is_all))
 		return;
-	warn_at(options, at, &said);
 	text_addf(&said,
-		  "'from' holds for \"%.*s\", but a user without an 'account' "
-		  "section",
-		  SLICE_ARG(options->accounts[at].user));
+		  "%s:%u: 'from' holds for \"%.*s\", but a user without an "
+		  "'account' section",
+		  place.file, place.line, SLICE_ARG(account->user));
 	if (name.len > 0)
 		text_addf(&said, ", such as \"%.*s\",", SLICE_ARG(name));
 	text_add_string(&said,
@@ -150,22 +202,27 @@ others_warn(const struct options *options, size_t at, const struct known *known,
 void
 accounts_warn(const struct options *options, void (*warn)(const char *text))
 {
+	const struct conf_item *item = options->items->items;
 	struct known known = {0};
 	bool is_said = false;
 
 	if (options->accounts_count == 0)
 		return;
 	known_read(options, &known);
+	known_sort(&known);
 	for (size_t i = 0; i < options->accounts_count; i++) {
 		const struct account_options *account = &options->accounts[i];
 
+		item = conf_item_from(item, "account");
 		if (known.is_all && !slice_eq(account->user, SLICE("*")) &&
-		    !is_known(&known, account->user))
-			nobody_warn(options, i, warn);
+		    !names_have(&known.names, account->user))
+			nobody_warn(account, item->place, warn);
 		if (account->from_count > 0 && !is_said) {
-			others_warn(options, i, &known, warn);
+			others_warn(options, account, item->place, &known,
+				    warn);
 			is_said = true;
 		}
+		item = item->next;
 	}
-	text_done(&known.names);
+	known_done(&known);
 }

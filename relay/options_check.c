@@ -201,8 +201,7 @@ domains_settle(const struct settler *settler)
 	for (size_t i = 0; i < options->keys.domains_count; i++) {
 		struct domain_options *domain = &options->keys.domains[i];
 
-		while (!slice_eq(item->name, SLICE("domain")))
-			item = item->next;
+		item = conf_item_from(item, "domain");
 		domain->name = name_settle(&options->arena, domain->name);
 		domain->file = item->place.file;
 		domain->line = item->place.line;
@@ -240,8 +239,7 @@ routes_settle(const struct settler *settler)
 	for (size_t i = 0; i < options->routes_count; i++) {
 		struct route_options *route = &options->routes[i];
 
-		while (!slice_eq(item->name, SLICE("route")))
-			item = item->next;
+		item = conf_item_from(item, "route");
 		path_settle(settler, item, "auth_password_file",
 			    &route->login.password_file);
 		route->pattern = name_settle(&options->arena, route->pattern);
@@ -443,15 +441,17 @@ account_rewrite_check(const struct account_options *account,
 static void
 accounts_check(const struct options *options, struct conf_errors *errors)
 {
+	const struct conf_item *item = options->items->items;
+
 	for (size_t i = 0; i < options->accounts_count; i++) {
 		const struct account_options *account = &options->accounts[i];
-		const struct conf_item *item =
-			options_section_at(options->items, "account", i);
 
+		item = conf_item_from(item, "account");
 		account_rewrite_check(account, "rewrite_from",
 				      account->rewrite.from, item, errors);
 		account_rewrite_check(account, "rewrite_sender",
 				      account->rewrite.sender, item, errors);
+		item = item->next;
 	}
 }
 
@@ -489,8 +489,7 @@ domains_check(const struct options *options, struct conf_errors *errors)
 	const struct conf_item *item = options->items->items;
 
 	for (size_t i = 0; i < options->keys.domains_count; i++) {
-		while (!slice_eq(item->name, SLICE("domain")))
-			item = item->next;
+		item = conf_item_from(item, "domain");
 		domain_sections_check(&options->keys.domains[i], item, errors);
 		item = item->next;
 	}

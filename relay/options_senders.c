@@ -51,14 +51,6 @@ sender_identity_value(struct slice text, struct arena *arena, void *element,
 
 /* ---- settling and checking ---- */
 
-static const struct conf_item *
-next_sender(const struct conf_item *item)
-{
-	while (!slice_eq(item->name, SLICE("sender")))
-		item = item->next;
-	return item;
-}
-
 void
 senders_settle(struct options *options, struct conf_errors *errors)
 {
@@ -69,7 +61,7 @@ senders_settle(struct options *options, struct conf_errors *errors)
 		struct sender_options *sender = &options->signing.senders[i];
 		struct slice title = sender->pattern;
 
-		item = next_sender(item);
+		item = conf_item_from(item, "sender");
 		sender->file = item->place.file;
 		sender->line = item->place.line;
 		if (title.len > 0 && /* reported already */
@@ -201,7 +193,7 @@ senders_check(const struct options *options, struct conf_errors *errors)
 	if (count > 1)
 		qsort(by_name, count, sizeof(*by_name), name_compare);
 	for (size_t i = 0; i < options->signing.senders_count; i++) {
-		item = next_sender(item);
+		item = conf_item_from(item, "sender");
 		sender_check(&checker, &options->signing.senders[i], item);
 		item = item->next;
 	}

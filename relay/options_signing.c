@@ -445,8 +445,7 @@ signing_options_check(const struct options *options,
 	if (count > 1)
 		qsort(by_name, count, sizeof(*by_name), domain_compare);
 	for (size_t i = 0; i < count; i++, item = item->next) {
-		while (!slice_eq(item->name, SLICE("domain")))
-			item = item->next;
+		item = conf_item_from(item, "domain");
 		identity_check(&checker, i, item);
 		also_check(&checker, i, item);
 		patterns_check(&checker, i, item);

@@ -252,8 +252,7 @@ expires_warn(const struct options *options, void (*warn)(const char *text))
 		    options_section_at(options->items, "signing", 0),
 		    "signing.expire", warn);
 	for (size_t i = 0; i < options->keys.domains_count; i++) {
-		while (!slice_eq(item->name, SLICE("domain")))
-			item = item->next;
+		item = conf_item_from(item, "domain");
 		if (signing->domains[i].has_expire)
 			expire_warn(options, signing->domains[i].expire_ms,
 				    item, "domain.expire", warn);
@@ -343,6 +342,8 @@ incoming_warn(const struct options *options, void (*warn)(const char *text))
 void
 options_warn(const struct options *options, void (*warn)(const char *text))
 {
+	const struct conf_item *account = options->items->items;
+
 	empty_warn(options, warn);
 	hostname_warn(options, warn);
 	incoming_warn(options, warn);
@@ -358,8 +359,10 @@ options_warn(const struct options *options, void (*warn)(const char *text))
 		rewrite_warn(options, options->listeners[i].rewrite.from, item,
 			     warn);
 	}
-	for (size_t i = 0; i < options->accounts_count; i++)
+	for (size_t i = 0; i < options->accounts_count; i++) {
+		account = conf_item_from(account, "account");
 		rewrite_warn(options, options->accounts[i].rewrite.from,
-			     options_section_at(options->items, "account", i),
-			     warn);
+			     account, warn);
+		account = account->next;
+	}
 }
