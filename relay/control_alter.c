@@ -59,11 +59,8 @@ verb_of(const struct change *change)
 static void
 change_free(struct change *change)
 {
-	struct list *item;
-
 	control_read_done(&change->read);
-	while ((item = list_take_first(&change->found)) != NULL)
-		delivery_free(CONTAINER(item, struct delivery, link));
+	deliveries_free(&change->found);
 	free(change->rows);
 	free(change);
 }

@@ -14,15 +14,6 @@ struct look {
 };
 
 static void
-deliveries_done(struct list *deliveries)
-{
-	struct list *item;
-
-	while ((item = list_take_first(deliveries)) != NULL)
-		delivery_free(CONTAINER(item, struct delivery, link));
-}
-
-static void
 damages_done(struct list *damages)
 {
 	LIST_EACH (item, damages)
@@ -33,7 +24,7 @@ damages_done(struct list *damages)
 void
 control_read_done(struct store_read_page *read)
 {
-	deliveries_done(&read->deliveries);
+	deliveries_free(&read->deliveries);
 	damages_done(&read->damages);
 }
 

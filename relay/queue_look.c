@@ -21,15 +21,6 @@
 
 /* --- output --- */
 
-static void
-deliveries_done(struct list *deliveries)
-{
-	struct list *item;
-
-	while ((item = list_take_first(deliveries)) != NULL)
-		delivery_free(CONTAINER(item, struct delivery, link));
-}
-
 /* --- the store --- */
 
 static void
@@ -84,9 +75,9 @@ store_list(const struct options *options,
 				   &out);
 		code = output_write(text_slice(&out));
 		text_clear(&out);
-		deliveries_done(&deliveries);
+		deliveries_free(&deliveries);
 	}
-	deliveries_done(&deliveries);
+	deliveries_free(&deliveries);
 	return code;
 }
 
@@ -110,7 +101,7 @@ store_show_one(struct browse *browse, const struct message_id *id,
 	if (!browse_header(browse, message, HEADER_SHOWN_MAX, &header, &fault))
 		fprintf(stderr, "signet: the header: %s\n", fault.text);
 	listing_write_header(message, text_slice(&header), out);
-	deliveries_done(&deliveries);
+	deliveries_free(&deliveries);
 	return EX_OK;
 }
 

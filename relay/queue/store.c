@@ -45,15 +45,6 @@ operation_of(struct list *item)
 	return CONTAINER(item, struct store_operation, link);
 }
 
-void
-deliveries_free(struct list *deliveries)
-{
-	struct list *item;
-
-	while ((item = list_take_first(deliveries)) != NULL)
-		delivery_free(CONTAINER(item, struct delivery, link));
-}
-
 /* --- one group, one transaction --- */
 
 void

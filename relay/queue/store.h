@@ -394,5 +394,7 @@ void deliveries_of(struct message *message, const struct loop *loop,
 		   struct list *deliveries);
 void delivery_free(struct delivery *delivery);
 CLEAN_POINTER(struct delivery, delivery_free)
+/* All in the list. */
+void deliveries_free(struct list *deliveries);
 
 #endif

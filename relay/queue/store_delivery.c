@@ -99,3 +99,12 @@ delivery_free(struct delivery *delivery)
 	if (message != NULL)
 		message_unref(message);
 }
+
+void
+deliveries_free(struct list *deliveries)
+{
+	struct list *item;
+
+	while ((item = list_take_first(deliveries)) != NULL)
+		delivery_free(CONTAINER(item, struct delivery, link));
+}

@@ -55,9 +55,6 @@ _Noreturn void store_die(const struct fault *fault);
 /* The same; where the fault is damage the next start salvages the store. */
 _Noreturn void store_die_of(const struct fault *fault);
 
-/* All in the list. */
-void deliveries_free(struct list *deliveries);
-
 /* Gives an operation to the store thread; a put fails where none is taken any
  * more. */
 void store_submit(struct store *store, struct store_operation *operation,

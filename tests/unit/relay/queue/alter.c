@@ -77,7 +77,7 @@ put_done(struct store_put *put, const struct fault *fault)
 {
 	is_done = true;
 	cr_assert_null(fault);
-	deliveries_free_all(&put->deliveries);
+	deliveries_free(&put->deliveries);
 }
 
 static void
@@ -148,7 +148,7 @@ defer(const struct message_id *id, uint64_t due_ms)
 	is_done = false;
 	store_settle(store, &settle);
 	run_until_done();
-	deliveries_free_all(&page.deliveries);
+	deliveries_free(&page.deliveries);
 }
 
 enum before { NEW, AHEAD, DEFERRED, DUE, HELD, HELD_NEW };
@@ -207,7 +207,7 @@ expect_stored(const struct alter_row *row, const struct message_id *id)
 	delivery = CONTAINER(page.deliveries.next, struct delivery, link);
 	cr_expect_eq(delivery->is_held, row->is_held, "%s", row->name);
 	cr_expect_eq(delivery->is_owed_attempt, row->is_owed, "%s", row->name);
-	deliveries_free_all(&page.deliveries);
+	deliveries_free(&page.deliveries);
 }
 
 static void
@@ -262,7 +262,7 @@ Test(alter, a_message_goes_with_its_last_delivery, .init = start, .fini = end)
 	alter(ALTER_DELETE, &id, "x.example");
 	page = (struct store_read_page){.is_one = true, .after = id};
 	cr_expect_eq(page_read(), 1);
-	deliveries_free_all(&page.deliveries);
+	deliveries_free(&page.deliveries);
 	cr_expect_not(alter(ALTER_DELETE, &id, "y.example").has_dead_file);
 	page = (struct store_read_page){.is_one = true, .after = id};
 	cr_expect_eq(page_read(), 0);
@@ -300,7 +300,7 @@ read_in_pages(const struct page_row *row, size_t max)
 					.max = max};
 	do {
 		found += page_read();
-		deliveries_free_all(&page.deliveries);
+		deliveries_free(&page.deliveries);
 		pages++;
 	} while (page.has_more && pages < 100);
 	cr_expect_eq(found, row->found, "%s by %zu: %zu", row->name, max,
@@ -327,7 +327,7 @@ Test(alter, a_selection_in_pages, .init = start, .fini = end)
 	/* What comes behind the last of the first page is not in it. */
 	page = (struct store_read_page){.max = 2};
 	cr_expect_eq(page_read(), 2);
-	deliveries_free_all(&page.deliveries);
+	deliveries_free(&page.deliveries);
 	first_after = page.after;
 	for (size_t i = 0; i < 3; i++) {
 		CLEAN(message_unref_clean) struct message *late =
@@ -339,7 +339,7 @@ Test(alter, a_selection_in_pages, .init = start, .fini = end)
 	cr_expect_eq(page_read(), 7);
 	cr_expect_not(page.has_more);
 	cr_expect_not(message_id_eq(&page.after, &first_after));
-	deliveries_free_all(&page.deliveries);
+	deliveries_free(&page.deliveries);
 }
 
 static size_t
@@ -354,7 +354,7 @@ looks_of(const char *directory, struct engine_page *read, size_t *found_out)
 		cr_assert(engine_read_page(engine, read, NULL, NULL, NULL));
 		looks += read->looks;
 		*found_out += list_count(&read->deliveries);
-		deliveries_free_all(&read->deliveries);
+		deliveries_free(&read->deliveries);
 	} while (read->has_more);
 	engine_close(engine);
 	return looks;
@@ -559,7 +559,7 @@ move(struct message *message)
 	is_done = false;
 	store_move(store, &moving);
 	run_until_done();
-	deliveries_free_all(&moving.deliveries);
+	deliveries_free(&moving.deliveries);
 	return last_fault.kind;
 }
 
@@ -738,6 +738,6 @@ Test(alter, a_store_from_before_there_were_held_ones_is_read, .init = start,
 	cr_expect(engine_read_page(engine, &read, NULL, NULL, &fault), "%s",
 		  fault.text);
 	cr_expect_eq(list_count(&read.deliveries), 1);
-	deliveries_free_all(&read.deliveries);
+	deliveries_free(&read.deliveries);
 	engine_close(engine);
 }

@@ -228,7 +228,7 @@ check_all(int round)
 	cr_expect_eq(whole, said, "round %d: %u of %u are there", round,
 		     whole, said);
 	cr_expect_gt(said, 0, "round %d: nothing was tested", round);
-	deliveries_free_all(&there);
+	deliveries_free(&there);
 	end();
 	cr_expect_eq(fake_log_count("damaged", NULL), 0);
 }
@@ -364,7 +364,7 @@ Test(crash, a_full_disk_refuses_and_recovers)
 				   SIZE_MAX, &there, NULL, &fault));
 		cr_expect_eq(list_count(&there), stored, "%s: %zu of %zu",
 			     row->name, list_count(&there), stored);
-		deliveries_free_all(&there);
+		deliveries_free(&there);
 		disk_settle_all(&deliveries);
 		await_room();
 		again = disk_fill(&deliveries, &kind);
@@ -440,7 +440,7 @@ Test(crash, a_damaged_record_is_named_and_the_rest_goes_on)
 	/* The finding may have been taken out of what is due by now, or be
 	 * found once more; what is whole is there. */
 	cr_expect_eq(list_count(&there), 2);
-	deliveries_free_all(&there);
+	deliveries_free(&there);
 	end();
 	fake_log_clear();
 	cr_assert(begin(0, &fault));

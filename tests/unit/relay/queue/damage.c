@@ -192,7 +192,7 @@ deliver_all(bool is_looking)
 		/* Together: alone, each would wait for others to come. */
 		if (!settle_all_wait(store, &loop, &there, &fault))
 			_exit(15);
-		deliveries_free_all(&there);
+		deliveries_free(&there);
 	}
 }
 

@@ -27,7 +27,7 @@ start(void)
 static void
 end(void)
 {
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	threaded_end(path, store, &loop, &keep);
 	fake_log_clear();
 }

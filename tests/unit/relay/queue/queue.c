@@ -157,7 +157,7 @@ put_wait(struct store *store, struct loop *loop, struct message *message,
 	if (deliveries_out != NULL)
 		move_all(&put->deliveries, deliveries_out);
 	else
-		deliveries_free_all(&put->deliveries);
+		deliveries_free(&put->deliveries);
 	free(put);
 	return is_done;
 }
@@ -207,7 +207,7 @@ settle_wait(struct store *store, struct loop *loop, struct delivery *delivery,
 	store_settle(store, settle);
 	is_done = waiter_wait(&waiter, fault);
 	if (report != NULL)
-		deliveries_free_all(&settle->reports[0].deliveries);
+		deliveries_free(&settle->reports[0].deliveries);
 	free(settle);
 	return is_done;
 }
@@ -320,15 +320,6 @@ body_wait(struct store *store, struct loop *loop, struct message *message,
 		free(read);
 	}
 	return is_done;
-}
-
-void
-deliveries_free_all(struct list *deliveries)
-{
-	struct list *item;
-
-	while ((item = list_take_first(deliveries)) != NULL)
-		delivery_free(CONTAINER(item, struct delivery, link));
 }
 
 size_t

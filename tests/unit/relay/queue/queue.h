@@ -52,7 +52,6 @@ bool body_wait(struct store *store, struct loop *loop, struct message *message,
 /* Until the store thread has come around. */
 void beat_wait(struct store *store, struct loop *loop);
 
-void deliveries_free_all(struct list *deliveries);
 size_t list_count(const struct list *list);
 
 #endif

@@ -154,7 +154,7 @@ Test(quota, the_queue_takes_no_more_than_it_may, .init = begin, .fini = finish)
 	/* What is in already goes on. */
 	cr_expect_eq(store_lacks(store, 500), STORE_LACKS_NOTHING);
 	store_release(store, &part, 100);
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 }
 
 Test(quota, no_client_takes_all, .init = begin, .fini = finish)

@@ -82,7 +82,7 @@ put_one(void)
 
 	list_init(&none);
 	cr_assert(put_wait(store, &loop, message, &none, NULL));
-	deliveries_free_all(&none);
+	deliveries_free(&none);
 }
 
 static void

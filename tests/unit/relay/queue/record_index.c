@@ -233,7 +233,7 @@ Test(record_index, the_store_reads_a_large_message_once)
 	list_init(&deliveries);
 	begin_with(DOMAINS);
 	cr_assert(put_wait(store, &loop, message, &deliveries, NULL));
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	for (unsigned i = 0; i < DOMAINS; i++) {
 		struct slice name = message->recipients[i].destination;
 		char destination[32];
@@ -246,7 +246,7 @@ Test(record_index, the_store_reads_a_large_message_once)
 	cr_expect_eq(list_count(&deliveries), DOMAINS);
 	cr_expect_eq(indexes_made, 1, "%u", indexes_made);
 	cr_expect_eq(read_alone, 0, "%u", read_alone);
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	end();
 	threaded_end(path, store, &loop, &keep);
 }

@@ -304,7 +304,7 @@ foreign_look(void)
 			  "%s", fault.text);
 		cr_expect_eq(body.len, message->body.size);
 	}
-	deliveries_free_all(&due);
+	deliveries_free(&due);
 }
 
 /* The state directory has moved to another machine. */
@@ -648,7 +648,7 @@ owe(void)
 	cr_assert(engine_settle(store->engine, delivery, clock_wall_ms(),
 				&is_gone, &fault));
 	cr_assert(engine_commit(store->engine, &fault));
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	return id;
 }
 

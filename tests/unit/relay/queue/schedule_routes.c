@@ -239,7 +239,7 @@ put_apart(void)
 	cr_assert(engine_settle(store->engine, delivery, clock_wall_ms(),
 				&is_gone, &fault));
 	cr_assert(engine_commit(store->engine, &fault));
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 }
 
 Test(schedule_routes, who_waits_at_a_reports_place_is_tried_at_his_own,

@@ -539,7 +539,7 @@ put_message(struct message *message, bool is_handed_over)
 	if (is_handed_over)
 		schedule_add(schedule, &deliveries);
 	else
-		deliveries_free_all(&deliveries);
+		deliveries_free(&deliveries);
 }
 
 struct message_id

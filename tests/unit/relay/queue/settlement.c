@@ -42,7 +42,7 @@ expect_tried(unsigned times, uint64_t since_ms)
 				      clock_wall_ms());
 			cr_expect_not(delivery->is_owed_attempt);
 		}
-		deliveries_free_all(&deliveries);
+		deliveries_free(&deliveries);
 	}
 	cr_expect_eq(seen, times);
 }

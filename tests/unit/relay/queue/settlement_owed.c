@@ -144,5 +144,5 @@ Test(settlement_owed, a_warning_that_nobody_signs_is_not_owed, .init = begin,
 	cr_assert(due_wait(store, &main_loop, "x.example/report-00000000",
 			   UINT64_MAX, 10, &deliveries, NULL, NULL));
 	cr_expect(list_is_empty(&deliveries));
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 }

@@ -635,6 +635,6 @@ Test(spool, what_is_stored_keeps_its_file, .init = begin, .fini = end)
 	store_put(store, &put);
 	run_until_stored();
 	message_unref(message);
-	deliveries_free_all(&stored);
+	deliveries_free(&stored);
 	cr_expect(file_exists(&named), "it is stored, and in no memory");
 }

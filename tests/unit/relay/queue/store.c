@@ -80,7 +80,7 @@ put_read_settle(const struct put_row *row)
 	cr_expect(slice_eq(delivery->message->prefix, message->prefix));
 	expect_body(delivery->message, row->body_size, row->name);
 
-	deliveries_free_all(&read);
+	deliveries_free(&read);
 	LIST_EACH (item, &deliveries) {
 		delivery = CONTAINER(item, struct delivery, link);
 		for (size_t i = 0; i < delivery->recipients_count; i++)
@@ -88,11 +88,11 @@ put_read_settle(const struct put_row *row)
 		cr_expect(settle_wait(store, &loop, delivery, 0, NULL,
 				      &fault));
 	}
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	cr_assert(due_wait(store, &loop, row->destination, UINT64_MAX, 10,
 			   &read, NULL, &fault));
 	cr_expect(list_is_empty(&read), "%s: something is left", row->name);
-	deliveries_free_all(&read);
+	deliveries_free(&read);
 }
 
 Test(store, put_read_settle, .init = begin, .fini = finish)
@@ -180,7 +180,7 @@ Test(store, no_delivery_is_moved_over_another, .init = begin, .fini = finish)
 				  &moved, &fault));
 	cr_expect_eq(fault.kind, FAULT_BUSY, "%s", fault.text);
 	engine_abort(store->engine);
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 }
 
 Test(store, deferred_recipients_stay_with_their_state, .init = begin,
@@ -203,7 +203,7 @@ Test(store, deferred_recipients_stay_with_their_state, .init = begin,
 	delivery->recipients[2].outcome = OUTCOME_FAILED;
 	cr_assert(settle_wait(store, &loop, delivery, 5000000000000, NULL,
 			      NULL));
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	reopen();
 	cr_assert(due_wait(store, &loop, "x.example", 4999999999999, 10,
 			   &deliveries, &next_ms, NULL));
@@ -223,7 +223,7 @@ Test(store, deferred_recipients_stay_with_their_state, .init = begin,
 			   SLICE("450 4.2.0 later")));
 	cr_expect(slice_eq(delivery->recipients[0].mx,
 			   SLICE("mx.example.net")));
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 }
 
 Test(store, a_report_comes_with_the_settlement, .init = begin, .fini = finish)
@@ -240,7 +240,7 @@ Test(store, a_report_comes_with_the_settlement, .init = begin, .fini = finish)
 	first(&deliveries)->recipients[0].outcome = OUTCOME_FAILED;
 	cr_assert(settle_wait(store, &loop, first(&deliveries), 0, report,
 			      NULL));
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	reopen();
 	cr_assert(due_wait(store, &loop, "x.example", UINT64_MAX, 10,
 			   &deliveries, NULL, NULL));
@@ -249,7 +249,7 @@ Test(store, a_report_comes_with_the_settlement, .init = begin, .fini = finish)
 			   &deliveries, NULL, NULL));
 	cr_assert_eq(list_count(&deliveries), 1);
 	cr_expect(first(&deliveries)->message->is_report);
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 }
 
 Test(store, pages_through_what_is_due, .init = begin, .fini = finish)
@@ -271,11 +271,11 @@ Test(store, pages_through_what_is_due, .init = begin, .fini = finish)
 	cr_expect_eq(seen, 10);
 	read = NULL;
 	(void)read;
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	cr_assert(due_wait(store, &loop, "x.example", UINT64_MAX, 100,
 			   &deliveries, NULL, NULL));
 	cr_expect_eq(list_count(&deliveries), 25);
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 }
 
 /* The store thread has nothing to do meanwhile. */
@@ -339,7 +339,7 @@ Test(store, what_is_damaged_counts_as_read, .init = begin, .fini = finish)
 		whole += list_count(&due.deliveries);
 		reads++;
 		cr_expect_leq(damaged + whole, 3 * reads);
-		deliveries_free_all(&due.deliveries);
+		deliveries_free(&due.deliveries);
 	} while (due.has_more && reads < 20);
 	cr_expect_eq(damaged, 9);
 	cr_expect_eq(whole, 1);
@@ -405,7 +405,7 @@ due_count(void)
 	cr_assert(due_wait(store, &loop, "x.example", UINT64_MAX, 10,
 			   &deliveries, NULL, NULL));
 	count = list_count(&deliveries);
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	cr_assert(store_flush(store, 60 * SECOND));
 	return count;
 }
@@ -497,7 +497,7 @@ Test(store, refuses_below_the_low_water_mark, .init = begin, .fini = finish)
 	first(&deliveries)->recipients[0].outcome = OUTCOME_DELIVERED;
 	cr_expect(settle_wait(store, &loop, first(&deliveries), 0, NULL,
 			      &fault));
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	store_set_limits(store, &(struct store_limits){
 			.memory_bytes = 1 << 20,
 			.min_free_bytes = 0});
@@ -525,7 +525,7 @@ Test(store, what_is_gone_is_not_damaged, .init = begin, .fini = finish)
 	expect_body(stored, 5000, "while it is there");
 	delivery->recipients[0].outcome = OUTCOME_DELIVERED;
 	cr_assert(settle_wait(store, &loop, delivery, 0, NULL, NULL));
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 	for (unsigned is_file = 0; is_file < 2; is_file++) {
 		CLEAN(text_done) struct text body = {0};
 		struct fault fault = {0};

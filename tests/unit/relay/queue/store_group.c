@@ -28,7 +28,7 @@ static void
 group_put_done(struct store_put *put, const struct fault *fault)
 {
 	cr_expect_eq(fault, NULL);
-	deliveries_free_all(&put->deliveries);
+	deliveries_free(&put->deliveries);
 	uv_sem_post(&group_done);
 }
 
@@ -143,7 +143,7 @@ Test(store_group, says_that_its_thread_goes_on, .init = begin, .fini = finish,
 		beat_wait(store, &loop);
 		cr_expect(put_wait(store, &loop, message, &deliveries, NULL));
 	}
-	deliveries_free_all(&deliveries);
+	deliveries_free(&deliveries);
 }
 
 /* It is for those that come, not for those that do not. */
@@ -203,6 +203,6 @@ Test(store_group, settlements_ride_along, .init = begin, .fini = finish)
 	cr_expect_eq(counters.commits, TURNS + 1, "%lu commits",
 		     (unsigned long)counters.commits);
 	for (int i = 0; i < TURNS; i++)
-		deliveries_free_all(&deliveries[i]);
+		deliveries_free(&deliveries[i]);
 	uv_sem_destroy(&group_done);
 }

@@ -112,12 +112,9 @@ static bool is_over, has_failed;
 static void
 on_put(struct store_put *put, const struct fault *fault)
 {
-	struct list *item;
-
 	has_failed = fault != NULL;
 	is_over = true;
-	while ((item = list_take_first(&put->deliveries)) != NULL)
-		delivery_free(CONTAINER(item, struct delivery, link));
+	deliveries_free(&put->deliveries);
 }
 
 static void

@@ -140,7 +140,7 @@ deliveries_keep(struct list *deliveries)
 {
 	LIST_EACH (item, deliveries)
 		kept_add(CONTAINER(item, struct delivery, link));
-	deliveries_free_all(deliveries);
+	deliveries_free(deliveries);
 }
 
 static void
@@ -293,7 +293,7 @@ move_done(struct store_move *move, const struct fault *fault)
 	ASSERT(list_count(&move->deliveries) == (one->is_held ? 0 : 1));
 	one->is_busy = false;
 	one->destination = name_of(move->destination);
-	deliveries_free_all(&move->deliveries);
+	deliveries_free(&move->deliveries);
 	delivery_free(delivery);
 	free(move);
 	under_way--;

@@ -40,11 +40,8 @@ static atomic_uint stored;
 void
 schedule_add(struct schedule *schedule, struct list *deliveries)
 {
-	struct list *item;
-
 	(void)schedule;
-	while ((item = list_take_first(deliveries)) != NULL)
-		delivery_free(CONTAINER(item, struct delivery, link));
+	deliveries_free(deliveries);
 	atomic_fetch_add(&stored, 1);
 }
 
