@@ -169,8 +169,8 @@ parse_section(struct parser *parser, struct lexer *lexer,
 	parser->sections_count--;
 }
 
-static void parse_file(struct parser *parser, struct conf_item *section,
-		       struct slice name, struct conf_place place);
+static void parse_files(struct parser *parser, struct conf_item *section,
+			struct slice name, struct conf_place place);
 
 /* The token is the name of the file. */
 static void
@@ -192,7 +192,7 @@ parse_include(struct parser *parser, struct lexer *lexer,
 					    SLICE_ARG(given));
 		else
 			name = arena_copy(lexer->arena, given);
-		parse_file(parser, section, name, place);
+		parse_files(parser, section, name, place);
 	}
 	conf_lexer_advance(lexer);
 }
@@ -425,6 +425,30 @@ parse_file(struct parser *parser, struct conf_item *section, struct slice name,
 		conf_error_fault(parser->errors, place, &fault);
 	}
 	parser->files_count--;
+}
+
+/* The file, or all that match where it is a pattern. That none does is an
+ * error: with a name misspelt nobody would sign. */
+static void
+parse_files(struct parser *parser, struct conf_item *section,
+	    struct slice name, struct conf_place place)
+{
+	struct slice *names = &name;
+	size_t count = 1;
+	struct fault fault;
+
+	if (conf_is_pattern(name) && parser->reading == NULL) {
+		conf_sources_match(parser->sources, name, parser->arena, &names,
+				   &count);
+	} else if (conf_is_pattern(name) &&
+		   !conf_files_match(name, parser->arena, &names, &count,
+				     &fault)) {
+		fault_within(&fault, "'%.*s'", SLICE_ARG(name));
+		conf_error_fault(parser->errors, place, &fault);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		parse_file(parser, section, names[i], place);
 }
 
 static struct conf_item *

@@ -7,7 +7,8 @@
  *	section { … }           at most once
  *	section "title" { … }   any number; each title once, but where the table
  *	                        says otherwise
- *	include "FILE"          relative to the directory of the file it is in
+ *	include "FILE"          relative to the directory of the file it is in;
+ *	                        with '*' or '?' all files that match, by name
  *	# comment               to the end of the line
  *
  * Line ends mean nothing but the end of a comment; a text ends on its line and
@@ -32,7 +33,7 @@
 
 #define CONF_FILE_MAX ((size_t)8 << 20)
 #define CONF_TOTAL_MAX ((size_t)16 << 20)
-#define CONF_FILES_MAX 1024 /* each counts as often as it is included */
+#define CONF_FILES_MAX 4096 /* each counts as often as it is included */
 #define CONF_DEPTH_MAX 16 /* of includes and of sections */
 #define CONF_TEXT_MAX 4096
 #define CONF_LIST_MAX 4096
@@ -91,6 +92,17 @@ bool conf_sources_find(const struct conf_sources *sources, struct slice name,
 /* Copies sources->bytes of another process; refuses what is malformed. */
 bool conf_sources_copy(struct slice bytes, struct conf_sources *sources_out,
 		       struct fault *fault) MUST_USE;
+/* Whether it stands for the files that it matches: has a '*' or '?'. */
+bool conf_is_pattern(struct slice name);
+/* The names of the files, or of the sources, that match it (glob(7)), sorted by
+ * their bytes, and as parse_file() wants them: NUL behind, in the arena. What
+ * conf_files_match() finds and has added is what conf_sources_match() finds. */
+bool conf_files_match(struct slice pattern, struct arena *arena,
+		      struct slice **names_out, size_t *count_out,
+		      struct fault *fault) MUST_USE;
+void conf_sources_match(const struct conf_sources *sources,
+			struct slice pattern, struct arena *arena,
+			struct slice **names_out, size_t *count_out);
 /* A whole file of at most `max` bytes; a regular one. */
 bool conf_file_read(const char *path, size_t max, struct text *out,
 		    struct fault *fault) MUST_USE;

@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
+#include <glob.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -287,6 +289,79 @@ conf_sources_copy(struct slice bytes, struct conf_sources *sources_out,
 	*sources_out = (struct conf_sources){.count = count};
 	text_add(&sources_out->bytes, bytes);
 	return true;
+}
+
+/* ---- patterns ---- */
+
+bool
+conf_is_pattern(struct slice name)
+{
+	return memchr(name.bytes, '*', name.len) != NULL ||
+	       memchr(name.bytes, '?', name.len) != NULL;
+}
+
+static int
+name_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct slice *)a)->bytes,
+		      ((const struct slice *)b)->bytes);
+}
+
+bool
+conf_files_match(struct slice pattern, struct arena *arena,
+		 struct slice **names_out, size_t *count_out,
+		 struct fault *fault)
+{
+	CLEAN(text_done) struct text text = {0};
+	glob_t found = {0};
+	struct slice *names;
+	int code;
+
+	text_add(&text, pattern);
+	errno = 0;
+	code = glob(text_string(&text), GLOB_ERR | GLOB_NOESCAPE | GLOB_NOSORT,
+		    NULL, &found);
+	ASSERT(code != GLOB_NOSPACE);
+	if (code != 0) {
+		bool is_read = code == GLOB_NOMATCH;
+
+		if (!is_read)
+			(void)fault_errno(fault, "cannot look for files");
+		globfree(&found);
+		return is_read ? fault_set(fault, FAULT_ABSENT,
+					   "no file matches")
+			       : false;
+	}
+	names = arena_array(arena, found.gl_pathc, sizeof(*names));
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		names[i] = arena_copy(arena, SLICE(found.gl_pathv[i]));
+	qsort(names, found.gl_pathc, sizeof(*names), name_compare);
+	*names_out = names;
+	*count_out = found.gl_pathc;
+	globfree(&found);
+	return true;
+}
+
+void
+conf_sources_match(const struct conf_sources *sources, struct slice pattern,
+		   struct arena *arena, struct slice **names_out,
+		   size_t *count_out)
+{
+	struct slice rest = text_slice(&sources->bytes), name, contents;
+	struct slice *names = arena_array(arena, sources->count, sizeof(*names));
+	CLEAN(text_done) struct text text = {0};
+	size_t count = 0;
+
+	text_add(&text, pattern);
+	while (pair_take(&rest, &name, &contents)) {
+		name = arena_copy(arena, name);
+		if (fnmatch(text_string(&text), name.bytes,
+			    FNM_NOESCAPE | FNM_PATHNAME | FNM_PERIOD) == 0)
+			names[count++] = name;
+	}
+	qsort(names, count, sizeof(*names), name_compare);
+	*names_out = names;
+	*count_out = count;
 }
 
 static bool

@@ -682,8 +682,10 @@ options_write(struct text *out)
 		"#\n"
 		"# Texts stand in double quotes, lists in braces. Sizes take "
 		"K, M and G, times\n"
-		"# s, m, h and d. include \"FILE\" reads another file. "
-		"Relative paths start at\n"
-		"# the directory of the file that they stand in.\n\n");
+		"# s, m, h and d. include \"FILE\" reads another file, "
+		"\"customers/*.conf\" all\n"
+		"# that match, in the order of their names. Relative paths "
+		"start at the\n"
+		"# directory of the file that they stand in.\n\n");
 	conf_write(&options_table, out);
 }

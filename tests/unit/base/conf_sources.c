@@ -58,7 +58,7 @@ Test(conf_sources, bounds_the_number_of_includes, .timeout = 120)
 	}
 	conf_sources_add(&f.sources, SLICE("f12"), SLICE_NONE);
 	fixture_parse(&f);
-	cr_expect_neq(strstr(text_string(&f.said), "more than 1024 files"),
+	cr_expect_neq(strstr(text_string(&f.said), "more than 4096 files"),
 		      NULL);
 	cr_expect_lt(f.errors.count, 100);
 }
@@ -87,7 +87,8 @@ directory_make(void)
 static void
 directory_remove(void)
 {
-	static const char *const names[] = {"a", "b", "fifo"};
+	static const char *const names[] = {"a",   "b",  "fifo", "c2.d",
+					    "c1.d", ".c.d", "c3.d~"};
 
 	for (size_t i = 0; i < COUNT(names); i++) {
 		CLEAN(text_done) struct text path = {0};
@@ -127,6 +128,45 @@ Test(conf_files, what_was_read_parses_again_from_memory)
 	fixture_parse(&again);
 	cr_expect_str_eq(text_string(&again.said), "");
 	cr_expect_eq(again.target.count, 9);
+}
+
+Test(conf_files, a_pattern_includes_what_matches_by_name)
+{
+	CLEAN(fixture_done) struct fixture f, again = {0};
+	CLEAN(text_done) struct text expected = {0};
+
+	file_write("a", "include \"c?.d\"\n");
+	file_write("c2.d", "paint { count = 9 }\n");
+	file_write("c1.d", "name = \"one\"\nis_on = x\n");
+	file_write(".c.d", "name = two\n");
+	file_write("c3.d~", "name = three\n");
+	fixture_read(&f, "a");
+	cr_expect_eq(f.sources.count, 3);
+	cr_assert(conf_sources_copy(text_slice(&f.sources.bytes),
+				    &again.sources, NULL));
+	directory_remove();
+	fixture_parse(&again);
+	text_addf(&expected, "%s/c1.d:2: 'is_on': 'x' is neither true nor "
+			     "false\n",
+		  directory);
+	cr_expect_str_eq(text_string(&again.said), text_string(&expected));
+	cr_expect_str_eq(again.target.name.bytes, "one");
+	cr_expect_eq(again.target.count, 9);
+}
+
+Test(conf_files, a_pattern_that_nothing_matches_is_named)
+{
+	CLEAN(text_done) struct text expected = {0};
+	CLEAN(fixture_done) struct fixture f;
+
+	file_write("a", "include \"c*.d\"\ninclude \"d/*\"\n");
+	fixture_read(&f, "a");
+	text_addf(&expected,
+		  "%s/a:1: '%s/c*.d': no file matches\n"
+		  "%s/a:2: '%s/d/*': cannot look for files: No such file or "
+		  "directory\n",
+		  directory, directory, directory, directory);
+	cr_expect_str_eq(text_string(&f.said), text_string(&expected));
 }
 
 static const struct {
