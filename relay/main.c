@@ -411,6 +411,7 @@ static const struct command {
 	int (*run)(const struct invocation *invocation);
 	const char *usage; /* NULL: not for people */
 	const char *help;
+	const char *more; /* what its words do; NULL: nothing to add */
 } commands[] = {
 	{"relay", relay_run, "relay", "runs the SMTP relay in the foreground"},
 	{"milter", milter_run, "milter",
@@ -428,13 +429,28 @@ static const struct command {
 	 "       signet [-c FILE] key dns DOMAIN\n"
 	 "       signet [-c FILE] key check DOMAIN\n"
 	 "       signet [-c FILE] key rotate DOMAIN",
-	 "makes keys, lists them, prints and checks their DNS records"},
+	 "makes keys, lists them, prints and checks their DNS records",
+	 "  generate   makes the key file and prints the record to publish\n"
+	 "  list       every selector of the configuration, its state and key\n"
+	 "  dns        prints the records to publish\n"
+	 "  check      compares what the DNS publishes with the keys: exit 65\n"
+	 "             where signatures will not verify, 75 without an answer\n"
+	 "  rotate     does or names the next step in replacing the keys; call\n"
+	 "             it again after each step\n"},
 	{"queue", queue_run,
 	 "queue list [--json] [--domain D] [--sender A]\n"
 	 "       signet [-c FILE] queue show ID...\n"
 	 "       signet [-c FILE] queue retry|flush|hold|release|delete\n"
 	 "              ID... | [--domain D] [--sender A] | --all",
-	 "shows and alters what waits to be delivered"},
+	 "shows and alters what waits to be delivered",
+	 "  list       what waits, how often it was tried, when it is next, and\n"
+	 "             the last reply; signet status says what it waits for\n"
+	 "  show       all that is known of a message, and its header\n"
+	 "  retry      tries it now, whatever was to be waited for; flush, too\n"
+	 "  hold       keeps it from being tried and from expiring\n"
+	 "  release    lets what is held be tried, now\n"
+	 "  delete     removes it; nobody gets a report\n"
+	 "D is a recipient's domain, A an envelope sender, <> the null one.\n"},
 	{"status", status_run, "status [--json] [--all | --domain D]",
 	 "asks a running relay what it has done"},
 	{"doctor", doctor_run, "doctor [--json] [--address ADDRESS] DOMAIN",
@@ -480,7 +496,8 @@ usage_print(FILE *to)
 				commands[i].help);
 	fputs("\n  -c, --config FILE   instead of " CONFIG_DEFAULT "\n"
 	      "      --help          of signet, or of a command\n"
-	      "      --version\n",
+	      "      --version\n\n"
+	      "signet COMMAND --help is short; all of it is in signet(1).\n",
 	      to);
 }
 
@@ -489,6 +506,8 @@ command_help(const struct command *command)
 {
 	printf("usage: signet [-c FILE] %s\n\n%s\n", command->usage,
 	       command->help);
+	if (command->more != NULL)
+		printf("\n%s", command->more);
 	return output_end();
 }
 
@@ -627,6 +646,10 @@ main(int argc, char **argv)
 	if (optind >= argc) {
 		usage_print(stderr);
 		return EX_USAGE;
+	}
+	if (strcmp(argv[optind], "help") == 0) {
+		usage_print(stdout);
+		return output_end();
 	}
 	command = command_find(argv[optind]);
 	if (command == NULL) {
