@@ -128,6 +128,11 @@ recipient_write(const struct delivery *delivery,
 		text_add_string(out, ": ");
 		listing_write_visible(recipient->reply, false, out);
 	}
+	if (recipient->mx.len > 0) { /* with a smarthost not the domain's own */
+		text_add_string(out, " (");
+		listing_write_visible(recipient->mx, false, out);
+		text_add_byte(out, ')');
+	}
 	text_add_byte(out, '\n');
 }
 
@@ -254,6 +259,7 @@ recipient_write_json(const struct delivery *delivery,
 		time_write(delivery->due_ms, out);
 		text_add_byte(out, '"');
 	}
+	json_field(out, "host", recipient->mx);
 	json_field(out, "reply", recipient->reply);
 	text_add_byte(out, '}');
 }

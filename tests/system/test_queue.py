@@ -63,13 +63,13 @@ def test_list(deferring):
     assert rows[0]["recipients"] == [{
         "address": "bob@example.net", "domain": "example.net",
         "state": "deferred", "attempts": 1, "next": deferred["next"],
-        "reply": LATER}]
+        "host": "mx.example.net", "reply": LATER}]
 
     text = queue(world, "list")
     assert re.search(r"^%s  \d+s  \d+  <alice@example.com>\n"
                      r"    bob@example.net  deferred, 1 attempt, "
-                     r"next in \d+m: %s\n" % (one, re.escape(LATER)), text,
-                     re.MULTILINE), text
+                     r"next in \d+m: %s \(mx\.example\.net\)\n"
+                     % (one, re.escape(LATER)), text, re.MULTILINE), text
 
     # The same of the store alone.
     world.relay.stop()

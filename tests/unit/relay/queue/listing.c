@@ -26,6 +26,7 @@ setup(void)
 	};
 	delivery.recipients[1].index = 1;
 	delivery.recipients[1].attempts = 2;
+	delivery.recipients[1].mx = SLICE("mx.example.net");
 	delivery.recipients[1].reply = SLICE("450 \x1b[1m\xc2\x9b\xff later");
 }
 
@@ -57,7 +58,7 @@ Test(listing, text)
 		"00000000000000000000000000  90s  2048  <alice@example.com>\n"
 		"    \"a\\\"b\"@example.net  queued, 0 attempts, next in 2h\n"
 		"    bob@example.net  deferred, 2 attempts, next in 2h: "
-		"450 ?[1m?? later\n");
+		"450 ?[1m?? later (mx.example.net)\n");
 }
 
 Test(listing, clock_was_ahead)
@@ -88,9 +89,10 @@ Test(listing, json)
 		"{\"address\": \"\\\"a\\\\\\\"b\\\"@example.net\", "
 		"\"domain\": \"example.net\", \"state\": \"queued\", "
 		"\"attempts\": 0, \"next\": \"1972-09-27T03:00:00.000Z\", "
-		"\"reply\": \"\"}, {\"address\": \"bob@example.net\", "
+		"\"host\": \"\", \"reply\": \"\"}, {\"address\": \"bob@example.net\", "
 		"\"domain\": \"example.net\", \"state\": \"deferred\", "
 		"\"attempts\": 2, \"next\": \"1972-09-27T03:00:00.000Z\", "
+		"\"host\": \"mx.example.net\", "
 		"\"reply\": \"450 \\u001b[1m\\u009b\xef\xbf\xbd later\"}]}\n");
 }
 
