@@ -247,7 +247,7 @@ static const struct conf_option rows[] = {
 	{ "delivery.port", CONF_COUNT, FIELD(delivery.port), "25", 1, 65535,
 	  "The port of the hosts that MX records name." },
 	{ "delivery.smarthost", CONF_LIST, FIELD(delivery.smarthost), "", 0, NEXT_HOPS_MAX,
-	  "\"host:port\" that takes all mail, or several of them, {\"smtp1.example.net:25\", \"smtp2.example.net:25\"}: the next one while those before it cannot be reached; empty: the recipients' MX hosts.",
+	  "\"host:port\" (`port` where none is named) that takes all mail, or several of them, {\"smtp1.example.net:25\", \"smtp2.example.net:25\"}: the next one while those before it cannot be reached; empty: the recipients' MX hosts.",
 	  .parse = next_hop_value, .each = sizeof(struct slice),
 	  COUNT_AT(delivery.smarthost_count) },
 	{ "delivery.tls", CONF_WORD, FIELD(delivery.tls), "opportunistic", 0, 0,
