@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -219,4 +220,25 @@ sandbox_filter(const struct sandbox_filter *filter, struct fault *fault)
 	seccomp_release(context);
 	errno = -result;
 	return result == 0 || fault_errno(fault, "seccomp filter");
+}
+
+/* Of a command the kernel looks at 32 bits. */
+#define COMMAND(command)                                                       \
+	{SCMP_SYS(ioctl), SCMP_ACT_ERRNO(EPERM),                               \
+	 SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, command)}
+
+bool
+sandbox_terminal(struct fault *fault)
+{
+	static const struct sandbox_condition conditions[] = {
+		COMMAND(TIOCSTI),
+		COMMAND(TIOCLINUX),
+	};
+	static const struct sandbox_filter filter = {
+		.conditions = conditions,
+		.conditions_count = COUNT(conditions),
+		.others = SCMP_ACT_ALLOW,
+	};
+
+	return sandbox_filter(&filter, fault);
 }

@@ -67,6 +67,9 @@ bool sandbox_keeps_files(struct fault *fault) MUST_USE;
  * sandbox_keeps_files() it does nothing. Before any thread is started; after
  * sandbox_privileges(). */
 bool sandbox_files(const char *directory, struct fault *fault) MUST_USE;
+/* Nothing is put into a terminal as if it had been typed there: what comes next to
+ * read it may be a shell of root's. After no_new_privs is set. */
+bool sandbox_terminal(struct fault *fault) MUST_USE;
 /* The filter holds for all threads. One more on top of others can only take
  * away. After sandbox_privileges(), or with no_new_privs set. */
 bool sandbox_filter(const struct sandbox_filter *filter,

@@ -138,13 +138,19 @@ identity_become(const struct identity *identity, struct fault *fault)
 }
 
 bool
+identity_stay(const struct identity *identity, struct fault *fault)
+{
+	return identity_become(identity, fault) && sandbox_terminal(fault);
+}
+
+bool
 identity_leave_root(const struct options *options, struct fault *fault)
 {
 	CLEAN(text_done) struct text warning = {0};
 	struct identity relay, signer;
 
 	return identity_find(options, &relay, &signer, &warning, fault) &&
-	       identity_become(&relay, fault);
+	       identity_stay(&relay, fault);
 }
 
 /* What the queue keeps in its directory (queue/store.h). */

@@ -22,11 +22,15 @@ struct identity {
 bool identity_find(const struct options *options, struct identity *relay_out,
 		   struct identity *signer_out, struct text *warning,
 		   struct fault *fault) MUST_USE;
-/* In a forked child, before exec, or in a command: becomes that user for good, with no other
+/* In a forked child, before exec: becomes that user for good, with no other
  * groups and no way to new privileges. */
 bool identity_become(const struct identity *identity,
 		     struct fault *fault) MUST_USE;
-/* For commands: who is root becomes the relay's user. */
+/* For commands, before they look at what others have made: likewise, and what
+ * takes them over types nothing at root's terminal, which they still have. */
+bool identity_stay(const struct identity *identity,
+		   struct fault *fault) MUST_USE;
+/* So does who is root, as the relay's user. */
 bool identity_leave_root(const struct options *options,
 			 struct fault *fault) MUST_USE;
 /* Makes the state directory if missing, gives it (and the queue in it, where

@@ -194,7 +194,7 @@ privileges_use(struct sending *sending)
 		return code == EX_NOPERM || code == EX_TEMPFAIL ? code
 								: EX_CONFIG;
 	}
-	return identity_become(&relay, &fault) ? EX_OK : complain(&fault);
+	return identity_stay(&relay, &fault) ? EX_OK : complain(&fault);
 }
 
 /* ---- the message ---- */

@@ -1,10 +1,13 @@
 #include "relay/identity.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char directory[64];
@@ -181,4 +184,29 @@ Test(identity, a_missing_directory_is_made)
 	cr_assert_eq(fstat(descriptor, &status), 0);
 	cr_expect_eq(status.st_mode & 0777, 0700);
 	close(descriptor);
+}
+
+/* What a crafted queue or a host does to a command that root calls is done by
+ * the relay's user; root's shell reads from the same terminal. */
+Test(identity, who_was_root_types_nothing_for_root)
+{
+	struct options options = {.user = SLICE("nobody")};
+	struct fault fault = {0};
+	pid_t child;
+	int status;
+
+	if (geteuid() != 0)
+		cr_skip_test("only root becomes another");
+	child = fork();
+	if (child == 0) {
+		if (!identity_leave_root(&options, &fault))
+			_exit(1);
+		if (geteuid() == 0)
+			_exit(2);
+		_exit(ioctl(STDIN_FILENO, TIOCSTI, "x") < 0 && errno == EPERM
+			      ? 0
+			      : 3);
+	}
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(status, 0, "it ends with %d", WEXITSTATUS(status));
 }
