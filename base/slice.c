@@ -370,7 +370,6 @@ utf8_code(const char *bytes, size_t len)
 	return code;
 }
 
-/* What would move a terminal's cursor, end a line or reorder what is read. */
 static bool
 is_unsafe(uint32_t code)
 {
@@ -378,6 +377,12 @@ is_unsafe(uint32_t code)
 	       (code >= 0x200b && code <= 0x200f) ||
 	       (code >= 0x2028 && code <= 0x202e) ||
 	       (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;
+}
+
+bool
+slice_utf8_is_unsafe(struct slice slice, size_t length)
+{
+	return is_unsafe(utf8_code(slice.bytes, length));
 }
 
 static void

@@ -74,6 +74,9 @@ uint64_t slice_hash(struct slice slice);
 /* RFC 3629 4: how many bytes the UTF-8 character at `at` has, which must be
  * inside; 0 where there is none. */
 size_t slice_utf8_length(struct slice slice, size_t at);
+/* Whether the character at the start, of which slice_utf8_length() gives the
+ * length, would move a terminal's cursor, end a line or reorder what is read. */
+bool slice_utf8_is_unsafe(struct slice slice, size_t length);
 
 /* malloc'd, NUL-terminated. The slice must hold no NUL where that matters. */
 char *slice_dup(struct slice slice);

@@ -8,6 +8,7 @@
 
 #include "base/descriptor.h"
 #include "relay/control.h"
+#include "relay/queue/listing.h"
 
 /* An answer may have to wait for the disk; the relay bounds its work. */
 #define WAIT_SECONDS 60
@@ -171,7 +172,7 @@ bool
 control_ask(const struct control_request *request,
 	    struct control_answer *answer_out, struct fault *fault)
 {
-	CLEAN(text_done) struct text line = {0};
+	CLEAN(text_done) struct text line = {0}, said = {0};
 	struct control_answer answer = {0};
 	bool is_answered = false;
 
@@ -180,10 +181,13 @@ control_ask(const struct control_request *request,
 	for (int tries = 0; !is_answered && tries < TRIES; tries++) {
 		if (tries > 0)
 			usleep(TRY_AGAIN_US);
-		is_answered = ask_once(text_slice(&line), &answer.bytes, fault);
+		is_answered = ask_once(text_slice(&line), &said, fault);
 		if (!is_answered && fault->kind != FAULT_BUSY)
 			break;
 	}
+	/* The relay, and whoever has taken it over, has no say in what root's
+	 * terminal does. */
+	listing_write_visible(text_slice(&said), true, &answer.bytes);
 	if (!is_answered || !answer_split(&answer, fault)) {
 		control_answer_done(&answer);
 		return false;

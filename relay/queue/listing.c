@@ -14,9 +14,7 @@ listing_write_visible(struct slice bytes, bool keeps_lines, struct text *out)
 		else if (keeps_lines && first == '\r' && bytes.len > 1 &&
 			 bytes.bytes[1] == '\n')
 			; /* the newline follows */
-		else if (len == 0 || first < ' ' || first == 0x7f ||
-			 (first == 0xc2 &&
-			  (unsigned char)bytes.bytes[1] < 0xa0))
+		else if (len == 0 || slice_utf8_is_unsafe(bytes, len))
 			text_add_byte(out, '?');
 		else
 			text_add(out, slice_sub(bytes, 0, len));

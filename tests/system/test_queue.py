@@ -4,7 +4,9 @@ import json
 import os
 import pwd
 import re
+import socket
 import stat
+import threading
 
 import pytest
 
@@ -131,6 +133,33 @@ def test_where_no_relay_has_run(setup):
     assert done.stdout == b""
     assert os.listdir(configured.state_dir) == []
     signet.run("queue", "show", "0" * 26, config=configured.path, check=65)
+
+
+@pytest.mark.parametrize("answer", [b"ok\n\nid: \x1b]2;x\x07\xc2\x9b",
+                                    b"ok\ndamaged \x1b[2J\n\n",
+                                    b"error system \x1b[2J\n"])
+def test_a_relay_that_was_taken_over(setup, answer):
+    """It says what it likes, but not to the terminal of who asks, who is
+    root."""
+    configured = setup()
+    configured.write()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.join(configured.state_dir, "control"))
+        listener.listen()
+
+        def relay():
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=relay)
+        thread.start()
+        done = signet.run("queue", "list", config=configured.path)
+        thread.join()
+    said = done.stdout + done.stderr
+    assert b"?" in said
+    assert not re.search(b"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", said), said
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs another user")

@@ -104,6 +104,17 @@ Test(listing, lines_stay_lines)
 	cr_expect_str_eq(text_string(&out), "a: b\n\tc?d");
 }
 
+/* U+202E would have the rest of the line read from its end. */
+Test(listing, nothing_is_reordered)
+{
+	CLEAN(text_done) struct text out = {0};
+
+	listing_write_visible(SLICE("\xe2\x80\xae"
+				    "moc.elpmaxe@\xc3\xa4\xe2\x80\xac"),
+			      false, &out);
+	cr_expect_str_eq(text_string(&out), "?moc.elpmaxe@\xc3\xa4?");
+}
+
 static const struct name_row {
 	const char *destination, *text;
 } name_rows[] = {
