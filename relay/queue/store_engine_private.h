@@ -1,14 +1,16 @@
 /*
  * store_engine_private - what the files of the engine share: the tables.
  *
- *	store_engine.c       opening, puts and settlements
+ *	store_engine.c       the writer: transactions, puts and settlements
  *	store_engine_alter.c what an administrator decides
  *	store_engine_aside.c what cannot be read
  *	store_engine_count.c how much there is of it
  *	store_engine_domain.c which messages are for a domain
  *	store_engine_index.c where the recipients of large ones stand
+ *	store_engine_open.c  opening: the file, its layout, the tables
  *	store_engine_page.c  reads of the whole queue, in pages
  *	store_engine_read.c  reads, each a transaction of its own
+ *	store_engine_room.c  how full the file is, and what is kept for it
  */
 #ifndef RELAY_QUEUE_STORE_ENGINE_PRIVATE_H
 #define RELAY_QUEUE_STORE_ENGINE_PRIVATE_H
@@ -103,6 +105,14 @@ bool engine_read_delivery(struct engine *engine, MDB_txn *txn,
 			  const struct message_id *id,
 			  struct delivery **delivery_out,
 			  struct fault *fault) MUST_USE;
+
+/* What the tables take, and what that leaves in the file and in the map: as this
+ * transaction sees it. */
+void engine_measure(struct engine *engine, MDB_txn *txn);
+/* Has the file system keep room behind the file, whose size stays. Where there is
+ * none, or it cannot, there is no reserve for a while; half of one is asked for
+ * again. */
+void engine_reserve_disk(struct engine *engine);
 
 /* Of messages for very many that were read last; any thread. */
 struct engine_indexes *engine_indexes_new(void);
