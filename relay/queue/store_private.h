@@ -55,10 +55,33 @@ _Noreturn void store_die(const struct fault *fault);
 /* The same; where the fault is damage the next start salvages the store. */
 _Noreturn void store_die_of(const struct fault *fault);
 
+/* Logs a damaged delivery and has it taken out of what is due. */
+void store_set_aside(struct store *store, struct slice destination,
+		     uint64_t due_ms, const struct message_id *id,
+		     const struct fault *fault);
+
+/* --- store_thread.c: operations, in groups of one commit each --- */
+
 /* Gives an operation to the store thread; a put fails where none is taken any
  * more. */
 void store_submit(struct store *store, struct store_operation *operation,
 		  enum operation_kind kind);
+/* The store thread. */
+void store_thread(void *store);
+
+/* --- store.c: what each operation does; on the store thread --- */
+
+/* In the transaction that is open. False: the group cannot be committed with it;
+ * its fault says why. */
+bool operation_apply(struct engine *engine, struct store_operation *operation);
+/* Durable, or failed: tells the caller. The operation may be gone afterwards. */
+void operation_finish(struct store *store, struct store_operation *operation);
+/* About the bytes that it writes: records, and a share of the pages that hold
+ * them. */
+size_t operation_weight(struct store_operation *operation);
+/* Any thread: it was never begun, since the relay stops. */
+void operation_refuse(struct store *store, struct store_operation *operation);
+
 /* Appends a message's header as it was received, at most max bytes; waits for
  * the disk. */
 bool store_header_read(struct engine *engine, struct spool_room *room,
@@ -71,13 +94,5 @@ bool alter_apply(struct engine *engine, struct store_operation *operation);
 /* Durable, or failed: removes body files, then tells the caller. */
 void alter_finish(struct store *store, struct store_operation *operation);
 size_t alter_weight(const struct store_operation *operation);
-
-/* The store thread. */
-void store_thread(void *store);
-
-/* Logs a damaged delivery and has it taken out of what is due. */
-void store_set_aside(struct store *store, struct slice destination,
-		     uint64_t due_ms, const struct message_id *id,
-		     const struct fault *fault);
 
 #endif
