@@ -5,7 +5,6 @@
 #include "relay/queue/record.h"
 #include "relay/queue/space.h"
 #include "relay/queue/store_engine_count.h"
-#include "relay/queue/store_suspect.h"
 
 static bool
 status_is_damage(int status)
