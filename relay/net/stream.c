@@ -1,9 +1,7 @@
 #include "relay/net/stream_private.h"
 
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "relay/limits.h"
 
@@ -267,7 +265,6 @@ on_turn(uv_timer_t *timer)
 }
 
 static void on_deadline(uv_timer_t *timer);
-static void hurry(struct stream *stream);
 
 static void
 deadline_watch(struct stream *stream)
@@ -282,10 +279,8 @@ deadline_watch(struct stream *stream)
 			      0) == 0);
 }
 
-/* Nearly every deadline is moved back before it comes: the timer, which costs
- * more to set, is then left as it is. */
-static void
-deadline_set(struct stream *stream, uint64_t timeout_ms)
+void
+stream_deadline_start(struct stream *stream, uint64_t timeout_ms)
 {
 	stream->deadline_ms = uv_now(stream->deadline.loop) + timeout_ms;
 	if (!uv_is_active((uv_handle_t *)&stream->deadline) ||
@@ -307,7 +302,7 @@ on_deadline(uv_timer_t *timer)
 	stream->deadline_ms = 0;
 	if (stream->is_finishing) {
 		if (stream->hurry_until_ms != 0)
-			hurry(stream);
+			stream_hurry(stream);
 		else
 			stream_destroy(stream);
 		return;
@@ -501,7 +496,7 @@ stream_deadline(struct stream *stream, uint64_t timeout_ms)
 	ASSERT(stream->event != NULL);
 	ASSERT(timeout_ms > 0);
 	stream->has_expired = false;
-	deadline_set(stream, timeout_ms);
+	stream_deadline_start(stream, timeout_ms);
 }
 
 void
@@ -562,152 +557,4 @@ stream_reset(struct stream **stream)
 		(void)setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once,
 				 sizeof(at_once));
 	stream_close(stream);
-}
-
-static void
-on_shut_down(uv_shutdown_t *shutdown, int status)
-{
-	struct stream *stream = shutdown->handle->data;
-
-	if (stream->is_closed)
-		return;
-	stream->is_shut_down = true;
-	if (status < 0)
-		stream->has_ended = true; /* nobody is there to wait for */
-	stream_finish_on(stream);
-}
-
-/* With nothing queued, without a round of the loop for it. */
-static void
-shut_down(struct stream *stream)
-{
-	uv_os_fd_t descriptor;
-
-	stream->is_shut_down = true;
-	if (stream->has_failed ||
-	    uv_fileno(&stream->uv.handle, &descriptor) != 0 ||
-	    shutdown(descriptor, SHUT_WR) != 0 || stream->has_ended)
-		stream_destroy(stream);
-}
-
-/* The next step of a finish: the rest of the output, close_notify, our FIN,
- * then the peer's. Closing before that, with bytes of the peer unread, would
- * reset the connection and could take our last reply with it. */
-void
-stream_finish_on(struct stream *stream)
-{
-	int status;
-
-	if (stream->is_closed)
-		return;
-	if (stream->has_failed || (stream->is_shut_down && stream->has_ended)) {
-		stream_destroy(stream);
-		return;
-	}
-	if (stream->is_sending || stream->is_shutting_down)
-		return;
-	stream->is_shutting_down = true;
-	if (stream->tls != NULL) {
-		tls_finish(stream->tls, &stream->wire);
-		stream_send_wire(stream);
-	}
-	if (!stream->is_sending) {
-		shut_down(stream);
-		return;
-	}
-	/* libuv shuts down behind the write that is queued. */
-	status = uv_shutdown(&stream->request.shutdown, &stream->uv.stream,
-			     on_shut_down);
-	if (status != 0)
-		stream_destroy(stream);
-}
-
-/* Whether bytes of the peer are there, which a close would answer with a reset. */
-static bool
-has_unread(const struct stream *stream)
-{
-	uv_os_fd_t descriptor;
-	char byte;
-
-	return uv_fileno(&stream->uv.handle, &descriptor) == 0 &&
-	       recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
-/* Whether all that was said has come to the peer's kernel, and so whatever he
- * had sent before has come here. */
-static bool
-has_arrived(const struct stream *stream)
-{
-	struct tcp_info info;
-	socklen_t len = sizeof(info);
-	uv_os_fd_t descriptor;
-
-	return uv_fileno(&stream->uv.handle, &descriptor) != 0 ||
-	       getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
-	       (info.tcpi_state != TCP_ESTABLISHED &&
-		info.tcpi_state != TCP_FIN_WAIT1);
-}
-
-/* Who has our last words and says nothing need not be waited for: an idle
- * client may keep its end open for hours. What he said before he had them would
- * be answered with a reset, which could take them back. */
-static void
-hurry(struct stream *stream)
-{
-	if (uv_now(stream->deadline.loop) >= stream->hurry_until_ms ||
-	    (stream->is_shut_down && has_arrived(stream) &&
-	     !has_unread(stream)))
-		stream_destroy(stream);
-	else
-		deadline_set(stream, STREAM_HURRY_LOOK_MS);
-}
-
-/* The loop waits for nobody else. */
-static void
-on_hurry(struct farewell *farewell)
-{
-	struct stream *stream = CONTAINER(farewell, struct stream, farewell);
-
-	stream->hurry_until_ms = uv_now(stream->deadline.loop) +
-				 STREAM_HURRY_MS;
-	hurry(stream);
-}
-
-void
-stream_finish(struct stream **stream)
-{
-	struct stream *finished = TAKE(*stream);
-
-	ASSERT(finished->event != NULL);
-	finished->event = NULL;
-	if (finished->has_failed || finished->is_connecting) {
-		stream_destroy(finished);
-		return;
-	}
-	finished->is_finishing = true;
-	finished->is_paused = false;
-	finished->borrowed = SLICE_NONE;
-	finished->kept_used = finished->kept.len;
-	uv_timer_stop(&finished->turn);
-	deadline_set(finished, STREAM_FINISH_MS);
-	stream_flush(finished);
-	if (finished->is_parting && finished->wire.len == 0 &&
-	    !finished->is_sending) {
-		stream_destroy(finished);
-		return;
-	}
-	stream_update_reading(finished);
-	stream_finish_on(finished);
-	if (!finished->is_closed)
-		loop_farewell(finished->deadline.loop->data,
-			      &finished->farewell, on_hurry);
-}
-
-void
-stream_part(struct stream **stream)
-{
-	/* Behind what it has said the peer's close_notify is still to come. */
-	(*stream)->is_parting =
-		(*stream)->tls == NULL && input_len(*stream) == 0;
-	stream_finish(stream);
 }

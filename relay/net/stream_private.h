@@ -1,6 +1,6 @@
 /*
- * stream_private - what stream.c, stream_open.c and stream_output.c share of a
- * stream.
+ * stream_private - what stream.c, stream_open.c, stream_output.c and
+ * stream_finish.c share of a stream.
  */
 #ifndef RELAY_NET_STREAM_PRIVATE_H
 #define RELAY_NET_STREAM_PRIVATE_H
@@ -82,8 +82,20 @@ void stream_turn_later(struct stream *stream);
 void stream_tell_later(struct stream *stream);
 /* Tells the owner all that is to be told; only from a callback of libuv. */
 void stream_deliver(struct stream *stream);
-/* The next step of a finish. */
+/* Nearly every deadline is moved back before it comes: the timer, which costs
+ * more to set, is then left as it is. */
+void stream_deadline_start(struct stream *stream, uint64_t timeout_ms);
+
+/* --- stream_finish.c --- */
+
+/* The next step of a finish: the rest of the output, close_notify, our FIN,
+ * then the peer's. Closing before that, with bytes of the peer unread, would
+ * reset the connection and could take our last reply with it. */
 void stream_finish_on(struct stream *stream);
+/* Who has our last words and says nothing need not be waited for: an idle
+ * client may keep its end open for hours. What he said before he had them would
+ * be answered with a reset, which could take them back. */
+void stream_hurry(struct stream *stream);
 
 /* --- stream_output.c --- */
 
