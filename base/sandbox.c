@@ -21,8 +21,9 @@ sandbox_heirs(struct fault *fault)
 	       fault_errno(fault, "capabilities of others");
 }
 
-bool
-sandbox_capabilities(struct fault *fault)
+/* None any more. */
+static bool
+capabilities_drop(struct fault *fault)
 {
 	static const struct __user_cap_data_struct
 		none[_LINUX_CAPABILITY_U32S_3];
@@ -82,7 +83,7 @@ sandbox_memory(struct fault *fault)
 bool
 sandbox_privileges(struct fault *fault)
 {
-	return sandbox_capabilities(fault) && sandbox_memory(fault);
+	return capabilities_drop(fault) && sandbox_memory(fault);
 }
 
 /* ---- files ---- */

@@ -48,8 +48,6 @@ struct sandbox_filter {
 
 /* What this process executes as no root gets none of its capabilities. */
 bool sandbox_heirs(struct fault *fault) MUST_USE;
-/* No capability. Before any thread is started. */
-bool sandbox_capabilities(struct fault *fault) MUST_USE;
 /* Whether root can become another user here: in a container it may be unable to. */
 bool sandbox_may_change_user(void) MUST_USE;
 /* Likewise to end another user's process. */
@@ -57,7 +55,7 @@ bool sandbox_may_end_others(void) MUST_USE;
 /* No core, memory that no other process of the same user may look into, and no
  * new privileges by what is executed. */
 bool sandbox_memory(struct fault *fault) MUST_USE;
-/* Both. */
+/* The same, and no capability. Before any thread is started. */
 bool sandbox_privileges(struct fault *fault) MUST_USE;
 /* Whether sandbox_files() has an effect here; else the fault says what the kernel
  * lacks, or what somebody's filter refuses. */

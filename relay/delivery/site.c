@@ -252,8 +252,9 @@ site_ticket_cancel(struct site_ticket *ticket)
 	return true;
 }
 
-uint64_t
-site_paused_ms(const struct site *site)
+/* 0: not. */
+static uint64_t
+paused_ms(const struct site *site)
 {
 	uint64_t until_ms = atomic_load(&site->paused_until_ms);
 	uint64_t now_ms = clock_now_ms();
@@ -290,7 +291,7 @@ enum site_answer
 site_take(struct site *site, struct site_ticket *ticket,
 	  struct site_place *place_out, uint64_t *pause_ms_out)
 {
-	uint64_t pause_ms = site_paused_ms(site);
+	uint64_t pause_ms = paused_ms(site);
 
 	if (ticket == NULL && pause_ms == 0)
 		return site_try(site, place_out);

@@ -122,6 +122,5 @@ bool site_rate_take(struct site *site, unsigned per_minute,
 bool site_is_wanted(const struct site *site);
 unsigned site_window(const struct site *site);
 unsigned site_open(const struct site *site);
-uint64_t site_paused_ms(const struct site *site); /* 0: not */
 
 #endif

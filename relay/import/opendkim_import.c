@@ -7,6 +7,7 @@
 #include "base/output.h"
 #include "relay/import/header_names.h"
 #include "relay/import/milter_lines.h"
+#include "relay/import/report.h"
 #include "relay/import/sections.h"
 #include "relay/import/write.h"
 #include "relay/options.h"
@@ -302,7 +303,9 @@ import_run(struct import *import, const char *path)
 	return true;
 }
 
-bool
+/* Appends the configuration. False: nothing can be made of it, and the errors
+ * say why; their places live in the arena. Reads no private key. */
+static bool
 opendkim_import(const char *path, struct arena *arena, struct text *out,
 		struct report *report, struct conf_errors *errors)
 {

@@ -6,14 +6,6 @@
 #ifndef RELAY_IMPORT_OPENDKIM_IMPORT_H
 #define RELAY_IMPORT_OPENDKIM_IMPORT_H
 
-#include "relay/import/report.h"
-
-/* Appends the configuration. False: nothing can be made of it, and the errors
- * say why; their places live in the arena. Reads no private key. */
-bool opendkim_import(const char *path, struct arena *arena, struct text *out,
-		     struct report *report,
-		     struct conf_errors *errors) MUST_USE;
-
 /* argv[0] is "import". The configuration goes to stdout; errors and what the
  * report says go to stderr. 0; 65 where the input is bad, or where something
  * that decides what is signed could not be carried over (the rest is written

@@ -57,9 +57,6 @@ bool salvage_is_exactly_in_gap(const struct salvage *salvage,
 /* Deliveries and messages, and nothing else, are in the new store; then all of
  * it is. */
 bool salvage_queue(struct salvage *salvage) MUST_USE;
-/* One that cannot be delivered, or no part of which is left but its name. */
-void salvage_lost(struct salvage *salvage, const struct message_id *id,
-		  struct slice destination, const char *why);
 
 /* --- writing --- */
 

@@ -21,7 +21,8 @@ struct whole {
 	bool has_unread;      /* another delivery of it makes no sense */
 };
 
-void
+/* One that cannot be delivered, or no part of which is left but its name. */
+static void
 salvage_lost(struct salvage *salvage, const struct message_id *id,
 	     struct slice destination, const char *why)
 {
