@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/descriptor.h"
-#include "relay/secret_file.h"
 
 #define HANDOVER_MAGIC 0x73676e31u
 #define DESCRIPTORS_MAX (1 + HANDOVER_LISTENERS_MAX + HANDOVER_SIGNERS_MAX)

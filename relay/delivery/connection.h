@@ -8,7 +8,7 @@
  * Ownership   The destination owns it, and frees it once it has ended and every
  *             attempt given to it has come back.
  * Thread      connection_open(), _carry(), _release(), _free() and the
- *             callbacks: the owner's loop. connection_stop(): the connection's loop.
+ *             callbacks: the owner's loop. connection_place_*(): the place's.
  */
 #ifndef RELAY_DELIVERY_CONNECTION_H
 #define RELAY_DELIVERY_CONNECTION_H

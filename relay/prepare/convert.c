@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/tags.h"
 #include "milter/header.h"
 #include "relay/prepare/pass.h"
 #include "relay/prepare/version.h"

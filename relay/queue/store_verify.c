@@ -2,7 +2,6 @@
 
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "relay/queue/pages.h"
 #include "relay/queue/store_engine_private.h"
 
