@@ -10,27 +10,6 @@
 /* What most of what is formatted needs: it is then formatted once. */
 #define FORMATTED_GUESS 31
 
-struct slice
-slice_from(struct slice slice, size_t from)
-{
-	if (from >= slice.len)
-		return (struct slice){slice.bytes == NULL
-					      ? NULL
-					      : slice.bytes + slice.len,
-				      0};
-	return (struct slice){slice.bytes + from, slice.len - from};
-}
-
-struct slice
-slice_sub(struct slice slice, size_t from, size_t len)
-{
-	struct slice rest = slice_from(slice, from);
-
-	if (rest.len > len)
-		rest.len = len;
-	return rest;
-}
-
 bool
 slice_eq(struct slice a, struct slice b)
 {
@@ -258,32 +237,20 @@ text_fit(struct text *text)
 }
 
 char *
-text_room(struct text *text, size_t len)
+text_grow(struct text *text, size_t len)
 {
-	size_t needed;
+	size_t needed, size = text->size * 2;
 
 	ASSERT(!__builtin_add_overflow(text->len, len, &needed));
 	ASSERT(!__builtin_add_overflow(needed, 1u, &needed));
-	if (needed > text->size) {
-		size_t size = text->size * 2;
-
-		if (size < TEXT_SIZE_MIN)
-			size = TEXT_SIZE_MIN;
-		/* For the little that usually follows. */
-		if (size < needed)
-			size = needed + TEXT_SIZE_MIN;
-		text->bytes = memory_grow(text->bytes, size);
-		text->size = size;
-	}
+	if (size < TEXT_SIZE_MIN)
+		size = TEXT_SIZE_MIN;
+	/* For the little that usually follows. */
+	if (size < needed)
+		size = needed + TEXT_SIZE_MIN;
+	text->bytes = memory_grow(text->bytes, size);
+	text->size = size;
 	return text->bytes + text->len;
-}
-
-void
-text_added(struct text *text, size_t len)
-{
-	ASSERT(text->len + len < text->size);
-	text->len += len;
-	text->bytes[text->len] = '\0';
 }
 
 void
@@ -300,12 +267,6 @@ text_add_byte(struct text *text, char byte)
 {
 	*text_room(text, 1) = byte;
 	text_added(text, 1);
-}
-
-void
-text_add_string(struct text *text, const char *string)
-{
-	text_add(text, slice_of_string(string));
 }
 
 void

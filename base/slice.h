@@ -47,8 +47,24 @@ slice_of_string(const char *string)
 }
 
 /* Cuts: from is bounded by the length, and so is len. */
-struct slice slice_from(struct slice slice, size_t from);
-struct slice slice_sub(struct slice slice, size_t from, size_t len);
+static inline struct slice
+slice_from(struct slice slice, size_t from)
+{
+	if (from > slice.len)
+		from = slice.len;
+	if (from == 0)
+		return slice;
+	return slice_of(slice.bytes + from, slice.len - from);
+}
+
+static inline struct slice
+slice_sub(struct slice slice, size_t from, size_t len)
+{
+	slice = slice_from(slice, from);
+	if (len < slice.len)
+		slice.len = len;
+	return slice;
+}
 
 bool slice_eq(struct slice a, struct slice b);
 /* ASCII case only, whatever the locale. */
@@ -134,7 +150,6 @@ void text_clear(struct text *text); /* keeps the memory */
 void text_fit(struct text *text);   /* gives back what it does not use */
 void text_add(struct text *text, struct slice bytes);
 void text_add_byte(struct text *text, char byte);
-void text_add_string(struct text *text, const char *string);
 void text_addf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
 /* In double quotes, with a backslash before each of these two: quoted-string of
  * RFC 5322 3.2.4 and of the configuration. The bytes are the caller's to judge. */
@@ -142,14 +157,35 @@ void text_add_quoted(struct text *text, struct slice bytes);
 /* As a JSON string (RFC 8259 7) with its quotes, whatever the bytes are: what is
  * not UTF-8 becomes U+FFFD, what would move a terminal's cursor an escape. */
 void text_add_json(struct text *text, struct slice bytes);
-/* Makes room for len more bytes and gives the place to write them; then
- * text_added() says how many were. */
-char *text_room(struct text *text, size_t len);
-void text_added(struct text *text, size_t len);
+char *text_grow(struct text *text, size_t len); /* for text_room() */
 void text_drop_front(struct text *text, size_t len);
 /* Never NULL. */
 const char *text_string(struct text *text);
 /* Ownership of the NUL-terminated bytes goes to the caller (free()). */
 char *text_take(struct text *text);
+
+/* Makes room for len more bytes and gives the place to write them; then
+ * text_added() says how many were. */
+static inline char *
+text_room(struct text *text, size_t len)
+{
+	if (len < text->size - text->len)
+		return text->bytes + text->len;
+	return text_grow(text, len);
+}
+
+static inline void
+text_added(struct text *text, size_t len)
+{
+	ASSERT(len < text->size - text->len);
+	text->len += len;
+	text->bytes[text->len] = '\0';
+}
+
+static inline void
+text_add_string(struct text *text, const char *string)
+{
+	text_add(text, slice_of_string(string));
+}
 
 #endif
