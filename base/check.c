@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void
 check_failed(const char *condition, const char *file, int line,
@@ -22,10 +23,16 @@ memory_checked(void *memory)
 	return memory;
 }
 
+/* What is small malloc(3) keeps at hand for its thread, calloc(3) looks for
+ * in the heap. */
+#define SMALL_MAX 1024
+
 void *
 memory_new(size_t size)
 {
-	return memory_checked(calloc(1, size > 0 ? size : 1));
+	if (size > SMALL_MAX)
+		return memory_checked(calloc(1, size));
+	return memset(memory_checked(malloc(size > 0 ? size : 1)), 0, size);
 }
 
 void *
