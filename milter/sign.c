@@ -8,6 +8,8 @@
  * same bytes are signed, and RSA gives the same b=. */
 #define MARGIN 75
 #define TAB_WIDTH 8
+/* What most fields need: their text then grows once. */
+#define FIELD_USUAL 800
 
 struct folder {
 	struct text *out;
@@ -21,31 +23,28 @@ fold_start(struct folder *folder)
 	folder->column = TAB_WIDTH;
 }
 
-/* A word that is not broken, with a space before it or, where it does not fit,
- * a fold. */
+/* In front of a word of this length that is not broken: a space or, where it
+ * does not fit, a fold. */
 static void
-fold_word(struct folder *folder, struct slice word)
+fold_word(struct folder *folder, size_t len)
 {
-	if (folder->column + word.len > MARGIN) {
+	if (folder->column + len > MARGIN) {
 		fold_start(folder);
 	} else {
 		text_add_byte(folder->out, ' ');
 		folder->column++;
 	}
-	text_add(folder->out, word);
-	folder->column += word.len;
+	folder->column += len;
 }
 
 static void
 tag_write(struct folder *folder, const char *name, struct slice value)
 {
-	CLEAN(text_done) struct text tag = {0};
-
-	text_add_string(&tag, name);
-	text_add_byte(&tag, '=');
-	text_add(&tag, value);
-	text_add_byte(&tag, ';');
-	fold_word(folder, text_slice(&tag));
+	fold_word(folder, strlen(name) + strlen("=;") + value.len);
+	text_add_string(folder->out, name);
+	text_add_byte(folder->out, '=');
+	text_add(folder->out, value);
+	text_add_byte(folder->out, ';');
 }
 
 /* h=: on a line of its own where it is too long for one, and then folded
@@ -57,6 +56,7 @@ names_write(struct folder *folder, const struct sign_field *field)
 	struct slice rest, part;
 	bool is_first = true;
 
+	text_room(&tag, FIELD_USUAL);
 	for (size_t i = 0; i < field->names_count; i++) {
 		text_add_string(&tag, i == 0 ? "h=" : ":");
 		text_add(&tag, field->names[i]);
@@ -64,7 +64,8 @@ names_write(struct folder *folder, const struct sign_field *field)
 	text_add_byte(&tag, ';');
 	rest = text_slice(&tag);
 	if (TAB_WIDTH + rest.len <= MARGIN) {
-		fold_word(folder, rest);
+		fold_word(folder, rest.len);
+		text_add(folder->out, rest);
 		return;
 	}
 	fold_start(folder);
@@ -116,6 +117,7 @@ sign_field_write(const struct sign_field *field, struct text *out)
 	struct folder folder = {.out = out};
 
 	ASSERT(field->names_count > 0);
+	text_room(out, FIELD_USUAL);
 	text_add_string(out, "DKIM-Signature:");
 	folder.column = strlen("DKIM-Signature:");
 	tag_write(&folder, "v", SLICE("1"));
@@ -149,6 +151,7 @@ sign_field_complete(struct slice signature, struct text *out)
 
 	ASSERT(signature.len > 0);
 	base64_write(&encoded, signature);
+	text_room(out, encoded.len + encoded.len / 8);
 	for (rest = text_slice(&encoded); rest.len > room;
 	     rest = slice_from(rest, room), room = SIGN_LINE_MAX - 1) {
 		text_add(out, slice_sub(rest, 0, room));
