@@ -62,18 +62,16 @@ fields_sort(struct fields *fields)
 	fields->is_sorted = true;
 }
 
-/* Position of the first one in sorted order whose name is not less, or, with
- * `behind`, is greater. */
+/* Position of the first one in sorted order whose name is not less. */
 static size_t
-name_bound(const struct fields *fields, struct slice name, bool behind)
+name_bound(const struct fields *fields, struct slice name)
 {
 	size_t low = 0, high = fields->count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int order = name_compare(fields->items[middle].name, name);
 
-		if (order < 0 || (behind && order == 0))
+		if (name_compare(fields->items[middle].name, name) < 0)
 			low = middle + 1;
 		else
 			high = middle;
@@ -94,7 +92,7 @@ fields_take(struct fields *fields, struct slice name, struct slice *whole_out)
 	size_t first, at;
 
 	fields_sort(fields);
-	first = name_bound(fields, name, false);
+	first = name_bound(fields, name);
 	if (first == fields->count)
 		return false;
 	do {
@@ -113,11 +111,10 @@ void
 fields_place(struct fields *fields, struct slice name,
 	     struct slice *by_position)
 {
-	size_t end;
-
 	fields_sort(fields);
-	end = name_bound(fields, name, true);
-	for (size_t i = name_bound(fields, name, false); i < end; i++)
+	for (size_t i = name_bound(fields, name);
+	     i < fields->count && name_compare(fields->items[i].name, name) == 0;
+	     i++)
 		by_position[fields->items[i].position] = fields->items[i].name;
 }
 
