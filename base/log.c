@@ -80,9 +80,11 @@ line_name(struct log *line, const char *name)
 {
 	ASSERT(!line->in_list || line->in_object);
 	line_separate(line);
+	/* It is ours: there is nothing in it to escape. */
 	if (line->format == LOG_FORMAT_JSON) {
-		text_add_json(&line->text, SLICE(name));
-		text_add_string(&line->text, ": ");
+		text_add_byte(&line->text, '"');
+		text_add_string(&line->text, name);
+		text_add_string(&line->text, "\": ");
 	} else {
 		text_add_string(&line->text, name);
 		text_add_byte(&line->text, '=');
