@@ -1,7 +1,7 @@
 #include "base/clock.h"
 
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -43,6 +43,16 @@ write_digits(char *at, unsigned digits, unsigned number, char behind)
 	return at + digits + 1;
 }
 
+static char *
+write_word(char *at, const char *word, char behind)
+{
+	size_t len = strlen(word);
+
+	memcpy(at, word, len);
+	at[len] = behind;
+	return at + len + 1;
+}
+
 /* By hand: every line of the log has one. */
 void
 clock_write_iso(uint64_t wall_ms, char *out)
@@ -76,10 +86,15 @@ clock_write_date(uint64_t wall_ms, char *out)
 
 	localtime_r(&seconds, &parts);
 	offset_min = (unsigned)(labs(parts.tm_gmtoff) / 60 % (24 * 60));
-	snprintf(out, CLOCK_DATE_SIZE,
-		 "%s, %d %s %d %02d:%02d:%02d %c%02u%02u",
-		 days[parts.tm_wday], parts.tm_mday, months[parts.tm_mon],
-		 parts.tm_year + 1900, parts.tm_hour, parts.tm_min,
-		 parts.tm_sec, parts.tm_gmtoff < 0 ? '-' : '+', offset_min / 60,
-		 offset_min % 60);
+	out = write_word(out, days[parts.tm_wday], ',');
+	*out++ = ' ';
+	out = write_digits(out, parts.tm_mday < 10 ? 1 : 2,
+			   (unsigned)parts.tm_mday, ' ');
+	out = write_word(out, months[parts.tm_mon], ' ');
+	out = write_digits(out, 4, (unsigned)parts.tm_year + 1900, ' ');
+	out = write_digits(out, 2, (unsigned)parts.tm_hour, ':');
+	out = write_digits(out, 2, (unsigned)parts.tm_min, ':');
+	out = write_digits(out, 2, (unsigned)parts.tm_sec, ' ');
+	*out++ = parts.tm_gmtoff < 0 ? '-' : '+';
+	write_digits(out, 4, offset_min / 60 * 100 + offset_min % 60, '\0');
 }

@@ -78,19 +78,26 @@ trace_received(struct text *out, const struct trace *trace,
 	text_add_string(out, "Received: from ");
 	add_helo(out, trace->helo);
 	add_client(out, trace);
-	text_addf(out, "\r\n\tby %.*s with ", SLICE_ARG(trace->hostname));
+	text_add_string(out, "\r\n\tby ");
+	text_add(out, trace->hostname);
+	text_add_string(out, " with ");
 	add_with(out, trace, message->declared_smtputf8);
-	text_addf(out, " id %s", id);
+	text_add_string(out, " id ");
+	text_add_string(out, id);
 	if (trace->is_secured)
 		text_addf(out, "\r\n\t(%.*s)", SLICE_ARG(trace->tls));
 	/* One outside ASCII is left out: where it can be delivered to a host
 	 * without SMTPUTF8, its domain in A-labels, the header must not be what
 	 * needs that. */
 	if (message->recipients_count == 1 &&
-	    slice_is_ascii(message->recipients[0].address))
-		text_addf(out, "\r\n\tfor <%.*s>",
-			  SLICE_ARG(message->recipients[0].address));
-	text_addf(out, ";\r\n\t%s\r\n", date);
+	    slice_is_ascii(message->recipients[0].address)) {
+		text_add_string(out, "\r\n\tfor <");
+		text_add(out, message->recipients[0].address);
+		text_add_byte(out, '>');
+	}
+	text_add_string(out, ";\r\n\t");
+	text_add_string(out, date);
+	text_add_string(out, "\r\n");
 }
 
 void
