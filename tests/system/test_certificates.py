@@ -12,6 +12,9 @@ from harness import signet
 from harness.postfix import Relaying
 from harness.smtp import message
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("certificates")
+
 
 class Certificates:
     """Of clients, in a directory: name -> (certificate, key)."""

@@ -11,6 +11,9 @@ from harness import signet
 from harness.preload import ClockJumps
 from harness.stock import take_rsa_key
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("listener_tls")
+
 
 def openssl(*arguments, before=()):
     done = subprocess.run([*before, "openssl", *arguments],

@@ -24,6 +24,9 @@ from harness.postfix import Relaying
 from harness.process import wait_for
 from harness.signet import ROOT
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("milter_postfix")
+
 SNIPPET = os.path.join(ROOT, "etc/postfix/main.cf")
 STRANGER = "127.0.0.5"  # of Postfix's mynetworks, not of sign_from
 HOST = "mx.example.com"  # writes the delivery reports

@@ -19,6 +19,9 @@ from harness.ports import free_port
 from harness.sendmail import Sendmail
 from harness.signet import ROOT
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("milter_sendmail")
+
 SNIPPET = os.path.join(ROOT, "etc/sendmail/signet.mc")
 OURS = "inet:8891@127.0.0.1"
 HOST = "mx.example.com"

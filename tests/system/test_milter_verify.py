@@ -25,6 +25,9 @@ from harness.sendmail import Sendmail
 from harness.signed import MESSAGE, Messages, make_keys
 from harness.smtp import submit
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("milter_verify")
+
 ID = "mx.example.org"
 STRANGER = {"host": "client.example.net", "address": "192.0.2.7"}
 LOCAL = {"address": "127.0.0.1"}

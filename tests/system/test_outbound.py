@@ -15,6 +15,9 @@ from harness.ports import free_port
 from harness.process import wait_for
 from harness.smtp import Client, message, submit
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("outbound")
+
 DELIVERED, DEFERRED, BOUNCED = "delivered", "deferred", "bounced"
 MEANINGLESS = ["SIZE 10", "PIPELINING", "8BITMIME"]
 

@@ -13,6 +13,9 @@ from harness.process import wait_for
 from harness.receivers import RIGS, authority
 from harness.smtp import Client, message
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("receivers")
+
 NAMES = [rig.name for rig in RIGS]
 # Policies by the subdomain that has them.
 ROUTES = """

@@ -10,6 +10,9 @@ from harness.reporting import POSTMASTER, Place, answer, sender_of
 from harness.reports import Report, bounce_parser
 from harness.smtp import message, submit
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("report")
+
 
 @pytest.fixture(scope="module")
 def place(binary, keys):

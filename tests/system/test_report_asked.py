@@ -9,6 +9,9 @@ from harness.reporting import Place, sender_of
 from harness.reports import Report
 from harness.smtp import message, submit
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("report_asked")
+
 
 @pytest.fixture(scope="module")
 def place(binary, keys):

@@ -17,6 +17,9 @@ from harness.faulty import SILENCE, Receiver
 from harness.names import NameServer
 from harness.ports import free_port
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("send")
+
 FROM = ("--from", "alice@example.com")
 USUAL = FROM + ("--to", "bob@example.net", "--subject", "hello")
 

@@ -16,6 +16,9 @@ from harness.faulty import Receiver
 from harness.names import NameServer
 from harness.ports import free_port
 
+# One worker makes what they share, once.
+pytestmark = pytest.mark.xdist_group("sendmail_command")
+
 ALICE = ("-f", "alice@example.com")
 OWN = pwd.getpwuid(os.getuid()).pw_name
 
