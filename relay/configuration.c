@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/conf.h"
+#include "base/descriptor.h"
 #include "relay/clients.h"
 #include "relay/login.h"
 #include "relay/machine.h"
@@ -21,7 +22,7 @@ configuration_free(struct configuration *configuration)
 	if (configuration == NULL)
 		return;
 	for (size_t i = 0; i < configuration->listeners_count; i++) {
-		clean_descriptor(&configuration->listeners[i]);
+		descriptor_drop(&configuration->listeners[i]);
 		for (size_t j = 0; j < LISTENER_FILES; j++)
 			secret_cleanse(&configuration->files[i][j]);
 	}

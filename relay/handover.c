@@ -12,6 +12,10 @@
 
 #define HANDOVER_MAGIC 0x73676e31u
 #define DESCRIPTORS_MAX (1 + HANDOVER_LISTENERS_MAX + HANDOVER_SIGNERS_MAX)
+/* The kernel's SCM_MAX_FD. */
+#define DESCRIPTORS_SENT_MAX 253
+/* More than a socket's buffer has room for. */
+#define MESSAGES_SENT_MAX 4096
 
 /* The kernel fills what alignment leaves, too. */
 #define DESCRIPTORS_ROOM                                                       \
@@ -343,11 +347,49 @@ handover_receive(int control, struct handover *handover_out,
 	return message_receive(control, true, handover_out, fault);
 }
 
+/* Who closes the last descriptor of a socket may have to wait for its peer; so
+ * nothing is received with one. */
+static bool
+has_descriptors(int control)
+{
+	struct msghdr message = {0};
+
+	return recvmsg(control, &message, MSG_PEEK | MSG_DONTWAIT) >= 0 &&
+	       (message.msg_flags & MSG_CTRUNC) != 0;
+}
+
 bool
 handover_receive_answer(int control, struct handover *handover_out,
 			struct fault *fault)
 {
+	if (has_descriptors(control))
+		return fault_set(fault, FAULT_INPUT, "this is no answer");
 	return message_receive(control, false, handover_out, fault);
+}
+
+void
+handover_close(int *control)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int) * DESCRIPTORS_SENT_MAX)];
+	} rights;
+	int received[sizeof(rights) / sizeof(int)];
+
+	/* The end cannot be told from an empty message. */
+	for (int i = 0; *control >= 0 && i < MESSAGES_SENT_MAX; i++) {
+		struct msghdr message = {.msg_control = rights.bytes,
+					 .msg_controllen =
+						 sizeof(rights.bytes)};
+		size_t count = 0;
+
+		if (recvmsg(*control, &message,
+			    MSG_CMSG_CLOEXEC | MSG_DONTWAIT) >= 0)
+			count = message_descriptors(&message, received);
+		while (count > 0)
+			descriptor_drop(&received[--count]);
+	}
+	clean_descriptor(control);
 }
 
 void

@@ -59,10 +59,13 @@ bool handover_send(int control, enum handover_kind kind, uint64_t serial,
 bool handover_receive(int control, struct handover *handover_out,
 		      struct fault *fault) MUST_USE;
 /* The supervisor's side of it: never blocks, takes only answers, and no
- * descriptor.
+ * descriptor: a message with some stays where it is.
  * The relay process reads what strangers send, and may have become one. */
 bool handover_receive_answer(int control, struct handover *handover_out,
 			     struct fault *fault) MUST_USE;
+/* Closes the supervisor's end, once the other process has ended, and with it the
+ * sockets that may have been sent: none is waited for. -1: nothing. */
+void handover_close(int *control);
 /* Cleanses and frees the bytes, and closes descriptors that were not taken (-1). */
 void handover_done(struct handover *handover);
 

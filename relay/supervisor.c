@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/sandbox.h"
 #include "relay/limits.h"
 #include "relay/machine.h"
@@ -96,7 +97,7 @@ worker_begin(struct supervisor *supervisor, struct fault *fault)
 	supervisor->worker_is_ready = false;
 	if (!child_start(&supervisor->worker, &setup, &control, fault))
 		return false;
-	clean_descriptor(&supervisor->worker_control);
+	handover_close(&supervisor->worker_control);
 	supervisor->worker_control = control;
 	watchdog_forget(&supervisor->watchdog);
 	if (supervisor_hand_over(supervisor, supervisor->configuration, fault))
@@ -169,7 +170,9 @@ worker_read(struct supervisor *supervisor)
 			return;
 		/* It ends, which comes as SIGCHLD too, or it is not the worker
 		 * any more: nobody watches one who cannot be asked. */
-		clean_descriptor(&supervisor->worker_control);
+		supervisor->worker_silenced =
+			descriptor_take(&supervisor->worker_control);
+		shutdown(supervisor->worker_silenced, SHUT_RDWR);
 		child_kill(&supervisor->worker);
 		return;
 	}
@@ -191,6 +194,7 @@ worker_died(struct supervisor *supervisor, int status)
 	/* Its last words may still be there. */
 	if (supervisor->worker_control >= 0)
 		worker_read(supervisor);
+	handover_close(&supervisor->worker_silenced);
 	if (!supervisor->was_ready) {
 		/* It could not even start: say why and end, never in silence. */
 		if (!supervisor->said_why)
@@ -203,7 +207,7 @@ worker_died(struct supervisor *supervisor, int status)
 		supervisor->is_done = true;
 		return;
 	}
-	clean_descriptor(&supervisor->worker_control);
+	handover_close(&supervisor->worker_control);
 	if (supervisor->next != NULL)
 		reload_refused(supervisor, SLICE_NONE,
 			       "its process ended meanwhile");
@@ -608,7 +612,8 @@ supervisor_end(struct supervisor *supervisor)
 		waitpid(supervisor->worker.pid, NULL, 0);
 	if (supervisor->signer.pid != 0)
 		signer_stop(&supervisor->signer_process);
-	clean_descriptor(&supervisor->worker_control);
+	handover_close(&supervisor->worker_control);
+	handover_close(&supervisor->worker_silenced);
 	clean_descriptor(&supervisor->signals);
 	clean_descriptor(&supervisor->state_dir);
 	configuration_free(supervisor->next);
@@ -649,7 +654,8 @@ family_command(const struct family *family, const char *config_path, int argc,
 					.signals = -1,
 					.state_dir = -1,
 					.signer_process = {.control = -1},
-					.worker_control = -1};
+					.worker_control = -1,
+					.worker_silenced = -1};
 	struct fault fault = {0};
 	struct slice rest, line;
 

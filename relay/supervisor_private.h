@@ -30,6 +30,7 @@ struct supervisor {
 	struct child worker, signer;
 	struct signer_process signer_process;
 	int worker_control;   /* -1: none */
+	int worker_silenced;  /* of one that is to end; -1: none */
 	bool worker_is_ready; /* the present one */
 	bool was_ready;	      /* ever: from then on it is replaced */
 	bool said_why;	      /* it did not start */

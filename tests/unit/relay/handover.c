@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -131,12 +132,9 @@ Test(handover, the_relay_hands_nothing_to_the_supervisor)
 	struct handover generation = {0}, got;
 	struct fault fault = {0};
 
-	generation.listeners_count = 1;
-	generation.listeners[0] = pipe_with('a');
-	cr_assert(handover_send_generation(ends[1], &generation, NULL));
 	cr_assert(handover_send(ends[1], HANDOVER_STOP, 0, SLICE_NONE, NULL));
 	cr_assert(handover_send(ends[1], HANDOVER_ASK, 0, SLICE_NONE, NULL));
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 2; i++) {
 		cr_expect(!handover_receive_answer(ends[0], &got, &fault));
 		cr_expect_eq(fault.kind, FAULT_INPUT);
 	}
@@ -150,13 +148,18 @@ Test(handover, the_relay_hands_nothing_to_the_supervisor)
 		  fault.text);
 	cr_expect_eq(got.kind, HANDOVER_ALIVE);
 	handover_done(&got);
+	generation.listeners_count = 1;
+	generation.listeners[0] = pipe_with('a');
+	cr_assert(handover_send_generation(ends[1], &generation, NULL));
+	cr_expect(!handover_receive_answer(ends[0], &got, &fault));
+	cr_expect_eq(fault.kind, FAULT_INPUT);
 	close(generation.listeners[0]);
 }
 
 #define SURPLUS_MAX 250 /* SCM_MAX_FD is 253 */
 
 static void
-send_descriptors(int to, size_t count)
+send_descriptors(int to, int descriptor, size_t count)
 {
 	union {
 		struct cmsghdr align;
@@ -175,7 +178,8 @@ send_descriptors(int to, size_t count)
 	cmsg->cmsg_type = SCM_RIGHTS;
 	cmsg->cmsg_len = CMSG_LEN(sizeof(int) * count);
 	for (size_t i = 0; i < count; i++)
-		memcpy(CMSG_DATA(cmsg) + i * sizeof(int), &to, sizeof(int));
+		memcpy(CMSG_DATA(cmsg) + i * sizeof(int), &descriptor,
+		       sizeof(int));
 	cr_assert_eq(sendmsg(to, &message, 0), 1);
 }
 
@@ -191,16 +195,63 @@ Test(handover, surplus_descriptors_are_closed)
 		struct fault fault = {0};
 		int next;
 
-		send_descriptors(ends[1], count);
-		cr_expect(count % 2 ? !handover_receive(ends[0], &got, &fault)
-				    : !handover_receive_answer(ends[0], &got,
-							       &fault));
+		send_descriptors(ends[1], ends[1], count);
+		cr_expect(!handover_receive_answer(ends[0], &got, &fault));
+		cr_expect_eq(fault.kind, FAULT_INPUT, "%zu: left there", count);
+		cr_expect(!handover_receive(ends[0], &got, &fault));
 		cr_expect_eq(fault.kind, FAULT_INPUT, "%zu: %s", count,
 			     fault.text);
 		next = dup(0);
 		cr_expect_eq(next, first_free, "%zu", count);
 		close(next);
 	}
+}
+
+/* A connection that ends only when its peer, who reads nothing, has all. */
+static int
+lingering(void)
+{
+	struct sockaddr_in place = {.sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct linger linger = {1, 600};
+	socklen_t len = sizeof(place);
+	static char bytes[65536];
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	int client = socket(AF_INET, SOCK_STREAM, 0);
+
+	cr_assert_eq(bind(listener, (struct sockaddr *)&place, len), 0);
+	cr_assert_eq(listen(listener, 1), 0);
+	cr_assert_eq(getsockname(listener, (struct sockaddr *)&place, &len), 0);
+	cr_assert_eq(connect(client, (struct sockaddr *)&place, len), 0);
+	cr_assert_geq(accept(listener, NULL, NULL), 0);
+	cr_assert_eq(fcntl(client, F_SETFL, O_NONBLOCK), 0);
+	while (write(client, bytes, sizeof(bytes)) > 0)
+		;
+	cr_assert_eq(setsockopt(client, SOL_SOCKET, SO_LINGER, &linger,
+				sizeof(linger)),
+		     0);
+	return client;
+}
+
+Test(handover, nobody_waits_for_what_the_relay_sends, .timeout = 20)
+{
+	struct handover got;
+	struct fault fault = {0};
+	int sent = lingering();
+
+	cr_assert_eq(send(ends[1], "", 0, 0), 0);
+	send_descriptors(ends[1], sent, 1);
+	close(sent);
+	sent = lingering();
+	send_descriptors(ends[1], sent, 1);
+	close(sent);
+	cr_expect(!handover_receive_answer(ends[0], &got, &fault));
+	cr_expect_eq(fault.kind, FAULT_ABSENT, "it is empty");
+	cr_expect(!handover_receive_answer(ends[0], &got, &fault));
+	cr_expect_eq(fault.kind, FAULT_INPUT);
+	shutdown(ends[0], SHUT_RDWR);
+	handover_close(&ends[0]);
+	cr_expect_eq(ends[0], -1);
 }
 
 /* Its other end may be somebody's who says nothing. */
