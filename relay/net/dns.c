@@ -190,7 +190,8 @@ question_try_next(struct question *question, const char *reason)
 
 	question->reason = reason;
 	question->tries++;
-	question->without_edns = false;
+	/* Old routers, and filters, drop what has it without a word. */
+	question->without_edns = question->tries >= dns->resolvers_count;
 	if (dns->resolvers_count == 0 ||
 	    question->tries >= DNS_TRIES * dns->resolvers_count) {
 		question_fail(question, reason);

@@ -3,7 +3,8 @@
  * carries them.
  *
  * UDP with a random source port and id and EDNS(0), TCP on truncation, the
- * resolvers in turn (DNS_TRIES rounds of DNS_TIMEOUT_MS), a cache by TTL that
+ * resolvers in turn (DNS_TRIES rounds of DNS_TIMEOUT_MS: the second without EDNS,
+ * the last over TCP), a cache by TTL that
  * holds negative answers too (RFC 2308), CNAMEs followed within the answer.
  * Equal questions under way are asked once. What is more than DNS_SOCKETS_MAX
  * waits (turns.h).
