@@ -333,7 +333,9 @@ control_new(const struct control_parts *parts, struct control **control_out,
 	if (status != 0) {
 		uv_close((uv_handle_t *)&control->listener, control_closed);
 		errno = -status; /* as libuv has it on Unix */
-		return fault_errno(fault, "making its socket '%s'",
+		return fault_errno(fault,
+				   "making its socket '%s', which a file "
+				   "system such as FAT cannot have",
 				   CONTROL_SOCKET);
 	}
 	*control_out = control;

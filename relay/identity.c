@@ -208,6 +208,18 @@ entry_check(int directory, const char *name, void *argument,
 			 name);
 }
 
+/* FAT has no owners, and an NFS server takes root for nobody. */
+static bool
+give_fault(const char *name, const struct identity *identity,
+	   struct fault *fault)
+{
+	return fault_errno(fault,
+			   "giving '%s' to user %u, for which root needs "
+			   "CAP_CHOWN and a file system that keeps owners and "
+			   "trusts root",
+			   name, (unsigned)identity->uid);
+}
+
 static bool
 entry_give(int directory, const char *name, void *argument,
 	   struct fault *fault)
@@ -217,8 +229,7 @@ entry_give(int directory, const char *name, void *argument,
 
 	if (fchownat(directory, name, identity->uid, identity->gid,
 		     AT_SYMLINK_NOFOLLOW) < 0)
-		return fault_errno(fault, "giving '%s' to user %u", name,
-				   (unsigned)identity->uid);
+		return give_fault(name, identity, fault);
 	inner = openat(directory, name,
 		       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (inner < 0)
@@ -284,10 +295,7 @@ identity_state_dir(const struct identity *identity, const char *path,
 			return fault_within(fault, "state_dir '%s'", path);
 		if (fchownat(directory, "", identity->uid, identity->gid,
 			     AT_EMPTY_PATH) < 0)
-			return fault_errno(fault,
-					   "giving '%s' to user %u, for which "
-					   "root needs CAP_CHOWN",
-					   path, (unsigned)identity->uid);
+			return give_fault(path, identity, fault);
 	}
 	if (!owner_check(directory, path, &status, fault))
 		return false;

@@ -90,6 +90,10 @@ engine_open_env(struct engine *engine, const char *directory,
 			status = mdb_env_open(engine->env, directory,
 					      MDB_NOTLS | flags, 0600);
 	}
+	if (status == ENOMEM)
+		return engine_fault(fault, status,
+				    "cannot be opened in the address space "
+				    "that there is (ulimit -v, LimitAS=)");
 	if (status != 0)
 		return engine_fault(fault, status, "cannot be opened");
 	return true;
