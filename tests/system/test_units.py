@@ -42,6 +42,13 @@ cat <&3"""
 IN_GROUP = """[Service]
 SupplementaryGroups=mail
 """
+# A disk that no boot waits for (noauto, nofail).
+MOUNT = """[Mount]
+What=state
+Where=/var/lib/signet
+Type=tmpfs
+Options=uid=signet,mode=700
+"""
 UNITS = ("signet.service", "signet-milter.service")
 UNIT_OF = {"relay": UNITS[0], "milter": UNITS[1]}
 # Whoever runs one of them boots a machine, or waits in vain for one.
@@ -55,6 +62,7 @@ def machine(module_directory, keys):
         pytest.skip("no systemd, or no namespaces to boot it in")
     made = booted.Machine(module_directory, program, CONFIG, keys, UNITS,
                           {UNITS[0]: IN_GROUP})
+    made.add_unit("var-lib-signet.mount", MOUNT)
     try:
         made.__enter__()
     except booted.NotBooted as fault:
@@ -89,6 +97,12 @@ def test_it_runs(machine, service):
         assert "0" not in status["Uid"].split(), name
         assert status["NoNewPrivs"] == "1", name
         assert (int(status["CapPrm"], 16) == 0) == (name != "supervisor"), name
+
+
+def test_the_queue_is_on_its_disk(machine):
+    """And not in the directory that the disk is mounted on later."""
+    assert machine.ask("systemctl is-active var-lib-signet.mount") == "active"
+    assert machine.ask("findmnt -no SOURCE -T /var/lib/signet/queue") == "state"
 
 
 def test_it_takes_and_signs_mail(machine):

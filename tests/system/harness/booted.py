@@ -72,6 +72,12 @@ class Machine:
         for service in QUIET:
             os.symlink("/dev/null", system + "/%s.service" % service)
 
+    def add_unit(self, name, text):
+        """Before it is booted."""
+        with open(os.path.join(self.directory, "etc/systemd/system", name),
+                  "w") as file:
+            file.write(text)
+
     def _wait_for_manager(self):
         """Where it does not come up at all, that says nothing of our units."""
         try:
