@@ -25,8 +25,19 @@ is_local_v6(const struct address *address)
 	return (address->v6.sin6_addr.s6_addr[0] & 0xfe) == 0xfc;
 }
 
+/* To nobody (RFC 5737), where only the way to everybody leads. */
+static bool
+has_v4_way(void)
+{
+	struct address nobody, source;
+
+	return address_parse_host(SLICE("192.0.2.1"), 0, &nobody) &&
+	       source_find(&nobody, &source);
+}
+
 /* A route alone is not enough: from a unique local address nobody comes back
- * from the Internet. */
+ * from the Internet. Where there is nothing else, somebody translates it: the
+ * network of a container, or of pods, that has IPv6 only. */
 static bool
 has_way(const struct address *address)
 {
@@ -34,7 +45,7 @@ has_way(const struct address *address)
 
 	if (!source_find(address, &source))
 		return false;
-	return !is_local_v6(&source) || is_local_v6(address);
+	return !is_local_v6(&source) || is_local_v6(address) || !has_v4_way();
 }
 
 enum reach

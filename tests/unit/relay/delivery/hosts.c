@@ -8,11 +8,16 @@
  * and whatever the source, where there is one, leads to. */
 static const char *v6_source;
 static unsigned sources_asked;
+static bool has_v4 = true; /* a way to it */
 
 bool
 source_find(const struct address *peer, struct address *source_out)
 {
 	sources_asked++;
+	if (peer->any.sa_family == AF_INET) {
+		*source_out = *peer;
+		return has_v4;
+	}
 	if (IN6_IS_ADDR_LOOPBACK(&peer->v6.sin6_addr)) {
 		*source_out = *peer;
 		return true;
@@ -410,12 +415,15 @@ static const struct v6_row {
 	enum ipv6_use ipv6;
 	const char *hosts; /* or NULL */
 	enum outcome_trouble trouble;
+	bool is_v6_only; /* the machine */
 } v6_rows[] = {
 	{ "in turn, IPv6 first", "both.example.net", "2001:db8::99", IPV6_AUTO,
 	  "[2001:db8::1]:25 192.0.2.1:25 [2001:db8::2]:25 192.0.2.2:25 "
 	  "[2001:db8::3]:25", 0 },
 	{ "not from a unique local address", "both.example.net", "fd00::99",
 	  IPV6_AUTO, "192.0.2.1:25 192.0.2.2:25", 0 },
+	{ "unless that is all there is", "v6.example.net", "fd00::99",
+	  IPV6_AUTO, "[2001:db8::1]:25", 0, true },
 	{ "to another unique local address", "[IPv6:fd00::1]", "fd00::99",
 	  IPV6_AUTO, "[fd00::1]:25", 0 },
 	{ "preferred, though there seems to be no way", "both.example.net",
@@ -446,6 +454,7 @@ Test(hosts, ipv6)
 		struct hosts *hosts;
 
 		v6_source = row->source;
+		has_v4 = !row->is_v6_only;
 		options->delivery.ipv6 = row->ipv6;
 		hosts = hosts_find(options, &asked);
 		hosts_write(hosts, &text);
