@@ -8,12 +8,13 @@
 #include "relay/options.h"
 
 /* Sources that are no files; no include can name them, since no text of the
- * configuration holds a control character. */
-#define SOURCE_HOSTNAME "\1hostname"
-#define SOURCE_RESOLV_CONF "\1resolv.conf"
-#define SOURCE_DIRECTORY "\1directory"
-#define SOURCE_MEMORY "\1memory"
-#define SOURCE_FILES "\1files"
+ * configuration holds a control character, and no "*.conf" matches them, since
+ * they stand hidden in a directory. */
+#define SOURCE_HOSTNAME "\1/.hostname"
+#define SOURCE_RESOLV_CONF "\1/.resolv.conf"
+#define SOURCE_DIRECTORY "\1/.directory"
+#define SOURCE_MEMORY "\1/.memory"
+#define SOURCE_FILES "\1/.files"
 
 /* Fills in what the configuration leaves to the machine, makes paths absolute
  * and domains lower case. */

@@ -554,6 +554,19 @@ Test(options, a_file_that_may_not_be_read_is_denied)
 
 /* ---- the machine ---- */
 
+Test(options, a_pattern_includes_nothing_of_the_machine)
+{
+	CLEAN(fixture_done) struct fixture f;
+	CLEAN(options_free_clean) struct options *again = NULL;
+
+	file_write("a.conf", "hostname = \"mx.example.com\"\n");
+	cr_assert(fixture_of(&f, "include \"*.conf\"\n"), "%s",
+		  text_string(&f.said));
+	cr_assert(options_parse(text_slice(&f.sources.bytes), &again, &f.fault),
+		  "%s", f.fault.text);
+	same_expect(f.options, again);
+}
+
 static const struct sessions_row {
 	const char *name, *text, *memory, *files;
 	uint64_t sessions, memory_mib;
