@@ -148,6 +148,9 @@ static const int sanitizer_calls[] = {
 	SCMP_SYS(waitid), SCMP_SYS(tkill), SCMP_SYS(sched_setaffinity),
 };
 
+/* Asked for by libuv from 1.45 on, which goes on without. */
+static const int needless_calls[] = {SCMP_SYS(io_uring_setup)};
+
 /* Conditions, with the exact values as the kernel has them. */
 #define IS(argument, value) SCMP_CMP(argument, SCMP_CMP_EQ, value)
 #define HAS(argument, bits) SCMP_CMP(argument, SCMP_CMP_MASKED_EQ, bits, bits)
@@ -205,6 +208,8 @@ first_filter(struct fault *fault)
 		{start_calls, COUNT(start_calls), ALLOW},
 		{sanitizer_calls, SANITIZED ? COUNT(sanitizer_calls) : 0,
 		 ALLOW},
+		/* As without them: there the answer to all others. */
+		{needless_calls, SANITIZED ? COUNT(needless_calls) : 0, REFUSE},
 		/* All that is not allowed kills there. */
 		{deadly_calls, SANITIZED ? 0 : COUNT(deadly_calls), KILL},
 	};

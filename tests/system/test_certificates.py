@@ -177,8 +177,8 @@ def test_clients(certified):
         fingerprint for _, fingerprint in reasons}
     world.receiver.wait_deliveries(len(CLIENTS))
     for delivery in world.receiver.deliveries:
-        by_auth = b"with ESMTPSA id" in delivery.data
-        assert by_auth or b"with ESMTPS id" in delivery.data
+        by_auth = b"SMTPSA id" in delivery.data
+        assert by_auth or b"SMTPS id" in delivery.data
 
 
 def test_postfix(certified, directory):
