@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -192,23 +193,39 @@ Test(input, line_ends_in_pieces)
 	close(ends[1]);
 }
 
+static const struct slice mailbox = SLICE_LITERAL("From a@b Sat\n\na");
+
+/* In a thread of its own: a user of many pipes gets new ones that hold one
+ * write (pipe(7)). */
+static void *
+octets_write(void *descriptor)
+{
+	for (size_t i = 0; i < mailbox.len; i++)
+		if (!input_write_bytes(*(int *)descriptor,
+				       slice_sub(mailbox, i, 1), NULL))
+			return descriptor;
+	return NULL;
+}
+
 Test(input, a_mailbox_s_line_in_pieces)
 {
 	CLEAN(input_free_clean) struct input *input = NULL;
-	struct slice mailbox = SLICE("From a@b Sat\n\na"), piece;
+	struct slice piece;
+	pthread_t writer;
 	char path[64];
+	void *failed;
 	int ends[2];
 
 	cr_assert_eq(pipe2(ends, O_DIRECT), 0); /* a read() for each write() */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", ends[0]);
 	cr_assert(input_open(path, INPUT_SIGN, &input, NULL));
-	for (size_t i = 0; i < mailbox.len; i++)
-		cr_assert(input_write_bytes(ends[1], slice_sub(mailbox, i, 1),
-					    NULL));
+	cr_assert_eq(pthread_create(&writer, NULL, octets_write, &ends[1]), 0);
 	cr_assert(input_read(input, &piece, NULL));
 	cr_expect(slice_eq(piece, SLICE("\r\n")), "%.*s", SLICE_ARG(piece));
 	cr_assert(input_read(input, &piece, NULL));
 	cr_expect(slice_eq(piece, SLICE("a")));
+	cr_assert_eq(pthread_join(writer, &failed), 0);
+	cr_expect_null(failed);
 	close(ends[0]);
 	close(ends[1]);
 }
