@@ -88,7 +88,7 @@ static void
 directory_remove(void)
 {
 	static const char *const names[] = {"a",   "b",  "fifo", "c2.d",
-					    "c1.d", ".c.d", "c3.d~"};
+					    "c1.d", "c3.d", ".c.d", "c3.d~"};
 
 	for (size_t i = 0; i < COUNT(names); i++) {
 		CLEAN(text_done) struct text path = {0};
@@ -130,27 +130,29 @@ Test(conf_files, what_was_read_parses_again_from_memory)
 	cr_expect_eq(again.target.count, 9);
 }
 
+/* Neither made nor included before in the order of their names. */
 Test(conf_files, a_pattern_includes_what_matches_by_name)
 {
 	CLEAN(fixture_done) struct fixture f, again = {0};
 	CLEAN(text_done) struct text expected = {0};
 
-	file_write("a", "include \"c?.d\"\n");
-	file_write("c2.d", "paint { count = 9 }\n");
-	file_write("c1.d", "name = \"one\"\nis_on = x\n");
-	file_write(".c.d", "name = two\n");
-	file_write("c3.d~", "name = three\n");
+	file_write("a", "include \"c2.d\"\ninclude \"*.d\"\n");
+	file_write("c2.d", "name = \"two\"\n");
+	file_write("c1.d", "name = \"one\"\npaint { count = 9 }\n");
+	file_write("c3.d", "name = \"three\"\n");
+	file_write(".c.d", "name = hidden\n");
+	file_write("c3.d~", "name = former\n");
 	fixture_read(&f, "a");
-	cr_expect_eq(f.sources.count, 3);
+	cr_expect_eq(f.sources.count, 4);
 	cr_assert(conf_sources_copy(text_slice(&f.sources.bytes),
 				    &again.sources, NULL));
 	directory_remove();
 	fixture_parse(&again);
-	text_addf(&expected, "%s/c1.d:2: 'is_on': 'x' is neither true nor "
-			     "false\n",
-		  directory);
+	for (int i = 1; i <= 3; i++)
+		text_addf(&expected, "%s/c%d.d:1: duplicate option 'name': the "
+				     "first is in %s/c2.d, line 1\n",
+			  directory, i, directory);
 	cr_expect_str_eq(text_string(&again.said), text_string(&expected));
-	cr_expect_str_eq(again.target.name.bytes, "one");
 	cr_expect_eq(again.target.count, 9);
 }
 
