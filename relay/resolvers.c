@@ -58,6 +58,7 @@ resolvers_watch_begin(struct resolvers_watch *watch,
 	struct resolvers *asked = &watch->asked;
 
 	watch->follows = options->dns.are_machines;
+	watch->due_ms = 0;
 	asked->count = 0;
 	while (asked->count < COUNT(asked->items) &&
 	       asked->count < options->dns.resolvers_count) {

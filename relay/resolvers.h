@@ -32,7 +32,8 @@ struct resolvers_watch {
 	uint64_t due_ms;
 };
 
-/* What is asked now is what these options have. */
+/* What is asked now is what these options have, which may be of long ago: the
+ * next look is not waited for. */
 void resolvers_watch_begin(struct resolvers_watch *watch,
 			   const struct options *options);
 /* True where the machine has others by now than are asked. While it has none,

@@ -382,7 +382,7 @@ resolvers_look(struct supervisor *supervisor)
 		return; /* with the next look */
 	supervisor->resolvers.asked = others;
 	log_note(LOG_LEVEL_INFO, "resolvers",
-		 "/etc/resolv.conf has changed: %s will be asked",
+		 "/etc/resolv.conf names others by now: %s will be asked",
 		 text_string(&text));
 }
 

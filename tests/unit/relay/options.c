@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "relay/options_check.h"
+#include "relay/resolvers.h"
 #include "tests/unit/relay/options_stand.h"
 
 /* The documented configuration, word for word. */
@@ -565,6 +566,25 @@ Test(options, a_pattern_includes_nothing_of_the_machine)
 	cr_assert(options_parse(text_slice(&f.sources.bytes), &again, &f.fault),
 		  "%s", f.fault.text);
 	same_expect(f.options, again);
+}
+
+/* A process that has taken the place of another has what the configuration had. */
+Test(options, whom_resolv_conf_names_is_looked_for_at_once)
+{
+	CLEAN(fixture_done) struct fixture f;
+	struct resolvers_watch watch = {0};
+	struct address left;
+	struct resolvers found;
+
+	cr_assert(fixture_of(&f, ""), "%s", text_string(&f.said));
+	cr_assert(address_parse_host(SLICE("192.0.2.53"), 53, &left));
+	f.options->dns.resolvers = &left;
+	f.options->dns.resolvers_count = 1;
+	resolvers_watch_begin(&watch, f.options);
+	if (!resolvers_watch_finds(&watch, &found))
+		cr_skip_test("this machine names none");
+	resolvers_watch_begin(&watch, f.options);
+	cr_expect(resolvers_watch_finds(&watch, &found));
 }
 
 static const struct sessions_row {
