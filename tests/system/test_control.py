@@ -205,6 +205,7 @@ def test_check_config_warns_of_what_nobody_means(setup, directory):
 def test_reload_brings_a_domain(world, keys):
     world.start()
     submit(world.relay.port, message(sender="a@example.org"))
+    world.receiver.wait_deliveries(1)
     world.setup.domains["example.org"] = ["rsa", "ed"]
     world.setup.write()
     with Client(world.relay.port) as client:  # survives the reload
