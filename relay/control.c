@@ -333,10 +333,13 @@ control_new(const struct control_parts *parts, struct control **control_out,
 	if (status != 0) {
 		uv_close((uv_handle_t *)&control->listener, control_closed);
 		errno = -status; /* as libuv has it on Unix */
-		return fault_errno(fault,
-				   "making its socket '%s', which a file "
-				   "system such as FAT cannot have",
-				   CONTROL_SOCKET);
+		/* as vfat and exfat by FUSE have it */
+		return fault_errno(fault, "making its socket '%s'%s",
+				   CONTROL_SOCKET,
+				   errno == EPERM || errno == ENOSYS ?
+					   ", which a file system such as FAT "
+					   "cannot have" :
+					   "");
 	}
 	*control_out = control;
 	return true;
