@@ -207,10 +207,13 @@ def test_reload_brings_a_domain(world, keys):
     submit(world.relay.port, message(sender="a@example.org"))
     world.receiver.wait_deliveries(1)
     world.setup.domains["example.org"] = ["rsa", "ed"]
+    world.setup.limits = 'max_message_size = "1M"'
     world.setup.write()
     with Client(world.relay.port) as client:  # survives the reload
         client.ehlo()
         world.relay.hang_up()
+        wait_for(lambda: client.ehlo()["SIZE"] == str(1 << 20), 20,
+                 "its loop to know")
         world.relay.wait("reload")
         assert client.transaction("a@example.org", ["bob@example.net"],
                                   message(sender="a@example.org"))[0] == 250
