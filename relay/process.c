@@ -372,6 +372,7 @@ stop_expired(struct alarm *alarm)
 		log_note(LOG_LEVEL_WARNING, "stop-expired",
 			 "the disk is slow: what has become of the last "
 			 "deliveries is not stored; they will be made again");
+	deliveries_each_loop(process, delivery_service_cut_off);
 	/* Whose message is stored gets his 250, or he would send it again:
 	 * once it is said, and once more for what he has said meanwhile, which
 	 * unread would take the reply back. */

@@ -712,3 +712,15 @@ connection_place_stop(struct connection_place *place, bool has_time)
 		connection_end(connection);
 	}
 }
+
+void
+connection_place_cut_off(struct connection_place *place)
+{
+	LIST_EACH (item, &place->connections) {
+		struct connection *connection =
+			CONTAINER(item, struct connection, place_link);
+
+		if (connection_is_carrying(connection))
+			client_close(&connection->client);
+	}
+}

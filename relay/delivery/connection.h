@@ -99,6 +99,9 @@ void connection_place_done(struct connection_place *place);
  * time what has results goes back with those, in the midst of its next
  * transaction; what has none is due again all the same. */
 void connection_place_stop(struct connection_place *place, bool has_time);
+/* Right before the process ends: what is on its way then must not get there, as
+ * nobody would learn of it and the message goes again. */
+void connection_place_cut_off(struct connection_place *place);
 
 /* Takes over the place at the site, or what the cache of the loop, which is the
  * owner's then, had kept. */

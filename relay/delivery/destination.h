@@ -32,6 +32,10 @@ void delivery_service_stop(struct delivery_service *service,
  * have results already is settled with those in the next turn of its owner. */
 void delivery_service_break_off(struct delivery_service *service,
 				struct loop *loop);
+/* On each loop at the very end: resets what is in the middle of its message, or the
+ * kernel would send the rest of it. */
+void delivery_service_cut_off(struct delivery_service *service,
+			      struct loop *loop);
 
 /* What goes on with one destination. The slices are lent for the call. */
 struct destination_state {

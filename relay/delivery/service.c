@@ -149,6 +149,12 @@ delivery_service_break_off(struct delivery_service *service, struct loop *loop)
 	connection_place_stop(&service->places[loop->index].connections, false);
 }
 
+void
+delivery_service_cut_off(struct delivery_service *service, struct loop *loop)
+{
+	connection_place_cut_off(&service->places[loop->index].connections);
+}
+
 /* --- looking --- */
 
 static void

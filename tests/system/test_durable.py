@@ -246,3 +246,56 @@ def test_what_is_stored_as_the_grace_period_ends_is_answered(
     slow.stop()
     stored = signet.run("queue", "list", config=world.setup.path).stdout
     assert 1 <= stored.count(b"bob@example.net") == answers.count(250), answers
+
+
+def octets_on_their_way(port):
+    """To it: what the kernel has of either end's."""
+    with open("/proc/net/tcp") as file:
+        rows = [line.split() for line in file][1:]
+    here = "0100007F:%04X" % port
+    sent = [int(row[4].split(":")[0], 16) for row in rows if row[2] == here]
+    waiting = [int(row[4].split(":")[1], 16) for row in rows
+               if row[1] == here and row[3] == "01"]
+    return sum(sent) + sum(waiting)
+
+
+def said_until_reset(peer):
+    said = b""
+    with pytest.raises(ConnectionResetError):
+        while True:
+            piece = peer.recv(65536)
+            assert piece, "it ends as if it were complete, %r" % said[-9:]
+            said += piece
+    return said
+
+
+def test_what_is_on_its_way_as_the_grace_period_ends_does_not_arrive(
+        world, directory, relay):
+    """A next hop that does not read: what the kernel sends it later, once nobody
+    hears its reply, would be sent again."""
+    clock = ClockJumps(directory)
+    sent = message(body="line\r\n" * 10000)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.settimeout(20)
+        port = listener.getsockname()[1]
+        world.setup.delivery = \
+            'smarthost = "127.0.0.1:%d"\n    tls = "none"' % port
+        ours = relay(world.setup, env=clock.environment)
+        submit(ours.port, sent)
+        peer = listener.accept()[0]
+    with peer, peer.makefile("rb") as said:
+        peer.sendall(b"220 slow.example.net\r\n")
+        for reply in b"250", b"250", b"250", b"354":
+            said.readline()
+            peer.sendall(reply + b" so be it\r\n")
+        wait_for(lambda: octets_on_their_way(port) > len(sent), 20,
+                 "all of it to be the kernel's")
+        os.kill(ours.process.pid, signal.SIGTERM)
+        ours.wait("stopping")
+        clock.forward(28)
+        with socket.socket(socket.AF_UNIX) as waker:
+            waker.connect(os.path.join(world.setup.state_dir, "control"))
+            ours.wait("stop-expired")
+        ours.stop()
+        assert not said_until_reset(peer).endswith(b"\r\n.\r\n")

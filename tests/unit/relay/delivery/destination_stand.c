@@ -276,6 +276,13 @@ connection_place_stop(struct connection_place *place, bool has_time)
 	place->is_stopping = true;
 }
 
+/* Nothing is carried here. */
+void
+connection_place_cut_off(struct connection_place *place)
+{
+	(void)place;
+}
+
 /* Nobody leaves a conversation here. */
 struct kept *
 cache_take(struct cache *cache, const struct site *site,
