@@ -59,7 +59,8 @@ USUAL = ("from", "to", "subject")
 
 
 class Row:
-    """differ: those who say otherwise: d is dkimpy, o OpenDKIM, m Mail::DKIM.
+    """differ: those who say otherwise: d is dkimpy, o OpenDKIM, m Mail::DKIM;
+    in capitals, where some of its versions do.
     signature: what becomes of the value of b= once it is made."""
 
     def __init__(self, name, status, value, differ="", names=USUAL,
@@ -267,7 +268,7 @@ RECORD_ROWS = (
     ("v= empty", "permerror", "v=; p=@", "m"),
     ("v=DKIM2", "permerror", "v=DKIM2; p=@", ""),
     ("k= in capitals", "pass", "v=DKIM1; k=RSA; p=@", "dm"),
-    ("k= empty", "permerror", "v=DKIM1; k=; p=@", "m"),
+    ("k= empty", "permerror", "v=DKIM1; k=; p=@", "M"),
     ("k= unknown", "permerror", "v=DKIM1; k=foo; p=@", ""),
     ("P= for p=", "permerror", "v=DKIM1; P=@", ""),
     # g= went with RFC 6376; an unknown tag is passed over.
@@ -354,7 +355,7 @@ def test_others(case, judge, letter):
     for (name, status, differ), verdicts in zip(case.rows, said):
         passed = bool(verdicts) and verdicts[-1].passed
         agrees = passed == (status == "pass")
-        if agrees == (letter in differ):
+        if agrees == (letter in differ) and letter.upper() not in differ:
             wrong.append("%s: %s says %s" % (name, judge.name,
                                              "pass" if passed else "no"))
     assert not wrong, "\n".join(wrong)
