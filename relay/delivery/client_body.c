@@ -274,8 +274,8 @@ body_acknowledged(const struct client *client)
 {
 	uint64_t written = client->transaction.written, left;
 
-	/* The kernel is asked only where it has some of it. */
-	if (stream_output_len(client->stream) >= written)
+	/* At its beginning there is nothing to ask the kernel about. */
+	if (written == 0)
 		return 0;
 	left = stream_unacknowledged(client->stream);
 	return left < written ? written - left : 0;
