@@ -215,6 +215,16 @@ def last_words(client):
         return None
 
 
+def stop_beyond_grace(relay, clock):
+    os.kill(relay.process.pid, signal.SIGTERM)
+    relay.wait("stopping")
+    clock.forward(28)
+    # It looks at the clock once it is woken.
+    with socket.socket(socket.AF_UNIX) as waker:
+        waker.connect(os.path.join(relay.setup.state_dir, "control"))
+        relay.wait("stop-expired")
+
+
 def test_what_is_stored_as_the_grace_period_ends_is_answered(
         world, directory, relay):
     """A disk that gives no sign until then. Who heard nothing would send it
@@ -234,13 +244,7 @@ def test_what_is_stored_as_the_grace_period_ends_is_answered(
         client.expect("RCPT TO:<bob@example.net>", 250)
         client.expect("DATA", 354)
         client.send(message() + b".\r\n")
-    os.kill(slow.process.pid, signal.SIGTERM)
-    slow.wait("stopping")
-    clock.forward(28)
-    # It looks at the clock once it is woken.
-    with socket.socket(socket.AF_UNIX) as waker:
-        waker.connect(os.path.join(world.setup.state_dir, "control"))
-        slow.wait("stop-expired")
+    stop_beyond_grace(slow, clock)
     faults.set((), 1)
     answers = [last_words(client) for client in clients]
     slow.stop()
@@ -291,11 +295,6 @@ def test_what_is_on_its_way_as_the_grace_period_ends_does_not_arrive(
             peer.sendall(reply + b" so be it\r\n")
         wait_for(lambda: octets_on_their_way(port) > len(sent), 20,
                  "all of it to be the kernel's")
-        os.kill(ours.process.pid, signal.SIGTERM)
-        ours.wait("stopping")
-        clock.forward(28)
-        with socket.socket(socket.AF_UNIX) as waker:
-            waker.connect(os.path.join(world.setup.state_dir, "control"))
-            ours.wait("stop-expired")
+        stop_beyond_grace(ours, clock)
         ours.stop()
         assert not said_until_reset(peer).endswith(b"\r\n.\r\n")
